@@ -1,0 +1,297 @@
+//! What an agent is: the configuration that a saved agent holds and a session snapshots.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{AgentId, SecretId};
+
+/// An agent as a session runs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentConfig {
+    /// The saved agent, or an id of its own for an agent defined by one session.
+    pub id: AgentId,
+    /// The saved agent's version this was taken from; absent for an inline agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// The saved agent's name.
+    pub name: Option<String>,
+    /// The model's name, as a route or provider understands it.
+    pub model: String,
+    /// Instructions to the model.
+    pub instructions: Option<String>,
+    /// How much to think and how to show it.
+    pub reasoning: Reasoning,
+    /// The form of its text.
+    pub text: TextConfig,
+    /// The provider's service tier.
+    pub service_tier: ServiceTier,
+    /// Its tools, in order.
+    pub tools: Vec<Tool>,
+    /// Subagents.
+    pub multi_agent: MultiAgent,
+    /// Whether the context is compacted in the background.
+    pub compaction_async: bool,
+    /// Whether the model is told the time.
+    pub time_awareness: bool,
+    /// Which tool calls wait for a person.
+    pub approval: ApprovalMode,
+}
+
+/// Reasoning settings; absent members leave the model's default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reasoning {
+    /// How much to think.
+    pub effort: Option<Effort>,
+    /// How to summarise the thinking.
+    pub summary: Option<ReasoningSummary>,
+}
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)* }
+
+        impl $name {
+            /// Every word, in the order of the specification.
+            pub const WORDS: &'static [&'static str] = &[$($word),*];
+
+            /// The word on the wire and on disk.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+
+            /// The value of a word.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)* _ => None }
+            }
+        }
+    )*};
+}
+
+words! {
+    /// Reasoning effort.
+    Effort {
+        /// No reasoning.
+        None = "none",
+        /// As little as the model can.
+        Minimal = "minimal",
+        /// Little.
+        Low = "low",
+        /// The usual.
+        Medium = "medium",
+        /// Much.
+        High = "high",
+        /// More.
+        XHigh = "xhigh",
+        /// All the model has.
+        Max = "max",
+    }
+    /// How reasoning is summarised.
+    ReasoningSummary {
+        /// Short.
+        Concise = "concise",
+        /// Long.
+        Detailed = "detailed",
+        /// As the model prefers.
+        Auto = "auto",
+    }
+    /// How wordy the text is.
+    Verbosity {
+        /// Terse.
+        Low = "low",
+        /// The usual.
+        Medium = "medium",
+        /// Wordy.
+        High = "high",
+    }
+    /// The provider's service tier, forwarded where known.
+    ServiceTier {
+        /// The provider chooses.
+        Auto = "auto",
+        /// The standard tier.
+        Default = "default",
+        /// Cheaper and slower.
+        Flex = "flex",
+        /// Faster and dearer.
+        Priority = "priority",
+        /// Faster still.
+        Fast = "fast",
+        /// The fastest.
+        Ultrafast = "ultrafast",
+    }
+    /// Which tool calls wait for a person's approval.
+    ApprovalMode {
+        /// None.
+        Never = "never",
+        /// Calls of tools whose server marks them destructive.
+        Destructive = "destructive",
+        /// Calls of tools not marked read-only.
+        Writes = "writes",
+        /// Every call.
+        Always = "always",
+    }
+    /// Where an MCP connection is made from.
+    Origin {
+        /// From the server's own network.
+        Service = "service",
+        /// From inside the session's environment.
+        Environment = "environment",
+    }
+}
+
+/// The form of an agent's text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextConfig {
+    /// Free or structured.
+    pub format: TextFormat,
+    /// How wordy.
+    pub verbosity: Verbosity,
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        Self { format: TextFormat::Text, verbosity: Verbosity::Medium }
+    }
+}
+
+/// Free text, or JSON under a schema.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TextFormat {
+    /// Free text.
+    Text,
+    /// JSON that satisfies `schema`.
+    JsonSchema {
+        /// The schema's name, where the client gave one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// What the answer is for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<String>,
+        /// The JSON schema.
+        schema: Value,
+        /// Whether the provider must enforce it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        strict: Option<bool>,
+    },
+}
+
+/// Subagent settings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MultiAgent {
+    /// Whether the agent may create subagents.
+    pub enabled: bool,
+    /// How many may be active at once; set exactly when enabled.
+    pub max_concurrent_subagents: Option<u32>,
+}
+
+/// One tool of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Tool {
+    /// Carried out by the client.
+    Function(FunctionTool),
+    /// Loads deferred functions on demand.
+    ToolSearch,
+    /// Lets the model call tools from code.
+    ProgrammaticToolCalling {
+        /// Whether it is on.
+        enabled: bool,
+    },
+    /// An MCP server's tools.
+    Mcp(McpTool),
+    /// Searches the web.
+    WebSearch {
+        /// `live`, `cached` or `disabled`.
+        mode: String,
+        /// `low`, `medium` or `high`.
+        context_size: String,
+        /// Hosts that may be searched; absent means all.
+        allowed_domains: Option<Vec<String>>,
+        /// Approximate place of the user, as given.
+        location: Option<Value>,
+    },
+    /// Operates a desktop.
+    ComputerUse {
+        /// Whether screenshots are part of the items.
+        include_screenshots: bool,
+    },
+    /// Lets the agent schedule wake-ups of its own session.
+    Automations,
+}
+
+/// A function the client carries out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FunctionTool {
+    /// Its name, unique in the agent.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: String,
+    /// JSON schema of its arguments; the root type is `object`.
+    pub parameters: Value,
+    /// Kept out of the request until searched for.
+    #[serde(default)]
+    pub defer_loading: bool,
+    /// The model does not wait for the result.
+    #[serde(default)]
+    pub is_async: bool,
+}
+
+/// An MCP server and how the agent may use it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct McpTool {
+    /// The server's name in this agent, unique.
+    pub server_label: String,
+    /// How to reach it.
+    pub transport: McpTransport,
+    /// The tools that may be used; absent means all.
+    pub allowed_tools: Option<Vec<String>>,
+    /// Where the connection is made from.
+    pub origin: Origin,
+    /// The vault credential it authenticates with.
+    pub credential_id: Option<String>,
+    /// Whether a server that cannot be reached fails the turn.
+    pub required: bool,
+    /// Sent with every request in `_meta`.
+    pub request_metadata: Map<String, Value>,
+}
+
+/// How an MCP server is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum McpTransport {
+    /// Streamable HTTP.
+    Http {
+        /// The endpoint.
+        server_url: String,
+        /// The headers and the authorization the session was given, sealed outside the journal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<Secret>,
+    },
+    /// A server of the project's `mcp.json`, by its name there.
+    Project,
+}
+
+/// A reference to sealed bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub SecretId);
+
+/// A saved agent with what the API shows about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pinned {
+    /// The configuration.
+    pub config: AgentConfig,
+    /// The client's key-value pairs.
+    pub metadata: std::collections::BTreeMap<String, String>,
+}

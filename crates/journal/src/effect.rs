@@ -1,0 +1,281 @@
+//! Effects: durable intentions to touch the world, and what came of each attempt.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{ApprovalId, BlobRef, EffectId, ItemId, Timestamp, TurnId, Usage};
+
+/// An intention, recorded before anything outside the process happens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Effect {
+    /// Its id; also the idempotency key that travels with it.
+    pub id: EffectId,
+    /// The turn that asked for it.
+    pub turn_id: TurnId,
+    /// What it does.
+    pub kind: EffectKind,
+    /// What may be done after an interrupted attempt.
+    pub repeat: Repeat,
+    /// Why it may happen.
+    pub permit: PermitRecord,
+}
+
+/// What an effect does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum EffectKind {
+    /// Ask a model. What it is shown is derived from the session's state.
+    ModelCall {
+        /// The model's name.
+        model: String,
+        /// Which step of the turn this is, from 0.
+        step: u32,
+    },
+    /// Ask a server which tools it has.
+    ListTools {
+        /// The server's label in the agent.
+        server_label: String,
+    },
+    /// Call a tool.
+    ToolCall {
+        /// The item that shows the call.
+        item_id: ItemId,
+        /// Whose tool it is.
+        server: ServerRef,
+        /// The tool's name on its server.
+        name: String,
+        /// Its arguments: exactly what the permit's digest binds and what is sent.
+        arguments: Value,
+    },
+}
+
+/// Whose tool a call is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ServerRef {
+    /// A tool of the runtime itself.
+    Builtin,
+    /// A tool of the agent's MCP server with this label.
+    Mcp {
+        /// The label.
+        server_label: String,
+    },
+}
+
+/// What may be done after an interrupted attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repeat {
+    /// Call again: nothing happens twice, or it does not matter.
+    Freely,
+    /// Call again with the same idempotency key: the other side recognises it.
+    WithKey,
+    /// Never: the outcome of an interrupted attempt stays unknown.
+    Never,
+}
+
+/// The permit as evidence: which policies allowed exactly which arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PermitRecord {
+    /// Ids of the policies that determined the decision.
+    pub policies: Vec<String>,
+    /// Digest of the policy set that was evaluated.
+    pub policy_digest: String,
+    /// Digest of the canonical arguments the permit binds.
+    pub arguments_digest: String,
+    /// The approval it rests on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalId>,
+}
+
+/// What came of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Outcome {
+    /// It happened.
+    Done {
+        /// What it gave.
+        done: Done,
+    },
+    /// It did not happen, or happened and reported failure.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+    /// It was interrupted: it may or may not have happened.
+    Unknown,
+}
+
+/// What a finished attempt gave, beside the items recorded with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Done {
+    /// A model's answer; its items follow as events of their own.
+    Model {
+        /// Tokens, where the provider says.
+        usage: Option<Usage>,
+        /// What it cost in billionths of a US dollar, where prices are known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost_nano_usd: Option<u64>,
+        /// The provider's id of the response.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        response_id: Option<String>,
+    },
+    /// A server's tools.
+    Tools {
+        /// The definitions, in the server's order.
+        tools: Vec<ToolDef>,
+    },
+    /// A tool's result.
+    Tool {
+        /// The result.
+        result: ToolResult,
+    },
+}
+
+/// What a tool gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolResult {
+    /// Its text, or a preview when `stored` is set.
+    pub text: String,
+    /// Whether the tool itself reports an error.
+    pub is_error: bool,
+    /// Where the whole text is, when it was too large to inline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<BlobRef>,
+}
+
+/// A tool as its server describes it. What is absent was not said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolDef {
+    /// Its name on the server.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// JSON schema of its arguments.
+    pub parameters: Value,
+    /// It changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
+    /// It may destroy or spend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destructive: Option<bool>,
+    /// Calling it again with the same arguments changes nothing further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotent: Option<bool>,
+    /// It recognises the idempotency key that travels with a call, as configured.
+    #[serde(default)]
+    pub keyed: bool,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+    /// Safe for customers: no provider bodies, keys or paths.
+    pub message: String,
+    /// How long the other side asked to be left alone, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+/// Kinds of failure, after what the caller can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The credentials were refused.
+    Authentication,
+    /// The model or resource does not exist.
+    NotFound,
+    /// The context is longer than the model accepts.
+    ContextTooLong,
+    /// The request was refused as invalid.
+    InvalidRequest,
+    /// Too many requests.
+    RateLimited,
+    /// The account has no credit left.
+    CreditExhausted,
+    /// The other side is overloaded.
+    Overloaded,
+    /// The other side failed.
+    ServerError,
+    /// The connection could not be made or broke.
+    ConnectionFailed,
+    /// A deadline passed.
+    Timeout,
+    /// The answer was cut at the provider's output limit.
+    MaxOutputTokens,
+    /// The provider withheld the answer under its usage policy.
+    ContentPolicy,
+    /// The tool does not exist on its server any more.
+    ToolNotFound,
+    /// The other side broke its protocol.
+    Protocol,
+    /// Our own bug.
+    Internal,
+}
+
+impl FailureKind {
+    /// Whether trying again later may succeed.
+    #[must_use]
+    pub fn is_transient(self) -> bool {
+        match self {
+            Self::RateLimited
+            | Self::Overloaded
+            | Self::ServerError
+            | Self::ConnectionFailed
+            | Self::Timeout => true,
+            Self::Authentication
+            | Self::NotFound
+            | Self::ContextTooLong
+            | Self::InvalidRequest
+            | Self::CreditExhausted
+            | Self::MaxOutputTokens
+            | Self::ContentPolicy
+            | Self::ToolNotFound
+            | Self::Protocol
+            | Self::Internal => false,
+        }
+    }
+
+    /// Whether the failure leaves open if the other side acted before it.
+    ///
+    /// A refusal is certain; a broken connection or a deadline is not.
+    #[must_use]
+    pub fn is_ambiguous(self) -> bool {
+        match self {
+            Self::ServerError | Self::ConnectionFailed | Self::Timeout | Self::Protocol | Self::Internal => {
+                true
+            }
+            Self::RateLimited
+            | Self::Overloaded
+            | Self::Authentication
+            | Self::NotFound
+            | Self::ContextTooLong
+            | Self::InvalidRequest
+            | Self::CreditExhausted
+            | Self::MaxOutputTokens
+            | Self::ContentPolicy
+            | Self::ToolNotFound => false,
+        }
+    }
+}
+
+/// What follows an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Next {
+    /// Nothing: the effect is settled.
+    Settled,
+    /// Another attempt, not before this moment.
+    Retry {
+        /// The moment.
+        at: Timestamp,
+    },
+}

@@ -1,0 +1,338 @@
+//! Events: the durable facts a session's journal is made of.
+//!
+//! An event type is never reused, removed or given another meaning; new members are optional. A session
+//! is the fold of its events and of nothing else.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    AgentConfig, ApprovalId, Effect, EffectId, Effort, FunctionOutput, InputId, Item, ItemId, ItemStatus,
+    Next, Outcome, Phase, ProjectId, ServiceTier, Tool, TurnId,
+};
+
+/// A durable fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// The session exists. Always the first event, and only the first.
+    SessionOpened(Box<SessionOpened>),
+    /// A client changed the session's settings.
+    SessionUpdated {
+        /// What changed.
+        patch: Box<SessionPatch>,
+    },
+    /// The session cannot go on.
+    SessionFailed {
+        /// Why, safe for customers.
+        message: String,
+    },
+    /// The session was deleted; it accepts nothing more.
+    SessionDeleted,
+    /// A user message was accepted. It joins a turn with [`Event::InputJoined`].
+    InputAccepted {
+        /// The input.
+        input: Input,
+    },
+    /// An accepted message became part of a turn.
+    InputJoined {
+        /// The input.
+        input_id: InputId,
+        /// The user item it became.
+        item_id: ItemId,
+        /// The turn it joined.
+        turn_id: TurnId,
+    },
+    /// A turn exists.
+    TurnCreated {
+        /// The turn.
+        turn_id: TurnId,
+    },
+    /// A turn began to run.
+    TurnStarted {
+        /// The turn.
+        turn_id: TurnId,
+    },
+    /// A turn ended.
+    TurnEnded {
+        /// The turn.
+        turn_id: TurnId,
+        /// How.
+        end: TurnEnd,
+    },
+    /// An item exists.
+    ItemAdded {
+        /// The item.
+        item: Item,
+    },
+    /// An item reached its final status, without an attempt's outcome saying so.
+    ItemClosed {
+        /// The item.
+        item_id: ItemId,
+        /// Its final status.
+        status: ItemStatus,
+        /// Why, for calls that failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// It became known which part of its turn a message is.
+    PhaseKnown {
+        /// The message.
+        item_id: ItemId,
+        /// The phase.
+        phase: Phase,
+    },
+    /// An effect is intended.
+    EffectRequested {
+        /// The effect.
+        effect: Effect,
+    },
+    /// An attempt at an effect is about to begin.
+    AttemptStarted {
+        /// The effect.
+        effect_id: EffectId,
+        /// Its number, from 1.
+        attempt: u32,
+    },
+    /// An attempt ended.
+    AttemptEnded {
+        /// The effect.
+        effect_id: EffectId,
+        /// Which attempt.
+        attempt: u32,
+        /// What came of it.
+        outcome: Outcome,
+        /// What follows.
+        next: Next,
+    },
+    /// An effect is no longer wanted; a running attempt's outcome will be ignored.
+    EffectAbandoned {
+        /// The effect.
+        effect_id: EffectId,
+    },
+    /// A call waits for a person.
+    ApprovalRequested {
+        /// The approval.
+        approval: Approval,
+    },
+    /// A person answered, or the question became moot.
+    ApprovalDecided {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// The answer.
+        decision: Decision,
+        /// Who answered: a key's id, or `system`.
+        by: String,
+    },
+    /// A client answered a function call.
+    FunctionReturned {
+        /// The function call's item.
+        call_item_id: ItemId,
+        /// The result's item.
+        item_id: ItemId,
+        /// The turn it joined.
+        turn_id: TurnId,
+        /// Whether the function succeeded.
+        success: bool,
+        /// Its output.
+        output: Option<FunctionOutput>,
+        /// Its error.
+        error: Option<String>,
+    },
+    /// Older items left the context because it was too long. The journal keeps them.
+    ContextTrimmed {
+        /// The first item that stays.
+        first_kept: ItemId,
+        /// How many items left.
+        dropped: u32,
+    },
+}
+
+/// How a session begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionOpened {
+    /// The project it belongs to.
+    pub project_id: ProjectId,
+    /// The agent it runs.
+    pub agent: AgentConfig,
+    /// Where commands and files live.
+    pub environment: Environment,
+    /// The client's key-value pairs.
+    pub metadata: BTreeMap<String, String>,
+    /// Attached vaults.
+    pub vault_ids: Vec<String>,
+    /// Automatic review, if set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Review>,
+    /// Spend control, if set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spend_limit: Option<SpendLimit>,
+    /// Prompt cache settings, if set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_cache: Option<PromptCache>,
+}
+
+/// Where commands and files live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Environment {
+    /// Nowhere: the agent has no commands and no files.
+    None,
+}
+
+/// Whether actions are reviewed by a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Review {
+    /// No review.
+    None,
+    /// Reviewed; what would ask a person is denied.
+    AutoReview,
+}
+
+/// Prompt cache settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptCache {
+    /// `30m` or `12h`.
+    pub ttl: String,
+}
+
+/// What a client changed. Absent members are unchanged; an inner absence clears.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionPatch {
+    /// Replaces all pairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Changes of the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentPatch>,
+    /// Review; the inner absence clears.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "double")]
+    pub review: Option<Option<Review>>,
+    /// Spend control: absent, cleared, or set with its limit in cents.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "double")]
+    pub spend_limit: Option<Option<SpendLimit>>,
+    /// Prompt cache settings; the inner absence clears.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "double")]
+    pub prompt_cache: Option<Option<PromptCache>>,
+}
+
+/// A spending limit as the client set it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpendLimit {
+    /// US cents; absent means counted but unlimited.
+    pub limit: Option<u64>,
+}
+
+/// What a client changed about a session's agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentPatch {
+    /// The model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Reasoning effort; the inner absence restores the model's default.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "double")]
+    pub effort: Option<Option<Effort>>,
+    /// The provider's tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<ServiceTier>,
+    /// Replaces all tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<Tool>>,
+}
+
+/// An optional member whose value may itself be null: `Some(None)` is written as null.
+mod double {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        value: &Option<Option<T>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.as_ref().and_then(Option::as_ref).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Option<T>>, D::Error> {
+        Option::deserialize(deserializer).map(Some)
+    }
+}
+
+/// A user message as it was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Its id.
+    pub id: InputId,
+    /// Its parts, never empty.
+    pub content: Vec<crate::InputPart>,
+}
+
+/// A question to a person about one exact call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approval {
+    /// Its id.
+    pub id: ApprovalId,
+    /// The turn that waits.
+    pub turn_id: TurnId,
+    /// The item that shows the call.
+    pub item_id: ItemId,
+    /// The server.
+    pub server_label: String,
+    /// The tool's name on its server.
+    pub name: String,
+    /// The exact arguments.
+    pub arguments: Value,
+    /// Digest of the canonical arguments; the answer binds it.
+    pub digest: String,
+    /// What the person is told, written by the runtime and never by the model.
+    pub message: String,
+    /// Ids of the policies that held the call back.
+    pub policies: Vec<String>,
+}
+
+/// A person's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Do it, once, exactly so.
+    Approve,
+    /// Do not; the model is told.
+    Deny,
+    /// The question is dismissed; the call is not made.
+    Cancel,
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TurnEnd {
+    /// The model was done.
+    Completed,
+    /// It could not go on.
+    Failed {
+        /// Why.
+        error: TurnError,
+    },
+    /// A client cancelled it.
+    Cancelled,
+}
+
+/// Why a turn failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TurnError {
+    /// A turn error code of the Agents API.
+    pub code: String,
+    /// Safe for customers.
+    pub message: String,
+}

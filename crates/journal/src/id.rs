@@ -1,0 +1,208 @@
+//! Ids: opaque, time-ordered, printable with a readable prefix, parsed in one place.
+//!
+//! An id is a version 7 UUID (RFC 9562, section 5.7) printed as `prefix_` and 32 hexadecimal digits.
+
+use std::cell::Cell;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::Timestamp;
+
+/// Text that is not an id of the expected kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not an id of the form `{prefix}_` and 32 lower-case hexadecimal digits")]
+pub struct IdError {
+    prefix: &'static str,
+    text: String,
+}
+
+fn parse(prefix: &'static str, text: &str) -> Result<Uuid, IdError> {
+    let digits = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_'));
+    let canonical = |digits: &&str| {
+        digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    digits
+        .filter(canonical)
+        .and_then(|digits| Uuid::try_parse(digits).ok())
+        .ok_or_else(|| IdError { prefix, text: text.chars().take(64).collect() })
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// The prefix every id of this kind prints with, without the underscore.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// The next fresh id of this kind.
+            #[must_use]
+            pub fn fresh(fresh: &Fresh) -> Self {
+                Self(fresh.next())
+            }
+
+            /// The sixteen bytes, in an order that sorts by creation time.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}_{}", $prefix, self.0.as_simple())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                parse($prefix, text).map(Self)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A project: the unit of tenancy.
+    ProjectId = "proj";
+    /// An API key's public half; the secret is stored hashed.
+    KeyId = "key";
+    /// A saved agent, or the agent defined inline by one session.
+    AgentId = "agt";
+    /// A session.
+    SessionId = "sess";
+    /// A turn of a session.
+    TurnId = "turn";
+    /// An item of a session.
+    ItemId = "item";
+    /// An accepted input that may still wait for its turn.
+    InputId = "inp";
+    /// An effect: a durable intention to touch the world.
+    EffectId = "eff";
+    /// A person's pending or given answer about one exact effect.
+    ApprovalId = "apr";
+    /// A sealed secret, kept outside the journal.
+    SecretId = "sec";
+    /// One request to the server, for correlation in logs.
+    RequestId = "req";
+}
+
+impl ItemId {
+    /// The id of output `index` of one attempt at a model call.
+    ///
+    /// Deriving it lets deltas name an item before the answer that contains it is committed, and gives a
+    /// second attempt other ids than the first.
+    #[must_use]
+    pub fn of_output(effect: EffectId, attempt: u32, index: u32) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(effect.as_bytes());
+        hasher.update(&attempt.to_be_bytes());
+        hasher.update(&index.to_be_bytes());
+        let mut tail = [0; 10];
+        tail.copy_from_slice(&hasher.finalize().as_bytes()[..10]);
+        let (millis, _) = split(effect.0);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid())
+    }
+}
+
+fn split(id: Uuid) -> (u64, u64) {
+    let (high, low) = id.as_u64_pair();
+    (high >> 16, low)
+}
+
+/// Fresh ids for one decision: a clock reading, a seed and a counter.
+///
+/// Two sources with different seeds never meet in practice (62 random bits in the same millisecond);
+/// one source never repeats and is strictly increasing.
+#[derive(Debug)]
+pub struct Fresh {
+    millis: u64,
+    seed: u64,
+    drawn: Cell<u64>,
+}
+
+impl Fresh {
+    /// A source for a decision made at `now`, with a seed no other decision was given.
+    #[must_use]
+    pub fn new(now: Timestamp, seed: u64) -> Self {
+        Self { millis: u64::try_from(now.as_millis()).unwrap_or(0), seed, drawn: Cell::new(0) }
+    }
+
+    fn next(&self) -> Uuid {
+        let count = self.drawn.get();
+        self.drawn.set(count + 1);
+        // The twelve bits after the timestamp count, so that ids of one millisecond keep their order.
+        let millis = self.millis + (count >> 12);
+        let mut tail = [0; 10];
+        tail[..2].copy_from_slice(&u16::to_be_bytes((count & 0xfff) as u16));
+        tail[2..].copy_from_slice(&mix(self.seed ^ count.rotate_left(32)).to_be_bytes());
+        uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
+    }
+}
+
+/// SplitMix64's finaliser (Steele, Lea, Flood 2014): a bijection, so distinct inputs stay distinct.
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_and_parses_with_its_prefix() {
+        let fresh = Fresh::new(Timestamp::from_millis(1_790_000_000_000), 7);
+        let id = SessionId::fresh(&fresh);
+        assert!(id.to_string().starts_with("sess_"));
+        assert_eq!(id.to_string().parse::<SessionId>(), Ok(id));
+        assert!(id.to_string().parse::<TurnId>().is_err());
+        for wrong in ["", "sess_", "sess", "sess_12", &id.to_string().to_uppercase(), &format!("{id}0")] {
+            assert!(wrong.parse::<SessionId>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn fresh_ids_are_unique_and_rise_past_the_counter() {
+        let fresh = Fresh::new(Timestamp::from_millis(1_790_000_000_000), 42);
+        let ids: Vec<_> = (0..10_000).map(|_| ItemId::fresh(&fresh)).collect();
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn output_ids_differ_by_attempt_and_index() {
+        let effect = EffectId::fresh(&Fresh::new(Timestamp::from_millis(5), 1));
+        let first = ItemId::of_output(effect, 1, 0);
+        assert_eq!(first, ItemId::of_output(effect, 1, 0));
+        assert_ne!(first, ItemId::of_output(effect, 2, 0));
+        assert_ne!(first, ItemId::of_output(effect, 1, 1));
+    }
+}

@@ -1,0 +1,46 @@
+//! The durable language of Tenure: every type whose bytes can be on disk.
+//!
+//! A type is here if and only if it can be read back from a journal, a snapshot, a saved agent or a
+//! recording. Nothing here performs I/O, reads a clock or draws a random number; time and fresh ids
+//! arrive as arguments. What a client sees on the wire is the `api` crate's business and what a model
+//! provider sees is the `model` crate's, so each of the three formats can change alone.
+
+mod agent;
+mod answer;
+mod blob;
+mod content;
+mod context;
+mod effect;
+mod envelope;
+mod event;
+mod id;
+mod item;
+pub mod json;
+pub mod limit;
+mod projection;
+mod time;
+
+pub use agent::{
+    AgentConfig, ApprovalMode, Effort, FunctionTool, McpTool, McpTransport, MultiAgent, Origin, Pinned,
+    Reasoning, ReasoningSummary, Secret, ServiceTier, TextConfig, TextFormat, Tool, Verbosity,
+};
+pub use answer::{AnswerItem, ModelAnswer, Stop, Usage};
+pub use blob::BlobRef;
+pub use content::{FunctionOutput, InputPart};
+pub use context::{ContextItem, ModelRequest, ToolSpec};
+pub use effect::{
+    Done, Effect, EffectKind, Failure, FailureKind, Next, Outcome, PermitRecord, Repeat, ServerRef, ToolDef,
+    ToolResult,
+};
+pub use envelope::{DecodeError, Recorded, Version};
+pub use event::{
+    AgentPatch, Approval, Decision, Environment, Event, Input, PromptCache, Review, SessionOpened,
+    SessionPatch, SpendLimit, TurnEnd, TurnError,
+};
+pub use id::{
+    AgentId, ApprovalId, EffectId, Fresh, IdError, InputId, ItemId, KeyId, ProjectId, RequestId, SecretId,
+    SessionId, TurnId,
+};
+pub use item::{Item, ItemBody, ItemStatus, Phase};
+pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
+pub use time::Timestamp;

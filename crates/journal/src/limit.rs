@@ -1,0 +1,31 @@
+//! Limits on what one session may hold, each with its unit and reason.
+
+/// Payloads above this many bytes are stored as blobs and shown to the model as a preview.
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a stored tool output that the model is shown directly: a page of text, head and tail.
+pub const PREVIEW_BYTES_MAX: usize = 8 * 1024;
+/// Bytes the built-in reader tool returns for one call.
+pub const READ_BYTES_MAX: usize = 32 * 1024;
+/// Nesting accepted in any JSON from outside; deeper documents are an attack or a mistake.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Tool calls accepted from one turn; the rest are answered with an error and never run.
+pub const CALLS_PER_TURN_MAX: u32 = 128;
+/// Model requests in one turn; a turn that needs more is looping.
+pub const STEPS_PER_TURN_MAX: u32 = 256;
+/// Tool definitions shown to a model in one request.
+pub const TOOLS_PER_REQUEST_MAX: usize = 512;
+/// Bytes of one tool's JSON schema, as listed by its server.
+pub const TOOL_SCHEMA_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one tool's description; the model pays for each of them at every step.
+pub const TOOL_DESCRIPTION_BYTES_MAX: usize = 8 * 1024;
+/// Inputs that may wait in one session before further ones are refused.
+pub const QUEUED_INPUTS_MAX: usize = 256;
+/// Tries of one model call before its turn fails.
+pub const MODEL_ATTEMPTS_MAX: u32 = 6;
+/// Tries of one repeatable tool call or listing before it is reported as failed.
+pub const TOOL_ATTEMPTS_MAX: u32 = 4;
+/// Times one turn's context may be cut shorter because the provider said it was too long.
+pub const CONTEXT_TRIMS_PER_TURN_MAX: u32 = 4;
+
+const _: () = assert!(PREVIEW_BYTES_MAX < INLINE_BYTES_MAX, "a preview is shorter than what it previews");
+const _: () = assert!(READ_BYTES_MAX < INLINE_BYTES_MAX, "what the reader returns is never stored again");

@@ -1,0 +1,156 @@
+//! What goes in and out of a store.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tenure_journal::{
+    AgentId, Event, Head, Item, ProjectId, Recorded, SessionStatus, Timestamp, Turn, Version,
+};
+
+/// One transaction on one session.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The version the events were decided at. `ZERO` opens the session.
+    pub expected: Version,
+    /// When they were decided.
+    pub at: Timestamp,
+    /// The facts, at least one.
+    pub events: Vec<Event>,
+    /// The session's row after them.
+    pub head: Head,
+    /// Items that are new or changed.
+    pub items: Vec<ItemRow>,
+    /// Turns that are new or changed.
+    pub turns: Vec<Turn>,
+    /// A folded snapshot as of these events; replaces the previous one.
+    pub snapshot: Option<Bytes>,
+    /// Answers a repeated request.
+    pub receipt: Option<Receipt>,
+}
+
+/// An item with its place in the session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemRow {
+    /// Its place among all items of the session, from 0; never changes.
+    pub ordinal: u64,
+    /// The item.
+    pub item: Item,
+}
+
+/// What a session is folded from.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The latest snapshot.
+    pub snapshot: Option<Snapshot>,
+    /// Every event after it, in order.
+    pub tail: Vec<Recorded>,
+}
+
+/// A folded session state at a version; the bytes are the `session` crate's business.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The version it was folded to.
+    pub version: Version,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// The first answer to an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The project that used the key.
+    pub project: ProjectId,
+    /// The key, with whatever scope the caller put into it.
+    pub key: String,
+    /// Digest of the request.
+    pub digest: String,
+    /// The HTTP status that was answered.
+    pub status: u16,
+    /// The body that was answered.
+    pub body: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone, Default)]
+pub struct SessionFilter {
+    /// Only those that run this agent.
+    pub agent_id: Option<AgentId>,
+    /// Only those with this status.
+    pub status: Option<SessionStatus>,
+    /// Only those that have all of these pairs.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Start after this id, exclusive.
+    pub after: Option<String>,
+    /// At most this many.
+    pub limit: usize,
+    /// Which way.
+    pub order: Order,
+}
+
+/// The order of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest first.
+    Ascending,
+    /// Newest first.
+    Descending,
+}
+
+/// What a document is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentKind {
+    /// A saved agent.
+    Agent,
+    /// An API key; the secret is hashed.
+    Key,
+    /// A sealed secret.
+    Secret,
+    /// A project.
+    Project,
+}
+
+impl DocumentKind {
+    /// The word on disk.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Key => "key",
+            Self::Secret => "secret",
+            Self::Project => "project",
+        }
+    }
+}
+
+/// One version of a small durable record that is not a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// The project it belongs to.
+    pub project: ProjectId,
+    /// What it is.
+    pub kind: DocumentKind,
+    /// Its id, unique within project and kind.
+    pub id: String,
+    /// Its version, from 1.
+    pub version: u64,
+    /// Its name, for look-ups by name; not unique.
+    pub name: Option<String>,
+    /// Its content.
+    pub body: Value,
+    /// When its first version was written.
+    pub created_at: Timestamp,
+    /// When this version was written.
+    pub updated_at: Timestamp,
+    /// Whether this version deletes it.
+    pub deleted: bool,
+}
