@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The model.
+/// Placeholder.
+#[derive(Debug)]
+pub struct MemoryStore;
