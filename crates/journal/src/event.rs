@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     AgentConfig, ApprovalId, Effect, EffectId, Effort, FunctionOutput, InputId, Item, ItemId, ItemStatus,
-    Next, Outcome, Phase, ProjectId, ServiceTier, Tool, TurnId,
+    Next, Outcome, ProjectId, ServiceTier, Tool, TurnId,
 };
 
 /// A durable fact.
@@ -77,12 +77,10 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
-    /// It became known which part of its turn a message is.
-    PhaseKnown {
-        /// The message.
-        item_id: ItemId,
-        /// The phase.
-        phase: Phase,
+    /// Deferred functions were searched for and are shown to the model from the next step on.
+    FunctionsLoaded {
+        /// Their names.
+        names: Vec<String>,
     },
     /// An effect is intended.
     EffectRequested {

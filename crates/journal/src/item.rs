@@ -114,17 +114,17 @@ pub enum ItemBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stored: Option<BlobRef>,
     },
-    /// A call the model made wrongly (unknown name, arguments that are not JSON): answered, never run.
+    /// A call answered by the runtime itself: made wrongly and never run, or a search for tools.
     /// Part of the context only; clients do not see it.
-    RejectedCall {
+    InternalCall {
         /// Pairs call and answer in the context.
         call_id: String,
         /// The name the model used.
         name: String,
-        /// The arguments as the model wrote them, shortened.
+        /// The arguments as the model wrote them, shortened when they are not JSON.
         arguments: String,
         /// What the model is told.
-        error: String,
+        output: String,
     },
 }
 
@@ -133,7 +133,7 @@ impl Item {
     #[must_use]
     pub fn is_public(&self) -> bool {
         match self.body {
-            ItemBody::RejectedCall { .. } => false,
+            ItemBody::InternalCall { .. } => false,
             ItemBody::UserMessage { .. }
             | ItemBody::AssistantMessage { .. }
             | ItemBody::Reasoning { .. }
@@ -150,7 +150,7 @@ impl Item {
             ItemBody::FunctionCall { call_id, .. }
             | ItemBody::FunctionCallOutput { call_id, .. }
             | ItemBody::McpCall { call_id, .. }
-            | ItemBody::RejectedCall { call_id, .. } => Some(call_id),
+            | ItemBody::InternalCall { call_id, .. } => Some(call_id),
             ItemBody::UserMessage { .. } | ItemBody::AssistantMessage { .. } | ItemBody::Reasoning { .. } => {
                 None
             }

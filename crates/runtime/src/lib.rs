@@ -1,1 +1,5 @@
-//! Placeholder.
+//! The imperative shell.
+mod error;
+mod handle;
+pub use error::{RuntimeError, RuntimeErrorKind};
+pub use handle::{Opening, ReceiptDraft, Runtime, Subscription, SubscriptionItem};

@@ -1,0 +1,75 @@
+//! Why the runtime could not do what it was asked.
+
+use tenure_session::Refusal;
+use tenure_store::{StoreError, StoreErrorKind};
+
+/// A request the runtime could not carry out.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct RuntimeError {
+    kind: RuntimeErrorKind,
+    #[source]
+    source: Option<StoreError>,
+}
+
+/// Kinds of failure, after what the caller can do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuntimeErrorKind {
+    /// No such session in the project.
+    #[error("no such session")]
+    NotFound,
+    /// The session does not do that now.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The idempotency key was used before; answer what its receipt says.
+    #[error("the idempotency key was used before")]
+    ReceiptExists,
+    /// Too much is going on; try again later.
+    #[error("the server is at its limit of active sessions")]
+    Overloaded,
+    /// The server is shutting down; try again elsewhere or later.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// Durable state cannot be reached or has no space; nothing is known about the request.
+    #[error("durable storage is not available")]
+    Storage,
+    /// The session's journal cannot be read.
+    #[error("the session's journal is damaged")]
+    Damaged,
+}
+
+impl RuntimeError {
+    /// What kind it is.
+    #[must_use]
+    pub fn kind(&self) -> &RuntimeErrorKind {
+        &self.kind
+    }
+}
+
+impl From<RuntimeErrorKind> for RuntimeError {
+    fn from(kind: RuntimeErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+}
+
+impl From<Refusal> for RuntimeError {
+    fn from(refusal: Refusal) -> Self {
+        RuntimeErrorKind::Refused(refusal).into()
+    }
+}
+
+impl From<StoreError> for RuntimeError {
+    fn from(source: StoreError) -> Self {
+        let kind = match source.kind() {
+            StoreErrorKind::ReceiptExists => RuntimeErrorKind::ReceiptExists,
+            StoreErrorKind::Corrupt => RuntimeErrorKind::Damaged,
+            StoreErrorKind::Conflict { .. }
+            | StoreErrorKind::UnknownCursor
+            | StoreErrorKind::Unavailable
+            | StoreErrorKind::Full
+            | StoreErrorKind::Locked
+            | StoreErrorKind::TooNew => RuntimeErrorKind::Storage,
+        };
+        Self { kind, source: Some(source) }
+    }
+}

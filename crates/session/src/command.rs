@@ -1,0 +1,88 @@
+//! What clients and people ask of a session, and why it may be refused.
+
+use tenure_journal::{ApprovalId, Decision, FunctionOutput, InputPart, SessionPatch, TurnId};
+
+/// What a client asks of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// A user message: starts a turn, joins the running one at its next step, or waits for the next.
+    Message {
+        /// Its parts, never empty.
+        content: Vec<InputPart>,
+    },
+    /// Stop the running turn. Without one, nothing happens.
+    Cancel,
+    /// What a function call gave.
+    FunctionResult {
+        /// The turn that waits.
+        turn_id: TurnId,
+        /// The call.
+        call_id: String,
+        /// Whether the function succeeded.
+        success: bool,
+        /// Its output.
+        output: Option<FunctionOutput>,
+        /// Its error.
+        error: Option<String>,
+    },
+    /// A person's answer about a held call.
+    Decide {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// The answer.
+        decision: Decision,
+        /// Who answers: a key's id or a person's name.
+        by: String,
+    },
+    /// Change settings.
+    Update {
+        /// What changes.
+        patch: Box<SessionPatch>,
+    },
+    /// Delete the session.
+    Delete,
+}
+
+/// Why a session does not do what it is asked. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such call waits for a result.
+    #[error("Unknown pending tool call: {call_id}")]
+    UnknownCall {
+        /// The call asked for.
+        call_id: String,
+    },
+    /// The call was answered before, differently.
+    #[error("the tool call `{call_id}` already has a different result")]
+    ConflictingResult {
+        /// The call.
+        call_id: String,
+    },
+    /// No such approval was ever requested in this session.
+    #[error("no approval request `{approval_id}` in this session")]
+    UnknownApproval {
+        /// The approval asked for.
+        approval_id: ApprovalId,
+    },
+    /// The approval was decided before, differently, or its turn ended.
+    #[error("the approval request `{approval_id}` was already decided")]
+    AlreadyDecided {
+        /// The approval.
+        approval_id: ApprovalId,
+    },
+    /// The session is queued, running or waiting.
+    #[error("the session is busy; cancel its turn or wait until it is idle, then delete it")]
+    Busy,
+    /// The session failed for good.
+    #[error("the session has failed and accepts no more input")]
+    Failed,
+    /// The session is deleted.
+    #[error("the session is deleted")]
+    Deleted,
+    /// Too many messages wait already.
+    #[error("{waiting} messages already wait in this session; wait until some have been taken up")]
+    QueueFull {
+        /// How many wait.
+        waiting: usize,
+    },
+}

@@ -1,0 +1,111 @@
+//! Stream events: what a client sees while a session runs. A projection of events and deltas; nothing
+//! here is ever stored.
+
+use std::sync::Arc;
+
+use tenure_journal::{Item, ItemId, Turn, TurnId};
+
+use crate::SessionView;
+
+/// One notice to the clients that watch a session.
+#[derive(Debug, Clone)]
+pub enum StreamEvent {
+    /// The session changed its status, or was created.
+    Session {
+        /// What happened.
+        kind: SessionNotice,
+        /// The session at that moment.
+        session: Arc<SessionView>,
+    },
+    /// A turn changed its status.
+    Turn {
+        /// What happened.
+        kind: TurnNotice,
+        /// The turn at that moment.
+        turn: Turn,
+    },
+    /// An item exists. Messages and thinking that are still being written come empty and `in_progress`.
+    ItemAdded {
+        /// The item.
+        item: Item,
+    },
+    /// An item of the agent reached its final status.
+    ItemDone {
+        /// The item, complete.
+        item: Item,
+    },
+    /// Something about one part of a message or of thinking that is being written.
+    Part {
+        /// The turn.
+        turn_id: TurnId,
+        /// The item.
+        item_id: ItemId,
+        /// The item's place among the turn's outputs.
+        output_index: u32,
+        /// Which part of the item, from 0.
+        part: u32,
+        /// Text or thinking.
+        of: PartOf,
+        /// What happened.
+        notice: PartNotice,
+    },
+    /// The session is gone: streams end.
+    Deleted,
+}
+
+/// What happened to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionNotice {
+    /// It exists.
+    Created,
+    /// A turn runs.
+    InProgress,
+    /// It waits for a client or a person.
+    RequiresAction,
+    /// Its turn ended and no other waits.
+    Idle,
+    /// It cannot go on.
+    Failed,
+}
+
+/// What happened to a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnNotice {
+    /// It exists.
+    Created,
+    /// It runs.
+    InProgress,
+    /// It ended as intended.
+    Completed,
+    /// It ended with an error.
+    Failed,
+    /// A client ended it.
+    Cancelled,
+}
+
+/// What a part belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartOf {
+    /// A message's text.
+    Message,
+    /// A summary of thinking.
+    Reasoning,
+}
+
+/// What happened to a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartNotice {
+    /// It begins, empty.
+    Added,
+    /// More text.
+    Delta(String),
+    /// Its whole text.
+    TextDone(String),
+    /// It is complete.
+    Done {
+        /// Its whole text.
+        text: String,
+        /// Whether it was cut off.
+        incomplete: bool,
+    },
+}

@@ -1,0 +1,69 @@
+//! A session as clients see it: a value derived from the state, nothing more.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tenure_journal::{
+    AgentConfig, Approval, Environment, PromptCache, Review, SessionKey, SessionStatus, Timestamp, TurnId,
+    Usage,
+};
+
+/// What a client can know about a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionView {
+    /// The session and its project.
+    pub key: SessionKey,
+    /// What it is doing.
+    pub status: SessionStatus,
+    /// The agent it runs, with the patches made to it.
+    pub agent: AgentConfig,
+    /// Where commands and files live.
+    pub environment: Environment,
+    /// What it waits for, oldest first.
+    pub required_actions: Vec<RequiredAction>,
+    /// Why it failed for good.
+    pub error: Option<String>,
+    /// Tokens of all root turns; absent while any is unknown.
+    pub usage: Option<Usage>,
+    /// Attached vaults.
+    pub vault_ids: Vec<String>,
+    /// The client's key-value pairs.
+    pub metadata: BTreeMap<String, String>,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When its last event was decided.
+    pub last_active_at: Timestamp,
+    /// Review, when set.
+    pub review: Option<Review>,
+    /// Spend control, when set.
+    pub spend: Option<Spend>,
+    /// Prompt cache settings, when set.
+    pub prompt_cache: Option<PromptCache>,
+}
+
+/// Spend control as clients see it, in whole US cents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spend {
+    /// The limit; absent means none.
+    pub limit: Option<u64>,
+    /// What was spent, rounded down; absent while prices are unknown.
+    pub consumed: Option<u64>,
+}
+
+/// Something only a client or a person can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequiredAction {
+    /// Carry out a function and submit its result.
+    FunctionCall {
+        /// The turn that waits.
+        turn_id: TurnId,
+        /// The call.
+        call_id: String,
+        /// The function.
+        name: String,
+        /// Its arguments.
+        arguments: Value,
+    },
+    /// Decide about a held tool call.
+    Approval(Approval),
+}
