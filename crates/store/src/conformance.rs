@@ -1,1 +1,63 @@
-//! Placeholder.
+//! One suite that every implementation of [`Store`] passes.
+//!
+//! Each case gets a fresh, empty store and states sentences of the contract; a failure panics with the
+//! sentence that does not hold. Nothing here knows how a store is made or where it keeps its data, and
+//! nothing sleeps or reads a clock. Concurrency comes from polling many calls at once, so the suite needs
+//! no particular async runtime.
+
+mod appends;
+mod build;
+mod documents;
+mod isolation;
+mod lists;
+mod random;
+
+use std::sync::Arc;
+
+use crate::Store;
+
+/// Runs every case, each on a store of its own from `make`.
+///
+/// # Panics
+/// A sentence of the contract does not hold; the message says which.
+pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
+    macro_rules! cases {
+        ($($case:path,)*) => { $( Box::pin($case(&*make().await)).await; )* };
+    }
+    cases! {
+        appends::opens_and_extends_contiguously,
+        appends::reads_events_in_pages,
+        appends::refuses_stale_versions,
+        appends::keeps_receipts_with_the_append,
+        appends::loads_snapshot_and_tail,
+        appends::keeps_what_events_hold,
+        appends::lets_one_of_many_writers_win,
+        appends::serves_many_sessions_at_once,
+        lists::replaces_the_head,
+        lists::pages_sessions,
+        lists::filters_sessions,
+        lists::finds_due_sessions_earliest_first,
+        lists::pages_items_by_ordinal,
+        lists::keeps_an_items_place,
+        lists::hides_items_that_are_not_public,
+        lists::lists_items_of_a_turn,
+        lists::pages_turns,
+        documents::writes_versions_in_order,
+        documents::deletes_and_keeps_versions,
+        documents::pages_documents_by_id,
+        documents::finds_documents_by_name,
+        documents::keeps_receipts_with_the_document,
+        documents::lets_one_of_many_writers_win,
+        documents::keeps_blobs_by_content,
+        isolation::hides_everything_of_other_projects,
+    }
+}
+
+/// Runs `operations` random operations, drawn from `seed`, on a store from `make` and on a
+/// [`crate::MemoryStore`], and compares every answer.
+///
+/// # Panics
+/// An answer differs; the message gives the seed and the operation.
+pub async fn random<F: AsyncFn() -> Arc<dyn Store>>(make: F, seed: u64, operations: usize) {
+    random::compare(&*make().await, seed, operations).await;
+}

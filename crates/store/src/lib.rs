@@ -33,7 +33,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Conflict`: the journal is not at `expected`; nothing was written. Load and decide again.
-    /// `ReceiptExists`: the receipt's key is taken in the project; nothing was written.
+    /// `ReceiptExists`: the receipt's key is taken in the project, whatever the version; nothing was written.
     /// `Unavailable`: nothing was written, or everything was; load to find out.
     /// `Full`: no space is left; nothing was written.
     async fn append(&self, append: Append) -> Result<Version, StoreError>;

@@ -1,4 +1,343 @@
-//! The model.
-/// Placeholder.
+//! The model of the contract: what a store means, in the plainest form that answers every question.
+//!
+//! It has no I/O and no clock, so a deterministic simulation can use it: the methods ending in `_now` are
+//! the same operations without a future. A [`MemoryStore::volatile`] store also models what a crash
+//! leaves: writes are visible at once and durable only after [`MemoryStore::sync`].
+
+mod state;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tenure_journal::{
+    BlobRef, Head, Item, ProjectId, Recorded, SessionKey, Timestamp, Turn, TurnId, Version,
+};
+
+use self::state::{State, Write};
+use crate::{
+    Append, Document, DocumentKind, Page, Receipt, SessionFilter, Store, StoreError, StoreErrorKind, Stored,
+};
+
+/// A store in memory.
+///
+/// [`MemoryStore::new`] treats every write as durable at once. With [`MemoryStore::volatile`] the caller
+/// decides when: until [`MemoryStore::sync`] a write must not be acknowledged to anyone outside.
 #[derive(Debug)]
-pub struct MemoryStore;
+pub struct MemoryStore {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// What readers see.
+    seen: State,
+    /// Absent when every write is durable at once.
+    disk: Option<Disk>,
+}
+
+/// INVARIANT: `durable` after all of `unsynced`, in order, is `Inner::seen`.
+#[derive(Debug, Default)]
+struct Disk {
+    durable: State,
+    unsynced: Vec<Write>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store whose writes are durable when they return.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { inner: Mutex::new(Inner { seen: State::default(), disk: None }) }
+    }
+
+    /// An empty store whose writes are durable after the next [`MemoryStore::sync`].
+    #[must_use]
+    pub fn volatile() -> Self {
+        Self { inner: Mutex::new(Inner { seen: State::default(), disk: Some(Disk::default()) }) }
+    }
+
+    /// Makes every write so far durable.
+    pub fn sync(&self) {
+        if let Some(disk) = &mut self.lock().disk {
+            for write in disk.unsynced.drain(..) {
+                disk.durable.write(write);
+            }
+        }
+    }
+
+    /// How many writes are not durable yet.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.lock().disk.as_ref().map_or(0, |disk| disk.unsynced.len())
+    }
+
+    /// Drops every write that is not durable.
+    pub fn crash(&self) {
+        self.crash_keeping(0);
+    }
+
+    /// Drops all but the first `kept` writes that are not durable: a disk may have finished some of what
+    /// it was never asked to sync, and a write is whole or absent.
+    pub fn crash_keeping(&self, kept: usize) {
+        let mut inner = self.lock();
+        if let Some(disk) = &mut inner.disk {
+            disk.unsynced.truncate(kept);
+            for write in disk.unsynced.drain(..) {
+                disk.durable.write(write);
+            }
+            inner.seen = disk.durable.clone();
+        }
+    }
+
+    /// A store of its own that begins with this one's durable state and durability.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let inner = self.lock();
+        let copy = match &inner.disk {
+            None => Inner { seen: inner.seen.clone(), disk: None },
+            Some(disk) => Inner {
+                seen: disk.durable.clone(),
+                disk: Some(Disk { durable: disk.durable.clone(), unsynced: Vec::new() }),
+            },
+        };
+        Self { inner: Mutex::new(copy) }
+    }
+
+    /// Every session of every project, deleted ones included, in the order of their keys.
+    #[must_use]
+    pub fn keys_now(&self) -> Vec<SessionKey> {
+        self.lock().seen.keys()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing panics between two changes of one write, so a poisoned state is a whole one.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn write(&mut self, write: Write) {
+        if let Some(disk) = &mut self.disk {
+            disk.unsynced.push(write.clone());
+        }
+        self.seen.write(write);
+    }
+}
+
+/// The contract without futures; errors and meaning are those of the methods of [`Store`].
+#[expect(clippy::missing_errors_doc, reason = "the errors are documented at the contract")]
+impl MemoryStore {
+    /// [`Store::append`]; durable at once or after the next [`MemoryStore::sync`].
+    pub fn append_now(&self, append: Append) -> Result<Version, StoreError> {
+        let mut inner = self.lock();
+        inner.seen.check_receipt(append.receipt.as_ref())?;
+        inner.seen.check_version(&append)?;
+        let version = append.expected.plus(append.events.len());
+        inner.write(Write::Append(Box::new(append)));
+        Ok(version)
+    }
+
+    /// [`Store::load`].
+    pub fn load_now(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+        Ok(self.lock().seen.load(key))
+    }
+
+    /// [`Store::events`].
+    pub fn events_now(
+        &self,
+        key: SessionKey,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        Ok(self.lock().seen.events(key, after, limit))
+    }
+
+    /// [`Store::head`].
+    pub fn head_now(&self, key: SessionKey) -> Result<Option<Head>, StoreError> {
+        Ok(self.lock().seen.head(key))
+    }
+
+    /// [`Store::sessions`].
+    pub fn sessions_now(
+        &self,
+        project: ProjectId,
+        filter: &SessionFilter,
+        page: &Page,
+    ) -> Result<Vec<Head>, StoreError> {
+        self.lock().seen.sessions(project, filter, page)
+    }
+
+    /// [`Store::due`].
+    pub fn due_now(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionKey>, StoreError> {
+        Ok(self.lock().seen.due(now, limit))
+    }
+
+    /// [`Store::items`].
+    pub fn items_now(
+        &self,
+        key: SessionKey,
+        turn: Option<TurnId>,
+        page: &Page,
+    ) -> Result<Vec<Item>, StoreError> {
+        self.lock().seen.items(key, turn, page)
+    }
+
+    /// [`Store::turns`].
+    pub fn turns_now(&self, key: SessionKey, page: &Page) -> Result<Vec<Turn>, StoreError> {
+        self.lock().seen.turns(key, page)
+    }
+
+    /// [`Store::turn`].
+    pub fn turn_now(&self, key: SessionKey, turn: TurnId) -> Result<Option<Turn>, StoreError> {
+        Ok(self.lock().seen.turn(key, turn))
+    }
+
+    /// [`Store::put`]; durable at once or after the next [`MemoryStore::sync`].
+    pub fn put_now(&self, document: Document, receipt: Option<Receipt>) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        inner.seen.check_receipt(receipt.as_ref())?;
+        inner.seen.check_document(&document)?;
+        inner.write(Write::Put(Box::new((document, receipt))));
+        Ok(())
+    }
+
+    /// [`Store::document`].
+    pub fn document_now(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        id: &str,
+        version: Option<u64>,
+    ) -> Result<Option<Document>, StoreError> {
+        Ok(self.lock().seen.document(project, kind, id, version))
+    }
+
+    /// [`Store::documents`].
+    pub fn documents_now(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        name: Option<&str>,
+        page: &Page,
+    ) -> Result<Vec<Document>, StoreError> {
+        Ok(self.lock().seen.documents(project, kind, name, page))
+    }
+
+    /// [`Store::put_blob`]; durable at once or after the next [`MemoryStore::sync`].
+    pub fn put_blob_now(&self, project: ProjectId, payload: Bytes) -> Result<BlobRef, StoreError> {
+        let blob = BlobRef::of(&payload);
+        self.lock().write(Write::Blob(project, blob, payload));
+        Ok(blob)
+    }
+
+    /// [`Store::blob`].
+    pub fn blob_now(&self, project: ProjectId, blob: BlobRef) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.lock().seen.blob(project, blob))
+    }
+
+    /// [`Store::receipt`].
+    pub fn receipt_now(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {
+        Ok(self.lock().seen.receipt(project, key))
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn append(&self, append: Append) -> Result<Version, StoreError> {
+        self.append_now(append)
+    }
+
+    async fn load(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+        self.load_now(key)
+    }
+
+    async fn events(
+        &self,
+        key: SessionKey,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        self.events_now(key, after, limit)
+    }
+
+    async fn head(&self, key: SessionKey) -> Result<Option<Head>, StoreError> {
+        self.head_now(key)
+    }
+
+    async fn sessions(
+        &self,
+        project: ProjectId,
+        filter: &SessionFilter,
+        page: &Page,
+    ) -> Result<Vec<Head>, StoreError> {
+        self.sessions_now(project, filter, page)
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionKey>, StoreError> {
+        self.due_now(now, limit)
+    }
+
+    async fn items(
+        &self,
+        key: SessionKey,
+        turn: Option<TurnId>,
+        page: &Page,
+    ) -> Result<Vec<Item>, StoreError> {
+        self.items_now(key, turn, page)
+    }
+
+    async fn turns(&self, key: SessionKey, page: &Page) -> Result<Vec<Turn>, StoreError> {
+        self.turns_now(key, page)
+    }
+
+    async fn turn(&self, key: SessionKey, turn: TurnId) -> Result<Option<Turn>, StoreError> {
+        self.turn_now(key, turn)
+    }
+
+    async fn put(&self, document: Document, receipt: Option<Receipt>) -> Result<(), StoreError> {
+        self.put_now(document, receipt)
+    }
+
+    async fn document(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        id: &str,
+        version: Option<u64>,
+    ) -> Result<Option<Document>, StoreError> {
+        self.document_now(project, kind, id, version)
+    }
+
+    async fn documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        name: Option<&str>,
+        page: &Page,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.documents_now(project, kind, name, page)
+    }
+
+    async fn put_blob(&self, project: ProjectId, payload: Bytes) -> Result<BlobRef, StoreError> {
+        self.put_blob_now(project, payload)
+    }
+
+    async fn blob(&self, project: ProjectId, blob: BlobRef) -> Result<Option<Bytes>, StoreError> {
+        self.blob_now(project, blob)
+    }
+
+    async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {
+        self.receipt_now(project, key)
+    }
+}
+
+fn unknown_cursor(after: &str, what: &str) -> StoreError {
+    let shown: String = after.chars().take(80).collect();
+    StoreError::new(StoreErrorKind::UnknownCursor, format!("listing {what} after `{shown}`"))
+}

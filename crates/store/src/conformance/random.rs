@@ -1,0 +1,262 @@
+//! Random operations on a store and on the model, every answer compared.
+
+use std::fmt::Debug;
+
+use fastrand::Rng;
+use tenure_journal::{
+    AgentId, BlobRef, Fresh, Head, ItemId, ProjectId, SessionId, SessionKey, SessionStatus, Timestamp,
+    TurnId, TurnStatus, Version,
+};
+
+use super::build::{append, bytes, document, fresh, head, hidden, message, receipt, row, turn};
+use crate::{
+    Append, Document, DocumentKind, ItemRow, MemoryStore, Order, Page, Receipt, SessionFilter, Store,
+    StoreError,
+};
+
+const PROJECTS: usize = 2;
+const SESSIONS: usize = 6;
+const TURNS: usize = 4;
+const ITEMS: usize = 12;
+const STATUSES: [SessionStatus; 3] =
+    [SessionStatus::Idle, SessionStatus::InProgress, SessionStatus::RequiresAction];
+
+/// Everything that operations draw from; small, so that they meet.
+struct World {
+    rng: Rng,
+    fresh: Fresh,
+    projects: Vec<ProjectId>,
+    sessions: Vec<SessionId>,
+    agents: Vec<AgentId>,
+    turns: Vec<TurnId>,
+    items: Vec<ItemId>,
+}
+
+pub(super) async fn compare(store: &dyn Store, seed: u64, operations: usize) {
+    let mut world = World::new(seed);
+    let model = MemoryStore::new();
+    for operation in 0..operations {
+        let (what, found, expected) = world.step(store, &model).await;
+        assert_eq!(found, expected, "seed {seed}, operation {operation}: {what}");
+    }
+}
+
+fn shown<T: Debug>(result: Result<T, StoreError>) -> String {
+    match result {
+        Ok(value) => format!("{value:?}"),
+        Err(error) => format!("{:?}", error.kind()),
+    }
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let fresh = fresh(seed);
+        Self {
+            rng: Rng::with_seed(seed),
+            projects: (0..PROJECTS).map(|_| ProjectId::fresh(&fresh)).collect(),
+            sessions: (0..SESSIONS).map(|_| SessionId::fresh(&fresh)).collect(),
+            agents: (0..2).map(|_| AgentId::fresh(&fresh)).collect(),
+            turns: (0..TURNS).map(|_| TurnId::fresh(&fresh)).collect(),
+            items: (0..ITEMS).map(|_| ItemId::fresh(&fresh)).collect(),
+            fresh,
+        }
+    }
+
+    /// One operation on both: what it was and the two answers.
+    async fn step(&mut self, store: &dyn Store, model: &MemoryStore) -> (String, String, String) {
+        macro_rules! both {
+            ($method:ident($($argument:expr),*)) => {{
+                let what = format!(concat!(stringify!($method), " {:?}"), ($(&$argument,)*));
+                let expected = shown(Store::$method(model, $(Clone::clone(&$argument)),*).await);
+                let found = shown(store.$method($($argument),*).await);
+                (what, found, expected)
+            }};
+        }
+        let key = self.key();
+        let project = key.project;
+        match self.rng.u8(..20) {
+            0..8 => {
+                let append = self.append(key, model);
+                both!(append(append))
+            }
+            8 => {
+                let (document, receipt) = self.document(project, model);
+                both!(put(document, receipt))
+            }
+            9 => {
+                let payload = self.payload();
+                both!(put_blob(project, payload))
+            }
+            10 => both!(load(key)),
+            11 => {
+                let (after, limit) = (Version(self.rng.u64(..12)), self.rng.usize(..6));
+                both!(events(key, after, limit))
+            }
+            12 => {
+                let (filter, page) = (self.filter(), self.page(Cursor::Session));
+                both!(sessions(project, &filter, &page))
+            }
+            13 => {
+                let (now, limit) = (Timestamp::from_millis(self.rng.i64(..10)), self.rng.usize(..6));
+                both!(due(now, limit))
+            }
+            14 => {
+                let turn = self.rng.bool().then(|| self.turn_id());
+                let page = self.page(Cursor::Item);
+                both!(items(key, turn, &page))
+            }
+            15 => {
+                let page = self.page(Cursor::Turn);
+                both!(turns(key, &page))
+            }
+            16 => {
+                let turn = self.turn_id();
+                both!(turn(key, turn))
+            }
+            17 => {
+                let (kind, id) = (self.kind(), self.document_id());
+                let version = self.rng.bool().then(|| self.rng.u64(..4));
+                both!(document(project, kind, id.as_str(), version))
+            }
+            18 => {
+                let (kind, page) = (self.kind(), self.page(Cursor::Document));
+                let name = self.rng.bool().then(|| self.name());
+                both!(documents(project, kind, name.as_deref(), &page))
+            }
+            _ => {
+                let (blob, name) = (BlobRef::of(&self.payload()), self.receipt(project).key);
+                if self.rng.bool() {
+                    both!(blob(project, blob))
+                } else {
+                    both!(receipt(project, name.as_str()))
+                }
+            }
+        }
+    }
+
+    fn pick<T: Copy>(rng: &mut Rng, among: &[T]) -> T {
+        among[rng.usize(..among.len())]
+    }
+
+    fn key(&mut self) -> SessionKey {
+        SessionKey {
+            project: Self::pick(&mut self.rng, &self.projects),
+            session: Self::pick(&mut self.rng, &self.sessions),
+        }
+    }
+
+    fn turn_id(&mut self) -> TurnId {
+        Self::pick(&mut self.rng, &self.turns)
+    }
+
+    /// Mostly at the right version.
+    fn append(&mut self, key: SessionKey, model: &MemoryStore) -> Append {
+        let stored = model.load_now(key).ok().flatten();
+        let version = stored.map_or(0, |stored| {
+            stored.snapshot.map_or(0, |snapshot| snapshot.version.0) + stored.tail.len() as u64
+        });
+        let expected = if self.rng.u8(..5) == 0 { self.rng.u64(..10) } else { version };
+        let texts: Vec<_> = (0..self.rng.usize(1..4)).map(|_| self.rng.u32(..).to_string()).collect();
+        let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+        Append {
+            head: self.head(key),
+            items: (0..self.rng.usize(..4)).map(|_| self.item()).collect(),
+            turns: (0..self.rng.usize(..3)).map(|_| self.turn()).collect(),
+            snapshot: (self.rng.u8(..4) == 0).then(|| bytes(&format!("folded {expected}"))),
+            receipt: (self.rng.u8(..3) == 0).then(|| self.receipt(key.project)),
+            ..append(&self.fresh, key, expected, &texts)
+        }
+    }
+
+    fn head(&mut self, key: SessionKey) -> Head {
+        let metadata = (0..self.rng.usize(..3)).map(|_| (self.name(), self.name())).collect();
+        Head {
+            status: Self::pick(&mut self.rng, &STATUSES),
+            metadata,
+            wake_at: self.rng.bool().then(|| Timestamp::from_millis(self.rng.i64(..10))),
+            deleted: self.rng.u8(..10) == 0,
+            ..head(key, Self::pick(&mut self.rng, &self.agents))
+        }
+    }
+
+    /// An item's ordinal follows from the item, as a session would have it.
+    fn item(&mut self) -> ItemRow {
+        let place = self.rng.usize(..ITEMS);
+        let (id, turn_id) = (self.items[place], self.turn_id());
+        let text = self.name();
+        row(
+            place as u64,
+            if self.rng.u8(..4) == 0 { hidden(id, turn_id) } else { message(id, turn_id, &text) },
+        )
+    }
+
+    fn turn(&mut self) -> tenure_journal::Turn {
+        let statuses = [TurnStatus::Queued, TurnStatus::InProgress, TurnStatus::Failed];
+        let agent = Self::pick(&mut self.rng, &self.agents);
+        turn(self.turn_id(), agent, Self::pick(&mut self.rng, &statuses))
+    }
+
+    fn receipt(&mut self, project: ProjectId) -> Receipt {
+        receipt(project, &self.rng.u8(..60).to_string())
+    }
+
+    fn document(&mut self, project: ProjectId, model: &MemoryStore) -> (Document, Option<Receipt>) {
+        let (kind, id) = (self.kind(), self.document_id());
+        let written = |version| matches!(model.document_now(project, kind, &id, Some(version)), Ok(Some(_)));
+        let next = (1..).find(|version| !written(*version)).unwrap_or(1);
+        let version = if self.rng.u8(..5) == 0 { self.rng.u64(..4) } else { next };
+        let document = Document {
+            name: self.rng.bool().then(|| self.name()),
+            deleted: self.rng.u8(..4) == 0,
+            ..document(project, kind, &id, version)
+        };
+        let receipt = (self.rng.u8(..4) == 0).then(|| self.receipt(project));
+        (document, receipt)
+    }
+
+    fn kind(&mut self) -> DocumentKind {
+        Self::pick(&mut self.rng, &[DocumentKind::Agent, DocumentKind::Key])
+    }
+
+    fn document_id(&mut self) -> String {
+        Self::pick(&mut self.rng, &["a", "B", "b", "é"]).to_owned()
+    }
+
+    fn name(&mut self) -> String {
+        Self::pick(&mut self.rng, &["x", "y", "x\"'"]).to_owned()
+    }
+
+    fn payload(&mut self) -> bytes::Bytes {
+        bytes(&"z".repeat(self.rng.usize(..8)))
+    }
+
+    fn filter(&mut self) -> SessionFilter {
+        SessionFilter {
+            agent_id: self.rng.bool().then(|| Self::pick(&mut self.rng, &self.agents)),
+            status: self.rng.bool().then(|| Self::pick(&mut self.rng, &STATUSES)),
+            metadata: (0..self.rng.usize(..2)).map(|_| (self.name(), self.name())).collect(),
+        }
+    }
+
+    fn page(&mut self, cursor: Cursor) -> Page {
+        let after = match (self.rng.u8(..6), cursor) {
+            (0..3, _) => None,
+            (3, _) => Some("nothing".to_owned()),
+            (_, Cursor::Session) => Some(Self::pick(&mut self.rng, &self.sessions).to_string()),
+            (_, Cursor::Turn) => Some(self.turn_id().to_string()),
+            (_, Cursor::Item) => Some(Self::pick(&mut self.rng, &self.items).to_string()),
+            (_, Cursor::Document) => Some(self.document_id()),
+        };
+        let order = if self.rng.bool() { Order::Ascending } else { Order::Descending };
+        Page { after, limit: self.rng.usize(..6), order }
+    }
+}
+
+/// What a page's cursor names.
+#[derive(Clone, Copy)]
+enum Cursor {
+    Session,
+    Turn,
+    Item,
+    Document,
+}

@@ -1,0 +1,294 @@
+//! The state itself: maps, checks that refuse a write, and a write that cannot fail.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+
+use bytes::Bytes;
+use tenure_journal::{
+    BlobRef, Head, Item, ItemId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
+};
+
+use super::unknown_cursor;
+use crate::{
+    Append, Document, DocumentKind, Order, Page, Receipt, SessionFilter, Snapshot, StoreError,
+    StoreErrorKind, Stored,
+};
+
+/// A write that was checked.
+#[derive(Debug, Clone)]
+pub(super) enum Write {
+    /// Events and what follows from them.
+    Append(Box<Append>),
+    /// A document's next version.
+    Put(Box<(Document, Option<Receipt>)>),
+    /// A payload.
+    Blob(ProjectId, BlobRef, Bytes),
+}
+
+/// Everything a store keeps.
+#[derive(Debug, Clone, Default)]
+pub(super) struct State {
+    sessions: BTreeMap<SessionKey, Session>,
+    /// INVARIANT: holds exactly the sessions whose head has a `wake_at`, under that moment.
+    wakes: BTreeSet<(Timestamp, SessionKey)>,
+    /// Versions of each document, the first at index 0.
+    documents: BTreeMap<(ProjectId, DocumentKind, String), Vec<Document>>,
+    blobs: HashMap<(ProjectId, BlobRef), Bytes>,
+    receipts: HashMap<(ProjectId, String), Receipt>,
+}
+
+#[derive(Debug, Clone)]
+struct Session {
+    head: Head,
+    journal: Vec<Recorded>,
+    snapshot: Option<Snapshot>,
+    items: BTreeMap<u64, Item>,
+    ordinals: HashMap<ItemId, u64>,
+    turns: BTreeMap<TurnId, Turn>,
+}
+
+impl State {
+    pub(super) fn check_receipt(&self, receipt: Option<&Receipt>) -> Result<(), StoreError> {
+        match receipt {
+            Some(receipt) if self.receipts.contains_key(&(receipt.project, receipt.key.clone())) => {
+                let context = format!("writing in project `{}`", receipt.project);
+                Err(StoreError::new(StoreErrorKind::ReceiptExists, context))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(super) fn check_version(&self, append: &Append) -> Result<(), StoreError> {
+        let key = append.head.key;
+        let actual = self.sessions.get(&key).map_or(Version::ZERO, Session::version);
+        if actual == append.expected {
+            return Ok(());
+        }
+        let context = format!("appending to session `{}` at version {}", key.session, append.expected.0);
+        Err(StoreError::new(StoreErrorKind::Conflict { actual }, context))
+    }
+
+    pub(super) fn check_document(&self, document: &Document) -> Result<(), StoreError> {
+        let key = (document.project, document.kind, document.id.clone());
+        let actual = self.documents.get(&key).map_or(0, |versions| versions.len() as u64);
+        if actual.checked_add(1) == Some(document.version) {
+            return Ok(());
+        }
+        let context =
+            format!("writing version {} of {} `{}`", document.version, document.kind.as_str(), document.id);
+        Err(StoreError::new(StoreErrorKind::Conflict { actual: Version(actual) }, context))
+    }
+
+    pub(super) fn write(&mut self, write: Write) {
+        match write {
+            Write::Append(append) => self.append(*append),
+            Write::Put(put) => {
+                let (document, receipt) = *put;
+                let key = (document.project, document.kind, document.id.clone());
+                self.documents.entry(key).or_default().push(document);
+                self.keep(receipt);
+            }
+            Write::Blob(project, blob, payload) => {
+                self.blobs.entry((project, blob)).or_insert(payload);
+            }
+        }
+    }
+
+    fn append(&mut self, append: Append) {
+        let key = append.head.key;
+        let session = self.sessions.entry(key).or_insert_with(|| Session::new(append.head.clone()));
+        if let Some(wake_at) = session.head.wake_at {
+            self.wakes.remove(&(wake_at, key));
+        }
+        if let Some(wake_at) = append.head.wake_at {
+            self.wakes.insert((wake_at, key));
+        }
+        session.head = append.head;
+        for event in append.events {
+            let version = session.version().plus(1);
+            session.journal.push(Recorded { version, at: append.at, event });
+        }
+        for row in append.items {
+            let ordinal = *session.ordinals.entry(row.item.id).or_insert(row.ordinal);
+            session.items.insert(ordinal, row.item);
+        }
+        session.turns.extend(append.turns.into_iter().map(|turn| (turn.id, turn)));
+        if let Some(bytes) = append.snapshot {
+            session.snapshot = Some(Snapshot { version: session.version(), bytes });
+        }
+        self.keep(append.receipt);
+    }
+
+    fn keep(&mut self, receipt: Option<Receipt>) {
+        if let Some(receipt) = receipt {
+            self.receipts.insert((receipt.project, receipt.key.clone()), receipt);
+        }
+    }
+
+    pub(super) fn keys(&self) -> Vec<SessionKey> {
+        self.sessions.keys().copied().collect()
+    }
+
+    pub(super) fn load(&self, key: SessionKey) -> Option<Stored> {
+        let session = self.sessions.get(&key)?;
+        let folded = session.snapshot.as_ref().map_or(Version::ZERO, |snapshot| snapshot.version);
+        let tail = session.after(folded).to_vec();
+        Some(Stored { snapshot: session.snapshot.clone(), tail })
+    }
+
+    pub(super) fn events(&self, key: SessionKey, after: Version, limit: usize) -> Vec<Recorded> {
+        let tail = self.sessions.get(&key).map_or(&[][..], |session| session.after(after));
+        tail[..limit.min(tail.len())].to_vec()
+    }
+
+    pub(super) fn head(&self, key: SessionKey) -> Option<Head> {
+        self.sessions.get(&key).map(|session| session.head.clone())
+    }
+
+    pub(super) fn sessions(
+        &self,
+        project: ProjectId,
+        filter: &SessionFilter,
+        page: &Page,
+    ) -> Result<Vec<Head>, StoreError> {
+        let after = parse_cursor::<SessionId>(page, "sessions")?;
+        let heads = self.sessions.values().map(|session| &session.head).filter(|head| {
+            head.key.project == project
+                && !head.deleted
+                && filter.agent_id.is_none_or(|agent| agent == head.agent_id)
+                && filter.status.is_none_or(|status| status == head.status)
+                && filter.metadata.iter().all(|(name, value)| head.metadata.get(name) == Some(value))
+        });
+        Ok(paged(heads, page, after, |head| head.key.session).into_iter().cloned().collect())
+    }
+
+    pub(super) fn due(&self, now: Timestamp, limit: usize) -> Vec<SessionKey> {
+        let due = self.wakes.iter().take_while(|(wake_at, _)| *wake_at <= now);
+        due.take(limit).map(|(_, key)| *key).collect()
+    }
+
+    pub(super) fn items(
+        &self,
+        key: SessionKey,
+        turn: Option<TurnId>,
+        page: &Page,
+    ) -> Result<Vec<Item>, StoreError> {
+        let session = self.sessions.get(&key);
+        let after = match &page.after {
+            None => None,
+            Some(text) => {
+                let ordinal = text
+                    .parse()
+                    .ok()
+                    .and_then(|id: ItemId| session.and_then(|session| session.ordinals.get(&id)));
+                Some(*ordinal.ok_or_else(|| unknown_cursor(text, "items"))?)
+            }
+        };
+        let items = session
+            .into_iter()
+            .flat_map(|session| &session.items)
+            .filter(|(_, item)| item.is_public() && turn.is_none_or(|turn| turn == item.turn_id));
+        let items = paged(items, page, after, |(ordinal, _)| **ordinal);
+        Ok(items.into_iter().map(|(_, item)| item.clone()).collect())
+    }
+
+    pub(super) fn turns(&self, key: SessionKey, page: &Page) -> Result<Vec<Turn>, StoreError> {
+        let after = parse_cursor::<TurnId>(page, "turns")?;
+        let turns = self.sessions.get(&key).into_iter().flat_map(|session| session.turns.values());
+        Ok(paged(turns, page, after, |turn| turn.id).into_iter().cloned().collect())
+    }
+
+    pub(super) fn turn(&self, key: SessionKey, turn: TurnId) -> Option<Turn> {
+        self.sessions.get(&key)?.turns.get(&turn).cloned()
+    }
+
+    pub(super) fn document(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        id: &str,
+        version: Option<u64>,
+    ) -> Option<Document> {
+        let versions = self.documents.get(&(project, kind, id.to_owned()))?;
+        match version {
+            Some(version) => versions.iter().find(|document| document.version == version).cloned(),
+            None => versions.last().filter(|document| !document.deleted).cloned(),
+        }
+    }
+
+    pub(super) fn documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        name: Option<&str>,
+        page: &Page,
+    ) -> Vec<Document> {
+        let from = Bound::Included((project, kind, String::new()));
+        let documents = self
+            .documents
+            .range((from, Bound::Unbounded))
+            .take_while(|((of, is, _), _)| (*of, *is) == (project, kind))
+            .filter_map(|(_, versions)| versions.last())
+            .filter(|document| !document.deleted && (name.is_none() || document.name.as_deref() == name));
+        let page_of = paged(documents, page, page.after.as_deref(), |document| document.id.as_str());
+        page_of.into_iter().cloned().collect()
+    }
+
+    pub(super) fn blob(&self, project: ProjectId, blob: BlobRef) -> Option<Bytes> {
+        self.blobs.get(&(project, blob)).cloned()
+    }
+
+    pub(super) fn receipt(&self, project: ProjectId, key: &str) -> Option<Receipt> {
+        self.receipts.get(&(project, key.to_owned())).cloned()
+    }
+}
+
+impl Session {
+    fn new(head: Head) -> Self {
+        Self {
+            head,
+            journal: Vec::new(),
+            snapshot: None,
+            items: BTreeMap::new(),
+            ordinals: HashMap::new(),
+            turns: BTreeMap::new(),
+        }
+    }
+
+    fn version(&self) -> Version {
+        Version::ZERO.plus(self.journal.len())
+    }
+
+    fn after(&self, version: Version) -> &[Recorded] {
+        let skipped = usize::try_from(version.0).unwrap_or(usize::MAX).min(self.journal.len());
+        &self.journal[skipped..]
+    }
+}
+
+fn parse_cursor<Id: std::str::FromStr>(page: &Page, what: &str) -> Result<Option<Id>, StoreError> {
+    match &page.after {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| unknown_cursor(text, what)),
+    }
+}
+
+/// Of `rows` in ascending order of `place`, those of the page in the page's order.
+fn paged<T, K: Ord>(
+    rows: impl Iterator<Item = T>,
+    page: &Page,
+    after: Option<K>,
+    place: impl Fn(&T) -> K,
+) -> Vec<T> {
+    let follows = |row: &T| match (&after, page.order) {
+        (None, _) => true,
+        (Some(after), Order::Ascending) => place(row) > *after,
+        (Some(after), Order::Descending) => place(row) < *after,
+    };
+    let mut rows: Vec<T> = rows.filter(follows).collect();
+    match page.order {
+        Order::Ascending => {}
+        Order::Descending => rows.reverse(),
+    }
+    rows.truncate(page.limit);
+    rows
+}
