@@ -1,0 +1,34 @@
+//! Project files: what a directory of agents says, read in two stages.
+//!
+//! The first stage reads what was written into values with places ([`Problem`] tells file, line and
+//! column); the second gives them meaning and checks the directory as a whole, so that nothing starts
+//! half configured. All problems are told at once.
+//!
+//! Parsing is pure: [`parse_agent_file`], [`parse_settings`], [`parse_mcp_file`] and [`parse_dot_env`]
+//! take text and give values. Only [`Project::load`] touches the disk. Nothing here reads the process's
+//! environment: whoever does passes it as [`Env`]. Policies are collected and not parsed; scripts of the
+//! scripted model are checked for existence only.
+
+mod agent_file;
+mod env;
+mod json;
+mod load;
+mod mcp;
+mod name;
+mod node;
+mod problem;
+mod provider;
+mod settings;
+mod tools;
+mod yaml;
+
+pub use agent_file::{ProjectAgent, parse_agent_file};
+pub use env::{Env, Redacted, Unset, parse_dot_env};
+pub use load::{AGENTS_MAX, FILE_BYTES_MAX, POLICIES_MAX, PolicyFile, Project};
+pub use mcp::{MCP_FILE, McpFile, McpServer, Reach, ServerHints, parse_mcp_file};
+pub use name::{AGENT_NAME_BYTES_MAX, AgentName};
+pub use problem::{Code, Place, Problem, ProjectError, Severity};
+pub use provider::{Detected, detect};
+pub use settings::{
+    Limits, ModelAlias, PORT_DEFAULT, Price, Provider, SETTINGS_FILE, Server, Settings, Wire, parse_settings,
+};

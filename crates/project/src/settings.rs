@@ -1,0 +1,492 @@
+//! `tenure.yaml`: providers, models, limits and the server's address.
+//!
+//! Everything is optional. Without `providers` the server looks for one at start ([`crate::provider`]).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::env::{Env, Redacted, Resolver, Unset, as_reference, is_name};
+use crate::node::{Fields, Node};
+use crate::problem::{Code, Problem, Report, listed, quote, settle, suggest};
+use crate::{ProjectError, yaml};
+
+/// The file's name.
+pub const SETTINGS_FILE: &str = "tenure.yaml";
+
+/// What `tenure.yaml` means.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Where models are, by the name the file gives each. Empty: look for one at start.
+    pub providers: BTreeMap<String, Provider>,
+    /// Names for models.
+    pub models: BTreeMap<String, ModelAlias>,
+    /// The model of agents that name none: a name of `models`, or one the default provider knows.
+    pub default_model: Option<String>,
+    /// How much at once.
+    pub limits: Limits,
+    /// Where the server listens and whom it answers.
+    pub server: Server,
+}
+
+/// A service that offers models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Provider {
+    /// Speaks one of OpenAI's wire formats.
+    OpenAi {
+        /// Which.
+        wire: Wire,
+        /// The address that paths such as `/responses` are appended to; no final slash.
+        base_url: String,
+        /// Sent as a bearer token.
+        api_key: Option<Redacted>,
+    },
+    /// The scripted model.
+    Scripted {
+        /// Its script, relative to the project directory.
+        script: String,
+    },
+}
+
+/// A wire format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// OpenAI Responses.
+    Responses,
+    /// OpenAI Chat Completions.
+    Chat,
+}
+
+impl Wire {
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Responses => "responses",
+            Self::Chat => "chat",
+        }
+    }
+}
+
+/// A name for a model of a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelAlias {
+    /// The provider, by name; absent: the default one.
+    pub provider: Option<String>,
+    /// The model, as the provider calls it.
+    pub model: String,
+    /// What it costs; absent: unknown.
+    pub price: Option<Price>,
+    /// How many tokens it accepts, input and output together; absent: unknown.
+    pub context_tokens: Option<u64>,
+    /// How many tokens it may answer with; absent: the provider's own limit.
+    pub output_tokens_max: Option<u64>,
+}
+
+/// What a model costs, in millionths of a US dollar per million tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Price {
+    /// Input tokens that were not cached.
+    pub input: u64,
+    /// Input tokens read from the provider's cache.
+    pub cached_input: u64,
+    /// Output tokens, reasoning included.
+    pub output: u64,
+}
+
+/// How much at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions held in memory; others wait on disk.
+    pub sessions_active_max: u64,
+    /// Model calls in flight, over all sessions.
+    pub model_calls_max: u64,
+    /// Tool calls in flight, over all sessions.
+    pub tool_calls_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { sessions_active_max: 1024, model_calls_max: 64, tool_calls_max: 64 }
+    }
+}
+
+/// Where the server listens and whom it answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The address to listen on.
+    pub bind: IpAddr,
+    /// The port; zero lets the system choose.
+    pub port: u16,
+    /// Names accepted in the `Host` header beside loopback names and `bind`, without a port.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of web pages that may call the server, such as `https://app.example`.
+    pub allowed_origins: Vec<String>,
+}
+
+/// Where a server listens if nothing says otherwise.
+pub const PORT_DEFAULT: u16 = 7878;
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+            port: PORT_DEFAULT,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            providers: BTreeMap::new(),
+            models: BTreeMap::new(),
+            default_model: None,
+            limits: Limits::default(),
+            server: Server::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// The provider of models that name none: that of the default model, or else the only one.
+    /// `None` when there are several and nothing chooses, or when none is configured.
+    #[must_use]
+    pub fn default_provider(&self) -> Option<&str> {
+        let of_default = self.default_model.as_deref().and_then(|name| self.models.get(name));
+        let named = of_default.and_then(|alias| alias.provider.as_deref());
+        named.or_else(|| match self.providers.len() {
+            1 => self.providers.keys().next().map(String::as_str),
+            _ => None,
+        })
+    }
+
+    /// The alias of that name, or the name itself as a model of the default provider.
+    #[must_use]
+    pub fn model(&self, name: &str) -> ModelAlias {
+        self.models.get(name).cloned().unwrap_or_else(|| ModelAlias {
+            provider: None,
+            model: name.to_owned(),
+            price: None,
+            context_tokens: None,
+            output_tokens_max: None,
+        })
+    }
+}
+
+/// Reads the text of `tenure.yaml`. `${NAME}` in `base_url` and `api_key` is taken from `env`.
+///
+/// # Errors
+/// Every problem of the file. The second value of a success is its warnings.
+pub fn parse_settings(text: &str, env: &Env, unset: Unset) -> Result<(Settings, Vec<Problem>), ProjectError> {
+    let report = Report::new(SETTINGS_FILE);
+    let resolver = Resolver { env, unset };
+    let settings = yaml::read(text, 0, &report).and_then(|root| read(&root, resolver, &report));
+    settle(settings, report.into_problems())
+}
+
+const KEYS: &[&str] = &["providers", "models", "default_model", "limits", "server"];
+const OPENAI_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env"];
+const SCRIPTED_KEYS: &[&str] = &["type", "script"];
+const PROVIDER_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env", "script"];
+const PROVIDER_TYPES: &[&str] = &["openai", "scripted"];
+const MODEL_KEYS: &[&str] =
+    &["provider", "model", "price_usd_per_million", "context_tokens", "output_tokens_max"];
+const PRICE_KEYS: &[&str] = &["input", "cached_input", "output"];
+const LIMIT_KEYS: &[&str] = &["sessions_active_max", "model_calls_max", "tool_calls_max"];
+const SERVER_KEYS: &[&str] = &["bind", "port", "allowed_hosts", "allowed_origins"];
+
+/// The official address, used when a provider of type `openai` names none.
+pub(crate) const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
+
+fn read(root: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Settings> {
+    let fields = Fields::open(root, "", KEYS, report)?;
+    let mut settings = Settings::default();
+    if let Some(node) = fields.find("providers") {
+        settings.providers =
+            named(node, "providers", report, |name, node| provider(name, node, resolver, report));
+    }
+    if let Some(node) = fields.find("models") {
+        settings.models = named(node, "models", report, |name, node| model(name, node, report));
+        check_model_providers(node, &settings, report);
+    }
+    if let Some(node) = fields.find("default_model") {
+        settings.default_model = node.filled("`default_model`", report).map(str::to_owned);
+    }
+    if let Some(node) = fields.find("limits") {
+        settings.limits = limits(node, report)?;
+    }
+    if let Some(node) = fields.find("server") {
+        settings.server = server(node, report)?;
+    }
+    Some(settings)
+}
+
+/// A map from names that people choose; entries with problems are left out.
+fn named<T>(
+    node: &Node,
+    what: &str,
+    report: &Report,
+    read: impl Fn(&str, &Node) -> Option<T>,
+) -> BTreeMap<String, T> {
+    let entries = node.map(&format!("`{what}`"), report).unwrap_or_default();
+    let mut found = BTreeMap::new();
+    for (key, node) in entries {
+        if key.name.trim().is_empty() || key.name.len() > NAME_BYTES_MAX {
+            let message = format!("a name in `{what}` has 1 to {NAME_BYTES_MAX} bytes");
+            report.error(Code::Name, key.at, message);
+        } else if let Some(value) = read(&key.name, node) {
+            found.insert(key.name.clone(), value);
+        }
+    }
+    found
+}
+
+/// Model names of gateways are paths; longer ones are mistakes.
+const NAME_BYTES_MAX: usize = 128;
+
+fn provider(name: &str, node: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Provider> {
+    let what = format!("provider {}", quote(name));
+    // The keys depend on the type, so a wrong key is judged once the type is known.
+    let fields = Fields::open_any(node, &what, report)?;
+    let kind = fields.require("type")?.word(
+        "`type`",
+        PROVIDER_TYPES,
+        |word| PROVIDER_TYPES.iter().copied().find(|known| *known == word),
+        report,
+    )?;
+    let known = if kind == "scripted" { SCRIPTED_KEYS } else { OPENAI_KEYS };
+    for (key, _) in fields.entries() {
+        if known.contains(&key.name.as_str()) {
+            continue;
+        }
+        if PROVIDER_KEYS.contains(&key.name.as_str()) {
+            let message = format!("{} has no meaning for a provider of type `{kind}`", listed(&[&key.name]));
+            report.hinted(Code::Conflict, key.at, message, format!("the keys are {}", listed(known)));
+        } else {
+            fields.unknown(key, known);
+        }
+    }
+    if kind == "scripted" {
+        let script = fields.require("script")?.filled("`script`", report)?;
+        return Some(Provider::Scripted { script: script.to_owned() });
+    }
+    let wire = match fields.find("wire") {
+        Some(node) => node.word("`wire`", &["responses", "chat"], wire, report),
+        None => Some(Wire::Responses),
+    };
+    let base_url = match fields.find("base_url") {
+        Some(node) => base_url(node, resolver, report),
+        None => Some(OPENAI_BASE_URL.to_owned()),
+    };
+    let api_key = api_key(&fields, resolver, report);
+    Some(Provider::OpenAi { wire: wire?, base_url: base_url?, api_key })
+}
+
+fn wire(word: &str) -> Option<Wire> {
+    match word {
+        "responses" => Some(Wire::Responses),
+        "chat" => Some(Wire::Chat),
+        _ => None,
+    }
+}
+
+fn base_url(node: &Node, resolver: Resolver<'_>, report: &Report) -> Option<String> {
+    let text = node.filled("`base_url`", report)?;
+    let url = resolver.substitute(text, "`base_url`", node.at, report)?;
+    if url.is_empty() {
+        // Only for a variable that is not set and only warned about.
+        return Some(url);
+    }
+    check_url(&url, "`base_url`", node, report)?;
+    Some(url.trim_end_matches('/').to_owned())
+}
+
+/// An absolute HTTP address without credentials. The values may be secret: they are not quoted.
+pub(crate) fn check_url(url: &str, what: &str, node: &Node, report: &Report) -> Option<()> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let problem = match authority {
+        None => "must begin with `http://` or `https://`",
+        Some("") => "has no host",
+        Some(authority) if authority.contains('@') => "must not hold a user name or password",
+        Some(_) if url.contains(|c: char| c.is_whitespace() || c.is_control()) => "has a space in it",
+        Some(_) => return Some(()),
+    };
+    report.error(Code::Url, node.at, format!("{what} {problem}"));
+    None
+}
+
+fn api_key(fields: &Fields<'_>, resolver: Resolver<'_>, report: &Report) -> Option<Redacted> {
+    let named = fields.find("api_key_env");
+    let Some(node) = fields.find("api_key") else {
+        let node = named?;
+        let name = node.filled("`api_key_env`", report)?;
+        let value = resolver.value(name, "`api_key_env`", node.at, report)?;
+        return Some(Redacted::new(value));
+    };
+    if let Some(other) = named {
+        let message = "`api_key` and `api_key_env` exclude each other";
+        report.hinted(Code::Conflict, other.at, message, "keep one of them");
+    }
+    let text = node.filled("`api_key`", report)?;
+    let Some(name) = as_reference(text) else {
+        // Whoever wrote a bare name here meant the variable of that name.
+        let wanted = if text.len() < 64 && text.contains('_') && is_name(text) && !text.starts_with("sk") {
+            format!("${{{text}}}")
+        } else {
+            "${OPENAI_API_KEY}".to_owned()
+        };
+        let message = "`api_key` must refer to an environment variable: files are committed, keys are not";
+        report.hinted(
+            Code::Secret,
+            node.at,
+            message,
+            format!("write `api_key: {wanted}` and put the value into `.env`"),
+        );
+        return None;
+    };
+    resolver.value(name, "`api_key`", node.at, report).map(Redacted::new)
+}
+
+fn model(name: &str, node: &Node, report: &Report) -> Option<ModelAlias> {
+    let what = format!("model {}", quote(name));
+    let fields = Fields::open(node, &what, MODEL_KEYS, report)?;
+    let tokens = |key: &str| {
+        let node = fields.find(key)?;
+        node.integer(&format!("`{key}`"), 1..=TOKENS_MAX, report)
+    };
+    let provider = fields.find("provider").and_then(|node| node.filled("`provider`", report));
+    let alias = ModelAlias {
+        provider: provider.map(str::to_owned),
+        model: fields.require("model")?.filled("`model`", report)?.to_owned(),
+        price: fields.find("price_usd_per_million").and_then(|node| price(node, report)),
+        context_tokens: tokens("context_tokens"),
+        output_tokens_max: tokens("output_tokens_max"),
+    };
+    if let (Some(context), Some(output)) = (alias.context_tokens, alias.output_tokens_max)
+        && output >= context
+    {
+        let message = format!("`output_tokens_max` of {what} leaves no room in `context_tokens`");
+        report.hinted(Code::Range, fields.at, message, format!("{output} is not below {context}"));
+    }
+    Some(alias)
+}
+
+/// A bound on token counts that no model comes near.
+const TOKENS_MAX: u64 = 1_000_000_000;
+
+fn price(node: &Node, report: &Report) -> Option<Price> {
+    let fields = Fields::open(node, "`price_usd_per_million`", PRICE_KEYS, report)?;
+    let amount = |node: &Node, key: &str| micro_dollars(node, &format!("`{key}`"), report);
+    let input = amount(fields.require("input")?, "input");
+    let output = amount(fields.require("output")?, "output");
+    let cached = fields.find("cached_input").map(|node| amount(node, "cached_input"));
+    let (input, output) = (input?, output?);
+    Some(Price { input, cached_input: cached.unwrap_or(Some(input))?, output })
+}
+
+fn micro_dollars(node: &Node, what: &str, report: &Report) -> Option<u64> {
+    const DOLLARS_MAX: f64 = 1_000_000.0;
+    let dollars = node.number(what, report)?;
+    if !(0.0..=DOLLARS_MAX).contains(&dollars) {
+        report.error(Code::Range, node.at, format!("{what} must be from 0 to 1000000 US dollars"));
+        return None;
+    }
+    // Below 10^12, so the rounding to an integer is exact.
+    Some((dollars * 1e6).round() as u64)
+}
+
+/// A model's provider must be one of the file's; without any, the one found at start serves all.
+fn check_model_providers(node: &Node, settings: &Settings, report: &Report) {
+    let known: Vec<_> = settings.providers.keys().map(String::as_str).collect();
+    let Some(entries) = node.map("`models`", report) else { return };
+    for (key, node) in entries {
+        let Some(fields) = Fields::open_any(node, "", report) else { continue };
+        let (Some(alias), Some(at)) = (settings.models.get(&key.name), fields.find("provider")) else {
+            continue;
+        };
+        let Some(wanted) = &alias.provider else { continue };
+        if !known.contains(&wanted.as_str()) {
+            let message = format!("model {} wants a provider {}", quote(&key.name), quote(wanted));
+            report.hinted(Code::Reference, at.at, message, suggest(wanted, "providers", &known));
+        }
+    }
+}
+
+fn limits(node: &Node, report: &Report) -> Option<Limits> {
+    const LIMIT_MAX: u64 = 1_000_000;
+    let fields = Fields::open(node, "`limits`", LIMIT_KEYS, report)?;
+    let read = |key: &str, default: u64| {
+        let found = fields.find(key).map(|node| node.integer(&format!("`{key}`"), 1..=LIMIT_MAX, report));
+        found.unwrap_or(Some(default)).unwrap_or(default)
+    };
+    let default = Limits::default();
+    Some(Limits {
+        sessions_active_max: read("sessions_active_max", default.sessions_active_max),
+        model_calls_max: read("model_calls_max", default.model_calls_max),
+        tool_calls_max: read("tool_calls_max", default.tool_calls_max),
+    })
+}
+
+fn server(node: &Node, report: &Report) -> Option<Server> {
+    let fields = Fields::open(node, "`server`", SERVER_KEYS, report)?;
+    let mut server = Server::default();
+    if let Some(node) = fields.find("bind") {
+        let text = node.filled("`bind`", report)?;
+        match text.parse() {
+            Ok(address) => server.bind = address,
+            Err(_) => {
+                let message = format!("`bind` is not an IP address: {}", quote(text));
+                report.hinted(
+                    Code::Type,
+                    node.at,
+                    message,
+                    "such as `127.0.0.1` or `0.0.0.0`; the port is a key of its own",
+                );
+            }
+        }
+    }
+    if let Some(node) = fields.find("port") {
+        let port = node.integer("`port`", 0..=u64::from(u16::MAX), report)?;
+        server.port = u16::try_from(port).unwrap_or(PORT_DEFAULT);
+    }
+    if let Some(node) = fields.find("allowed_hosts") {
+        server.allowed_hosts = node.texts("`allowed_hosts`", report)?;
+        for host in server.allowed_hosts.iter().filter(|host| !is_host(host)) {
+            let message = format!("`allowed_hosts` holds {}, which is not a host name", quote(host));
+            report.hinted(
+                Code::Url,
+                node.at,
+                message,
+                "a name such as `agents.example`, without scheme or port",
+            );
+        }
+    }
+    if let Some(node) = fields.find("allowed_origins") {
+        server.allowed_origins = node.texts("`allowed_origins`", report)?;
+        for origin in server.allowed_origins.iter().filter(|origin| !is_origin(origin)) {
+            let message = format!("`allowed_origins` holds {}, which is not an origin", quote(origin));
+            report.hinted(
+                Code::Url,
+                node.at,
+                message,
+                "scheme, host and port only, such as `https://app.example`",
+            );
+        }
+    }
+    Some(server)
+}
+
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+}
+
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        let (host, port) = rest.split_once(':').unwrap_or((rest, "443"));
+        is_host(host) && port.parse::<u16>().is_ok()
+    })
+}
