@@ -11,12 +11,11 @@ use crate::problem::{Code, Place, Report};
 /// Reads one document.
 pub(crate) fn read(text: &str, report: &Report) -> Option<Node> {
     if let Err(error) = json::parse(text.as_bytes()) {
-        let (place, message) = match error.kind() {
-            JsonErrorKind::DuplicateKey => {
-                let root = Scanner::new(text).value();
-                (root.and_then(|root| repeated(&root)).unwrap_or_default(), error.to_string())
-            }
-            _ => split_place(&error),
+        let (place, message) = if error.kind() == JsonErrorKind::DuplicateKey {
+            let root = Scanner::new(text).value();
+            (root.and_then(|root| repeated(&root)).unwrap_or_default(), error.to_string())
+        } else {
+            split_place(&error)
         };
         report.error(Code::Json, place, message);
         return None;

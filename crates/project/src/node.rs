@@ -54,19 +54,23 @@ impl Node {
             Data::Integer(_) | Data::Float(_) if expected == "text" => {
                 report.hinted(Code::Type, self.at, message, "put it in quotes");
             }
-            _ => report.error(Code::Type, self.at, message),
+            Data::Null
+            | Data::Bool(_)
+            | Data::Integer(_)
+            | Data::Float(_)
+            | Data::Text(_)
+            | Data::List(_)
+            | Data::Map(_) => report.error(Code::Type, self.at, message),
         }
     }
 
     /// The text, or a problem; `what` names it in the message, back-ticks included.
     pub(crate) fn text(&self, what: &str, report: &Report) -> Option<&str> {
-        match &self.data {
-            Data::Text(text) => Some(text),
-            _ => {
-                self.mismatch(what, "text", report);
-                None
-            }
-        }
+        let Data::Text(text) = &self.data else {
+            self.mismatch(what, "text", report);
+            return None;
+        };
+        Some(text)
     }
 
     /// Text that is not empty.
@@ -80,13 +84,11 @@ impl Node {
     }
 
     pub(crate) fn boolean(&self, what: &str, report: &Report) -> Option<bool> {
-        match &self.data {
-            Data::Bool(value) => Some(*value),
-            _ => {
-                self.mismatch(what, "true or false", report);
-                None
-            }
-        }
+        let Data::Bool(value) = &self.data else {
+            self.mismatch(what, "true or false", report);
+            return None;
+        };
+        Some(*value)
     }
 
     pub(crate) fn integer(
@@ -112,7 +114,7 @@ impl Node {
             // Exact: beyond 2^53 a price is refused anyway.
             Data::Integer(value) => Some(value as f64),
             Data::Float(value) => Some(value),
-            _ => {
+            Data::Null | Data::Bool(_) | Data::Text(_) | Data::List(_) | Data::Map(_) => {
                 self.mismatch(what, "a number", report);
                 None
             }
@@ -120,23 +122,19 @@ impl Node {
     }
 
     pub(crate) fn list(&self, what: &str, report: &Report) -> Option<&[Node]> {
-        match &self.data {
-            Data::List(values) => Some(values),
-            _ => {
-                self.mismatch(what, "a list", report);
-                None
-            }
-        }
+        let Data::List(values) = &self.data else {
+            self.mismatch(what, "a list", report);
+            return None;
+        };
+        Some(values)
     }
 
     pub(crate) fn map(&self, what: &str, report: &Report) -> Option<&[(Key, Node)]> {
-        match &self.data {
-            Data::Map(entries) => Some(entries),
-            _ => {
-                self.mismatch(what, "a map", report);
-                None
-            }
-        }
+        let Data::Map(entries) = &self.data else {
+            self.mismatch(what, "a map", report);
+            return None;
+        };
+        Some(entries)
     }
 
     /// One of `words`.

@@ -14,7 +14,7 @@ use crate::{ProjectError, yaml};
 pub const SETTINGS_FILE: &str = "tenure.yaml";
 
 /// What `tenure.yaml` means.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
     /// Where models are, by the name the file gives each. Empty: look for one at start.
     pub providers: BTreeMap<String, Provider>,
@@ -133,18 +133,6 @@ impl Default for Server {
             port: PORT_DEFAULT,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
-        }
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            providers: BTreeMap::new(),
-            models: BTreeMap::new(),
-            default_model: None,
-            limits: Limits::default(),
-            server: Server::default(),
         }
     }
 }

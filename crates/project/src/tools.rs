@@ -32,9 +32,10 @@ pub(crate) fn built_in(node: &Node, report: &Report) -> Vec<Tool> {
 }
 
 fn one(node: &Node, report: &Report) -> Option<(&'static str, Tool)> {
-    let type_node = match &node.data {
-        Data::Text(_) => node,
-        _ => Fields::open_any(node, "a tool", report)?.require("type")?,
+    let type_node = if let Data::Text(_) = &node.data {
+        node
+    } else {
+        Fields::open_any(node, "a tool", report)?.require("type")?
     };
     if let Data::Text(word) = &type_node.data
         && let Some(hint) = elsewhere(word)
@@ -72,10 +73,10 @@ fn elsewhere(word: &str) -> Option<&'static str> {
 }
 
 fn options<'a>(node: &'a Node, kind: &str, keys: &[&str], report: &'a Report) -> Option<Option<Fields<'a>>> {
-    match &node.data {
-        Data::Text(_) => Some(None),
-        _ => Fields::open(node, &format!("`{kind}`"), keys, report).map(Some),
+    if let Data::Text(_) = &node.data {
+        return Some(None);
     }
+    Fields::open(node, &format!("`{kind}`"), keys, report).map(Some)
 }
 
 fn plain(node: &Node, kind: &str, report: &Report, tool: Tool) -> Option<Tool> {

@@ -44,10 +44,8 @@ pub(crate) fn read(text: &str, lines_before: u32, report: &Report) -> Option<Nod
         }
         Err(error) => {
             let at = error.location().map_or_else(Place::default, |location| at(location, lines_before));
-            let code = match error.without_snippet() {
-                serde_saphyr::Error::DuplicateMappingKey { .. } => Code::Duplicate,
-                _ => Code::Yaml,
-            };
+            let duplicate = matches!(error, serde_saphyr::Error::DuplicateMappingKey { .. });
+            let code = if duplicate { Code::Duplicate } else { Code::Yaml };
             report.error(code, at, message(&error));
             None
         }
@@ -57,17 +55,17 @@ pub(crate) fn read(text: &str, lines_before: u32, report: &Report) -> Option<Nod
 /// What is wrong, without the place, which is told apart from it.
 fn message(error: &serde_saphyr::Error) -> String {
     use serde_saphyr::Error;
-    match error.without_snippet() {
-        Error::DuplicateMappingKey { key: Some(key), .. } => format!("{} occurs twice", quote(key)),
-        Error::Budget { .. } => "more than one document, or too many parts".to_owned(),
-        other => {
-            let text = other.render_with_formatter(&serde_saphyr::UserMessageFormatter);
-            let line = text.lines().next().unwrap_or_default();
-            let bare = line.rsplit_once(" at line ").map_or(line, |(message, _)| message);
-            let shown: String = bare.chars().filter(|c| !c.is_control()).take(200).collect();
-            format!("invalid YAML: {shown}")
-        }
+    if let Error::DuplicateMappingKey { key: Some(key), .. } = error {
+        return format!("{} occurs twice", quote(key));
     }
+    if let Error::Budget { .. } = error {
+        return "more than one document, or too many parts".to_owned();
+    }
+    let text = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    let line = text.lines().next().unwrap_or_default();
+    let bare = line.rsplit_once(" at line ").map_or(line, |(message, _)| message);
+    let shown: String = bare.chars().filter(|c| !c.is_control()).take(200).collect();
+    format!("invalid YAML: {shown}")
 }
 
 fn at(location: Location, lines_before: u32) -> Place {

@@ -105,16 +105,14 @@ fn reads_a_whole_directory() {
 }
 
 fn label(tool: &Tool) -> String {
-    match tool {
-        Tool::Function(function) => format!("{}()", function.name),
-        Tool::Mcp(mcp) => {
-            assert_eq!(mcp.transport, McpTransport::Project);
-            let allowed = mcp.allowed_tools.as_ref().map(|tools| format!("{tools:?}")).unwrap_or_default();
-            let required = if mcp.required { " required" } else { "" };
-            format!("{}{allowed}{required}", mcp.server_label)
-        }
-        other => format!("{other:?}"),
+    if let Tool::Function(function) = tool {
+        return format!("{}()", function.name);
     }
+    let Tool::Mcp(mcp) = tool else { panic!("{tool:?}") };
+    assert_eq!(mcp.transport, McpTransport::Project);
+    let allowed = mcp.allowed_tools.as_ref().map(|tools| format!("{tools:?}")).unwrap_or_default();
+    let required = if mcp.required { " required" } else { "" };
+    format!("{}{allowed}{required}", mcp.server_label)
 }
 
 #[track_caller]
