@@ -7,6 +7,21 @@ use async_trait::async_trait;
 use tenure_journal::{Failure, ModelAnswer, ModelRequest};
 use tokio_util::sync::CancellationToken;
 
+pub mod codec;
+pub mod failure;
+#[cfg(feature = "http")]
+pub mod http;
+pub mod record;
+pub mod scripted;
+mod secret;
+pub mod sse;
+
+pub use codec::Wire;
+#[cfg(feature = "http")]
+pub use http::{HttpConfig, HttpModel};
+pub use scripted::{Script, ScriptedModel};
+pub use secret::Secret;
+
 /// A language model, or a service that offers many.
 #[async_trait]
 pub trait Model: Send + Sync + 'static {
