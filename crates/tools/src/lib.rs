@@ -1,12 +1,50 @@
 //! Reach MCP servers. The official `rmcp` crate does the protocol; this crate decides what a server's
 //! words mean to a session: which tools it may offer, what may be repeated, what failed for certain.
+//!
+//! [`McpServers`] keeps one connection per server and shares it among all sessions. It never repeats a
+//! call whose request may have reached the server: what to do after an interruption is the session's
+//! decision, and [`tenure_journal::FailureKind::is_ambiguous`] tells it what is known.
+//!
+//! # What a call's end means
+//!
+//! | What happened | What `call` returns | May the tool have acted? |
+//! |---|---|---|
+//! | a result | `Ok`, `is_error` as the server says | it has |
+//! | JSON-RPC error -32601 | `ToolNotFound` | no |
+//! | JSON-RPC error -32600 or -32602 | `InvalidRequest`, with the server's words | no |
+//! | any other JSON-RPC error | `Ok` with `is_error` and the server's words: the server answered, and its answer is that the tool failed | as far as it says |
+//! | arguments, metadata, address or headers that cannot be sent | `InvalidRequest` | no |
+//! | the connection could not be opened | `Overloaded`; `NotFound` if there is no such program or endpoint | no |
+//! | HTTP 401 or 403 | `Authentication` | no |
+//! | HTTP 404 | `NotFound`; with a session, one fresh session is tried first | no |
+//! | HTTP 429 | `RateLimited`, with `Retry-After` in seconds | no |
+//! | other HTTP 3xx and 4xx | `InvalidRequest` | no |
+//! | HTTP 5xx | `ServerError` | unknown |
+//! | the connection broke, or the call was cancelled | `ConnectionFailed` | unknown |
+//! | no answer in time | `Timeout` | unknown |
+//! | an answer that is not MCP, or too large to be read | `Protocol` | unknown |
+//!
+//! `list` reports a connection that could not be opened as `ConnectionFailed` or `Timeout`, since nothing
+//! hangs on the difference there.
+
+mod connection;
+mod definition;
+mod failure;
+mod http;
+mod outcome;
+mod pool;
+mod stdio;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tenure_journal::{Failure, ToolDef};
 use tokio_util::sync::CancellationToken;
+
+pub use self::outcome::RESULT_BYTES_MAX;
+pub use self::pool::{Limits, McpServers};
 
 /// A tool's complete result, before the runtime stores or previews it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +68,9 @@ pub struct Call<'a> {
     pub metadata: &'a Map<String, Value>,
 }
 
-/// How to reach a server, with its secrets; never written down.
-#[derive(Clone, PartialEq, Eq)]
+/// How to reach a server, with its secrets; never written down. `Debug` shows neither header values,
+/// environment values, arguments, nor the credentials and query of an address.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Server {
     /// Streamable HTTP.
     Http {
@@ -59,7 +98,10 @@ pub enum Server {
 
 /// What the operator knows about a server that its annotations do not say. Annotations are hints from the
 /// server; these are configuration and win.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// In each list `*` means all tools, and a tool's own name weighs more than `*`. A tool that is named in
+/// both `read_only` and `destructive` is destructive.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Hints {
     /// Tools that recognise the idempotency key; `*` means all.
     pub keyed: Vec<String>,
@@ -67,8 +109,61 @@ pub struct Hints {
     pub read_only: Vec<String>,
     /// Tools that may destroy or spend.
     pub destructive: Vec<String>,
-    /// How long one call may take.
+    /// How long one call may take without a sign of progress; 60 seconds if absent.
     pub timeout_ms: Option<u64>,
+}
+
+impl Server {
+    /// How the server's tools are to be read.
+    #[must_use]
+    pub fn hints(&self) -> &Hints {
+        match self {
+            Self::Http { hints, .. } | Self::Stdio { hints, .. } => hints,
+        }
+    }
+
+    /// What distinguishes its connection: everything but the hints.
+    fn endpoint(&self) -> Self {
+        let mut endpoint = self.clone();
+        match &mut endpoint {
+            Self::Http { hints, .. } | Self::Stdio { hints, .. } => *hints = Hints::default(),
+        }
+        endpoint
+    }
+
+    /// Its name in logs: the address without credentials and query, or the program.
+    fn shown(&self) -> String {
+        match self {
+            Self::Http { url, .. } => shown_url(url),
+            Self::Stdio { command, .. } => command.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { headers, hints, .. } => f
+                .debug_struct("Http")
+                .field("url", &self.shown())
+                .field("headers", &headers.keys().collect::<Vec<_>>())
+                .field("hints", hints)
+                .finish(),
+            Self::Stdio { command, args, env, cwd, hints } => f
+                .debug_struct("Stdio")
+                .field("command", command)
+                .field("args", &args.len())
+                .field("env", &env.keys().collect::<Vec<_>>())
+                .field("cwd", cwd)
+                .field("hints", hints)
+                .finish(),
+        }
+    }
+}
+
+fn shown_url(url: &str) -> String {
+    let Ok(url) = reqwest::Url::parse(url) else { return "(not an address)".to_owned() };
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
 /// Tool servers as a session's effects use them. Connections are kept and shared behind it.
@@ -90,4 +185,33 @@ pub trait Servers: Send + Sync + 'static {
         call: Call<'_>,
         cancel: &CancellationToken,
     ) -> Result<CallResult, Failure>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_secrets() {
+        let secret = "s3cr3t-value";
+        let map = BTreeMap::from([("Authorization".to_owned(), secret.to_owned())]);
+        let http = Server::Http {
+            url: format!("https://user:{secret}@example.com:8443/mcp?token={secret}"),
+            headers: map.clone(),
+            hints: Hints::default(),
+        };
+        let stdio = Server::Stdio {
+            command: "server".to_owned(),
+            args: vec![secret.to_owned()],
+            env: map,
+            cwd: None,
+            hints: Hints::default(),
+        };
+        for (server, name) in [(http, "https://example.com:8443/mcp"), (stdio, "server")] {
+            let shown = format!("{server:?}");
+            assert!(!shown.contains(secret), "{shown}");
+            assert!(shown.contains("Authorization") && shown.contains(name), "{shown}");
+            assert_eq!(server.shown(), name);
+        }
+    }
 }
