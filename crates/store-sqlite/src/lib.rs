@@ -1,1 +1,277 @@
-//! Placeholder.
+//! Durable state in SQLite: one file in one data directory, which `sqlite3` can open.
+//!
+//! The log is the database's write-ahead log with `synchronous = FULL`: what was answered survives the
+//! loss of power. One thread writes and lets waiting writes share a transaction; a few connections read
+//! beside it. Event rows carry no checksum of their own: the log's frames have one, and `integrity`
+//! decodes every event; payloads are compared with their BLAKE3 digest whenever they are read.
+//!
+//! What it deliberately does not do: repair. A log that cannot be synced stops the writer for good
+//! ([`SqliteStore::fault`]), because only a new process that reads what is there knows what is durable.
+
+pub mod bench;
+mod connect;
+mod directory;
+mod error;
+mod integrity;
+mod read;
+mod readers;
+mod schema;
+mod write;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tenure_journal::{
+    BlobRef, Head, Item, ProjectId, Recorded, SessionKey, Timestamp, Turn, TurnId, Version,
+};
+use tenure_store::{
+    Append, Document, DocumentKind, Page, Receipt, SessionFilter, Store, StoreError, StoreErrorKind, Stored,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use crate::integrity::Integrity;
+
+use crate::directory::Directory;
+use crate::error::store_error;
+use crate::readers::Readers;
+use crate::write::{Answer, Write};
+use crate::writer::{Counters, Health, Job};
+
+/// Durable state in a data directory. Its methods need a Tokio runtime.
+///
+/// Dropping it waits for the write under way and gives the directory free; [`SqliteStore::close`] also
+/// waits for everything accepted and copies the log into the database.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    readers: Readers,
+    /// Absent once closed.
+    queue: Mutex<Option<mpsc::Sender<Job>>>,
+    /// Absent once joined.
+    thread: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
+    health: watch::Receiver<Health>,
+    counters: Arc<Counters>,
+}
+
+impl SqliteStore {
+    /// Opens the store in `directory`, creating it with permissions for its owner only, and brings its
+    /// schema to this release's. Blocks while it does so.
+    ///
+    /// # Errors
+    /// `Locked`: another process, or another store of this one, holds the directory. `TooNew`: a newer
+    /// release wrote it. `Corrupt`: the file is no database of ours. `Unavailable` or `Full`.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let held = Directory::hold(directory)?;
+        let path = held.database();
+        let failed = |error| store_error(&format!("opening `{}`", path.display()), error);
+        let mut connection = connect::writer(&path).map_err(failed)?;
+        schema::migrate(&mut connection)?;
+        held.sync()?;
+        let readers = Readers::open(&path)?;
+        let writer = writer::start(connection, held).map_err(|error| {
+            StoreError::new(StoreErrorKind::Unavailable, "starting the writer").with_source(error)
+        })?;
+        Ok(Self {
+            path: directory.to_owned(),
+            readers,
+            queue: Mutex::new(Some(writer.queue)),
+            thread: Mutex::new(Some(writer.thread)),
+            health: writer.health,
+            counters: writer.counters,
+        })
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.path
+    }
+
+    /// Completes when the log can no longer be written, with the reason: the process should stop and
+    /// start again. Never completes while the log is well, nor after [`SqliteStore::close`].
+    /// Safe to cancel and to call again.
+    pub async fn fault(&self) -> StoreError {
+        let mut health = self.health.clone();
+        let end = health.wait_for(|health| !matches!(health, Health::Running)).await;
+        let reason = match end.as_deref() {
+            Ok(Health::Fault(reason)) => reason.clone(),
+            Ok(Health::Running | Health::Closed) => std::future::pending().await,
+            Err(_) => "the writer panicked".to_owned(),
+        };
+        StoreError::new(StoreErrorKind::Unavailable, reason)
+    }
+
+    /// How many transactions were committed since the store was opened.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.counters.commits.load(Ordering::Relaxed)
+    }
+
+    /// How many writes those transactions carried.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.counters.writes.load(Ordering::Relaxed)
+    }
+
+    /// Reads everything and reports what is wrong: SQLite's own check, gaps in journals, heads and
+    /// snapshots that disagree with their journal, events that do not decode, payloads with another
+    /// digest. Takes time in proportion to the database; writes go on beside it.
+    ///
+    /// # Errors
+    /// `Unavailable`: the check itself could not be made.
+    pub async fn integrity(&self) -> Result<Integrity, StoreError> {
+        self.readers.run("checking the database", |connection| integrity::check(connection)).await
+    }
+
+    /// Writes what was accepted, copies the log into the database and gives the directory free.
+    /// Later calls are `Unavailable`; closing again changes nothing.
+    ///
+    /// # Errors
+    /// The log could not be written, now or earlier.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        lock(&self.queue).take();
+        self.readers.close().await;
+        let Some(thread) = lock(&self.thread).take() else { return Ok(()) };
+        match tokio::task::spawn_blocking(move || thread.join()).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err(self.stopped()),
+        }
+    }
+
+    async fn write(&self, write: Write) -> Answer {
+        let queue = lock(&self.queue).clone().ok_or_else(|| self.stopped())?;
+        let (answer, answered) = oneshot::channel();
+        queue.send(Job { write, answer }).await.map_err(|_| self.stopped())?;
+        drop(queue);
+        answered.await.unwrap_or_else(|_| Err(self.stopped()))
+    }
+
+    /// The error of a write that finds no writer.
+    fn stopped(&self) -> StoreError {
+        let context = match &*self.health.borrow() {
+            Health::Fault(reason) => format!("writing after a fault ({reason})"),
+            Health::Running | Health::Closed => "writing to a store that is closed".to_owned(),
+        };
+        StoreError::new(StoreErrorKind::Unavailable, context)
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        lock(&self.queue).take();
+        if let Some(thread) = lock(&self.thread).take() {
+            // A panic of the writer was reported by `fault`, and errors to the callers they concern.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn append(&self, append: Append) -> Result<Version, StoreError> {
+        self.write(Write::append(append)).await
+    }
+
+    async fn load(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+        self.readers.run("loading a session", move |connection| read::load(connection, key)).await
+    }
+
+    async fn events(
+        &self,
+        key: SessionKey,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let read = move |connection: &_| read::events(connection, key, after, limit);
+        self.readers.run("reading events", move |connection| read(connection)).await
+    }
+
+    async fn head(&self, key: SessionKey) -> Result<Option<Head>, StoreError> {
+        self.readers.run("reading a session", move |connection| read::head(connection, key)).await
+    }
+
+    async fn sessions(
+        &self,
+        project: ProjectId,
+        filter: &SessionFilter,
+        page: &Page,
+    ) -> Result<Vec<Head>, StoreError> {
+        let (filter, page) = (filter.clone(), page.clone());
+        let read = move |connection: &_| read::sessions(connection, project, &filter, &page);
+        self.readers.run("listing sessions", move |connection| read(connection)).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionKey>, StoreError> {
+        self.readers.run("finding what is due", move |connection| read::due(connection, now, limit)).await
+    }
+
+    async fn items(
+        &self,
+        key: SessionKey,
+        turn: Option<TurnId>,
+        page: &Page,
+    ) -> Result<Vec<Item>, StoreError> {
+        let page = page.clone();
+        self.readers.run("listing items", move |connection| read::items(connection, key, turn, &page)).await
+    }
+
+    async fn turns(&self, key: SessionKey, page: &Page) -> Result<Vec<Turn>, StoreError> {
+        let page = page.clone();
+        self.readers.run("listing turns", move |connection| read::turns(connection, key, &page)).await
+    }
+
+    async fn turn(&self, key: SessionKey, turn: TurnId) -> Result<Option<Turn>, StoreError> {
+        self.readers.run("reading a turn", move |connection| read::turn(connection, key, turn)).await
+    }
+
+    async fn put(&self, document: Document, receipt: Option<Receipt>) -> Result<(), StoreError> {
+        self.write(Write::Put(Box::new((document, receipt)))).await.map(|_| ())
+    }
+
+    async fn document(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        id: &str,
+        version: Option<u64>,
+    ) -> Result<Option<Document>, StoreError> {
+        let id = id.to_owned();
+        let read = move |connection: &_| read::document(connection, project, kind, &id, version);
+        self.readers.run("reading a document", move |connection| read(connection)).await
+    }
+
+    async fn documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        name: Option<&str>,
+        page: &Page,
+    ) -> Result<Vec<Document>, StoreError> {
+        let (name, page) = (name.map(str::to_owned), page.clone());
+        let read = move |connection: &_| read::documents(connection, project, kind, name.as_deref(), &page);
+        self.readers.run("listing documents", move |connection| read(connection)).await
+    }
+
+    async fn put_blob(&self, project: ProjectId, payload: Bytes) -> Result<BlobRef, StoreError> {
+        let blob = BlobRef::of(&payload);
+        self.write(Write::Blob(project, blob, payload)).await.map(|_| blob)
+    }
+
+    async fn blob(&self, project: ProjectId, blob: BlobRef) -> Result<Option<Bytes>, StoreError> {
+        self.readers.run("reading a payload", move |connection| read::blob(connection, project, blob)).await
+    }
+
+    async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {
+        let key = key.to_owned();
+        self.readers.run("reading a receipt", move |c| read::receipt(c, project, &key)).await
+    }
+}

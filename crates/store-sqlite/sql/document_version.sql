@@ -1,0 +1,1 @@
+SELECT version FROM documents WHERE project_id = ?1 AND kind = ?2 AND id = ?3 AND is_latest = 1

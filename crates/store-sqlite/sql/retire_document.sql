@@ -1,0 +1,1 @@
+UPDATE documents SET is_latest = 0 WHERE project_id = ?1 AND kind = ?2 AND id = ?3 AND is_latest = 1

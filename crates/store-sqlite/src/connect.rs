@@ -1,0 +1,33 @@
+//! Connections and their settings.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+/// How long a statement waits for a lock that a person's `sqlite3` or a backup holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Statements kept prepared on each connection; more than there are SQL files for one of them.
+const STATEMENTS_MAX: usize = 64;
+
+const WRITER_SETTINGS: &str = include_str!("../sql/writer_settings.sql");
+const READER_SETTINGS: &str = include_str!("../sql/reader_settings.sql");
+
+/// The connection that writes.
+pub(crate) fn writer(path: &Path) -> rusqlite::Result<Connection> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_SETTINGS)
+}
+
+/// A connection that only reads.
+pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_SETTINGS)
+}
+
+fn connect(path: &Path, mode: OpenFlags, settings: &str) -> rusqlite::Result<Connection> {
+    // Each connection is used by one thread at a time, so SQLite's own mutexes are not needed.
+    let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.execute_batch(settings)?;
+    Ok(connection)
+}

@@ -1,0 +1,101 @@
+//! The data directory: private to its owner, and held by one process at a time.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tenure_store::{StoreError, StoreErrorKind};
+
+const DATABASE_FILE: &str = "tenure.db";
+const LOCK_FILE: &str = "tenure.lock";
+
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+/// Bytes read from a lock file to name its holder; a process id is shorter.
+const HOLDER_BYTES_MAX: u64 = 32;
+
+/// A data directory that this process holds until the value is dropped.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    /// The lock goes with the open file, so a killed process never leaves one behind.
+    _lock: File,
+}
+
+impl Directory {
+    /// Creates `path` where it is missing and takes hold of it.
+    pub(crate) fn hold(path: &Path) -> Result<Self, StoreError> {
+        let unavailable = |error| unavailable(path, error);
+        create(path).map_err(unavailable)?;
+        let lock = lock(path)?;
+        // SQLite gives its `-wal` and `-shm` files the permissions of the database file.
+        private_file(&path.join(DATABASE_FILE)).map_err(unavailable)?;
+        sync(path).map_err(unavailable)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// The database file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path.join(DATABASE_FILE)
+    }
+
+    /// Makes the names of the files in it durable.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        sync(&self.path).map_err(|error| unavailable(&self.path, error))
+    }
+}
+
+fn unavailable(path: &Path, error: io::Error) -> StoreError {
+    let context = format!("preparing the data directory `{}`", path.display());
+    StoreError::new(StoreErrorKind::Unavailable, context).with_source(error)
+}
+
+fn create(path: &Path) -> io::Result<()> {
+    if !path.is_dir() {
+        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync(parent)?;
+        }
+    }
+    fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
+    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    Ok(file)
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let unavailable = |error| unavailable(path, error);
+    let mut file = private_file(&path.join(LOCK_FILE)).map_err(unavailable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::Error(error)) => return Err(unavailable(error)),
+        Err(TryLockError::WouldBlock) => {
+            let context = format!("opening `{}`, which {} holds", path.display(), holder(&mut file));
+            return Err(StoreError::new(StoreErrorKind::Locked, context));
+        }
+    }
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    write(&mut file).map_err(unavailable)?;
+    Ok(file)
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    match file.take(HOLDER_BYTES_MAX).read_to_string(&mut text) {
+        Ok(_) if !text.trim().is_empty() => format!("process {}", text.trim()),
+        Ok(_) | Err(_) => "another process".to_owned(),
+    }
+}

@@ -1,0 +1,100 @@
+//! Migrations: numbered, forward only, and recorded with the digest of what was run.
+
+use rusqlite::{Connection, TransactionBehavior};
+use tenure_store::{StoreError, StoreErrorKind};
+
+use crate::error::store_error;
+
+struct Migration {
+    number: u32,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const MIGRATIONS: &[Migration] =
+    &[Migration { number: 1, name: "first", sql: include_str!("../migrations/0001_first.sql") }];
+
+impl Migration {
+    fn digest(&self) -> String {
+        format!("b3:{}", blake3::hash(self.sql.as_bytes()).to_hex())
+    }
+}
+
+/// Brings the schema to this release's, in one transaction.
+///
+/// # Errors
+/// `TooNew`: a migration this release does not know was run. `Corrupt`: one was run that is not the one
+/// this release knows by its number.
+pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let failed = |error| store_error("preparing the schema", error);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    transaction.execute_batch(include_str!("../sql/create_migrations.sql")).map_err(failed)?;
+    let done = recorded(&transaction).map_err(failed)?;
+    for (index, (number, digest)) in done.iter().enumerate() {
+        check(MIGRATIONS.get(index), *number, digest)?;
+    }
+    for migration in MIGRATIONS.iter().skip(done.len()) {
+        transaction.execute_batch(migration.sql).map_err(failed)?;
+        let row = (migration.number, migration.name, migration.digest());
+        transaction.execute(include_str!("../sql/put_migration.sql"), row).map_err(failed)?;
+    }
+    transaction.commit().map_err(failed)
+}
+
+fn recorded(connection: &Connection) -> rusqlite::Result<Vec<(u32, String)>> {
+    let mut statement = connection.prepare(include_str!("../sql/migrations.sql"))?;
+    statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+fn check(known: Option<&Migration>, number: u32, digest: &str) -> Result<(), StoreError> {
+    match known {
+        None => {
+            let newest = MIGRATIONS.len();
+            let context =
+                format!("opening a database at schema {number}, where this release knows up to {newest}");
+            Err(StoreError::new(StoreErrorKind::TooNew, context))
+        }
+        Some(migration) if migration.number == number && migration.digest() == digest => Ok(()),
+        Some(migration) => {
+            let context = format!(
+                "opening a database whose migration {number} is `{digest}` and not `{}` (`{}`)",
+                migration.digest(),
+                migration.name
+            );
+            Err(StoreError::new(StoreErrorKind::Corrupt, context))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_are_numbered_from_one() {
+        for (index, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(migration.number as usize, index + 1, "{}", migration.name);
+        }
+    }
+
+    #[test]
+    fn migrating_again_changes_nothing() {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        migrate(&mut connection).expect("migrates");
+        migrate(&mut connection).expect("is up to date");
+        assert_eq!(recorded(&connection).expect("reads").len(), MIGRATIONS.len());
+    }
+
+    #[test]
+    fn refuses_other_migrations() {
+        for (number, digest, expected) in
+            [(99, "b3:0", StoreErrorKind::TooNew), (1, "b3:0", StoreErrorKind::Corrupt)]
+        {
+            let mut connection = Connection::open_in_memory().expect("opens");
+            migrate(&mut connection).expect("migrates");
+            let put = "INSERT OR REPLACE INTO migrations VALUES (?1, 'x', ?2)";
+            connection.execute(put, (number, digest)).expect("writes");
+            assert_eq!(migrate(&mut connection).expect_err("refused").kind(), expected);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Writes: encoded by the caller, carried out by the writer.
+
+use bytes::Bytes;
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension as _};
+use tenure_journal::{BlobRef, ProjectId, Recorded, SessionKey, Timestamp, Version};
+use tenure_store::{Append, Document, Receipt, StoreError, StoreErrorKind};
+
+/// One write, encoded, that is carried out whole or not at all.
+#[derive(Debug)]
+pub(crate) enum Write {
+    /// Events and what follows from them.
+    Append(Box<AppendRows>),
+    /// A document's next version.
+    Put(Box<(Document, Option<Receipt>)>),
+    /// A payload.
+    Blob(ProjectId, BlobRef, Bytes),
+}
+
+/// An [`Append`] as rows.
+#[derive(Debug)]
+pub(crate) struct AppendRows {
+    append: Append,
+    project: String,
+    session: String,
+    metadata: Vec<u8>,
+    events: Vec<Vec<u8>>,
+    items: Vec<Vec<u8>>,
+    turns: Vec<Vec<u8>>,
+}
+
+/// What came of a write. Refusals wrote nothing and leave the transaction as it was.
+pub(crate) type Answer = Result<Version, StoreError>;
+
+impl Write {
+    pub(crate) fn append(mut append: Append) -> Self {
+        let key = append.head.key;
+        let events = std::mem::take(&mut append.events);
+        Self::Append(Box::new(AppendRows {
+            project: key.project.to_string(),
+            session: key.session.to_string(),
+            metadata: json(&append.head.metadata),
+            events: events.iter().map(Recorded::encode).collect(),
+            items: append.items.iter().map(|row| json(&row.item)).collect(),
+            turns: append.turns.iter().map(json).collect(),
+            append,
+        }))
+    }
+
+    /// Roughly how many bytes it writes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Append(rows) => {
+                let encoded = rows.events.iter().chain(&rows.items).chain(&rows.turns);
+                let snapshot = rows.append.snapshot.as_ref().map_or(0, Bytes::len);
+                encoded.map(Vec::len).sum::<usize>() + rows.metadata.len() + snapshot
+            }
+            // Documents are configuration, bounded by what a request may hold.
+            Self::Put(_) => 0,
+            Self::Blob(_, _, payload) => payload.len(),
+        }
+    }
+
+    /// Carries it out in the transaction of `connection`. The outer error leaves the transaction unknown
+    /// and it must be rolled back.
+    pub(crate) fn run(&self, connection: &Connection) -> rusqlite::Result<Answer> {
+        match self {
+            Self::Append(rows) => rows.run(connection),
+            Self::Put(put) => run_put(connection, &put.0, put.1.as_ref()),
+            Self::Blob(project, blob, payload) => {
+                let row = (project.to_string(), blob.to_string(), &payload[..]);
+                connection.prepare_cached(include_str!("../sql/put_blob.sql"))?.execute(row)?;
+                Ok(Ok(Version::ZERO))
+            }
+        }
+    }
+}
+
+impl AppendRows {
+    fn run(&self, connection: &Connection) -> rusqlite::Result<Answer> {
+        let append = &self.append;
+        if let Some(refusal) = taken(connection, append.receipt.as_ref())? {
+            return Ok(Err(refusal));
+        }
+        let version = append.expected.plus(self.events.len());
+        if !self.put_head(connection, version)? {
+            return Ok(Err(self.conflict(connection)?));
+        }
+        self.put_events(connection)?;
+        self.put_items(connection)?;
+        self.put_turns(connection)?;
+        if let Some(bytes) = &append.snapshot {
+            let row = (&self.project, &self.session, int(version.0), &bytes[..]);
+            connection.prepare_cached(include_str!("../sql/put_snapshot.sql"))?.execute(row)?;
+        }
+        put_receipt(connection, append.receipt.as_ref())?;
+        Ok(Ok(version))
+    }
+
+    /// Whether the session was at the expected version, and its head is now at `version`.
+    fn put_head(&self, connection: &Connection, version: Version) -> rusqlite::Result<bool> {
+        let head = &self.append.head;
+        let expected = int(self.append.expected.0);
+        let version = int(version.0);
+        let agent = head.agent_id.to_string();
+        let wake_at = head.wake_at.map(Timestamp::as_millis);
+        let row: [&dyn ToSql; 12] = [
+            &self.project,
+            &self.session,
+            &version,
+            &head.status.as_str(),
+            &agent,
+            &head.agent_name,
+            &Text(&self.metadata),
+            &head.created_at.as_millis(),
+            &head.last_active_at.as_millis(),
+            &wake_at,
+            &head.deleted,
+            &expected,
+        ];
+        let changed = match self.append.expected {
+            Version::ZERO => {
+                connection.prepare_cached(include_str!("../sql/open_session.sql"))?.execute(&row[..11])?
+            }
+            Version(_) => {
+                connection.prepare_cached(include_str!("../sql/extend_session.sql"))?.execute(&row[..])?
+            }
+        };
+        Ok(changed == 1)
+    }
+
+    fn conflict(&self, connection: &Connection) -> rusqlite::Result<StoreError> {
+        let mut statement = connection.prepare_cached(include_str!("../sql/session_version.sql"))?;
+        let actual = statement.query_row((&self.project, &self.session), version_of).optional()?;
+        let kind = StoreErrorKind::Conflict { actual: actual.unwrap_or(Version::ZERO) };
+        let expected = self.append.expected.0;
+        Ok(StoreError::new(kind, format!("appending to session `{}` at version {expected}", self.session)))
+    }
+
+    fn put_events(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(include_str!("../sql/append_event.sql"))?;
+        let at = self.append.at.as_millis();
+        let mut version = self.append.expected;
+        for event in &self.events {
+            version = version.plus(1);
+            statement.execute((&self.project, &self.session, int(version.0), at, Text(event)))?;
+        }
+        Ok(())
+    }
+
+    fn put_items(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.items.is_empty() {
+            return Ok(());
+        }
+        let mut statement = connection.prepare_cached(include_str!("../sql/put_item.sql"))?;
+        for (row, json) in self.append.items.iter().zip(&self.items) {
+            let (item_id, turn_id) = (row.item.id.to_string(), row.item.turn_id.to_string());
+            let public = row.item.is_public();
+            let ordinal = int(row.ordinal);
+            statement.execute((
+                &self.project,
+                &self.session,
+                ordinal,
+                item_id,
+                turn_id,
+                public,
+                Text(json),
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn put_turns(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.turns.is_empty() {
+            return Ok(());
+        }
+        let mut statement = connection.prepare_cached(include_str!("../sql/put_turn.sql"))?;
+        for (turn, json) in self.append.turns.iter().zip(&self.turns) {
+            statement.execute((&self.project, &self.session, turn.id.to_string(), Text(json)))?;
+        }
+        Ok(())
+    }
+}
+
+fn run_put(
+    connection: &Connection,
+    document: &Document,
+    receipt: Option<&Receipt>,
+) -> rusqlite::Result<Answer> {
+    if let Some(refusal) = taken(connection, receipt)? {
+        return Ok(Err(refusal));
+    }
+    let project = document.project.to_string();
+    let (kind, id) = (document.kind.as_str(), &document.id);
+    let mut latest = connection.prepare_cached(include_str!("../sql/document_version.sql"))?;
+    let actual = latest.query_row((&project, kind, id), version_of).optional()?.unwrap_or(Version::ZERO);
+    if actual.0.checked_add(1) != Some(document.version) {
+        let context = format!("writing version {} of {kind} `{id}`", document.version);
+        return Ok(Err(StoreError::new(StoreErrorKind::Conflict { actual }, context)));
+    }
+    connection.prepare_cached(include_str!("../sql/retire_document.sql"))?.execute((&project, kind, id))?;
+    connection.prepare_cached(include_str!("../sql/put_document.sql"))?.execute((
+        &project,
+        kind,
+        id,
+        int(document.version),
+        document.deleted,
+        &document.name,
+        Text(&json(&document.body)),
+        document.created_at.as_millis(),
+        document.updated_at.as_millis(),
+    ))?;
+    put_receipt(connection, receipt)?;
+    Ok(Ok(Version(document.version)))
+}
+
+fn taken(connection: &Connection, receipt: Option<&Receipt>) -> rusqlite::Result<Option<StoreError>> {
+    let Some(receipt) = receipt else { return Ok(None) };
+    let project = receipt.project.to_string();
+    let mut statement = connection.prepare_cached(include_str!("../sql/receipt.sql"))?;
+    if !statement.exists((&project, &receipt.key))? {
+        return Ok(None);
+    }
+    let context = format!("writing in project `{project}`");
+    Ok(Some(StoreError::new(StoreErrorKind::ReceiptExists, context)))
+}
+
+fn put_receipt(connection: &Connection, receipt: Option<&Receipt>) -> rusqlite::Result<()> {
+    let Some(receipt) = receipt else { return Ok(()) };
+    let Receipt { project, key, digest, status, body, at } = receipt;
+    let row = (project.to_string(), key, digest, status, body, at.as_millis());
+    connection.prepare_cached(include_str!("../sql/put_receipt.sql"))?.execute(row)?;
+    Ok(())
+}
+
+/// The key of a session as its rows lead with it.
+pub(crate) fn key_text(key: SessionKey) -> (String, String) {
+    (key.project.to_string(), key.session.to_string())
+}
+
+/// A count as SQLite's integer. Counts start at zero and no journal reaches the other end.
+pub(crate) fn int(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn version_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Version> {
+    row.get(0).map(|version: i64| Version(version.unsigned_abs()))
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("durable types hold only string keys and finite numbers")
+}
+
+/// JSON bytes that are bound as text without a copy or a second check.
+struct Text<'a>(&'a [u8]);
+
+impl ToSql for Text<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
+    }
+}

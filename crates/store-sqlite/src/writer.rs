@@ -1,0 +1,207 @@
+//! The one writer: a thread that carries out waiting writes in shared transactions.
+//!
+//! A write that finds the writer idle is committed at once and costs one sync. Writes that arrive while a
+//! commit is under way wait for it and then share the next one, so the batch grows with the load and no
+//! timer delays anyone. Nothing is answered before the commit of its transaction, refusals included,
+//! because a refusal tells of other writes in the same transaction.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tenure_store::{StoreError, StoreErrorKind};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::directory::Directory;
+use crate::error::{is_busy, is_fault, kind, store_error};
+use crate::write::{Answer, Write};
+
+/// Writes that wait for the writer; further callers wait for a place in the queue.
+const QUEUE_WRITES_MAX: usize = 1024;
+/// Writes that share a transaction: enough that the sync no longer dominates, few enough that the first
+/// of them is not kept waiting by the last.
+const BATCH_WRITES_MAX: usize = 256;
+/// Bytes that share a transaction, so that large payloads do not hold up small ones. One write may exceed
+/// it alone.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+const _: () = assert!(BATCH_WRITES_MAX <= QUEUE_WRITES_MAX, "a full queue fills a batch");
+
+/// A write and where its answer goes.
+pub(crate) struct Job {
+    pub(crate) write: Write,
+    pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+/// What the writer counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) commits: AtomicU64,
+    pub(crate) writes: AtomicU64,
+}
+
+/// The thread and the way to it.
+pub(crate) struct Writer {
+    pub(crate) queue: mpsc::Sender<Job>,
+    pub(crate) health: watch::Receiver<Health>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) thread: JoinHandle<Result<(), StoreError>>,
+}
+
+/// How the writer is.
+///
+/// ```text
+///            queue gone
+///   Running ────────────▶ Closed
+///      │ the log fails
+///      └────────────────▶ Fault
+/// ```
+#[derive(Debug, Clone)]
+pub(crate) enum Health {
+    /// It writes, or, seen after it is gone, it panicked.
+    Running,
+    /// It was asked to end and did.
+    Closed,
+    /// The log can no longer be written; why.
+    Fault(String),
+}
+
+/// Starts the thread. It ends when every sender of the queue is gone, or at a fault, and holds
+/// `directory` until then.
+pub(crate) fn start(connection: Connection, directory: Directory) -> std::io::Result<Writer> {
+    let (queue, jobs) = mpsc::channel(QUEUE_WRITES_MAX);
+    let (health, watched) = watch::channel(Health::Running);
+    let counters = Arc::new(Counters::default());
+    let worker = Worker { connection, jobs, counters: Arc::clone(&counters), _directory: directory };
+    let run = move || {
+        let result = worker.run();
+        health.send_replace(match &result {
+            Ok(()) => Health::Closed,
+            Err(error) => Health::Fault(format!("{error}: {}", cause(error))),
+        });
+        result
+    };
+    let thread = std::thread::Builder::new().name("tenure-writer".into()).spawn(run)?;
+    Ok(Writer { queue, health: watched, counters, thread })
+}
+
+fn cause(error: &StoreError) -> String {
+    std::error::Error::source(error).map_or_else(String::new, ToString::to_string)
+}
+
+struct Worker {
+    connection: Connection,
+    jobs: mpsc::Receiver<Job>,
+    counters: Arc<Counters>,
+    /// Declared last, so that the directory is released after the connection is closed.
+    _directory: Directory,
+}
+
+/// Whether waiting jobs may join a transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Join,
+    Wait,
+}
+
+impl Worker {
+    fn run(mut self) -> Result<(), StoreError> {
+        while let Some(first) = self.jobs.blocking_recv() {
+            self.share(first).map_err(|error| store_error("writing to the log", error))?;
+        }
+        // Readers are gone by now; should one be left, the log stays longer and is copied at the next start.
+        let truncate = include_str!("../sql/truncate_log.sql");
+        self.connection
+            .query_row(truncate, (), |_| Ok(()))
+            .map_err(|error| store_error("copying the log into the database", error))
+    }
+
+    /// Carries out `first` and what waits with it, and answers them. An error is a fault.
+    fn share(&mut self, first: Job) -> Result<(), Arc<rusqlite::Error>> {
+        let mut batch = vec![first];
+        let error = match self.transact(&mut batch, Others::Join) {
+            Ok(answers) => return Ok(deliver(batch, answers)),
+            Err(error) => Arc::new(error),
+        };
+        if is_fault(&error) {
+            fail(batch, StoreErrorKind::Unavailable, &error);
+            return Err(error);
+        }
+        if is_busy(&error) {
+            // Who waits now would wait as long again, for each in turn.
+            while batch.len() < BATCH_WRITES_MAX
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                batch.push(job);
+            }
+        }
+        if is_busy(&error) || batch.len() == 1 {
+            fail(batch, kind(&error), &error);
+            return Ok(());
+        }
+        self.one_by_one(batch)
+    }
+
+    /// Carries out each job in a transaction of its own, so that one that cannot be written does not take
+    /// the others with it.
+    fn one_by_one(&mut self, batch: Vec<Job>) -> Result<(), Arc<rusqlite::Error>> {
+        for job in batch {
+            let mut alone = vec![job];
+            match self.transact(&mut alone, Others::Wait) {
+                Ok(answers) => deliver(alone, answers),
+                Err(error) => {
+                    let (fault, error) = (is_fault(&error), Arc::new(error));
+                    fail(alone, if fault { StoreErrorKind::Unavailable } else { kind(&error) }, &error);
+                    if fault {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out `batch`, and those that may join it, in one transaction. With an error nothing of it is
+    /// written, or, at a fault, nothing is known.
+    fn transact(&mut self, batch: &mut Vec<Job>, others: Others) -> rusqlite::Result<Vec<Answer>> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let unchanged = transaction.total_changes();
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut bytes = 0;
+        while let Some(job) = batch.get(answers.len()) {
+            bytes += job.write.bytes();
+            answers.push(job.write.run(&transaction)?);
+            let full = batch.len() >= BATCH_WRITES_MAX || bytes >= BATCH_BYTES_MAX;
+            if others == Others::Join
+                && answers.len() == batch.len()
+                && !full
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                batch.push(job);
+            }
+        }
+        let changed = transaction.total_changes() != unchanged;
+        transaction.commit()?;
+        if changed {
+            self.counters.commits.fetch_add(1, Ordering::Relaxed);
+            let written = answers.iter().filter(|answer| answer.is_ok()).count();
+            self.counters.writes.fetch_add(written as u64, Ordering::Relaxed);
+        }
+        Ok(answers)
+    }
+}
+
+fn deliver(batch: Vec<Job>, answers: Vec<Answer>) {
+    for (job, answer) in batch.into_iter().zip(answers) {
+        // A caller that went away does not need its answer.
+        let _ = job.answer.send(answer);
+    }
+}
+
+fn fail(batch: Vec<Job>, kind: StoreErrorKind, error: &Arc<rusqlite::Error>) {
+    for job in batch {
+        let error = StoreError::new(kind, "writing to the log").with_source(Arc::clone(error));
+        let _ = job.answer.send(Err(error));
+    }
+}
