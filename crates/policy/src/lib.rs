@@ -1,1 +1,14 @@
-//! Placeholder.
+//! May this happen, and why: decisions outside the model, and the permits that prove them.
+//!
+//! Policies are Cedar, validated strictly against a schema. A request that is denied as it stands and
+//! would be allowed with an approval is *held*: there is no second language for asking a person. Any error
+//! while evaluating denies. Nothing here reads a clock, a file or the network; a decision depends on the
+//! policy set and the request alone.
+
+mod decide;
+mod request;
+mod set;
+
+pub use decide::{Approved, Denial, Hold, Permit, Verdict};
+pub use request::{Action, Principal, Request, ToolFacts};
+pub use set::{PolicyError, PolicySet, PolicySource};
