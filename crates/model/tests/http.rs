@@ -1,0 +1,272 @@
+//! The transport against a server on the loopback that behaves exactly as each case says.
+#![cfg(feature = "http")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tenure_journal::{
+    ContextItem, Failure, FailureKind, InputPart, ModelAnswer, ModelRequest, Reasoning, ServiceTier,
+    TextConfig,
+};
+use tenure_model::http::Timeouts;
+use tenure_model::{Delta, HttpConfig, HttpModel, Model, Secret, Wire};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// Nothing here waits this long unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const GREETING: &str = "data: {\"type\":\"response.output_text.delta\",\"output_index\":0,\"content_index\":0,\"delta\":\"Hi\"}\n\n";
+const END: &str = "data: {\"type\":\"response.completed\",\"response\":{\"id\":\"r1\",\"status\":\"completed\",\"output\":[]}}\n\n";
+const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+
+fn request() -> ModelRequest {
+    ModelRequest {
+        model: "m1".into(),
+        instructions: None,
+        input: vec![ContextItem::User { content: vec![InputPart::text("Hi")] }],
+        tools: vec![],
+        reasoning: Reasoning::default(),
+        text: TextConfig::default(),
+        service_tier: ServiceTier::Auto,
+        cache_key: String::new(),
+        cache_ttl: None,
+    }
+}
+
+fn model(address: &str, wire: Wire, timeouts: Timeouts) -> HttpModel {
+    // Another test of this process may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let url = format!("http://{address}/v1").parse().expect("a URL");
+    let config = HttpConfig { timeouts, ..HttpConfig::new(url, wire, Some(Secret::new("sk-SECRET"))) };
+    HttpModel::new(&config).expect("a valid configuration")
+}
+
+async fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket").to_string();
+    (listener, address)
+}
+
+/// Reads a whole request and returns its text.
+async fn read_request(socket: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let count = socket.read(&mut buffer).await.unwrap_or(0);
+        if count == 0 {
+            // A client that gave up early; the test looks at what it reports.
+            return String::from_utf8_lossy(&bytes).into_owned();
+        }
+        bytes.extend_from_slice(&buffer[..count]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        if body.len() >= length.and_then(|length| length.parse().ok()).unwrap_or(0) {
+            return text;
+        }
+    }
+}
+
+/// Serves one connection: sends `parts` one by one, then closes or, with `open`, waits for the client.
+async fn serve(listener: TcpListener, parts: Vec<String>, open: bool) -> String {
+    let (mut socket, _) = listener.accept().await.expect("a connection");
+    let request = read_request(&mut socket).await;
+    for part in parts {
+        if socket.write_all(part.as_bytes()).await.is_err() {
+            return request;
+        }
+    }
+    if open {
+        wait_for_close(&mut socket).await;
+    }
+    request
+}
+
+async fn wait_for_close(socket: &mut TcpStream) {
+    let mut buffer = [0; 64];
+    // Zero bytes or a reset: the client is gone.
+    while matches!(socket.read(&mut buffer).await, Ok(count) if count > 0) {}
+}
+
+async fn ask(model: &HttpModel) -> (Vec<Delta>, Result<ModelAnswer, Failure>) {
+    let mut deltas = Vec::new();
+    let cancel = CancellationToken::new();
+    let request = request();
+    let mut sink = |delta| deltas.push(delta);
+    let asking = model.answer(&request, &mut sink, &cancel);
+    let outcome = tokio::time::timeout(PATIENCE, asking).await.expect("an outcome in time");
+    (deltas, outcome)
+}
+
+async fn exchange(wire: Wire, response: &str) -> (String, Result<ModelAnswer, Failure>) {
+    let (listener, address) = listener().await;
+    let server = tokio::spawn(serve(listener, vec![response.to_owned()], false));
+    let (_, outcome) = ask(&model(&address, wire, Timeouts::default())).await;
+    (server.await.expect("the server's part"), outcome)
+}
+
+fn response(head: &str, body: &str) -> String {
+    format!("HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn sends_a_request_and_reads_a_stream() {
+    let (sent, outcome) = exchange(Wire::Responses, &format!("{STREAM_HEAD}{GREETING}{END}")).await;
+    let answer = outcome.expect("an answer");
+    assert_eq!(answer.response_id.as_deref(), Some("r1"));
+    assert!(sent.starts_with("POST /v1/responses HTTP/1.1\r\n"), "{sent}");
+    assert!(sent.contains("authorization: Bearer sk-SECRET\r\n"), "{sent}");
+    assert!(sent.contains(r#""stream":true"#), "{sent}");
+}
+
+#[tokio::test]
+async fn posts_chat_where_chat_is_spoken_and_reads_a_plain_body() {
+    let body = r#"{"id":"c1","choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}]}"#;
+    let (sent, outcome) =
+        exchange(Wire::Chat, &response("200 OK\r\ncontent-type: application/json; charset=utf-8", body))
+            .await;
+    assert_eq!(outcome.expect("an answer").items.len(), 1);
+    assert!(sent.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{sent}");
+}
+
+#[tokio::test]
+async fn maps_statuses_and_keeps_the_providers_words_to_itself() {
+    let error = |code: &str| format!(r#"{{"error":{{"message":"sk-SECRET /v1/x","code":"{code}"}}}}"#);
+    let cases = [
+        ("401 Unauthorized", error("invalid_api_key"), FailureKind::Authentication, None),
+        ("404 Not Found", error("model_not_found"), FailureKind::NotFound, None),
+        ("400 Bad Request", error("context_length_exceeded"), FailureKind::ContextTooLong, None),
+        (
+            "429 Too Many\r\nretry-after: 2",
+            error("rate_limit_exceeded"),
+            FailureKind::RateLimited,
+            Some(2000),
+        ),
+        (
+            "429 Too Many\r\nretry-after: 9\r\nretry-after-ms: 70",
+            error(""),
+            FailureKind::RateLimited,
+            Some(70),
+        ),
+        ("429 Too Many\r\nretry-after: 2", error("insufficient_quota"), FailureKind::CreditExhausted, None),
+        (
+            "503 Busy\r\nretry-after: Thu, 01 Jan 1970 00:00:00 GMT",
+            error(""),
+            FailureKind::Overloaded,
+            Some(0),
+        ),
+        ("500 Oops", "<html>".to_owned(), FailureKind::ServerError, None),
+    ];
+    for (head, body, kind, retry_after_ms) in cases {
+        let (_, outcome) = exchange(Wire::Responses, &response(head, &body)).await;
+        let failure = outcome.expect_err("a refusal");
+        assert_eq!((failure.kind, failure.retry_after_ms), (kind, retry_after_ms), "{head}");
+        assert!(!failure.message.contains("SECRET") && !failure.message.contains("/v1"), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_torn_stream_is_a_failed_connection() {
+    let chunk = format!("{:x}\r\n{GREETING}\r\n", GREETING.len());
+    let chunked = STREAM_HEAD.replace("connection: close", "transfer-encoding: chunked") + &chunk;
+    for torn in
+        [format!("{STREAM_HEAD}{GREETING}"), chunked, STREAM_HEAD.to_owned(), "HTTP/1.1 200".to_owned()]
+    {
+        let (_, outcome) = exchange(Wire::Responses, &torn).await;
+        assert_eq!(outcome.expect_err("torn").kind, FailureKind::ConnectionFailed, "{torn:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_a_failed_connection() {
+    let (listener, address) = listener().await;
+    drop(listener);
+    let (_, outcome) = ask(&model(&address, Wire::Responses, Timeouts::default())).await;
+    assert_eq!(outcome.expect_err("nobody listens").kind, FailureKind::ConnectionFailed);
+}
+
+#[tokio::test]
+async fn waits_for_the_first_byte_and_between_bytes_only_so_long() {
+    let short = 50;
+    let cases = [
+        (vec![], Timeouts { first_byte_ms: short, ..Timeouts::default() }),
+        (vec![STREAM_HEAD, GREETING], Timeouts { idle_ms: short, ..Timeouts::default() }),
+        (vec![STREAM_HEAD, GREETING], Timeouts { answer_ms: short, ..Timeouts::default() }),
+    ];
+    for (parts, timeouts) in cases {
+        let (listener, address) = listener().await;
+        let parts = parts.into_iter().map(str::to_owned).collect();
+        let server = tokio::spawn(serve(listener, parts, true));
+        let (_, outcome) = ask(&model(&address, Wire::Responses, timeouts)).await;
+        assert_eq!(outcome.expect_err("too late").kind, FailureKind::Timeout, "{timeouts:?}");
+        tokio::time::timeout(PATIENCE, server).await.expect("the connection is closed").expect("the server");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_complete_but_for_its_farewell_is_an_answer() {
+    let chunk = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}\n\n";
+    let (listener, address) = listener().await;
+    let server = tokio::spawn(serve(listener, vec![STREAM_HEAD.to_owned(), chunk.to_owned()], true));
+    let timeouts = Timeouts { idle_ms: 50, ..Timeouts::default() };
+    let (_, outcome) = ask(&model(&address, Wire::Chat, timeouts)).await;
+    assert_eq!(outcome.expect("an answer").items.len(), 1);
+    tokio::time::timeout(PATIENCE, server).await.expect("the connection is closed").expect("the server");
+}
+
+/// Cancels before the response begins, and in the middle of it; the server sees the connection close.
+#[tokio::test]
+async fn cancelling_closes_the_connection() {
+    for parts in [vec![], vec![STREAM_HEAD, GREETING]] {
+        let (listener, address) = listener().await;
+        let (asked, was_asked) = oneshot::channel();
+        let is_streaming = !parts.is_empty();
+        let server = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.expect("a connection");
+            read_request(&mut socket).await;
+            for part in parts {
+                socket.write_all(part.as_bytes()).await.expect("the client reads");
+            }
+            asked.send(()).expect("the test waits");
+            wait_for_close(&mut socket).await;
+        });
+        let cancel = CancellationToken::new();
+        let seen = Arc::new(Mutex::new(None::<oneshot::Sender<()>>));
+        let (first, first_delta) = oneshot::channel();
+        *seen.lock().expect("no panic") = Some(first);
+        let asking = tokio::spawn({
+            let (model, cancel, seen) =
+                (model(&address, Wire::Responses, Timeouts::default()), cancel.clone(), seen);
+            async move {
+                let mut sink = move |_| {
+                    if let Some(first) = seen.lock().expect("no panic").take() {
+                        first.send(()).expect("the test waits");
+                    }
+                };
+                model.answer(&request(), &mut sink, &cancel).await
+            }
+        });
+        was_asked.await.expect("the server was asked");
+        if is_streaming {
+            first_delta.await.expect("a delta arrives");
+        }
+        cancel.cancel();
+        let outcome =
+            tokio::time::timeout(PATIENCE, asking).await.expect("a prompt return").expect("no panic");
+        assert_eq!(outcome.expect_err("cancelled").kind, FailureKind::ConnectionFailed);
+        tokio::time::timeout(PATIENCE, server).await.expect("the connection is closed").expect("the server");
+    }
+}
+
+#[tokio::test]
+async fn follows_no_redirect() {
+    let (elsewhere, address) = listener().await;
+    let head = format!("307 Temporary Redirect\r\nlocation: http://{address}/v1/responses");
+    let (_, outcome) = exchange(Wire::Responses, &response(&head, "")).await;
+    assert_eq!(outcome.expect_err("not an answer").kind, FailureKind::Protocol);
+    let followed = tokio::time::timeout(Duration::from_millis(50), elsewhere.accept()).await;
+    assert!(followed.is_err(), "the key went to another server");
+}
