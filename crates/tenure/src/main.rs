@@ -1,1 +1,8 @@
-fn main() {}
+//! The `tenure` binary: configuration, wiring and the command line. The only place that reads the
+//! process's environment and names concrete adapters.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main(std::env::args_os(), cli::World::of_process())
+}

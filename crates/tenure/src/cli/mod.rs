@@ -1,0 +1,245 @@
+//! The command line: one file per command, a few shared by all.
+//!
+//! Payload goes to standard output, progress and errors to standard error. What a command may ask of the
+//! process is in [`World`], read once in `main`. Commands talk to a server through its HTTP API alone.
+
+mod check;
+mod client;
+mod decide;
+mod doctor;
+mod error;
+mod find;
+mod init;
+mod keys;
+mod output;
+mod run;
+mod sessions;
+mod talk;
+mod target;
+mod transcript;
+mod world;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use client::Client;
+use error::{CODE_PIPE_CLOSED, CliError, Exit};
+use output::Format;
+pub(crate) use world::World;
+
+/// A stateful runtime for AI agents.
+#[derive(Debug, Parser)]
+#[command(name = "tenure", version, propagate_version = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// The project directory
+    #[arg(long, short = 'C', global = true, value_name = "DIR")]
+    project: Option<PathBuf>,
+    /// Where durable state is [env: TENURE_DATA_DIR] [default: .tenure in the project directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The server [env: TENURE_URL] [default: the one of the data directory, else http://127.0.0.1:7878]
+    #[arg(long, global = true)]
+    url: Option<String>,
+    /// The API key [env: TENURE_API_KEY, preferred: flags are visible to other users]
+    #[arg(long, global = true, value_name = "KEY")]
+    api_key: Option<String>,
+    /// How payload is written
+    #[arg(long, short = 'o', global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not found, 4 someone must act first,
+5 no server answers, 6 the server refuses the key.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a small project that works offline
+    Init(init::InitArgs),
+    /// Check the project directory
+    Check(check::CheckArgs),
+    /// Talk to an agent in a new session
+    Chat(talk::ChatArgs),
+    /// Give an agent one prompt and print its answer
+    Run(run::RunArgs),
+    /// List sessions
+    Ps(sessions::PsArgs),
+    /// Print a session's items
+    Logs(sessions::LogsArgs),
+    /// Join a session: watch it and talk to it
+    Attach(talk::AttachArgs),
+    /// List what waits for a person or a client
+    Inbox(decide::InboxArgs),
+    /// Approve a tool call that waits
+    Approve(decide::DecideArgs),
+    /// Deny a tool call that waits
+    Deny(decide::DecideArgs),
+    /// Manage API keys
+    Keys(keys::KeysArgs),
+    /// Check this machine, the project and its server
+    Doctor(doctor::DoctorArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What every command is given.
+pub(crate) struct Context {
+    pub(crate) world: World,
+    pub(crate) format: Format,
+    /// The project directory, absolute.
+    pub(crate) project: PathBuf,
+    /// The data directory, absolute.
+    pub(crate) data: PathBuf,
+    url: Option<String>,
+    api_key: Option<String>,
+}
+
+impl Context {
+    /// A line of progress on standard error.
+    pub(crate) fn note(&mut self, text: &str) -> Result<(), CliError> {
+        let text = self.world.err.tone(world::Tone::Dim, &world::plain(text));
+        Ok(self.world.err.line(&text)?)
+    }
+
+    /// A client of the server that flags, environment and data directory point at.
+    pub(crate) fn client(&self) -> Result<Client, CliError> {
+        let target = target::resolve(&self.world, &self.data, self.url.as_deref(), self.api_key.as_deref())?;
+        Client::new(target)
+    }
+}
+
+/// Parses `arguments` and runs the command.
+pub(crate) fn main(arguments: impl Iterator<Item = OsString>, world: World) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are payload; clap prints each where it belongs. Nothing is left to do if
+            // even that fails.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Done.code() });
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failure(world, &CliError::from(error)),
+    };
+    let (command, mut cx) = context(cli, world);
+    let outcome = runtime.block_on(dispatch(&mut cx, command));
+    // A thread that reads standard input cannot be joined.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(error) => failure(cx.world, &error),
+    }
+}
+
+fn failure(mut world: World, error: &CliError) -> ExitCode {
+    if error.code != CODE_PIPE_CLOSED {
+        let text = error.render(&world.err);
+        // Standard error is the last resort: if it is gone, the exit code still tells.
+        let _ = world.err.line(&text);
+    }
+    ExitCode::from(error.exit.code())
+}
+
+fn context(cli: Cli, world: World) -> (Command, Context) {
+    let project = match &cli.project {
+        Some(project) => world.directory.join(project),
+        None => world.directory.clone(),
+    };
+    let data = target::data_directory(&world, cli.data_dir.as_deref(), &project);
+    let cx = Context { world, format: cli.output, project, data, url: cli.url, api_key: cli.api_key };
+    (cli.command, cx)
+}
+
+async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Init(args) => init::init(cx, &args),
+        Command::Check(args) => check::check(cx, &args),
+        Command::Chat(args) => talk::chat(cx, &args).await,
+        Command::Run(args) => run::run(cx, &args).await,
+        Command::Ps(args) => sessions::ps(cx, &args).await,
+        Command::Logs(args) => sessions::logs(cx, &args).await,
+        Command::Attach(args) => talk::attach(cx, &args).await,
+        Command::Inbox(args) => decide::inbox(cx, &args).await,
+        Command::Approve(args) => decide::decide(cx, &args, decide::Answer::Approve).await,
+        Command::Deny(args) => decide::decide(cx, &args, decide::Answer::Deny).await,
+        Command::Keys(args) => keys::keys(cx, &args).await,
+        Command::Doctor(args) => doctor::doctor(cx, &args).await,
+        Command::Completions { shell } => completions(cx, shell),
+    }
+}
+
+fn completions(cx: &mut Context, shell: clap_complete::Shell) -> Result<Exit, CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "tenure", &mut script);
+    cx.world.out.write(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use output::tests::Captured;
+
+    /// A process without terminals, in a directory that does not exist.
+    pub(crate) fn world(env: &[(&str, &str)]) -> World {
+        World {
+            env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            directory: PathBuf::from("/nonexistent"),
+            now: 1_790_000_000,
+            stdin_is_terminal: false,
+            out: Captured::default().output(),
+            err: Captured::default().output(),
+        }
+    }
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_command_lines() {
+        for (line, accepted) in [
+            ("tenure ps -n 5 -o json", true),
+            ("tenure -o jsonl logs last -f", true),
+            ("tenure run refunds go", true),
+            ("tenure run --session last go", true),
+            ("tenure run refunds", false),
+            ("tenure run", false),
+            ("tenure logs", false),
+            ("tenure ps --status busy", false),
+            ("tenure ps -o xml", false),
+            ("tenure approve apr_1 --session s", true),
+            ("tenure keys", false),
+            ("tenure keys create ci", true),
+            ("tenure completions bash", true),
+            ("tenure serve-nothing", false),
+        ] {
+            assert_eq!(Cli::try_parse_from(line.split(' ')).is_ok(), accepted, "{line}");
+        }
+    }
+
+    #[test]
+    fn finds_the_data_directory() {
+        for (line, env, expected) in [
+            ("tenure ps", None, "/nonexistent/.tenure"),
+            ("tenure ps -C app", None, "/nonexistent/app/.tenure"),
+            ("tenure ps -C app", Some("/state"), "/state"),
+            ("tenure ps --data-dir d", Some("/state"), "/nonexistent/d"),
+        ] {
+            let cli = Cli::try_parse_from(line.split(' ')).expect("a good line");
+            let env: Vec<_> = env.map(|value| ("TENURE_DATA_DIR", value)).into_iter().collect();
+            assert_eq!(context(cli, world(&env)).1.data, PathBuf::from(expected), "{line}");
+        }
+    }
+}
