@@ -18,6 +18,9 @@ pub struct Item {
     /// Its place among the turn's outputs, from 0; absent for inputs and function results.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_index: Option<u32>,
+    /// The step whose answer it is part of; absent for inputs and function results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
     /// What it is.
     pub body: ItemBody,
 }
@@ -84,6 +87,9 @@ pub enum ItemBody {
         name: String,
         /// Its arguments, strictly parsed.
         arguments: Value,
+        /// The model does not wait for the result.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_async: bool,
     },
     /// What the client said the function gave.
     FunctionCallOutput {

@@ -20,12 +20,28 @@ pub const TOOL_SCHEMA_BYTES_MAX: usize = 64 * 1024;
 pub const TOOL_DESCRIPTION_BYTES_MAX: usize = 8 * 1024;
 /// Inputs that may wait in one session before further ones are refused.
 pub const QUEUED_INPUTS_MAX: usize = 256;
-/// Tries of one model call before its turn fails.
-pub const MODEL_ATTEMPTS_MAX: u32 = 6;
+/// Tries of one model call that failed in transit or at the provider, before its turn fails.
+pub const MODEL_ATTEMPTS_MAX: u32 = 4;
+/// Tries of one model call that the provider was too busy for: it said so, and asked for patience.
+pub const THROTTLED_ATTEMPTS_MAX: u32 = 8;
 /// Tries of one repeatable tool call or listing before it is reported as failed.
 pub const TOOL_ATTEMPTS_MAX: u32 = 4;
+/// Attempts of one effect that may be cut off by the end of the process. An effect that is always there
+/// when the process dies is probably why it dies.
+pub const INTERRUPTED_ATTEMPTS_MAX: u32 = 32;
+/// The first pause between two tries in milliseconds; each further one is twice as long.
+pub const BACKOFF_FIRST_MS: u64 = 200;
+/// The longest pause between two tries, unless the other side asks for a longer one.
+pub const BACKOFF_MS_MAX: u64 = 30_000;
+/// The longest pause another side may ask for: an hour.
+pub const RETRY_AFTER_MS_MAX: u64 = 3_600_000;
+/// How long a server's list of tools is used before a new turn asks again.
+pub const LISTING_AGE_MS_MAX: u64 = 10 * 60 * 1000;
+/// Decided approvals that are remembered, to answer repeated decisions.
+pub const DECISIONS_KEPT_MAX: usize = 256;
 /// Times one turn's context may be cut shorter because the provider said it was too long.
 pub const CONTEXT_TRIMS_PER_TURN_MAX: u32 = 4;
 
+const _: () = assert!(MODEL_ATTEMPTS_MAX <= THROTTLED_ATTEMPTS_MAX, "patience outlasts impatience");
 const _: () = assert!(PREVIEW_BYTES_MAX < INLINE_BYTES_MAX, "a preview is shorter than what it previews");
 const _: () = assert!(READ_BYTES_MAX < INLINE_BYTES_MAX, "what the reader returns is never stored again");

@@ -1,9 +1,27 @@
-//! The session machine.
+//! The session machine: what happens in a session, as pure functions over values.
+//!
+//! [`Session::decide`] turns commands, outcomes, restarts and the passing of time into events;
+//! [`Session::apply`] folds events; [`Session::pending`] lists the effects a restarted process must
+//! resume; [`Session::context`] is the exact request the next step sends to a model. [`Session::crank`]
+//! puts them together as the one value a shell needs.
+//!
+//! Facts, not code, are replayed: whatever could differ a second time (a model's answer, a policy's
+//! verdict, a clock) is an argument of a decision and part of an event. There is no clock, no randomness and
+//! no I/O anywhere below this crate.
 
+mod apply;
+mod batch;
+mod catalogue;
 mod command;
+mod context;
+mod decide;
+mod state;
 mod stream;
 mod view;
 
+pub use batch::{Batch, begun};
 pub use command::{Command, Refusal};
+pub use decide::{Attempted, Context, Input};
+pub use state::Session;
 pub use stream::{PartNotice, PartOf, SessionNotice, StreamEvent, TurnNotice};
 pub use view::{RequiredAction, SessionView, Spend};

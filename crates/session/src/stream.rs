@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tenure_journal::{Item, ItemId, Turn, TurnId};
+use tenure_journal::{Item, ItemId, Turn, TurnError, TurnId};
 
 use crate::SessionView;
 
@@ -48,6 +48,13 @@ pub enum StreamEvent {
         of: PartOf,
         /// What happened.
         notice: PartNotice,
+    },
+    /// A turn fails; its `Turn` notice follows.
+    Error {
+        /// The turn.
+        turn_id: TurnId,
+        /// Why.
+        error: TurnError,
     },
     /// The session is gone: streams end.
     Deleted,

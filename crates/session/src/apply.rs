@@ -1,0 +1,308 @@
+//! Folding: how each event changes the state. Total: every event ever written is legal wherever it can
+//! follow, so nothing here can fail.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use tenure_journal::{
+    Done, EffectId, EffectKind, Event, Item, ItemBody, ItemId, ItemStatus, Next, Outcome, Recorded,
+    SessionKey, SessionOpened, SessionPatch, Timestamp, Turn, TurnEnd, TurnId, TurnStatus, Version,
+};
+
+use crate::state::{ActiveTurn, Listing, Pending, PendingPhase, Session, Spent, Totals};
+
+/// What the model is told about a call whose outcome nobody knows.
+pub(crate) const UNKNOWN_OUTCOME: &str = "The call was interrupted and its outcome is unknown: it may or may not have \
+    taken effect. It was not repeated. Find out what happened before calling it again.";
+
+impl Session {
+    /// The state after the first event of a journal.
+    #[must_use]
+    pub fn opened(key: SessionKey, at: Timestamp, opened: &SessionOpened) -> Self {
+        Self {
+            key,
+            version: Version(1),
+            agent: Arc::new(opened.agent.clone()),
+            environment: opened.environment.clone(),
+            metadata: opened.metadata.clone(),
+            vault_ids: opened.vault_ids.clone(),
+            review: opened.review,
+            spend_limit: opened.spend_limit,
+            prompt_cache: opened.prompt_cache.clone(),
+            created_at: at,
+            last_active_at: at,
+            failed: None,
+            deleted: false,
+            queue: VecDeque::new(),
+            items: Vec::new(),
+            dropped: 0,
+            turn: None,
+            effects: BTreeMap::new(),
+            approvals: BTreeMap::new(),
+            decided: VecDeque::new(),
+            listings: BTreeMap::new(),
+            loaded: BTreeSet::new(),
+            usage: Totals::default(),
+            spent: Spent::default(),
+        }
+    }
+
+    /// Folds a journal, or what follows a snapshot. `None` if there is neither snapshot nor first event.
+    #[must_use]
+    pub fn fold(key: SessionKey, snapshot: Option<Self>, events: &[Recorded]) -> Option<Self> {
+        let mut state = snapshot;
+        for recorded in events {
+            match (&mut state, &recorded.event) {
+                (None, Event::SessionOpened(opened)) => state = Some(Self::opened(key, recorded.at, opened)),
+                (None, _) => return None,
+                (Some(state), event) => state.apply(recorded.at, event),
+            }
+        }
+        state
+    }
+
+    /// Folds one fact.
+    pub fn apply(&mut self, at: Timestamp, event: &Event) {
+        self.version = self.version.plus(1);
+        self.last_active_at = at;
+        match event {
+            Event::SessionOpened(_) => {}
+            Event::SessionUpdated { patch } => self.patch(patch),
+            Event::SessionFailed { message } => self.failed = Some(message.clone()),
+            Event::SessionDeleted => self.deleted = true,
+            Event::InputAccepted { input } => self.queue.push_back(input.clone()),
+            Event::InputJoined { input_id, item_id, turn_id } => {
+                if let Some(place) = self.queue.iter().position(|input| input.id == *input_id) {
+                    let content = self.queue.remove(place).map(|input| input.content).unwrap_or_default();
+                    let body = ItemBody::UserMessage { content };
+                    self.push_item(input_item(*item_id, *turn_id, ItemStatus::Completed, body));
+                }
+            }
+            Event::TurnCreated { turn_id } => self.turn = Some(self.new_turn(*turn_id, at)),
+            Event::TurnStarted { .. } => {
+                if let Some(turn) = &mut self.turn {
+                    turn.row.status = TurnStatus::InProgress;
+                    turn.row.started_at = Some(at);
+                }
+            }
+            Event::TurnEnded { .. } => self.turn = None,
+            Event::ItemAdded { item } => self.push_item(item.clone()),
+            Event::ItemClosed { item_id, status, error } => {
+                self.close_item(*item_id, *status, None, error.as_deref())
+            }
+            Event::FunctionsLoaded { names } => self.loaded.extend(names.iter().cloned()),
+            Event::EffectRequested { effect } => {
+                if let (EffectKind::ModelCall { .. }, Some(turn)) = (&effect.kind, &mut self.turn) {
+                    turn.steps += 1;
+                    turn.answered = false;
+                }
+                let effect = Arc::new(effect.clone());
+                self.effects
+                    .insert(effect.id, Pending { effect, attempts: 0, phase: PendingPhase::Requested });
+            }
+            Event::AttemptStarted { effect_id, attempt } => {
+                if let Some(pending) = self.effects.get_mut(effect_id) {
+                    pending.attempts = *attempt;
+                    pending.phase = PendingPhase::Running;
+                }
+            }
+            Event::AttemptEnded { effect_id, outcome, next, .. } => {
+                self.end_attempt(*effect_id, at, outcome, *next)
+            }
+            Event::EffectAbandoned { effect_id } => {
+                self.effects.remove(effect_id);
+            }
+            Event::ApprovalRequested { approval } => {
+                self.approvals.insert(approval.id, approval.clone());
+            }
+            Event::ApprovalDecided { approval_id, decision, .. } => {
+                self.approvals.remove(approval_id);
+                self.remember_decision(*approval_id, *decision);
+            }
+            Event::FunctionReturned { call_item_id, item_id, turn_id, success, output, error } => {
+                let status = if *success { ItemStatus::Completed } else { ItemStatus::Failed };
+                let call_id = self.item(*call_item_id).and_then(Item::call_id).unwrap_or_default().to_owned();
+                self.close_item(*call_item_id, status, None, None);
+                let body =
+                    ItemBody::FunctionCallOutput { call_id, output: output.clone(), error: error.clone() };
+                self.push_item(input_item(*item_id, *turn_id, status, body));
+            }
+            Event::ContextTrimmed { first_kept, .. } => {
+                if let Some(place) = self.items.iter().position(|item| item.id == *first_kept) {
+                    self.items.drain(..place);
+                    self.dropped += place as u64;
+                }
+                if let Some(turn) = &mut self.turn {
+                    turn.trims += 1;
+                }
+            }
+        }
+    }
+
+    fn patch(&mut self, patch: &SessionPatch) {
+        if let Some(metadata) = &patch.metadata {
+            self.metadata.clone_from(metadata);
+        }
+        if let Some(review) = patch.review {
+            self.review = review;
+        }
+        if let Some(spend) = patch.spend_limit {
+            self.spend_limit = spend;
+        }
+        if let Some(cache) = &patch.prompt_cache {
+            self.prompt_cache.clone_from(cache);
+        }
+        if let Some(changes) = &patch.agent {
+            let agent = Arc::make_mut(&mut self.agent);
+            if let Some(model) = &changes.model {
+                agent.model.clone_from(model);
+            }
+            if let Some(effort) = changes.effort {
+                agent.reasoning.effort = effort;
+            }
+            if let Some(tier) = changes.service_tier {
+                agent.service_tier = tier;
+            }
+            if let Some(tools) = &changes.tools {
+                agent.tools.clone_from(tools);
+                // A server may have changed behind its label.
+                self.listings.clear();
+            }
+        }
+    }
+
+    fn new_turn(&self, id: TurnId, at: Timestamp) -> ActiveTurn {
+        let row = Turn {
+            id,
+            agent_id: self.agent.id,
+            status: TurnStatus::Queued,
+            created_at: at,
+            started_at: None,
+            completed_at: None,
+            error: None,
+            usage: None,
+            cache_ttl: self.prompt_cache.as_ref().map(|cache| cache.ttl.clone()),
+        };
+        ActiveTurn {
+            row,
+            steps: 0,
+            calls: 0,
+            outputs: 0,
+            trims: 0,
+            answered: false,
+            usage: Totals::default(),
+        }
+    }
+
+    /// The running turn's row as it will be once it has ended.
+    pub(crate) fn ended_turn(&self, at: Timestamp, end: &TurnEnd) -> Option<Turn> {
+        let mut row = self.active_turn()?;
+        row.completed_at = Some(at);
+        (row.status, row.error) = match end {
+            TurnEnd::Completed => (TurnStatus::Completed, None),
+            TurnEnd::Failed { error } => (TurnStatus::Failed, Some(error.clone())),
+            TurnEnd::Cancelled => (TurnStatus::Cancelled, None),
+        };
+        Some(row)
+    }
+
+    fn push_item(&mut self, item: Item) {
+        if let (Some(turn), Some(index)) = (&mut self.turn, item.output_index) {
+            turn.outputs = turn.outputs.max(index + 1);
+            match &item.body {
+                ItemBody::FunctionCall { .. } | ItemBody::McpCall { .. } | ItemBody::InternalCall { .. } => {
+                    turn.calls += 1;
+                    turn.answered = false;
+                }
+                ItemBody::UserMessage { .. }
+                | ItemBody::AssistantMessage { .. }
+                | ItemBody::Reasoning { .. }
+                | ItemBody::FunctionCallOutput { .. } => {}
+            }
+        }
+        self.items.push(Arc::new(item));
+    }
+
+    fn close_item(
+        &mut self,
+        id: ItemId,
+        to: ItemStatus,
+        text: Option<&tenure_journal::ToolResult>,
+        why: Option<&str>,
+    ) {
+        let Some(item) = self.items.iter_mut().rev().find(|item| item.id == id) else { return };
+        let item = Arc::make_mut(item);
+        item.status = to;
+        if let ItemBody::McpCall { output, error, stored, .. } = &mut item.body {
+            if let Some(result) = text {
+                if result.is_error {
+                    *error = Some(result.text.clone());
+                } else {
+                    *output = Some(result.text.clone());
+                }
+                *stored = result.stored;
+            }
+            if let Some(why) = why {
+                *error = Some(why.to_owned());
+            }
+        }
+    }
+
+    fn end_attempt(&mut self, id: EffectId, at: Timestamp, outcome: &Outcome, next: Next) {
+        let Some(pending) = self.effects.get_mut(&id) else { return };
+        if let Next::Retry { at } = next {
+            pending.phase = PendingPhase::Retry { at };
+        }
+        let effect = Arc::clone(&pending.effect);
+        if next == Next::Settled {
+            self.effects.remove(&id);
+        }
+        match (&effect.kind, outcome) {
+            (_, Outcome::Done { done: Done::Model { usage, cost_nano_usd, .. } }) => {
+                self.usage.add(usage.as_ref());
+                self.spent.add(*cost_nano_usd);
+                if let Some(turn) = &mut self.turn {
+                    turn.usage.add(usage.as_ref());
+                    // Calls among the items that follow say otherwise.
+                    turn.answered = true;
+                }
+            }
+            (EffectKind::ListTools { server_label }, Outcome::Done { done: Done::Tools { tools } }) => {
+                self.list(server_label, at, Some(tools.clone()));
+            }
+            (EffectKind::ListTools { server_label }, Outcome::Failed { .. } | Outcome::Unknown) => {
+                if next == Next::Settled {
+                    self.list(server_label, at, None);
+                }
+            }
+            (EffectKind::ToolCall { item_id, .. }, Outcome::Done { done: Done::Tool { result } }) => {
+                let status = if result.is_error { ItemStatus::Failed } else { ItemStatus::Completed };
+                self.close_item(*item_id, status, Some(result), None);
+            }
+            (EffectKind::ToolCall { item_id, .. }, Outcome::Failed { failure }) => {
+                if next == Next::Settled {
+                    self.close_item(*item_id, ItemStatus::Failed, None, Some(&failure.message));
+                }
+            }
+            (EffectKind::ToolCall { item_id, .. }, Outcome::Unknown) => {
+                if next == Next::Settled {
+                    self.close_item(*item_id, ItemStatus::Failed, None, Some(UNKNOWN_OUTCOME));
+                }
+            }
+            (EffectKind::ModelCall { .. }, Outcome::Failed { .. } | Outcome::Unknown)
+            | (
+                EffectKind::ModelCall { .. } | EffectKind::ListTools { .. } | EffectKind::ToolCall { .. },
+                Outcome::Done { .. },
+            ) => {}
+        }
+    }
+
+    fn list(&mut self, label: &str, at: Timestamp, tools: Option<Vec<tenure_journal::ToolDef>>) {
+        self.listings.insert(label.to_owned(), Arc::new(Listing { at, tools }));
+    }
+}
+
+/// An item that is no output of the model.
+fn input_item(id: ItemId, turn_id: TurnId, status: ItemStatus, body: ItemBody) -> Item {
+    Item { id, turn_id, status, output_index: None, step: None, body }
+}

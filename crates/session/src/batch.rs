@@ -1,0 +1,307 @@
+//! One turn of the crank, as a value: what to commit, and what to do once it is committed.
+//!
+//! The shell loads a session, calls [`Session::crank`], appends [`Batch::events`] with the expected version
+//! and the projections, and only when that is durable goes on with [`Batch::after`]: it publishes the
+//! notices, stops what was abandoned and starts what was begun. The simulation turns the same crank.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tenure_journal::{
+    Effect, EffectId, EffectKind, Event, InputPart, Item, ItemBody, ItemId, ItemStatus, Next, SessionKey,
+    SessionOpened, SessionStatus, Turn, TurnEnd, Version,
+};
+
+use crate::decide::{Context, Input};
+use crate::{PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent, TurnNotice};
+
+/// What one decision leads to.
+#[derive(Debug)]
+pub struct Batch {
+    /// The version the events were decided at.
+    pub expected: Version,
+    /// The facts to append; never empty.
+    pub events: Vec<Event>,
+    /// Items that are new or changed, by their place in the session.
+    pub items: BTreeMap<u64, Item>,
+    /// Turns that are new or changed, in order; the last row of each turn counts.
+    pub turns: Vec<Turn>,
+    /// What clients are told once the events are durable, in order.
+    pub notices: Vec<StreamEvent>,
+    /// Attempts to begin once the events are durable.
+    pub start: Vec<(Arc<Effect>, u32)>,
+    /// Effects whose attempts are to be stopped.
+    pub stop: Vec<EffectId>,
+    /// The state after the events.
+    pub after: Session,
+}
+
+impl Session {
+    /// Decides and prepares everything that follows. `None`: there is nothing to do.
+    ///
+    /// # Errors
+    /// As [`Session::decide`].
+    pub fn crank(&self, input: &Input<'_>, cx: &Context<'_>) -> Result<Option<Batch>, Refusal> {
+        let events = self.decide(input, cx)?;
+        if events.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Builder::new(self.clone(), self.version, Some(self.status()), cx).fold(events)))
+    }
+
+    /// Opens a session and prepares everything that follows.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn crank_open(
+        key: SessionKey,
+        opened: SessionOpened,
+        messages: Vec<Vec<InputPart>>,
+        cx: &Context<'_>,
+    ) -> Result<Batch, Refusal> {
+        let state = Self::opened(key, cx.now, &opened);
+        let mut events = Self::open(key, opened, messages, cx)?;
+        let rest = events.split_off(1);
+        let mut builder = Builder::new(state, Version::ZERO, None, cx);
+        let session = builder.view();
+        builder.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
+        builder.events = events;
+        Ok(builder.fold(rest))
+    }
+}
+
+struct Builder<'a> {
+    expected: Version,
+    state: Session,
+    told: Option<SessionStatus>,
+    cx: &'a Context<'a>,
+    events: Vec<Event>,
+    items: BTreeMap<u64, Item>,
+    turns: Vec<Turn>,
+    notices: Vec<StreamEvent>,
+    stop: Vec<EffectId>,
+    started: Vec<EffectId>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(state: Session, expected: Version, told: Option<SessionStatus>, cx: &'a Context<'a>) -> Self {
+        Self {
+            expected,
+            state,
+            told,
+            cx,
+            events: Vec::new(),
+            items: BTreeMap::new(),
+            turns: Vec::new(),
+            notices: Vec::new(),
+            stop: Vec::new(),
+            started: Vec::new(),
+        }
+    }
+
+    fn fold(mut self, events: Vec<Event>) -> Batch {
+        let row_before = self.state.active_turn();
+        for event in &events {
+            let closing = if let Event::TurnEnded { end, .. } = event {
+                self.state.ended_turn(self.cx.now, end)
+            } else {
+                None
+            };
+            let settled = self.settled_item(event);
+            self.state.apply(self.cx.now, event);
+            self.keep_row(event, settled);
+            self.tell(event, settled, closing);
+        }
+        let row = self.state.active_turn();
+        if let Some(row) = row.filter(|row| row_before.as_ref() != Some(row)) {
+            self.turns.push(row);
+        }
+        self.tell_status();
+        self.events.extend(events);
+        let start = self.started.iter().filter_map(|id| self.state.effects.get(id));
+        let start = start.map(|pending| (Arc::clone(&pending.effect), pending.attempts)).collect();
+        Batch {
+            expected: self.expected,
+            events: self.events,
+            items: self.items,
+            turns: self.turns,
+            notices: self.notices,
+            start,
+            stop: self.stop,
+            after: self.state,
+        }
+    }
+
+    /// The item that an attempt's end closes; to be asked before the event is applied.
+    fn settled_item(&self, event: &Event) -> Option<ItemId> {
+        if let Event::AttemptEnded { effect_id, next: Next::Settled, .. } = event {
+            return match self.state.effects.get(effect_id)?.effect.kind {
+                EffectKind::ToolCall { item_id, .. } => Some(item_id),
+                EffectKind::ModelCall { .. } | EffectKind::ListTools { .. } => None,
+            };
+        }
+        if let Event::ItemClosed { item_id, .. } | Event::FunctionReturned { call_item_id: item_id, .. } =
+            event
+        {
+            return Some(*item_id);
+        }
+        None
+    }
+
+    /// Records the rows an event changed, and the effects it began or gave up.
+    fn keep_row(&mut self, event: &Event, settled: Option<ItemId>) {
+        if let Event::AttemptStarted { effect_id, .. } = event {
+            self.started.push(*effect_id);
+        }
+        if let Event::EffectAbandoned { effect_id } = event {
+            self.stop.push(*effect_id);
+        }
+        let added = if let Event::InputJoined { item_id, .. }
+        | Event::FunctionReturned { item_id, .. }
+        | Event::ItemAdded { item: Item { id: item_id, .. } } = event
+        {
+            Some(*item_id)
+        } else {
+            None
+        };
+        for id in settled.into_iter().chain(added) {
+            let row = self.state.items().rev().find(|(_, item)| item.id == id);
+            if let Some((ordinal, item)) = row.map(|(ordinal, item)| (ordinal, item.clone())) {
+                self.items.insert(ordinal, item);
+            }
+        }
+    }
+
+    fn view(&self) -> Arc<crate::SessionView> {
+        Arc::new(self.state.view())
+    }
+
+    fn tell(&mut self, event: &Event, settled: Option<ItemId>, closing: Option<Turn>) {
+        if let Some(item) = settled.and_then(|id| self.state.item(id)).filter(|item| item.is_public()) {
+            let item = item.clone();
+            self.notices.push(StreamEvent::ItemDone { item });
+        }
+        match event {
+            Event::TurnCreated { .. } => self.tell_turn(TurnNotice::Created),
+            Event::TurnStarted { .. } => {
+                self.told = Some(SessionStatus::InProgress);
+                let session = self.view();
+                self.notices.push(StreamEvent::Session { kind: SessionNotice::InProgress, session });
+                self.tell_turn(TurnNotice::InProgress);
+            }
+            Event::InputJoined { item_id, .. } | Event::FunctionReturned { item_id, .. } => {
+                if let Some(item) = self.state.item(*item_id).cloned() {
+                    self.notices.push(StreamEvent::ItemAdded { item });
+                }
+            }
+            Event::ItemAdded { item } if item.is_public() => self.notices.extend(added(item)),
+            Event::TurnEnded { turn_id, end } => {
+                let kind = match end {
+                    TurnEnd::Completed => TurnNotice::Completed,
+                    TurnEnd::Failed { error } => {
+                        self.notices.push(StreamEvent::Error { turn_id: *turn_id, error: error.clone() });
+                        TurnNotice::Failed
+                    }
+                    TurnEnd::Cancelled => TurnNotice::Cancelled,
+                };
+                if let Some(turn) = closing {
+                    self.turns.push(turn.clone());
+                    self.notices.push(StreamEvent::Turn { kind, turn });
+                }
+            }
+            Event::SessionDeleted => self.notices.push(StreamEvent::Deleted),
+            Event::SessionOpened(_)
+            | Event::SessionUpdated { .. }
+            | Event::SessionFailed { .. }
+            | Event::InputAccepted { .. }
+            | Event::ItemAdded { .. }
+            | Event::ItemClosed { .. }
+            | Event::FunctionsLoaded { .. }
+            | Event::EffectRequested { .. }
+            | Event::AttemptStarted { .. }
+            | Event::AttemptEnded { .. }
+            | Event::EffectAbandoned { .. }
+            | Event::ApprovalRequested { .. }
+            | Event::ApprovalDecided { .. }
+            | Event::ContextTrimmed { .. } => {}
+        }
+    }
+
+    fn tell_turn(&mut self, kind: TurnNotice) {
+        if let Some(turn) = self.state.active_turn() {
+            self.turns.push(turn.clone());
+            self.notices.push(StreamEvent::Turn { kind, turn });
+        }
+    }
+
+    /// Tells the status the session is left in, if clients believe another.
+    fn tell_status(&mut self) {
+        let status = self.state.status();
+        if self.told.is_none() || self.told == Some(status) || self.state.is_deleted() {
+            return;
+        }
+        let kind = match status {
+            SessionStatus::Idle => SessionNotice::Idle,
+            SessionStatus::InProgress => SessionNotice::InProgress,
+            SessionStatus::RequiresAction => SessionNotice::RequiresAction,
+            SessionStatus::Failed => SessionNotice::Failed,
+        };
+        let session = self.view();
+        self.notices.push(StreamEvent::Session { kind, session });
+    }
+}
+
+/// What clients are told about a new item: calls come whole, texts as the stream would have brought them.
+fn added(item: &Item) -> Vec<StreamEvent> {
+    let (of, texts) = match &item.body {
+        ItemBody::AssistantMessage { content, .. } => (PartOf::Message, content),
+        ItemBody::Reasoning { summary, .. } => (PartOf::Reasoning, summary),
+        ItemBody::UserMessage { .. }
+        | ItemBody::FunctionCall { .. }
+        | ItemBody::FunctionCallOutput { .. }
+        | ItemBody::McpCall { .. }
+        | ItemBody::InternalCall { .. } => return vec![StreamEvent::ItemAdded { item: item.clone() }],
+    };
+    let mut notices = vec![StreamEvent::ItemAdded { item: begun(item) }];
+    for (part, text) in (0..).zip(texts) {
+        let mut notice = |notice| {
+            notices.push(StreamEvent::Part {
+                turn_id: item.turn_id,
+                item_id: item.id,
+                output_index: item.output_index.unwrap_or(0),
+                part,
+                of,
+                notice,
+            });
+        };
+        notice(PartNotice::Added);
+        notice(PartNotice::Delta(text.clone()));
+        notice(PartNotice::TextDone(text.clone()));
+        notice(PartNotice::Done { text: text.clone(), incomplete: item.status == ItemStatus::Incomplete });
+    }
+    notices.push(StreamEvent::ItemDone { item: item.clone() });
+    notices
+}
+
+/// The item as it is announced before its text: empty and in progress.
+#[must_use]
+pub fn begun(item: &Item) -> Item {
+    let mut item = item.clone();
+    item.status = ItemStatus::InProgress;
+    match &mut item.body {
+        ItemBody::AssistantMessage { content, phase } => {
+            content.clear();
+            *phase = None;
+        }
+        ItemBody::Reasoning { summary, encrypted, .. } => {
+            summary.clear();
+            *encrypted = None;
+        }
+        ItemBody::UserMessage { .. }
+        | ItemBody::FunctionCall { .. }
+        | ItemBody::FunctionCallOutput { .. }
+        | ItemBody::McpCall { .. }
+        | ItemBody::InternalCall { .. } => {}
+    }
+    item
+}

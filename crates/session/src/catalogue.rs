@@ -1,0 +1,190 @@
+//! The catalogue: every tool the model may ask for in a step, under the name it is shown.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tenure_journal::{FunctionTool, McpTool, Repeat, Tool, ToolDef, ToolSpec, limit};
+use tenure_policy::{Action, Principal, Request, ToolFacts};
+
+use crate::Session;
+
+/// The label that built-in tools show as their server.
+pub(crate) const BUILTIN_LABEL: &str = "tenure";
+/// The built-in tool that reads stored outputs.
+pub(crate) const READ_OUTPUT: &str = "read_output";
+/// The built-in tool that finds deferred functions.
+pub(crate) const SEARCH: &str = "tool_search";
+/// The longest tool name that every provider accepts.
+const NAME_CHARS_MAX: usize = 64;
+
+/// One tool under the name the model is shown.
+#[derive(Debug)]
+pub(crate) struct Offer<'a> {
+    pub(crate) name: String,
+    pub(crate) target: Target<'a>,
+}
+
+/// What a name stands for.
+#[derive(Debug)]
+pub(crate) enum Target<'a> {
+    Function(&'a FunctionTool),
+    Mcp { server_label: &'a str, def: &'a ToolDef },
+    Search,
+    Read,
+}
+
+/// Everything on offer, in a stable order: functions, then servers, as the agent lists them.
+pub(crate) fn of(state: &Session) -> Vec<Offer<'_>> {
+    let mut offers = Vec::new();
+    let mut names = BTreeSet::new();
+    let mut offer = |wanted: &str, target| {
+        if offers.len() < limit::TOOLS_PER_REQUEST_MAX {
+            offers.push(Offer { name: unique(wanted, &mut names), target });
+        }
+    };
+    for tool in &state.agent.tools {
+        match tool {
+            Tool::Function(function) => {
+                if !function.defer_loading || state.loaded.contains(&function.name) {
+                    offer(&function.name, Target::Function(function));
+                }
+            }
+            Tool::Mcp(mcp) => {
+                for def in allowed(state, mcp) {
+                    let name = format!("{}__{}", mcp.server_label, def.name);
+                    offer(&name, Target::Mcp { server_label: &mcp.server_label, def });
+                }
+            }
+            Tool::ToolSearch
+            | Tool::ProgrammaticToolCalling { .. }
+            | Tool::WebSearch { .. }
+            | Tool::ComputerUse { .. }
+            | Tool::Automations => {}
+        }
+    }
+    if deferred(state).next().is_some() {
+        offer(SEARCH, Target::Search);
+    }
+    if state.has_stored_output() {
+        offer(READ_OUTPUT, Target::Read);
+    }
+    offers
+}
+
+fn allowed<'a>(state: &'a Session, mcp: &'a McpTool) -> impl Iterator<Item = &'a ToolDef> {
+    let listed = state.listings.get(&mcp.server_label).and_then(|listing| listing.tools.as_deref());
+    listed
+        .unwrap_or_default()
+        .iter()
+        .filter(|def| mcp.allowed_tools.as_ref().is_none_or(|allowed| allowed.contains(&def.name)))
+}
+
+/// Functions kept back until the model searches for them.
+pub(crate) fn deferred(state: &Session) -> impl Iterator<Item = &FunctionTool> {
+    state.agent.tools.iter().filter_map(|tool| match tool {
+        Tool::Function(function) if function.defer_loading => Some(function),
+        Tool::Function(_)
+        | Tool::ToolSearch
+        | Tool::ProgrammaticToolCalling { .. }
+        | Tool::Mcp(_)
+        | Tool::WebSearch { .. }
+        | Tool::ComputerUse { .. }
+        | Tool::Automations => None,
+    })
+}
+
+/// A name every provider accepts, `[A-Za-z0-9_-]{1,64}`, and no other tool has.
+fn unique(wanted: &str, taken: &mut BTreeSet<String>) -> String {
+    let legal = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' };
+    let mut name: String = wanted.chars().map(legal).take(NAME_CHARS_MAX).collect();
+    if name.is_empty() {
+        name.push('_');
+    }
+    let mut count = 1;
+    while !taken.insert(name.clone()) {
+        count += 1;
+        let suffix = format!("_{count}");
+        name.truncate(NAME_CHARS_MAX - suffix.len());
+        name.push_str(&suffix);
+    }
+    name
+}
+
+impl Offer<'_> {
+    /// The tool as the model sees it.
+    pub(crate) fn spec(&self) -> ToolSpec {
+        let (description, parameters) = match &self.target {
+            Target::Function(function) => (function.description.clone(), function.parameters.clone()),
+            Target::Mcp { def, .. } => (def.description.clone(), def.parameters.clone()),
+            Target::Search => (
+                "Find further functions by what they do. Matching functions can be called from the next step on."
+                    .to_owned(),
+                json!({"type": "object", "properties": {"query": {"type": "string",
+                    "description": "Words that name or describe the function."}},
+                    "required": ["query"], "additionalProperties": false}),
+            ),
+            Target::Read => (
+                "Read more of a tool output that was too long to show whole.".to_owned(),
+                json!({"type": "object", "properties": {
+                    "output_id": {"type": "string", "description": "The id named in the shortened output."},
+                    "offset": {"type": "integer", "minimum": 0, "description": "The byte to start at; 0 by default."}},
+                    "required": ["output_id"], "additionalProperties": false}),
+            ),
+        };
+        ToolSpec { name: self.name.clone(), description, parameters }
+    }
+}
+
+/// How a call of this tool may be repeated. What a server does not promise is not assumed.
+pub(crate) fn repeat(def: &ToolDef) -> Repeat {
+    if def.read_only == Some(true) {
+        Repeat::Freely
+    } else if def.keyed || def.idempotent == Some(true) {
+        Repeat::WithKey
+    } else {
+        Repeat::Never
+    }
+}
+
+/// The question whether `def` may be called.
+pub(crate) fn tool_action<'a>(state: &Session, server: &'a str, def: &'a ToolDef) -> Action<'a> {
+    let tool = ToolFacts {
+        server,
+        name: &def.name,
+        builtin: false,
+        read_only: def.read_only == Some(true),
+        destructive: def.destructive == Some(true) && def.read_only != Some(true),
+    };
+    Action::ToolCall { tool, mode: state.agent.approval }
+}
+
+/// A question to policy on behalf of the session's agent.
+pub(crate) fn request<'a>(state: &'a Session, action: Action<'a>, arguments: &'a Value) -> Request<'a> {
+    let principal = Principal {
+        project: state.key.project,
+        agent_id: state.agent.id,
+        agent_name: state.agent.name.as_deref(),
+    };
+    Request { principal, action, arguments }
+}
+
+/// The deferred functions that best fit `query`: every word is looked for in name and description.
+pub(crate) fn search<'a>(state: &'a Session, query: &str) -> Vec<&'a FunctionTool> {
+    const FOUND_MAX: usize = 8;
+    let words: Vec<String> = query
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    let score = |function: &FunctionTool| {
+        let (name, description) = (function.name.to_lowercase(), function.description.to_lowercase());
+        words
+            .iter()
+            .map(|word| 2 * usize::from(name.contains(word)) + usize::from(description.contains(word)))
+            .sum()
+    };
+    let mut found: Vec<(usize, &FunctionTool)> =
+        deferred(state).map(|function| (score(function), function)).filter(|(score, _)| *score > 0).collect();
+    found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+    found.into_iter().take(FOUND_MAX).map(|(_, function)| function).collect()
+}

@@ -1,0 +1,303 @@
+//! The context: the exact items a model sees next, well-formed for a strict provider by construction.
+//!
+//! Every call is directly followed by its result: what it gave, its error, or an explicit "interrupted".
+//! The calls of one answer stay together, their results after them in the same order. Reasoning goes back
+//! only to the model that thought it, and never as the last word of an answer. The prefix is stable from
+//! step to step, so that provider caches hit.
+
+use tenure_journal::{
+    ContextItem, FunctionOutput, InputPart, Item, ItemBody, ItemId, ItemStatus, ModelRequest, TurnId,
+};
+
+use crate::Session;
+use crate::catalogue;
+
+/// Told about a call whose turn was cancelled before its result.
+const CANCELLED: &str =
+    "The call was interrupted because the turn was cancelled. It may or may not have taken effect.";
+/// Told about an async call whose result has not come yet.
+const ACCEPTED: &str = "Accepted. The result will follow in a later message.";
+/// Told about a function that failed without saying why.
+const FAILED: &str = "The function failed.";
+/// Bytes of text that make about one token; providers' tokenisers differ, so this errs on the small side.
+const BYTES_PER_TOKEN: u64 = 3;
+/// Tokens an image is counted as.
+const TOKENS_PER_IMAGE: u64 = 1_000;
+
+impl Session {
+    /// The request the next step sends to the model. Pure; equal states give equal requests.
+    #[must_use]
+    pub fn context(&self) -> ModelRequest {
+        ModelRequest {
+            model: self.agent.model.clone(),
+            instructions: self.agent.instructions.clone(),
+            input: self.input(),
+            tools: catalogue::of(self).iter().map(catalogue::Offer::spec).collect(),
+            reasoning: self.agent.reasoning,
+            text: self.agent.text.clone(),
+            service_tier: self.agent.service_tier,
+            cache_key: self.key.session.to_string(),
+            cache_ttl: self.prompt_cache.as_ref().map(|cache| cache.ttl.clone()),
+        }
+    }
+
+    fn input(&self) -> Vec<ContextItem> {
+        let mut out = Vec::new();
+        if self.dropped > 0 {
+            out.push(note(format!(
+                "{} earlier items of this conversation were left out because they no longer fit.",
+                self.dropped
+            )));
+        }
+        let active = self.turn.as_ref().map(|turn| &turn.row);
+        let mut time_told = !self.agent.time_awareness;
+        let mut rest = self.items.as_slice();
+        while let Some(first) = rest.first() {
+            if let (false, Some(turn)) = (time_told, active.filter(|turn| turn.id == first.turn_id)) {
+                time_told = true;
+                out.push(note(format!("The current time is {}.", rfc3339(turn.created_at.as_secs()))));
+            }
+            let length = answer_length(rest);
+            if length == 0 {
+                out.extend(self.given(first));
+                rest = &rest[1..];
+            } else {
+                self.answer(&rest[..length], &mut out);
+                rest = &rest[length..];
+            }
+        }
+        out
+    }
+
+    /// An item that the model did not make.
+    fn given(&self, item: &Item) -> Option<ContextItem> {
+        match &item.body {
+            ItemBody::UserMessage { content } => Some(ContextItem::User { content: content.clone() }),
+            ItemBody::FunctionCallOutput { call_id, output, error } if self.is_async_call(call_id) => {
+                let mut content =
+                    vec![InputPart::text(format!("The result of the earlier call `{call_id}` has arrived:"))];
+                match function_output(output.as_ref(), error.as_deref()) {
+                    FunctionOutput::Text(text) => content.push(InputPart::text(text)),
+                    FunctionOutput::Content(parts) => content.extend(parts),
+                }
+                Some(ContextItem::User { content })
+            }
+            // Shown beside the call it answers.
+            ItemBody::FunctionCallOutput { .. }
+            | ItemBody::AssistantMessage { .. }
+            | ItemBody::Reasoning { .. }
+            | ItemBody::FunctionCall { .. }
+            | ItemBody::McpCall { .. }
+            | ItemBody::InternalCall { .. } => None,
+        }
+    }
+
+    /// One answer of the model: reasoning and text as they came, then its calls, then their results.
+    fn answer(&self, items: &[std::sync::Arc<Item>], out: &mut Vec<ContextItem>) {
+        let mut results = Vec::new();
+        let mut thoughts = Vec::new();
+        for item in items {
+            let said = match &item.body {
+                ItemBody::Reasoning { .. } => {
+                    thoughts.extend(self.reasoning(item));
+                    continue;
+                }
+                ItemBody::AssistantMessage { content, .. } => {
+                    let text = content.concat();
+                    if text.is_empty() {
+                        continue;
+                    }
+                    ContextItem::Assistant { text }
+                }
+                ItemBody::FunctionCall { call_id, name, arguments, is_async } => {
+                    results.push((call_id.clone(), self.function_result(item, call_id, *is_async)));
+                    call(call_id, name, arguments.to_string())
+                }
+                ItemBody::McpCall { call_id, tool, arguments, output, error, stored, .. } => {
+                    let text = match (output, error) {
+                        (_, Some(error)) => error.clone(),
+                        (Some(output), None) => output.clone(),
+                        (None, None) => CANCELLED.to_owned(),
+                    };
+                    let hint = stored.as_ref().map(|_| {
+                        format!("\n[Shortened. Read more with read_output, output_id `{}`.]", item.id)
+                    });
+                    let text = text + hint.as_deref().unwrap_or_default();
+                    results.push((call_id.clone(), FunctionOutput::Text(text)));
+                    call(call_id, tool, arguments.to_string())
+                }
+                ItemBody::InternalCall { call_id, name, arguments, output } => {
+                    results.push((call_id.clone(), FunctionOutput::Text(output.clone())));
+                    call(call_id, &legal_name(name), legal_arguments(arguments))
+                }
+                ItemBody::UserMessage { .. } | ItemBody::FunctionCallOutput { .. } => continue,
+            };
+            // A thought goes with what it led to; one that led to nothing is left out.
+            out.append(&mut thoughts);
+            out.push(said);
+        }
+        out.extend(results.into_iter().map(|(call_id, output)| ContextItem::CallResult { call_id, output }));
+    }
+
+    fn reasoning(&self, item: &Item) -> Option<ContextItem> {
+        match &item.body {
+            ItemBody::Reasoning { summary, encrypted: Some(encrypted), provider_id, model }
+                if *model == self.agent.model && item.status == ItemStatus::Completed =>
+            {
+                Some(ContextItem::Reasoning {
+                    provider_id: provider_id.clone(),
+                    summary: summary.clone(),
+                    encrypted: Some(encrypted.clone()),
+                })
+            }
+            ItemBody::Reasoning { .. }
+            | ItemBody::UserMessage { .. }
+            | ItemBody::AssistantMessage { .. }
+            | ItemBody::FunctionCall { .. }
+            | ItemBody::FunctionCallOutput { .. }
+            | ItemBody::McpCall { .. }
+            | ItemBody::InternalCall { .. } => None,
+        }
+    }
+
+    fn function_result(&self, call: &Item, wanted: &str, is_async: bool) -> FunctionOutput {
+        if is_async {
+            return FunctionOutput::Text(ACCEPTED.to_owned());
+        }
+        let found = self.items.iter().find_map(|item| match &item.body {
+            ItemBody::FunctionCallOutput { call_id, output, error } if call_id == wanted => {
+                Some(function_output(output.as_ref(), error.as_deref()))
+            }
+            ItemBody::FunctionCallOutput { .. }
+            | ItemBody::UserMessage { .. }
+            | ItemBody::AssistantMessage { .. }
+            | ItemBody::Reasoning { .. }
+            | ItemBody::FunctionCall { .. }
+            | ItemBody::McpCall { .. }
+            | ItemBody::InternalCall { .. } => None,
+        });
+        debug_assert!(
+            found.is_some() || call.status != ItemStatus::Completed,
+            "a completed call has its output"
+        );
+        found.unwrap_or_else(|| FunctionOutput::Text(CANCELLED.to_owned()))
+    }
+
+    fn is_async_call(&self, wanted: &str) -> bool {
+        self.items.iter().any(|item| {
+            matches!(&item.body, ItemBody::FunctionCall { call_id, is_async: true, .. } if call_id == wanted)
+        })
+    }
+
+    /// Whether the context names an output that is stored whole elsewhere.
+    pub(crate) fn has_stored_output(&self) -> bool {
+        self.items.iter().any(|item| matches!(&item.body, ItemBody::McpCall { stored: Some(_), .. }))
+    }
+}
+
+/// How many items at the front belong to one answer; 0 when the first was not made by the model.
+fn answer_length(items: &[std::sync::Arc<Item>]) -> usize {
+    let place = |item: &Item| item.step.map(|step| (item.turn_id, step));
+    let Some(first) = items.first().and_then(|item| place(item)) else { return 0 };
+    // Results and messages of users never stand between the items of one answer.
+    items.iter().take_while(|item| place(item) == Some(first)).count()
+}
+
+fn call(call_id: &str, name: &str, arguments: String) -> ContextItem {
+    ContextItem::Call { call_id: call_id.to_owned(), name: name.to_owned(), arguments }
+}
+
+fn note(text: String) -> ContextItem {
+    ContextItem::Note { text }
+}
+
+fn function_output(output: Option<&FunctionOutput>, error: Option<&str>) -> FunctionOutput {
+    match (error, output) {
+        (Some(error), _) => FunctionOutput::Text(error.to_owned()),
+        (None, Some(output)) => output.clone(),
+        (None, None) => FunctionOutput::Text(FAILED.to_owned()),
+    }
+}
+
+/// A name the model made up may be none that a provider takes back.
+fn legal_name(name: &str) -> String {
+    let legal = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' };
+    let name: String = name.chars().map(legal).take(64).collect();
+    if name.is_empty() { "_".to_owned() } else { name }
+}
+
+/// Arguments that are not JSON are not handed back: the result says what was wrong with them.
+fn legal_arguments(arguments: &str) -> String {
+    let is_object =
+        matches!(tenure_journal::json::parse(arguments.as_bytes()), Ok(serde_json::Value::Object(_)));
+    if is_object { arguments.to_owned() } else { "{}".to_owned() }
+}
+
+fn rfc3339(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| "unknown".to_owned(), |time| time.to_string())
+}
+
+/// About how many tokens the context takes.
+pub(crate) fn estimate_tokens(state: &Session) -> u64 {
+    let fixed = state.agent.instructions.as_ref().map_or(0, String::len) as u64 / BYTES_PER_TOKEN;
+    fixed + state.items.iter().map(|item| item_tokens(item)).sum::<u64>()
+}
+
+fn item_tokens(item: &Item) -> u64 {
+    let text = |length: usize| length as u64 / BYTES_PER_TOKEN + 4;
+    let parts = |parts: &[InputPart]| -> u64 {
+        let part = |part: &InputPart| match part {
+            InputPart::Text { text: given } => text(given.len()),
+            InputPart::Image { .. } => TOKENS_PER_IMAGE,
+        };
+        parts.iter().map(part).sum()
+    };
+    match &item.body {
+        ItemBody::UserMessage { content } => parts(content),
+        ItemBody::AssistantMessage { content, .. } => text(content.iter().map(String::len).sum()),
+        ItemBody::Reasoning { encrypted, .. } => text(encrypted.as_ref().map_or(0, String::len)),
+        ItemBody::FunctionCall { arguments, .. } => text(arguments.to_string().len()),
+        ItemBody::FunctionCallOutput { output, error, .. } => match output {
+            Some(FunctionOutput::Text(given)) => text(given.len()),
+            Some(FunctionOutput::Content(given)) => parts(given),
+            None => text(error.as_ref().map_or(0, String::len)),
+        },
+        ItemBody::McpCall { arguments, output, error, .. } => {
+            let given = output.as_ref().or(error.as_ref()).map_or(0, String::len);
+            text(arguments.to_string().len() + given)
+        }
+        ItemBody::InternalCall { arguments, output, .. } => text(arguments.len() + output.len()),
+    }
+}
+
+/// Where to cut so that about the older half goes, and how many items that is.
+///
+/// A cut is made only before a user's message or before an answer whose predecessors are all closed, so a
+/// call is never parted from its result.
+pub(crate) fn older_half(state: &Session) -> Option<(ItemId, u32)> {
+    let items = &state.items;
+    let half = items.iter().map(|item| item_tokens(item)).sum::<u64>() / 2;
+    let mut before = 0;
+    let mut previous: Option<(TurnId, Option<u32>)> = None;
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 && items[index - 1].status == ItemStatus::InProgress {
+            return None;
+        }
+        let place = (item.turn_id, item.step);
+        let begins = match &item.body {
+            ItemBody::UserMessage { .. } => true,
+            ItemBody::FunctionCallOutput { .. } => false,
+            ItemBody::AssistantMessage { .. }
+            | ItemBody::Reasoning { .. }
+            | ItemBody::FunctionCall { .. }
+            | ItemBody::McpCall { .. }
+            | ItemBody::InternalCall { .. } => previous != Some(place),
+        };
+        if index > 0 && begins && before >= half {
+            return Some((item.id, u32::try_from(index).unwrap_or(u32::MAX)));
+        }
+        before += item_tokens(item);
+        previous = Some(place);
+    }
+    None
+}

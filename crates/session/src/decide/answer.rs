@@ -1,0 +1,342 @@
+//! What follows from a model's answer: items, and the effects it asks for.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tenure_journal::{
+    AnswerItem, Approval, ApprovalId, Done, Effect, EffectId, EffectKind, Event, FailureKind, Item, ItemBody,
+    ItemId, ItemStatus, ModelAnswer, Phase, Repeat, Review, ServerRef, Stop, TurnId, json as strict, limit,
+};
+use tenure_policy::{Action, ToolFacts, Verdict};
+
+use super::Draft;
+use super::attempt::turn_code;
+use crate::catalogue::{self, BUILTIN_LABEL, READ_OUTPUT, Target};
+
+/// Call ids longer than this are replaced: no provider needs them.
+const CALL_ID_CHARS_MAX: usize = 64;
+/// How much of arguments that cannot be read is kept, in characters.
+const BAD_ARGUMENTS_CHARS_MAX: usize = 2_000;
+
+/// Where an answer's items go.
+struct Place {
+    turn_id: TurnId,
+    effect_id: EffectId,
+    attempt: u32,
+    step: u32,
+    /// The index of the answer's first item among the turn's outputs.
+    base: u32,
+    model: String,
+}
+
+/// A call as it will be carried out, once its name and arguments were understood.
+enum Understood {
+    Function { name: String, arguments: Value, is_async: bool },
+    Mcp { server_label: String, name: String, arguments: Value },
+    Read { arguments: Value },
+    Search { query: String },
+    Rejected { error: String },
+}
+
+impl Draft<'_> {
+    pub(super) fn answered(
+        &mut self,
+        effect: &Effect,
+        attempt: u32,
+        answer: &ModelAnswer,
+        cost: Option<u64>,
+    ) {
+        let EffectKind::ModelCall { model, step } = &effect.kind else { return };
+        let place = Place {
+            turn_id: effect.turn_id,
+            effect_id: effect.id,
+            attempt,
+            step: *step,
+            base: self.state.turn.as_ref().map_or(0, |turn| turn.outputs),
+            model: model.clone(),
+        };
+        let response_id = answer.response_id.clone();
+        self.settle(
+            effect.id,
+            attempt,
+            Done::Model { usage: answer.usage, cost_nano_usd: cost, response_id },
+        );
+        let whole = answer.stop == Stop::Complete;
+        let calls = answer.items.iter().any(|item| matches!(item, AnswerItem::ToolCall { .. }));
+        for (index, item) in (0..).zip(&answer.items) {
+            match item {
+                AnswerItem::Message { content } => self.message_item(&place, index, content, whole, calls),
+                AnswerItem::Reasoning { summary, encrypted, provider_id } => {
+                    let body = ItemBody::Reasoning {
+                        summary: summary.clone(),
+                        encrypted: encrypted.clone(),
+                        provider_id: provider_id.clone(),
+                        model: place.model.clone(),
+                    };
+                    self.add(&place, index, ItemStatus::Completed, body);
+                }
+                // The last call of an answer that was cut off may be cut off too; none of them is trusted.
+                AnswerItem::ToolCall { .. } if !whole => {}
+                AnswerItem::ToolCall { call_id, name, arguments } => {
+                    self.tool_call(&place, index, call_id, name, arguments);
+                }
+            }
+        }
+        match answer.stop {
+            Stop::Complete => {}
+            Stop::MaxOutputTokens => self.fail_turn(
+                turn_code(FailureKind::MaxOutputTokens),
+                "the model's answer was cut off at its output limit".to_owned(),
+            ),
+            Stop::ContentFilter => self.fail_turn(
+                turn_code(FailureKind::ContentPolicy),
+                "the model's provider withheld the answer under its usage policy".to_owned(),
+            ),
+        }
+    }
+
+    fn add(&mut self, place: &Place, index: u32, status: ItemStatus, body: ItemBody) -> ItemId {
+        let id = ItemId::of_output(place.effect_id, place.attempt, index);
+        let (output_index, step) = (Some(place.base + index), Some(place.step));
+        self.push(Event::ItemAdded {
+            item: Item { id, turn_id: place.turn_id, status, output_index, step, body },
+        });
+        id
+    }
+
+    fn message_item(&mut self, place: &Place, index: u32, content: &[String], whole: bool, calls: bool) {
+        let status = if whole { ItemStatus::Completed } else { ItemStatus::Incomplete };
+        let phase = match (whole, calls) {
+            (true, true) => Some(Phase::Commentary),
+            (true, false) => Some(Phase::FinalAnswer),
+            (false, _) => None,
+        };
+        self.add(place, index, status, ItemBody::AssistantMessage { content: content.to_vec(), phase });
+    }
+
+    fn tool_call(&mut self, place: &Place, index: u32, call_id: &str, name: &str, arguments: &str) {
+        let call_id = self.unique_call_id(place, index, call_id);
+        match self.understand(name, arguments) {
+            Understood::Function { name, arguments, is_async } => {
+                let body = ItemBody::FunctionCall { call_id, name, arguments, is_async };
+                self.add(place, index, ItemStatus::InProgress, body);
+            }
+            Understood::Mcp { server_label, name: tool, arguments } => {
+                self.mcp_call(place, index, call_id, name, &server_label, &tool, arguments);
+            }
+            Understood::Read { arguments } => self.read_call(place, index, call_id, arguments),
+            Understood::Search { query } => {
+                let output = self.search(&query);
+                let arguments = json!({ "query": query }).to_string();
+                let body = ItemBody::InternalCall { call_id, name: name.to_owned(), arguments, output };
+                self.add(place, index, ItemStatus::Completed, body);
+            }
+            Understood::Rejected { error } => {
+                let arguments = arguments.chars().take(BAD_ARGUMENTS_CHARS_MAX).collect();
+                let name = name.chars().take(CALL_ID_CHARS_MAX).collect();
+                let body = ItemBody::InternalCall { call_id, name, arguments, output: error };
+                self.add(place, index, ItemStatus::Failed, body);
+            }
+        }
+    }
+
+    /// The provider's call id if it is usable and new, else one of our own.
+    fn unique_call_id(&self, place: &Place, index: u32, wanted: &str) -> String {
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let usable = !wanted.is_empty() && wanted.len() <= CALL_ID_CHARS_MAX && wanted.chars().all(legal);
+        let taken: BTreeSet<&str> = self.state.items.iter().filter_map(|item| item.call_id()).collect();
+        if usable && !taken.contains(wanted) {
+            return wanted.to_owned();
+        }
+        let id = ItemId::of_output(place.effect_id, place.attempt, index).to_string();
+        id.replace("item_", "call_")
+    }
+
+    fn understand(&self, name: &str, arguments: &str) -> Understood {
+        let rejected = |error: String| Understood::Rejected { error };
+        if self.state.turn.as_ref().is_some_and(|turn| turn.calls >= limit::CALLS_PER_TURN_MAX) {
+            let most = limit::CALLS_PER_TURN_MAX;
+            return rejected(format!(
+                "Not called: a turn may make at most {most} calls. Answer with what you have."
+            ));
+        }
+        let offers = catalogue::of(&self.state);
+        let Some(offer) = offers.iter().find(|offer| offer.name == name) else {
+            let names: Vec<&str> = offers.iter().map(|offer| offer.name.as_str()).take(32).collect();
+            return rejected(format!(
+                "Not called: there is no tool of that name. Tools: {}.",
+                names.join(", ")
+            ));
+        };
+        let text = if arguments.trim().is_empty() { "{}" } else { arguments };
+        let arguments = match strict::parse(text.as_bytes()) {
+            Ok(value @ Value::Object(_)) => value,
+            Ok(_) => return rejected("Not called: the arguments must be a JSON object.".to_owned()),
+            Err(error) => return rejected(format!("Not called: the arguments cannot be read: {error}.")),
+        };
+        match &offer.target {
+            Target::Function(function) => {
+                Understood::Function { name: function.name.clone(), arguments, is_async: function.is_async }
+            }
+            Target::Mcp { server_label, def } => Understood::Mcp {
+                server_label: (*server_label).to_owned(),
+                name: def.name.clone(),
+                arguments,
+            },
+            Target::Search => match arguments.get("query").and_then(Value::as_str) {
+                Some(query) => Understood::Search { query: query.to_owned() },
+                None => rejected("Not called: `query` must be a string.".to_owned()),
+            },
+            Target::Read => Understood::Read { arguments },
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a call is its place, its pairing, its two names and its arguments"
+    )]
+    fn mcp_call(
+        &mut self,
+        place: &Place,
+        index: u32,
+        call_id: String,
+        tool: &str,
+        server_label: &str,
+        name: &str,
+        arguments: Value,
+    ) {
+        let body = ItemBody::McpCall {
+            call_id,
+            tool: tool.to_owned(),
+            server_label: server_label.to_owned(),
+            name: name.to_owned(),
+            arguments: arguments.clone(),
+            output: None,
+            error: None,
+            stored: None,
+        };
+        let item_id = self.add(place, index, ItemStatus::InProgress, body);
+        let refuse =
+            |error: String| Event::ItemClosed { item_id, status: ItemStatus::Failed, error: Some(error) };
+        let Some((verdict, repeat)) = self.verdict(server_label, name, &arguments, None) else {
+            self.push(refuse("The tool is no longer offered. The call was not made.".to_owned()));
+            return;
+        };
+        match verdict {
+            Verdict::Allow(permit) => self.request(Effect {
+                id: EffectId::fresh(self.cx.fresh),
+                turn_id: place.turn_id,
+                kind: EffectKind::ToolCall {
+                    item_id,
+                    server: ServerRef::Mcp { server_label: server_label.to_owned() },
+                    name: name.to_owned(),
+                    arguments,
+                },
+                repeat,
+                permit: permit.into_record(),
+            }),
+            Verdict::Ask(_) if self.state.review == Some(Review::AutoReview) => {
+                self.push(refuse(
+                    "The call needs approval, and this session denies what needs it.".to_owned(),
+                ));
+            }
+            Verdict::Ask(hold) => self.push(Event::ApprovalRequested {
+                approval: Approval {
+                    id: ApprovalId::fresh(self.cx.fresh),
+                    turn_id: place.turn_id,
+                    item_id,
+                    server_label: server_label.to_owned(),
+                    name: name.to_owned(),
+                    arguments,
+                    digest: hold.digest,
+                    message: format!(
+                        "The agent asks to call `{name}` of `{server_label}` with these arguments."
+                    ),
+                    policies: hold.policies,
+                },
+            }),
+            Verdict::Deny(denial) => {
+                let by = if denial.policies.is_empty() {
+                    "no policy permits it".to_owned()
+                } else {
+                    denial.policies.join(", ")
+                };
+                self.push(refuse(format!("Policy does not allow this call ({by}). It was not made.")));
+            }
+        }
+    }
+
+    fn read_call(&mut self, place: &Place, index: u32, call_id: String, arguments: Value) {
+        let wanted =
+            arguments.get("output_id").and_then(Value::as_str).and_then(|id| id.parse::<ItemId>().ok());
+        let stored = wanted.and_then(|id| self.state.item(id)).and_then(|item| match &item.body {
+            ItemBody::McpCall { stored, .. } => *stored,
+            ItemBody::UserMessage { .. }
+            | ItemBody::AssistantMessage { .. }
+            | ItemBody::Reasoning { .. }
+            | ItemBody::FunctionCall { .. }
+            | ItemBody::FunctionCallOutput { .. }
+            | ItemBody::InternalCall { .. } => None,
+        });
+        let offset = arguments.get("offset").and_then(Value::as_u64).unwrap_or(0);
+        let tool = ToolFacts {
+            server: BUILTIN_LABEL,
+            name: READ_OUTPUT,
+            builtin: true,
+            read_only: true,
+            destructive: false,
+        };
+        let body = ItemBody::McpCall {
+            call_id,
+            tool: READ_OUTPUT.to_owned(),
+            server_label: BUILTIN_LABEL.to_owned(),
+            name: READ_OUTPUT.to_owned(),
+            arguments,
+            output: None,
+            error: None,
+            stored: None,
+        };
+        let item_id = self.add(place, index, ItemStatus::InProgress, body);
+        let refuse = |error: &str| Event::ItemClosed {
+            item_id,
+            status: ItemStatus::Failed,
+            error: Some(error.to_owned()),
+        };
+        let Some(blob) = stored else {
+            self.push(refuse(
+                "`output_id` names no stored output; use the id given in the shortened output.",
+            ));
+            return;
+        };
+        let arguments = json!({ "blob": blob, "offset": offset });
+        let action = Action::ToolCall { tool, mode: self.state.agent.approval };
+        let request = catalogue::request(&self.state, action, &arguments);
+        match self.cx.policy.decide(&request, None) {
+            Verdict::Allow(permit) => self.request(Effect {
+                id: EffectId::fresh(self.cx.fresh),
+                turn_id: place.turn_id,
+                kind: EffectKind::ToolCall {
+                    item_id,
+                    server: ServerRef::Builtin,
+                    name: READ_OUTPUT.to_owned(),
+                    arguments: arguments.clone(),
+                },
+                repeat: Repeat::Freely,
+                permit: permit.into_record(),
+            }),
+            Verdict::Ask(_) | Verdict::Deny(_) => self.push(refuse("Policy does not allow this call.")),
+        }
+    }
+
+    fn search(&mut self, query: &str) -> String {
+        let found = catalogue::search(&self.state, query);
+        if found.is_empty() {
+            return "No function fits these words. Try others.".to_owned();
+        }
+        let names: Vec<String> = found.iter().map(|function| function.name.clone()).collect();
+        let lines: Vec<String> =
+            found.iter().map(|function| format!("- {}: {}", function.name, function.description)).collect();
+        self.push(Event::FunctionsLoaded { names });
+        format!("These functions can be called now:\n{}", lines.join("\n"))
+    }
+}

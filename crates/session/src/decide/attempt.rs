@@ -1,0 +1,135 @@
+//! What follows from attempts: outcomes, retries, and what to do about attempts that were cut off.
+
+use std::sync::Arc;
+
+use tenure_journal::{
+    Done, Effect, EffectId, EffectKind, Event, Failure, FailureKind, Next, Outcome, Repeat, limit,
+};
+
+use super::{Attempted, Draft};
+use crate::state::{Pending, PendingPhase};
+
+impl Draft<'_> {
+    pub(super) fn attempted(&mut self, effect_id: EffectId, attempt: u32, attempted: &Attempted) {
+        let Some(pending) = self.state.effects.get(&effect_id) else { return };
+        if pending.attempts != attempt || pending.phase != PendingPhase::Running {
+            return;
+        }
+        let effect = Arc::clone(&pending.effect);
+        match attempted {
+            Attempted::Answered { answer, cost_nano_usd } => {
+                self.answered(&effect, attempt, answer, *cost_nano_usd);
+            }
+            Attempted::Listed(tools) => self.settle(effect_id, attempt, Done::Tools { tools: tools.clone() }),
+            Attempted::Returned(result) => {
+                self.settle(effect_id, attempt, Done::Tool { result: result.clone() })
+            }
+            Attempted::Failed(failure) => self.failed(&effect, attempt, failure),
+        }
+    }
+
+    pub(super) fn settle(&mut self, effect_id: EffectId, attempt: u32, done: Done) {
+        let outcome = Outcome::Done { done };
+        self.push(Event::AttemptEnded { effect_id, attempt, outcome, next: Next::Settled });
+    }
+
+    fn failed(&mut self, effect: &Effect, attempt: u32, failure: &Failure) {
+        let effect_id = effect.id;
+        let next = self.after_failure(effect, attempt, failure);
+        let unknown = effect.repeat == Repeat::Never && failure.kind.is_ambiguous();
+        let outcome = if unknown { Outcome::Unknown } else { Outcome::Failed { failure: failure.clone() } };
+        self.push(Event::AttemptEnded { effect_id, attempt, outcome, next });
+        if next == Next::Settled && matches!(effect.kind, EffectKind::ModelCall { .. }) {
+            self.model_failed(failure);
+        }
+    }
+
+    fn model_failed(&mut self, failure: &Failure) {
+        let trims = self.state.turn.as_ref().map_or(0, |turn| turn.trims);
+        let too_long = failure.kind == FailureKind::ContextTooLong;
+        // With a shorter context the next step asks again.
+        let shortened = too_long && trims < limit::CONTEXT_TRIMS_PER_TURN_MAX && self.trim_context();
+        if !shortened {
+            self.fail_turn(turn_code(failure.kind), failure.message.clone());
+        }
+    }
+
+    fn after_failure(&self, effect: &Effect, attempt: u32, failure: &Failure) -> Next {
+        let certain = !failure.kind.is_ambiguous();
+        let repeatable = effect.repeat != Repeat::Never || certain;
+        let tries_max = match (&effect.kind, failure.kind) {
+            (EffectKind::ModelCall { .. }, FailureKind::RateLimited | FailureKind::Overloaded) => {
+                limit::THROTTLED_ATTEMPTS_MAX
+            }
+            (EffectKind::ModelCall { .. }, _) => limit::MODEL_ATTEMPTS_MAX,
+            (EffectKind::ListTools { .. } | EffectKind::ToolCall { .. }, _) => limit::TOOL_ATTEMPTS_MAX,
+        };
+        if !failure.kind.is_transient() || !repeatable || attempt >= tries_max {
+            return Next::Settled;
+        }
+        let pause =
+            failure.retry_after_ms.unwrap_or(0).min(limit::RETRY_AFTER_MS_MAX).max(self.backoff(attempt));
+        Next::Retry { at: self.cx.now.plus_millis(pause) }
+    }
+
+    /// Exponential, with the upper half left to chance so that many sessions do not come back together.
+    fn backoff(&self, attempt: u32) -> u64 {
+        let doubled = limit::BACKOFF_FIRST_MS.saturating_mul(1 << attempt.saturating_sub(1).min(16));
+        let pause = doubled.min(limit::BACKOFF_MS_MAX);
+        pause / 2 + self.cx.chance % (pause / 2 + 1)
+    }
+
+    /// The process that ran the attempts is gone: what may be repeated is, what may not stays unknown.
+    pub(super) fn resumed(&mut self) {
+        for (effect_id, pending) in self.in_phase(|phase| phase == PendingPhase::Running) {
+            let attempt = pending.attempts;
+            let repeat = pending.effect.repeat != Repeat::Never && attempt < limit::INTERRUPTED_ATTEMPTS_MAX;
+            let next = if repeat { Next::Retry { at: self.cx.now } } else { Next::Settled };
+            self.push(Event::AttemptEnded { effect_id, attempt, outcome: Outcome::Unknown, next });
+            if !repeat && matches!(pending.effect.kind, EffectKind::ModelCall { .. }) {
+                let message = "the turn was interrupted too often and was given up".to_owned();
+                self.fail_turn("internal_error", message);
+            }
+        }
+        self.tick();
+    }
+
+    /// Begins every attempt whose time has come.
+    pub(super) fn tick(&mut self) {
+        let now = self.cx.now;
+        let due = |phase| match phase {
+            PendingPhase::Retry { at } => at <= now,
+            PendingPhase::Requested => true,
+            PendingPhase::Running => false,
+        };
+        for (effect_id, pending) in self.in_phase(due) {
+            self.push(Event::AttemptStarted { effect_id, attempt: pending.attempts + 1 });
+        }
+    }
+
+    fn in_phase(&self, wanted: impl Fn(PendingPhase) -> bool) -> Vec<(EffectId, Pending)> {
+        let effects = self.state.effects.iter();
+        effects
+            .filter(|(_, pending)| wanted(pending.phase))
+            .map(|(id, pending)| (*id, pending.clone()))
+            .collect()
+    }
+}
+
+/// The turn error code of the Agents API for a failed model call.
+pub(super) fn turn_code(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Authentication => "authentication_error",
+        FailureKind::NotFound => "resource_not_found",
+        FailureKind::ContextTooLong => "context_length_exceeded",
+        FailureKind::InvalidRequest | FailureKind::ContentPolicy => "invalid_request",
+        FailureKind::RateLimited => "rate_limit_exceeded",
+        FailureKind::CreditExhausted => "credit_balance_exhausted",
+        FailureKind::Overloaded => "server_overloaded",
+        FailureKind::ServerError | FailureKind::Protocol => "server_error",
+        FailureKind::ConnectionFailed => "connection_failed",
+        FailureKind::Timeout => "request_timeout",
+        FailureKind::MaxOutputTokens => "max_output_tokens",
+        FailureKind::ToolNotFound | FailureKind::Internal => "internal_error",
+    }
+}

@@ -1,0 +1,126 @@
+//! Deciding: which facts should happen now, or why not.
+
+mod answer;
+mod attempt;
+mod client;
+mod turn;
+
+use tenure_journal::{
+    EffectId, Event, Failure, Fresh, InputPart, Item, ModelAnswer, SessionKey, SessionOpened, Timestamp,
+    ToolDef, ToolResult,
+};
+use tenure_policy::PolicySet;
+
+use crate::{Command, Refusal, Session};
+
+/// What a decision may depend on beside the state: time, chance, policy and limits, all as values.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// Ids no other decision was given.
+    pub fresh: &'a Fresh,
+    /// Chance, for spreading retries.
+    pub chance: u64,
+    /// What may happen.
+    pub policy: &'a PolicySet,
+    /// Tokens the model's context window holds, where known.
+    pub context_tokens: Option<u64>,
+    /// Messages and thinking that are being streamed, as far as they have come: what a cancelled turn keeps.
+    pub partial: &'a [Item],
+}
+
+/// What a session decides about.
+#[derive(Debug, Clone)]
+pub enum Input<'a> {
+    /// A batch of commands: all or none.
+    Commands(&'a [Command]),
+    /// What came of an attempt.
+    Attempted {
+        /// The effect.
+        effect_id: EffectId,
+        /// Which attempt. The outcome of any but the latest is ignored.
+        attempt: u32,
+        /// What came of it.
+        outcome: Attempted,
+    },
+    /// The process that ran the attempts is gone.
+    Resumed,
+    /// Time passed.
+    Tick,
+}
+
+/// What came of an attempt, as the shell saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attempted {
+    /// A model answered.
+    Answered {
+        /// The answer.
+        answer: ModelAnswer,
+        /// What it cost in billionths of a US dollar, where prices are known.
+        cost_nano_usd: Option<u64>,
+    },
+    /// A server listed its tools.
+    Listed(Vec<ToolDef>),
+    /// A tool returned.
+    Returned(ToolResult),
+    /// It failed.
+    Failed(Failure),
+}
+
+impl Session {
+    /// The events that open a session and take up its first messages.
+    ///
+    /// # Errors
+    /// More messages than may wait.
+    pub fn open(
+        key: SessionKey,
+        opened: SessionOpened,
+        messages: Vec<Vec<InputPart>>,
+        cx: &Context<'_>,
+    ) -> Result<Vec<Event>, Refusal> {
+        let state = Self::opened(key, cx.now, &opened);
+        let mut draft = Draft { state, events: vec![Event::SessionOpened(Box::new(opened))], cx };
+        for content in messages {
+            draft.message(content)?;
+        }
+        draft.advance();
+        Ok(draft.events)
+    }
+
+    /// Facts that should happen now, or why not. Does not change `self`; no facts means nothing to do.
+    ///
+    /// # Errors
+    /// A command that the session refuses. Attempts, restarts and time are never refused.
+    pub fn decide(&self, input: &Input<'_>, cx: &Context<'_>) -> Result<Vec<Event>, Refusal> {
+        let mut draft = Draft { state: self.clone(), events: Vec::new(), cx };
+        match input {
+            Input::Commands(commands) => {
+                for command in *commands {
+                    draft.command(command)?;
+                }
+            }
+            Input::Attempted { effect_id, attempt, outcome } => {
+                draft.attempted(*effect_id, *attempt, outcome)
+            }
+            Input::Resumed => draft.resumed(),
+            Input::Tick => draft.tick(),
+        }
+        draft.advance();
+        Ok(draft.events)
+    }
+}
+
+/// A decision in the making: the state as it will be, and the events that make it so.
+struct Draft<'a> {
+    state: Session,
+    events: Vec<Event>,
+    cx: &'a Context<'a>,
+}
+
+impl Draft<'_> {
+    fn push(&mut self, event: Event) {
+        self.state.apply(self.cx.now, &event);
+        self.events.push(event);
+    }
+}

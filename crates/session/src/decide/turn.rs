@@ -1,0 +1,226 @@
+//! What a session does next by itself: begin a turn, take up messages, ask the model, end the turn.
+
+use serde_json::Value;
+use tenure_journal::{
+    Decision, Effect, EffectId, EffectKind, Event, Item, ItemId, ItemStatus, McpTool, Repeat, Tool, TurnEnd,
+    TurnError, TurnId, limit,
+};
+use tenure_policy::{Action, Verdict};
+
+use super::Draft;
+use crate::catalogue;
+use crate::context;
+
+/// Null: the arguments of a request that has none.
+const NO_ARGUMENTS: &Value = &Value::Null;
+
+impl Draft<'_> {
+    /// Goes on until something outside has to happen.
+    pub(super) fn advance(&mut self) {
+        if self.state.deleted || self.state.failed.is_some() {
+            return;
+        }
+        // Each round ends a turn, begins one, or requests an effect and stops.
+        while self.step() {}
+    }
+
+    fn step(&mut self) -> bool {
+        let Some(turn) = &self.state.turn else {
+            if self.state.queue.is_empty() {
+                return false;
+            }
+            self.create_turn();
+            return true;
+        };
+        if !self.state.effects.is_empty() || self.state.waits() {
+            return false;
+        }
+        if turn.answered {
+            self.end_turn(TurnEnd::Completed);
+            return true;
+        }
+        let turn_id = turn.row.id;
+        let first = turn.row.started_at.is_none();
+        self.join_inputs(turn_id);
+        if first {
+            self.push(Event::TurnStarted { turn_id });
+        }
+        self.list_tools(turn_id) || self.call_model(turn_id)
+    }
+
+    pub(super) fn create_turn(&mut self) -> TurnId {
+        let turn_id = TurnId::fresh(self.cx.fresh);
+        self.push(Event::TurnCreated { turn_id });
+        turn_id
+    }
+
+    fn join_inputs(&mut self, turn_id: TurnId) {
+        while let Some(input) = self.state.queue.front() {
+            let input_id = input.id;
+            self.push(Event::InputJoined { input_id, item_id: ItemId::fresh(self.cx.fresh), turn_id });
+        }
+    }
+
+    /// Asks servers for their tools where they are not known. Returns whether the turn ended for it.
+    fn list_tools(&mut self, turn_id: TurnId) -> bool {
+        let wanted: Vec<String> = self.unlisted().map(|mcp| mcp.server_label.clone()).collect();
+        for server_label in wanted {
+            let request =
+                catalogue::request(&self.state, Action::ToolsList { server: &server_label }, NO_ARGUMENTS);
+            match self.cx.policy.decide(&request, None) {
+                Verdict::Allow(permit) => self.request(Effect {
+                    id: EffectId::fresh(self.cx.fresh),
+                    turn_id,
+                    kind: EffectKind::ListTools { server_label },
+                    repeat: Repeat::Freely,
+                    permit: permit.into_record(),
+                }),
+                Verdict::Ask(_) | Verdict::Deny(_) => {
+                    let message = format!("policy does not allow the tool server `{server_label}`");
+                    self.fail_turn("invalid_request", message);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn unlisted(&self) -> impl Iterator<Item = &McpTool> {
+        let state = &self.state;
+        let begins = state.turn.as_ref().is_some_and(|turn| turn.steps == 0);
+        let oldest = self.cx.now.as_millis().saturating_sub_unsigned(limit::LISTING_AGE_MS_MAX);
+        let began = state.turn.as_ref().map_or(state.created_at, |turn| turn.row.created_at);
+        servers(&state.agent.tools).filter(move |mcp| match state.listings.get(&mcp.server_label) {
+            None => true,
+            // A server that was down is asked again by the next turn; an old list is not trusted for ever.
+            Some(listing) if listing.tools.is_none() => begins && listing.at < began,
+            Some(listing) => begins && listing.at.as_millis() < oldest,
+        })
+    }
+
+    /// Asks the model, unless something forbids it. Returns whether the turn ended instead.
+    fn call_model(&mut self, turn_id: TurnId) -> bool {
+        if !self.state.effects.is_empty() {
+            return false;
+        }
+        if let Some((code, message)) = self.obstacle() {
+            self.fail_turn(code, message);
+            return true;
+        }
+        self.fit_context();
+        let model = self.state.agent.model.clone();
+        let request = catalogue::request(&self.state, Action::ModelCall { model: &model }, NO_ARGUMENTS);
+        match self.cx.policy.decide(&request, None) {
+            Verdict::Allow(permit) => {
+                let step = self.state.turn.as_ref().map_or(0, |turn| turn.steps);
+                self.request(Effect {
+                    id: EffectId::fresh(self.cx.fresh),
+                    turn_id,
+                    kind: EffectKind::ModelCall { model, step },
+                    repeat: Repeat::Freely,
+                    permit: permit.into_record(),
+                });
+                false
+            }
+            Verdict::Ask(_) | Verdict::Deny(_) => {
+                self.fail_turn("invalid_request", format!("policy does not allow the model `{model}`"));
+                true
+            }
+        }
+    }
+
+    /// Why the model cannot be asked.
+    fn obstacle(&self) -> Option<(&'static str, String)> {
+        let turn = self.state.turn.as_ref()?;
+        if turn.steps >= limit::STEPS_PER_TURN_MAX {
+            let message = format!("the turn needed more than {} model requests", limit::STEPS_PER_TURN_MAX);
+            return Some(("invalid_request", message));
+        }
+        if self.state.spend_limit.is_some_and(|limit| self.state.spent.reaches(limit)) {
+            let message = "the session's spending limit is reached; raise or clear it to go on".to_owned();
+            return Some(("session_budget_exceeded", message));
+        }
+        let down = servers(&self.state.agent.tools).filter(|mcp| mcp.required).find(|mcp| {
+            self.state.listings.get(&mcp.server_label).is_some_and(|listing| listing.tools.is_none())
+        });
+        down.map(|mcp| {
+            ("connection_failed", format!("the required tool server `{}` cannot be used", mcp.server_label))
+        })
+    }
+
+    /// Shortens the context until it fits the model's window, where that is known.
+    fn fit_context(&mut self) {
+        let Some(window) = self.cx.context_tokens else { return };
+        while context::estimate_tokens(&self.state) > window {
+            if !self.trim_context() {
+                return;
+            }
+        }
+    }
+
+    /// Drops the older half of the context. Returns whether anything could be dropped.
+    pub(super) fn trim_context(&mut self) -> bool {
+        let Some((first_kept, dropped)) = context::older_half(&self.state) else { return false };
+        self.push(Event::ContextTrimmed { first_kept, dropped });
+        true
+    }
+
+    /// Records an effect together with the beginning of its first attempt.
+    pub(super) fn request(&mut self, effect: Effect) {
+        let effect_id = effect.id;
+        self.push(Event::EffectRequested { effect });
+        self.push(Event::AttemptStarted { effect_id, attempt: 1 });
+    }
+
+    pub(super) fn fail_turn(&mut self, code: &str, message: String) {
+        let error = TurnError { code: code.to_owned(), message };
+        self.end_turn(TurnEnd::Failed { error });
+    }
+
+    /// Ends the running turn, if there is one, and everything it left open.
+    pub(super) fn end_turn(&mut self, end: TurnEnd) {
+        let Some(turn_id) = self.state.turn.as_ref().map(|turn| turn.row.id) else { return };
+        if end != TurnEnd::Completed {
+            self.close_all(turn_id);
+        }
+        self.push(Event::TurnEnded { turn_id, end });
+    }
+
+    fn close_all(&mut self, turn_id: TurnId) {
+        let effects: Vec<EffectId> = self.state.effects.keys().copied().collect();
+        for effect_id in effects {
+            self.push(Event::EffectAbandoned { effect_id });
+        }
+        let approvals: Vec<_> = self.state.approvals.keys().copied().collect();
+        for approval_id in approvals {
+            let by = "system".to_owned();
+            self.push(Event::ApprovalDecided { approval_id, decision: Decision::Cancel, by });
+        }
+        let open = |item: &Item| item.turn_id == turn_id && item.status == ItemStatus::InProgress;
+        let items: Vec<ItemId> =
+            self.state.items().filter(|(_, item)| open(item)).map(|(_, item)| item.id).collect();
+        for item_id in items {
+            self.push(Event::ItemClosed { item_id, status: ItemStatus::Incomplete, error: None });
+        }
+    }
+
+    pub(super) fn cancel(&mut self) {
+        let Some(turn_id) = self.state.turn.as_ref().map(|turn| turn.row.id) else { return };
+        for item in self.cx.partial.iter().filter(|item| item.turn_id == turn_id) {
+            self.push(Event::ItemAdded { item: item.clone() });
+        }
+        self.end_turn(TurnEnd::Cancelled);
+    }
+}
+
+fn servers(tools: &[Tool]) -> impl Iterator<Item = &McpTool> {
+    tools.iter().filter_map(|tool| match tool {
+        Tool::Mcp(mcp) => Some(mcp),
+        Tool::Function(_)
+        | Tool::ToolSearch
+        | Tool::ProgrammaticToolCalling { .. }
+        | Tool::WebSearch { .. }
+        | Tool::ComputerUse { .. }
+        | Tool::Automations => None,
+    })
+}

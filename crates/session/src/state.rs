@@ -1,0 +1,348 @@
+//! The state of a session: the fold of its events.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tenure_journal::{
+    AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, Environment, Head, Input, Item, ItemBody,
+    ItemId, ItemStatus, PromptCache, Review, SessionKey, SessionStatus, SpendLimit, Timestamp, ToolDef, Turn,
+    TurnStatus, Usage, Version, limit,
+};
+
+use crate::{RequiredAction, SessionView, Spend};
+
+/// A session, folded.
+///
+/// Turns and sessions go through these states; what only a client or a person can do next (a function
+/// result, an approval) makes a turn wait.
+///
+/// ```text
+///            message                    last effect settled, nothing waits
+///   idle ───────────────▶ in_progress ───────────────────────────────────▶ idle
+///                          │       ▲
+///          call or approval▼       │answered
+///                       requires_action ──────────── cancel ─────────────▶ idle
+/// ```
+///
+/// INVARIANT: a state is reached only by folding events, so two folds of the same events are equal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Session {
+    pub(crate) key: SessionKey,
+    pub(crate) version: Version,
+    pub(crate) agent: Arc<AgentConfig>,
+    pub(crate) environment: Environment,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) vault_ids: Vec<String>,
+    pub(crate) review: Option<Review>,
+    pub(crate) spend_limit: Option<SpendLimit>,
+    pub(crate) prompt_cache: Option<PromptCache>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) last_active_at: Timestamp,
+    pub(crate) failed: Option<String>,
+    pub(crate) deleted: bool,
+    /// Accepted messages that no turn has taken up.
+    pub(crate) queue: VecDeque<Input>,
+    /// Items from the context's horizon on; older ones are in the journal only.
+    pub(crate) items: Vec<Arc<Item>>,
+    /// How many items left the context.
+    pub(crate) dropped: u64,
+    pub(crate) turn: Option<ActiveTurn>,
+    pub(crate) effects: BTreeMap<EffectId, Pending>,
+    pub(crate) approvals: BTreeMap<ApprovalId, Approval>,
+    pub(crate) decided: VecDeque<(ApprovalId, Decision)>,
+    pub(crate) listings: BTreeMap<String, Arc<Listing>>,
+    pub(crate) loaded: BTreeSet<String>,
+    pub(crate) usage: Totals,
+    pub(crate) spent: Spent,
+}
+
+/// The turn that runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ActiveTurn {
+    pub(crate) row: Turn,
+    /// Model requests so far.
+    pub(crate) steps: u32,
+    /// Tool calls so far, rejected ones included.
+    pub(crate) calls: u32,
+    /// Outputs so far: the next output's index.
+    pub(crate) outputs: u32,
+    /// How often the context was cut shorter in this turn.
+    pub(crate) trims: u32,
+    /// Whether the model's latest answer asked for nothing more.
+    pub(crate) answered: bool,
+    pub(crate) usage: Totals,
+}
+
+/// Tokens, with the knowledge of whether some are unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Totals {
+    sum: Option<Usage>,
+    unknown: bool,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, usage: Option<&Usage>) {
+        match usage {
+            Some(usage) => self.sum = Some(self.sum.map_or(*usage, |sum| sum.plus(usage))),
+            None => self.unknown = true,
+        }
+    }
+
+    pub(crate) fn known(&self) -> Option<Usage> {
+        if self.unknown { None } else { self.sum }
+    }
+}
+
+/// Money, in billionths of a US dollar.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Spent {
+    nano_usd: u64,
+    priced: bool,
+}
+
+impl Spent {
+    const NANO_USD_PER_CENT: u64 = 10_000_000;
+
+    pub(crate) fn add(&mut self, cost_nano_usd: Option<u64>) {
+        if let Some(cost) = cost_nano_usd {
+            self.nano_usd = self.nano_usd.saturating_add(cost);
+            self.priced = true;
+        }
+    }
+
+    fn cents(&self) -> Option<u64> {
+        self.priced.then_some(self.nano_usd / Self::NANO_USD_PER_CENT)
+    }
+
+    pub(crate) fn reaches(&self, limit: SpendLimit) -> bool {
+        limit.limit.is_some_and(|cents| self.nano_usd >= cents.saturating_mul(Self::NANO_USD_PER_CENT))
+    }
+}
+
+/// An effect that is not settled.
+///
+/// ```text
+///              attempt started            attempt ended: settled
+///   Requested ────────────────▶ Running ────────────────────────▶ (gone)
+///                                 │  ▲
+///            attempt ended: retry ▼  │ attempt started
+///                                Retry
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pending {
+    pub(crate) effect: Arc<Effect>,
+    /// Attempts so far.
+    pub(crate) attempts: u32,
+    pub(crate) phase: PendingPhase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PendingPhase {
+    Requested,
+    Running,
+    Retry { at: Timestamp },
+}
+
+/// What a server said it offers, or that it could not be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listing {
+    pub(crate) at: Timestamp,
+    /// Absent when the server could not be asked.
+    pub(crate) tools: Option<Vec<ToolDef>>,
+}
+
+impl Session {
+    /// The session and its project.
+    #[must_use]
+    pub fn key(&self) -> SessionKey {
+        self.key
+    }
+
+    /// How many events were folded.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The agent it runs.
+    #[must_use]
+    pub fn agent(&self) -> &AgentConfig {
+        &self.agent
+    }
+
+    /// Whether it was deleted.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.deleted
+    }
+
+    /// Effects recorded and not settled: what a restarted process must resume.
+    pub fn pending(&self) -> impl Iterator<Item = &Effect> {
+        self.effects.values().map(|pending| pending.effect.as_ref())
+    }
+
+    /// The number of the attempt that runs, if one does.
+    #[must_use]
+    pub fn running_attempt(&self, effect: EffectId) -> Option<u32> {
+        let pending = self.effects.get(&effect)?;
+        (pending.phase == PendingPhase::Running).then_some(pending.attempts)
+    }
+
+    /// When the next attempt that waits may begin.
+    #[must_use]
+    pub fn next_retry(&self) -> Option<Timestamp> {
+        let at = |pending: &Pending| match pending.phase {
+            PendingPhase::Retry { at } => Some(at),
+            PendingPhase::Requested | PendingPhase::Running => None,
+        };
+        self.effects.values().filter_map(at).min()
+    }
+
+    /// The running turn's row, as of now.
+    #[must_use]
+    pub fn active_turn(&self) -> Option<Turn> {
+        let turn = self.turn.as_ref()?;
+        let mut row = turn.row.clone();
+        row.usage = turn.usage.known();
+        if row.status == TurnStatus::InProgress && self.waits() {
+            row.status = TurnStatus::Waiting;
+        }
+        Some(row)
+    }
+
+    /// An item within the context's horizon.
+    #[must_use]
+    pub fn item(&self, id: ItemId) -> Option<&Item> {
+        // Items are looked up soon after they were added.
+        self.items.iter().rev().find(|item| item.id == id).map(Arc::as_ref)
+    }
+
+    /// Items within the context's horizon, each with its place among all items of the session.
+    pub fn items(&self) -> impl DoubleEndedIterator<Item = (u64, &Item)> {
+        self.items.iter().enumerate().map(|(index, item)| (self.dropped + index as u64, item.as_ref()))
+    }
+
+    /// Whether the running turn waits for a client or a person.
+    pub(crate) fn waits(&self) -> bool {
+        !self.approvals.is_empty() || self.open_function_calls().any(|(_, is_async)| !is_async)
+    }
+
+    /// Function calls without a result, and whether the model goes on without it.
+    pub(crate) fn open_function_calls(&self) -> impl Iterator<Item = (&Item, bool)> {
+        self.items.iter().filter_map(|item| match &item.body {
+            ItemBody::FunctionCall { is_async, .. } if item.status == ItemStatus::InProgress => {
+                Some((item.as_ref(), *is_async))
+            }
+            ItemBody::FunctionCall { .. }
+            | ItemBody::UserMessage { .. }
+            | ItemBody::AssistantMessage { .. }
+            | ItemBody::Reasoning { .. }
+            | ItemBody::FunctionCallOutput { .. }
+            | ItemBody::McpCall { .. }
+            | ItemBody::InternalCall { .. } => None,
+        })
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn status(&self) -> SessionStatus {
+        if self.failed.is_some() {
+            SessionStatus::Failed
+        } else if self.turn.is_none() {
+            SessionStatus::Idle
+        } else if self.waits() {
+            SessionStatus::RequiresAction
+        } else {
+            SessionStatus::InProgress
+        }
+    }
+
+    /// Its row.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        let busy = |pending: &Pending| match pending.phase {
+            PendingPhase::Requested | PendingPhase::Running => Timestamp::EPOCH,
+            PendingPhase::Retry { at } => at,
+        };
+        Head {
+            key: self.key,
+            status: self.status(),
+            agent_id: self.agent.id,
+            agent_name: self.agent.name.clone(),
+            metadata: self.metadata.clone(),
+            created_at: self.created_at,
+            last_active_at: self.last_active_at,
+            wake_at: self.effects.values().map(busy).min(),
+            deleted: self.deleted,
+        }
+    }
+
+    /// What clients see of it.
+    #[must_use]
+    pub fn view(&self) -> SessionView {
+        SessionView {
+            key: self.key,
+            status: self.status(),
+            agent: self.agent.as_ref().clone(),
+            environment: self.environment.clone(),
+            required_actions: self.required_actions(),
+            error: self.failed.clone(),
+            usage: self.usage.known(),
+            vault_ids: self.vault_ids.clone(),
+            metadata: self.metadata.clone(),
+            created_at: self.created_at,
+            last_active_at: self.last_active_at,
+            review: self.review,
+            spend: self.spend_limit.map(|spend| Spend { limit: spend.limit, consumed: self.spent.cents() }),
+            prompt_cache: self.prompt_cache.clone(),
+        }
+    }
+
+    fn required_actions(&self) -> Vec<RequiredAction> {
+        let function = |(item, _): (&Item, bool)| match &item.body {
+            ItemBody::FunctionCall { call_id, name, arguments, .. } => Some(RequiredAction::FunctionCall {
+                turn_id: item.turn_id,
+                call_id: call_id.clone(),
+                name: name.clone(),
+                arguments: arguments.clone(),
+            }),
+            ItemBody::UserMessage { .. }
+            | ItemBody::AssistantMessage { .. }
+            | ItemBody::Reasoning { .. }
+            | ItemBody::FunctionCallOutput { .. }
+            | ItemBody::McpCall { .. }
+            | ItemBody::InternalCall { .. } => None,
+        };
+        let functions = self.open_function_calls().filter_map(function);
+        functions.chain(self.approvals.values().cloned().map(RequiredAction::Approval)).collect()
+    }
+
+    /// The folded state as bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a state holds only string keys and finite numbers")
+    }
+
+    /// Reads a folded state.
+    ///
+    /// # Errors
+    /// The bytes are not a state of this release; fold the journal from its first event instead.
+    pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    pub(crate) fn remember_decision(&mut self, id: ApprovalId, decision: Decision) {
+        if self.decided.len() >= limit::DECISIONS_KEPT_MAX {
+            self.decided.pop_front();
+        }
+        self.decided.push_back((id, decision));
+    }
+}
