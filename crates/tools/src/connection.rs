@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::definition::cut;
 use crate::failure::{Refused, cancelled, failure, of_opening, of_request, timed_out, too_large};
-use crate::stdio::{ChildTransport, Program};
+use crate::stdio::{ChildTransport, Output, Program};
 use crate::{Server, http};
 
 /// How long opening a connection may take, from start or connect to the end of the handshake.
@@ -51,7 +51,7 @@ pub(crate) struct Ground {
 pub(crate) struct Connection {
     peer: Peer<RoleClient>,
     progress: Progress,
-    overflow: Arc<AtomicBool>,
+    output: Arc<Output>,
     tasks: TaskTracker,
     _end: DropGuard,
 }
@@ -64,8 +64,8 @@ impl Connection {
     pub(crate) async fn open(server: &Server, ground: &Ground) -> Result<Self, Failure> {
         let end = ground.stop.child_token();
         let guard = end.clone().drop_guard();
-        let overflow = Arc::new(AtomicBool::new(false));
-        let opening = start(server, ground, end, &overflow);
+        let output = Arc::new(Output::default());
+        let opening = start(server, ground, end, &output);
         let running = match timeout(OPEN_TIME_MAX, opening).await {
             Ok(opened) => opened?,
             Err(_) => {
@@ -76,24 +76,24 @@ impl Connection {
             }
         };
         tracing::debug!(server = server.shown(), "tool server connected");
-        Ok(Self::attach(running, overflow, ground.tasks.clone(), guard))
+        Ok(Self::attach(running, output, ground.tasks.clone(), guard))
     }
 
     fn attach(
         running: RunningService<RoleClient, Handler>,
-        overflow: Arc<AtomicBool>,
+        output: Arc<Output>,
         tasks: TaskTracker,
         end: DropGuard,
     ) -> Self {
         let peer = running.peer().clone();
         let progress = running.service().progress.clone();
         tasks.spawn(running.waiting());
-        Self { peer, progress, overflow, tasks, _end: end }
+        Self { peer, progress, output, tasks, _end: end }
     }
 
     /// Whether it has ended or broken, as far as is known.
     pub(crate) fn is_closed(&self) -> bool {
-        self.peer.is_transport_closed()
+        self.peer.is_transport_closed() || self.output.has_ended.load(Ordering::Acquire)
     }
 
     /// Sends one request and waits for its result, at most `patience` after the last sign of progress.
@@ -152,7 +152,7 @@ impl Connection {
     }
 
     fn refusal(&self, error: ServiceError) -> Refused {
-        if self.overflow.load(Ordering::Acquire) {
+        if self.output.has_overflowed.load(Ordering::Acquire) {
             return Refused::Failed(too_large());
         }
         of_request(error)
@@ -170,7 +170,7 @@ async fn start(
     server: &Server,
     ground: &Ground,
     end: CancellationToken,
-    overflow: &Arc<AtomicBool>,
+    output: &Arc<Output>,
 ) -> Result<RunningService<RoleClient, Handler>, Failure> {
     let opened = match server {
         Server::Http { url, headers, .. } => {
@@ -180,11 +180,13 @@ async fn start(
         Server::Stdio { command, args, env, cwd, .. } => {
             let program = Program { command, args, env, cwd: cwd.as_deref() };
             let transport =
-                ChildTransport::start(&program, &ground.inherited, overflow.clone(), &ground.tasks)?;
+                ChildTransport::start(&program, &ground.inherited, output.clone(), &ground.tasks)?;
             serve_client_with_ct(Handler::default(), transport, end).await
         }
     };
-    opened.map_err(|error| if overflow.load(Ordering::Acquire) { too_large() } else { of_opening(&error) })
+    opened.map_err(|error| {
+        if output.has_overflowed.load(Ordering::Acquire) { too_large() } else { of_opening(&error) }
+    })
 }
 
 /// Tells the server, when dropped, that a request was given up.

@@ -38,6 +38,8 @@ use crate::{Call, CallResult, Hints, Server, Servers, outcome};
 
 /// How long a request may take without a sign of progress, unless the hints say otherwise.
 const REQUEST_TIME_DEFAULT: Duration = Duration::from_secs(60);
+/// A longer patience than the hints may ask for; beyond it deadlines could not be computed.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Pages of one listing; a server that needs more is sending the same ones again.
 const PAGES_MAX: usize = 64;
 /// How long ending all connections may take.
@@ -305,7 +307,7 @@ fn into_failure(refused: Refused) -> Failure {
 }
 
 fn patience(hints: &Hints) -> Duration {
-    hints.timeout_ms.map_or(REQUEST_TIME_DEFAULT, Duration::from_millis)
+    hints.timeout_ms.map_or(REQUEST_TIME_DEFAULT, Duration::from_millis).min(REQUEST_TIME_MAX)
 }
 
 /// Whether a connection is not to be used again. A call that was cancelled says nothing about it.
@@ -409,6 +411,19 @@ impl Slot {
             None => false,
             Some(Ok(connection)) => connection.is_closed(),
             Some(Err(_)) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_as_configured_within_a_day() {
+        for (timeout_ms, seconds) in [(None, 60), (Some(5_000), 5), (Some(u64::MAX), 24 * 60 * 60)] {
+            let hints = Hints { timeout_ms, ..Hints::default() };
+            assert_eq!(patience(&hints), Duration::from_secs(seconds));
         }
     }
 }

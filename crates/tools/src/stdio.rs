@@ -46,23 +46,32 @@ pub(crate) struct Program<'a> {
     pub(crate) cwd: Option<&'a Path>,
 }
 
+/// What is known of a child's output before its connection has been wound up.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    /// Nothing more will come.
+    pub(crate) has_ended: AtomicBool,
+    /// It ended at a line longer than one message may be.
+    pub(crate) has_overflowed: AtomicBool,
+}
+
 /// A running child and the messages to and from it.
 pub(crate) struct ChildTransport {
     messages: AsyncRwTransport<RoleClient, LineGuard, ChildStdin>,
+    output: Arc<Output>,
     child: Child,
     group: Option<Pid>,
 }
 
 impl ChildTransport {
-    /// Starts a child. `overflow` is set when it sends a line longer than one message may be, which ends
-    /// the connection.
+    /// Starts a child, whose `output` is watched.
     ///
     /// # Errors
     /// `NotFound`: there is no such program, or it may not be run.
     pub(crate) fn start(
         program: &Program<'_>,
         inherited: &BTreeMap<OsString, OsString>,
-        overflow: Arc<AtomicBool>,
+        output: Arc<Output>,
         tasks: &TaskTracker,
     ) -> Result<Self, Failure> {
         let mut child = spawn(program, inherited)
@@ -75,8 +84,8 @@ impl ChildTransport {
         let secrets = program.env.values().filter(|value| value.len() >= MASKED_BYTES_MIN).cloned().collect();
         tasks.spawn(log_lines(stderr, program.command.to_owned(), secrets));
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let messages = AsyncRwTransport::new(LineGuard::new(stdout, overflow), stdin);
-        Ok(Self { messages, child, group })
+        let messages = AsyncRwTransport::new(LineGuard::new(stdout, output.clone()), stdin);
+        Ok(Self { messages, output, child, group })
     }
 
     fn kill_group(&mut self) {
@@ -97,8 +106,12 @@ impl Transport<RoleClient> for ChildTransport {
         self.messages.send(item)
     }
 
-    fn receive(&mut self) -> impl Future<Output = Option<RxJsonRpcMessage<RoleClient>>> + Send {
-        self.messages.receive()
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
+        let message = self.messages.receive().await;
+        if message.is_none() {
+            self.output.has_ended.store(true, Ordering::Release);
+        }
+        message
     }
 
     /// Ends standard input, waits a little, kills what is left of the group, and reaps the child.
@@ -183,19 +196,19 @@ fn masked(line: &str, secrets: &[String]) -> String {
 struct LineGuard {
     inner: ChildStdout,
     line_bytes: usize,
-    overflow: Arc<AtomicBool>,
+    output: Arc<Output>,
 }
 
 impl LineGuard {
-    fn new(inner: ChildStdout, overflow: Arc<AtomicBool>) -> Self {
-        Self { inner, line_bytes: 0, overflow }
+    fn new(inner: ChildStdout, output: Arc<Output>) -> Self {
+        Self { inner, line_bytes: 0, output }
     }
 
     fn observe(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line_bytes += part.len();
             if self.line_bytes > MESSAGE_BYTES_MAX {
-                self.overflow.store(true, Ordering::Release);
+                self.output.has_overflowed.store(true, Ordering::Release);
                 return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "line too long"));
             }
             if part.ends_with(b"\n") {

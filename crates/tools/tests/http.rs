@@ -170,7 +170,7 @@ async fn giving_up_is_prompt_and_the_server_hears_of_it() {
     let servers = pool();
     assert!(call(&servers, &http.server(), "echo", json!({})).await.is_ok());
     assert_eq!(events.recv().await.as_deref(), Some("called echo"));
-    let brief = http.server_with(&[], Hints { timeout_ms: Some(100), ..Hints::default() });
+    let brief = http.server_with(&[], Hints { timeout_ms: Some(500), ..Hints::default() });
     let failure = call(&servers, &brief, "wait", json!({})).await.expect_err("too slow");
     assert_eq!(failure.kind, Timeout);
     assert_eq!(events.recv().await.as_deref(), Some("called wait"));

@@ -211,3 +211,28 @@ async fn children_that_break_the_protocol_later_never_hang_a_call() {
     }
     servers.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_child_whose_output_has_ended_is_replaced_before_anything_is_sent() {
+    let servers = pool();
+    // The first child closes its output and lives on; the second answers the call, whose id is 1 there.
+    let directory = tempfile::tempdir().expect("a directory");
+    let mark = directory.path().join("second");
+    let answer = r#"echo '{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"second"}]}}'"#;
+    let first = format!(
+        "[ -e {0} ] && {{ read -r l; {HELLO}; read -r l; read -r l; {answer}; exec cat >/dev/null; }}; touch {0};",
+        mark.display()
+    );
+    let server = opened(&servers, &first, "exec >&-; sleep 600", 60_000).await;
+    let result = call(&servers, &server, "t", json!({})).await;
+    // The end of the output may be seen just before or just after the request is handed over.
+    match result {
+        Ok(result) => assert_eq!(result.text, "second"),
+        Err(failure) => assert_eq!(failure.kind, ConnectionFailed),
+    }
+    assert_eq!(
+        call(&servers, &server, "t", json!({})).await.map(|result| result.text),
+        Ok("second".to_owned())
+    );
+    servers.shutdown().await;
+}
