@@ -1,1 +1,79 @@
-fn main() {}
+//! The project's task runner: `cargo xtask <task>`.
+//!
+//! It depends on nothing, so that it builds in a second. Rules about the sources that a program can check
+//! are tests of this package: `tests/arrows.rs` and `tests/tidy.rs`.
+
+use std::process::ExitCode;
+
+mod count;
+mod deny;
+mod fuzz;
+mod need;
+mod report;
+mod run;
+mod sdk;
+
+use report::Report;
+use run::Cmd;
+
+const HELP: &str = "\
+cargo xtask <task>
+
+  test                 everything that must hold before a change is kept
+  sdk [pytest args]    only the SDK scenarios, against a debug binary
+  fuzz [--seconds N]   only the fuzzers, N seconds over all of them (default 60)
+  deny                 only licences, bans, sources and advisories of dependencies
+  arrows               only the rules about which crate may use which
+  tidy                 only the rules about the sources
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest = args.get(1..).unwrap_or_default();
+    let mut report = Report::new();
+    match args.first().map(String::as_str) {
+        Some("test") if rest.is_empty() => test(&mut report),
+        Some("sdk") => report.step("SDK scenarios", |counter| sdk::run(rest, counter)),
+        Some("fuzz") => match fuzz::seconds(rest) {
+            Ok(seconds) => report.step("fuzz", |counter| fuzz::run(seconds, counter)),
+            Err(message) => return usage(&message),
+        },
+        Some("deny") if rest.is_empty() => report.step("dependencies", |_| deny::run()),
+        Some(name @ ("arrows" | "tidy")) if rest.is_empty() => {
+            let cmd = Cmd::cargo(&["test", "--package", "xtask", "--test", name]);
+            report.step(name, |counter| cmd.run(Some(counter)));
+        }
+        Some("help" | "--help" | "-h") => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Some(other) => return usage(&format!("no such task with these arguments: `{other}`")),
+        None => return usage("no task given"),
+    }
+    report.finish()
+}
+
+fn usage(message: &str) -> ExitCode {
+    eprintln!("{message}\n\n{HELP}");
+    ExitCode::from(2)
+}
+
+/// The steps in the order in which they are likely to fail fast; every one runs, whatever the others say.
+fn test(report: &mut Report) {
+    report.step("what is needed", |_| need::ensure());
+    report.step("format", |_| Cmd::cargo(&["fmt", "--all", "--check"]).run(None));
+    report.step("clippy", |_| {
+        let args = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+        Cmd::cargo(&args).run(None)
+    });
+    // The simulation and the kill tests are ordinary tests of `tenure-sim` and of the binary.
+    report.step("tests, simulation, kills", |counter| {
+        Cmd::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]).run(Some(counter))
+    });
+    report.step("SDK scenarios", |counter| sdk::run(&[], counter));
+    report.step("fuzz", |counter| fuzz::run(fuzz::SECONDS_DEFAULT, counter));
+    report.step("dependencies", |_| deny::run());
+}
+
+/// What a step says of itself: nothing, or why it failed.
+type Outcome = Result<(), String>;
