@@ -1,1 +1,7 @@
-//! Placeholder.
+//! Stand-ins for the outside world, beside the contracts they keep.
+//!
+//! [`validator`] reads an upstream request as the strictest provider would. [`mock_openai`] is a model
+//! server that serves a script over real HTTP and holds every request against the validator.
+
+pub mod mock_openai;
+pub mod validator;
