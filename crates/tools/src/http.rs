@@ -13,12 +13,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, GetMeta};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::common::client_side_sse::{BoxedSseResponse, FixedInterval};
 use rmcp::transport::streamable_http_client::{
-    StreamableHttpClient, StreamableHttpClientTransportConfig, StreamableHttpError,
+    SseError, StreamableHttpClient, StreamableHttpClientTransportConfig, StreamableHttpError,
     StreamableHttpPostResponse,
 };
 use tenure_journal::{Failure, FailureKind};
@@ -168,6 +169,7 @@ impl StreamableHttpClient for HttpClient {
         self.0
             .post_message_with_max_sse_event_size(uri, message, session_id, auth_header, headers, limit)
             .await
+            .map(redacted_response)
             .map_err(redacted)
     }
 
@@ -215,6 +217,7 @@ impl StreamableHttpClient for HttpClient {
         self.0
             .get_stream_with_max_sse_event_size(uri, session_id, last_event_id, auth_header, headers, limit)
             .await
+            .map(redacted_stream)
             .map_err(|_| StreamableHttpError::ServerDoesNotSupportSse)
     }
 }
@@ -250,6 +253,38 @@ fn redacted(error: StreamableHttpError<reqwest::Error>) -> StreamableHttpError<H
         _ => HttpError::Broke,
     };
     StreamableHttpError::Client(reduced)
+}
+
+fn redacted_response(response: StreamableHttpPostResponse) -> StreamableHttpPostResponse {
+    match response {
+        StreamableHttpPostResponse::Sse(stream, session) => {
+            StreamableHttpPostResponse::Sse(redacted_stream(stream), session)
+        }
+        StreamableHttpPostResponse::Accepted => StreamableHttpPostResponse::Accepted,
+        StreamableHttpPostResponse::Json(message, session) => {
+            StreamableHttpPostResponse::Json(message, session)
+        }
+        unknown => unknown,
+    }
+}
+
+/// A stream whose errors show no address: the transport logs them.
+fn redacted_stream(stream: BoxedSseResponse) -> BoxedSseResponse {
+    stream.map(|event| event.map_err(redacted_stream_error)).boxed()
+}
+
+fn redacted_stream_error(error: SseError) -> SseError {
+    match error {
+        // The transport recognises this one by its type, which is private, and does not resume after it.
+        SseError::Body(body) if body.to_string().starts_with("SSE event exceeded") => SseError::Body(body),
+        SseError::Body(_) => SseError::Body(Box::new(HttpError::Broke)),
+        other @ (SseError::InvalidLine
+        | SseError::DuplicatedEventLine
+        | SseError::DuplicatedIdLine
+        | SseError::DuplicatedRetry
+        | SseError::Utf8Parse(_)
+        | SseError::IntParse(_)) => other,
+    }
 }
 
 /// The status of a refusal. The shipped client has it as text only, `HTTP 401 Unauthorized: ...`; a test
@@ -293,5 +328,18 @@ mod tests {
         ] {
             assert_eq!(status_in(text), status, "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_the_transport_logs_shows_no_address() {
+        let secret = "http://127.0.0.1:1/mcp?token=s3cr3t";
+        let error = client().expect("a client").get(secret).send().await.expect_err("nobody listens");
+        assert!(error.to_string().contains("s3cr3t"), "the reason for redaction is gone: {error}");
+        let reduced = redacted_stream_error(SseError::Body(Box::new(error)));
+        assert!(!format!("{reduced} {reduced:?}").contains("s3cr3t"));
+        let error = client().expect("a client").get(secret).send().await.expect_err("nobody listens");
+        let reduced = redacted(StreamableHttpError::Client(error));
+        assert!(matches!(reduced, StreamableHttpError::Client(HttpError::Connect)));
+        assert!(!format!("{reduced} {reduced:?}").contains("s3cr3t"));
     }
 }
