@@ -69,9 +69,9 @@ impl Project {
         let settings = match found.read(root, SETTINGS_FILE) {
             Some(text) => {
                 let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-                found.keep_with_warnings(parse_settings(text, &env, unset)).unwrap_or_default()
+                found.keep_with_warnings(parse_settings(text, &env, unset))
             }
-            None => Settings::default(),
+            None => Some(Settings::default()),
         };
         let mcp = match found.read(root, MCP_FILE) {
             Some(text) => found.keep_with_warnings(parse_mcp_file(&text, &env, unset)),
@@ -79,9 +79,12 @@ impl Project {
         };
         let agents = found.agents(root);
         let policies = found.policies(root);
-        found.check_scripts(root, &settings);
-        found.check_agents(&agents, &settings, mcp.as_ref());
+        if let Some(settings) = &settings {
+            found.check_scripts(root, settings);
+        }
+        found.check_agents(&agents, settings.as_ref(), mcp.as_ref());
         let servers = mcp.unwrap_or_default().servers;
+        let settings = settings.unwrap_or_default();
         let project =
             Self { root: root.to_owned(), settings, agents, servers, policies, env, warnings: Vec::new() };
         let (mut project, warnings) = settle(Some(project), found.problems)?;
@@ -245,18 +248,20 @@ impl Found {
     fn check_agents(
         &mut self,
         agents: &BTreeMap<AgentName, ProjectAgent>,
-        settings: &Settings,
+        settings: Option<&Settings>,
         mcp: Option<&McpFile>,
     ) {
         let known: Vec<_> =
             mcp.map(|mcp| mcp.servers.keys().map(String::as_str).collect()).unwrap_or_default();
         for agent in agents.values() {
             self.report(&agent.source, |report| {
-                // With a broken mcp.json every name would be unknown, which helps nobody.
+                // With a broken file every name in it would be unknown, which helps nobody.
                 if let Some(mcp) = mcp {
                     check_servers(agent, &known, &mcp.disabled, report);
                 }
-                check_model(agent, settings, report);
+                if let Some(settings) = settings {
+                    check_model(agent, settings, report);
+                }
             });
         }
     }

@@ -2,6 +2,7 @@
 //! process's environment and names concrete adapters.
 
 mod cli;
+mod mock;
 
 fn main() -> std::process::ExitCode {
     cli::main(std::env::args_os(), cli::World::of_process())

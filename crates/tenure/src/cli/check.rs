@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 use tenure_model::Script;
+use tenure_policy::{PolicySet, PolicySource};
 use tenure_project::{Problem, Project, Provider, Severity, Unset};
 
 use super::Context;
@@ -22,29 +23,29 @@ pub(crate) struct CheckArgs {
 
 pub(crate) fn check(cx: &mut Context, args: &CheckArgs) -> Result<Exit, CliError> {
     let unset = if args.without_secrets { Unset::Warning } else { Unset::Error };
-    let (problems, scripts, summary) = match Project::load(&cx.project, &cx.world.env, unset) {
+    let (problems, further, summary) = match Project::load(&cx.project, &cx.world.env, unset) {
         Ok(project) => {
-            let scripts = script_problems(&project);
+            let further = findings(&project);
             let counts = [(project.agents.len(), "agent"), (project.servers.len(), "MCP server")];
             let counted: Vec<String> = counts.iter().map(|(count, what)| plural(*count, what)).collect();
-            (project.warnings, scripts, counted.join(", "))
+            (project.warnings, further, counted.join(", "))
         }
         Err(error) => (error.problems().to_vec(), Vec::new(), String::new()),
     };
     let errors =
-        problems.iter().filter(|problem| problem.severity == Severity::Error).count() + scripts.len();
-    let warnings = problems.len() + scripts.len() - errors;
+        problems.iter().filter(|problem| problem.severity == Severity::Error).count() + further.len();
+    let warnings = problems.len() + further.len() - errors;
     if cx.format == Format::Table {
         for problem in &problems {
             let shown = shown(&cx.world.out, problem);
             cx.world.out.line(&shown)?;
         }
-        for (file, message) in &scripts {
-            let label = cx.world.out.tone(Tone::Red, "error[script]");
+        for (file, message) in &further {
+            let label = cx.world.out.tone(Tone::Red, "error[invalid]");
             cx.world.out.line(&format!("{label}: {}\n  --> {file}\n", plain(message)))?;
         }
     } else {
-        let rows: Vec<Value> = problems.iter().map(row).chain(scripts.iter().map(script_row)).collect();
+        let rows: Vec<Value> = problems.iter().map(row).chain(further.iter().map(finding_row)).collect();
         output::list(&mut cx.world.out, cx.format, &[], &rows)?;
     }
     let verdict = match (errors, warnings) {
@@ -89,13 +90,13 @@ fn row(problem: &Problem) -> Value {
     })
 }
 
-fn script_row((file, message): &(String, String)) -> Value {
-    json!({"id": file, "severity": "error", "code": "script", "file": file, "line": 0, "column": 0,
+fn finding_row((file, message): &(String, String)) -> Value {
+    json!({"id": file, "severity": "error", "code": "invalid", "file": file, "line": 0, "column": 0,
            "message": message, "hint": null})
 }
 
-/// Scripts of scripted providers, which the project's own check only looks for.
-fn script_problems(project: &Project) -> Vec<(String, String)> {
+/// What the project's own reading does not look into: scripts and policies, as file and message.
+pub(crate) fn findings(project: &Project) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for provider in project.settings.providers.values() {
         let Provider::Scripted { script } = provider else { continue };
@@ -106,6 +107,14 @@ fn script_problems(project: &Project) -> Vec<(String, String)> {
         if let Err(message) = parsed {
             found.push((script.clone(), message));
         }
+    }
+    let sources: Vec<_> = project
+        .policies
+        .iter()
+        .map(|file| PolicySource { name: file.path.clone(), text: file.text.clone() })
+        .collect();
+    if let Err(error) = PolicySet::new(&sources) {
+        found.push(("policies".to_owned(), error.to_string()));
     }
     found
 }

@@ -95,9 +95,11 @@ pub(crate) async fn doctor(cx: &mut Context, args: &DoctorArgs) -> Result<Exit, 
     if !answers {
         checks.push(port(&settings));
     }
-    let env = project.as_ref().map_or(&cx.world.env, |project| &project.env);
-    let (providers, skew) =
-        if args.offline { (Vec::new(), None) } else { providers(&settings, env, cx.world.now).await };
+    // Without a readable project its providers are not known, and guessing would mislead.
+    let (providers, skew) = match &project {
+        Ok(project) if !args.offline => providers(&settings, &project.env, cx.world.now).await,
+        _ => (Vec::new(), None),
+    };
     checks.extend(providers);
     checks.push(clock(cx.world.now, skew));
 

@@ -24,7 +24,7 @@ const FILES: &[(&str, &str)] = &[
     ("agents/assistant.md", include_str!("../../templates/assistant.md")),
     ("scripts/assistant.yaml", include_str!("../../templates/script.yaml")),
     ("mcp.json", include_str!("../../templates/mcp.json")),
-    ("policies/README.md", include_str!("../../templates/policies.md")),
+    ("policies/example.cedar", include_str!("../../templates/example.cedar")),
     (".env.example", include_str!("../../templates/env.example")),
     (".gitignore", include_str!("../../templates/gitignore")),
 ];
@@ -93,5 +93,6 @@ mod tests {
         assert!(project.agents.contains_key("assistant"));
         let script = std::fs::read_to_string(root.path().join("scripts/assistant.yaml")).expect("a file");
         Script::parse(&script).expect("a good script");
+        assert_eq!(crate::cli::check::findings(&project), []);
     }
 }

@@ -11,6 +11,7 @@ mod error;
 mod find;
 mod init;
 mod keys;
+mod mock;
 mod output;
 mod run;
 mod sessions;
@@ -83,6 +84,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Check this machine, the project and its server
     Doctor(doctor::DoctorArgs),
+    /// Serve what demos and tests talk to
+    Mock(mock::MockArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -174,6 +177,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Deny(args) => decide::decide(cx, &args, decide::Answer::Deny).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
         Command::Doctor(args) => doctor::doctor(cx, &args).await,
+        Command::Mock(args) => mock::mock(cx, &args).await,
         Command::Completions { shell } => completions(cx, shell),
     }
 }
@@ -222,6 +226,9 @@ mod tests {
             ("tenure approve apr_1 --session s", true),
             ("tenure keys", false),
             ("tenure keys create ci", true),
+            ("tenure mock openai script.yaml --listen 127.0.0.1:0", true),
+            ("tenure mock orders", true),
+            ("tenure mock payments", false),
             ("tenure completions bash", true),
             ("tenure serve-nothing", false),
         ] {

@@ -46,6 +46,12 @@ pub(crate) async fn run(cx: &mut Context, args: &RunArgs) -> Result<Exit, CliErr
     let (session, mut events) = match &args.session {
         Some(typed) => {
             let session = find::session(&client, typed).await?;
+            let state = client.get(&format!("{SESSIONS}/{session}"), &[]).await?;
+            let waits = transcript::actions(Some(&state));
+            if !waits.is_empty() {
+                // The message would wait behind it, and so would this command.
+                return Err(waits_error(&session, &waits));
+            }
             // Opened before the message is sent: the stream replays nothing.
             let events = client.events(&session).await?;
             super::decide::post_event(&client, &session, message(&prompt)).await?;
@@ -165,15 +171,14 @@ fn finish(cx: &mut Context, report: &Report) -> Result<Exit, CliError> {
                 report.session
             )))
         }
-        None => Err(waits_error(report)),
+        None => Err(waits_error(&report.session, &report.waits)),
     }
 }
 
-fn waits_error(report: &Report) -> CliError {
-    let first = report.waits.first().map(waiting);
-    let error =
-        CliError::new(Exit::NeedsAction, "requires_action", format!("session {} waits", report.session))
-            .kept("nothing is lost: it costs nothing while it waits");
+fn waits_error(session: &str, waits: &[Value]) -> CliError {
+    let first = waits.first().map(waiting);
+    let error = CliError::new(Exit::NeedsAction, "requires_action", format!("session {session} waits"))
+        .kept("nothing is lost: it costs nothing while it waits");
     match first {
         Some(waiting) if waiting.kind == "approval" => error
             .cause(format!("{} {} needs an approval", waiting.name, waiting.arguments))

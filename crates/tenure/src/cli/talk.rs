@@ -57,7 +57,7 @@ pub(crate) async fn attach(cx: &mut Context, args: &AttachArgs) -> Result<Exit, 
     talk.busy = text(&state, "/status") == "in_progress";
     let waits = transcript::actions(Some(&state));
     if !waits.is_empty() {
-        talk.waits(waits)?;
+        talk.waits(&waits)?;
     }
     talk.run().await
 }
@@ -106,6 +106,8 @@ struct Talk<'c> {
     /// Known from the start, or from the first event.
     session: Option<String>,
     events: Option<Events>,
+    /// Whether `events` is the answer to the session's creation, which ends with its turn.
+    opening: bool,
     lines: Lines<BufReader<Stdin>>,
     follower: Follower,
     busy: bool,
@@ -133,6 +135,7 @@ impl<'c> Talk<'c> {
             cx,
             client,
             busy: session.is_none(),
+            opening: session.is_none(),
             session,
             events,
             lines,
@@ -154,7 +157,9 @@ impl<'c> Talk<'c> {
                 return Ok(Exit::Done);
             }
             let Some(events) = self.events.as_mut() else {
-                self.reopen().await?;
+                if let Next::Leave(exit) = self.reopen().await? {
+                    return Ok(exit);
+                }
                 continue;
             };
             let next = tokio::select! {
@@ -208,10 +213,13 @@ impl<'c> Talk<'c> {
             }
             Happened::TurnEnded { end: TurnEnd::Completed, .. } => {}
             Happened::TurnEnded { end, .. } => self.cx.note(&ending(&end))?,
-            Happened::Waits(actions) => return self.waits(actions),
+            Happened::Waits(actions) => return self.waits(&actions),
             Happened::Idle => {
                 self.busy = false;
                 self.asked.clear();
+                if std::mem::take(&mut self.opening) {
+                    self.events = None;
+                }
                 prompt(self.cx)?;
             }
             Happened::SessionFailed(error) => {
@@ -223,7 +231,7 @@ impl<'c> Talk<'c> {
     }
 
     /// Asks the person about approvals; what only a client can do is said.
-    fn waits(&mut self, actions: Vec<Value>) -> Result<Next, CliError> {
+    fn waits(&mut self, actions: &[Value]) -> Result<Next, CliError> {
         self.asked = actions.iter().filter(|action| waiting(action).kind == "approval").cloned().collect();
         for other in actions.iter().map(waiting).filter(|waiting| waiting.kind != "approval") {
             self.cx.note(&format!(
@@ -278,8 +286,10 @@ impl<'c> Talk<'c> {
             }
             words => {
                 // Opened before the message is sent: the stream replays nothing.
-                if self.events.is_none() {
-                    self.reopen().await?;
+                if self.events.is_none()
+                    && let Next::Leave(exit) = self.reopen().await?
+                {
+                    return Ok(Next::Leave(exit));
                 }
                 decide::post_event(&self.client, &session, message(words)).await?;
                 self.busy = true;
@@ -289,7 +299,7 @@ impl<'c> Talk<'c> {
     }
 
     /// Opens the stream again and catches up with what happened in between.
-    async fn reopen(&mut self) -> Result<(), CliError> {
+    async fn reopen(&mut self) -> Result<Next, CliError> {
         let Some(session) = self.session.clone() else {
             return Err(super::client::unexpected("a stream that ended before the session was opened"));
         };
@@ -298,7 +308,7 @@ impl<'c> Talk<'c> {
             Ok(events) => events,
             Err(error) if error.exit == Exit::Unreachable && self.reopenings < REOPENINGS_MAX => {
                 tokio::time::sleep(std::time::Duration::from_millis(200) * 2_u32.pow(self.reopenings)).await;
-                return Ok(());
+                return Ok(Next::Go);
             }
             Err(error) => return Err(error),
         };
@@ -320,9 +330,12 @@ impl<'c> Talk<'c> {
         let was_busy = std::mem::replace(&mut self.busy, text(&state, "/status") == "in_progress");
         if was_busy && !self.busy {
             let waits = transcript::actions(Some(&state));
-            if waits.is_empty() { prompt(self.cx)? } else { drop(self.waits(waits)?) }
+            if !waits.is_empty() {
+                return self.waits(&waits);
+            }
+            prompt(self.cx)?;
         }
-        Ok(())
+        Ok(Next::Go)
     }
 }
 
