@@ -206,6 +206,12 @@ const FORMAT_TYPES: &[&str] = &["text", "json_schema"];
 const MULTI_AGENT_KEYS: &[&str] = &["enabled", "max_concurrent_subagents"];
 const COMPACTION_KEYS: &[&str] = &["async"];
 const MCP_KEYS: &[&str] = &["server", "allowed_tools", "required"];
+
+/// What the reference page must name.
+#[cfg(test)]
+pub(crate) const DOCUMENTED: &[&[&str]] =
+    &[KEYS, REASONING_KEYS, TEXT_KEYS, MULTI_AGENT_KEYS, COMPACTION_KEYS, MCP_KEYS];
+
 /// The opening `---` is the line before the front matter.
 const FRONT_LINES_BEFORE: u32 = 1;
 /// Characters of a description.

@@ -32,3 +32,21 @@ pub use provider::{Detected, detect};
 pub use settings::{
     Limits, ModelAlias, PORT_DEFAULT, Price, Provider, SETTINGS_FILE, Server, Settings, Wire, parse_settings,
 };
+
+#[cfg(test)]
+mod tests {
+    /// The reference page documents each key exactly where a reader looks for it: in a table.
+    #[test]
+    fn every_key_is_documented() {
+        let page = include_str!("../../../docs/project-files.md");
+        let keys = crate::settings::DOCUMENTED
+            .iter()
+            .chain(crate::agent_file::DOCUMENTED)
+            .chain(crate::tools::DOCUMENTED)
+            .chain(crate::mcp::DOCUMENTED);
+        for key in keys.copied().flatten() {
+            let named = page.lines().any(|line| line.contains(&format!("`{key}`")));
+            assert!(named, "docs/project-files.md does not mention `{key}`");
+        }
+    }
+}

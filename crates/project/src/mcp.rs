@@ -85,6 +85,11 @@ const HINT_KEYS: &[&str] = &["keyed", "read_only", "destructive", "timeout_ms"];
 const IGNORED_KEYS: &[&str] =
     &["autoApprove", "alwaysAllow", "description", "name", "timeout", "version", "icon", "trust"];
 const TYPES: &[&str] = &["stdio", "http", "streamable-http"];
+
+/// What the reference page must name.
+#[cfg(test)]
+pub(crate) const DOCUMENTED: &[&[&str]] = &[ROOT_KEYS, STDIO_KEYS, HTTP_KEYS, HINT_KEYS, IGNORED_KEYS, TYPES];
+
 /// A server's name is part of the names of its tools.
 const SERVER_NAME_BYTES_MAX: usize = 64;
 /// The longest time one call may be given: a day.

@@ -185,6 +185,11 @@ const PRICE_KEYS: &[&str] = &["input", "cached_input", "output"];
 const LIMIT_KEYS: &[&str] = &["sessions_active_max", "model_calls_max", "tool_calls_max"];
 const SERVER_KEYS: &[&str] = &["bind", "port", "allowed_hosts", "allowed_origins"];
 
+/// What the reference page must name.
+#[cfg(test)]
+pub(crate) const DOCUMENTED: &[&[&str]] =
+    &[KEYS, PROVIDER_KEYS, PROVIDER_TYPES, MODEL_KEYS, PRICE_KEYS, LIMIT_KEYS, SERVER_KEYS];
+
 /// The official address, used when a provider of type `openai` names none.
 pub(crate) const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
 

@@ -12,6 +12,12 @@ const WEB_SEARCH_KEYS: &[&str] = &["type", "mode", "context_size", "allowed_doma
 const WEB_SEARCH_MODES: &[&str] = &["live", "cached", "disabled"];
 const CONTEXT_SIZES: &[&str] = &["low", "medium", "high"];
 const FUNCTION_KEYS: &[&str] = &["name", "description", "parameters", "defer_loading", "async"];
+
+/// What the reference page must name.
+#[cfg(test)]
+pub(crate) const DOCUMENTED: &[&[&str]] =
+    &[BUILT_IN, WEB_SEARCH_KEYS, WEB_SEARCH_MODES, CONTEXT_SIZES, FUNCTION_KEYS];
+
 /// Domains one web search may be limited to.
 const DOMAINS_MAX: usize = 100;
 /// What every provider accepts as a function's name.

@@ -212,6 +212,27 @@ mod tests {
     }
 
     #[test]
+    fn every_command_and_exit_code_is_documented() {
+        let page = include_str!("../../../../docs/cli.md");
+        for command in Cli::command().get_subcommands() {
+            let title = format!("\n### {}\n", command.get_name());
+            assert!(page.contains(&title), "docs/cli.md has no section on `{}`", command.get_name());
+        }
+        let exits = [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::NotFound,
+            Exit::NeedsAction,
+            Exit::Unreachable,
+            Exit::Unauthorized,
+        ];
+        for exit in exits {
+            assert!(page.contains(&format!("\n| {} | ", exit.code())), "docs/cli.md lacks {exit:?}");
+        }
+    }
+
+    #[test]
     fn reads_command_lines() {
         for (line, accepted) in [
             ("tenure ps -n 5 -o json", true),
