@@ -4,12 +4,14 @@
 use libfuzzer_sys::fuzz_target;
 use tenure_project::parse_agent_file;
 
-fuzz_target!(|text: &str| match parse_agent_file("agent", text) {
-    Ok(agent) => assert_eq!(agent.digest("m"), agent.clone().digest("m")),
-    Err(error) => {
-        let lines = u32::try_from(text.lines().count()).unwrap_or(u32::MAX);
-        assert!(!error.problems().is_empty());
-        // A place may be just after the end.
-        assert!(error.problems().iter().all(|problem| problem.place.line <= lines.saturating_add(1)));
+fuzz_target!(|text: &str| {
+    match parse_agent_file("agent", text) {
+        Ok(agent) => assert!(agent.digest("m").starts_with("b3:")),
+        Err(error) => {
+            // YAML ends lines at either character; a place may be just after the last line.
+            let lines = u32::try_from(text.matches(['\n', '\r']).count()).unwrap_or(u32::MAX);
+            assert!(!error.problems().is_empty());
+            assert!(error.problems().iter().all(|problem| problem.place.line <= lines.saturating_add(2)));
+        }
     }
 });
