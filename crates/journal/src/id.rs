@@ -2,9 +2,9 @@
 //!
 //! An id is a version 7 UUID (RFC 9562, section 5.7) printed as `prefix_` and 32 hexadecimal digits.
 
-use std::cell::Cell;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
@@ -144,19 +144,18 @@ fn split(id: Uuid) -> (u64, u64) {
 pub struct Fresh {
     millis: u64,
     seed: u64,
-    drawn: Cell<u64>,
+    drawn: AtomicU64,
 }
 
 impl Fresh {
     /// A source for a decision made at `now`, with a seed no other decision was given.
     #[must_use]
     pub fn new(now: Timestamp, seed: u64) -> Self {
-        Self { millis: u64::try_from(now.as_millis()).unwrap_or(0), seed, drawn: Cell::new(0) }
+        Self { millis: u64::try_from(now.as_millis()).unwrap_or(0), seed, drawn: AtomicU64::new(0) }
     }
 
     fn next(&self) -> Uuid {
-        let count = self.drawn.get();
-        self.drawn.set(count + 1);
+        let count = self.drawn.fetch_add(1, Ordering::Relaxed);
         // The twelve bits after the timestamp count, so that ids of one millisecond keep their order.
         let millis = self.millis + (count >> 12);
         let mut tail = [0; 10];

@@ -218,6 +218,12 @@ impl Session {
         Some(row)
     }
 
+    /// The index that the next output of the running turn will have.
+    #[must_use]
+    pub fn next_output_index(&self) -> u32 {
+        self.turn.as_ref().map_or(0, |turn| turn.outputs)
+    }
+
     /// An item within the context's horizon.
     #[must_use]
     pub fn item(&self, id: ItemId) -> Option<&Item> {

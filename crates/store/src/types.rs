@@ -117,6 +117,8 @@ pub enum DocumentKind {
     Secret,
     /// A project.
     Project,
+    /// A request that changed nothing, kept for its receipt.
+    Request,
 }
 
 impl DocumentKind {
@@ -128,6 +130,7 @@ impl DocumentKind {
             Self::Key => "key",
             Self::Secret => "secret",
             Self::Project => "project",
+            Self::Request => "request",
         }
     }
 }

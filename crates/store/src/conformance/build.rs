@@ -73,7 +73,7 @@ pub(super) fn receipt(project: ProjectId, key: &str) -> Receipt {
 
 pub(super) fn message(id: ItemId, turn_id: TurnId, text: &str) -> Item {
     let body = ItemBody::AssistantMessage { content: vec![text.into()], phase: None };
-    Item { id, turn_id, status: ItemStatus::Completed, output_index: Some(0), body }
+    Item { id, turn_id, status: ItemStatus::Completed, output_index: Some(0), step: None, body }
 }
 
 /// An item that clients never see.
@@ -84,7 +84,7 @@ pub(super) fn hidden(id: ItemId, turn_id: TurnId) -> Item {
         arguments: "{".into(),
         output: "there is no such tool".into(),
     };
-    Item { id, turn_id, status: ItemStatus::Failed, output_index: None, body }
+    Item { id, turn_id, status: ItemStatus::Failed, output_index: None, step: None, body }
 }
 
 pub(super) fn row(ordinal: u64, item: Item) -> ItemRow {

@@ -1,0 +1,286 @@
+//! Running attempts: one task each, cancelled by its actor, answered with an outcome.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use tenure_journal::{
+    BlobRef, Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, ModelRequest, ProjectId,
+    Secret, ServerRef, Tool, ToolResult, limit,
+};
+use tenure_session::{Attempted, Session};
+use tenure_store::DocumentKind;
+use tenure_tools::{Call, Hints, Server};
+use tokio_util::sync::CancellationToken;
+
+use crate::handle::Shared;
+use crate::live::{Live, Source};
+
+/// Everything one attempt needs, taken from the state when it begins.
+pub(crate) struct Launch {
+    effect: Arc<Effect>,
+    attempt: u32,
+    work: Work,
+}
+
+enum Work {
+    Model { request: Box<ModelRequest>, source: Source },
+    List { server: Box<McpTool> },
+    Tool { server: Option<Box<McpTool>>, name: String, arguments: Value },
+}
+
+impl Launch {
+    pub(crate) fn new(state: &Session, effect: Arc<Effect>, attempt: u32) -> Self {
+        let work = match &effect.kind {
+            EffectKind::ModelCall { model, step } => {
+                let source = Source {
+                    effect: effect.id,
+                    attempt,
+                    turn_id: effect.turn_id,
+                    step: *step,
+                    base: state.next_output_index(),
+                    model: model.clone(),
+                };
+                let mut request = state.context();
+                request.model.clone_from(model);
+                Work::Model { request: Box::new(request), source }
+            }
+            EffectKind::ListTools { server_label } => match mcp_tool(state, server_label) {
+                Some(server) => Work::List { server: Box::new(server) },
+                None => Work::Tool { server: None, name: String::new(), arguments: Value::Null },
+            },
+            EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, name, arguments, .. } => {
+                Work::Tool {
+                    server: mcp_tool(state, server_label).map(Box::new),
+                    name: name.clone(),
+                    arguments: arguments.clone(),
+                }
+            }
+            EffectKind::ToolCall { server: ServerRef::Builtin, name, arguments, .. } => {
+                Work::Tool { server: None, name: name.clone(), arguments: arguments.clone() }
+            }
+        };
+        Self { effect, attempt, work }
+    }
+
+    pub(crate) fn effect(&self) -> &Effect {
+        &self.effect
+    }
+
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Makes the attempt. Ends promptly when `cancel` fires; its outcome no longer matters then.
+    pub(crate) async fn run(
+        self,
+        shared: Arc<Shared>,
+        project: ProjectId,
+        live: Arc<Live>,
+        cancel: CancellationToken,
+    ) -> Attempted {
+        let outcome = match self.work {
+            Work::Model { request, source } => ask(&shared, *request, source, &live, &cancel).await,
+            Work::List { server } => list(&shared, project, &server, &cancel).await,
+            Work::Tool { server: Some(server), name, arguments } => {
+                let key = self.effect.id.to_string();
+                call(&shared, project, &server, &name, &arguments, &key, &cancel).await
+            }
+            Work::Tool { server: None, name, arguments } => {
+                builtin(&shared, project, &name, &arguments).await
+            }
+        };
+        outcome.unwrap_or_else(Attempted::Failed)
+    }
+}
+
+fn mcp_tool(state: &Session, label: &str) -> Option<McpTool> {
+    state.agent().tools.iter().find_map(|tool| match tool {
+        Tool::Mcp(mcp) if mcp.server_label == label => Some(mcp.clone()),
+        Tool::Mcp(_)
+        | Tool::Function(_)
+        | Tool::ToolSearch
+        | Tool::ProgrammaticToolCalling { .. }
+        | Tool::WebSearch { .. }
+        | Tool::ComputerUse { .. }
+        | Tool::Automations => None,
+    })
+}
+
+fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {
+    Failure { kind, message: message.into(), retry_after_ms: None }
+}
+
+async fn ask(
+    shared: &Shared,
+    mut request: ModelRequest,
+    source: Source,
+    live: &Live,
+    cancel: &CancellationToken,
+) -> Result<Attempted, Failure> {
+    let Some(route) = shared.models.route(&request.model) else {
+        let message = format!("no provider is configured for the model `{}`", request.model);
+        return Err(failure(FailureKind::NotFound, message));
+    };
+    request.model = route.model;
+    let mut sink = |delta| live.delta(&source, delta);
+    let answer = route.provider.answer(&request, &mut sink, cancel).await?;
+    let cost_nano_usd = route.prices.zip(answer.usage).map(|(prices, usage)| prices.cost_nano_usd(&usage));
+    Ok(Attempted::Answered { answer, cost_nano_usd })
+}
+
+async fn list(
+    shared: &Shared,
+    project: ProjectId,
+    tool: &McpTool,
+    cancel: &CancellationToken,
+) -> Result<Attempted, Failure> {
+    let server = reach(shared, project, tool).await?;
+    shared.servers.list(&server, cancel).await.map(Attempted::Listed)
+}
+
+async fn call(
+    shared: &Shared,
+    project: ProjectId,
+    tool: &McpTool,
+    name: &str,
+    arguments: &Value,
+    idempotency_key: &str,
+    cancel: &CancellationToken,
+) -> Result<Attempted, Failure> {
+    let server = reach(shared, project, tool).await?;
+    let call = Call { name, arguments, idempotency_key, metadata: &tool.request_metadata };
+    let result = shared.servers.call(&server, call, cancel).await?;
+    if result.text.len() <= limit::INLINE_BYTES_MAX {
+        let result = ToolResult { text: result.text, is_error: result.is_error, stored: None };
+        return Ok(Attempted::Returned(result));
+    }
+    let text = preview(&result.text);
+    let blob = shared.store.put_blob(project, Bytes::from(result.text)).await.map_err(|error| {
+        tracing::error!(%error, "a tool's output cannot be stored");
+        failure(FailureKind::Internal, "the tool answered, but its output could not be stored")
+    })?;
+    Ok(Attempted::Returned(ToolResult { text, is_error: result.is_error, stored: Some(blob) }))
+}
+
+/// How to reach an agent's server, with its secrets.
+async fn reach(shared: &Shared, project: ProjectId, tool: &McpTool) -> Result<Server, Failure> {
+    match &tool.transport {
+        McpTransport::Project => shared.project_servers.get(&tool.server_label).cloned().ok_or_else(|| {
+            let message = format!("the project has no tool server `{}`", tool.server_label);
+            failure(FailureKind::NotFound, message)
+        }),
+        McpTransport::Http { server_url, secret } => {
+            let headers = match secret {
+                Some(secret) => headers(shared, project, *secret).await?,
+                None => std::collections::BTreeMap::new(),
+            };
+            Ok(Server::Http { url: server_url.clone(), headers, hints: Hints::default() })
+        }
+    }
+}
+
+/// A secret's headers: `{"authorization": ..., "headers": {...}}`, as the API sealed them.
+async fn headers(
+    shared: &Shared,
+    project: ProjectId,
+    Secret(id): Secret,
+) -> Result<std::collections::BTreeMap<String, String>, Failure> {
+    let unusable = || failure(FailureKind::Authentication, "the tool server's credentials cannot be read");
+    let document = shared.store.document(project, DocumentKind::Secret, &id.to_string(), None).await;
+    let document = document.ok().flatten().ok_or_else(unusable)?;
+    let sealed: Vec<u8> = serde_json::from_value(document.body["sealed"].clone()).map_err(|_| unusable())?;
+    let text = shared.sealer.unseal(project, id, &sealed).map_err(|_| unusable())?;
+    let parsed: Value = serde_json::from_str(&text).map_err(|_| unusable())?;
+    let empty = Map::new();
+    let given = parsed.get("headers").and_then(Value::as_object).unwrap_or(&empty);
+    let mut headers: std::collections::BTreeMap<_, _> = given
+        .iter()
+        .filter_map(|(name, value)| value.as_str().map(|value| (name.to_lowercase(), value.to_owned())))
+        .collect();
+    if let Some(authorization) = parsed.get("authorization").and_then(Value::as_str) {
+        let bearer = if authorization.contains(' ') {
+            authorization.to_owned()
+        } else {
+            format!("Bearer {authorization}")
+        };
+        headers.insert("authorization".to_owned(), bearer);
+    }
+    Ok(headers)
+}
+
+/// The built-in tools. There is one: reading a stored output.
+async fn builtin(
+    shared: &Shared,
+    project: ProjectId,
+    name: &str,
+    arguments: &Value,
+) -> Result<Attempted, Failure> {
+    let gone = || failure(FailureKind::ToolNotFound, "the tool is no longer offered");
+    if name != "read_output" {
+        return Err(gone());
+    }
+    let blob: BlobRef = serde_json::from_value(arguments["blob"].clone()).map_err(|_| gone())?;
+    let payload = shared.store.blob(project, blob).await.map_err(|error| {
+        tracing::error!(%error, "a stored output cannot be read");
+        failure(FailureKind::ServerError, "the stored output cannot be read now")
+    })?;
+    let text = String::from_utf8_lossy(&payload.ok_or_else(gone)?).into_owned();
+    let offset = usize::try_from(arguments["offset"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
+    Ok(Attempted::Returned(page(&text, offset)))
+}
+
+/// A page of a stored output, cut at character boundaries.
+fn page(text: &str, offset: usize) -> ToolResult {
+    let total = text.len();
+    if offset >= total {
+        let text = format!("Nothing at byte {offset}: the output has {total} bytes.");
+        return ToolResult { text, is_error: true, stored: None };
+    }
+    let start = text.ceil_char_boundary(offset);
+    let end = text.floor_char_boundary(start.saturating_add(limit::READ_BYTES_MAX).min(total));
+    let rest = if end < total { format!("Go on with offset {end}.") } else { "This is the end.".to_owned() };
+    let text = format!("{}\n[Bytes {start} to {end} of {total}. {rest}]", &text[start..end]);
+    ToolResult { text, is_error: false, stored: None }
+}
+
+/// The beginning and the end of a long output.
+fn preview(text: &str) -> String {
+    let head = text.floor_char_boundary(limit::PREVIEW_BYTES_MAX * 3 / 4);
+    let tail = text.ceil_char_boundary(text.len() - limit::PREVIEW_BYTES_MAX / 4);
+    format!(
+        "{}\n[... {} of {} bytes left out ...]\n{}",
+        &text[..head],
+        tail - head,
+        text.len(),
+        &text[tail..]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_cover_an_output_without_gap_or_overlap() {
+        let text = "aé€".repeat(20_000);
+        let mut offset = 0;
+        let mut read = String::new();
+        while offset < text.len() {
+            let result = page(&text, offset);
+            let (body, note) = result.text.rsplit_once("\n[Bytes ").expect("a page names its bytes");
+            read.push_str(body);
+            offset = note.split(' ').nth(2).and_then(|end| end.parse().ok()).expect("an end");
+        }
+        assert_eq!(read, text);
+        assert!(page(&text, text.len()).is_error);
+    }
+
+    #[test]
+    fn a_preview_keeps_both_ends() {
+        let text = format!("start{}end", "é".repeat(100_000));
+        let shown = preview(&text);
+        assert!(shown.starts_with("start") && shown.ends_with("end"));
+        assert!(shown.len() < limit::PREVIEW_BYTES_MAX + 100);
+    }
+}

@@ -1,0 +1,173 @@
+//! What is being streamed right now: messages and thinking whose answer is not committed yet.
+//!
+//! Deltas are chatter and are published as they come; everything durable is published after its commit.
+//! This is where the two meet: a committed item whose text was streamed is not told a second time, and a
+//! streamed item whose answer never came is closed as incomplete.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tenure_journal::{EffectId, Item, ItemBody, ItemId, ItemStatus, SessionKey, TurnId};
+use tenure_model::Delta;
+use tenure_session::{PartNotice, PartOf, StreamEvent};
+
+use crate::hub::Hub;
+
+/// The open streams of one session, shared by its actor and its model calls.
+#[derive(Debug)]
+pub(crate) struct Live {
+    key: SessionKey,
+    hub: Arc<Hub>,
+    open: Mutex<BTreeMap<ItemId, Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    effect: EffectId,
+    item: Item,
+    parts: Vec<String>,
+}
+
+/// Which attempt streams, and where its items go.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) effect: EffectId,
+    pub(crate) attempt: u32,
+    pub(crate) turn_id: TurnId,
+    pub(crate) step: u32,
+    /// The index of the answer's first item among the turn's outputs.
+    pub(crate) base: u32,
+    pub(crate) model: String,
+}
+
+impl Live {
+    pub(crate) fn new(key: SessionKey, hub: Arc<Hub>) -> Self {
+        Self { key, hub, open: Mutex::default() }
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<ItemId, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes a delta.
+    pub(crate) fn delta(&self, source: &Source, delta: Delta) {
+        match delta {
+            Delta::MessageStarted { index } => {
+                self.begin(source, index, ItemBody::AssistantMessage { content: Vec::new(), phase: None });
+            }
+            Delta::ReasoningStarted { index } => {
+                let model = source.model.clone();
+                let body =
+                    ItemBody::Reasoning { summary: Vec::new(), encrypted: None, provider_id: None, model };
+                self.begin(source, index, body);
+            }
+            Delta::Text { index, part, delta } => self.text(source, index, part, PartOf::Message, delta),
+            Delta::Summary { index, part, delta } => self.text(source, index, part, PartOf::Reasoning, delta),
+            // What is complete is told once it is durable.
+            Delta::ItemDone { .. } => {}
+        }
+    }
+
+    fn begin(&self, source: &Source, index: u32, body: ItemBody) {
+        let id = ItemId::of_output(source.effect, source.attempt, index);
+        let item = Item {
+            id,
+            turn_id: source.turn_id,
+            status: ItemStatus::InProgress,
+            output_index: Some(source.base + index),
+            step: Some(source.step),
+            body,
+        };
+        let open = Open { effect: source.effect, item: item.clone(), parts: Vec::new() };
+        self.open().insert(id, open);
+        self.hub.publish(self.key, StreamEvent::ItemAdded { item });
+    }
+
+    fn text(&self, source: &Source, index: u32, part: u32, of: PartOf, delta: String) {
+        let id = ItemId::of_output(source.effect, source.attempt, index);
+        let mut open = self.open();
+        let Some(entry) = open.get_mut(&id) else { return };
+        let place = part as usize;
+        let tell = |part, notice| self.hub.publish(self.key, part_event(&entry.item, part, of, notice));
+        while entry.parts.len() <= place {
+            tell(u32::try_from(entry.parts.len()).unwrap_or(u32::MAX), PartNotice::Added);
+            entry.parts.push(String::new());
+        }
+        tell(part, PartNotice::Delta(delta.clone()));
+        entry.parts[place].push_str(&delta);
+    }
+
+    /// Publishes what a commit brought, leaving out what was streamed before.
+    pub(crate) fn publish(&self, notices: Vec<StreamEvent>) {
+        for notice in notices {
+            if !self.was_told(&notice) {
+                self.hub.publish(self.key, notice);
+            }
+        }
+    }
+
+    fn was_told(&self, notice: &StreamEvent) -> bool {
+        let mut open = self.open();
+        match notice {
+            StreamEvent::ItemAdded { item } => open.contains_key(&item.id),
+            StreamEvent::Part { item_id, part, notice: PartNotice::Added | PartNotice::Delta(_), .. } => {
+                open.get(item_id).is_some_and(|entry| entry.parts.len() > *part as usize)
+            }
+            StreamEvent::ItemDone { item } => {
+                open.remove(&item.id);
+                false
+            }
+            StreamEvent::Part { .. }
+            | StreamEvent::Session { .. }
+            | StreamEvent::Turn { .. }
+            | StreamEvent::Error { .. }
+            | StreamEvent::Deleted => false,
+        }
+    }
+
+    /// What is being streamed, as far as it has come: what a cancelled turn keeps.
+    pub(crate) fn partial(&self) -> Vec<Item> {
+        self.open().values().filter(|entry| !entry.parts.is_empty()).map(Open::to_incomplete).collect()
+    }
+
+    /// Closes what an attempt streamed and no answer confirmed.
+    pub(crate) fn abandon(&self, effect: EffectId) {
+        let mut open = self.open();
+        let left: Vec<ItemId> =
+            open.iter().filter(|(_, entry)| entry.effect == effect).map(|(id, _)| *id).collect();
+        for id in left {
+            let Some(entry) = open.remove(&id) else { continue };
+            let thought = matches!(entry.item.body, ItemBody::Reasoning { .. });
+            let of = if thought { PartOf::Reasoning } else { PartOf::Message };
+            for (part, text) in (0..).zip(&entry.parts) {
+                let done = PartNotice::Done { text: text.clone(), incomplete: true };
+                self.hub.publish(self.key, part_event(&entry.item, part, of, done));
+            }
+            self.hub.publish(self.key, StreamEvent::ItemDone { item: entry.to_incomplete() });
+        }
+    }
+}
+
+impl Open {
+    fn to_incomplete(&self) -> Item {
+        let mut item = self.item.clone();
+        item.status = ItemStatus::Incomplete;
+        if let ItemBody::AssistantMessage { content: parts, .. }
+        | ItemBody::Reasoning { summary: parts, .. } = &mut item.body
+        {
+            parts.clone_from(&self.parts);
+        }
+        item
+    }
+}
+
+fn part_event(item: &Item, part: u32, of: PartOf, notice: PartNotice) -> StreamEvent {
+    StreamEvent::Part {
+        turn_id: item.turn_id,
+        item_id: item.id,
+        output_index: item.output_index.unwrap_or(0),
+        part,
+        of,
+        notice,
+    }
+}

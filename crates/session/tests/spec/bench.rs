@@ -1,0 +1,538 @@
+//! Drives one session and writes down what happens, in the style of a transcript.
+//!
+//! Every step is also held against what must be true of any history: the state that was carried along is the
+//! fold of the events, a snapshot reads back equal, the rows a batch carries are those a fold shows, and the
+//! context is one that a strict provider accepts.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::json;
+use tenure_journal::{
+    AgentConfig, AgentId, AnswerItem, ApprovalId, ApprovalMode, ContextItem, Decision, Effect, EffectId, EffectKind,
+    Environment, Event, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool, InputPart, Item, ItemBody,
+    ItemId, ItemStatus, McpTool, McpTransport, ModelAnswer, MultiAgent, Origin, ProjectId, Reasoning,
+    Recorded, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig, Timestamp,
+    Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version,
+};
+use tenure_policy::PolicySet;
+use tenure_session::{Attempted, Batch, Command, Context, Input, Refusal, RequiredAction, Session};
+
+use crate::{strict, text};
+
+/// When every story begins.
+const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+/// What a transcript shows beside the inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Show {
+    Events,
+    Notices,
+    Nothing,
+}
+
+/// A session under test.
+pub(crate) struct Bench {
+    pub(crate) session: Session,
+    pub(crate) journal: Vec<Recorded>,
+    pub(crate) now: Timestamp,
+    /// Attempts that were begun and neither ended nor stopped, oldest first.
+    pub(crate) running: Vec<(Arc<Effect>, u32)>,
+    pub(crate) context_tokens: Option<u64>,
+    pub(crate) partial: Vec<Item>,
+    pub(crate) show: Show,
+    policy: Arc<PolicySet>,
+    items: BTreeMap<u64, Item>,
+    turns: BTreeMap<TurnId, Turn>,
+    seed: u64,
+    names: text::Names,
+    transcript: String,
+    muted: bool,
+}
+
+/// One policy set for all tests: it remembers its answers.
+pub(crate) fn defaults() -> Arc<PolicySet> {
+    static POLICY: OnceLock<Arc<PolicySet>> = OnceLock::new();
+    Arc::clone(POLICY.get_or_init(|| Arc::new(PolicySet::defaults())))
+}
+
+/// An agent with these tools.
+pub(crate) fn agent(tools: Vec<Tool>) -> AgentConfig {
+    AgentConfig {
+        id: AgentId::fresh(&Fresh::new(START, 1)),
+        version: None,
+        name: Some("clerk".to_owned()),
+        model: "m".to_owned(),
+        instructions: Some("Be brief.".to_owned()),
+        reasoning: Reasoning::default(),
+        text: TextConfig::default(),
+        service_tier: ServiceTier::Auto,
+        tools,
+        multi_agent: MultiAgent::default(),
+        compaction_async: false,
+        time_awareness: false,
+        approval: ApprovalMode::Destructive,
+    }
+}
+
+/// How a session of `agent` begins.
+pub(crate) fn opened(agent: AgentConfig) -> SessionOpened {
+    SessionOpened {
+        project_id: ProjectId::fresh(&Fresh::new(START, 2)),
+        agent,
+        environment: Environment::None,
+        metadata: BTreeMap::new(),
+        vault_ids: Vec::new(),
+        review: None,
+        spend_limit: None,
+        prompt_cache: None,
+    }
+}
+
+pub(crate) fn function(name: &str) -> Tool {
+    Tool::Function(FunctionTool {
+        name: name.to_owned(),
+        description: format!("Does {name}."),
+        parameters: json!({"type": "object"}),
+        defer_loading: false,
+        is_async: false,
+    })
+}
+
+pub(crate) fn async_function(name: &str) -> Tool {
+    let Tool::Function(function) = function(name) else { unreachable!() };
+    Tool::Function(FunctionTool { is_async: true, ..function })
+}
+
+pub(crate) fn deferred_function(name: &str) -> Tool {
+    let Tool::Function(function) = function(name) else { unreachable!() };
+    Tool::Function(FunctionTool { defer_loading: true, ..function })
+}
+
+pub(crate) fn mcp(label: &str) -> McpTool {
+    McpTool {
+        server_label: label.to_owned(),
+        transport: McpTransport::Project,
+        allowed_tools: None,
+        origin: Origin::Service,
+        credential_id: None,
+        required: false,
+        request_metadata: serde_json::Map::new(),
+    }
+}
+
+pub(crate) fn server(label: &str) -> Tool {
+    Tool::Mcp(mcp(label))
+}
+
+/// The tools of the shop: one of each kind of repetition, and one that asks.
+pub(crate) fn shop() -> Vec<ToolDef> {
+    let def = |name: &str| ToolDef {
+        name: name.to_owned(),
+        description: format!("Does {name}."),
+        parameters: json!({"type": "object"}),
+        read_only: None,
+        destructive: None,
+        idempotent: None,
+        keyed: false,
+    };
+    vec![
+        ToolDef { read_only: Some(true), ..def("find") },
+        ToolDef { keyed: true, ..def("pay") },
+        ToolDef { idempotent: Some(true), ..def("tag") },
+        def("send"),
+        ToolDef { destructive: Some(true), keyed: true, ..def("refund") },
+    ]
+}
+
+pub(crate) fn say(words: &str) -> AnswerItem {
+    AnswerItem::Message { content: vec![words.to_owned()] }
+}
+
+pub(crate) fn think(summary: &str) -> AnswerItem {
+    AnswerItem::Reasoning {
+        summary: vec![summary.to_owned()],
+        encrypted: Some("sealed".to_owned()),
+        provider_id: Some("rs_1".to_owned()),
+    }
+}
+
+pub(crate) fn call(call_id: &str, name: &str, arguments: &str) -> AnswerItem {
+    AnswerItem::ToolCall {
+        call_id: call_id.to_owned(),
+        name: name.to_owned(),
+        arguments: arguments.to_owned(),
+    }
+}
+
+pub(crate) fn whole(items: Vec<AnswerItem>) -> ModelAnswer {
+    let usage = Usage { input_tokens: 10, cached_tokens: 0, output_tokens: 5, reasoning_tokens: 0 };
+    ModelAnswer { items, usage: Some(usage), stop: Stop::Complete, response_id: None }
+}
+
+pub(crate) fn failure(kind: FailureKind) -> Failure {
+    Failure { kind, message: format!("{kind:?} happened"), retry_after_ms: None }
+}
+
+impl Bench {
+    /// Opens a session of an agent with these tools, and says `first` if it is not empty.
+    pub(crate) fn new(tools: Vec<Tool>, first: &str) -> Self {
+        Self::open(opened(agent(tools)), first, defaults(), Show::Events)
+    }
+
+    pub(crate) fn open(
+        opened: SessionOpened,
+        first: &str,
+        policy: Arc<PolicySet>,
+        show: Show,
+    ) -> Self {
+        let fresh = Fresh::new(START, 3);
+        let key = SessionKey { project: opened.project_id, session: SessionId::fresh(&fresh) };
+        let cx = Context {
+            now: START,
+            fresh: &fresh,
+            chance: 0,
+            policy: &policy,
+            context_tokens: None,
+            partial: &[],
+        };
+        let messages =
+            if first.is_empty() { vec![] } else { vec![vec![InputPart::text(first)]] };
+        let batch = Session::crank_open(key, opened, messages, &cx).unwrap();
+        let mut bench = Self {
+            session: batch.after.clone(),
+            journal: Vec::new(),
+            now: START,
+            running: Vec::new(),
+            context_tokens: None,
+            partial: Vec::new(),
+            show,
+            policy: Arc::clone(&policy),
+            items: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            seed: 3,
+            names: text::Names::default(),
+            transcript: String::new(),
+            muted: false,
+        };
+        let how = if first.is_empty() { "> open".to_owned() } else { format!("> open {first:?}") };
+        bench.line(&how);
+        bench.commit(batch);
+        bench
+    }
+
+    /// Turns the crank and writes down what came of it.
+    pub(crate) fn crank(&mut self, label: &str, input: &Input<'_>) -> Result<(), Refusal> {
+        self.line(&format!("> {label}"));
+        self.seed += 1;
+        let fresh = Fresh::new(self.now, self.seed);
+        let policy = Arc::clone(&self.policy);
+        let partial = std::mem::take(&mut self.partial);
+        let cx = Context {
+            now: self.now,
+            fresh: &fresh,
+            chance: 0,
+            policy: &policy,
+            context_tokens: self.context_tokens,
+            partial: &partial,
+        };
+        let decided = self.session.crank(input, &cx);
+        assert_eq!(
+            decided.as_ref().ok().map(Option::is_none),
+            self.session.decide(input, &cx).as_ref().ok().map(Vec::is_empty),
+        );
+        match decided {
+            Ok(Some(batch)) => self.commit(batch),
+            Ok(None) => self.line("  nothing"),
+            Err(refusal) => {
+                self.line(&format!("  refused: {refusal}"));
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, batch: Batch) {
+        let before = Version(self.journal.len() as u64);
+        assert_eq!(batch.expected, before);
+        assert!(!batch.events.is_empty());
+        for event in &batch.events {
+            let version = Version(self.journal.len() as u64 + 1);
+            let recorded = Recorded { version, at: self.now, event: event.clone() };
+            let read = Recorded::decode(version, self.now, &Recorded::encode(event)).unwrap();
+            assert_eq!(read, recorded, "an event reads back as it was written");
+            self.journal.push(recorded);
+        }
+        match self.show {
+            Show::Events => {
+                for event in &batch.events {
+                    self.line(&format!("  {}", text::event(event, self.now)));
+                }
+            }
+            Show::Notices => {
+                for notice in &batch.notices {
+                    self.line(&format!("  {}", text::notice(notice)));
+                }
+            }
+            Show::Nothing => {}
+        }
+        self.running.retain(|(effect, _)| !batch.stop.contains(&effect.id));
+        for (effect, attempt) in &batch.start {
+            assert_eq!(batch.after.running_attempt(effect.id), Some(*attempt));
+            self.running.push((Arc::clone(effect), *attempt));
+        }
+        self.items.extend(batch.items);
+        self.turns.extend(batch.turns.into_iter().map(|turn| (turn.id, turn)));
+        self.session = batch.after;
+        self.always();
+    }
+
+    /// What holds after every step of every history.
+    fn always(&self) {
+        let folded = Session::fold(self.session.key(), None, &self.journal).unwrap();
+        assert_eq!(folded, self.session, "the fold of the events is the state carried along");
+        let read = Session::decode(&self.session.encode()).unwrap();
+        assert_eq!(read, self.session, "a snapshot reads back");
+        let request = self.session.context();
+        assert_eq!(strict::fault(&request), None, "{request:#?}");
+        for (ordinal, item) in self.session.items() {
+            assert_eq!(self.items.get(&ordinal), Some(item), "item rows are those of the fold");
+        }
+        if let Some(turn) = self.session.active_turn() {
+            assert_eq!(self.turns.get(&turn.id), Some(&turn), "the turn's row is that of the fold");
+        } else {
+            assert!(self.turns.values().all(|turn| turn.status.is_terminal()), "{:?}", self.turns);
+            assert_eq!(self.session.pending().count(), 0, "without a turn nothing is pending");
+            let approvals = self.session.view().required_actions.into_iter();
+            assert!(!approvals.into_iter().any(|action| matches!(action, RequiredAction::Approval(_))));
+        }
+        let ended = |item: &Item| self.turns.get(&item.turn_id).is_none_or(|turn| turn.status.is_terminal());
+        let open = self.items.values().filter(|item| item.status == ItemStatus::InProgress && ended(item));
+        for item in open {
+            let outlives = matches!(item.body, ItemBody::FunctionCall { is_async: true, .. });
+            assert!(outlives, "an ended turn leaves nothing open: {item:?}");
+        }
+        for (effect, attempt) in &self.running {
+            assert_eq!(self.session.running_attempt(effect.id), Some(*attempt), "what runs is recorded");
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        let line = self.names.shorten(line);
+        if self.muted {
+            return;
+        }
+        self.transcript.push_str(&line);
+        self.transcript.push('\n');
+    }
+
+    pub(crate) fn command(&mut self, label: &str, command: Command) -> Result<(), Refusal> {
+        self.crank(label, &Input::Commands(&[command]))
+    }
+
+    pub(crate) fn message(&mut self, words: &str) {
+        let content = vec![InputPart::text(words)];
+        let _ = self.command(&format!("message {words:?}"), Command::Message { content });
+    }
+
+    pub(crate) fn cancel(&mut self) {
+        self.command("cancel", Command::Cancel).unwrap();
+    }
+
+    pub(crate) fn update(&mut self, label: &str, patch: SessionPatch) {
+        self.command(&format!("update {label}"), Command::Update { patch: Box::new(patch) }).unwrap();
+    }
+
+    pub(crate) fn delete(&mut self) {
+        let _ = self.command("delete", Command::Delete);
+    }
+
+    pub(crate) fn resumed(&mut self) {
+        // Nothing that ran has survived.
+        self.running.clear();
+        self.crank("restart", &Input::Resumed).unwrap();
+    }
+
+    pub(crate) fn tick(&mut self) {
+        self.crank("tick", &Input::Tick).unwrap();
+    }
+
+    pub(crate) fn wait(&mut self, millis: u64) {
+        self.now = self.now.plus_millis(millis);
+        self.crank(&format!("{millis} ms pass"), &Input::Tick).unwrap();
+    }
+
+    /// The oldest running attempt whose effect satisfies `is`.
+    fn take_running(&mut self, is: impl Fn(&EffectKind) -> bool) -> (Arc<Effect>, u32) {
+        let place = self.running.iter().position(|(effect, _)| is(&effect.kind));
+        self.running.remove(place.expect("an attempt of that kind runs"))
+    }
+
+    pub(crate) fn attempted(&mut self, label: &str, effect: EffectId, attempt: u32, outcome: Attempted) {
+        let input = Input::Attempted { effect_id: effect, attempt, outcome };
+        self.crank(label, &input).unwrap();
+    }
+
+    pub(crate) fn answer(&mut self, items: Vec<AnswerItem>) {
+        self.answer_as(whole(items), None);
+    }
+
+    pub(crate) fn answer_as(&mut self, answer: ModelAnswer, cost_nano_usd: Option<u64>) {
+        let (effect, attempt) = self.take_running(|kind| matches!(kind, EffectKind::ModelCall { .. }));
+        let label = if answer.stop == Stop::Complete { "answer" } else { "answer, cut off" };
+        self.attempted(label, effect.id, attempt, Attempted::Answered { answer, cost_nano_usd });
+    }
+
+    pub(crate) fn lists(&mut self, tools: Vec<ToolDef>) {
+        let (effect, attempt) = self.take_running(|kind| matches!(kind, EffectKind::ListTools { .. }));
+        self.attempted("listing", effect.id, attempt, Attempted::Listed(tools));
+    }
+
+    pub(crate) fn returns(&mut self, tool: &str, text: &str) {
+        let result = ToolResult { text: text.to_owned(), is_error: false, stored: None };
+        self.returns_as(tool, result);
+    }
+
+    pub(crate) fn returns_as(&mut self, tool: &str, result: ToolResult) {
+        let (effect, attempt) =
+            self.take_running(|kind| matches!(kind, EffectKind::ToolCall { name, .. } if name == tool));
+        self.attempted(&format!("{tool} returns"), effect.id, attempt, Attempted::Returned(result));
+    }
+
+    /// The oldest running attempt fails.
+    pub(crate) fn fails(&mut self, kind: FailureKind) {
+        self.fails_as(failure(kind));
+    }
+
+    pub(crate) fn fails_as(&mut self, failure: Failure) {
+        let (effect, attempt) = self.running.remove(0);
+        let label = format!("{:?}", failure.kind);
+        self.attempted(&label, effect.id, attempt, Attempted::Failed(failure));
+    }
+
+    /// The function call with this id, open or not.
+    pub(crate) fn turn_of(&self, call_id: &str) -> TurnId {
+        let found = self.session.items().find(|(_, item)| item.call_id() == Some(call_id));
+        found.expect("the call exists").1.turn_id
+    }
+
+    pub(crate) fn result(&mut self, call_id: &str, output: &str) {
+        let turn_id = self.turn_of(call_id);
+        self.result_in(turn_id, call_id, Ok(output));
+    }
+
+    pub(crate) fn result_in(&mut self, turn_id: TurnId, call_id: &str, given: Result<&str, &str>) {
+        let command = Command::FunctionResult {
+            turn_id,
+            call_id: call_id.to_owned(),
+            success: given.is_ok(),
+            output: given.ok().map(|output| FunctionOutput::Text(output.to_owned())),
+            error: given.err().map(ToOwned::to_owned),
+        };
+        let _ = self.command(&format!("result of {call_id}: {given:?}"), command);
+    }
+
+    /// The oldest approval that waits.
+    pub(crate) fn approval(&self) -> ApprovalId {
+        let actions = self.session.view().required_actions;
+        let approval = |action| match action {
+            RequiredAction::Approval(approval) => Some(approval.id),
+            RequiredAction::FunctionCall { .. } => None,
+        };
+        actions.into_iter().find_map(approval).expect("an approval waits")
+    }
+
+    pub(crate) fn decide(&mut self, approval_id: ApprovalId, decision: Decision) {
+        let command = Command::Decide { approval_id, decision, by: "ann".to_owned() };
+        let _ = self.command(&format!("{decision:?} {approval_id}"), command);
+    }
+
+    /// Writes down what the model would be shown now.
+    pub(crate) fn context(&mut self) {
+        for line in text::context(&self.session.context()) {
+            self.line(&format!("  | {line}"));
+        }
+    }
+
+    pub(crate) fn status(&mut self) {
+        let view = self.session.view();
+        let mut line = format!("  = {}", view.status.as_str());
+        for action in &view.required_actions {
+            match action {
+                RequiredAction::FunctionCall { turn_id, call_id, name, .. } => {
+                    write!(line, ", {turn_id} wants {name} {call_id}").unwrap();
+                }
+                RequiredAction::Approval(approval) => {
+                    write!(line, ", wants approval {} of {}", approval.id, approval.name).unwrap();
+                }
+            }
+        }
+        self.line(&line);
+    }
+
+    pub(crate) fn note(&mut self, words: &str) {
+        self.line(&format!("  = {words}"));
+    }
+
+    /// The story so far.
+    pub(crate) fn transcript(&self) -> &str {
+        &self.transcript
+    }
+
+    /// Compares the transcript with what is expected; indentation common to all lines does not count.
+    #[track_caller]
+    pub(crate) fn check(&self, expected: &str) {
+        let lines = || expected.lines().filter(|line| !line.trim().is_empty());
+        let indent = lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+        let expected: String = lines().map(|line| format!("{}\n", &line[indent..])).collect();
+        assert!(
+            expected == self.transcript,
+            "the transcript is\n<<<\n{}>>>\nand was expected to be\n{expected}",
+            self.transcript
+        );
+    }
+
+    /// Leaves the following steps out of the transcript.
+    pub(crate) fn mute(&mut self) {
+        self.muted = true;
+    }
+
+    pub(crate) fn unmute(&mut self) {
+        self.muted = false;
+        self.line("  …");
+    }
+
+    /// A bench for a table of results from other benches.
+    pub(crate) fn quiet() -> Self {
+        let mut bench = Self::new(vec![], "");
+        bench.transcript.clear();
+        bench
+    }
+
+    /// What the model is told about a call.
+    pub(crate) fn told(&self, wanted: &str) -> String {
+        let told = |item: ContextItem| match item {
+            ContextItem::CallResult { call_id, output: FunctionOutput::Text(text) } if call_id == wanted => {
+                Some(text)
+            }
+            _ => None,
+        };
+        self.session.context().input.into_iter().find_map(told).expect("the call has a result")
+    }
+
+    /// Turns seen so far and how each stands.
+    pub(crate) fn turns(&self) -> impl Iterator<Item = &Turn> {
+        self.turns.values()
+    }
+
+    /// Every event of the journal.
+    pub(crate) fn events(&self) -> impl Iterator<Item = &Event> {
+        self.journal.iter().map(|recorded| &recorded.event)
+    }
+
+    pub(crate) fn item_of(&self, call_id: &str) -> ItemId {
+        let found = self.session.items().find(|(_, item)| item.call_id() == Some(call_id));
+        found.expect("the call exists").1.id
+    }
+}

@@ -1,0 +1,20 @@
+//! The session machine's specification, as tables: what goes in, and every event, notice and context that
+//! comes out, as text. [`bench`] drives a session and holds each step against what must always be true.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where its story does")]
+
+mod bench;
+mod strict;
+mod text;
+
+mod approvals;
+mod attempts;
+mod cancels;
+mod functions;
+mod journals;
+mod models;
+mod prompts;
+mod random;
+mod servers;
+mod settings;
+mod turns;

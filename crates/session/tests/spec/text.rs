@@ -1,0 +1,266 @@
+//! Events, notices and contexts as one line of text each, with ids replaced by short names in the order of
+//! their first appearance.
+
+use std::collections::HashMap;
+
+use tenure_journal::{
+    ContextItem, Done, EffectKind, Event, FunctionOutput, InputPart, Item, ItemBody, ModelRequest, Next,
+    Outcome, ServerRef, Timestamp, TurnEnd,
+};
+use tenure_session::{PartNotice, SessionNotice, StreamEvent, TurnNotice};
+
+/// Ids by the short names they are printed with.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    names: HashMap<String, String>,
+    count: HashMap<String, usize>,
+}
+
+impl Names {
+    /// `text` with every id (a prefix, `_` and 32 hexadecimal digits) replaced.
+    pub(crate) fn shorten(&mut self, text: &str) -> String {
+        const DIGITS: usize = 32;
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('_') {
+            let digits = rest[at + 1..].bytes().take(DIGITS).take_while(u8::is_ascii_hexdigit).count();
+            if digits < DIGITS {
+                out.push_str(&rest[..=at]);
+                rest = &rest[at + 1..];
+                continue;
+            }
+            let start = rest[..at].rfind(|c: char| !c.is_ascii_lowercase()).map_or(0, |index| index + 1);
+            let (id, prefix) = (&rest[start..=at + DIGITS], &rest[start..at]);
+            out.push_str(&rest[..start]);
+            if !self.names.contains_key(id) {
+                let count = self.count.entry(prefix.to_owned()).or_default();
+                *count += 1;
+                self.names.insert(id.to_owned(), format!("{prefix}{count}"));
+            }
+            out.push_str(&self.names[id]);
+            rest = &rest[at + 1 + DIGITS..];
+        }
+        out.push_str(rest);
+        out
+    }
+}
+
+/// A long text, shortened; a short one in quotes.
+fn quote(text: &str) -> String {
+    const SHOWN: usize = 140;
+    if text.chars().count() <= SHOWN {
+        return format!("{text:?}");
+    }
+    let head: String = text.chars().take(SHOWN / 2).collect();
+    format!("{head:?}… ({} characters)", text.chars().count())
+}
+
+fn parts(parts: &[InputPart]) -> String {
+    let part = |part: &InputPart| match part {
+        InputPart::Text { text } => quote(text),
+        InputPart::Image { image_url } => format!("<image {image_url}>"),
+    };
+    parts.iter().map(part).collect::<Vec<_>>().join(" ")
+}
+
+fn output(output: &FunctionOutput) -> String {
+    match output {
+        FunctionOutput::Text(text) => quote(text),
+        FunctionOutput::Content(content) => parts(content),
+    }
+}
+
+fn word(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).unwrap().as_str().unwrap().to_owned()
+}
+
+fn body(body: &ItemBody) -> String {
+    match body {
+        ItemBody::UserMessage { content } => format!("user {}", parts(content)),
+        ItemBody::AssistantMessage { content, phase } => {
+            let phase = phase.as_ref().map_or_else(|| "no phase".to_owned(), word);
+            format!("message ({phase}) {}", quote(&content.join("|")))
+        }
+        ItemBody::Reasoning { summary, encrypted, model, .. } => {
+            let sealed = if encrypted.is_some() { " sealed" } else { "" };
+            format!("reasoning by {model}{sealed} {}", quote(&summary.join("|")))
+        }
+        ItemBody::FunctionCall { call_id, name, arguments, is_async } => {
+            let kind = if *is_async { "async function" } else { "function" };
+            format!("{kind} {name} {call_id} {arguments}")
+        }
+        ItemBody::FunctionCallOutput { call_id, output: given, error } => {
+            let given = given.as_ref().map_or_else(|| "none".to_owned(), output);
+            let error = error.as_ref().map_or_else(String::new, |error| format!(" error {}", quote(error)));
+            format!("output of {call_id}: {given}{error}")
+        }
+        ItemBody::McpCall { call_id, server_label, name, arguments, output, error, stored, .. } => {
+            let mut line = format!("mcp {server_label}/{name} {call_id} {arguments}");
+            if let Some(output) = output {
+                line += &format!(" gave {}", quote(output));
+            }
+            if let Some(error) = error {
+                line += &format!(" error {}", quote(error));
+            }
+            if stored.is_some() {
+                line += " (stored)";
+            }
+            line
+        }
+        ItemBody::InternalCall { call_id, name, arguments, output } => {
+            format!("internal {name} {call_id} {} told {}", quote(arguments), quote(output))
+        }
+    }
+}
+
+pub(crate) fn item(item: &Item) -> String {
+    let place = item.output_index.map_or_else(String::new, |index| format!(" #{index}"));
+    format!("{} {}{place} {}: {}", item.turn_id, item.id, word(&item.status), body(&item.body))
+}
+
+fn effect(kind: &EffectKind) -> String {
+    match kind {
+        EffectKind::ModelCall { model, step } => format!("ask {model}, step {step}"),
+        EffectKind::ListTools { server_label } => format!("list {server_label}"),
+        EffectKind::ToolCall { server, name, arguments, .. } => match server {
+            ServerRef::Builtin => format!("call built-in {name} {arguments}"),
+            ServerRef::Mcp { server_label } => format!("call {server_label}/{name} {arguments}"),
+        },
+    }
+}
+
+fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done { done: Done::Model { .. } } => "answered".to_owned(),
+        Outcome::Done { done: Done::Tools { tools } } => format!("listed {} tools", tools.len()),
+        Outcome::Done { done: Done::Tool { result } } => {
+            format!("{} {}", if result.is_error { "returned an error" } else { "returned" }, quote(&result.text))
+        }
+        Outcome::Failed { failure } => format!("failed: {} {}", word(&failure.kind), quote(&failure.message)),
+        Outcome::Unknown => "unknown".to_owned(),
+    }
+}
+
+fn next(next: Next, now: Timestamp) -> String {
+    match next {
+        Next::Settled => "settled".to_owned(),
+        Next::Retry { at } => format!("again in {} ms", now.millis_until(at)),
+    }
+}
+
+pub(crate) fn event(event: &Event, now: Timestamp) -> String {
+    match event {
+        Event::SessionOpened(opened) => format!("session opened for {}", opened.agent.model),
+        Event::SessionUpdated { .. } => "session updated".to_owned(),
+        Event::SessionFailed { message } => format!("session failed: {message}"),
+        Event::SessionDeleted => "session deleted".to_owned(),
+        Event::InputAccepted { input } => format!("{} accepted: {}", input.id, parts(&input.content)),
+        Event::InputJoined { input_id, item_id, turn_id } => {
+            format!("{input_id} joined {turn_id} as {item_id}")
+        }
+        Event::TurnCreated { turn_id } => format!("{turn_id} created"),
+        Event::TurnStarted { turn_id } => format!("{turn_id} started"),
+        Event::TurnEnded { turn_id, end } => match end {
+            TurnEnd::Completed => format!("{turn_id} completed"),
+            TurnEnd::Cancelled => format!("{turn_id} cancelled"),
+            TurnEnd::Failed { error } => {
+                format!("{turn_id} failed: {} {}", error.code, quote(&error.message))
+            }
+        },
+        Event::ItemAdded { item: added } => item(added),
+        Event::ItemClosed { item_id, status, error } => {
+            let why = error.as_ref().map_or_else(String::new, |error| format!(" {}", quote(error)));
+            format!("{item_id} closed {}{why}", word(status))
+        }
+        Event::FunctionsLoaded { names } => format!("loaded {}", names.join(", ")),
+        Event::EffectRequested { effect: requested } => {
+            let repeat = word(&requested.repeat);
+            let approval =
+                requested.permit.approval.map_or_else(String::new, |id| format!(", approved by {id}"));
+            format!("{} requested: {} ({repeat}{approval})", requested.id, effect(&requested.kind))
+        }
+        Event::AttemptStarted { effect_id, attempt } => format!("{effect_id} attempt {attempt}"),
+        Event::AttemptEnded { effect_id, attempt, outcome: what, next: then } => {
+            format!("{effect_id} attempt {attempt} {}, {}", outcome(what), next(*then, now))
+        }
+        Event::EffectAbandoned { effect_id } => format!("{effect_id} abandoned"),
+        Event::ApprovalRequested { approval } => format!(
+            "{} asks: {}/{} {} held by {}",
+            approval.id,
+            approval.server_label,
+            approval.name,
+            approval.arguments,
+            approval.policies.join(", ")
+        ),
+        Event::ApprovalDecided { approval_id, decision, by } => {
+            format!("{approval_id} decided: {} by {by}", word(decision))
+        }
+        Event::FunctionReturned { call_item_id, item_id, turn_id, success, output: given, error } => {
+            let given = given.as_ref().map_or_else(|| "none".to_owned(), output);
+            let error = error.as_ref().map_or_else(String::new, |error| format!(" error {}", quote(error)));
+            let how = if *success { "returned" } else { "failed" };
+            format!("{call_item_id} {how} {given}{error} as {item_id} in {turn_id}")
+        }
+        Event::ContextTrimmed { first_kept, dropped } => {
+            format!("context trimmed by {dropped} items, {first_kept} is the first kept")
+        }
+    }
+}
+
+pub(crate) fn notice(notice: &StreamEvent) -> String {
+    match notice {
+        StreamEvent::Session { kind, session } => {
+            let kind = match kind {
+                SessionNotice::Created => "created",
+                SessionNotice::InProgress => "in_progress",
+                SessionNotice::RequiresAction => "requires_action",
+                SessionNotice::Idle => "idle",
+                SessionNotice::Failed => "failed",
+            };
+            format!("session {kind} ({})", session.status.as_str())
+        }
+        StreamEvent::Turn { kind, turn } => {
+            let kind = match kind {
+                TurnNotice::Created => "created",
+                TurnNotice::InProgress => "in_progress",
+                TurnNotice::Completed => "completed",
+                TurnNotice::Failed => "failed",
+                TurnNotice::Cancelled => "cancelled",
+            };
+            format!("{} {kind} ({})", turn.id, turn.status.as_str())
+        }
+        StreamEvent::ItemAdded { item: added } => format!("item.added {}", item(added)),
+        StreamEvent::ItemDone { item: done } => format!("item.done {}", item(done)),
+        StreamEvent::Part { item_id, part, notice, .. } => {
+            let what = match notice {
+                PartNotice::Added => "added".to_owned(),
+                PartNotice::Delta(text) => format!("delta {}", quote(text)),
+                PartNotice::TextDone(text) => format!("text done {}", quote(text)),
+                PartNotice::Done { incomplete, .. } => {
+                    format!("done{}", if *incomplete { ", incomplete" } else { "" })
+                }
+            };
+            format!("part {part} of {item_id} {what}")
+        }
+        StreamEvent::Error { error, .. } => format!("error {}", error.code),
+        StreamEvent::Deleted => "deleted".to_owned(),
+    }
+}
+
+/// A request, one line per item and one for the tools.
+pub(crate) fn context(request: &ModelRequest) -> Vec<String> {
+    let line = |item: &ContextItem| match item {
+        ContextItem::User { content } => format!("user: {}", parts(content)),
+        ContextItem::Note { text } => format!("note: {}", quote(text)),
+        ContextItem::Assistant { text } => format!("assistant: {}", quote(text)),
+        ContextItem::Reasoning { summary, .. } => format!("reasoning: {}", quote(&summary.join("|"))),
+        ContextItem::Call { call_id, name, arguments } => format!("call {call_id}: {name} {arguments}"),
+        ContextItem::CallResult { call_id, output: given } => format!("result {call_id}: {}", output(given)),
+    };
+    let mut lines: Vec<String> = request.input.iter().map(line).collect();
+    if !request.tools.is_empty() {
+        let names: Vec<&str> = request.tools.iter().map(|tool| tool.name.as_str()).collect();
+        lines.push(format!("tools: {}", names.join(", ")));
+    }
+    lines
+}
