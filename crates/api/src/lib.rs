@@ -1,1 +1,4 @@
-//! Placeholder.
+//! HTTP and SSE.
+mod error;
+mod read;
+mod show;

@@ -1,0 +1,27 @@
+//! From what clients send to journal types: the only place that reads request bodies.
+
+mod agent;
+mod input;
+mod metadata;
+mod reader;
+mod session;
+mod tool;
+
+pub(crate) use agent::{AgentFields, AgentScope, NAME_CHARS_MAX, default_agent};
+pub(crate) use input::read_events;
+pub(crate) use metadata::approval_of;
+pub(crate) use reader::{Reader, shortened};
+pub(crate) use session::{NewSession, SessionChange};
+pub(crate) use tool::{LOCATION_PARTS, refuse_unavailable};
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use crate::error::ApiError;
+
+    /// The words and the place of a refusal.
+    #[track_caller]
+    pub(crate) fn refusal<T>(result: Result<T, ApiError>) -> (String, Option<String>) {
+        let error = result.err().expect("refused");
+        (error.message().to_owned(), error.parameter().map(str::to_owned))
+    }
+}

@@ -1,0 +1,34 @@
+//! From journal types and views to what clients see. Every documented member is always present, null where
+//! nothing is known: clients read them without looking first.
+
+mod agent;
+mod item;
+mod session;
+mod stream;
+mod turn;
+
+pub(crate) use agent::saved_agent;
+pub(crate) use item::item;
+pub(crate) use session::session;
+pub(crate) use stream::{EventIds, frames, lagged};
+pub(crate) use turn::turn;
+
+use serde_json::{Value, json};
+use tenure_journal::{Timestamp, Usage};
+
+pub(crate) fn usage(usage: Option<&Usage>) -> Value {
+    usage.map_or(Value::Null, |usage| {
+        json!({
+            "input_tokens": usage.input_tokens,
+            "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+            "output_tokens": usage.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+            "total_tokens": usage.total_tokens(),
+        })
+    })
+}
+
+/// A moment as Tenure's own endpoints write it: RFC 3339 in UTC.
+pub(crate) fn rfc3339(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.as_millis()).map_or_else(|_| String::new(), |at| at.to_string())
+}

@@ -1,0 +1,180 @@
+//! Sessions.
+
+use serde_json::{Value, json};
+use tenure_journal::{Environment, Review};
+use tenure_session::{RequiredAction, SessionView};
+
+use super::agent::session_agent;
+
+/// A session as every answer and every event shows it.
+pub(crate) fn session(view: &SessionView) -> Value {
+    let mut session = json!({
+        "id": view.key.session,
+        "object": "agent.session",
+        "agent": session_agent(&view.agent),
+        "environment": environment(&view.environment),
+        "status": view.status,
+        "required_actions": view.required_actions.iter().map(required_action).collect::<Vec<_>>(),
+        "error": view.error,
+        "usage": super::usage(view.usage.as_ref()),
+        "vault_ids": view.vault_ids,
+        "metadata": view.metadata,
+        "created_at": view.created_at.as_secs(),
+        "last_active_at": view.last_active_at.as_secs(),
+    });
+    if let Some(review) = view.review {
+        session["review"] = json!(review_word(review));
+    }
+    if let Some((limit, spend)) = view.spend.and_then(|spend| Some((spend.limit?, spend))) {
+        session["spend_control"] = json!({"limit": limit, "consumed": spend.consumed});
+    }
+    if let Some(cache) = &view.prompt_cache {
+        session["prompt_cache_options"] = json!({"ttl": cache.ttl});
+    }
+    session
+}
+
+fn environment(environment: &Environment) -> Value {
+    match environment {
+        Environment::None => json!({"type": "none"}),
+    }
+}
+
+fn review_word(review: Review) -> &'static str {
+    match review {
+        Review::None => "none",
+        Review::AutoReview => "auto_review",
+    }
+}
+
+fn required_action(action: &RequiredAction) -> Value {
+    match action {
+        RequiredAction::FunctionCall { turn_id, call_id, name, arguments } => json!({
+            "type": "function_call",
+            "turn_id": turn_id,
+            "call_id": call_id,
+            "name": name,
+            "arguments": arguments,
+        }),
+        RequiredAction::Approval(approval) => json!({
+            "type": "mcp_approval_request",
+            "request_id": approval.id,
+            "turn_id": approval.turn_id,
+            "request": {
+                "type": "mcp_tool_call",
+                "server_label": approval.server_label,
+                "name": approval.name,
+                "arguments": approval.arguments,
+                "message": approval.message,
+            },
+        }),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use tenure_journal::{
+        AgentId, Approval, ApprovalId, Fresh, ItemId, ProjectId, PromptCache, SessionId, SessionKey,
+        SessionStatus, Timestamp, TurnId, Usage,
+    };
+    use tenure_session::Spend;
+
+    use super::*;
+    use crate::read::default_agent;
+
+    pub(crate) fn fresh() -> Fresh {
+        Fresh::new(Timestamp::from_millis(1_790_000_000_000), 7)
+    }
+
+    pub(crate) fn view() -> SessionView {
+        let fresh = fresh();
+        SessionView {
+            key: SessionKey { project: ProjectId::fresh(&fresh), session: SessionId::fresh(&fresh) },
+            status: SessionStatus::InProgress,
+            agent: default_agent(AgentId::fresh(&fresh), "m1".into()),
+            environment: Environment::None,
+            required_actions: Vec::new(),
+            error: None,
+            usage: None,
+            vault_ids: Vec::new(),
+            metadata: BTreeMap::new(),
+            created_at: Timestamp::from_millis(1_790_000_000_999),
+            last_active_at: Timestamp::from_millis(1_790_000_001_000),
+            review: None,
+            spend: None,
+            prompt_cache: None,
+        }
+    }
+
+    #[test]
+    fn every_member_is_there_before_anything_is_known() {
+        let view = view();
+        assert_eq!(
+            session(&view),
+            json!({
+                "id": view.key.session, "object": "agent.session", "status": "in_progress",
+                "agent": session_agent(&view.agent), "environment": {"type": "none"},
+                "required_actions": [], "error": null, "usage": null, "vault_ids": [], "metadata": {},
+                "created_at": 1_790_000_000, "last_active_at": 1_790_000_001,
+            })
+        );
+    }
+
+    #[test]
+    fn some_members_are_there_only_when_set() {
+        let mut view = view();
+        view.review = Some(Review::AutoReview);
+        view.spend = Some(Spend { limit: Some(500), consumed: None });
+        view.prompt_cache = Some(PromptCache { ttl: "12h".into() });
+        view.usage = Some(Usage { input_tokens: 5, cached_tokens: 1, output_tokens: 7, reasoning_tokens: 2 });
+        let shown = session(&view);
+        assert_eq!(shown["review"], "auto_review");
+        assert_eq!(shown["spend_control"], json!({"limit": 500, "consumed": null}));
+        assert_eq!(shown["prompt_cache_options"], json!({"ttl": "12h"}));
+        assert_eq!(
+            shown["usage"],
+            json!({"input_tokens": 5, "input_tokens_details": {"cached_tokens": 1}, "output_tokens": 7,
+                "output_tokens_details": {"reasoning_tokens": 2}, "total_tokens": 12})
+        );
+        view.spend = Some(Spend { limit: None, consumed: Some(3) });
+        assert!(session(&view).get("spend_control").is_none());
+    }
+
+    #[test]
+    fn shows_what_it_waits_for() {
+        let fresh = fresh();
+        let turn_id = TurnId::fresh(&fresh);
+        let approval = Approval {
+            id: ApprovalId::fresh(&fresh),
+            turn_id,
+            item_id: ItemId::fresh(&fresh),
+            server_label: "payments".into(),
+            name: "refund".into(),
+            arguments: json!({"cents": 5}),
+            digest: "b3:0".into(),
+            message: "Refund?".into(),
+            policies: vec!["p1".into()],
+        };
+        let mut view = view();
+        view.required_actions = vec![
+            RequiredAction::FunctionCall {
+                turn_id,
+                call_id: "c1".into(),
+                name: "f".into(),
+                arguments: json!({"a": 1}),
+            },
+            RequiredAction::Approval(approval.clone()),
+        ];
+        assert_eq!(
+            session(&view)["required_actions"],
+            json!([
+                {"type": "function_call", "turn_id": turn_id, "call_id": "c1", "name": "f", "arguments": {"a": 1}},
+                {"type": "mcp_approval_request", "request_id": approval.id, "turn_id": turn_id, "request": {
+                    "type": "mcp_tool_call", "server_label": "payments", "name": "refund",
+                    "arguments": {"cents": 5}, "message": "Refund?"}},
+            ])
+        );
+    }
+}
