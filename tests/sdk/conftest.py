@@ -1,0 +1,136 @@
+"""Servers and what stands behind them, started once and shared; every test uses texts of its own."""
+
+import threading
+import uuid
+
+import pytest
+
+from harness.process import Process
+from harness.recorder import Recorder
+from harness.server import Server
+
+IDLE_TEST = "test_idle_stream_survives"
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory):
+    return tmp_path_factory.mktemp("tenure")
+
+
+@pytest.fixture(scope="session")
+def upstream(directory, request):
+    """The scripted model, with the recorder in front of it."""
+    script = request.config.rootpath / "scripts" / "model.yaml"
+    process = Process(["mock", "openai", "--script", script, "--port", "0"], log=directory / "model.log")
+    recorder = Recorder(process.url)
+    yield recorder
+    recorder.close()
+    process.kill()
+
+
+@pytest.fixture(scope="session")
+def server(directory, upstream):
+    """The server most tests share."""
+    server = Server(directory / "shared", upstream.url)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def client(server):
+    return server.client
+
+
+@pytest.fixture
+def mark():
+    """A word that no other test uses."""
+    return "mark" + uuid.uuid4().hex[:12]
+
+
+@pytest.fixture
+def own_server(tmp_path, upstream):
+    """A server of the test's own, to kill; configured by its environment alone."""
+    server = Server(tmp_path, upstream.url, configured=False)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def orders(directory):
+    """The order book's MCP server behind a recorder."""
+    process = Process(["mock", "orders", "--port", "0"], log=directory / "orders.log")
+    recorder = Recorder(process.url)
+    yield recorder
+    recorder.close()
+    process.kill()
+
+
+@pytest.fixture
+def payments(tmp_path):
+    """The payment service's MCP server behind a recorder, with a ledger of its own."""
+    ledger = tmp_path / "ledger.jsonl"
+    process = Process(["mock", "payments", "--port", "0", "--ledger", ledger], log=tmp_path / "payments.log")
+    recorder = Recorder(process.url)
+    recorder.ledger = ledger
+    yield recorder
+    recorder.close()
+    process.kill()
+
+
+class Quiet:
+    """A stream on which nothing happens but heartbeats, read in the background from the first test on."""
+
+    def __init__(self, server):
+        import http.client
+        from urllib.parse import urlsplit
+
+        from harness import talk
+        from harness.server import KEY
+
+        self.client = server.new_client()
+        self.session = talk.finished(self.client, "say quiet")
+        self.events = self.client.beta.agents.sessions.events.stream(self.session.id)
+        self.beat = threading.Event()
+        url = urlsplit(server.url)
+        raw = http.client.HTTPConnection(url.hostname, url.port, timeout=60)
+        path = f"{url.path}/agents/sessions/{self.session.id}/events"
+        raw.request("GET", path, headers={"Authorization": f"Bearer {KEY}", "OpenAI-Beta": "agents=v1"})
+        response = raw.getresponse()
+
+        def read():
+            while line := response.readline():
+                if line.startswith(b":"):
+                    self.beat.set()
+                    return
+
+        threading.Thread(target=read, daemon=True).start()
+
+    def close(self):
+        self.events.close()
+        self.client.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet(request):
+    """Opened first and looked at last, so that the heartbeat costs nobody fifteen seconds."""
+    if not any(item.name == IDLE_TEST for item in request.session.items):
+        yield None
+        return
+    quiet = Quiet(request.getfixturevalue("server"))
+    yield quiet
+    quiet.close()
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.name == IDLE_TEST)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """A failure shows what the server said."""
+    outcome = yield
+    report = outcome.get_result()
+    for name in ("server", "own_server"):
+        server = getattr(item, "funcargs", {}).get(name)
+        if report.failed and server is not None:
+            report.sections.append((f"{name} log", server.process.tail()))

@@ -1,0 +1,1 @@
+"""What the scenarios stand on: processes, the recorder in front of the model, waiting, sending."""
