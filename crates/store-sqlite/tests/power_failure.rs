@@ -1,0 +1,228 @@
+//! Loss of power, a full disk and a disk that fails: what was acknowledged is there afterwards, and
+//! nothing is there in part.
+//!
+//! The store runs on a file system of the test's own. Where none can be mounted the tests say so and
+//! prove nothing.
+
+mod disk;
+mod fixture;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
+use tenure_store::{Order, Page, Store as _, StoreErrorKind};
+use tenure_store_sqlite::SqliteStore;
+
+use disk::{Disk, Image, Keep, Mounted, Syncs};
+use fixture::{append, item, key, texts};
+
+const CUTS: usize = 60;
+const SESSIONS: u64 = 4;
+/// Changes of the disk between two cuts, at most: enough for a few lives of the store.
+const CHANGES_MAX: usize = 500;
+/// Appends of each session before the store is closed and opened again.
+const APPENDS: usize = 6;
+
+/// Versions that were acknowledged, for each session.
+type Acknowledged = BTreeMap<u64, u64>;
+
+macro_rules! needs_mount {
+    () => {
+        if let Some(reason) = disk::unavailable() {
+            eprintln!("power failure: not run: {reason}");
+            return;
+        }
+    };
+}
+
+#[test]
+fn acknowledged_appends_survive_power_failure() {
+    needs_mount!();
+    let seed = fastrand::u64(..);
+    let mut rng = Rng::with_seed(seed);
+    let mut image = Image::default();
+    let mut acknowledged = Acknowledged::new();
+    for cut in 0..CUTS {
+        let keep = [Keep::Nothing, Keep::Prefix, Keep::Scattered][cut % 3];
+        let disk = Disk::new(&image, rng.u64(..)).cut_after(rng.usize(..CHANGES_MAX), keep);
+        live_until_cut(&disk, &mut acknowledged);
+        image = disk.image();
+        if let Err(loss) = check(&image, &acknowledged) {
+            panic!("seed {seed}, cut {cut}, {keep:?}: {loss}");
+        }
+    }
+    let total: u64 = acknowledged.values().sum();
+    assert!(total > CUTS as u64, "seed {seed}: only {total} events were acknowledged");
+    println!("power failure: {CUTS} cuts, {total} acknowledged events, none lost (seed {seed})");
+}
+
+/// The check itself is checked: on a disk that only pretends to sync, it must find a loss.
+#[test]
+fn a_disk_that_lies_is_found_out() {
+    needs_mount!();
+    let mut acknowledged = Acknowledged::new();
+    let disk = Disk::new(&Image::default(), 1).cut_after(CHANGES_MAX, Keep::Nothing);
+    disk.set_syncs(Syncs::Lying);
+    live_until_cut(&disk, &mut acknowledged);
+    assert!(acknowledged.values().sum::<u64>() > 0, "the store believed the disk");
+    check(&disk.image(), &acknowledged).expect_err("nothing was synced");
+}
+
+/// Once a sync has failed, nobody knows what is durable; the store stops and says so.
+#[test]
+fn a_failed_sync_stops_the_writer() {
+    needs_mount!();
+    let disk = Disk::new(&Image::default(), 1);
+    let mounted = Mounted::new(&disk);
+    block_on(async {
+        let store = SqliteStore::open(mounted.path()).expect("opens");
+        store.append(append(key(0), 0, &["a"])).await.expect("appends");
+        assert!(store.fault().now_or_never().is_none(), "all is well");
+        disk.set_syncs(Syncs::Failing);
+        let error = store.append(append(key(0), 1, &["b"])).await.expect_err("the sync fails");
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+        let fault = store.fault().await.to_string();
+        assert!(fault.contains("disk I/O error"), "{fault}");
+        disk.set_syncs(Syncs::Honest);
+        let error = store.append(append(key(1), 0, &["c"])).await.expect_err("stopped");
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "a disk that works again is not trusted");
+        assert!(store.head(key(0)).await.expect("reads go on").is_some());
+        store.close().await.expect_err("the fault is told again");
+        drop(store);
+        let store = SqliteStore::open(mounted.path()).expect("a new process goes on");
+        let texts = texts(&store, key(0)).await;
+        assert!(texts == ["a"] || texts == ["a", "b"], "{texts:?}");
+        assert!(store.head(key(1)).await.expect("reads").is_none());
+    });
+}
+
+/// A full disk refuses writes and nothing else, and needs no restart.
+#[test]
+fn a_full_disk_refuses_writes_until_there_is_room() {
+    needs_mount!();
+    let disk = Disk::new(&Image::default(), 1);
+    let mounted = Mounted::new(&disk);
+    block_on(async {
+        let store = SqliteStore::open(mounted.path()).expect("opens");
+        store.append(append(key(0), 0, &["a"])).await.expect("appends");
+        disk.leave_room(64 * 1024);
+        let large = "x".repeat(256 * 1024);
+        let together = [append(key(0), 1, &[&large]), append(key(1), 0, &["b"])];
+        let [refused, small] = together.map(|append| store.append(append));
+        let (refused, small) = futures_util::future::join(refused, small).await;
+        assert_eq!(refused.expect_err("no room").kind(), StoreErrorKind::Full);
+        small.expect("there is room for this one");
+        let blob = store.put_blob(key(0).project, Bytes::from(vec![7; 256 * 1024])).await;
+        assert_eq!(blob.expect_err("no room").kind(), StoreErrorKind::Full);
+        assert_eq!(texts(&store, key(0)).await, ["a"], "reads go on and nothing was written");
+        assert!(store.fault().now_or_never().is_none(), "a full disk is no fault");
+        disk.leave_room(usize::MAX);
+        store.append(append(key(0), 1, &[&large])).await.expect("there is room again");
+        assert_eq!(store.integrity().await.expect("checks").problems, Vec::<String>::new());
+        store.close().await.expect("closes");
+    });
+}
+
+/// Opens, appends, checkpoints, closes and opens again until the power is cut.
+fn live_until_cut(disk: &Disk, acknowledged: &mut Acknowledged) {
+    let mounted = Mounted::new(disk);
+    block_on(async {
+        while !disk.is_cut() {
+            match SqliteStore::open(mounted.path()) {
+                Ok(store) => live(&store, mounted.path(), acknowledged).await,
+                Err(error) => assert!(disk.is_cut(), "opens while there is power: {error}"),
+            }
+        }
+    });
+}
+
+async fn live(store: &SqliteStore, directory: &Path, acknowledged: &mut Acknowledged) {
+    let sessions = (0..SESSIONS).map(|session| async move {
+        let mut version = texts(store, key(session)).await.len() as u64;
+        for turn in 0..APPENDS {
+            match append_two(store, session, version, turn).await {
+                Some(next) => version = next,
+                None => return (session, None, version),
+            }
+        }
+        (session, Some(()), version)
+    });
+    let mut cut = false;
+    for (session, alive, version) in join_all(sessions).await {
+        // What was found at the start was durable too: it was read back.
+        acknowledged.insert(session, version);
+        cut |= alive.is_none();
+    }
+    if !cut {
+        checkpoint(directory);
+        // Either outcome is fine: what matters is what a cut in the middle of it leaves.
+        let _ = store.close().await;
+    }
+}
+
+/// Two events, an item and the head, all named for the version; the version when acknowledged.
+async fn append_two(store: &SqliteStore, session: u64, version: u64, turn: usize) -> Option<u64> {
+    let names = [version + 1, version + 2].map(|version| version.to_string());
+    let mut next = append(key(session), version, &[&names[0], &names[1]]);
+    next.items = vec![item(version / 2, &names[1])];
+    next.head.agent_name = Some(names[1].clone());
+    if turn == 0 {
+        next.snapshot = Some(Bytes::from(vec![session as u8; 20_000]));
+    }
+    match store.append(next).await {
+        Ok(version) => Some(version.0),
+        Err(error) => {
+            let kinds = [StoreErrorKind::Unavailable, StoreErrorKind::Full];
+            assert!(kinds.contains(&error.kind()), "a cut is told as what it is: {error}");
+            None
+        }
+    }
+}
+
+/// Copies the log into the database as a full log would, so that cuts meet it.
+fn checkpoint(directory: &Path) {
+    let person = rusqlite::Connection::open(directory.join("tenure.db"));
+    // A cut may be what makes this fail.
+    let _ = person.and_then(|person| person.query_row("PRAGMA wal_checkpoint(RESTART)", (), |_| Ok(())));
+}
+
+/// Opens what a cut left and compares it with what was acknowledged.
+fn check(image: &Image, acknowledged: &Acknowledged) -> Result<(), String> {
+    let disk = Disk::new(image, 1);
+    let mounted = Mounted::new(&disk);
+    block_on(async {
+        let store = SqliteStore::open(mounted.path()).map_err(|error| format!("does not open: {error}"))?;
+        for (session, version) in acknowledged {
+            check_session(&store, *session, *version).await?;
+        }
+        let found = store.integrity().await.map_err(|error| error.to_string())?;
+        if found.problems.is_empty() { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+}
+
+async fn check_session(store: &SqliteStore, session: u64, acknowledged: u64) -> Result<(), String> {
+    let texts = texts(store, key(session)).await;
+    let found = texts.len() as u64;
+    let expected: Vec<_> = (1..=found).map(|version| version.to_string()).collect();
+    let head = store.head(key(session)).await.map_err(|error| error.to_string())?;
+    let all = Page { after: None, limit: usize::MAX, order: Order::Ascending };
+    let items = store.items(key(session), None, &all).await.map_err(|error| error.to_string())?;
+    if found < acknowledged {
+        return Err(format!("session {session} is at {found}, and {acknowledged} was acknowledged"));
+    }
+    if texts != expected || !found.is_multiple_of(2) {
+        return Err(format!("session {session} holds other events than were appended: {texts:?}"));
+    }
+    if head.and_then(|head| head.agent_name) != texts.last().cloned() || items.len() as u64 != found / 2 {
+        return Err(format!("the head and the items of session {session} are not as of version {found}"));
+    }
+    Ok(())
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+}
