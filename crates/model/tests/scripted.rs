@@ -119,6 +119,19 @@ fn plays_a_conversation() {
 }
 
 #[test]
+fn refers_to_the_call_whose_result_matched() {
+    let file = "rules:\n- when: { result: 'x(?P<n>.)' }\n  reply: [{ text: '{{ args.id }} {{ result }} {{ n }}' }]\n";
+    let called = [
+        "user: both",
+        r#"call a look: {"id":"first"}"#,
+        r#"call b look: {"id":"second"}"#,
+        "result a: x1",
+        "result b: y2",
+    ];
+    assert_eq!(play(file, &called), "rules[0]: say first x1 1");
+}
+
+#[test]
 fn conditions() {
     let fresh = ["user: one", "assistant: hello", "user: two", "note: it is late"];
     let called =

@@ -64,7 +64,8 @@ impl AnswerBuilder {
         Ok(at)
     }
 
-    /// Adds text to a part of the message or reasoning at `at`.
+    /// Adds text to a part of the message or reasoning at `at`. What comes after the item is complete is
+    /// ignored: its complete form was final.
     pub(super) fn text(
         &mut self,
         at: usize,
@@ -72,6 +73,9 @@ impl AnswerBuilder {
         fragment: &str,
         out: &mut Vec<Delta>,
     ) -> Result<(), Failure> {
+        if self.items[at].done {
+            return Ok(());
+        }
         self.charge(fragment.len())?;
         let known = self.items[at].parts.iter().position(|part| *part == key);
         if known.is_none() {
@@ -98,8 +102,16 @@ impl AnswerBuilder {
         Ok(())
     }
 
-    /// Adds to the arguments of the call at `at`.
+    /// Whether the item at `at` is of the kind of `item`.
+    pub(super) fn is_like(&self, at: usize, item: &AnswerItem) -> bool {
+        std::mem::discriminant(&self.items[at].item) == std::mem::discriminant(item)
+    }
+
+    /// Adds to the arguments of the call at `at`, unless it is complete.
     pub(super) fn arguments(&mut self, at: usize, fragment: &str) -> Result<(), Failure> {
+        if self.items[at].done {
+            return Ok(());
+        }
         self.charge(fragment.len())?;
         match &mut self.items[at].item {
             AnswerItem::ToolCall { arguments, .. } => arguments.push_str(fragment),
@@ -115,13 +127,17 @@ impl AnswerBuilder {
         &mut self.items[at].item
     }
 
-    /// Replaces the item at `at` by its complete form, which wins over what was streamed.
+    /// Replaces the item at `at` by its complete form, which wins over what was streamed. Only the first
+    /// complete form counts.
     pub(super) fn complete(
         &mut self,
         at: usize,
         complete: AnswerItem,
         out: &mut Vec<Delta>,
     ) -> Result<(), Failure> {
+        if self.items[at].done {
+            return Ok(());
+        }
         self.charge(size_of(&complete))?;
         let building = &mut self.items[at];
         let streamed = building.parts.len();

@@ -72,9 +72,9 @@ fn variables(view: &View<'_>, captures: &Captures) -> BTreeMap<String, Value> {
         ("model".to_owned(), json!(view.request.model)),
         ("step".to_owned(), json!(view.step)),
         ("calls".to_owned(), json!(view.calls)),
-        ("args".to_owned(), latest_arguments(view)),
+        ("args".to_owned(), arguments(view, captures)),
     ]);
-    if let Some(result) = &captures.result {
+    if let Some((result, _)) = &captures.result {
         variables.insert("result".to_owned(), json!(result));
         if let Ok(data) = tenure_journal::json::parse(result.as_bytes()) {
             variables.insert("data".to_owned(), data);
@@ -84,17 +84,20 @@ fn variables(view: &View<'_>, captures: &Captures) -> BTreeMap<String, Value> {
     variables
 }
 
-/// The arguments of the latest call, for replies that refer to what was asked.
-fn latest_arguments(view: &View<'_>) -> Value {
-    let arguments = view.request.input.iter().rev().find_map(|item| match item {
-        ContextItem::Call { arguments, .. } => Some(arguments),
-        ContextItem::User { .. }
-        | ContextItem::Note { .. }
-        | ContextItem::Assistant { .. }
-        | ContextItem::Reasoning { .. }
-        | ContextItem::CallResult { .. } => None,
-    });
-    let parsed = arguments.and_then(|text| tenure_journal::json::parse(text.as_bytes()).ok());
+/// The arguments of the call that the result answers, or else of the latest call.
+fn arguments(view: &View<'_>, captures: &Captures) -> Value {
+    let latest = || {
+        view.request.input.iter().rev().find_map(|item| match item {
+            ContextItem::Call { arguments, .. } => Some(arguments.as_str()),
+            ContextItem::User { .. }
+            | ContextItem::Note { .. }
+            | ContextItem::Assistant { .. }
+            | ContextItem::Reasoning { .. }
+            | ContextItem::CallResult { .. } => None,
+        })
+    };
+    let text = captures.result.as_ref().map(|(_, arguments)| arguments.as_str()).or_else(latest);
+    let parsed = text.and_then(|text| tenure_journal::json::parse(text.as_bytes()).ok());
     parsed.filter(Value::is_object).unwrap_or_else(|| json!({}))
 }
 

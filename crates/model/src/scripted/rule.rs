@@ -7,7 +7,7 @@ use tenure_journal::{Stop, Usage};
 
 use super::Fault;
 use super::reply::Part;
-use super::view::View;
+use super::view::{Latest, View};
 
 /// A checked rule.
 #[derive(Debug)]
@@ -46,8 +46,9 @@ pub(super) struct When {
 pub(super) struct Captures {
     /// Named groups of the patterns.
     pub(super) groups: BTreeMap<String, String>,
-    /// The text of the result that matched; of the last one if nothing was asked of it.
-    pub(super) result: Option<String>,
+    /// The text of the result that matched, the last one if nothing was asked of it, and the arguments of
+    /// its call.
+    pub(super) result: Option<(String, String)>,
 }
 
 impl When {
@@ -79,32 +80,31 @@ impl When {
     }
 
     fn result(&self, view: &View<'_>, captures: &mut Captures) -> Option<()> {
-        let from = |tool: &str| self.result_of.as_ref().is_none_or(|expected| expected == tool);
-        let texts: Vec<&str> =
-            view.latest.iter().rev().filter(|(tool, _)| from(tool)).map(|(_, text)| text.as_str()).collect();
-        if self.result_of.is_some() && texts.is_empty() {
+        let from = |latest: &&Latest<'_>| self.result_of.as_ref().is_none_or(|tool| tool == latest.tool);
+        let mut asked = view.latest.iter().rev().filter(from);
+        let found =
+            asked.find(|latest| capture(self.result.as_ref(), [latest.text.as_str()], captures).is_some());
+        if found.is_none() && (self.result_of.is_some() || self.result.is_some()) {
             return None;
         }
-        let found = capture(self.result.as_ref(), texts, captures)?;
-        captures.result = found.map(str::to_owned);
+        captures.result = found.map(|latest| (latest.text.clone(), latest.arguments.to_owned()));
         Some(())
     }
 }
 
 /// Looks for the pattern in each text and keeps the groups of the first it is found in. Without a pattern
-/// the first text is as good as found. `None`: the pattern is in none of them.
+/// there is nothing to find. `None`: the pattern is in none of them.
 fn capture<'t>(
     pattern: Option<&Regex>,
     texts: impl IntoIterator<Item = &'t str>,
     captures: &mut Captures,
-) -> Option<Option<&'t str>> {
-    let mut texts = texts.into_iter();
-    let Some(pattern) = pattern else { return Some(texts.next()) };
-    let (text, found) = texts.find_map(|text| pattern.captures(text).map(|found| (text, found)))?;
+) -> Option<()> {
+    let Some(pattern) = pattern else { return Some(()) };
+    let found = texts.into_iter().find_map(|text| pattern.captures(text))?;
     for name in pattern.capture_names().flatten() {
         if let Some(group) = found.name(name) {
             captures.groups.insert(name.to_owned(), group.as_str().to_owned());
         }
     }
-    Some(Some(text))
+    Some(())
 }

@@ -10,8 +10,8 @@ pub(super) struct View<'a> {
     pub(super) request: &'a ModelRequest,
     /// The texts of all user messages, oldest first.
     pub(super) users: Vec<String>,
-    /// The results that end the context, each with its tool's name; none if a message ends it.
-    pub(super) latest: Vec<(&'a str, String)>,
+    /// The results that end the context; none if a message ends it.
+    pub(super) latest: Vec<Latest<'a>>,
     /// The tools of all results.
     pub(super) answered: Vec<&'a str>,
     /// Answers of the model in the whole context.
@@ -20,6 +20,13 @@ pub(super) struct View<'a> {
     pub(super) step: u64,
     /// Whether the last user message has an image.
     pub(super) has_image: bool,
+}
+
+/// A result and the call it answers.
+pub(super) struct Latest<'a> {
+    pub(super) tool: &'a str,
+    pub(super) arguments: &'a str,
+    pub(super) text: String,
 }
 
 impl<'a> View<'a> {
@@ -52,9 +59,9 @@ impl<'a> View<'a> {
                     }
                 }
                 ContextItem::CallResult { call_id, output } => {
-                    let tool = tool_of(&request.input, call_id);
+                    let (tool, arguments) = call_of(&request.input, call_id);
                     view.answered.push(tool);
-                    view.latest.push((tool, output_text(output)));
+                    view.latest.push(Latest { tool, arguments, text: output_text(output) });
                     speaking = false;
                 }
             }
@@ -78,7 +85,7 @@ impl<'a> View<'a> {
         if self.latest.is_empty() {
             lines.push("  latest results: none".to_owned());
         }
-        for (tool, text) in &self.latest {
+        for Latest { tool, text, .. } in &self.latest {
             lines.push(format!("  latest result of {tool}: {:?}", shortened(text)));
         }
         let tools: Vec<_> = self.request.tools.iter().map(|tool| tool.name.as_str()).collect();
@@ -90,10 +97,12 @@ impl<'a> View<'a> {
     }
 }
 
-/// The tool that the latest call with this id is for; ids may repeat over a long conversation.
-fn tool_of<'a>(items: &'a [ContextItem], id: &str) -> &'a str {
+/// The tool and the arguments of the latest call with this id; ids may repeat over a long conversation.
+fn call_of<'a>(items: &'a [ContextItem], id: &str) -> (&'a str, &'a str) {
     let named = |item: &'a ContextItem| match item {
-        ContextItem::Call { call_id, name, .. } if call_id == id => Some(name.as_str()),
+        ContextItem::Call { call_id, name, arguments } if call_id == id => {
+            Some((name.as_str(), arguments.as_str()))
+        }
         ContextItem::Call { .. }
         | ContextItem::User { .. }
         | ContextItem::Note { .. }
@@ -101,7 +110,7 @@ fn tool_of<'a>(items: &'a [ContextItem], id: &str) -> &'a str {
         | ContextItem::Reasoning { .. }
         | ContextItem::CallResult { .. } => None,
     };
-    items.iter().rev().find_map(named).unwrap_or("")
+    items.iter().rev().find_map(named).unwrap_or_default()
 }
 
 fn text_of(parts: &[InputPart]) -> String {
@@ -112,7 +121,7 @@ fn text_of(parts: &[InputPart]) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-pub(super) fn output_text(output: &FunctionOutput) -> String {
+fn output_text(output: &FunctionOutput) -> String {
     match output {
         FunctionOutput::Text(text) => text.clone(),
         FunctionOutput::Content(parts) => text_of(parts),

@@ -151,7 +151,8 @@ impl StreamDecoder {
         if text.is_empty() {
             return Ok(());
         }
-        if let Some(reasoning) = self.reasoning {
+        // Speaking ends a thought; more thinking is another one.
+        if let Some(reasoning) = self.reasoning.take() {
             self.answer.done(reasoning, out);
         }
         let at = match self.message {

@@ -107,7 +107,8 @@ impl StreamDecoder {
     ) -> Result<(), Failure> {
         let fragment = text_of(data, "delta").ok_or_else(|| failure::of_kind(FailureKind::Protocol))?;
         let key = PartKey { kind, number: data.get(index).and_then(Value::as_u64).unwrap_or(0) };
-        match self.place(number(data, "output_index")?, Some(item), out)? {
+        match self.place(number(data, "output_index")?, Some(item.clone()), out)? {
+            Some(at) if !self.answer.is_like(at, &item) => Err(failure::of_kind(FailureKind::Protocol)),
             Some(at) => self.answer.text(at, key, fragment, out),
             None => Ok(()),
         }
