@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from harness.process import Process
+from harness.process import mock
 from harness.recorder import Recorder
 from harness.server import Server
 
@@ -21,7 +21,7 @@ def directory(tmp_path_factory):
 def upstream(directory, request):
     """The scripted model, with the recorder in front of it."""
     script = request.config.rootpath / "scripts" / "model.yaml"
-    process = Process(["mock", "openai", "--script", script, "--port", "0"], log=directory / "model.log")
+    process = mock("openai", "--script", script, log=directory / "model.log")
     recorder = Recorder(process.url)
     yield recorder
     recorder.close()
@@ -58,7 +58,7 @@ def own_server(tmp_path, upstream):
 @pytest.fixture(scope="session")
 def orders(directory):
     """The order book's MCP server behind a recorder."""
-    process = Process(["mock", "orders", "--port", "0"], log=directory / "orders.log")
+    process = mock("orders", log=directory / "orders.log")
     recorder = Recorder(process.url)
     yield recorder
     recorder.close()
@@ -69,7 +69,7 @@ def orders(directory):
 def payments(tmp_path):
     """The payment service's MCP server behind a recorder, with a ledger of its own."""
     ledger = tmp_path / "ledger.jsonl"
-    process = Process(["mock", "payments", "--port", "0", "--ledger", ledger], log=tmp_path / "payments.log")
+    process = mock("payments", "--ledger", ledger, log=tmp_path / "payments.log")
     recorder = Recorder(process.url)
     recorder.ledger = ledger
     yield recorder

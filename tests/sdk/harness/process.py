@@ -63,3 +63,8 @@ class Process:
         except subprocess.TimeoutExpired:
             self.kill()
             raise
+
+
+def mock(kind, *args, log):
+    """One of the services that ship with the binary, on a port of its own."""
+    return Process(["mock", kind, *args, "--port", "0"], log=log)
