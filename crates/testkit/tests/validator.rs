@@ -17,7 +17,7 @@ fn input(items: &Value, expected: &[&str]) {
 
 /// Checks members beside a valid `input`.
 #[track_caller]
-fn responses_with(members: Value, expected: &[&str]) {
+fn responses_with(members: &Value, expected: &[&str]) {
     let mut body = json!({ "model": "m", "store": false, "input": "hi" });
     for (key, value) in members.as_object().expect("members") {
         body[key] = value.clone();
@@ -34,7 +34,7 @@ fn messages(messages: &Value, expected: &[&str]) {
 
 /// Checks members beside valid `messages`.
 #[track_caller]
-fn chat_with(members: Value, expected: &[&str]) {
+fn chat_with(members: &Value, expected: &[&str]) {
     let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }] });
     for (key, value) in members.as_object().expect("members") {
         body[key] = value.clone();
@@ -158,46 +158,46 @@ fn call_named(name: &str) -> Value {
 fn responses_settings() {
     let tool = |name: &str, parameters: Value| json!({ "type": "function", "name": name, "description": "d", "parameters": parameters, "strict": false });
     let object = json!({ "type": "object", "properties": {} });
-    responses_with(json!({ "stream": true, "instructions": "i", "service_tier": "flex" }), &[]);
-    responses_with(json!({ "store": true }), &["body: `store` must be false: the runtime keeps the state"]);
-    responses_with(json!({ "model": "" }), &["body: `model` is empty"]);
-    responses_with(json!({ "messages": [] }), &["body: unknown member `messages`"]);
-    responses_with(json!({ "stream": "yes" }), &["body: `stream` must be true or false"]);
+    responses_with(&json!({ "stream": true, "instructions": "i", "service_tier": "flex" }), &[]);
+    responses_with(&json!({ "store": true }), &["body: `store` must be false: the runtime keeps the state"]);
+    responses_with(&json!({ "model": "" }), &["body: `model` is empty"]);
+    responses_with(&json!({ "messages": [] }), &["body: unknown member `messages`"]);
+    responses_with(&json!({ "stream": "yes" }), &["body: `stream` must be true or false"]);
     responses_with(
-        json!({ "service_tier": "best" }),
+        &json!({ "service_tier": "best" }),
         &["body: `service_tier` must be one of auto, default, flex, scale, priority, fast, ultrafast"],
     );
     responses_with(
-        json!({ "reasoning": { "effort": "lots" } }),
+        &json!({ "reasoning": { "effort": "lots" } }),
         &["reasoning: `effort` must be one of none, minimal, low, medium, high, xhigh, max"],
     );
     responses_with(
-        json!({ "text": { "format": { "type": "json_schema", "name": "n", "schema": {} } } }),
+        &json!({ "text": { "format": { "type": "json_schema", "name": "n", "schema": {} } } }),
         &[],
     );
     responses_with(
-        json!({ "text": { "format": { "type": "json_schema", "schema": 1 } } }),
+        &json!({ "text": { "format": { "type": "json_schema", "schema": 1 } } }),
         &["text.format: `name` must be a string", "text.format: `schema` must be an object"],
     );
     responses_with(
-        json!({ "prompt_cache_options": { "ttl": "1h" } }),
+        &json!({ "prompt_cache_options": { "ttl": "1h" } }),
         &["prompt_cache_options: `ttl` must be one of 30m, 12h"],
     );
-    responses_with(json!({ "tools": [tool("a", object.clone()), tool("b-_9", object.clone())] }), &[]);
-    responses_with(json!({ "tools": [] }), &["tools: is empty"]);
+    responses_with(&json!({ "tools": [tool("a", object.clone()), tool("b-_9", object.clone())] }), &[]);
+    responses_with(&json!({ "tools": [] }), &["tools: is empty"]);
     responses_with(
-        json!({ "tools": [tool("a", object.clone()), tool("a", object.clone())] }),
+        &json!({ "tools": [tool("a", object.clone()), tool("a", object)] }),
         &["tools[1]: a second tool with the name `a`"],
     );
     responses_with(
-        json!({ "tools": [tool("a.b", json!({ "type": "string" }))] }),
+        &json!({ "tools": [tool("a.b", json!({ "type": "string" }))] }),
         &[
             "tools[0]: the name `a.b` does not match [a-zA-Z0-9_-]{1,64}",
             "tools[0]: the root of `parameters` must have the type `object`",
         ],
     );
     responses_with(
-        json!({ "tools": [{ "type": "function", "name": "a" }] }),
+        &json!({ "tools": [{ "type": "function", "name": "a" }] }),
         &["tools[0]: `strict` is required", "tools[0]: `parameters` must be a schema"],
     );
     check(&validator::responses(&json!([])), &["body: must be an object"], &json!([]));
@@ -254,28 +254,28 @@ fn chat_wants_content() {
 #[test]
 fn chat_settings() {
     chat_with(
-        json!({ "stream": true, "stream_options": { "include_usage": true }, "verbosity": "low" }),
+        &json!({ "stream": true, "stream_options": { "include_usage": true }, "verbosity": "low" }),
         &[],
     );
     chat_with(
-        json!({ "stream_options": { "include_usage": true } }),
+        &json!({ "stream_options": { "include_usage": true } }),
         &["stream_options: only allowed with `stream`"],
     );
-    chat_with(json!({ "input": "a" }), &["body: unknown member `input`"]);
+    chat_with(&json!({ "input": "a" }), &["body: unknown member `input`"]);
     chat_with(
-        json!({ "reasoning_effort": "lots" }),
+        &json!({ "reasoning_effort": "lots" }),
         &["body: `reasoning_effort` must be one of none, minimal, low, medium, high, xhigh, max"],
     );
     let schema = json!({ "type": "json_schema", "json_schema": { "name": "a b", "schema": {} } });
     chat_with(
-        json!({ "response_format": schema }),
+        &json!({ "response_format": schema }),
         &["response_format.json_schema: the name `a b` does not match [a-zA-Z0-9_-]{1,64}"],
     );
     let tool = json!({ "type": "function", "function": { "name": "f", "parameters": { "type": "object" } } });
-    chat_with(json!({ "tools": [tool.clone()] }), &[]);
-    chat_with(json!({ "tools": [tool.clone(), tool] }), &["tools[1]: a second tool with the name `f`"]);
+    chat_with(&json!({ "tools": [tool] }), &[]);
+    chat_with(&json!({ "tools": [tool.clone(), tool] }), &["tools[1]: a second tool with the name `f`"]);
     chat_with(
-        json!({ "tools": [{ "type": "function", "name": "f" }] }),
+        &json!({ "tools": [{ "type": "function", "name": "f" }] }),
         &["tools[0]: unknown member `name`", "tools[0].function: must be an object"],
     );
 }

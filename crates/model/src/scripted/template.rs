@@ -192,7 +192,9 @@ fn to_json(value: &Rendered, depth: usize) -> Result<Value, String> {
             }
             Ok(Value::Object(members))
         }
-        _ => Ok(Value::String(value.to_string())),
+        ValueKind::String | ValueKind::Bytes | ValueKind::Plain | ValueKind::Invalid | _ => {
+            Ok(Value::String(value.to_string()))
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn body(mut frames: Vec<Frame>, play: &Play) -> Body {
             breaks = true;
         }
         Some(Fault::Stall { ms, after_tokens: Some(after) }) => {
-            stall = Some((place_after(&frames, after), ms))
+            stall = Some((place_after(&frames, after), ms));
         }
         Some(Fault::Stall { after_tokens: None, .. } | Fault::Status { .. } | Fault::Disconnect) | None => {}
     }
@@ -48,16 +48,9 @@ pub(super) fn broken() -> Body {
 /// How many frames come before the place behind so many tokens: the next token, or what follows the last
 /// one. The end of the answer is never before it.
 fn place_after(frames: &[Frame], tokens: u64) -> usize {
-    let mut seen = 0;
-    let mut place = 1.min(frames.len());
-    for (index, _) in frames.iter().enumerate().filter(|(_, frame)| frame.is_token) {
-        if seen == tokens {
-            return index;
-        }
-        seen += 1;
-        place = index + 1;
-    }
-    place
+    let mut places = frames.iter().enumerate().filter(|(_, frame)| frame.is_token).map(|(index, _)| index);
+    let tokens = usize::try_from(tokens).unwrap_or(usize::MAX);
+    places.clone().nth(tokens).or_else(|| places.next_back().map(|last| last + 1)).unwrap_or(1)
 }
 
 async fn next(mut coming: Coming) -> Option<(io::Result<Bytes>, Coming)> {

@@ -151,28 +151,28 @@ pub fn encode_body(answer: &ModelAnswer, model: &str) -> Value {
 #[must_use]
 pub fn encode_stream(answer: &ModelAnswer, model: &str) -> Vec<Frame> {
     let mut frames = Frames { head: envelope(answer, model, "chat.completion.chunk"), frames: Vec::new() };
-    frames.delta(json!({ "role": "assistant", "content": "" }), false);
+    frames.delta(&json!({ "role": "assistant", "content": "" }), false);
     let mut calls = 0;
     for item in &answer.items {
         match item {
             AnswerItem::Message { content } => {
                 for delta in content.iter().flat_map(|text| fragments(text)) {
-                    frames.delta(json!({ "content": delta }), true);
+                    frames.delta(&json!({ "content": delta }), true);
                 }
             }
             AnswerItem::Reasoning { summary, .. } => {
                 for delta in summary.iter().flat_map(|text| fragments(text)) {
-                    frames.delta(json!({ "reasoning_content": delta }), true);
+                    frames.delta(&json!({ "reasoning_content": delta }), true);
                 }
             }
             AnswerItem::ToolCall { call_id, name, arguments } => {
                 let function = json!({ "name": name, "arguments": "" });
                 let begun =
                     json!({ "index": calls, "id": call_id, "type": "function", "function": function });
-                frames.delta(json!({ "tool_calls": [begun] }), false);
+                frames.delta(&json!({ "tool_calls": [begun] }), false);
                 for delta in fragments(arguments) {
                     let more = json!({ "index": calls, "function": { "arguments": delta } });
-                    frames.delta(json!({ "tool_calls": [more] }), true);
+                    frames.delta(&json!({ "tool_calls": [more] }), true);
                 }
                 calls += 1;
             }
@@ -197,7 +197,7 @@ impl Frames {
         self.frames.push(Frame { text: format!("data: {chunk}\n\n"), is_token });
     }
 
-    fn delta(&mut self, delta: Value, is_token: bool) {
+    fn delta(&mut self, delta: &Value, is_token: bool) {
         self.push(json!([{ "index": 0, "delta": delta, "finish_reason": null }]), None, is_token);
     }
 

@@ -177,7 +177,7 @@ fn summary_part(text: &str) -> Value {
 pub fn encode_stream(answer: &ModelAnswer, model: &str) -> Vec<Frame> {
     let mut frames = Frames::default();
     let begun = response(answer, model, &[]);
-    frames.push("response.created", json!({ "response": begun.clone() }));
+    frames.push("response.created", json!({ "response": begun }));
     frames.push("response.in_progress", json!({ "response": begun }));
     for (index, item) in answer.items.iter().enumerate() {
         frames.item(item, index);

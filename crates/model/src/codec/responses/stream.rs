@@ -40,16 +40,16 @@ impl StreamDecoder {
             }
             "response.output_item.done" => self.item_done(&data, &mut out)?,
             "response.output_text.delta" => {
-                self.text(&data, PartKind::Main, "content_index", message(), &mut out)?;
+                self.text(&data, PartKind::Main, "content_index", &message(), &mut out)?;
             }
             "response.refusal.delta" => {
-                self.text(&data, PartKind::Other, "content_index", message(), &mut out)?;
+                self.text(&data, PartKind::Other, "content_index", &message(), &mut out)?;
             }
             "response.reasoning_summary_text.delta" => {
-                self.text(&data, PartKind::Main, "summary_index", reasoning(), &mut out)?;
+                self.text(&data, PartKind::Main, "summary_index", &reasoning(), &mut out)?;
             }
             "response.reasoning_text.delta" => {
-                self.text(&data, PartKind::Other, "content_index", reasoning(), &mut out)?;
+                self.text(&data, PartKind::Other, "content_index", &reasoning(), &mut out)?;
             }
             "response.function_call_arguments.delta" => self.arguments(&data)?,
             "response.completed" | "response.incomplete" | "response.failed" | "response.cancelled" => {
@@ -102,13 +102,13 @@ impl StreamDecoder {
         data: &Value,
         kind: PartKind,
         index: &str,
-        item: AnswerItem,
+        item: &AnswerItem,
         out: &mut Vec<Delta>,
     ) -> Result<(), Failure> {
         let fragment = text_of(data, "delta").ok_or_else(|| failure::of_kind(FailureKind::Protocol))?;
         let key = PartKey { kind, number: data.get(index).and_then(Value::as_u64).unwrap_or(0) };
         match self.place(number(data, "output_index")?, Some(item.clone()), out)? {
-            Some(at) if !self.answer.is_like(at, &item) => Err(failure::of_kind(FailureKind::Protocol)),
+            Some(at) if !self.answer.is_like(at, item) => Err(failure::of_kind(FailureKind::Protocol)),
             Some(at) => self.answer.text(at, key, fragment, out),
             None => Ok(()),
         }
