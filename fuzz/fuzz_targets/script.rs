@@ -21,6 +21,7 @@ fuzz_target!(|text: &str| {
         service_tier: ServiceTier::Auto,
         cache_key: String::new(),
         cache_ttl: None,
+        output_tokens_max: None,
     };
     let _ = script.play(&request, |_| 0);
 });

@@ -28,6 +28,9 @@ pub struct ModelRequest {
     /// How long the provider's prompt cache should live: `30m` or `12h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_ttl: Option<String>,
+    /// Tokens the answer may have, reasoning included; absent leaves the provider's limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_tokens_max: Option<u64>,
 }
 
 /// One item of a context.

@@ -33,6 +33,7 @@ fn request() -> ModelRequest {
         service_tier: ServiceTier::Auto,
         cache_key: String::new(),
         cache_ttl: None,
+        output_tokens_max: None,
     }
 }
 

@@ -32,6 +32,7 @@ fn request(text: &str, cache_key: &str) -> ModelRequest {
         service_tier: ServiceTier::Auto,
         cache_key: cache_key.into(),
         cache_ttl: None,
+        output_tokens_max: None,
     }
 }
 

@@ -49,6 +49,7 @@ fn request(lines: &[&str]) -> ModelRequest {
         service_tier: ServiceTier::Auto,
         cache_key: "sess_1".into(),
         cache_ttl: None,
+        output_tokens_max: None,
     }
 }
 

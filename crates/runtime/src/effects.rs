@@ -123,6 +123,7 @@ async fn ask(
         return Err(failure(FailureKind::NotFound, message));
     };
     request.model = route.model;
+    request.output_tokens_max = route.output_tokens_max;
     let mut sink = |delta| live.delta(&source, delta);
     let answer = route.provider.answer(&request, &mut sink, cancel).await?;
     let cost_nano_usd = route.prices.zip(answer.usage).map(|(prices, usage)| prices.cost_nano_usd(&usage));
@@ -149,6 +150,10 @@ async fn call(
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     let server = reach(shared, project, tool).await?;
+    let _place = tokio::select! {
+        place = shared.tool_places.acquire() => place.ok(),
+        () = cancel.cancelled() => None,
+    };
     let call = Call { name, arguments, idempotency_key, metadata: &tool.request_metadata };
     let result = shared.servers.call(&server, call, cancel).await?;
     if result.text.len() <= limit::INLINE_BYTES_MAX {

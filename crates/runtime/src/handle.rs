@@ -12,7 +12,7 @@ use tenure_policy::PolicySet;
 use tenure_session::{Command, Context, Session, SessionView, StreamEvent};
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreErrorKind};
 use tenure_tools::{Server, Servers};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -52,11 +52,13 @@ pub struct Parts {
 pub struct Limits {
     /// Sessions with something to do. Requests beyond that are refused; unfinished sessions are not.
     pub active_sessions_max: usize,
+    /// Tool calls in flight, over all sessions; further ones wait.
+    pub tool_calls_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { active_sessions_max: 10_000 }
+        Self { active_sessions_max: 10_000, tool_calls_max: 64 }
     }
 }
 
@@ -69,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) policy: Arc<PolicySet>,
     pub(crate) sealer: Sealer,
     pub(crate) limits: Limits,
+    /// Places for tool calls.
+    pub(crate) tool_places: Semaphore,
     pub(crate) clock: Clock,
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
@@ -137,6 +141,7 @@ impl Runtime {
             policy,
             sealer,
             limits,
+            tool_places: Semaphore::new(limits.tool_calls_max.clamp(1, Semaphore::MAX_PERMITS)),
             clock: Clock::default(),
             hub: Arc::new(Hub::default()),
             registry: Registry::default(),

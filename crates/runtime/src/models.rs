@@ -50,6 +50,8 @@ pub struct Route {
     pub prices: Option<Prices>,
     /// Tokens its context window holds, where known.
     pub context_tokens: Option<u64>,
+    /// Tokens an answer may have, where limited.
+    pub output_tokens_max: Option<u64>,
 }
 
 /// What model names mean: configured names first, everything else goes to the default provider as it is.
@@ -120,7 +122,13 @@ impl ModelTable {
             return Some(route.clone());
         }
         let provider = Arc::clone(self.fallback.as_ref()?);
-        Some(Route { provider, model: name.to_owned(), prices: None, context_tokens: None })
+        Some(Route {
+            provider,
+            model: name.to_owned(),
+            prices: None,
+            context_tokens: None,
+            output_tokens_max: None,
+        })
     }
 }
 

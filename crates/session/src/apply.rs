@@ -5,15 +5,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tenure_journal::{
-    Done, EffectId, EffectKind, Event, Item, ItemBody, ItemId, ItemStatus, Next, Outcome, Recorded,
+    Done, EffectId, EffectKind, Event, Item, ItemBody, ItemId, ItemStatus, Next, Outcome, Recorded, Repeat,
     SessionKey, SessionOpened, SessionPatch, Timestamp, Turn, TurnEnd, TurnId, TurnStatus, Version,
 };
 
+use crate::catalogue;
 use crate::state::{ActiveTurn, Listing, Pending, PendingPhase, Session, Spent, Totals};
 
 /// What the model is told about a call whose outcome nobody knows.
 pub(crate) const UNKNOWN_OUTCOME: &str = "The call was interrupted and its outcome is unknown: it may or may not have \
     taken effect. It was not repeated. Find out what happened before calling it again.";
+/// The same for a call that was repeated, under one idempotency key, as often as allowed.
+const UNKNOWN_AFTER_REPEATS: &str = "The call was tried more than once and its outcome is unknown: it may or may not \
+    have taken effect. Find out what happened before calling it again.";
 
 impl Session {
     /// The state after the first event of a journal.
@@ -96,14 +100,19 @@ impl Session {
                     turn.steps += 1;
                     turn.answered = false;
                 }
-                let effect = Arc::new(effect.clone());
-                self.effects
-                    .insert(effect.id, Pending { effect, attempts: 0, phase: PendingPhase::Requested });
+                let (id, effect) = (effect.id, Arc::new(effect.clone()));
+                let pending =
+                    Pending { effect, attempts: 0, doubtful: false, phase: PendingPhase::Requested };
+                self.effects.insert(id, pending);
             }
             Event::AttemptStarted { effect_id, attempt } => {
                 if let Some(pending) = self.effects.get_mut(effect_id) {
                     pending.attempts = *attempt;
                     pending.phase = PendingPhase::Running;
+                    if let (EffectKind::ModelCall { .. }, Some(turn)) = (&pending.effect.kind, &mut self.turn)
+                    {
+                        turn.unseen = false;
+                    }
                 }
             }
             Event::AttemptEnded { effect_id, outcome, next, .. } => {
@@ -126,6 +135,9 @@ impl Session {
                 let body =
                     ItemBody::FunctionCallOutput { call_id, output: output.clone(), error: error.clone() };
                 self.push_item(input_item(*item_id, *turn_id, status, body));
+                if let Some(turn) = &mut self.turn {
+                    turn.unseen = true;
+                }
             }
             Event::ContextTrimmed { first_kept, .. } => {
                 if let Some(place) = self.items.iter().position(|item| item.id == *first_kept) {
@@ -164,9 +176,13 @@ impl Session {
                 agent.service_tier = tier;
             }
             if let Some(tools) = &changes.tools {
+                // A server whose settings changed may be another one behind the same label.
+                let unchanged = |label: &str| {
+                    catalogue::server(tools, label)
+                        .is_some_and(|now| catalogue::server(&agent.tools, label) == Some(now))
+                };
+                self.listings.retain(|label, _| unchanged(label));
                 agent.tools.clone_from(tools);
-                // A server may have changed behind its label.
-                self.listings.clear();
             }
         }
     }
@@ -190,6 +206,7 @@ impl Session {
             outputs: 0,
             trims: 0,
             answered: false,
+            unseen: false,
             usage: Totals::default(),
         }
     }
@@ -252,6 +269,11 @@ impl Session {
         let Some(pending) = self.effects.get_mut(&id) else { return };
         if let Next::Retry { at } = next {
             pending.phase = PendingPhase::Retry { at };
+            pending.doubtful |= match outcome {
+                Outcome::Unknown => true,
+                Outcome::Failed { failure } => failure.kind.is_ambiguous(),
+                Outcome::Done { .. } => false,
+            };
         }
         let effect = Arc::clone(&pending.effect);
         if next == Next::Settled {
@@ -286,7 +308,11 @@ impl Session {
             }
             (EffectKind::ToolCall { item_id, .. }, Outcome::Unknown) => {
                 if next == Next::Settled {
-                    self.close_item(*item_id, ItemStatus::Failed, None, Some(UNKNOWN_OUTCOME));
+                    let told = match effect.repeat {
+                        Repeat::Never => UNKNOWN_OUTCOME,
+                        Repeat::Freely | Repeat::WithKey => UNKNOWN_AFTER_REPEATS,
+                    };
+                    self.close_item(*item_id, ItemStatus::Failed, None, Some(told));
                 }
             }
             (EffectKind::ModelCall { .. }, Outcome::Failed { .. } | Outcome::Unknown)

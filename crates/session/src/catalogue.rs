@@ -79,6 +79,24 @@ fn allowed<'a>(state: &'a Session, mcp: &'a McpTool) -> impl Iterator<Item = &'a
         .filter(|def| mcp.allowed_tools.as_ref().is_none_or(|allowed| allowed.contains(&def.name)))
 }
 
+/// The settings of the server with this label.
+pub(crate) fn server<'a>(tools: &'a [Tool], label: &str) -> Option<&'a McpTool> {
+    servers(tools).find(|mcp| mcp.server_label == label)
+}
+
+/// The settings of every server.
+pub(crate) fn servers(tools: &[Tool]) -> impl Iterator<Item = &McpTool> {
+    tools.iter().filter_map(|tool| match tool {
+        Tool::Mcp(mcp) => Some(mcp),
+        Tool::Function(_)
+        | Tool::ToolSearch
+        | Tool::ProgrammaticToolCalling { .. }
+        | Tool::WebSearch { .. }
+        | Tool::ComputerUse { .. }
+        | Tool::Automations => None,
+    })
+}
+
 /// Functions kept back until the model searches for them.
 pub(crate) fn deferred(state: &Session) -> impl Iterator<Item = &FunctionTool> {
     state.agent.tools.iter().filter_map(|tool| match tool {

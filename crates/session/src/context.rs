@@ -38,6 +38,7 @@ impl Session {
             service_tier: self.agent.service_tier,
             cache_key: self.key.session.to_string(),
             cache_ttl: self.prompt_cache.as_ref().map(|cache| cache.ttl.clone()),
+            output_tokens_max: None,
         }
     }
 
@@ -73,7 +74,7 @@ impl Session {
     fn given(&self, item: &Item) -> Option<ContextItem> {
         match &item.body {
             ItemBody::UserMessage { content } => Some(ContextItem::User { content: content.clone() }),
-            ItemBody::FunctionCallOutput { call_id, output, error } if self.is_async_call(call_id) => {
+            ItemBody::FunctionCallOutput { call_id, output, error } if self.stands_alone(call_id) => {
                 let mut content =
                     vec![InputPart::text(format!("The result of the earlier call `{call_id}` has arrived:"))];
                 match function_output(output.as_ref(), error.as_deref()) {
@@ -183,9 +184,11 @@ impl Session {
         found.unwrap_or_else(|| FunctionOutput::Text(CANCELLED.to_owned()))
     }
 
-    fn is_async_call(&self, wanted: &str) -> bool {
-        self.items.iter().any(|item| {
-            matches!(&item.body, ItemBody::FunctionCall { call_id, is_async: true, .. } if call_id == wanted)
+    /// Whether the output of this call is shown by itself: the model did not wait for it, or the call has
+    /// left the context.
+    fn stands_alone(&self, wanted: &str) -> bool {
+        !self.items.iter().any(|item| {
+            matches!(&item.body, ItemBody::FunctionCall { call_id, is_async: false, .. } if call_id == wanted)
         })
     }
 

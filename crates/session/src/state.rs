@@ -73,6 +73,8 @@ pub(crate) struct ActiveTurn {
     pub(crate) trims: u32,
     /// Whether the model's latest answer asked for nothing more.
     pub(crate) answered: bool,
+    /// Whether a function's result came that no request to the model has shown yet.
+    pub(crate) unseen: bool,
     pub(crate) usage: Totals,
 }
 
@@ -139,6 +141,8 @@ pub(crate) struct Pending {
     pub(crate) effect: Arc<Effect>,
     /// Attempts so far.
     pub(crate) attempts: u32,
+    /// Whether an earlier attempt may have taken effect without anyone knowing.
+    pub(crate) doubtful: bool,
     pub(crate) phase: PendingPhase,
 }
 

@@ -3,6 +3,7 @@
 
 mod cli;
 mod mock;
+mod server;
 
 fn main() -> std::process::ExitCode {
     cli::main(std::env::args_os(), cli::World::of_process())

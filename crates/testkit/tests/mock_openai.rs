@@ -87,6 +87,7 @@ fn request(text: &str) -> ModelRequest {
         service_tier: ServiceTier::Auto,
         cache_key: "sess_1".into(),
         cache_ttl: None,
+        output_tokens_max: None,
     }
 }
 

@@ -29,6 +29,9 @@ pub fn encode(request: &ModelRequest) -> Value {
     body.insert("model".into(), json!(request.model));
     body.insert("stream".into(), json!(true));
     body.insert("stream_options".into(), json!({ "include_usage": true }));
+    if let Some(most) = request.output_tokens_max {
+        body.insert("max_completion_tokens".into(), json!(most));
+    }
     body.insert("messages".into(), messages(request));
     if !request.tools.is_empty() {
         body.insert("tools".into(), request.tools.iter().map(tool).collect());

@@ -54,6 +54,9 @@ pub fn encode(request: &ModelRequest) -> Value {
     if !request.cache_key.is_empty() {
         body.insert("prompt_cache_key".into(), json!(request.cache_key));
     }
+    if let Some(most) = request.output_tokens_max {
+        body.insert("max_output_tokens".into(), json!(most));
+    }
     if let Some(ttl) = &request.cache_ttl {
         body.insert("prompt_cache_options".into(), json!({ "ttl": ttl }));
     }

@@ -36,7 +36,13 @@ impl Draft<'_> {
     fn failed(&mut self, effect: &Effect, attempt: u32, failure: &Failure) {
         let effect_id = effect.id;
         let next = self.after_failure(effect, attempt, failure);
-        let unknown = effect.repeat == Repeat::Never && failure.kind.is_ambiguous();
+        let doubtful = self.state.effects.get(&effect_id).is_some_and(|pending| pending.doubtful);
+        let unknown = match effect.repeat {
+            Repeat::Freely => false,
+            // A refused last attempt says nothing about the ones before it.
+            Repeat::WithKey => next == Next::Settled && (doubtful || failure.kind.is_ambiguous()),
+            Repeat::Never => failure.kind.is_ambiguous(),
+        };
         let outcome = if unknown { Outcome::Unknown } else { Outcome::Failed { failure: failure.clone() } };
         self.push(Event::AttemptEnded { effect_id, attempt, outcome, next });
         if next == Next::Settled && matches!(effect.kind, EffectKind::ModelCall { .. }) {
@@ -103,6 +109,9 @@ impl Draft<'_> {
             PendingPhase::Running => false,
         };
         for (effect_id, pending) in self.in_phase(due) {
+            if matches!(pending.effect.kind, EffectKind::ModelCall { .. }) && self.stop_at_budget() {
+                return;
+            }
             self.push(Event::AttemptStarted { effect_id, attempt: pending.attempts + 1 });
         }
     }

@@ -1,8 +1,10 @@
 //! What clients and people ask.
 
+use std::sync::Arc;
+
 use tenure_journal::{
     ApprovalId, Decision, Effect, EffectId, EffectKind, Event, FunctionOutput, Input, InputId, InputPart,
-    Item, ItemBody, ItemId, ItemStatus, ServerRef, SessionStatus, TurnId, limit,
+    Item, ItemBody, ItemId, ItemStatus, ServerRef, SessionPatch, SessionStatus, TurnId, limit,
 };
 use tenure_policy::{Approved, Verdict};
 
@@ -40,7 +42,7 @@ impl Draft<'_> {
                 self.decide_approval(*approval_id, *decision, by)
             }
             Command::Update { patch } => {
-                self.push(Event::SessionUpdated { patch: patch.clone() });
+                self.update(patch);
                 Ok(())
             }
             Command::Delete => self.delete(),
@@ -60,8 +62,25 @@ impl Draft<'_> {
         Ok(())
     }
 
+    fn update(&mut self, patch: &SessionPatch) {
+        let before = Arc::clone(&self.state.agent);
+        self.push(Event::SessionUpdated { patch: Box::new(patch.clone()) });
+        let now = Arc::clone(&self.state.agent);
+        let changed =
+            |label: &str| catalogue::server(&before.tools, label) != catalogue::server(&now.tools, label);
+        // What a server says that is no longer meant must not be taken for what the new one offers.
+        let is_moot = |effect: &Effect| matches!(&effect.kind, EffectKind::ListTools { server_label } if changed(server_label));
+        let moot: Vec<EffectId> =
+            self.state.pending().filter(|effect| is_moot(effect)).map(|effect| effect.id).collect();
+        for effect_id in moot {
+            self.push(Event::EffectAbandoned { effect_id });
+        }
+    }
+
     fn delete(&mut self) -> Result<(), Refusal> {
-        if self.state.turn.is_some() {
+        // A failed session takes up no more messages.
+        let queued = !self.state.queue.is_empty() && self.state.failed.is_none();
+        if self.state.turn.is_some() || queued {
             return Err(Refusal::Busy);
         }
         self.push(Event::SessionDeleted);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tenure_journal::{
-    Decision, Effect, EffectId, EffectKind, Event, Item, ItemId, ItemStatus, McpTool, Repeat, Tool, TurnEnd,
+    Decision, Effect, EffectId, EffectKind, Event, Item, ItemId, ItemStatus, McpTool, Repeat, TurnEnd,
     TurnError, TurnId, limit,
 };
 use tenure_policy::{Action, Verdict};
@@ -13,6 +13,7 @@ use crate::context;
 
 /// Null: the arguments of a request that has none.
 const NO_ARGUMENTS: &Value = &Value::Null;
+const BUDGET_SPENT: &str = "the session's spending limit is reached; raise or clear it to go on";
 
 impl Draft<'_> {
     /// Goes on until something outside has to happen.
@@ -35,7 +36,7 @@ impl Draft<'_> {
         if !self.state.effects.is_empty() || self.state.waits() {
             return false;
         }
-        if turn.answered {
+        if turn.answered && !turn.unseen {
             self.end_turn(TurnEnd::Completed);
             return true;
         }
@@ -90,11 +91,13 @@ impl Draft<'_> {
         let begins = state.turn.as_ref().is_some_and(|turn| turn.steps == 0);
         let oldest = self.cx.now.as_millis().saturating_sub_unsigned(limit::LISTING_AGE_MS_MAX);
         let began = state.turn.as_ref().map_or(state.created_at, |turn| turn.row.created_at);
-        servers(&state.agent.tools).filter(move |mcp| match state.listings.get(&mcp.server_label) {
-            None => true,
-            // A server that was down is asked again by the next turn; an old list is not trusted for ever.
-            Some(listing) if listing.tools.is_none() => begins && listing.at < began,
-            Some(listing) => begins && listing.at.as_millis() < oldest,
+        catalogue::servers(&state.agent.tools).filter(move |mcp| {
+            match state.listings.get(&mcp.server_label) {
+                None => true,
+                // A server that was down is asked again by the next turn; an old list is not trusted for ever.
+                Some(listing) if listing.tools.is_none() => begins && listing.at < began,
+                Some(listing) => begins && listing.at.as_millis() < oldest,
+            }
         })
     }
 
@@ -136,16 +139,29 @@ impl Draft<'_> {
             let message = format!("the turn needed more than {} model requests", limit::STEPS_PER_TURN_MAX);
             return Some(("invalid_request", message));
         }
-        if self.state.spend_limit.is_some_and(|limit| self.state.spent.reaches(limit)) {
-            let message = "the session's spending limit is reached; raise or clear it to go on".to_owned();
-            return Some(("session_budget_exceeded", message));
+        if self.is_budget_spent() {
+            return Some(("session_budget_exceeded", BUDGET_SPENT.to_owned()));
         }
-        let down = servers(&self.state.agent.tools).filter(|mcp| mcp.required).find(|mcp| {
+        let down = catalogue::servers(&self.state.agent.tools).filter(|mcp| mcp.required).find(|mcp| {
             self.state.listings.get(&mcp.server_label).is_some_and(|listing| listing.tools.is_none())
         });
         down.map(|mcp| {
             ("connection_failed", format!("the required tool server `{}` cannot be used", mcp.server_label))
         })
+    }
+
+    fn is_budget_spent(&self) -> bool {
+        self.state.spend_limit.is_some_and(|limit| self.state.spent.reaches(limit))
+    }
+
+    /// Ends the turn if the model may not be asked again because its limit was lowered meanwhile. Returns
+    /// whether it did.
+    pub(super) fn stop_at_budget(&mut self) -> bool {
+        let spent = self.is_budget_spent();
+        if spent {
+            self.fail_turn("session_budget_exceeded", BUDGET_SPENT.to_owned());
+        }
+        spent
     }
 
     /// Shortens the context until it fits the model's window, where that is known.
@@ -211,16 +227,4 @@ impl Draft<'_> {
         }
         self.end_turn(TurnEnd::Cancelled);
     }
-}
-
-fn servers(tools: &[Tool]) -> impl Iterator<Item = &McpTool> {
-    tools.iter().filter_map(|tool| match tool {
-        Tool::Mcp(mcp) => Some(mcp),
-        Tool::Function(_)
-        | Tool::ToolSearch
-        | Tool::ProgrammaticToolCalling { .. }
-        | Tool::WebSearch { .. }
-        | Tool::ComputerUse { .. }
-        | Tool::Automations => None,
-    })
 }

@@ -24,16 +24,17 @@ enum MockCommand {
     /// Serve a scripted model over the OpenAI wire formats
     Openai {
         /// The script
+        #[arg(long, value_name = "FILE")]
         script: PathBuf,
-        /// The address to listen on; port 0 takes a free one
-        #[arg(long, default_value = "127.0.0.1:0")]
-        listen: SocketAddr,
+        /// The loopback port to listen on; 0 takes a free one
+        #[arg(long, default_value_t = 0)]
+        port: u16,
     },
     /// Serve an MCP server with invented orders
     Orders {
-        /// The address to listen on instead of standard input and output; port 0 takes a free one
+        /// The loopback port to listen on instead of standard input and output; 0 takes a free one
         #[arg(long)]
-        listen: Option<SocketAddr>,
+        port: Option<u16>,
     },
     /// Serve an MCP server that makes invented refunds, each idempotency key once
     Payments {
@@ -43,20 +44,20 @@ enum MockCommand {
         /// While this file exists, a refund is not answered once it is made
         #[arg(long, value_name = "FILE")]
         hold_after_commit: Option<PathBuf>,
-        /// The address to listen on instead of standard input and output; port 0 takes a free one
+        /// The loopback port to listen on instead of standard input and output; 0 takes a free one
         #[arg(long)]
-        listen: Option<SocketAddr>,
+        port: Option<u16>,
     },
 }
 
 pub(crate) async fn mock(cx: &mut Context, args: &MockArgs) -> Result<Exit, CliError> {
-    let over = |listen: &Option<SocketAddr>| listen.map_or(Listen::Stdio, Listen::Http);
+    let over = |port: &Option<u16>| port.map_or(Listen::Stdio, |port| Listen::Http(loopback(port)));
     let served = match &args.command {
-        MockCommand::Openai { script, listen } => return openai(cx, script, *listen).await,
-        MockCommand::Orders { listen } => orders::serve(orders::Options { listen: over(listen) }).await,
-        MockCommand::Payments { ledger, hold_after_commit, listen } => {
+        MockCommand::Openai { script, port } => return openai(cx, script, loopback(*port)).await,
+        MockCommand::Orders { port } => orders::serve(orders::Options { listen: over(port) }).await,
+        MockCommand::Payments { ledger, hold_after_commit, port } => {
             let options = payments::Options {
-                listen: over(listen),
+                listen: over(port),
                 ledger: cx.project.join(ledger),
                 hold_after_commit: hold_after_commit.as_ref().map(|path| cx.project.join(path)),
             };
@@ -64,6 +65,11 @@ pub(crate) async fn mock(cx: &mut Context, args: &MockArgs) -> Result<Exit, CliE
         }
     };
     served.map(|()| Exit::Done).map_err(|error| CliError::failed("mock", error.to_string()))
+}
+
+/// Mocks serve this machine only.
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 /// Says where it listens as the other services do, and serves until it is ended.

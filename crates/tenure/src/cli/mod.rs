@@ -6,6 +6,7 @@
 mod check;
 mod client;
 mod decide;
+mod demo;
 mod doctor;
 mod error;
 mod find;
@@ -14,6 +15,7 @@ mod keys;
 mod mock;
 mod output;
 mod run;
+mod serve;
 mod sessions;
 mod talk;
 mod target;
@@ -39,7 +41,7 @@ pub(crate) struct Cli {
     #[arg(long, short = 'C', global = true, value_name = "DIR")]
     project: Option<PathBuf>,
     /// Where durable state is [env: TENURE_DATA_DIR] [default: .tenure in the project directory]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, alias = "data", global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The server [env: TENURE_URL] [default: the one of the data directory, else http://127.0.0.1:7878]
     #[arg(long, global = true)]
@@ -60,8 +62,14 @@ Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not found, 4 someone must 
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// See it work: an agent, two kill -9, one approval, exactly one refund
+    Demo(demo::DemoArgs),
     /// Write a small project that works offline
     Init(init::InitArgs),
+    /// Serve the project and follow its agents as their files are saved
+    Up(serve::ServeArgs),
+    /// Serve the project as it is
+    Serve(serve::ServeArgs),
     /// Check the project directory
     Check(check::CheckArgs),
     /// Talk to an agent in a new session
@@ -165,7 +173,10 @@ fn context(cli: Cli, world: World) -> (Command, Context) {
 
 async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> {
     match command {
+        Command::Demo(args) => demo::demo(cx, &args).await,
         Command::Init(args) => init::init(cx, &args),
+        Command::Up(args) => serve::up(cx, &args).await,
+        Command::Serve(args) => serve::serve(cx, &args).await,
         Command::Check(args) => check::check(cx, &args),
         Command::Chat(args) => talk::chat(cx, &args).await,
         Command::Run(args) => run::run(cx, &args).await,
@@ -247,7 +258,7 @@ mod tests {
             ("tenure approve apr_1 --session s", true),
             ("tenure keys", false),
             ("tenure keys create ci", true),
-            ("tenure mock openai script.yaml --listen 127.0.0.1:0", true),
+            ("tenure mock openai --script script.yaml --port 0", true),
             ("tenure mock orders", true),
             ("tenure mock payments", false),
             ("tenure completions bash", true),

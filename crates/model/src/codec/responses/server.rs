@@ -35,6 +35,7 @@ pub fn decode_request(body: &Value) -> Result<ModelRequest, BadRequest> {
         service_tier: tier(body),
         cache_key: text_of(body, "prompt_cache_key").unwrap_or_default().to_owned(),
         cache_ttl: body.pointer("/prompt_cache_options/ttl").and_then(Value::as_str).map(str::to_owned),
+        output_tokens_max: body.get("max_output_tokens").and_then(Value::as_u64),
     })
 }
 

@@ -1,0 +1,224 @@
+//! The server: every concrete part, wired once.
+
+mod left;
+mod providers;
+mod tools;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenure_api::{ApiConfig, agents, keys};
+use tenure_journal::ProjectId;
+use tenure_policy::{PolicySet, PolicySource};
+use tenure_project::{Project, Redacted};
+use tenure_runtime::{Limits, Parts, Runtime, Sealer};
+use tenure_store::Store;
+use tenure_store_sqlite::SqliteStore;
+use tenure_tools::McpServers;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How long running turns may go on after the server was asked to end.
+const DRAIN: Duration = Duration::from_secs(10);
+/// The key that seals secrets.
+const SEALING_KEY_FILE: &str = "sealing.key";
+
+/// What a server is started with.
+pub(crate) struct ServerConfig {
+    /// The project it serves.
+    pub(crate) project: Project,
+    /// Where its durable state is.
+    pub(crate) data: PathBuf,
+    /// The address to listen on.
+    pub(crate) bind: IpAddr,
+    /// The port; 0 takes a free one.
+    pub(crate) port: u16,
+    /// A key that must work, beside those that exist.
+    pub(crate) preset_key: Option<Redacted>,
+    /// The environment that tool servers inherit little of.
+    pub(crate) environment: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+}
+
+/// A server that accepts requests.
+pub(crate) struct Server {
+    runtime: Runtime,
+    store: Arc<SqliteStore>,
+    servers: Arc<McpServers>,
+    http: tokio::task::JoinHandle<()>,
+    stop: CancellationToken,
+    data: PathBuf,
+    project_id: ProjectId,
+    /// Where it listens: `http://127.0.0.1:7878`.
+    pub(crate) url: String,
+    /// What an operator wants to know, one line each.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Why the server does not start. Nothing was lost.
+#[derive(Debug)]
+pub(crate) struct StartError {
+    pub(crate) message: String,
+    pub(crate) cause: Option<String>,
+    pub(crate) fix: Option<String>,
+}
+
+impl StartError {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), cause: None, fix: None }
+    }
+
+    fn cause(mut self, cause: impl std::fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+}
+
+impl Server {
+    /// Opens durable state, resumes what was unfinished, and listens.
+    pub(crate) async fn start(config: ServerConfig) -> Result<Self, StartError> {
+        let ServerConfig { project, data, bind, port, preset_key, environment } = config;
+        // Reqwest is built without a provider of its own; only the first of several can be installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let store = Arc::new(open_store(&data)?);
+        let sealer = Sealer::open(&data.join(SEALING_KEY_FILE))
+            .map_err(|error| StartError::new("secrets cannot be sealed").cause(error))?;
+        let policy = policy(&project)?;
+        let (models, told) = providers::table(&project.settings, &project.env, &project.root).await?;
+        let mut notes = vec![told];
+        let servers = McpServers::new(environment, tenure_tools::Limits::default())
+            .map_err(|failure| StartError::new("tool servers cannot be reached").cause(failure.message))?;
+        let servers = Arc::new(servers);
+        let written = &project.settings.limits;
+        let limits = Limits {
+            active_sessions_max: usize::try_from(written.sessions_active_max).unwrap_or(usize::MAX),
+            tool_calls_max: usize::try_from(written.tool_calls_max).unwrap_or(usize::MAX),
+        };
+        let model_names = models.named.keys().cloned().collect();
+        let parts = Parts {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            models,
+            servers: Arc::clone(&servers) as Arc<dyn tenure_tools::Servers>,
+            project_servers: tools::servers(&project.servers, &project.root),
+            policy: Arc::new(policy),
+            sealer,
+            limits,
+        };
+        let broken = |error: tenure_store::StoreError| StartError::new("durable state cannot be used").cause(error);
+        let runtime = Runtime::start(parts)
+            .await
+            .map_err(|error| StartError::new("unfinished sessions cannot be resumed").cause(error))?;
+        let project_id = keys::default_project(runtime.store(), runtime.now(), &runtime.fresh()).await.map_err(broken)?;
+        notes.extend(make_keys(&runtime, project_id, preset_key.as_ref(), &data).await?);
+
+        let address = SocketAddr::new(bind, port);
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            StartError::new(format!("`{address}` cannot be listened on"))
+                .cause(error)
+                .fix("choose another port with --port, or 0 for a free one")
+        })?;
+        let local = listener.local_addr().map_err(|error| StartError::new("the port is not known").cause(error))?;
+        let url = format!("http://{local}");
+        let stop = CancellationToken::new();
+        let api = ApiConfig {
+            bind: local,
+            allowed_hosts: project.settings.server.allowed_hosts.clone(),
+            allowed_origins: project.settings.server.allowed_origins.clone(),
+            models: model_names,
+            ..ApiConfig::default()
+        };
+        let app = tenure_api::app(api, runtime.clone());
+        let http = tokio::spawn(tenure_api::serve(listener, app, stop.clone()));
+        left::write_server(&data, &url).map_err(|error| StartError::new("the data directory cannot be written").cause(error))?;
+        let mut server = Self { runtime, store, servers, http, stop, data, project_id, url, notes };
+        let saved = server.save_agents(&project).await?;
+        if saved > 0 {
+            server.notes.push(format!("{saved} agents saved"));
+        }
+        Ok(server)
+    }
+
+    /// Saves the project's agents; each that changed becomes a new version. Gives how many changed.
+    pub(crate) async fn save_agents(&self, project: &Project) -> Result<usize, StartError> {
+        let default_model = project.settings.default_model.as_deref().unwrap_or("default");
+        let mut changed = 0;
+        for (name, agent) in &project.agents {
+            let build = |id, version| tenure_journal::Pinned {
+                config: agent.config(id, version, default_model),
+                metadata: agent.metadata.clone(),
+            };
+            let saved = agents::save(&self.runtime, self.project_id, name.as_str(), build)
+                .await
+                .map_err(|error| StartError::new(format!("the agent `{name}` cannot be saved")).cause(error))?;
+            changed += usize::from(saved);
+        }
+        Ok(changed)
+    }
+
+    /// Serves until `asked` is done or durable state fails, then drains and closes. Gives the fault, if
+    /// there was one.
+    pub(crate) async fn run(self, asked: impl Future<Output = ()>) -> Option<String> {
+        let fault = tokio::select! {
+            () = asked => None,
+            fault = self.store.fault() => Some(fault.to_string()),
+        };
+        self.stop.cancel();
+        self.runtime.shutdown(DRAIN).await;
+        if let Err(error) = self.http.await {
+            tracing::error!(%error, "the HTTP server panicked");
+        }
+        self.servers.shutdown().await;
+        left::remove_server(&self.data);
+        if let Err(error) = self.store.close().await {
+            tracing::error!(%error, "durable state was not closed cleanly; nothing acknowledged is lost");
+        }
+        fault
+    }
+}
+
+fn open_store(data: &Path) -> Result<SqliteStore, StartError> {
+    SqliteStore::open(data).map_err(|error| {
+        let told = StartError::new(error.to_string());
+        match std::error::Error::source(&error) {
+            Some(source) => told.cause(source),
+            None => told,
+        }
+        .fix("end the other server, or choose another directory with --data")
+    })
+}
+
+fn policy(project: &Project) -> Result<PolicySet, StartError> {
+    let sources: Vec<PolicySource> = project
+        .policies
+        .iter()
+        .map(|file| PolicySource { name: file.path.clone(), text: file.text.clone() })
+        .collect();
+    PolicySet::new(&sources).map_err(|error| StartError::new("the policies cannot be used").cause(error))
+}
+
+/// Makes the first key, and sees to it that the preset one works.
+async fn make_keys(
+    runtime: &Runtime,
+    project: ProjectId,
+    preset: Option<&Redacted>,
+    data: &Path,
+) -> Result<Vec<String>, StartError> {
+    let failed = |error: tenure_store::StoreError| StartError::new("API keys cannot be kept").cause(error);
+    if let Some(preset) = preset {
+        keys::ensure_preset(runtime, project, preset.expose()).await.map_err(failed)?;
+        return Ok(vec!["the key of TENURE_API_KEY works".to_owned()]);
+    }
+    let path = data.join(left::KEY_FILE);
+    if path.exists() {
+        return Ok(vec![format!("the API key is in {}", path.display())]);
+    }
+    let key = keys::create_first(runtime, project).await.map_err(failed)?;
+    left::write_private(&path, &key).map_err(|error| StartError::new("the API key cannot be written").cause(error))?;
+    Ok(vec![format!("a first API key, shown this once: {key}"), format!("it is also in {}", path.display())])
+}
