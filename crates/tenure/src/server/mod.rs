@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_api::{ApiConfig, agents, keys};
-use tenure_journal::ProjectId;
+use tenure_journal::{AgentId, KeyId, ProjectId};
 use tenure_policy::{PolicySet, PolicySource};
 use tenure_project::{Project, Redacted};
 use tenure_runtime::{Limits, Parts, Runtime, Sealer};
-use tenure_store::Store;
+use tenure_store::{Document, DocumentKind, Order, Page, Store};
 use tenure_store_sqlite::SqliteStore;
 use tenure_tools::McpServers;
 use tokio::net::TcpListener;
@@ -110,11 +110,10 @@ impl Server {
             sealer,
             limits,
         };
-        let broken = |error: tenure_store::StoreError| StartError::new("durable state cannot be used").cause(error);
         let runtime = Runtime::start(parts)
             .await
             .map_err(|error| StartError::new("unfinished sessions cannot be resumed").cause(error))?;
-        let project_id = keys::default_project(runtime.store(), runtime.now(), &runtime.fresh()).await.map_err(broken)?;
+        let project_id = default_project(&runtime).await?;
         notes.extend(make_keys(&runtime, project_id, preset_key.as_ref(), &data).await?);
 
         let address = SocketAddr::new(bind, port);
@@ -126,13 +125,11 @@ impl Server {
         let local = listener.local_addr().map_err(|error| StartError::new("the port is not known").cause(error))?;
         let url = format!("http://{local}");
         let stop = CancellationToken::new();
-        let api = ApiConfig {
-            bind: local,
-            allowed_hosts: project.settings.server.allowed_hosts.clone(),
-            allowed_origins: project.settings.server.allowed_origins.clone(),
-            models: model_names,
-            ..ApiConfig::default()
-        };
+        let mut api = ApiConfig::new(local);
+        api.models = model_names;
+        api.hosts.extend(project.settings.server.allowed_hosts.iter().cloned());
+        api.origins.extend(project.settings.server.allowed_origins.iter().cloned());
+        api.shutdown = stop.clone();
         let app = tenure_api::app(api, runtime.clone());
         let http = tokio::spawn(tenure_api::serve(listener, app, stop.clone()));
         left::write_server(&data, &url).map_err(|error| StartError::new("the data directory cannot be written").cause(error))?;
@@ -149,14 +146,12 @@ impl Server {
         let default_model = project.settings.default_model.as_deref().unwrap_or("default");
         let mut changed = 0;
         for (name, agent) in &project.agents {
-            let build = |id, version| tenure_journal::Pinned {
-                config: agent.config(id, version, default_model),
-                metadata: agent.metadata.clone(),
-            };
-            let saved = agents::save(&self.runtime, self.project_id, name.as_str(), build)
+            let config = agent.config(AgentId::fresh(&self.runtime.fresh()), 1, default_model);
+            let (store, now) = (self.runtime.store(), self.runtime.now());
+            let saved = agents::upsert(store, self.project_id, now, config, agent.metadata.clone())
                 .await
                 .map_err(|error| StartError::new(format!("the agent `{name}` cannot be saved")).cause(error))?;
-            changed += usize::from(saved);
+            changed += usize::from(saved.changed);
         }
         Ok(changed)
     }
@@ -202,6 +197,32 @@ fn policy(project: &Project) -> Result<PolicySet, StartError> {
     PolicySet::new(&sources).map_err(|error| StartError::new("the policies cannot be used").cause(error))
 }
 
+/// The project of a server that serves one project directory; made on the first start.
+async fn default_project(runtime: &Runtime) -> Result<ProjectId, StartError> {
+    const NAME: &str = "default";
+    let failed = |error: tenure_store::StoreError| StartError::new("durable state cannot be used").cause(error);
+    let (store, home) = (runtime.store(), keys::system_project());
+    let page = Page { after: None, limit: 1, order: Order::Ascending };
+    let found = store.documents(home, DocumentKind::Project, Some(NAME), &page).await.map_err(failed)?;
+    if let Some(document) = found.first() {
+        return document.id.parse().map_err(|error| StartError::new("the stored project cannot be read").cause(error));
+    }
+    let (project, now) = (ProjectId::fresh(&runtime.fresh()), runtime.now());
+    let document = Document {
+        project: home,
+        kind: DocumentKind::Project,
+        id: project.to_string(),
+        version: 1,
+        name: Some(NAME.to_owned()),
+        body: serde_json::json!({}),
+        created_at: now,
+        updated_at: now,
+        deleted: false,
+    };
+    store.put(document, None).await.map_err(failed)?;
+    Ok(project)
+}
+
 /// Makes the first key, and sees to it that the preset one works.
 async fn make_keys(
     runtime: &Runtime,
@@ -209,16 +230,26 @@ async fn make_keys(
     preset: Option<&Redacted>,
     data: &Path,
 ) -> Result<Vec<String>, StartError> {
-    let failed = |error: tenure_store::StoreError| StartError::new("API keys cannot be kept").cause(error);
+    let failed = |error: keys::KeyError| StartError::new("API keys cannot be kept").cause(error);
+    let (store, now, fresh) = (runtime.store(), runtime.now(), runtime.fresh());
     if let Some(preset) = preset {
-        keys::ensure_preset(runtime, project, preset.expose()).await.map_err(failed)?;
+        keys::ensure_preset(store, now, &fresh, preset.expose(), project).await.map_err(failed)?;
         return Ok(vec!["the key of TENURE_API_KEY works".to_owned()]);
     }
     let path = data.join(left::KEY_FILE);
     if path.exists() {
         return Ok(vec![format!("the API key is in {}", path.display())]);
     }
-    let key = keys::create_first(runtime, project).await.map_err(failed)?;
-    left::write_private(&path, &key).map_err(|error| StartError::new("the API key cannot be written").cause(error))?;
-    Ok(vec![format!("a first API key, shown this once: {key}"), format!("it is also in {}", path.display())])
+    let new = keys::NewKey {
+        project_id: project,
+        name: "first".to_owned(),
+        scopes: vec![keys::Scope::Read, keys::Scope::Write, keys::Scope::Admin],
+        expires_at: None,
+    };
+    let (text, _) = keys::create(store, now, KeyId::fresh(&fresh), new, None).await.map_err(failed)?;
+    // Dying before this line leaves a key nobody knows; the next start makes another.
+    left::write_private(&path, text.expose())
+        .map_err(|error| StartError::new("the API key cannot be written").cause(error))?;
+    let shown = format!("a first API key, shown this once: {}", text.expose());
+    Ok(vec![shown, format!("it is also in {}", path.display())])
 }
