@@ -275,8 +275,8 @@ fn item_tokens(item: &Item) -> u64 {
 
 /// Where to cut so that about the older half goes, and how many items that is.
 ///
-/// A cut is made only before a user's message or before an answer whose predecessors are all closed, so a
-/// call is never parted from its result.
+/// A cut is made only before what a client gave or before an answer whose predecessors are all closed, so a
+/// call is never parted from the result it waited for.
 pub(crate) fn older_half(state: &Session) -> Option<(ItemId, u32)> {
     let items = &state.items;
     let half = items.iter().map(|item| item_tokens(item)).sum::<u64>() / 2;
@@ -287,16 +287,16 @@ pub(crate) fn older_half(state: &Session) -> Option<(ItemId, u32)> {
             return None;
         }
         let place = (item.turn_id, item.step);
-        let begins = match &item.body {
+        let begins = || match &item.body {
             ItemBody::UserMessage { .. } => true,
-            ItemBody::FunctionCallOutput { .. } => false,
+            ItemBody::FunctionCallOutput { call_id, .. } => state.stands_alone(call_id),
             ItemBody::AssistantMessage { .. }
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::McpCall { .. }
             | ItemBody::InternalCall { .. } => previous != Some(place),
         };
-        if index > 0 && begins && before >= half {
+        if index > 0 && before >= half && begins() {
             return Some((item.id, u32::try_from(index).unwrap_or(u32::MAX)));
         }
         before += item_tokens(item);

@@ -10,11 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
 use tenure_journal::{
-    AgentConfig, AgentId, AnswerItem, ApprovalId, ApprovalMode, ContextItem, Decision, Effect, EffectId, EffectKind,
-    Environment, Event, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool, InputPart, Item, ItemBody,
-    ItemId, ItemStatus, McpTool, McpTransport, ModelAnswer, MultiAgent, Origin, ProjectId, Reasoning,
-    Recorded, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig, Timestamp,
-    Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version,
+    AgentConfig, AgentId, AnswerItem, ApprovalId, ApprovalMode, ContextItem, Decision, Effect, EffectId,
+    EffectKind, Environment, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool, InputPart, Item,
+    ItemBody, ItemId, ItemStatus, McpTool, McpTransport, ModelAnswer, MultiAgent, Origin, ProjectId,
+    Reasoning, Recorded, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig,
+    Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{Attempted, Batch, Command, Context, Input, Refusal, RequiredAction, Session};
@@ -181,12 +181,7 @@ impl Bench {
         Self::open(opened(agent(tools)), first, defaults(), Show::Events)
     }
 
-    pub(crate) fn open(
-        opened: SessionOpened,
-        first: &str,
-        policy: Arc<PolicySet>,
-        show: Show,
-    ) -> Self {
+    pub(crate) fn open(opened: SessionOpened, first: &str, policy: Arc<PolicySet>, show: Show) -> Self {
         let fresh = Fresh::new(START, 3);
         let key = SessionKey { project: opened.project_id, session: SessionId::fresh(&fresh) };
         let cx = Context {
@@ -197,8 +192,7 @@ impl Bench {
             context_tokens: None,
             partial: &[],
         };
-        let messages =
-            if first.is_empty() { vec![] } else { vec![vec![InputPart::text(first)]] };
+        let messages = if first.is_empty() { vec![] } else { vec![vec![InputPart::text(first)]] };
         let batch = Session::crank_open(key, opened, messages, &cx).unwrap();
         let mut bench = Self {
             session: batch.after.clone(),
@@ -430,7 +424,8 @@ impl Bench {
             output: given.ok().map(|output| FunctionOutput::Text(output.to_owned())),
             error: given.err().map(ToOwned::to_owned),
         };
-        let _ = self.command(&format!("result of {call_id}: {given:?}"), command);
+        let shown = given.map_or_else(|error| format!("error {error:?}"), text::quote);
+        let _ = self.command(&format!("result of {call_id}: {shown}"), command);
     }
 
     /// The oldest approval that waits.
@@ -475,11 +470,6 @@ impl Bench {
         self.line(&format!("  = {words}"));
     }
 
-    /// The story so far.
-    pub(crate) fn transcript(&self) -> &str {
-        &self.transcript
-    }
-
     /// Compares the transcript with what is expected; indentation common to all lines does not count.
     #[track_caller]
     pub(crate) fn check(&self, expected: &str) {
@@ -506,7 +496,7 @@ impl Bench {
     /// A bench for a table of results from other benches.
     pub(crate) fn quiet() -> Self {
         let mut bench = Self::new(vec![], "");
-        bench.transcript.clear();
+        bench.transcript = "> each in turn\n".to_owned();
         bench
     }
 
@@ -524,11 +514,6 @@ impl Bench {
     /// Turns seen so far and how each stands.
     pub(crate) fn turns(&self) -> impl Iterator<Item = &Turn> {
         self.turns.values()
-    }
-
-    /// Every event of the journal.
-    pub(crate) fn events(&self) -> impl Iterator<Item = &Event> {
-        self.journal.iter().map(|recorded| &recorded.event)
     }
 
     pub(crate) fn item_of(&self, call_id: &str) -> ItemId {

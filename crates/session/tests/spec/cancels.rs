@@ -25,7 +25,36 @@ fn while_the_model_runs() {
     b.attempted("answer", effect.id, attempt, Attempted::Answered { answer, cost_nano_usd: None });
     b.message("Go on");
     b.context();
-    b.check("");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+        > cancel
+          turn1 item2 #0 incomplete: message (no phase) "Once upon a"
+          eff1 abandoned
+          turn1 cancelled
+          = idle
+          = the answer comes too late
+        > answer
+          nothing
+        > message "Go on"
+          inp2 accepted: "Go on"
+          turn2 created
+          inp2 joined turn2 as item3
+          turn2 started
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+          | user: "Hi"
+          | assistant: "Once upon a"
+          | user: "Go on"
+    "#,
+    );
 }
 
 #[test]
@@ -37,7 +66,48 @@ fn while_a_tool_runs() {
     b.cancel();
     b.message("What happened?");
     b.context();
-    b.check("");
+    b.check(r#"
+        > open "Pay"
+          session opened for m
+          inp1 accepted: "Pay"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+        > listing
+          eff1 attempt 1 listed 5 tools, settled
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+        > answer
+          eff2 attempt 1 answered, settled
+          turn1 item2 #0 in_progress: mcp shop/send c1 {}
+          eff3 requested: call shop/send {} (never)
+          eff3 attempt 1
+          turn1 item3 #1 in_progress: mcp shop/find c2 {}
+          eff4 requested: call shop/find {} (freely)
+          eff4 attempt 1
+        > find returns
+          eff4 attempt 1 returned "found", settled
+        > cancel
+          eff3 abandoned
+          item2 closed incomplete
+          turn1 cancelled
+        > message "What happened?"
+          inp2 accepted: "What happened?"
+          turn2 created
+          inp2 joined turn2 as item4
+          turn2 started
+          eff5 requested: ask m, step 0 (freely)
+          eff5 attempt 1
+          | user: "Pay"
+          | call c1: shop__send {}
+          | call c2: shop__find {}
+          | result c1: "The call was interrupted because the turn was cancelled. It may or may not have taken effect."
+          | result c2: "found"
+          | user: "What happened?"
+          | tools: shop__find, shop__pay, shop__tag, shop__send, shop__refund
+    "#);
 }
 
 #[test]
@@ -45,7 +115,28 @@ fn while_servers_are_listed() {
     let mut b = Bench::new(vec![server("shop")], "Pay");
     b.cancel();
     b.message("Pay");
-    b.check("");
+    b.check(
+        r#"
+        > open "Pay"
+          session opened for m
+          inp1 accepted: "Pay"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+        > cancel
+          eff1 abandoned
+          turn1 cancelled
+        > message "Pay"
+          inp2 accepted: "Pay"
+          turn2 created
+          inp2 joined turn2 as item2
+          turn2 started
+          eff2 requested: list shop (freely)
+          eff2 attempt 1
+    "#,
+    );
 }
 
 #[test]
@@ -57,7 +148,40 @@ fn while_a_function_is_awaited() {
     b.status();
     b.message("Go on");
     b.context();
-    b.check("");
+    b.check(r#"
+        > open "Go"
+          session opened for m
+          inp1 accepted: "Go"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+        > answer
+          eff1 attempt 1 answered, settled
+          turn1 item2 #0 in_progress: function ask c1 {}
+          turn1 item3 #1 in_progress: function ask c2 {}
+        > result of c2: "2"
+          item3 returned "2" as item4 in turn1
+        > cancel
+          item2 closed incomplete
+          turn1 cancelled
+          = idle
+        > message "Go on"
+          inp2 accepted: "Go on"
+          turn2 created
+          inp2 joined turn2 as item5
+          turn2 started
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+          | user: "Go"
+          | call c1: ask {}
+          | call c2: ask {}
+          | result c1: "The call was interrupted because the turn was cancelled. It may or may not have taken effect."
+          | result c2: "2"
+          | user: "Go on"
+          | tools: ask
+    "#);
 }
 
 #[test]
@@ -70,7 +194,35 @@ fn while_an_approval_is_awaited() {
     b.status();
     b.decide(approval, Decision::Approve);
     b.decide(approval, Decision::Cancel);
-    b.check("");
+    b.check(
+        r#"
+        > open "Refund"
+          session opened for m
+          inp1 accepted: "Refund"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+        > listing
+          eff1 attempt 1 listed 5 tools, settled
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+        > answer
+          eff2 attempt 1 answered, settled
+          turn1 item2 #0 in_progress: mcp shop/refund c1 {}
+          apr1 asks: shop/refund {} held by default.approved-tool
+        > cancel
+          apr1 decided: cancel by system
+          item2 closed incomplete
+          turn1 cancelled
+          = idle
+        > Approve apr1
+          refused: the approval request `apr1` was already decided
+        > Cancel apr1
+          nothing
+    "#,
+    );
 }
 
 #[test]
@@ -79,7 +231,25 @@ fn between_two_attempts() {
     b.fails(FailureKind::Overloaded);
     b.cancel();
     b.wait(60_000);
-    b.check("");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+        > Overloaded
+          eff1 attempt 1 failed: overloaded "Overloaded happened", again in 100 ms
+        > cancel
+          eff1 abandoned
+          turn1 cancelled
+        > 60000 ms pass
+          nothing
+    "#,
+    );
 }
 
 #[test]
@@ -88,7 +258,18 @@ fn when_idle_or_deleted() {
     b.cancel();
     b.delete();
     let _ = b.command("cancel", tenure_session::Command::Cancel);
-    b.check("");
+    b.check(
+        r#"
+        > open
+          session opened for m
+        > cancel
+          nothing
+        > delete
+          session deleted
+        > cancel
+          refused: the session is deleted
+    "#,
+    );
 }
 
 #[test]
@@ -97,5 +278,28 @@ fn with_messages_waiting_these_are_the_next_turn() {
     b.message("Two");
     b.cancel();
     b.context();
-    b.check("");
+    b.check(
+        r#"
+        > open "One"
+          session opened for m
+          inp1 accepted: "One"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+        > message "Two"
+          inp2 accepted: "Two"
+        > cancel
+          eff1 abandoned
+          turn1 cancelled
+          turn2 created
+          inp2 joined turn2 as item2
+          turn2 started
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+          | user: "One"
+          | user: "Two"
+    "#,
+    );
 }

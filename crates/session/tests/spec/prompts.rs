@@ -26,14 +26,75 @@ fn a_context_that_is_too_long_is_shortened_and_tried_again() {
     b.answer(vec![say("Short enough.")]);
     b.message("More");
     b.context();
-    b.check("");
+    b.check(r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+          …
+        > ContextTooLong
+          eff5 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          context trimmed by 5 items, item6 is the first kept
+          eff6 requested: ask m, step 1 (freely)
+          eff6 attempt 1
+          | note: "5 earlier items of this conversation were left out because they no longer fit."
+          | assistant: "Answer 2 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"… (309 characters)
+          | user: "Question 2"
+          | assistant: "Answer 3 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"… (309 characters)
+          | user: "Question 3"
+          | tools: ask
+        > ContextTooLong
+          eff6 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          context trimmed by 2 items, item8 is the first kept
+          eff7 requested: ask m, step 2 (freely)
+          eff7 attempt 1
+          | note: "7 earlier items of this conversation were left out because they no longer fit."
+          | assistant: "Answer 3 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"… (309 characters)
+          | user: "Question 3"
+          | tools: ask
+        > answer
+          eff7 attempt 1 answered, settled
+          turn5 item10 #0 completed: message (final_answer) "Short enough."
+          turn5 completed
+        > message "More"
+          inp6 accepted: "More"
+          turn6 created
+          inp6 joined turn6 as item11
+          turn6 started
+          eff8 requested: ask m, step 0 (freely)
+          eff8 attempt 1
+          | note: "7 earlier items of this conversation were left out because they no longer fit."
+          | assistant: "Answer 3 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"… (309 characters)
+          | user: "Question 3"
+          | assistant: "Short enough."
+          | user: "More"
+          | tools: ask
+    "#);
 }
 
 #[test]
 fn a_context_that_cannot_be_shortened_fails_the_turn() {
     let mut b = Bench::new(vec![], "Hi");
     b.fails(FailureKind::ContextTooLong);
-    b.check("");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+        > ContextTooLong
+          eff1 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          turn1 failed: context_length_exceeded "ContextTooLong happened"
+    "#,
+    );
 }
 
 #[test]
@@ -42,7 +103,42 @@ fn a_context_is_shortened_only_so_often_in_one_turn() {
     for _ in 0..=limit::CONTEXT_TRIMS_PER_TURN_MAX {
         b.fails(FailureKind::ContextTooLong);
     }
-    b.check("");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+          …
+        > ContextTooLong
+          eff41 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          context trimmed by 41 items, item42 is the first kept
+          eff42 requested: ask m, step 1 (freely)
+          eff42 attempt 1
+        > ContextTooLong
+          eff42 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          context trimmed by 20 items, item62 is the first kept
+          eff43 requested: ask m, step 2 (freely)
+          eff43 attempt 1
+        > ContextTooLong
+          eff43 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          context trimmed by 10 items, item72 is the first kept
+          eff44 requested: ask m, step 3 (freely)
+          eff44 attempt 1
+        > ContextTooLong
+          eff44 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          context trimmed by 5 items, item77 is the first kept
+          eff45 requested: ask m, step 4 (freely)
+          eff45 attempt 1
+        > ContextTooLong
+          eff45 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          turn41 failed: context_length_exceeded "ContextTooLong happened"
+    "#,
+    );
 }
 
 #[test]
@@ -52,7 +148,36 @@ fn a_context_is_shortened_beforehand_where_the_window_is_known() {
     b.context_tokens = Some(300);
     b.message("More");
     b.context();
-    b.check("");
+    b.check(r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+          …
+        > answer
+          eff5 attempt 1 answered, settled
+          turn5 item10 #0 completed: message (final_answer) "Ok."
+          turn5 completed
+        > message "More"
+          inp6 accepted: "More"
+          turn6 created
+          inp6 joined turn6 as item11
+          turn6 started
+          context trimmed by 6 items, item7 is the first kept
+          eff6 requested: ask m, step 0 (freely)
+          eff6 attempt 1
+          | note: "6 earlier items of this conversation were left out because they no longer fit."
+          | user: "Question 2"
+          | assistant: "Answer 3 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"… (309 characters)
+          | user: "Question 3"
+          | assistant: "Ok."
+          | user: "More"
+          | tools: ask
+    "#);
 }
 
 #[test]
@@ -65,7 +190,43 @@ fn calls_stay_with_their_results_when_the_context_is_shortened() {
     b.result("c3", "three");
     b.fails(FailureKind::ContextTooLong);
     b.context();
-    b.check("");
+    b.check(r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+        > answer
+          eff1 attempt 1 answered, settled
+          turn1 item2 #0 completed: message (commentary) "Asking."
+          turn1 item3 #1 in_progress: function ask c1 {}
+          turn1 item4 #2 in_progress: function ask c2 {}
+        > result of c2: "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"… (600 characters)
+          item4 returned "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"… (600 characters) as item5 in turn1
+        > result of c1: "one"
+          item3 returned "one" as item6 in turn1
+          eff2 requested: ask m, step 1 (freely)
+          eff2 attempt 1
+        > answer
+          eff2 attempt 1 answered, settled
+          turn1 item7 #3 in_progress: function ask c3 {}
+        > result of c3: "three"
+          item7 returned "three" as item8 in turn1
+          eff3 requested: ask m, step 2 (freely)
+          eff3 attempt 1
+        > ContextTooLong
+          eff3 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          context trimmed by 6 items, item7 is the first kept
+          eff4 requested: ask m, step 3 (freely)
+          eff4 attempt 1
+          | note: "6 earlier items of this conversation were left out because they no longer fit."
+          | call c3: ask {}
+          | result c3: "three"
+          | tools: ask
+    "#);
 }
 
 #[test]
@@ -76,7 +237,39 @@ fn an_async_result_whose_call_left_the_context_is_still_shown() {
     b.result("c1", "the report");
     b.fails(FailureKind::ContextTooLong);
     b.context();
-    b.check("");
+    b.check(r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+        > answer
+          eff1 attempt 1 answered, settled
+          turn1 item2 #0 in_progress: async function report c1 {}
+          eff2 requested: ask m, step 1 (freely)
+          eff2 attempt 1
+        > answer
+          eff2 attempt 1 answered, settled
+          turn1 item3 #1 completed: message (final_answer) "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"… (900 characters)
+          turn1 completed
+        > result of c1: "the report"
+          turn2 created
+          item2 returned "the report" as item4 in turn2
+          turn2 started
+          eff3 requested: ask m, step 0 (freely)
+          eff3 attempt 1
+        > ContextTooLong
+          eff3 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          context trimmed by 3 items, item4 is the first kept
+          eff4 requested: ask m, step 1 (freely)
+          eff4 attempt 1
+          | note: "3 earlier items of this conversation were left out because they no longer fit."
+          | user: "The result of the earlier call `c1` has arrived:" "the report"
+          | tools: report
+    "#);
 }
 
 #[test]
@@ -89,5 +282,35 @@ fn the_model_is_told_the_time_where_the_agent_wants_it() {
     b.wait(90_000);
     b.message("And now?");
     b.context();
-    b.check("");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+          | note: "The current time is 2026-09-21T14:13:20Z."
+          | user: "Hi"
+        > answer
+          eff1 attempt 1 answered, settled
+          turn1 item2 #0 completed: message (final_answer) "Hello."
+          turn1 completed
+        > 90000 ms pass
+          nothing
+        > message "And now?"
+          inp2 accepted: "And now?"
+          turn2 created
+          inp2 joined turn2 as item3
+          turn2 started
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+          | user: "Hi"
+          | assistant: "Hello."
+          | note: "The current time is 2026-09-21T14:14:50Z."
+          | user: "And now?"
+    "#,
+    );
 }

@@ -12,7 +12,39 @@ fn servers_are_listed_before_the_model_is_asked() {
     b.context();
     b.answer(vec![say("Hello.")]);
     b.message("Again");
-    b.check("");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list a b (freely)
+          eff1 attempt 1
+          eff2 requested: list shop (freely)
+          eff2 attempt 1
+        > listing
+          eff1 attempt 1 listed 5 tools, settled
+        > listing
+          eff2 attempt 1 listed 1 tools, settled
+          eff3 requested: ask m, step 0 (freely)
+          eff3 attempt 1
+          | user: "Hi"
+          | tools: a_b__find, a_b__pay, a_b__tag, a_b__send, a_b__refund, shop__find
+        > answer
+          eff3 attempt 1 answered, settled
+          turn1 item2 #0 completed: message (final_answer) "Hello."
+          turn1 completed
+        > message "Again"
+          inp2 accepted: "Again"
+          turn2 created
+          inp2 joined turn2 as item3
+          turn2 started
+          eff4 requested: ask m, step 0 (freely)
+          eff4 attempt 1
+    "#,
+    );
 }
 
 #[test]
@@ -26,7 +58,52 @@ fn an_old_listing_is_asked_for_again_by_the_next_turn() {
     b.wait(1);
     b.message("Old");
     b.lists(shop());
-    b.check("");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+        > listing
+          eff1 attempt 1 listed 5 tools, settled
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+        > 600000 ms pass
+          nothing
+        > answer
+          eff2 attempt 1 answered, settled
+          turn1 item2 #0 completed: message (final_answer) "Hello."
+          turn1 completed
+        > message "Still fresh"
+          inp2 accepted: "Still fresh"
+          turn2 created
+          inp2 joined turn2 as item3
+          turn2 started
+          eff3 requested: ask m, step 0 (freely)
+          eff3 attempt 1
+        > answer
+          eff3 attempt 1 answered, settled
+          turn2 item4 #0 completed: message (final_answer) "Ok."
+          turn2 completed
+        > 1 ms pass
+          nothing
+        > message "Old"
+          inp3 accepted: "Old"
+          turn3 created
+          inp3 joined turn3 as item5
+          turn3 started
+          eff4 requested: list shop (freely)
+          eff4 attempt 1
+        > listing
+          eff4 attempt 1 listed 5 tools, settled
+          eff5 requested: ask m, step 0 (freely)
+          eff5 attempt 1
+    "#,
+    );
 }
 
 #[test]
@@ -39,7 +116,44 @@ fn a_server_that_is_down_is_left_out_and_asked_again_by_the_next_turn() {
     b.message("Again");
     b.lists(shop());
     b.context();
-    b.check("");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+        > Authentication
+          eff1 attempt 1 failed: authentication "Authentication happened", settled
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+          | user: "Hi"
+        > answer
+          eff2 attempt 1 answered, settled
+          turn1 item2 #0 completed: message (final_answer) "Without tools."
+          turn1 completed
+        > 1 ms pass
+          nothing
+        > message "Again"
+          inp2 accepted: "Again"
+          turn2 created
+          inp2 joined turn2 as item3
+          turn2 started
+          eff3 requested: list shop (freely)
+          eff3 attempt 1
+        > listing
+          eff3 attempt 1 listed 5 tools, settled
+          eff4 requested: ask m, step 0 (freely)
+          eff4 attempt 1
+          | user: "Hi"
+          | assistant: "Without tools."
+          | user: "Again"
+          | tools: shop__find, shop__pay, shop__tag, shop__send, shop__refund
+    "#,
+    );
 }
 
 #[test]
@@ -52,7 +166,42 @@ fn a_required_server_that_is_down_fails_the_turn() {
         b.wait(limit::BACKOFF_MS_MAX);
     }
     b.message("Again");
-    b.check("");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+        > ConnectionFailed
+          eff1 attempt 1 failed: connection_failed "ConnectionFailed happened", again in 100 ms
+        > 30000 ms pass
+          eff1 attempt 2
+        > ConnectionFailed
+          eff1 attempt 2 failed: connection_failed "ConnectionFailed happened", again in 200 ms
+        > 30000 ms pass
+          eff1 attempt 3
+        > ConnectionFailed
+          eff1 attempt 3 failed: connection_failed "ConnectionFailed happened", again in 400 ms
+        > 30000 ms pass
+          eff1 attempt 4
+        > ConnectionFailed
+          eff1 attempt 4 failed: connection_failed "ConnectionFailed happened", settled
+          turn1 failed: connection_failed "the required tool server `shop` cannot be used"
+        > 30000 ms pass
+          nothing
+        > message "Again"
+          inp2 accepted: "Again"
+          turn2 created
+          inp2 joined turn2 as item2
+          turn2 started
+          eff2 requested: list shop (freely)
+          eff2 attempt 1
+    "#,
+    );
 }
 
 #[test]
@@ -63,7 +212,27 @@ fn only_allowed_tools_are_shown_and_called() {
     b.lists(shop());
     b.context();
     b.answer(vec![call("c1", "shop__pay", "{}")]);
-    b.check("");
+    b.check(r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+        > listing
+          eff1 attempt 1 listed 5 tools, settled
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+          | user: "Hi"
+          | tools: shop__find
+        > answer
+          eff2 attempt 1 answered, settled
+          turn1 item2 #0 failed: internal shop__pay c1 "{}" told "Not called: there is no tool of that name. Tools: shop__find."
+          eff3 requested: ask m, step 1 (freely)
+          eff3 attempt 1
+    "#);
 }
 
 #[test]
@@ -74,7 +243,31 @@ fn changed_tools_count_from_the_next_request_on() {
     b.answer(vec![call("c1", "ask", "{}")]);
     b.lists(shop());
     b.context();
-    b.check("");
+    b.check(r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+        > update tools
+          session updated
+        > answer
+          eff1 attempt 1 answered, settled
+          turn1 item2 #0 failed: internal ask c1 "{}" told "Not called: there is no tool of that name. Tools: ."
+          eff2 requested: list shop (freely)
+          eff2 attempt 1
+        > listing
+          eff2 attempt 1 listed 5 tools, settled
+          eff3 requested: ask m, step 1 (freely)
+          eff3 attempt 1
+          | user: "Hi"
+          | call c1: ask {}
+          | result c1: "Not called: there is no tool of that name. Tools: ."
+          | tools: shop__find, shop__pay, shop__tag, shop__send, shop__refund
+    "#);
 }
 
 #[test]
@@ -89,7 +282,31 @@ fn a_listing_of_a_server_that_was_replaced_meanwhile_does_not_count() {
     b.attempted("listing of the old one", effect.id, attempt, tenure_session::Attempted::Listed(shop()));
     b.lists(shop()[..1].to_vec());
     b.context();
-    b.check("");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+        > update tools
+          session updated
+          eff1 abandoned
+          eff2 requested: list shop (freely)
+          eff2 attempt 1
+        > listing of the old one
+          nothing
+        > listing
+          eff2 attempt 1 listed 1 tools, settled
+          eff3 requested: ask m, step 0 (freely)
+          eff3 attempt 1
+          | user: "Hi"
+          | tools: shop__find
+    "#,
+    );
 }
 
 #[test]
@@ -99,7 +316,35 @@ fn a_tool_may_report_an_error() {
     b.answer(vec![call("c1", "shop__find", "{}")]);
     b.returns_as("find", ToolResult { text: "no such thing".into(), is_error: true, stored: None });
     b.context();
-    b.check("");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+        > listing
+          eff1 attempt 1 listed 5 tools, settled
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+        > answer
+          eff2 attempt 1 answered, settled
+          turn1 item2 #0 in_progress: mcp shop/find c1 {}
+          eff3 requested: call shop/find {} (freely)
+          eff3 attempt 1
+        > find returns
+          eff3 attempt 1 returned an error "no such thing", settled
+          eff4 requested: ask m, step 1 (freely)
+          eff4 attempt 1
+          | user: "Hi"
+          | call c1: shop__find {}
+          | result c1: "no such thing"
+          | tools: shop__find, shop__pay, shop__tag, shop__send, shop__refund
+    "#,
+    );
 }
 
 #[test]
@@ -119,5 +364,57 @@ fn a_long_output_is_stored_and_can_be_read() {
     b.resumed();
     b.returns("read_output", "long text");
     b.context();
-    b.check("");
+    b.check(r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+        > listing
+          eff1 attempt 1 listed 5 tools, settled
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+        > answer
+          eff2 attempt 1 answered, settled
+          turn1 item2 #0 in_progress: mcp shop/find c1 {}
+          eff3 requested: call shop/find {} (freely)
+          eff3 attempt 1
+        > find returns
+          eff3 attempt 1 returned "a very…", settled
+          eff4 requested: ask m, step 1 (freely)
+          eff4 attempt 1
+          | user: "Hi"
+          | call c1: shop__find {}
+          | result c1: "a very…\n[Shortened. Read more with read_output, output_id `item2`.]"
+          | tools: shop__find, shop__pay, shop__tag, shop__send, shop__refund, read_output
+        > answer
+          eff4 attempt 1 answered, settled
+          turn1 item3 #1 in_progress: mcp tenure/read_output c2 {"output_id":"item2","offset":7}
+          eff5 requested: call built-in read_output {"blob":"b3:3bb6321ebff353036a580223339b89307c6668269aaeb286cb35e26c8bb013eb:16","offset":7} (freely)
+          eff5 attempt 1
+          turn1 item4 #2 in_progress: mcp tenure/read_output c3 {"output_id":"item_of_another"}
+          item4 closed failed "`output_id` names no stored output; use the id given in the shortened output."
+          turn1 item5 #3 in_progress: mcp tenure/read_output c4 {}
+          item5 closed failed "`output_id` names no stored output; use the id given in the shortened output."
+        > restart
+          eff5 attempt 1 unknown, again in 0 ms
+          eff5 attempt 2
+        > read_output returns
+          eff5 attempt 2 returned "long text", settled
+          eff6 requested: ask m, step 2 (freely)
+          eff6 attempt 1
+          | user: "Hi"
+          | call c1: shop__find {}
+          | result c1: "a very…\n[Shortened. Read more with read_output, output_id `item2`.]"
+          | call c2: read_output {"output_id":"item2","offset":7}
+          | call c3: read_output {"output_id":"item_of_another"}
+          | call c4: read_output {}
+          | result c2: "long text"
+          | result c3: "`output_id` names no stored output; use the id given in the shortened output."
+          | result c4: "`output_id` names no stored output; use the id given in the shortened output."
+          | tools: shop__find, shop__pay, shop__tag, shop__send, shop__refund, read_output
+    "#);
 }

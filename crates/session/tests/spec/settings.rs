@@ -9,7 +9,7 @@ use crate::bench::{Bench, Show, call, function, say};
 fn settings_change_and_clear() {
     let mut b = Bench::new(vec![], "");
     b.show = Show::Nothing;
-    let mut seen = |b: &mut Bench, label: &str, patch: SessionPatch| {
+    let seen = |b: &mut Bench, label: &str, patch: SessionPatch| {
         b.update(label, patch);
         let view = b.session.view();
         b.note(&format!(
@@ -32,7 +32,26 @@ fn settings_change_and_clear() {
     seen(&mut b, "no review", SessionPatch { review: Some(None), ..SessionPatch::default() });
     let prompt_cache = Some(Some(PromptCache { ttl: "12h".into() }));
     seen(&mut b, "cache", SessionPatch { prompt_cache, ..SessionPatch::default() });
-    b.check("");
+    b.check(
+        r#"
+        > open
+          session opened for m
+        > update model
+          = n None {} None None
+        > update effort
+          = n Some(Low) {} None None
+        > update no effort
+          = n None {} None None
+        > update metadata
+          = n None {"a": "b"} None None
+        > update review
+          = n None {"a": "b"} Some(AutoReview) None
+        > update no review
+          = n None {"a": "b"} None None
+        > update cache
+          = n None {"a": "b"} None Some("12h")
+    "#,
+    );
 }
 
 #[test]
@@ -43,7 +62,32 @@ fn a_new_model_is_asked_from_the_next_request_on_and_sees_no_foreign_thoughts() 
     b.update("model", SessionPatch { agent, ..SessionPatch::default() });
     b.result("c1", "42");
     b.context();
-    b.check("");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+        > answer
+          eff1 attempt 1 answered, settled
+          turn1 item2 #0 completed: reasoning by m sealed "hm"
+          turn1 item3 #1 in_progress: function ask c1 {}
+        > update model
+          session updated
+        > result of c1: "42"
+          item3 returned "42" as item4 in turn1
+          eff2 requested: ask n, step 1 (freely)
+          eff2 attempt 1
+          | user: "Hi"
+          | call c1: ask {}
+          | result c1: "42"
+          | tools: ask
+    "#,
+    );
 }
 
 #[test]
@@ -60,7 +104,42 @@ fn only_an_idle_session_is_deleted() {
     let _ = b.command("update", Command::Update { patch: Box::default() });
     b.resumed();
     b.tick();
-    b.check("");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+        > delete
+          refused: the session is busy; cancel its turn or wait until it is idle, then delete it
+        > answer
+          eff1 attempt 1 answered, settled
+          turn1 item2 #0 in_progress: function ask c1 {}
+        > delete
+          refused: the session is busy; cancel its turn or wait until it is idle, then delete it
+        > cancel
+          item2 closed incomplete
+          turn1 cancelled
+        > delete
+          session deleted
+        > delete
+          nothing
+        > message "Hello?"
+          refused: the session is deleted
+        > result of c1: "42"
+          refused: the session is deleted
+        > update
+          refused: the session is deleted
+        > restart
+          nothing
+        > tick
+          nothing
+    "#,
+    );
 }
 
 #[test]
@@ -80,7 +159,36 @@ fn a_batch_happens_whole_or_not_at_all() {
     let _ = b.crank("message, delete", &Input::Commands(&[say("One"), Command::Delete]));
     b.crank("two messages", &Input::Commands(&[say("One"), say("Two")])).unwrap();
     b.crank("cancel, message", &Input::Commands(&[Command::Cancel, say("Three")])).unwrap();
-    b.check("");
+    b.check(
+        r#"
+        > open
+          session opened for m
+        > nothing at all
+          nothing
+        > message, result nobody waits for
+          refused: Unknown pending tool call: c9
+        > message, delete
+          refused: the session is busy; cancel its turn or wait until it is idle, then delete it
+        > two messages
+          inp1 accepted: "One"
+          inp2 accepted: "Two"
+          turn1 created
+          inp1 joined turn1 as item1
+          inp2 joined turn1 as item2
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+        > cancel, message
+          eff1 abandoned
+          turn1 cancelled
+          inp3 accepted: "Three"
+          turn2 created
+          inp3 joined turn2 as item3
+          turn2 started
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+    "#,
+    );
 }
 
 #[test]
@@ -99,5 +207,23 @@ fn usage_is_counted_per_turn_and_unknown_once_any_is() {
     b.answer_as(answer, None);
     let all = tokens(&b);
     b.note(&format!("{all:?}"));
-    b.check("");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+        > answer
+        > result of c1: "1"
+        > answer
+          = Some(30) tokens, Some(30) of the turn
+        > message "More"
+        > answer
+          = None
+    "#,
+    );
 }

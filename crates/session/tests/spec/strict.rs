@@ -8,7 +8,7 @@ use tenure_journal::{ContextItem, ModelRequest};
 ///
 /// A conversation is a run of givens (messages of users, notes) and answers. An answer is reasoning, text and
 /// calls, then one result for each call, in the calls' order. Reasoning is followed by what it led to.
-pub fn fault(request: &ModelRequest) -> Option<String> {
+pub(crate) fn fault(request: &ModelRequest) -> Option<String> {
     let mut seen = BTreeSet::new();
     let mut open: Vec<&str> = Vec::new();
     let mut results = 0;

@@ -46,7 +46,7 @@ impl Names {
 }
 
 /// A long text, shortened; a short one in quotes.
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     const SHOWN: usize = 140;
     if text.chars().count() <= SHOWN {
         return format!("{text:?}");
@@ -134,7 +134,11 @@ fn outcome(outcome: &Outcome) -> String {
         Outcome::Done { done: Done::Model { .. } } => "answered".to_owned(),
         Outcome::Done { done: Done::Tools { tools } } => format!("listed {} tools", tools.len()),
         Outcome::Done { done: Done::Tool { result } } => {
-            format!("{} {}", if result.is_error { "returned an error" } else { "returned" }, quote(&result.text))
+            format!(
+                "{} {}",
+                if result.is_error { "returned an error" } else { "returned" },
+                quote(&result.text)
+            )
         }
         Outcome::Failed { failure } => format!("failed: {} {}", word(&failure.kind), quote(&failure.message)),
         Outcome::Unknown => "unknown".to_owned(),

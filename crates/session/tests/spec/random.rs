@@ -1,0 +1,202 @@
+//! Random histories: whatever comes, in whatever order, the machine neither panics nor spins, and what
+//! [`Bench`] checks after every step holds.
+
+use tenure_journal::{
+    AgentPatch, AnswerItem, ApprovalMode, Decision, Failure, FailureKind, FunctionOutput, InputPart,
+    ModelAnswer, SessionPatch, SpendLimit, Stop, Tool, ToolResult, TurnStatus,
+};
+use tenure_session::{Attempted, Command, Input, RequiredAction};
+
+use crate::bench::{
+    Bench, Show, agent, async_function, call, defaults, deferred_function, function, mcp, opened, say,
+    server, shop, think, whole,
+};
+
+const HISTORIES: u64 = 300;
+const STEPS: usize = 60;
+const FAILURES: [FailureKind; 8] = [
+    FailureKind::RateLimited,
+    FailureKind::Overloaded,
+    FailureKind::ServerError,
+    FailureKind::ConnectionFailed,
+    FailureKind::Timeout,
+    FailureKind::InvalidRequest,
+    FailureKind::ContextTooLong,
+    FailureKind::Authentication,
+];
+
+#[test]
+fn any_history_keeps_the_invariants() {
+    for seed in 0..HISTORIES {
+        let mut b = history(seed, STEPS);
+        quiesce(&mut b);
+        let ended = b.turns().all(|turn| turn.status.is_terminal() || turn.status == TurnStatus::Waiting);
+        assert!(ended, "seed {seed}: every turn ends or waits for someone");
+    }
+}
+
+/// A session after `steps` random inputs.
+pub(crate) fn history(seed: u64, steps: usize) -> Bench {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut opening = opened(agent(tools(&mut rng)));
+    opening.agent.time_awareness = rng.bool();
+    opening.agent.approval = if rng.bool() { ApprovalMode::Destructive } else { ApprovalMode::Writes };
+    let mut b = Bench::open(opening, "Go", defaults(), Show::Nothing);
+    for _ in 0..steps {
+        step(&mut b, &mut rng);
+    }
+    b
+}
+
+fn tools(rng: &mut fastrand::Rng) -> Vec<Tool> {
+    let mut required = mcp("bank");
+    required.required = true;
+    let all = vec![
+        function("ask"),
+        async_function("report"),
+        deferred_function("weather"),
+        server("shop"),
+        Tool::Mcp(required),
+    ];
+    all.into_iter().filter(|_| rng.u8(..4) > 0).collect()
+}
+
+fn step(b: &mut Bench, rng: &mut fastrand::Rng) {
+    b.context_tokens = (rng.u8(..8) == 0).then_some(200);
+    match rng.u8(..20) {
+        0..=9 => outcome(b, rng),
+        10 => {
+            b.running.clear();
+            b.resumed();
+        }
+        11 => b.wait(rng.u64(..40_000)),
+        12 => {
+            let stale = b.session.pending().next().map(|effect| effect.id);
+            if let Some(id) = stale {
+                let outcome =
+                    Attempted::Returned(ToolResult { text: "stale".into(), is_error: false, stored: None });
+                b.attempted("stale", id, 1_000, outcome);
+            }
+        }
+        _ => {
+            let commands: Vec<Command> = (0..rng.usize(1..3)).map(|_| command(b, rng)).collect();
+            // A refusal must leave everything as it was, which the next step's checks would notice.
+            let _ = b.crank("commands", &Input::Commands(&commands));
+        }
+    }
+}
+
+fn command(b: &Bench, rng: &mut fastrand::Rng) -> Command {
+    let actions = b.session.view().required_actions;
+    match rng.u8(..10) {
+        0..=2 => Command::Message { content: vec![InputPart::text("More ".repeat(rng.usize(1..40)))] },
+        3 => Command::Cancel,
+        4 => Command::Update { patch: Box::new(patch(rng)) },
+        5 if rng.u8(..4) == 0 => Command::Delete,
+        _ => match rng.choice(actions) {
+            Some(RequiredAction::FunctionCall { turn_id, call_id, .. }) => Command::FunctionResult {
+                turn_id,
+                call_id,
+                success: rng.bool(),
+                output: rng.bool().then(|| FunctionOutput::Text("y".repeat(rng.usize(..200)))),
+                error: rng.bool().then(|| "no".to_owned()),
+            },
+            Some(RequiredAction::Approval(approval)) => Command::Decide {
+                approval_id: approval.id,
+                decision: *rng.choice(&[Decision::Approve, Decision::Deny, Decision::Cancel]).unwrap(),
+                by: "ann".to_owned(),
+            },
+            None => Command::Cancel,
+        },
+    }
+}
+
+fn patch(rng: &mut fastrand::Rng) -> SessionPatch {
+    let mut patch = SessionPatch::default();
+    match rng.u8(..3) {
+        0 => patch.agent = Some(AgentPatch { tools: Some(tools(rng)), ..AgentPatch::default() }),
+        1 => patch.agent = Some(AgentPatch { model: Some("n".into()), ..AgentPatch::default() }),
+        _ => patch.spend_limit = Some(rng.bool().then(|| SpendLimit { limit: Some(rng.u64(..5)) })),
+    }
+    patch
+}
+
+/// Ends one running attempt somehow.
+fn outcome(b: &mut Bench, rng: &mut fastrand::Rng) {
+    if b.running.is_empty() {
+        return b.tick();
+    }
+    let (effect, attempt) = b.running.remove(rng.usize(..b.running.len()));
+    let fails = rng.u8(..5) == 0;
+    let outcome = match &effect.kind {
+        _ if fails => Attempted::Failed(Failure {
+            kind: *rng.choice(&FAILURES).unwrap(),
+            message: "failed".into(),
+            retry_after_ms: rng.bool().then_some(1_000),
+        }),
+        tenure_journal::EffectKind::ModelCall { .. } => Attempted::Answered {
+            answer: answer(rng),
+            cost_nano_usd: rng.bool().then(|| rng.u64(..10_000_000)),
+        },
+        tenure_journal::EffectKind::ListTools { .. } => Attempted::Listed(shop()),
+        tenure_journal::EffectKind::ToolCall { .. } => {
+            let stored = rng.bool().then(|| tenure_journal::BlobRef::of(b"whole"));
+            Attempted::Returned(ToolResult { text: "z".repeat(300), is_error: rng.bool(), stored })
+        }
+    };
+    b.attempted("outcome", effect.id, attempt, outcome);
+}
+
+fn answer(rng: &mut fastrand::Rng) -> ModelAnswer {
+    let items = (0..rng.usize(..5)).map(|_| answer_item(rng)).collect();
+    let stop = if rng.u8(..16) == 0 { Stop::MaxOutputTokens } else { Stop::Complete };
+    ModelAnswer { stop, ..whole(items) }
+}
+
+fn answer_item(rng: &mut fastrand::Rng) -> AnswerItem {
+    const NAMES: [&str; 10] = [
+        "ask",
+        "report",
+        "weather",
+        "tool_search",
+        "shop__find",
+        "shop__pay",
+        "shop__send",
+        "shop__refund",
+        "read_output",
+        "what?",
+    ];
+    const ARGUMENTS: [&str; 6] = ["{}", r#"{"query":"weather"}"#, "", "[", "[]", r#"{"a":1,"a":1}"#];
+    match rng.u8(..6) {
+        0 => say(if rng.bool() { "" } else { "Well." }),
+        1 => think("hm"),
+        _ => {
+            let id = if rng.bool() { format!("c{}", rng.u8(..4)) } else { format!("{:x}", rng.u64(..)) };
+            call(&id, rng.choice(NAMES).unwrap(), rng.choice(ARGUMENTS).unwrap())
+        }
+    }
+}
+
+/// Lets everything outside succeed until only clients and people can go on.
+fn quiesce(b: &mut Bench) {
+    const ROUNDS_MAX: usize = 1_000;
+    b.context_tokens = None;
+    for _ in 0..ROUNDS_MAX {
+        let Some((effect, attempt)) = b.running.pop() else {
+            let Some(at) = b.session.next_retry() else { return };
+            b.wait(b.now.millis_until(at).max(1));
+            continue;
+        };
+        let outcome = match &effect.kind {
+            tenure_journal::EffectKind::ModelCall { .. } => {
+                Attempted::Answered { answer: whole(vec![say("Done.")]), cost_nano_usd: None }
+            }
+            tenure_journal::EffectKind::ListTools { .. } => Attempted::Listed(shop()),
+            tenure_journal::EffectKind::ToolCall { .. } => {
+                Attempted::Returned(ToolResult { text: "ok".into(), is_error: false, stored: None })
+            }
+        };
+        b.attempted("outcome", effect.id, attempt, outcome);
+    }
+    panic!("the session never comes to rest");
+}
