@@ -22,6 +22,8 @@ use crate::{RuntimeError, RuntimeErrorKind};
 const EVENTS_PER_SNAPSHOT: u64 = 128;
 /// Times a decision is made again because someone else wrote first.
 const CONFLICTS_MAX: u32 = 8;
+/// How long an actor with nothing to do waits for someone who holds its mailbox.
+const LEAVE_AGAIN: Duration = Duration::from_millis(100);
 /// How long the store may be away before an outcome is tried again.
 const STORE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -160,6 +162,8 @@ impl Actor {
                     self.mail(mail).await;
                     Ok(())
                 }
+                // Someone took the mailbox and may have gone away without writing.
+                () = tokio::time::sleep(LEAVE_AGAIN), if self.is_done() => Ok(()),
                 // Nobody can write any more: the registry has let go of this actor.
                 else => return,
             };
@@ -204,13 +208,11 @@ impl Actor {
         if self.state.running_attempt(effect) != Some(attempt) {
             return Ok(());
         }
-        let failed = matches!(outcome, Attempted::Failed(_));
-        let input = Input::Attempted { effect_id: effect, attempt, outcome };
-        self.apply(&input).await?;
-        if failed {
+        if matches!(outcome, Attempted::Failed(_)) {
+            // Before the turn may end for it: what was streamed is closed within its turn.
             self.live.abandon(effect);
         }
-        Ok(())
+        self.apply(&Input::Attempted { effect_id: effect, attempt, outcome }).await.map(drop)
     }
 
     /// An attempt's task panicked: our own bug, contained to this session.

@@ -40,6 +40,7 @@ impl Launch {
                     step: *step,
                     base: state.next_output_index(),
                     model: model.clone(),
+                    cancel: CancellationToken::new(),
                 };
                 let mut request = state.context();
                 request.model.clone_from(model);
@@ -114,7 +115,7 @@ fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {
 async fn ask(
     shared: &Shared,
     mut request: ModelRequest,
-    source: Source,
+    mut source: Source,
     live: &Live,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
@@ -122,6 +123,7 @@ async fn ask(
         let message = format!("no provider is configured for the model `{}`", request.model);
         return Err(failure(FailureKind::NotFound, message));
     };
+    source.cancel = cancel.clone();
     request.model = route.model;
     request.output_tokens_max = route.output_tokens_max;
     let mut sink = |delta| live.delta(&source, delta);

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tenure_journal::{EffectId, Item, ItemBody, ItemId, ItemStatus, SessionKey, TurnId};
 use tenure_model::Delta;
 use tenure_session::{PartNotice, PartOf, StreamEvent};
+use tokio_util::sync::CancellationToken;
 
 use crate::hub::Hub;
 
@@ -38,6 +39,8 @@ pub(crate) struct Source {
     /// The index of the answer's first item among the turn's outputs.
     pub(crate) base: u32,
     pub(crate) model: String,
+    /// Fires when what is streamed no longer matters.
+    pub(crate) cancel: CancellationToken,
 }
 
 impl Live {
@@ -78,8 +81,13 @@ impl Live {
             step: Some(source.step),
             body,
         };
-        let open = Open { effect: source.effect, item: item.clone(), parts: Vec::new() };
-        self.open().insert(id, open);
+        let entry = Open { effect: source.effect, item: item.clone(), parts: Vec::new() };
+        let mut open = self.open();
+        // Under the lock: a cancelled attempt opens nothing after `abandon` has closed what it had open.
+        if source.cancel.is_cancelled() {
+            return;
+        }
+        open.insert(id, entry);
         self.hub.publish(self.key, StreamEvent::ItemAdded { item });
     }
 
