@@ -1,1 +1,251 @@
-//! Placeholder.
+//! How many appends a second the store makes durable, beside what SQLite alone would.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rusqlite::Connection;
+use tenure_journal::{
+    AgentId, Event, Fresh, Head, Input, InputId, InputPart, ProjectId, SessionId, SessionKey, SessionStatus,
+    Timestamp, Version,
+};
+use tenure_store::{Append, Store as _, StoreError, StoreErrorKind};
+
+use crate::error::store_error;
+use crate::{SqliteStore, connect};
+
+/// How many sessions are busy at once, for each row.
+const BUSY_SESSIONS: [usize; 3] = [1, 8, 64];
+/// Bytes of one event's text, so that it is stored as about 1 KiB.
+const TEXT_BYTES: usize = 940;
+/// Bytes of one row of the bare loop.
+const BARE_BYTES: usize = 1024;
+/// Turns that store and bare loop take within one row, so that both meet the same moods of the disk.
+const TURNS: u32 = 30;
+/// Bytes both write before the first measurement. They fill the log once, so that from then on commits
+/// overwrite it: a sync of a file that grows also syncs the file system's own journal and takes many times
+/// as long, which would compare who has filled the log and not what a commit costs.
+const WARM_UP_BYTES: usize = 24 * 1024 * 1024;
+
+/// One measurement.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row {
+    /// Sessions that append one event of 1 KiB after the other.
+    pub sessions: usize,
+    /// Durable appends per second, all sessions together.
+    pub appends_per_second: f64,
+    /// Appends that shared a transaction, on average.
+    pub appends_per_commit: f64,
+    /// Rows of 1 KiB per second that a bare SQLite loop inserts into a table without further indexes, as
+    /// many rows a transaction as there are sessions, with the same settings on the same disk.
+    pub bare_per_second: f64,
+}
+
+impl Row {
+    /// Appends for each row of the bare loop; 1 would be a store that costs nothing.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        self.appends_per_second / self.bare_per_second
+    }
+}
+
+/// Measures for about `each` at each number of sessions, in a directory of its own under `directory` that
+/// it removes. Blocks, and starts an async runtime of its own, so it must not be called from one.
+///
+/// # Errors
+/// The directory cannot be written, or the store's own.
+pub fn appends(directory: &Path, each: Duration) -> Result<Vec<Row>, StoreError> {
+    let directory = directory.join(format!("bench-{}", std::process::id()));
+    let unavailable = |error: std::io::Error| {
+        let context = format!("preparing `{}`", directory.display());
+        StoreError::new(StoreErrorKind::Unavailable, context).with_source(error)
+    };
+    fs::create_dir_all(&directory).map_err(unavailable)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(unavailable)?;
+    let rows = runtime.block_on(measure(&directory, each));
+    fs::remove_dir_all(&directory).map_err(unavailable)?;
+    rows
+}
+
+async fn measure(directory: &Path, each: Duration) -> Result<Vec<Row>, StoreError> {
+    let store = Arc::new(SqliteStore::open(&directory.join("store"))?);
+    let mut bare = Bare::open(&directory.join("bare.db"))?;
+    let project = ProjectId::fresh(&Fresh::new(Timestamp::EPOCH, 1));
+    store.put_blob(project, Bytes::from(vec![b'x'; WARM_UP_BYTES])).await?;
+    tokio::task::block_in_place(|| bare.insert_all(WARM_UP_BYTES / BARE_BYTES))?;
+    let mut rows = Vec::new();
+    for sessions in BUSY_SESSIONS {
+        rows.push(compare(&store, &mut bare, sessions, each).await?);
+    }
+    store.close().await?;
+    Ok(rows)
+}
+
+async fn compare(
+    store: &Arc<SqliteStore>,
+    bare: &mut Bare,
+    sessions: usize,
+    each: Duration,
+) -> Result<Row, StoreError> {
+    let mut busy: Vec<_> = (0..sessions).map(|index| Session::new(sessions * 1000 + index)).collect();
+    let turn = each / (2 * TURNS);
+    let (mut stored, mut inserted) = (Rate::default(), Rate::default());
+    let commits = store.commits();
+    for _ in 0..TURNS {
+        let began = Instant::now();
+        let until = began + turn;
+        let tasks: Vec<_> = busy
+            .into_iter()
+            .map(|session| tokio::spawn(session.append_until(Arc::clone(store), until)))
+            .collect();
+        busy = Vec::with_capacity(sessions);
+        for task in tasks {
+            let (session, appended) = task.await.map_err(|error| {
+                StoreError::new(StoreErrorKind::Unavailable, "measuring").with_source(error)
+            })??;
+            stored.count += appended;
+            busy.push(session);
+        }
+        stored.time += began.elapsed();
+
+        let began = Instant::now();
+        inserted.count += tokio::task::block_in_place(|| bare.insert_for(turn, sessions))?;
+        inserted.time += began.elapsed();
+    }
+    let commits = store.commits() - commits;
+    Ok(Row {
+        sessions,
+        appends_per_second: stored.per_second(),
+        appends_per_commit: stored.count as f64 / commits.max(1) as f64,
+        bare_per_second: inserted.per_second(),
+    })
+}
+
+#[derive(Default)]
+struct Rate {
+    count: u64,
+    time: Duration,
+}
+
+impl Rate {
+    fn per_second(&self) -> f64 {
+        self.count as f64 / self.time.as_secs_f64()
+    }
+}
+
+struct Session {
+    head: Head,
+    version: Version,
+    event: Event,
+}
+
+impl Session {
+    fn new(index: usize) -> Self {
+        let now = Timestamp::from_millis(1_790_000_000_000);
+        let project = ProjectId::fresh(&Fresh::new(now, 1));
+        let session = SessionId::fresh(&Fresh::new(now.plus_millis(index as u64), 2));
+        let content = vec![InputPart::text("x".repeat(TEXT_BYTES))];
+        let id = InputId::fresh(&Fresh::new(now, 3));
+        Self {
+            head: Head {
+                key: SessionKey { project, session },
+                status: SessionStatus::InProgress,
+                agent_id: AgentId::fresh(&Fresh::new(now, 4)),
+                agent_name: Some("bench".to_owned()),
+                metadata: BTreeMap::new(),
+                created_at: now,
+                last_active_at: now,
+                wake_at: None,
+                deleted: false,
+            },
+            version: Version::ZERO,
+            event: Event::InputAccepted { input: Input { id, content } },
+        }
+    }
+
+    async fn append_until(
+        mut self,
+        store: Arc<SqliteStore>,
+        until: Instant,
+    ) -> Result<(Self, u64), StoreError> {
+        let mut appended = 0;
+        while Instant::now() < until {
+            self.version = store.append(self.next()).await?;
+            appended += 1;
+        }
+        Ok((self, appended))
+    }
+
+    fn next(&self) -> Append {
+        Append {
+            expected: self.version,
+            at: self.head.created_at,
+            events: vec![self.event.clone()],
+            head: self.head.clone(),
+            items: Vec::new(),
+            turns: Vec::new(),
+            snapshot: None,
+            receipt: None,
+        }
+    }
+}
+
+struct Bare {
+    connection: Connection,
+    payload: Vec<u8>,
+}
+
+impl Bare {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let open = || {
+            drop(Connection::open(path)?);
+            let connection = connect::writer(path)?;
+            connection.execute_batch(include_str!("../sql/bench_create.sql"))?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|error: rusqlite::Error| store_error("measuring", error))?;
+        Ok(Self { connection, payload: vec![b'x'; BARE_BYTES] })
+    }
+
+    fn insert_for(&mut self, time: Duration, batch: usize) -> Result<u64, StoreError> {
+        let began = Instant::now();
+        let mut inserted = 0;
+        while began.elapsed() < time {
+            self.insert_all(batch)?;
+            inserted += batch as u64;
+        }
+        Ok(inserted)
+    }
+
+    fn insert_all(&mut self, batch: usize) -> Result<(), StoreError> {
+        self.insert(batch).map_err(|error| store_error("measuring", error))
+    }
+
+    fn insert(&mut self, batch: usize) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        let mut statement = transaction.prepare_cached(include_str!("../sql/bench_insert.sql"))?;
+        for _ in 0..batch {
+            statement.execute([&self.payload])?;
+        }
+        drop(statement);
+        transaction.commit()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measures_every_row_and_leaves_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let rows = appends(directory.path(), Duration::from_millis(80)).expect("measures");
+        let sessions: Vec<_> = rows.iter().map(|row| row.sessions).collect();
+        assert_eq!(sessions, BUSY_SESSIONS);
+        assert!(rows.iter().all(|row| row.ratio() > 0.0), "{rows:?}");
+        assert_eq!(directory.path().read_dir().expect("lists").count(), 0);
+    }
+}
