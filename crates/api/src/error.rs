@@ -127,6 +127,7 @@ impl ApiError {
         self
     }
 
+    #[cfg(test)]
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -258,8 +259,11 @@ fn refused(refusal: &Refusal) -> ApiError {
 }
 
 fn overloaded(message: String) -> ApiError {
-    ApiError { retry: Retry::After(RETRY_AFTER_SECS), ..ApiError::new(StatusCode::TOO_MANY_REQUESTS, message) }
-        .code("overloaded")
+    ApiError {
+        retry: Retry::After(RETRY_AFTER_SECS),
+        ..ApiError::new(StatusCode::TOO_MANY_REQUESTS, message)
+    }
+    .code("overloaded")
 }
 
 fn storage_unavailable() -> ApiError {
@@ -273,7 +277,8 @@ fn storage_unavailable() -> ApiError {
 
 fn damaged(what: &str) -> ApiError {
     let message = format!("The {what} cannot be read; see the server's log for this request's id.");
-    ApiError { retry: Retry::Never, ..ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message) }.code("damaged")
+    ApiError { retry: Retry::Never, ..ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message) }
+        .code("damaged")
 }
 
 impl From<StoreError> for ApiError {

@@ -1,4 +1,35 @@
-//! HTTP and SSE.
+//! HTTP and SSE: the OpenAI Agents API over a [`Runtime`], and what Tenure adds beside it.
+//!
+//! The app is a function, [`app`]; connections are [`serve`]. A request passes the connection's gate
+//! (framing), the front (hosts, origins, credentials, scopes) and a handler, which reads the body into
+//! journal types and shows views as JSON. Wire types exist nowhere else, and nothing here decides what a
+//! session does.
+
+pub mod agents;
+mod body;
+mod call;
+mod config;
 mod error;
+mod front;
+mod hosts;
+mod idempotency;
+pub mod keys;
+mod query;
 mod read;
+mod routes;
 mod show;
+mod wire;
+
+use std::sync::Arc;
+
+use axum::Router;
+use tenure_runtime::Runtime;
+
+pub use config::ApiConfig;
+pub use wire::{Limits, serve, serve_with};
+
+/// The whole API as a service.
+#[must_use]
+pub fn app(config: ApiConfig, runtime: Runtime) -> Router {
+    routes::router(Arc::new(call::App::new(config, runtime)))
+}

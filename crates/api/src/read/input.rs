@@ -15,21 +15,15 @@ const EVENTS_MAX: usize = 256;
 /// Characters of a call's id.
 const CALL_ID_CHARS_MAX: usize = 256;
 
-/// A batch of commands, in order.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Submission {
-    pub(crate) commands: Vec<Command>,
-}
-
 /// The body of `POST /events`. `by` is who answers approvals.
-pub(crate) fn read_events(mut reader: Reader<'_>, by: &str) -> Result<Submission, ApiError> {
+pub(crate) fn read_events(mut reader: Reader<'_>, by: &str) -> Result<Vec<Command>, ApiError> {
     let events = reader.required("events")?.array(EVENTS_MAX)?;
     reader.finish()?;
     let mut commands = Vec::new();
     for event in events {
         read_event(event, by, &mut commands)?;
     }
-    Ok(Submission { commands })
+    Ok(commands)
 }
 
 const EVENT_TYPES: &[&str] = &[
@@ -43,9 +37,9 @@ const EVENT_TYPES: &[&str] = &[
 fn read_event(field: Field<'_>, by: &str, commands: &mut Vec<Command>) -> Result<(), ApiError> {
     let path = field.path().to_owned();
     let mut reader = field.object()?;
-    let kind = reader.required("type")?.word(EVENT_TYPES, |word| {
-        EVENT_TYPES.iter().find(|known| **known == word).copied()
-    })?;
+    let kind = reader
+        .required("type")?
+        .word(EVENT_TYPES, |word| EVENT_TYPES.iter().find(|known| **known == word).copied())?;
     match kind {
         "agent.session.input.message" => {
             let messages = read_messages(&reader.required("input")?)?;
@@ -162,12 +156,13 @@ fn read_decision(reader: &mut Reader<'_>, by: &str) -> Result<Command, ApiError>
     let request = request_id.string()?;
     let mut response = reader.required("response")?.object()?;
     response.required("type")?.word(&["mcp_tool_call"], |word| (word == "mcp_tool_call").then_some(()))?;
-    let decision = response.required("decision")?.word(&["approve", "deny", "cancel"], |word| match word {
-        "approve" => Some(Decision::Approve),
-        "deny" => Some(Decision::Deny),
-        "cancel" => Some(Decision::Cancel),
-        _ => None,
-    })?;
+    let decision =
+        response.required("decision")?.word(&["approve", "deny", "cancel"], |word| match word {
+            "approve" => Some(Decision::Approve),
+            "deny" => Some(Decision::Deny),
+            "cancel" => Some(Decision::Cancel),
+            _ => None,
+        })?;
     response.finish()?;
     match request.parse::<ApprovalId>() {
         Ok(approval_id) => Ok(Command::Decide { approval_id, decision, by: by.to_owned() }),
@@ -191,7 +186,7 @@ mod tests {
 
     fn read(events: Value) -> Result<Vec<Command>, ApiError> {
         let body = json!({"events": events});
-        read_events(Reader::new("", &body)?, "key_1").map(|submission| submission.commands)
+        read_events(Reader::new("", &body)?, "key_1")
     }
 
     #[track_caller]

@@ -22,10 +22,8 @@ pub(crate) fn read_metadata(field: Field<'_>) -> Result<BTreeMap<String, String>
     let mut pairs = BTreeMap::new();
     for (key, value) in field.strings(PAIRS_MAX, VALUE_CHARS_MAX)? {
         if key.is_empty() || key.chars().count() > KEY_CHARS_MAX {
-            let message = format!(
-                "Invalid '{}': a key must have 1 to {KEY_CHARS_MAX} characters.",
-                field.path()
-            );
+            let message =
+                format!("Invalid '{}': a key must have 1 to {KEY_CHARS_MAX} characters.", field.path());
             return Err(field.refuse("invalid_metadata_key", message));
         }
         pairs.insert(key.to_owned(), value.to_owned());

@@ -7,8 +7,6 @@ use serde_json::{Map, Value};
 
 use crate::error::ApiError;
 
-/// Members of one array in a request, unless the member has a limit of its own.
-pub(crate) const ARRAY_ITEMS_MAX: usize = 1024;
 /// Characters of a client's value that an error message repeats.
 const ECHO_CHARS_MAX: usize = 64;
 
@@ -100,7 +98,9 @@ impl<'a> Field<'a> {
     pub(crate) fn text(&self, chars_max: usize) -> Result<&'a str, ApiError> {
         let text = self.string()?;
         if text.is_empty() {
-            return Err(self.refuse("empty_string", format!("Invalid '{}': it must not be empty.", self.path)));
+            return Err(
+                self.refuse("empty_string", format!("Invalid '{}': it must not be empty.", self.path))
+            );
         }
         self.at_most(text, chars_max)
     }
@@ -232,8 +232,9 @@ fn wrong_type(path: &str, expected: &str, value: &Value) -> ApiError {
         Value::Object(_) => "an object",
     };
     let place = if path.is_empty() { "the request body".to_owned() } else { format!("'{path}'") };
-    let error = ApiError::invalid(format!("Invalid type for {place}: expected {expected}, but got {found} instead."))
-        .code("invalid_type");
+    let error =
+        ApiError::invalid(format!("Invalid type for {place}: expected {expected}, but got {found} instead."))
+            .code("invalid_type");
     if path.is_empty() { error } else { error.param(path) }
 }
 

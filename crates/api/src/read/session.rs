@@ -105,11 +105,12 @@ fn read_environment(field: Field<'_>) -> Result<Environment, ApiError> {
     }
     let path = field.path().to_owned();
     let mut reader = field.object()?;
-    let kind = reader.required("type")?.word(&["none", "openai_hosted", "self_hosted"], |word| match word {
-        "none" => Some(Kind::None),
-        "openai_hosted" | "self_hosted" => Some(Kind::Elsewhere),
-        _ => None,
-    })?;
+    let kind =
+        reader.required("type")?.word(&["none", "openai_hosted", "self_hosted"], |word| match word {
+            "none" => Some(Kind::None),
+            "openai_hosted" | "self_hosted" => Some(Kind::Elsewhere),
+            _ => None,
+        })?;
     match kind {
         Kind::None => reader.finish().map(|()| Environment::None),
         Kind::Elsewhere => {
@@ -349,7 +350,8 @@ mod tests {
         assert_eq!(agent.model, None);
         assert_eq!(change.patch.review, Some(None));
         assert_eq!(change.patch.spend_limit, None);
-        let cleared = SessionChange::read(&json!({"metadata": null, "spend_control": null})).expect("accepted");
+        let cleared =
+            SessionChange::read(&json!({"metadata": null, "spend_control": null})).expect("accepted");
         assert_eq!(cleared.patch.metadata, Some(BTreeMap::new()));
         assert_eq!(cleared.patch.spend_limit, Some(None));
     }
@@ -357,12 +359,17 @@ mod tests {
     #[test]
     fn an_update_changes_something_and_not_the_approval_mode() {
         let (message, param) = refusal(SessionChange::read(&json!({})));
-        assert_eq!((message.as_str(), param), ("The update changes nothing: give at least one parameter.", None));
-        let change = SessionChange::read(&json!({"metadata": {"tenure.approval": "never"}})).expect("accepted");
+        assert_eq!(
+            (message.as_str(), param),
+            ("The update changes nothing: give at least one parameter.", None)
+        );
+        let change =
+            SessionChange::read(&json!({"metadata": {"tenure.approval": "never"}})).expect("accepted");
         assert_eq!(change.check_approval(ApprovalMode::Never), Ok(()));
         let (message, _) = refusal(change.check_approval(ApprovalMode::Always));
         assert!(message.contains("was created with 'always'"), "{message}");
-        let (_, param) = refusal(SessionChange::read(&json!({"agent": {"tools": [{"type": "computer_use"}]}})));
+        let (_, param) =
+            refusal(SessionChange::read(&json!({"agent": {"tools": [{"type": "computer_use"}]}})));
         assert_eq!(param.as_deref(), Some("agent.tools[0]"));
     }
 }

@@ -33,8 +33,16 @@ const DOMAINS_MAX: usize = 100;
 const WORD_CHARS_MAX: usize = 256;
 
 /// Headers that the transport writes itself.
-const TRANSPORT_HEADERS: &[&str] =
-    &["connection", "content-length", "content-type", "host", "te", "trailer", "transfer-encoding", "upgrade"];
+const TRANSPORT_HEADERS: &[&str] = &[
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 /// Headers that carry credentials, which a saved agent must not hold.
 const CREDENTIAL_HEADERS: &[&str] =
     &["authorization", "cookie", "proxy-authorization", "x-api-key", "api-key", "x-auth-token"];
@@ -91,7 +99,8 @@ impl Tools {
         let Self { mut tools, secrets } = self;
         for (index, Unsealed(text)) in secrets {
             let sealed = runtime.seal(project, &text).await?;
-            if let Tool::Mcp(McpTool { transport: McpTransport::Http { secret, .. }, .. }) = &mut tools[index] {
+            if let Tool::Mcp(McpTool { transport: McpTransport::Http { secret, .. }, .. }) = &mut tools[index]
+            {
                 *secret = Some(sealed);
             }
         }
@@ -116,9 +125,11 @@ struct Unique {
 impl Unique {
     fn admit(&mut self, tool: &Tool, path: &str) -> Result<(), ApiError> {
         let (is_new, what, member) = match tool {
-            Tool::Function(function) => {
-                (self.functions.insert(function.name.clone()), format!("function '{}'", function.name), ".name")
-            }
+            Tool::Function(function) => (
+                self.functions.insert(function.name.clone()),
+                format!("function '{}'", function.name),
+                ".name",
+            ),
             Tool::Mcp(server) => {
                 let label = &server.server_label;
                 (self.servers.insert(label.clone()), format!("MCP server '{label}'"), ".server_label")
@@ -188,9 +199,9 @@ const TOOL_TYPES: &[&str] = &[
 
 fn read_tool(field: Field<'_>, scope: ToolScope) -> Result<(Tool, Option<Unsealed>), ApiError> {
     let mut reader = field.object()?;
-    let kind = reader.required("type")?.word(TOOL_TYPES, |word| {
-        TOOL_TYPES.iter().find(|known| **known == word).copied()
-    })?;
+    let kind = reader
+        .required("type")?
+        .word(TOOL_TYPES, |word| TOOL_TYPES.iter().find(|known| **known == word).copied())?;
     let r = &mut reader;
     let mut secret = None;
     let tool = match kind {
@@ -221,7 +232,8 @@ fn read_function(reader: &mut Reader<'_>) -> Result<FunctionTool, ApiError> {
     match parameters.map()?.get("type") {
         Some(Value::String(kind)) if kind == "object" => {}
         found => {
-            let found = found.map_or_else(|| "nothing".to_owned(), |kind| super::shortened(&kind.to_string()));
+            let found =
+                found.map_or_else(|| "nothing".to_owned(), |kind| super::shortened(&kind.to_string()));
             let message = format!(
                 "Invalid schema for function '{}': the root must have type 'object', but has {found}.",
                 super::shortened(&name)
@@ -271,10 +283,7 @@ fn read_words(field: &Field<'_>, max: usize) -> Result<Vec<String>, ApiError> {
     words.iter().map(|word| word.text(WORD_CHARS_MAX).map(str::to_owned)).collect()
 }
 
-fn read_transport(
-    field: Field<'_>,
-    scope: ToolScope,
-) -> Result<(McpTransport, Option<Unsealed>), ApiError> {
+fn read_transport(field: Field<'_>, scope: ToolScope) -> Result<(McpTransport, Option<Unsealed>), ApiError> {
     enum Kind {
         Http,
         Stdio,
@@ -315,7 +324,9 @@ fn read_http(
     let authorization = match scope {
         // Left unknown on purpose: a saved agent has no such member.
         ToolScope::Saved => None,
-        ToolScope::Session => reader.optional_or_null("authorization").map(|f| read_authorization(&f)).transpose()?,
+        ToolScope::Session => {
+            reader.optional_or_null("authorization").map(|f| read_authorization(&f)).transpose()?
+        }
     };
     let secret = (authorization.is_some() || !headers.is_empty()).then(|| {
         let mut text = Map::new();
@@ -328,7 +339,8 @@ fn read_http(
 
 fn read_http_url<'a>(field: &Field<'a>) -> Result<&'a str, ApiError> {
     let text = field.text(URL_CHARS_MAX)?;
-    let refuse = |why: &str| Err(field.refuse("url_not_allowed", format!("Invalid '{}': {why}.", field.path())));
+    let refuse =
+        |why: &str| Err(field.refuse("url_not_allowed", format!("Invalid '{}': {why}.", field.path())));
     let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     if !matches!(scheme.as_deref(), Some("http" | "https")) {
         return refuse("it must begin with http:// or https://");
@@ -445,12 +457,18 @@ mod tests {
         let [function, search, code, mcp, project, web, computer, automations] = tools.as_slice() else {
             panic!("eight tools");
         };
-        assert!(matches!(function, Tool::Function(f) if f.name == "a b/c" && !f.defer_loading && !f.is_async));
+        assert!(
+            matches!(function, Tool::Function(f) if f.name == "a b/c" && !f.defer_loading && !f.is_async)
+        );
         assert_eq!(*search, Tool::ToolSearch);
         assert_eq!(*code, Tool::ProgrammaticToolCalling { enabled: true });
-        assert!(matches!(mcp, Tool::Mcp(m) if m.origin == Origin::Service && m.allowed_tools.is_none() && !m.required));
+        assert!(
+            matches!(mcp, Tool::Mcp(m) if m.origin == Origin::Service && m.allowed_tools.is_none() && !m.required)
+        );
         assert!(matches!(project, Tool::Mcp(m) if m.transport == McpTransport::Project));
-        assert!(matches!(web, Tool::WebSearch { mode, context_size, .. } if mode == "live" && context_size == "medium"));
+        assert!(
+            matches!(web, Tool::WebSearch { mode, context_size, .. } if mode == "live" && context_size == "medium")
+        );
         assert_eq!(*computer, Tool::ComputerUse { include_screenshots: false });
         assert_eq!(*automations, Tool::Automations);
         assert!(tools.secrets.is_empty());

@@ -1,7 +1,9 @@
 //! Agents, saved or in a session.
 
 use serde_json::{Map, Value, json};
-use tenure_journal::{AgentConfig, FunctionTool, McpTool, McpTransport, Pinned, TextConfig, TextFormat, Tool};
+use tenure_journal::{
+    AgentConfig, FunctionTool, McpTool, McpTransport, Pinned, TextConfig, TextFormat, Tool,
+};
 use tenure_store::Document;
 
 use crate::read::LOCATION_PARTS;

@@ -25,7 +25,7 @@ pub(crate) fn item(item: &Item) -> Value {
             "summary": summary.iter().map(|text| json!({"type": "summary_text", "text": text})).collect::<Vec<_>>(),
             "status": message_status(item.status),
         }),
-        ItemBody::FunctionCall { call_id, name, arguments } => json!({
+        ItemBody::FunctionCall { call_id, name, arguments, .. } => json!({
             "type": "function_call",
             "call_id": call_id,
             "name": name,
@@ -145,7 +145,12 @@ mod tests {
             json!({"type": "reasoning", "status": "completed", "summary": [{"type": "summary_text", "text": "s"}]}),
         );
         check(
-            ItemBody::FunctionCall { call_id: "c".into(), name: "f".into(), arguments: json!({"n": 1}) },
+            ItemBody::FunctionCall {
+                call_id: "c".into(),
+                name: "f".into(),
+                arguments: json!({"n": 1}),
+                is_async: false,
+            },
             ItemStatus::InProgress,
             json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": {"n": 1}, "status": "in_progress"}),
         );

@@ -3,7 +3,7 @@
 
 mod agent;
 mod item;
-mod session;
+pub(crate) mod session;
 mod stream;
 mod turn;
 
@@ -14,7 +14,7 @@ pub(crate) use stream::{EventIds, frames, lagged};
 pub(crate) use turn::turn;
 
 use serde_json::{Value, json};
-use tenure_journal::{Timestamp, Usage};
+use tenure_journal::Usage;
 
 pub(crate) fn usage(usage: Option<&Usage>) -> Value {
     usage.map_or(Value::Null, |usage| {
@@ -26,9 +26,4 @@ pub(crate) fn usage(usage: Option<&Usage>) -> Value {
             "total_tokens": usage.total_tokens(),
         })
     })
-}
-
-/// A moment as Tenure's own endpoints write it: RFC 3339 in UTC.
-pub(crate) fn rfc3339(at: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(at.as_millis()).map_or_else(|_| String::new(), |at| at.to_string())
 }

@@ -33,9 +33,6 @@ pub(crate) fn frames(session_id: SessionId, event: &StreamEvent, ids: &mut Event
             frame(&mut out, &format!("agent.session.{}", session_word(*kind)), body, ids);
         }
         StreamEvent::Turn { kind, turn } => {
-            if let (TurnNotice::Failed, Some(error)) = (kind, &turn.error) {
-                error_frame(&mut out, session_id, &error.code, &error.message, ids);
-            }
             let mut body = json!({
                 "session_id": session_id,
                 "turn_id": turn.id,
@@ -69,6 +66,9 @@ pub(crate) fn frames(session_id: SessionId, event: &StreamEvent, ids: &mut Event
             });
             let name = part_body(&mut body, *part, *of, notice);
             frame(&mut out, name, body, ids);
+        }
+        StreamEvent::Error { error, .. } => {
+            error_frame(&mut out, session_id, &error.code, &error.message, ids);
         }
         StreamEvent::Deleted => {}
     }
@@ -228,7 +228,10 @@ mod tests {
         assert_eq!(body["part"], json!({"type": "summary_text", "text": "t"}));
         assert_eq!((&body["status"], &body["summary_index"]), (&json!("incomplete"), &json!(1)));
         let (name, body) = part(PartOf::Reasoning, PartNotice::TextDone("t".into()));
-        assert_eq!((name.as_str(), &body["text"]), ("agent.session.turn.reasoning_summary_text.done", &json!("t")));
+        assert_eq!(
+            (name.as_str(), &body["text"]),
+            ("agent.session.turn.reasoning_summary_text.done", &json!("t"))
+        );
     }
 
     #[test]
@@ -248,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_turn_is_preceded_by_its_error() {
+    fn a_failed_turn_and_its_error_are_two_events() {
         let fresh = fresh();
         let turn = Turn {
             id: TurnId::fresh(&fresh),
@@ -261,7 +264,12 @@ mod tests {
             usage: None,
             cache_ttl: None,
         };
-        let found = shown(&StreamEvent::Turn { kind: TurnNotice::Failed, turn });
+        let mut ids = EventIds::new(1);
+        let session = view().key.session;
+        let error = turn.error.clone().expect("failed");
+        let mut text = frames(session, &StreamEvent::Error { turn_id: turn.id, error }, &mut ids);
+        text.push_str(&frames(session, &StreamEvent::Turn { kind: TurnNotice::Failed, turn }, &mut ids));
+        let found = parse(&text);
         let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["error", "agent.session.turn.failed"]);
         assert_eq!(found[0].1["error"]["code"], "rate_limit_exceeded");

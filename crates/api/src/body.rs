@@ -1,0 +1,207 @@
+//! Request bodies: their declared form, their size, and the speed at which they come.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use serde_json::{Map, Value};
+use tenure_journal::json;
+use tokio::time::Instant;
+
+use crate::error::ApiError;
+
+/// Bytes of one body: the documented maximum of the Agents API.
+pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes a second that a body must come with, measured over [`PACE_WINDOW`].
+const PACE_BYTES_PER_SEC: u64 = 1024;
+/// How long a body may be slower than that.
+pub(crate) const PACE_WINDOW: Duration = Duration::from_secs(30);
+/// How long a body may take altogether.
+const BODY_TIME_MAX: Duration = Duration::from_secs(300);
+
+/// Reads a body as one JSON object; an absent one counts as an empty object.
+pub(crate) async fn read_json(headers: &HeaderMap, body: Body, window: Duration) -> Result<Value, ApiError> {
+    let declared = declared_length(headers);
+    if declared.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
+        return Err(too_large());
+    }
+    check_encoding(headers)?;
+    if declared != Some(0) {
+        check_type(headers, declared)?;
+    }
+    let bytes = collect(body, window).await?;
+    if bytes.is_empty() {
+        return Ok(Value::Object(Map::new()));
+    }
+    json::parse(&bytes).map_err(|error| {
+        let refusal = ApiError::invalid(format!("We could not read the request body: {error}."))
+            .code(error.kind().code());
+        if error.path().is_empty() { refusal } else { refusal.param(error.path()) }
+    })
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_large() -> ApiError {
+    let message = format!("The request body is larger than {BODY_BYTES_MAX} bytes.");
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message).code("body_too_large").closing()
+}
+
+fn unsupported(code: &'static str, message: &str) -> ApiError {
+    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).code(code)
+}
+
+fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    Err(unsupported("encoding", "Compressed request bodies are not supported; send the JSON as it is."))
+}
+
+/// A body must say that it is JSON in UTF-8. A request that declares no body need not say anything.
+fn check_type(headers: &HeaderMap, declared: Option<u64>) -> Result<(), ApiError> {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let wrong = || Err(unsupported("content_type", "Send the body with 'Content-Type: application/json'."));
+    let content_type = match (types.next(), types.next()) {
+        (None, _) if declared.is_none() && !headers.contains_key(header::TRANSFER_ENCODING) => return Ok(()),
+        (Some(content_type), None) => content_type.to_str().unwrap_or_default(),
+        (_, _) => return wrong(),
+    };
+    let mut parameters = content_type.split(';').map(str::trim);
+    if !parameters.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        return wrong();
+    }
+    for parameter in parameters {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let value = value.trim_matches('"');
+        if name.eq_ignore_ascii_case("charset") && !value.eq_ignore_ascii_case("utf-8") {
+            return Err(unsupported("charset", "JSON is sent in UTF-8; leave the charset out."));
+        }
+    }
+    Ok(())
+}
+
+async fn collect(mut body: Body, window: Duration) -> Result<Bytes, ApiError> {
+    let deadline = Instant::now() + BODY_TIME_MAX;
+    let mut collected = BytesMut::new();
+    let mut ends = Instant::now() + window;
+    let mut in_window = 0;
+    loop {
+        let next = tokio::time::timeout_at(ends.min(deadline), body.frame()).await;
+        match next {
+            Ok(None) => return Ok(collected.freeze()),
+            Ok(Some(Err(_))) => {
+                let message = "The request body was cut off or is not framed as declared.";
+                return Err(ApiError::invalid(message).code("body_framing").closing());
+            }
+            Ok(Some(Ok(frame))) => {
+                let Ok(data) = frame.into_data() else { continue };
+                if collected.len() + data.len() > BODY_BYTES_MAX {
+                    return Err(too_large());
+                }
+                in_window += data.len() as u64;
+                collected.extend_from_slice(&data);
+            }
+            Err(_) => {}
+        }
+        let now = Instant::now();
+        if now >= deadline || (now >= ends && in_window < PACE_BYTES_PER_SEC * window.as_secs().max(1)) {
+            let message = "The request body came too slowly.";
+            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message).code("body_timeout").closing());
+        }
+        if now >= ends {
+            (ends, in_window) = (now + window, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            (name.parse::<axum::http::HeaderName>().expect("a name"), value.parse().expect("a value"))
+        };
+        pairs.iter().map(pair).fold(HeaderMap::new(), |mut map, (name, value)| {
+            map.append(name, value);
+            map
+        })
+    }
+
+    #[tokio::test]
+    async fn only_json_in_utf_8_is_read() {
+        let json = ("content-type", "application/json");
+        for (found, code) in [
+            (vec![json], ""),
+            (vec![("content-type", "Application/JSON; charset=UTF-8")], ""),
+            (vec![], "content_type"),
+            (vec![("content-type", "text/plain")], "content_type"),
+            (vec![json, json], "content_type"),
+            (vec![("content-type", "application/json; charset=utf-16")], "charset"),
+            (vec![json, ("content-encoding", "gzip")], "encoding"),
+            (vec![json, ("content-encoding", "identity")], ""),
+        ] {
+            let mut all = headers(&found);
+            all.insert("content-length", "2".parse().expect("a value"));
+            let outcome = read_json(&all, Body::from("{}"), PACE_WINDOW).await;
+            assert_eq!(outcome.as_ref().err().map_or("", ApiError::stable_code), code, "{found:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_absent_body_is_an_empty_object() {
+        for pairs in [vec![], vec![("content-length", "0"), ("content-type", "application/json")]] {
+            let value = read_json(&headers(&pairs), Body::empty(), PACE_WINDOW).await.expect("read");
+            assert_eq!(value, serde_json::json!({}));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_body_is_refused_when_declared_and_when_not() {
+        let declared = headers(&[("content-length", "10737418240"), ("content-type", "application/json")]);
+        let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let error = read_json(&declared, never, PACE_WINDOW).await.expect_err("too large");
+        assert_eq!(error.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        let chunked = headers(&[("transfer-encoding", "chunked"), ("content-type", "application/json")]);
+        let large = Body::from(vec![b' '; BODY_BYTES_MAX + 1]);
+        let error = read_json(&chunked, large, PACE_WINDOW).await.expect_err("too large");
+        assert_eq!(error.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_given_up() {
+        let drip = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+        });
+        let headers = headers(&[("transfer-encoding", "chunked"), ("content-type", "application/json")]);
+        let began = Instant::now();
+        let error = read_json(&headers, Body::from_stream(drip), PACE_WINDOW).await.expect_err("too slow");
+        assert_eq!(error.status(), StatusCode::REQUEST_TIMEOUT);
+        assert!(began.elapsed() < Duration::from_secs(32), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn mistakes_of_the_json_itself_have_codes() {
+        let json = headers(&[("content-type", "application/json")]);
+        for (text, code) in [
+            (r#"{"a":1,"a":2}"#, "duplicate_key"),
+            (r#"{"a":9223372036854775808}"#, "range"),
+            (r#"{"a":1e400}"#, "number"),
+            (r#"{"a":"\ud800"}"#, "encoding"),
+            (r#"{"a":"\u0000"}"#, "nul"),
+            (r#"{"a":1} x"#, "json"),
+            (&format!(r#"{{"a":{}{}}}"#, "[".repeat(100), "]".repeat(100)), "depth"),
+        ] {
+            let error =
+                read_json(&json, Body::from(text.to_owned()), PACE_WINDOW).await.expect_err("refused");
+            assert_eq!(error.stable_code(), code, "{text}");
+        }
+    }
+}

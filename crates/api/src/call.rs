@@ -1,0 +1,114 @@
+//! One admitted request, as handlers see it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams, Request};
+use axum::http::{HeaderMap, Method};
+use serde_json::Value;
+use tenure_journal::ProjectId;
+use tenure_runtime::Runtime;
+use tenure_store::Store;
+
+use crate::body;
+use crate::config::ApiConfig;
+use crate::error::{ApiError, Dialect};
+use crate::idempotency::InFlight;
+use crate::keys::{Key, KeyRing};
+use crate::query::Query;
+
+/// What all requests share.
+pub(crate) struct App {
+    pub(crate) config: ApiConfig,
+    pub(crate) runtime: Runtime,
+    pub(crate) keys: KeyRing,
+    pub(crate) in_flight: InFlight,
+    /// Tells event streams apart, within this process and, by its start, from those of others.
+    streams: AtomicU64,
+}
+
+impl App {
+    pub(crate) fn new(config: ApiConfig, runtime: Runtime) -> Self {
+        let keys = KeyRing::new(Arc::clone(runtime.store()));
+        // The clock spreads processes apart; a stream takes one number, so ranges never meet in practice.
+        let start = u64::try_from(runtime.now().as_millis()).unwrap_or(0) << 20;
+        Self { config, runtime, keys, in_flight: InFlight::default(), streams: AtomicU64::new(start) }
+    }
+
+    pub(crate) fn next_stream(&self) -> u64 {
+        self.streams.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Who asks: attached to a request that passed the front.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) key: Arc<Key>,
+}
+
+/// A request with everything a handler needs; the body is not read yet.
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    pub(crate) caller: Caller,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) method: Method,
+    /// The path without the alias it may be served under.
+    pub(crate) path: String,
+    params: Vec<(String, String)>,
+    /// A body can be sent between threads but not shared; the mutex is never locked.
+    body: Mutex<Body>,
+}
+
+impl FromRequest<Arc<App>> for Call {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let params = RawPathParams::from_request_parts(&mut parts, app).await;
+        let params =
+            params.map_err(|_| ApiError::invalid("The path is not valid UTF-8.").code("bad_path"))?;
+        let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let caller = parts.extensions.remove::<Caller>().ok_or_else(crate::front::unauthorized)?;
+        let query = parts.extensions.remove::<Query>().unwrap_or_default();
+        let path = parts.uri.path();
+        let path = path.strip_prefix("/openai").unwrap_or(path).to_owned();
+        Ok(Self {
+            app: Arc::clone(app),
+            caller,
+            query,
+            headers: parts.headers,
+            method: parts.method,
+            path,
+            params,
+            body: Mutex::new(body),
+        })
+    }
+}
+
+impl Call {
+    pub(crate) fn project(&self) -> ProjectId {
+        self.caller.key.project_id
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        self.app.runtime.store()
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        Dialect::of(&self.path)
+    }
+
+    /// The id in the path; one that is not an id of that kind is as unknown as one that does not exist.
+    pub(crate) fn id<Id: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Id, ApiError> {
+        let text = self.params.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+        text.and_then(|text| text.parse().ok()).ok_or_else(|| ApiError::not_found(what))
+    }
+
+    /// Reads the body; it can be read once.
+    pub(crate) async fn read_body(&mut self) -> Result<Value, ApiError> {
+        let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
+        body::read_json(&self.headers, body, body::PACE_WINDOW).await
+    }
+}

@@ -1,0 +1,49 @@
+//! What the binary decides about the API.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+/// Silence after which an open stream says that it is alive.
+const KEEPALIVE_DEFAULT: Duration = Duration::from_secs(15);
+
+/// What the API is told when it starts.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// Names of models, as `GET /v1/models` lists them.
+    pub models: Vec<String>,
+    /// Host names, without a port, under which the server may be addressed; `*` admits any.
+    ///
+    /// The allow-list is what keeps a foreign web page from reaching the server through a name of its own
+    /// that it points here (DNS rebinding).
+    pub hosts: Vec<String>,
+    /// Origins of web pages that may call the server, as browsers send them: `https://console.example`.
+    pub origins: Vec<String>,
+    /// Whether any address literal is a host of this server: true when it listens on all addresses.
+    pub any_address: bool,
+    /// Silence after which an open stream sends a comment.
+    pub keepalive: Duration,
+    /// Ends every open stream when it fires.
+    pub shutdown: CancellationToken,
+}
+
+impl ApiConfig {
+    /// What fits a server that listens on `bind`: itself and the names of the local machine.
+    #[must_use]
+    pub fn new(bind: SocketAddr) -> Self {
+        let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into();
+        hosts.push(match bind.ip() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        });
+        Self {
+            models: Vec::new(),
+            hosts,
+            origins: Vec::new(),
+            any_address: bind.ip().is_unspecified(),
+            keepalive: KEEPALIVE_DEFAULT,
+            shutdown: CancellationToken::new(),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The front of the server: what every request passes before a handler sees it, and every answer after.
+//!
+//! Cheap checks of form come first, then who asks, then what the path needs. Bodies are read by handlers,
+//! after all of this.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tenure_journal::RequestId;
+
+use crate::call::{App, Caller};
+use crate::error::{ApiError, Dialect};
+use crate::hosts;
+use crate::keys::{Key, KeyError, Scope};
+use crate::query::Query;
+use crate::wire::Refused;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const BETA: HeaderName = HeaderName::from_static("openai-beta");
+/// The value of the beta header that the Agents API needs.
+const BETA_VALUE: &str = "agents=v1";
+/// Methods that some path of this server knows.
+const METHODS: &str = "GET, HEAD, POST, DELETE";
+/// Characters of a key: longer ones are none of ours and not worth hashing.
+const KEY_CHARS_MAX: usize = 512;
+
+/// Admits a request, runs it, and gives the answer its form and its id.
+pub(crate) async fn front(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = RequestId::fresh(&app.runtime.fresh()).to_string();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let dialect = Dialect::of(&path);
+    let response = match admit(&app, &mut request).await {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    };
+    let response = dress(response, dialect, &id);
+    tracing::info!(
+        request_id = %id,
+        %method,
+        path = %path.chars().take(256).collect::<String>(),
+        status = response.status().as_u16(),
+        ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "request"
+    );
+    response
+}
+
+fn dress(mut response: Response, dialect: Dialect, id: &str) -> Response {
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        let allow = response.headers_mut().remove(header::ALLOW);
+        response = error.render(dialect, id);
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn admit(app: &Arc<App>, request: &mut Request) -> Result<(), ApiError> {
+    if let Some(refused) = request.extensions().get::<Refused>() {
+        return Err(refused.to_error());
+    }
+    check_method(request.method())?;
+    hosts::check_host(&app.config, request.uri(), request.headers())?;
+    check_path(request.uri().path())?;
+    hosts::check_origin(&app.config, request.headers())?;
+    let query = Query::parse(request.uri().query().unwrap_or_default())?;
+    let path = request.uri().path();
+    let path = path.strip_prefix("/openai").unwrap_or(path);
+    if !path.starts_with("/v1/") {
+        return Ok(());
+    }
+    let key = authenticate(app, request.headers()).await?;
+    if needs_beta(path) {
+        check_beta(request.headers())?;
+    }
+    check_scope(&key, request.method(), path)?;
+    let caller = Caller { key: Arc::new(key) };
+    request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(query);
+    Ok(())
+}
+
+fn check_method(method: &Method) -> Result<(), ApiError> {
+    let known = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
+    if known.contains(method) { Ok(()) } else { Err(ApiError::method_not_allowed(METHODS)) }
+}
+
+/// A path is taken as it is sent. Escapes are valid only where they could never be needed: no route of this
+/// server contains a character that has to be escaped.
+fn check_path(path: &str) -> Result<(), ApiError> {
+    let bad = |why: &str| Err(ApiError::invalid(format!("The path {why}.")).code("bad_path"));
+    if !path.contains('%') {
+        return Ok(());
+    }
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let Some((digits, tail)) = rest.split_at_checked(2) else { return bad("has an unfinished escape") };
+        let Some(byte) = crate::query::hex(digits) else { return bad("has an invalid escape") };
+        decoded.push(byte);
+        rest = tail;
+    }
+    if decoded.contains(&0) {
+        return bad("contains a NUL");
+    }
+    if std::str::from_utf8(&decoded).is_err() {
+        return bad("is not valid UTF-8");
+    }
+    Err(ApiError::no_route())
+}
+
+/// 401, the same for a missing, malformed, unknown, revoked and expired key.
+pub(crate) fn unauthorized() -> ApiError {
+    let message = "A valid API key is required: send it as 'Authorization: Bearer <key>'.";
+    ApiError::new(StatusCode::UNAUTHORIZED, message).code("invalid_api_key")
+}
+
+async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Key, ApiError> {
+    let mut found = headers.get_all(header::AUTHORIZATION).iter();
+    let value = match (found.next(), found.next()) {
+        (None, _) => return Err(unauthorized()),
+        (Some(_), Some(_)) => {
+            let message = "The request has more than one Authorization header.";
+            return Err(ApiError::invalid(message).code("ambiguous_credentials"));
+        }
+        (Some(value), None) => value.to_str().map_err(|_| unauthorized())?,
+    };
+    let (scheme, text) = value.split_once(' ').ok_or_else(unauthorized)?;
+    if !scheme.eq_ignore_ascii_case("bearer") || text.is_empty() || text.len() > KEY_CHARS_MAX {
+        return Err(unauthorized());
+    }
+    let key = app.keys.verify(app.runtime.now(), text).await?;
+    key.ok_or_else(unauthorized)
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
+            KeyError::Damaged(error) => crate::error::undecodable("stored key", &error),
+            KeyError::Random => {
+                tracing::error!("the system gives no random bytes");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The server could not make a key.")
+            }
+        }
+    }
+}
+
+fn needs_beta(path: &str) -> bool {
+    ["/v1/agents", "/v1/vaults"]
+        .iter()
+        .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+fn check_beta(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut values = headers.get_all(BETA).iter().filter_map(|value| value.to_str().ok());
+    if values.any(|value| value.split(',').any(|feature| feature.trim() == BETA_VALUE)) {
+        return Ok(());
+    }
+    let message = "The Agents API is in beta: send the header 'OpenAI-Beta: agents=v1'.";
+    Err(ApiError::invalid(message).code("invalid_beta"))
+}
+
+fn check_scope(key: &Key, method: &Method, path: &str) -> Result<(), ApiError> {
+    let is_admin = path
+        .strip_prefix("/v1/tenure/")
+        .is_some_and(|rest| rest.starts_with("keys") || rest.ends_with("/journal"));
+    let (scope, word) = if is_admin {
+        (Scope::Admin, "admin")
+    } else if matches!(*method, Method::GET | Method::HEAD) {
+        (Scope::Read, "read")
+    } else {
+        (Scope::Write, "write")
+    };
+    if key.may(scope) {
+        return Ok(());
+    }
+    let message = format!("This key does not have the scope '{word}', which this request needs.");
+    Err(ApiError::new(StatusCode::FORBIDDEN, message).code("insufficient_scope"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_never_decoded_into_a_match() {
+        let code = |path: &str| check_path(path).err().map(|error| error.stable_code());
+        assert_eq!(code("/v1/agents"), None);
+        assert_eq!(code("/v1/agents/sessions/%2e%2e%2fadmin"), Some("not_found"));
+        for path in ["/v1/%00", "/v1/%ff", "/v1/%zz", "/v1/%2", "/v1/%"] {
+            assert_eq!(code(path), Some("bad_path"), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_agents_api_is_in_beta() {
+        for (path, needed) in [
+            ("/v1/agents", true),
+            ("/v1/agents/sessions", true),
+            ("/v1/vaults/x", true),
+            ("/v1/agentsx", false),
+            ("/v1/models", false),
+            ("/v1/tenure/keys", false),
+        ] {
+            assert_eq!(needs_beta(path), needed, "{path}");
+        }
+        let beta = |value: &'static str| {
+            check_beta(&HeaderMap::from_iter([(BETA, HeaderValue::from_static(value))])).is_ok()
+        };
+        assert!(beta("agents=v1") && beta("assistants=v2, agents=v1"));
+        assert!(!beta("agents=v2") && !beta("agents=v11"));
+    }
+}

@@ -1,0 +1,489 @@
+//! API keys: documents of a project of their own, found by the digest of the whole key text.
+//!
+//! Looking a key up by digest takes the same time whether it exists or how much of it is right, and the
+//! store never holds a key. A key made here is `tnr_<id>_<secret>_<checksum>`: the id tells an operator which
+//! key it is, the checksum tells a secret scanner that it is one. A preset key may be any text.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tenure_journal::{Fresh, KeyId, ProjectId, Timestamp};
+use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind};
+
+/// What every key made here begins with.
+const PREFIX: &str = "tnr_";
+/// Bytes of a key's secret part: more than anyone can try.
+const SECRET_BYTES: usize = 24;
+/// Bytes of the checksum.
+const CHECKSUM_BYTES: usize = 4;
+/// Characters of a key that are shown to recognise it by.
+const SHOWN_CHARS: usize = 12;
+/// Keys remembered as verified; the rest are looked up each time.
+const CACHED_MAX: usize = 1024;
+/// How long a verified key is remembered, should another process revoke it.
+const CACHED_FOR: Duration = Duration::from_secs(30);
+/// Documents read at once while listing.
+const SCAN_PAGE: usize = 200;
+/// Tries of a write that meets another.
+const WRITE_ATTEMPTS: u32 = 4;
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Read agents, sessions and what belongs to them.
+    Read,
+    /// Create, change and delete them, and talk to sessions.
+    Write,
+    /// Manage keys and read journals.
+    Admin,
+}
+
+impl Scope {
+    /// The words a client may use.
+    pub const WORDS: &'static [&'static str] = &["read", "write", "admin"];
+
+    /// The scope of a word, the official scopes of the Agents API included.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "read" | "api.agents.read" => Some(Self::Read),
+            "write" | "api.agents.write" | "api.responses.write" => Some(Self::Write),
+            "admin" => Some(Self::Admin),
+            _ => None,
+        }
+    }
+}
+
+/// A key without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// Its id.
+    pub id: KeyId,
+    /// The project it opens.
+    pub project_id: ProjectId,
+    /// What it is for.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// Its first characters.
+    pub prefix: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops working.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Whether it was revoked.
+    pub revoked: bool,
+}
+
+impl Key {
+    fn is_valid(&self, now: Timestamp) -> bool {
+        !self.revoked && self.expires_at.is_none_or(|at| now < at)
+    }
+
+    /// Whether the key may do what needs `scope`.
+    #[must_use]
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+}
+
+/// A key to be made.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// The project it opens.
+    pub project_id: ProjectId,
+    /// What it is for.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The text of a key. Shown once, never logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyText(String);
+
+impl KeyText {
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for KeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyText(..)")
+    }
+}
+
+/// Why a key could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// Durable state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored key does not decode.
+    #[error("a stored key cannot be read")]
+    Damaged(#[source] serde_json::Error),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    Random,
+}
+
+/// The project that holds all keys; no key opens it.
+#[must_use]
+pub fn system_project() -> ProjectId {
+    "proj_00000000000000000000000000000000".parse().expect("written as ids are written")
+}
+
+/// Makes a key. The text cannot be had again. `receipt` is written with it and must not hold the text.
+///
+/// # Errors
+/// `Store`, with `ReceiptExists` if the receipt's key is taken; `Random`.
+pub async fn create(
+    store: &Arc<dyn Store>,
+    now: Timestamp,
+    id: KeyId,
+    new: NewKey,
+    receipt: Option<Receipt>,
+) -> Result<(KeyText, Key), KeyError> {
+    let text = fresh_text(id)?;
+    let key = key_of(id, new, &text, now);
+    store.put(document(&key, &text, 1, now), receipt).await?;
+    Ok((text, key))
+}
+
+/// The key of `text` if it is valid at `now`.
+///
+/// # Errors
+/// `Store`, `Damaged`.
+pub async fn verify(store: &Arc<dyn Store>, now: Timestamp, text: &str) -> Result<Option<Key>, KeyError> {
+    let found = store.document(system_project(), DocumentKind::Key, &digest(text), None).await?;
+    let key = found.map(|document| decode(&document)).transpose()?;
+    Ok(key.filter(|key| key.is_valid(now)))
+}
+
+/// Makes `text`, whatever it looks like, a valid key of the project with all scopes. Repeating it changes
+/// nothing; if the key was revoked or belonged to another project, it is valid for this one again.
+///
+/// # Errors
+/// `Store`, `Damaged`.
+pub async fn ensure_preset(
+    store: &Arc<dyn Store>,
+    now: Timestamp,
+    fresh: &Fresh,
+    text: &str,
+    project_id: ProjectId,
+) -> Result<Key, KeyError> {
+    let id = KeyId::fresh(fresh);
+    preset(store, now, id, text, project_id).await
+}
+
+async fn preset(
+    store: &Arc<dyn Store>,
+    now: Timestamp,
+    id: KeyId,
+    text: &str,
+    project_id: ProjectId,
+) -> Result<Key, KeyError> {
+    let scopes = vec![Scope::Read, Scope::Write, Scope::Admin];
+    let mut attempt = 1;
+    loop {
+        let found = store.document(system_project(), DocumentKind::Key, &digest(text), None).await?;
+        let old = found.as_ref().map(decode).transpose()?;
+        if let Some(old) = &old
+            && old.is_valid(now)
+            && old.project_id == project_id
+            && scopes.iter().all(|scope| old.may(*scope))
+        {
+            return Ok(old.clone());
+        }
+        let new = NewKey { project_id, name: "preset".into(), scopes: scopes.clone(), expires_at: None };
+        let key = key_of(old.map_or(id, |old| old.id), new, &KeyText(text.to_owned()), now);
+        let version = found.map_or(1, |document| document.version + 1);
+        match store.put(document(&key, &KeyText(text.to_owned()), version, now), None).await {
+            Ok(()) => return Ok(key),
+            Err(error) if is_conflict(&error) && attempt < WRITE_ATTEMPTS => attempt += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Keys of a project, revoked ones left out, by when they were made; at most `limit` after `after`.
+///
+/// # Errors
+/// `Store`, `Damaged`.
+pub async fn list(
+    store: &Arc<dyn Store>,
+    project_id: ProjectId,
+    after: Option<KeyId>,
+    limit: usize,
+) -> Result<Vec<Key>, KeyError> {
+    let mut keys = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = Page { after: cursor, limit: SCAN_PAGE, order: Order::Ascending };
+        let documents = store.documents(system_project(), DocumentKind::Key, None, &page).await?;
+        for document in &documents {
+            let key = decode(document)?;
+            if key.project_id == project_id && !key.revoked && after.is_none_or(|after| key.id > after) {
+                keys.push(key);
+            }
+        }
+        match documents.last() {
+            Some(last) if documents.len() == SCAN_PAGE => cursor = Some(last.id.clone()),
+            _ => break,
+        }
+    }
+    keys.sort_by_key(|key| key.id);
+    keys.truncate(limit);
+    Ok(keys)
+}
+
+/// Revokes a key of the project. False if there is none with that id.
+///
+/// # Errors
+/// `Store`, `Damaged`.
+pub async fn revoke(
+    store: &Arc<dyn Store>,
+    now: Timestamp,
+    project_id: ProjectId,
+    id: KeyId,
+) -> Result<bool, KeyError> {
+    let mut attempt = 1;
+    loop {
+        let page = Page { after: None, limit: 1, order: Order::Ascending };
+        let name = id.to_string();
+        let found = store.documents(system_project(), DocumentKind::Key, Some(&name), &page).await?;
+        let Some(old) = found.into_iter().next() else { return Ok(false) };
+        let mut key = decode(&old)?;
+        if key.project_id != project_id || key.revoked {
+            return Ok(false);
+        }
+        key.revoked = true;
+        let body = encode(&key);
+        let next = Document { version: old.version + 1, updated_at: now, body, ..old };
+        match store.put(next, None).await {
+            Ok(()) => return Ok(true),
+            Err(error) if is_conflict(&error) && attempt < WRITE_ATTEMPTS => attempt += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A key as it will be shown once it is made.
+pub(crate) fn preview(id: KeyId, new: &NewKey, now: Timestamp) -> Key {
+    let begins = format!("{PREFIX}{}", id.to_string().trim_start_matches("key_"));
+    let prefix = begins.chars().take(SHOWN_CHARS).collect();
+    let NewKey { project_id, name, scopes, expires_at } = new.clone();
+    Key { id, project_id, name, scopes, prefix, created_at: now, expires_at, revoked: false }
+}
+
+fn is_conflict(error: &StoreError) -> bool {
+    matches!(error.kind(), StoreErrorKind::Conflict { .. })
+}
+
+fn key_of(id: KeyId, new: NewKey, text: &KeyText, now: Timestamp) -> Key {
+    let NewKey { project_id, name, scopes, expires_at } = new;
+    // A preset key may be short: at most a third of it is shown.
+    let shown = SHOWN_CHARS.min(text.0.chars().count() / 3);
+    let prefix = text.0.chars().take(shown).collect();
+    Key { id, project_id, name, scopes, prefix, created_at: now, expires_at, revoked: false }
+}
+
+fn document(key: &Key, text: &KeyText, version: u64, now: Timestamp) -> Document {
+    Document {
+        project: system_project(),
+        kind: DocumentKind::Key,
+        id: digest(&text.0),
+        version,
+        name: Some(key.id.to_string()),
+        body: encode(key),
+        created_at: key.created_at,
+        updated_at: now,
+        deleted: false,
+    }
+}
+
+fn encode(key: &Key) -> serde_json::Value {
+    serde_json::to_value(key).expect("a key holds only strings, numbers and lists of them")
+}
+
+fn decode(document: &Document) -> Result<Key, KeyError> {
+    Key::deserialize(&document.body).map_err(KeyError::Damaged)
+}
+
+fn digest(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().to_string()
+}
+
+fn fresh_text(id: KeyId) -> Result<KeyText, KeyError> {
+    let mut secret = [0; SECRET_BYTES];
+    getrandom::fill(&mut secret).map_err(|_| KeyError::Random)?;
+    let id = id.to_string();
+    let id = id.strip_prefix("key_").unwrap_or(&id);
+    let unchecked = format!("{PREFIX}{id}_{}", hex(&secret));
+    let checksum = checksum(&unchecked);
+    Ok(KeyText(format!("{unchecked}_{checksum}")))
+}
+
+fn checksum(text: &str) -> String {
+    hex(&blake3::hash(text.as_bytes()).as_bytes()[..CHECKSUM_BYTES])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+    }
+    text
+}
+
+/// Whether text looks like a key of this server.
+pub(crate) fn looks_like_key(text: &str) -> bool {
+    text.starts_with(PREFIX)
+}
+
+/// Keys as the API verifies them: a bounded memory of valid ones in front of the store.
+#[derive(Clone)]
+pub struct KeyRing {
+    store: Arc<dyn Store>,
+    verified: Arc<Mutex<HashMap<[u8; 32], (Key, Instant)>>>,
+}
+
+impl KeyRing {
+    /// The keys in `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, verified: Arc::default() }
+    }
+
+    /// As [`verify`].
+    ///
+    /// # Errors
+    /// As [`verify`].
+    pub async fn verify(&self, now: Timestamp, text: &str) -> Result<Option<Key>, KeyError> {
+        let digest = *blake3::hash(text.as_bytes()).as_bytes();
+        let cached =
+            self.lock().get(&digest).filter(|(_, at)| at.elapsed() < CACHED_FOR).map(|(key, _)| key.clone());
+        if let Some(key) = cached {
+            return Ok(Some(key).filter(|key| key.is_valid(now)));
+        }
+        let key = verify(&self.store, now, text).await?;
+        if let Some(key) = &key {
+            let mut verified = self.lock();
+            if verified.len() >= CACHED_MAX {
+                // Refilled from the store within a few requests; keeping an order would cost every request.
+                verified.clear();
+            }
+            verified.insert(digest, (key.clone(), Instant::now()));
+        }
+        Ok(key)
+    }
+
+    /// As [`revoke`]; the key is refused from the moment this returns.
+    ///
+    /// # Errors
+    /// As [`revoke`].
+    pub async fn revoke(&self, now: Timestamp, project: ProjectId, id: KeyId) -> Result<bool, KeyError> {
+        let revoked = revoke(&self.store, now, project, id).await;
+        self.lock().retain(|_, (key, _)| key.id != id);
+        revoked
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], (Key, Instant)>> {
+        // A map is whole between its methods, so one poisoned by a panic elsewhere is usable.
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tenure_store::MemoryStore;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+    fn store() -> Arc<dyn Store> {
+        Arc::new(MemoryStore::new())
+    }
+
+    fn project(seed: u64) -> ProjectId {
+        ProjectId::fresh(&Fresh::new(NOW, seed))
+    }
+
+    async fn make(store: &Arc<dyn Store>, seed: u64, expires_at: Option<Timestamp>) -> (KeyText, Key) {
+        let scopes = vec![Scope::Read];
+        let new = NewKey { project_id: project(seed), name: "ci".into(), scopes, expires_at };
+        create(store, NOW, KeyId::fresh(&Fresh::new(NOW, seed)), new, None).await.expect("made")
+    }
+
+    #[tokio::test]
+    async fn a_key_is_verified_until_it_is_revoked_or_expires() {
+        let store = store();
+        let ring = KeyRing::new(Arc::clone(&store));
+        let (text, key) = make(&store, 1, None).await;
+        assert_eq!(ring.verify(NOW, text.expose()).await.expect("works"), Some(key.clone()));
+        assert!(!ring.revoke(NOW, project(2), key.id).await.expect("works"), "another project's key");
+        assert!(ring.revoke(NOW, project(1), key.id).await.expect("works"));
+        assert_eq!(ring.verify(NOW, text.expose()).await.expect("works"), None);
+        assert!(!ring.revoke(NOW, project(1), key.id).await.expect("works"), "already revoked");
+
+        let (text, _) = make(&store, 3, Some(NOW.plus_millis(5))).await;
+        assert!(ring.verify(NOW, text.expose()).await.expect("works").is_some());
+        assert!(ring.verify(NOW.plus_millis(5), text.expose()).await.expect("works").is_none());
+    }
+
+    #[tokio::test]
+    async fn wrong_and_truncated_keys_are_unknown() {
+        let store = store();
+        let (text, _) = make(&store, 1, None).await;
+        let text = text.expose();
+        for wrong in ["", "tnr_", &text[..text.len() - 1], &text.to_uppercase(), &format!("{text} ")] {
+            assert!(verify(&store, NOW, wrong).await.expect("works").is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_preset_key_may_be_any_text_and_is_made_once() {
+        let store = store();
+        let fresh = Fresh::new(NOW, 9);
+        let first = ensure_preset(&store, NOW, &fresh, "dev key!", project(1)).await.expect("made");
+        let again = ensure_preset(&store, NOW, &fresh, "dev key!", project(1)).await.expect("made");
+        assert_eq!(first, again);
+        assert_eq!(first.prefix, "de");
+        assert!(first.may(Scope::Admin));
+        assert!(revoke(&store, NOW, project(1), first.id).await.expect("works"));
+        let back = ensure_preset(&store, NOW, &fresh, "dev key!", project(1)).await.expect("made");
+        assert!(!back.revoked && back.id == first.id);
+    }
+
+    #[tokio::test]
+    async fn lists_a_projects_keys_in_pages() {
+        let store = store();
+        let (_, key) = make(&store, 1, None).await;
+        make(&store, 2, None).await;
+        assert_eq!(list(&store, project(1), None, 10).await.expect("works"), std::slice::from_ref(&key));
+        assert!(list(&store, project(1), Some(key.id), 10).await.expect("works").is_empty());
+    }
+
+    #[test]
+    fn a_key_tells_what_it_is_and_hides_itself() {
+        let id = KeyId::fresh(&Fresh::new(NOW, 1));
+        let text = fresh_text(id).expect("random bytes");
+        let (unchecked, sum) = text.expose().rsplit_once('_').expect("three underscores");
+        assert_eq!(checksum(unchecked), sum);
+        assert!(unchecked.starts_with(&format!("tnr_{}_", id.to_string().trim_start_matches("key_"))));
+        assert_eq!(format!("{text:?}"), "KeyText(..)");
+    }
+}

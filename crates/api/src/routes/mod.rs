@@ -1,0 +1,114 @@
+//! The routes. Nouns of the glossary; the same tree is served under `/v1` and `/openai/v1`.
+
+mod agents;
+mod events;
+mod lists;
+mod models;
+mod sessions;
+mod stream;
+mod tenure;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, delete, get};
+use axum::{Json, middleware};
+use serde_json::{Value, json};
+
+use crate::call::{App, Call};
+use crate::error::ApiError;
+use crate::front::front;
+
+/// Every route, behind the front.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let v1 = v1();
+    Router::new()
+        .route("/healthz", get(healthz))
+        .nest("/v1", v1.clone())
+        .nest("/openai/v1", v1)
+        .fallback(no_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), front))
+        .with_state(app)
+}
+
+fn v1() -> Router<Arc<App>> {
+    let session = "/agents/sessions/{session}";
+    let at = |rest: &str| format!("{session}{rest}");
+    Router::new()
+        .route("/agents", get(agents::list).post(agents::create))
+        .route("/agents/{agent}", get(agents::retrieve).post(agents::update).delete(agents::delete))
+        .route("/agents/sessions", get(sessions::list).post(sessions::create))
+        .route(session, get(sessions::retrieve).post(sessions::update).delete(sessions::delete))
+        .route(&at("/events"), get(events::subscribe).post(events::submit))
+        .route(&at("/items"), get(lists::items))
+        .route(&at("/turns"), get(lists::turns))
+        .route(&at("/turns/{turn}"), get(lists::turn))
+        .route(&at("/turns/{turn}/items"), get(lists::turn_items))
+        .route(&at("/subagents"), get(lists::no_subagents))
+        .route(&at("/subagents/{subagent}"), get(lists::unknown_subagent))
+        .route(&at("/subagents/{subagent}/{*rest}"), get(lists::unknown_subagent))
+        .route(&at("/artifacts"), get(lists::no_artifacts))
+        .route(&at("/artifacts/{artifact}"), get(lists::unknown_artifact).delete(lists::unknown_artifact))
+        .route(&at("/artifacts/{artifact}/content"), get(lists::unknown_artifact))
+        .route(&at("/traces"), get(lists::no_traces))
+        .merge(unsupported("/agents/environments", no_environments))
+        .merge(unsupported("/agents/automations", no_automations))
+        .merge(unsupported("/vaults", no_vaults))
+        .merge(unsupported("/files", no_files))
+        .merge(unsupported("/skills", no_skills))
+        .route("/models", get(models::list))
+        .route("/models/{*model}", get(models::retrieve))
+        .route("/tenure/keys", get(tenure::keys).post(tenure::create_key))
+        .route("/tenure/keys/{key}", delete(tenure::revoke_key))
+        .route("/tenure/sessions/{session}/journal", get(tenure::journal))
+        .route("/tenure/agents/{agent}/versions", get(tenure::versions))
+}
+
+/// A part of the Agents API that this server does not offer: every call under `prefix` says so.
+fn unsupported<F>(prefix: &str, handler: fn(Call) -> F) -> Router<Arc<App>>
+where
+    F: Future<Output = ApiError> + Send + 'static,
+{
+    Router::new().route(prefix, any(handler)).route(&format!("{prefix}/{{*rest}}"), any(handler))
+}
+
+async fn no_environments(_: Call) -> ApiError {
+    ApiError::unsupported("environments")
+}
+
+async fn no_automations(_: Call) -> ApiError {
+    ApiError::unsupported("automations")
+}
+
+async fn no_vaults(_: Call) -> ApiError {
+    ApiError::unsupported("vaults")
+}
+
+async fn no_files(_: Call) -> ApiError {
+    ApiError::unsupported("files")
+}
+
+async fn no_skills(_: Call) -> ApiError {
+    ApiError::unsupported("skills")
+}
+
+async fn healthz() -> Response {
+    Json(json!({"status": "ok"})).into_response()
+}
+
+async fn no_route() -> ApiError {
+    ApiError::no_route()
+}
+
+async fn method_not_allowed() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "This path does not know that method.")
+        .code("method_not_allowed")
+}
+
+/// 201 with what was made.
+fn created(body: &Value) -> Response {
+    (StatusCode::CREATED, Json(body)).into_response()
+}

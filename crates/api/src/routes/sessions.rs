@@ -1,0 +1,229 @@
+//! `/v1/agents/sessions`: sessions.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use serde_json::{Value, json};
+use tenure_journal::{AgentConfig, AgentId, Environment, Head, SessionKey, SessionOpened, SessionStatus};
+use tenure_runtime::{Opening, Runtime, RuntimeError, RuntimeErrorKind};
+use tenure_session::{Command, Refusal, SessionView};
+use tenure_store::SessionFilter;
+
+use super::{created, stream};
+use crate::agents;
+use crate::call::Call;
+use crate::error::ApiError;
+use crate::idempotency::{self, Begin, Ticket};
+use crate::query::{self, Limit};
+use crate::read::{NewSession, SessionChange, default_agent, refuse_unavailable, unsupported_value};
+use crate::show;
+
+/// Sessions of one page that are read at the same time.
+const READS_AT_ONCE: usize = 8;
+/// Words of the status filter.
+const STATUS_WORDS: &[&str] = &["idle", "in_progress", "requires_action", "failed"];
+
+/// The session that the path names.
+pub(super) fn key(call: &Call) -> Result<SessionKey, ApiError> {
+    Ok(Runtime::key(call.project(), call.id("session", "session")?))
+}
+
+pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
+    let body = call.read_body().await?;
+    let ticket = match idempotency::begin(&call, &body).await? {
+        Begin::Run(ticket) => ticket,
+        Begin::Replay(response) => return Ok(response),
+    };
+    let mut new = NewSession::read(&body)?;
+    let mut agent = resolve(&call, &new).await?;
+    new.agent.apply(&mut agent);
+    if let Some(mode) = new.approval {
+        agent.approval = mode;
+    }
+    let tools = new.agent.tools.take();
+    if let Some(tools) = &tools {
+        agent.tools = tools.as_slice().to_vec();
+    }
+    refuse_unavailable(&agent)?;
+    let input = new.input()?;
+    if let Some(tools) = tools {
+        // The last thing before the session: a request that is refused leaves no sealed secret behind.
+        agent.tools = tools.seal(&call.app.runtime, call.project()).await?;
+    }
+    let opened = SessionOpened {
+        project_id: call.project(),
+        agent,
+        environment: new.environment,
+        metadata: new.metadata,
+        vault_ids: Vec::new(),
+        review: new.review,
+        spend_limit: new.spend_limit,
+        prompt_cache: new.prompt_cache,
+    };
+    let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::CREATED, body_of));
+    match call.app.runtime.open(Opening { opened, input }, draft, new.stream).await {
+        Ok((view, None)) => Ok(created(&show::session(&view))),
+        Ok((view, Some(subscription))) => {
+            Ok(stream::until_idle(&call.app, view.key.session, subscription, StatusCode::CREATED))
+        }
+        Err(error) => replay_or(&call, ticket.as_ref(), error).await,
+    }
+}
+
+/// The agent before overrides: a saved one, or a new one of the session's own.
+async fn resolve(call: &Call, new: &NewSession<'_>) -> Result<AgentConfig, ApiError> {
+    match (&new.agent_id, &new.agent.model) {
+        (Some(agent_id), _) => {
+            let saved = agents::find(call.store(), call.project(), agent_id).await?;
+            let saved = saved.ok_or_else(|| ApiError::not_found("agent").param("agent_id"))?;
+            Ok(saved.config())
+        }
+        (None, model) => {
+            let id = AgentId::fresh(&call.app.runtime.fresh());
+            Ok(default_agent(id, model.clone().unwrap_or_default()))
+        }
+    }
+}
+
+pub(super) async fn retrieve(call: Call) -> Result<Response, ApiError> {
+    let view = call.app.runtime.view(key(&call)?).await?;
+    let view = view.ok_or_else(|| ApiError::not_found("session"))?;
+    Ok(Json(show::session(&view)).into_response())
+}
+
+pub(super) async fn update(mut call: Call) -> Result<Response, ApiError> {
+    let key = key(&call)?;
+    let body = call.read_body().await?;
+    let ticket = match idempotency::begin(&call, &body).await? {
+        Begin::Run(ticket) => ticket,
+        Begin::Replay(response) => return Ok(response),
+    };
+    let view = call.app.runtime.view(key).await?;
+    let view = view.ok_or_else(|| ApiError::not_found("session"))?;
+    let SessionChange { mut patch, tools } = {
+        let change = SessionChange::read(&body)?;
+        change.check_approval(view.agent.approval)?;
+        change
+    };
+    if let (Some(tools), Some(agent)) = (tools, &mut patch.agent) {
+        agent.tools = Some(tools.seal(&call.app.runtime, call.project()).await?);
+    }
+    let commands = vec![Command::Update { patch: Box::new(patch) }];
+    let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::OK, body_of));
+    match call.app.runtime.submit(key, commands, draft).await {
+        Ok(view) => Ok(Json(show::session(&view)).into_response()),
+        Err(error) => replay_or(&call, ticket.as_ref(), error).await,
+    }
+}
+
+pub(super) async fn delete(call: Call) -> Result<Response, ApiError> {
+    let key = key(&call)?;
+    match call.app.runtime.submit(key, vec![Command::Delete], None).await {
+        Ok(_) => {}
+        Err(error) => match error.kind() {
+            RuntimeErrorKind::Refused(Refusal::Deleted) => {}
+            RuntimeErrorKind::NotFound => {
+                let head = call.store().head(key).await?;
+                if !head.is_some_and(|head| head.deleted) {
+                    return Err(error.into());
+                }
+            }
+            RuntimeErrorKind::Refused(_)
+            | RuntimeErrorKind::ReceiptExists
+            | RuntimeErrorKind::Overloaded
+            | RuntimeErrorKind::ShuttingDown
+            | RuntimeErrorKind::Storage
+            | RuntimeErrorKind::Damaged => return Err(error.into()),
+        },
+    }
+    let deleted = json!({"id": key.session, "object": "agent.session.deleted", "deleted": true});
+    Ok(Json(deleted).into_response())
+}
+
+pub(super) async fn list(call: Call) -> Result<Response, ApiError> {
+    call.query.check(call.dialect(), &[])?;
+    let page = call.query.page(Limit::Clamped)?;
+    let Some(filter) = filter(&call)? else { return Ok(query::list(Vec::new(), false)) };
+    let mut heads = call.store().sessions(call.project(), &filter, &page).await?;
+    let has_more = query::cut(&mut heads, &page);
+    let runtime = &call.app.runtime;
+    let reads = heads.into_iter().map(|head| async move { one_of_list(runtime, head).await });
+    let shown: Vec<Option<Value>> =
+        futures_util::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
+    Ok(query::list(shown.into_iter().flatten().collect(), has_more))
+}
+
+/// The filters; nothing if they can match no session.
+fn filter(call: &Call) -> Result<Option<SessionFilter>, ApiError> {
+    let mut filter = SessionFilter { metadata: call.query.map("metadata")?, ..SessionFilter::default() };
+    if let Some(agent_id) = call.query.one("agent_id")? {
+        let Ok(id) = agent_id.parse() else { return Ok(None) };
+        filter.agent_id = Some(id);
+    }
+    match call.query.many("status")?.as_slice() {
+        [] => {}
+        [word] => match SessionStatus::from_word(word) {
+            Some(status) => filter.status = Some(status),
+            None => return Err(unsupported_value("status", word, STATUS_WORDS)),
+        },
+        [_, _, ..] => {
+            return Err(
+                ApiError::invalid("Invalid 'status': only one status can be filtered by.").param("status")
+            );
+        }
+    }
+    Ok(Some(filter))
+}
+
+/// A session of a list. One that cannot be read is shown as failed: hiding it would be a lie, and failing
+/// the list would take every other session with it.
+async fn one_of_list(runtime: &Runtime, head: Head) -> Result<Option<Value>, ApiError> {
+    match runtime.view(head.key).await {
+        Ok(view) => Ok(view.map(|view| show::session(&view))),
+        Err(error) if *error.kind() == RuntimeErrorKind::Damaged => {
+            tracing::error!(session = %head.key.session, "a session's journal is damaged");
+            Ok(Some(show::session(&unreadable(head))))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn unreadable(head: Head) -> SessionView {
+    let mut agent = default_agent(head.agent_id, String::new());
+    agent.name = head.agent_name;
+    SessionView {
+        key: head.key,
+        status: SessionStatus::Failed,
+        agent,
+        environment: Environment::None,
+        required_actions: Vec::new(),
+        error: Some("the session's journal cannot be read".into()),
+        usage: None,
+        vault_ids: Vec::new(),
+        metadata: head.metadata,
+        created_at: head.created_at,
+        last_active_at: head.last_active_at,
+        review: None,
+        spend: None,
+        prompt_cache: None,
+    }
+}
+
+fn body_of(view: &SessionView) -> String {
+    show::session(view).to_string()
+}
+
+/// The first outcome of the idempotency key, if that is why the request failed.
+pub(super) async fn replay_or(
+    call: &Call,
+    ticket: Option<&Ticket>,
+    error: RuntimeError,
+) -> Result<Response, ApiError> {
+    if let (RuntimeErrorKind::ReceiptExists, Some(ticket)) = (error.kind(), ticket)
+        && let Some(response) = ticket.replay(call).await?
+    {
+        return Ok(response);
+    }
+    Err(error.into())
+}

@@ -1,0 +1,176 @@
+//! `/v1/tenure`: what Tenure adds beside the Agents API.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tenure_journal::{AgentId, KeyId, Timestamp, Version};
+use tenure_store::{DocumentKind, Order, StoreErrorKind};
+
+use super::created;
+use super::sessions::key as session_key;
+use crate::agents::Saved;
+use crate::call::Call;
+use crate::error::{ApiError, bad_cursor};
+use crate::idempotency::{self, Begin};
+use crate::keys::{self, Key, KeyError, NewKey, Scope};
+use crate::query::{self, Limit};
+use crate::read::Reader;
+use crate::show;
+
+/// Characters of a key's name.
+const NAME_CHARS_MAX: usize = 128;
+/// Scopes of one key.
+const SCOPES_MAX: usize = 8;
+/// Seconds since the epoch beyond which no time makes sense: the end of the year 9999.
+const EXPIRES_AT_MAX: u64 = 253_402_300_799;
+
+pub(super) async fn keys(call: Call) -> Result<Response, ApiError> {
+    call.query.check(call.dialect(), &["limit", "after"])?;
+    let page = call.query.page(Limit::Strict)?;
+    let after = page.after.as_deref().map(str::parse::<KeyId>).transpose().map_err(|_| bad_cursor())?;
+    let mut found = keys::list(call.store(), call.project(), after, page.limit).await?;
+    let has_more = query::cut(&mut found, &page);
+    Ok(query::list(found.iter().map(shown).collect(), has_more))
+}
+
+pub(super) async fn create_key(mut call: Call) -> Result<Response, ApiError> {
+    let body = call.read_body().await?;
+    let ticket = match idempotency::begin(&call, &body).await? {
+        Begin::Run(ticket) => ticket,
+        Begin::Replay(response) => return Ok(response),
+    };
+    let now = call.app.runtime.now();
+    let new = read_key(&call, &body, now)?;
+    let id = KeyId::fresh(&call.app.runtime.fresh());
+    // The receipt is durable, so it holds the answer without the key: a repeated request learns that the
+    // key was made and what it is called, and revokes it if the first answer was lost.
+    let receipt = ticket.as_ref().map(|ticket| {
+        let mut answer = shown(&keys::preview(id, &new, now));
+        answer["key"] = Value::Null;
+        ticket.receipt(StatusCode::CREATED, answer.to_string(), now)
+    });
+    match keys::create(call.store(), now, id, new, receipt).await {
+        Ok((text, key)) => {
+            let mut answer = shown(&key);
+            answer["key"] = json!(text.expose());
+            Ok(created(&answer))
+        }
+        Err(KeyError::Store(error)) if error.kind() == StoreErrorKind::ReceiptExists => {
+            let replayed = match &ticket {
+                Some(ticket) => ticket.replay(&call).await?,
+                None => None,
+            };
+            replayed.ok_or_else(|| error.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_key(call: &Call, body: &Value, now: Timestamp) -> Result<NewKey, ApiError> {
+    let mut reader = Reader::new("", body)?;
+    let name = reader.required("name")?.text(NAME_CHARS_MAX)?.to_owned();
+    let mut scopes = vec![Scope::Read, Scope::Write];
+    if let Some(field) = reader.optional_or_null("scopes") {
+        scopes = field
+            .array(SCOPES_MAX)?
+            .iter()
+            .map(|f| f.word(Scope::WORDS, Scope::from_word))
+            .collect::<Result<_, _>>()?;
+        scopes.sort_unstable();
+        scopes.dedup();
+    }
+    let mut expires_at = None;
+    if let Some(field) = reader.optional_or_null("expires_at") {
+        let seconds = i64::try_from(field.integer(0, EXPIRES_AT_MAX)?).unwrap_or(i64::MAX);
+        if seconds <= now.as_secs() {
+            return Err(field.refuse("bad_time", "Invalid 'expires_at': it lies in the past."));
+        }
+        expires_at = Some(Timestamp::from_millis(seconds * 1000));
+    }
+    reader.finish()?;
+    Ok(NewKey { project_id: call.project(), name, scopes, expires_at })
+}
+
+pub(super) async fn revoke_key(call: Call) -> Result<Response, ApiError> {
+    let id: KeyId = call.id("key", "key")?;
+    if !call.app.keys.revoke(call.app.runtime.now(), call.project(), id).await? {
+        return Err(ApiError::not_found("key"));
+    }
+    Ok(Json(json!({"id": id, "object": "tenure.key.deleted", "deleted": true})).into_response())
+}
+
+fn shown(key: &Key) -> Value {
+    json!({
+        "id": key.id,
+        "object": "tenure.key",
+        "project_id": key.project_id,
+        "name": key.name,
+        "scopes": key.scopes,
+        "prefix": key.prefix,
+        "created_at": key.created_at.as_secs(),
+        "expires_at": key.expires_at.map(Timestamp::as_secs),
+    })
+}
+
+/// Events of a session's journal after a version, oldest first.
+pub(super) async fn journal(call: Call) -> Result<Response, ApiError> {
+    call.query.check(call.dialect(), &["limit", "after"])?;
+    let key = session_key(&call)?;
+    let page = call.query.page(Limit::Strict)?;
+    let after = page.after.as_deref().map(version_of).transpose()?.unwrap_or(0);
+    call.store().head(key).await?.ok_or_else(|| ApiError::not_found("session"))?;
+    let mut events = call.store().events(key, Version(after), page.limit).await?;
+    // A cursor beyond the end is a client that lost its place: silence would look like a quiet session.
+    if events.is_empty() && after > 0 && call.store().events(key, Version(after - 1), 1).await?.is_empty() {
+        return Err(bad_cursor());
+    }
+    let has_more = query::cut(&mut events, &page);
+    let data = events.iter().map(|recorded| {
+        json!({
+            "id": recorded.version.0.to_string(),
+            "version": recorded.version,
+            "at": recorded.at.as_millis(),
+            "event": recorded.event,
+        })
+    });
+    Ok(query::list(data.collect(), has_more))
+}
+
+/// Versions of an agent after a version, oldest first.
+pub(super) async fn versions(call: Call) -> Result<Response, ApiError> {
+    call.query.check(call.dialect(), &["limit", "after", "order"])?;
+    let id: AgentId = call.id("agent", "agent")?;
+    let page = call.query.page(Limit::Strict)?;
+    let current = crate::agents::by_id(call.store(), call.project(), id).await?;
+    let last = current.ok_or_else(|| ApiError::not_found("agent"))?.document.version;
+    let after = page.after.as_deref().map(version_of).transpose()?;
+    if after.is_some_and(|after| after > last) {
+        return Err(bad_cursor());
+    }
+    let mut numbers: Vec<u64> = match page.order {
+        Order::Ascending => (after.map_or(1, |after| after + 1)..=last).take(page.limit).collect(),
+        Order::Descending => (1..after.unwrap_or(last + 1)).rev().take(page.limit).collect(),
+    };
+    let has_more = query::cut(&mut numbers, &page);
+    let mut data = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let found =
+            call.store().document(call.project(), DocumentKind::Agent, &id.to_string(), Some(number)).await?;
+        let Some(document) = found else { continue };
+        let saved = Saved::from_document(document)?;
+        data.push(json!({
+            "id": number.to_string(),
+            "object": "tenure.agent.version",
+            "version": number,
+            "created_at": saved.document.updated_at.as_secs(),
+            "agent": show::saved_agent(&saved.document, &saved.pinned),
+        }));
+    }
+    Ok(query::list(data, has_more))
+}
+
+fn version_of(text: &str) -> Result<u64, ApiError> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number).ok_or_else(bad_cursor)
+}
