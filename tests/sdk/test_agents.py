@@ -19,7 +19,7 @@ TOOLS = [
     {
         "type": "mcp",
         "server_label": "orders",
-        "transport": {"type": "http", "server_url": "https://mcp.example/mcp", "headers": {"X-Team": "a"}},
+        "transport": {"type": "http", "server_url": "https://mcp.example/mcp", "headers": {"x-team": "a"}},
         "allowed_tools": ["get_order"],
         "connection_origin": "service",
         "required": True,

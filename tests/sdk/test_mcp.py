@@ -15,7 +15,8 @@ def mcp(label, url, **changes):
 
 
 def offered(call):
-    return {tool["name"] for tool in call.json.get("tools", [])}
+    # One wire format has the function in the tool, the other the tool itself.
+    return {tool.get("function", tool)["name"] for tool in call.json.get("tools", [])}
 
 
 def closed_port():

@@ -34,7 +34,8 @@ class Server:
     def __init__(self, directory, upstream_url, *, configured=True):
         self.directory, self.upstream_url = directory, upstream_url
         self.project, self.data, self.log = directory / "project", directory / "data", directory / "server.log"
-        self.project.mkdir(parents=True)
+        (self.project / "agents").mkdir(parents=True)
+        (self.project / "agents" / "assistant.md").write_text("---\nmodel: m1\n---\nBe brief.\n")
         if configured:
             # JSON is YAML.
             (self.project / "tenure.yaml").write_text(json.dumps(settings(upstream_url)))
