@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Deterministic simulation: the whole of Tenure but its network and its disk, under faults, from one seed.
+//!
+//! The session machine and the store's model are the real ones. Around them everything is simulated and
+//! drawn from one seed: the clock, the order of events, the disk (a write is durable only after its sync), the
+//! processes that run sessions and die at any step, a model, a tool server with a ledger, and clients who
+//! repeat what was not acknowledged. While it runs, an [oracle](Property) reads every durable event and every
+//! request that reaches the outside. First come faults; then the world heals, and everything must come to
+//! rest.
+//!
+//! The same seed gives the same history, always. [`Bug`] switches on one deliberate bug of the simulated
+//! shell; a test shows that each is caught.
+//!
+//! What this does not do: run the asynchronous runtime or a real database. Killing the real process does.
+
+mod bug;
+mod client;
+mod oracle;
+mod outside;
+mod property;
+mod rebuild;
+mod shell;
+#[path = "../../session/tests/spec/strict.rs"]
+mod strict;
+mod world;
+
+pub use bug::Bug;
+pub use property::{Property, Violation};
+pub use world::{Failure, Summary, run, trace};

@@ -1,0 +1,387 @@
+//! Clients: what they ask, how they repeat what was not answered, and what they may expect in the end.
+
+use std::collections::BTreeMap;
+
+use tenure_journal::{
+    AgentConfig, AgentId, AgentPatch, ApprovalMode, Decision, Environment, Event, Fresh, FunctionOutput,
+    InputPart, MultiAgent, ProjectId, Reasoning, Recorded, ServiceTier, SessionId, SessionKey, SessionOpened,
+    SessionPatch, SpendLimit, TextConfig, Timestamp,
+};
+use tenure_session::{Command, RequiredAction};
+
+use crate::shell::{INBOX_MAX, Message};
+use crate::world::{Happening, Stop, World};
+use crate::{Property, Violation, outside};
+
+/// The longest a client waits before it repeats a request, in milliseconds.
+const PATIENCE_MS_MAX: u64 = 8_000;
+/// The longest a client thinks, in milliseconds.
+const THINK_MS_MAX: u64 = 30_000;
+/// Rounds of answers that are given after the faults before a session is left alone.
+const LAST_ROUNDS_MAX: u32 = 40;
+
+/// What a request asks.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// Open the client's session.
+    Open(Box<SessionOpened>, Vec<Vec<InputPart>>),
+    /// Carry out commands.
+    Commands(Vec<Command>),
+}
+
+/// How a request was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It is done.
+    Done,
+    /// It is not.
+    Refused,
+}
+
+/// A request, sent until it is answered.
+#[derive(Debug)]
+pub(crate) struct Request {
+    number: usize,
+    pub(crate) key: SessionKey,
+    pub(crate) ask: Ask,
+    answer: Option<Answer>,
+}
+
+impl Request {
+    pub(crate) fn idempotency_key(&self) -> String {
+        format!("request-{}", self.number)
+    }
+}
+
+#[derive(Debug)]
+struct Client {
+    key: SessionKey,
+    /// How much it still thinks of.
+    left: u32,
+    /// Whether it answers what is asked of it.
+    responsive: bool,
+    rounds: u32,
+}
+
+/// All clients and all their requests.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    clients: Vec<Client>,
+    requests: Vec<Request>,
+}
+
+fn marked(number: usize, part: usize) -> String {
+    format!("message {part} of request {number}")
+}
+
+impl Clients {
+    pub(crate) fn new(rng: &mut fastrand::Rng) -> Self {
+        let fresh = Fresh::new(Timestamp::from_millis(1_700_000_000_000), 1);
+        let project = ProjectId::fresh(&fresh);
+        let client = |rng: &mut fastrand::Rng| Client {
+            key: SessionKey { project, session: SessionId::fresh(&fresh) },
+            left: rng.u32(3..10),
+            responsive: rng.u8(..4) > 0,
+            rounds: 0,
+        };
+        let clients = (0..rng.usize(1..4)).map(|_| client(rng)).collect();
+        Self { clients, requests: Vec::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    pub(crate) fn request(&self, number: usize) -> &Request {
+        &self.requests[number]
+    }
+
+    pub(crate) fn answered(&mut self, number: usize, answer: Answer) {
+        self.requests[number].answer.get_or_insert(answer);
+    }
+
+    fn add(&mut self, key: SessionKey, ask: Ask) -> usize {
+        let number = self.requests.len();
+        self.requests.push(Request { number, key, ask, answer: None });
+        number
+    }
+
+    /// A request that was never answered.
+    pub(crate) fn unanswered(&self) -> Option<String> {
+        let open = self.requests.iter().find(|request| request.answer.is_none());
+        open.map(|request| format!("request {} is never answered: {:?}", request.number, request.ask))
+    }
+
+    /// Compares what was acknowledged for a session with its journal.
+    pub(crate) fn judge(&self, key: SessionKey, journal: &[Recorded]) -> Result<(), Violation> {
+        let mut texts: BTreeMap<&str, usize> = BTreeMap::new();
+        for recorded in journal {
+            for text in words(&recorded.event) {
+                *texts.entry(text).or_default() += 1;
+            }
+        }
+        for request in self.requests.iter().filter(|request| request.key == key) {
+            request.judge(&texts)?;
+        }
+        Ok(())
+    }
+
+    /// Sessions that were acknowledged and do not exist.
+    pub(crate) fn judge_lost(&self, keys: &[SessionKey]) -> Result<(), Violation> {
+        let opened =
+            |request: &&Request| matches!(request.ask, Ask::Open(..)) && request.answer == Some(Answer::Done);
+        let lost = self.requests.iter().filter(opened).find(|request| !keys.contains(&request.key));
+        match lost {
+            Some(request) => {
+                let detail = format!("session {} was opened and is lost", request.key.session);
+                Err(Violation::new(Property::AcknowledgedIsKept, detail))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The texts by which an event shows which request it came from.
+fn words(event: &Event) -> Vec<&str> {
+    match event {
+        Event::InputAccepted { input } => input.content.iter().filter_map(text_of).collect(),
+        Event::SessionUpdated { patch } => {
+            patch.metadata.iter().flat_map(|metadata| metadata.values()).map(String::as_str).collect()
+        }
+        Event::FunctionReturned { output: Some(FunctionOutput::Text(text)), .. } => vec![text],
+        Event::SessionOpened(_)
+        | Event::SessionFailed { .. }
+        | Event::SessionDeleted
+        | Event::InputJoined { .. }
+        | Event::TurnCreated { .. }
+        | Event::TurnStarted { .. }
+        | Event::TurnEnded { .. }
+        | Event::ItemAdded { .. }
+        | Event::ItemClosed { .. }
+        | Event::FunctionsLoaded { .. }
+        | Event::EffectRequested { .. }
+        | Event::AttemptStarted { .. }
+        | Event::AttemptEnded { .. }
+        | Event::EffectAbandoned { .. }
+        | Event::ApprovalRequested { .. }
+        | Event::ApprovalDecided { .. }
+        | Event::FunctionReturned { .. }
+        | Event::ContextTrimmed { .. } => vec![],
+    }
+}
+
+fn text_of(part: &InputPart) -> Option<&str> {
+    match part {
+        InputPart::Text { text } => Some(text),
+        InputPart::Image { .. } => None,
+    }
+}
+
+impl Request {
+    /// The texts that its events carry, if it was carried out.
+    fn marks(&self) -> Vec<&str> {
+        match &self.ask {
+            Ask::Open(_, messages) => messages.iter().flatten().filter_map(text_of).collect(),
+            Ask::Commands(commands) => commands.iter().flat_map(command_marks).collect(),
+        }
+    }
+
+    fn judge(&self, texts: &BTreeMap<&str, usize>) -> Result<(), Violation> {
+        let counts: Vec<usize> =
+            self.marks().iter().map(|mark| texts.get(mark).copied().unwrap_or(0)).collect();
+        let broken = |property, what: &str| {
+            Err(Violation::new(property, format!("request {} {what}: {:?}", self.number, self.ask)))
+        };
+        if counts.windows(2).any(|pair| pair[0] != pair[1]) {
+            return broken(Property::WholeOrAbsent, "happened in part");
+        }
+        match (counts.first(), self.answer) {
+            (Some(0), Some(Answer::Done)) => {
+                broken(Property::AcknowledgedIsKept, "was acknowledged and is lost")
+            }
+            (Some(2..), _) => broken(Property::RequestOnce, "happened more than once"),
+            (Some(_), Some(Answer::Refused)) if counts[0] > 0 => {
+                broken(Property::WholeOrAbsent, "was refused and happened")
+            }
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+}
+
+fn command_marks(command: &Command) -> Vec<&str> {
+    match command {
+        Command::Message { content } => content.iter().filter_map(text_of).collect(),
+        Command::Update { patch } => {
+            patch.metadata.iter().flat_map(|metadata| metadata.values()).map(String::as_str).collect()
+        }
+        // A result may be given twice, by two requests: it is judged by the one that gave it first.
+        Command::FunctionResult { .. } | Command::Cancel | Command::Decide { .. } | Command::Delete => vec![],
+    }
+}
+
+impl World {
+    /// Sends a request to the process that serves, and again later if no answer comes.
+    pub(crate) fn send(&mut self, number: usize) -> Result<(), Stop> {
+        if self.clients.requests[number].answer.is_some() {
+            return Ok(());
+        }
+        let patience = self.rng.u64(PATIENCE_MS_MAX / 8..PATIENCE_MS_MAX);
+        self.after(patience, Happening::Send { request: number });
+        let key = self.clients.requests[number].key;
+        let Some(process) = self.live.as_ref().map(|process| process.id) else { return Ok(()) };
+        self.deliver(process, key, Message::Request(number))
+    }
+
+    fn ask(&mut self, key: SessionKey, ask: Ask) {
+        let shown = format!("{ask:?}");
+        let number = self.clients.add(key, ask);
+        self.note(|| format!("request {number}: {shown}"));
+        self.after(0, Happening::Send { request: number });
+    }
+
+    /// A client thinks of something.
+    pub(crate) fn act(&mut self, index: usize) {
+        let key = self.clients.clients[index].key;
+        let known = self.clients.requests.iter().any(|request| request.key == key);
+        if known {
+            self.act_on(key);
+        } else {
+            let ask = self.opening(key);
+            self.ask(key, ask);
+        }
+        let client = &mut self.clients.clients[index];
+        client.left -= 1;
+        if client.left > 0 {
+            let think = self.rng.u64(..THINK_MS_MAX);
+            self.after(think, Happening::Act { client: index });
+        }
+    }
+
+    fn opening(&mut self, key: SessionKey) -> Ask {
+        let fresh = Fresh::new(Timestamp::from_millis(1_700_000_000_000), self.rng.u64(..));
+        let number = self.clients.requests.len();
+        let agent = AgentConfig {
+            id: AgentId::fresh(&fresh),
+            version: None,
+            name: Some("clerk".to_owned()),
+            model: "m".to_owned(),
+            instructions: None,
+            reasoning: Reasoning::default(),
+            text: TextConfig::default(),
+            service_tier: ServiceTier::Auto,
+            tools: outside::tools(),
+            multi_agent: MultiAgent::default(),
+            compaction_async: false,
+            time_awareness: self.rng.bool(),
+            approval: ApprovalMode::Destructive,
+        };
+        let opened = SessionOpened {
+            project_id: key.project,
+            agent,
+            environment: Environment::None,
+            metadata: BTreeMap::new(),
+            vault_ids: Vec::new(),
+            review: None,
+            spend_limit: self.spend_limit(),
+            prompt_cache: None,
+        };
+        let messages =
+            (0..self.rng.usize(..3)).map(|part| vec![InputPart::text(marked(number, part))]).collect();
+        Ask::Open(Box::new(opened), messages)
+    }
+
+    fn spend_limit(&mut self) -> Option<SpendLimit> {
+        (self.rng.u8(..3) == 0).then(|| SpendLimit { limit: Some(self.rng.u64(..4)) })
+    }
+
+    fn act_on(&mut self, key: SessionKey) {
+        let number = self.clients.requests.len();
+        let message =
+            |number, part| Command::Message { content: vec![InputPart::text(marked(number, part))] };
+        match self.rng.u8(..20) {
+            0..=7 => self.ask(key, Ask::Commands(vec![message(number, 0)])),
+            8..=9 => self.ask(key, Ask::Commands(vec![message(number, 0), message(number, 1)])),
+            10..=11 => self.ask(key, Ask::Commands(vec![Command::Cancel])),
+            12..=13 => {
+                let patch = Box::new(self.patch(number));
+                self.ask(key, Ask::Commands(vec![Command::Update { patch }]));
+            }
+            14 if self.rng.u8(..4) == 0 => self.ask(key, Ask::Commands(vec![Command::Delete])),
+            15 if self.rng.u8(..4) == 0 => {
+                for more in 0..INBOX_MAX + 4 {
+                    self.ask(key, Ask::Commands(vec![message(number + more, 0)]));
+                }
+            }
+            _ => {
+                if let Some(command) = self.required(key) {
+                    let again = (self.rng.u8(..4) == 0).then(|| command.clone());
+                    self.ask(key, Ask::Commands(vec![command]));
+                    if let Some(command) = again {
+                        self.ask(key, Ask::Commands(vec![command]));
+                    }
+                }
+            }
+        }
+    }
+
+    fn patch(&mut self, number: usize) -> SessionPatch {
+        let metadata = Some([("mark".to_owned(), marked(number, 0))].into());
+        let mut patch = SessionPatch { metadata, ..SessionPatch::default() };
+        match self.rng.u8(..3) {
+            0 => patch.spend_limit = Some(self.spend_limit()),
+            1 => {
+                let mut tools = outside::tools();
+                tools.remove(self.rng.usize(..tools.len()));
+                patch.agent = Some(AgentPatch { tools: Some(tools), ..AgentPatch::default() });
+            }
+            _ => patch.agent = Some(AgentPatch { model: Some("n".to_owned()), ..AgentPatch::default() }),
+        }
+        patch
+    }
+
+    /// An answer to something the session waits for, as far as the client can see.
+    fn required(&mut self, key: SessionKey) -> Option<Command> {
+        let state = self.live.as_ref()?.actors.get(&key)?.state.clone()?;
+        let mut actions = state.view().required_actions;
+        if actions.is_empty() {
+            return None;
+        }
+        let chosen = self.rng.usize(..actions.len());
+        Some(match actions.swap_remove(chosen) {
+            RequiredAction::FunctionCall { turn_id, call_id, .. } => Command::FunctionResult {
+                turn_id,
+                call_id,
+                success: true,
+                output: Some(FunctionOutput::Text(format!("result {}", self.rng.u8(..2)))),
+                error: None,
+            },
+            RequiredAction::Approval(approval) => Command::Decide {
+                approval_id: approval.id,
+                decision: match self.rng.u8(..4) {
+                    0 => Decision::Deny,
+                    1 => Decision::Cancel,
+                    _ => Decision::Approve,
+                },
+                by: "ann".to_owned(),
+            },
+        })
+    }
+
+    /// After the faults, responsive clients answer what is still asked of them. Returns whether one did.
+    pub(crate) fn ask_what_is_left(&mut self) -> bool {
+        let mut asked = false;
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients.clients[index];
+            let key = client.key;
+            if !client.responsive || client.rounds >= LAST_ROUNDS_MAX {
+                continue;
+            }
+            client.rounds += 1;
+            if let Some(command) = self.required(key) {
+                self.ask(key, Ask::Commands(vec![command]));
+                asked = true;
+            }
+        }
+        asked
+    }
+}

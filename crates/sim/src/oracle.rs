@@ -1,0 +1,348 @@
+//! The oracle: reads every event as it becomes durable and every request as it reaches the outside, and knows
+//! what may follow what. It shares no code with the session machine beyond the journal's types.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tenure_journal::{
+    ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, InputId, ItemId, Outcome, Recorded,
+    Repeat, SessionKey, TurnId, json, limit,
+};
+
+use crate::{Property, Violation};
+
+/// What is known of all sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    sessions: BTreeMap<SessionKey, Watched>,
+    /// What each model's answer really cost, in billionths of a dollar, by its response id.
+    pub(crate) costs: BTreeMap<String, u64>,
+}
+
+/// What is known of one session.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    /// How many durable events were read.
+    read: u64,
+    /// Events as they were published, from the first.
+    published: Vec<Event>,
+    turn: Option<TurnId>,
+    ended: BTreeSet<TurnId>,
+    queued: BTreeSet<InputId>,
+    approvals: BTreeMap<ApprovalId, (String, Option<Decision>)>,
+    pub(crate) effects: BTreeMap<EffectId, Seen>,
+    limit_nano_usd: Option<u64>,
+    spent_nano_usd: u64,
+}
+
+/// What is known of one effect.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) effect: Effect,
+    started: u32,
+    running: bool,
+    /// Whether an attempt ended that may have taken effect.
+    doubtful: bool,
+    /// How it ended for good; abandoned effects have no outcome.
+    pub(crate) settled: Option<Outcome>,
+    abandoned: bool,
+}
+
+/// A request that reached the outside.
+#[derive(Debug)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) key: SessionKey,
+    pub(crate) effect: &'a Effect,
+    pub(crate) attempt: u32,
+}
+
+fn broken<T>(property: Property, detail: impl Into<String>) -> Result<T, Violation> {
+    Err(Violation::new(property, detail))
+}
+
+impl Oracle {
+    pub(crate) fn session(&self, key: SessionKey) -> Option<&Watched> {
+        self.sessions.get(&key)
+    }
+
+    /// How many events of a session are known to be durable.
+    pub(crate) fn read(&self, key: SessionKey) -> u64 {
+        self.sessions.get(&key).map_or(0, |watched| watched.read)
+    }
+
+    /// Reads an event that has become durable.
+    pub(crate) fn durable(&mut self, key: SessionKey, recorded: &Recorded) -> Result<(), Violation> {
+        let watched = self.sessions.entry(key).or_default();
+        if recorded.version.0 != watched.read + 1 {
+            let detail = format!("event {} follows event {}", recorded.version.0, watched.read);
+            return broken(Property::EventsContiguous, detail);
+        }
+        watched.read += 1;
+        watched.read(&recorded.event, &self.costs)
+    }
+
+    /// Reads events that were published after `expected`.
+    pub(crate) fn published(
+        &mut self,
+        key: SessionKey,
+        expected: u64,
+        events: &[Event],
+    ) -> Result<(), Violation> {
+        let published = &mut self.sessions.entry(key).or_default().published;
+        let place = usize::try_from(expected).unwrap_or(usize::MAX);
+        if place > published.len() {
+            let detail = format!("{place} events were written and {} published", published.len());
+            return broken(Property::EventsContiguous, detail);
+        }
+        for (index, event) in (place..).zip(events) {
+            match published.get(index) {
+                None => published.push(event.clone()),
+                Some(before) if before == event => {}
+                Some(_) => {
+                    let detail = format!("event {} was published before, differently", index + 1);
+                    return broken(Property::PublishedIsDurable, detail);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A process read the journal: whoever watches a session through it starts from there.
+    pub(crate) fn loaded(&mut self, key: SessionKey, journal: &[Recorded]) -> Result<(), Violation> {
+        let published = &self.sessions.entry(key).or_default().published;
+        let same = published.iter().zip(journal).all(|(published, recorded)| *published == recorded.event);
+        if published.len() > journal.len() || !same {
+            let detail = format!("{} events were published, {} are kept", published.len(), journal.len());
+            return broken(Property::PublishedIsDurable, detail);
+        }
+        let published = &mut self.sessions.entry(key).or_default().published;
+        published.extend(journal.iter().skip(published.len()).map(|recorded| recorded.event.clone()));
+        Ok(())
+    }
+
+    /// An attempt is about to begin at the process that owns the session.
+    pub(crate) fn begins(&self, key: SessionKey, effect: &Effect) -> Result<(), Violation> {
+        let ended = self.sessions.get(&key).is_some_and(|watched| watched.ended.contains(&effect.turn_id));
+        if ended {
+            return broken(Property::CancelStops, format!("{} begins after its turn ended", effect.id));
+        }
+        Ok(())
+    }
+
+    /// A request reached the outside.
+    pub(crate) fn arrives(&self, arrival: &Arrival<'_>) -> Result<(), Violation> {
+        let id = arrival.effect.id;
+        let watched = self.sessions.get(&arrival.key);
+        if let EffectKind::ToolCall { name, arguments, .. } = &arrival.effect.kind {
+            let digest = json::digest(arguments);
+            let approved = |(asked, decision): &(String, Option<Decision>)| {
+                *asked == digest && *decision == Some(Decision::Approve)
+            };
+            let approved = watched.is_some_and(|watched| watched.approvals.values().any(approved));
+            let recorded = watched.and_then(|watched| watched.effects.get(&id));
+            if name == crate::outside::DESTRUCTIVE && recorded.is_none() && !approved {
+                return broken(Property::ApprovalFirst, format!("{id} arrives without approval"));
+            }
+            if recorded.is_some_and(|seen| seen.effect.permit.arguments_digest != digest) {
+                return broken(Property::PermitBindsArguments, format!("{id} arrives with {arguments}"));
+            }
+        }
+        match watched.and_then(|watched| watched.effects.get(&id)) {
+            Some(seen) if seen.started >= arrival.attempt => Ok(()),
+            Some(_) | None => {
+                let detail = format!("{id} attempt {} arrives before it is durable", arrival.attempt);
+                broken(Property::IntentionFirst, detail)
+            }
+        }
+    }
+}
+
+impl Watched {
+    fn read(&mut self, event: &Event, costs: &BTreeMap<String, u64>) -> Result<(), Violation> {
+        let legal = |is: bool, what: &str| {
+            if is { Ok(()) } else { broken(Property::OneWriter, format!("{what}: {event:?}")) }
+        };
+        match event {
+            Event::SessionOpened(opened) => {
+                legal(self.read == 1, "a session opens first")?;
+                self.limit_nano_usd = opened.spend_limit.and_then(|limit| limit.limit).map(nano_usd);
+            }
+            Event::SessionUpdated { patch } => {
+                if let Some(limit) = patch.spend_limit {
+                    self.limit_nano_usd = limit.and_then(|limit| limit.limit).map(nano_usd);
+                }
+            }
+            Event::SessionDeleted => legal(self.turn.is_none(), "only an idle session is deleted")?,
+            Event::InputAccepted { input } => {
+                legal(self.queued.insert(input.id), "an input is accepted once")?;
+                if self.queued.len() > limit::QUEUED_INPUTS_MAX {
+                    return broken(Property::QueuesBounded, format!("{} inputs wait", self.queued.len()));
+                }
+            }
+            Event::InputJoined { input_id, turn_id, .. } => {
+                legal(self.queued.remove(input_id), "an input joins once")?;
+                legal(self.turn == Some(*turn_id), "an input joins the running turn")?;
+            }
+            Event::TurnCreated { turn_id } => {
+                legal(self.turn.is_none(), "one turn runs at a time")?;
+                self.turn = Some(*turn_id);
+            }
+            Event::TurnStarted { turn_id } => {
+                legal(self.turn == Some(*turn_id), "a turn starts that is there")?
+            }
+            Event::TurnEnded { turn_id, .. } => {
+                legal(self.turn == Some(*turn_id), "a turn ends that is there")?;
+                let over = |seen: &Seen| seen.settled.is_some() || seen.abandoned;
+                legal(self.effects.values().all(over), "a turn ends with its effects")?;
+                let open = self.approvals.values().any(|(_, decision)| decision.is_none());
+                legal(!open, "a turn ends with its questions")?;
+                self.turn = None;
+                self.ended.insert(*turn_id);
+            }
+            Event::EffectRequested { effect } => self.requested(effect)?,
+            Event::AttemptStarted { effect_id, attempt } => self.started(*effect_id, *attempt)?,
+            Event::AttemptEnded { effect_id, attempt, outcome, next } => {
+                let settles = *next == tenure_journal::Next::Settled;
+                self.ended(*effect_id, *attempt, outcome, settles, costs)?;
+            }
+            Event::EffectAbandoned { effect_id } => {
+                let seen = self.effects.get_mut(effect_id);
+                legal(seen.as_ref().is_some_and(|seen| seen.settled.is_none()), "what is open is abandoned")?;
+                if let Some(seen) = seen {
+                    seen.abandoned = true;
+                    seen.running = false;
+                }
+            }
+            Event::ApprovalRequested { approval } => {
+                let question = (approval.digest.clone(), None);
+                legal(self.approvals.insert(approval.id, question).is_none(), "a question is asked once")?;
+            }
+            Event::ApprovalDecided { approval_id, decision, .. } => {
+                let asked = self.approvals.get_mut(approval_id);
+                legal(asked.as_ref().is_some_and(|(_, given)| given.is_none()), "an answer is given once")?;
+                if let Some((_, given)) = asked {
+                    *given = Some(*decision);
+                }
+            }
+            Event::SessionFailed { .. }
+            | Event::ItemAdded { .. }
+            | Event::ItemClosed { .. }
+            | Event::FunctionsLoaded { .. }
+            | Event::FunctionReturned { .. }
+            | Event::ContextTrimmed { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn requested(&mut self, effect: &Effect) -> Result<(), Violation> {
+        if self.turn != Some(effect.turn_id) {
+            return broken(Property::OneWriter, format!("{} belongs to no running turn", effect.id));
+        }
+        if let EffectKind::ToolCall { name, arguments, .. } = &effect.kind {
+            let digest = json::digest(arguments);
+            if effect.permit.arguments_digest != digest {
+                return broken(Property::PermitBindsArguments, format!("the permit of {}", effect.id));
+            }
+            let approval = effect.permit.approval.and_then(|id| self.approvals.get(&id));
+            let approved =
+                approval.is_some_and(|(asked, given)| *asked == digest && *given == Some(Decision::Approve));
+            if name == crate::outside::DESTRUCTIVE && !approved {
+                return broken(Property::ApprovalFirst, format!("{} was not approved", effect.id));
+            }
+        }
+        let seen = Seen {
+            effect: effect.clone(),
+            started: 0,
+            running: false,
+            doubtful: false,
+            settled: None,
+            abandoned: false,
+        };
+        match self.effects.insert(effect.id, seen) {
+            None => Ok(()),
+            Some(_) => broken(Property::OneWriter, format!("{} is requested twice", effect.id)),
+        }
+    }
+
+    fn started(&mut self, id: EffectId, attempt: u32) -> Result<(), Violation> {
+        let over_budget = self.limit_nano_usd.is_some_and(|limit| self.spent_nano_usd >= limit);
+        let Some(seen) = self.effects.get_mut(&id) else {
+            return broken(Property::OneWriter, format!("{id} starts without having been requested"));
+        };
+        if seen.running || seen.settled.is_some() || attempt != seen.started + 1 {
+            return broken(Property::OneWriter, format!("{id} attempt {attempt} starts out of order"));
+        }
+        if self.ended.contains(&seen.effect.turn_id) || seen.abandoned {
+            return broken(Property::CancelStops, format!("{id} starts after its turn ended"));
+        }
+        if seen.effect.repeat == Repeat::Never && seen.doubtful {
+            return broken(Property::NeverRepeated, format!("{id} is tried again after doubt"));
+        }
+        if over_budget && matches!(seen.effect.kind, EffectKind::ModelCall { .. }) {
+            return broken(Property::BudgetKept, format!("{id} starts with the limit reached"));
+        }
+        seen.started = attempt;
+        seen.running = true;
+        Ok(())
+    }
+
+    fn ended(
+        &mut self,
+        id: EffectId,
+        attempt: u32,
+        outcome: &Outcome,
+        settles: bool,
+        costs: &BTreeMap<String, u64>,
+    ) -> Result<(), Violation> {
+        let Some(seen) = self.effects.get_mut(&id) else {
+            return broken(Property::OneWriter, format!("{id} ends without having been requested"));
+        };
+        if !seen.running || seen.started != attempt {
+            return broken(Property::LatestAttemptOnly, format!("{id} attempt {attempt} ends"));
+        }
+        seen.running = false;
+        seen.doubtful |= match outcome {
+            Outcome::Done { .. } => false,
+            Outcome::Failed { failure } => failure.kind.is_ambiguous(),
+            Outcome::Unknown => true,
+        };
+        if let Outcome::Done { done: Done::Model { response_id: Some(response), .. } } = outcome {
+            if *response != response_id(id, attempt) {
+                let detail = format!("{id} attempt {attempt} ends with {response}");
+                return broken(Property::LatestAttemptOnly, detail);
+            }
+            self.spent_nano_usd += costs.get(response).copied().unwrap_or(0);
+        }
+        if settles {
+            seen.settled = Some(outcome.clone());
+        }
+        Ok(())
+    }
+
+    /// Compares what the session says of each tool call with what the ledger says.
+    pub(crate) fn told(&self, acts: impl Fn(ItemId) -> u32) -> Result<(), Violation> {
+        for seen in self.effects.values() {
+            let EffectKind::ToolCall { item_id, name, .. } = &seen.effect.kind else { continue };
+            let acted = acts(*item_id);
+            let honest = match &seen.settled {
+                Some(Outcome::Failed { .. }) => acted == 0 || !crate::outside::is_recorded(name),
+                Some(Outcome::Done { .. }) => acted > 0 || !crate::outside::is_recorded(name),
+                Some(Outcome::Unknown) | None => true,
+            };
+            if !honest {
+                let detail = format!("{name} acted {acted} times and is told as {:?}", seen.settled);
+                return broken(Property::ToldHonestly, detail);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn nano_usd(cents: u64) -> u64 {
+    const NANO_USD_PER_CENT: u64 = 10_000_000;
+    cents.saturating_mul(NANO_USD_PER_CENT)
+}
+
+/// The id the simulated model gives its answer to one attempt.
+pub(crate) fn response_id(effect: EffectId, attempt: u32) -> String {
+    format!("{effect}/{attempt}")
+}

@@ -1,0 +1,68 @@
+//! Projections, built again from a journal alone.
+
+use std::collections::BTreeMap;
+
+use tenure_journal::{Event, Head, Item, Recorded, SessionKey, Turn, TurnEnd, TurnId, TurnStatus};
+use tenure_session::Session;
+
+/// The rows of one session.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rows {
+    pub(crate) head: Head,
+    pub(crate) items: Vec<Item>,
+    pub(crate) turns: Vec<Turn>,
+}
+
+/// Folds a journal event by event and keeps every row as it last was.
+pub(crate) fn rows(key: SessionKey, journal: &[Recorded]) -> Option<Rows> {
+    let mut state = Session::fold(key, None, journal.get(..1)?)?;
+    let mut items: BTreeMap<u64, Item> = BTreeMap::new();
+    let mut turns: BTreeMap<TurnId, Turn> = BTreeMap::new();
+    for recorded in &journal[1..] {
+        if let (Event::TurnEnded { turn_id, end }, Some(mut row)) = (&recorded.event, state.active_turn()) {
+            (row.status, row.error) = match end {
+                TurnEnd::Completed => (TurnStatus::Completed, None),
+                TurnEnd::Failed { error } => (TurnStatus::Failed, Some(error.clone())),
+                TurnEnd::Cancelled => (TurnStatus::Cancelled, None),
+            };
+            row.completed_at = Some(recorded.at);
+            turns.insert(*turn_id, row);
+        }
+        state.apply(recorded.at, &recorded.event);
+        if changes_items(&recorded.event) {
+            for (ordinal, item) in state.items() {
+                if items.get(&ordinal) != Some(item) {
+                    items.insert(ordinal, item.clone());
+                }
+            }
+        }
+        turns.extend(state.active_turn().map(|turn| (turn.id, turn)));
+    }
+    let items = items.into_values().filter(Item::is_public).collect();
+    Some(Rows { head: state.head(), items, turns: turns.into_values().collect() })
+}
+
+fn changes_items(event: &Event) -> bool {
+    match event {
+        Event::InputJoined { .. }
+        | Event::ItemAdded { .. }
+        | Event::ItemClosed { .. }
+        | Event::AttemptEnded { .. }
+        | Event::FunctionReturned { .. } => true,
+        Event::SessionOpened(_)
+        | Event::SessionUpdated { .. }
+        | Event::SessionFailed { .. }
+        | Event::SessionDeleted
+        | Event::InputAccepted { .. }
+        | Event::TurnCreated { .. }
+        | Event::TurnStarted { .. }
+        | Event::TurnEnded { .. }
+        | Event::FunctionsLoaded { .. }
+        | Event::EffectRequested { .. }
+        | Event::AttemptStarted { .. }
+        | Event::EffectAbandoned { .. }
+        | Event::ApprovalRequested { .. }
+        | Event::ApprovalDecided { .. }
+        | Event::ContextTrimmed { .. } => false,
+    }
+}

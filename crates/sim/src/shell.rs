@@ -1,0 +1,665 @@
+//! The simulated shell: processes and their actors, which turn the crank as the runtime does. Load, decide,
+//! append, sync, acknowledge and publish, start effects, feed outcomes back; and die between any two of these.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::json;
+use tenure_journal::{
+    Effect, EffectKind, Event, FailureKind, Fresh, ItemId, ModelRequest, Repeat, SessionKey, Timestamp,
+    Version,
+};
+use tenure_session::{Attempted, Batch, Context, Input, Session};
+use tenure_store::{Append, ItemRow, Receipt, StoreErrorKind};
+
+use crate::client::{Answer, Ask};
+use crate::oracle::{Arrival, response_id};
+use crate::outside;
+use crate::world::{Happening, Stop, World};
+use crate::{Bug, Property, Violation, strict};
+
+/// Requests that may wait at one session before further ones are turned away.
+pub(crate) const INBOX_MAX: usize = 16;
+/// Batches between two snapshots.
+const SNAPSHOT_EVERY: u64 = 7;
+/// The longest a request or a reply travels, in milliseconds.
+const TRAVEL_MS_MAX: u64 = 50;
+/// The longest the outside takes, in milliseconds.
+const WORK_MS_MAX: u64 = 20_000;
+
+/// A process: what is lost when it dies.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) id: u64,
+    /// Until when it does nothing, without knowing.
+    pub(crate) paused_until: u64,
+    skew: i64,
+    pub(crate) actors: BTreeMap<SessionKey, Actor>,
+}
+
+impl Process {
+    pub(crate) fn new(id: u64, skew: i64) -> Self {
+        Self { id, paused_until: 0, skew, actors: BTreeMap::new() }
+    }
+}
+
+/// What a process knows of one session.
+#[derive(Debug)]
+pub(crate) struct Actor {
+    /// Absent until the session was opened.
+    pub(crate) state: Option<Arc<Session>>,
+    /// When the last event was decided: time never runs backwards in a journal.
+    last_at: Timestamp,
+    inbox: VecDeque<Message>,
+    write: Option<Write>,
+    batches: u64,
+}
+
+/// Something an actor is told.
+#[derive(Debug, Clone)]
+pub(crate) enum Message {
+    /// A client's request, by its number.
+    Request(usize),
+    /// What came of an attempt.
+    Outcome { effect: Arc<Effect>, attempt: u32, outcome: Attempted },
+    /// Time passed.
+    Tick,
+    /// Whatever ran attempts before is gone.
+    Resume,
+}
+
+/// A write that is not durable yet.
+#[derive(Debug)]
+struct Write {
+    batch: Batch,
+    request: Option<usize>,
+}
+
+/// A request to the outside.
+#[derive(Debug)]
+pub(crate) struct Call {
+    process: u64,
+    key: SessionKey,
+    effect: Arc<Effect>,
+    attempt: u32,
+    /// What a model is asked.
+    request: Option<ModelRequest>,
+}
+
+impl World {
+    fn process(&mut self, id: u64) -> Option<&mut Process> {
+        let live = self.live.as_mut().filter(|process| process.id == id);
+        live.or_else(|| self.stale.as_mut().filter(|process| process.id == id))
+    }
+
+    fn is_stale(&self, id: u64) -> bool {
+        self.stale.as_ref().is_some_and(|process| process.id == id)
+    }
+
+    /// Wakes every session that has something to do, now or later.
+    pub(crate) fn recover(&mut self, process: u64) -> Result<(), Stop> {
+        const END_OF_TIME: Timestamp = Timestamp::from_millis(i64::MAX);
+        self.step("before recovery")?;
+        let due = self.store.due_now(END_OF_TIME, usize::MAX).expect("the model of the store always answers");
+        for key in due {
+            self.after(0, Happening::Deliver { process, key, message: Message::Tick });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn deliver(&mut self, process: u64, key: SessionKey, message: Message) -> Result<(), Stop> {
+        let now = self.now;
+        let Some(found) = self.process(process) else { return Ok(()) };
+        if found.paused_until > now {
+            let wait = found.paused_until - now;
+            self.after(wait, Happening::Deliver { process, key, message });
+            return Ok(());
+        }
+        if !found.actors.contains_key(&key) {
+            self.load(process, key)?;
+        }
+        let endless = self.bug == Some(Bug::EndlessInbox);
+        let Some(actor) = self.process(process).and_then(|process| process.actors.get_mut(&key)) else {
+            return Ok(());
+        };
+        let requests = actor.inbox.iter().filter(|message| matches!(message, Message::Request(_))).count();
+        let is_request = matches!(message, Message::Request(_));
+        if is_request && requests >= INBOX_MAX && !endless {
+            // Turned away; the client tries again.
+            return Ok(());
+        }
+        actor.inbox.push_back(message);
+        if is_request && requests >= INBOX_MAX {
+            let detail = format!("{} requests wait at one session", requests + 1);
+            return Err(Violation::new(Property::QueuesBounded, detail).into());
+        }
+        self.work(process, key)
+    }
+
+    /// Reads a session from the store. What ran there is interrupted: nobody here runs it.
+    fn load(&mut self, process: u64, key: SessionKey) -> Result<(), Stop> {
+        let journal = self.events(key, Version::ZERO);
+        let stored = self.store.load_now(key).expect("the model of the store always answers");
+        let mut inbox = VecDeque::new();
+        let mut state = None;
+        let mut last_at = Timestamp::EPOCH;
+        if let Some(stored) = stored {
+            let snapshot = stored.snapshot.map(|snapshot| Session::decode(&snapshot.bytes));
+            let snapshot = snapshot.transpose().map_err(|error| {
+                Violation::new(Property::SnapshotEqualsFold, format!("a snapshot cannot be read: {error}"))
+            })?;
+            let shorter = Session::fold(key, snapshot, &stored.tail);
+            let whole = Session::fold(key, None, &journal);
+            if shorter != whole {
+                let detail = format!("session {} at event {}", key.session, journal.len());
+                return Err(Violation::new(Property::SnapshotEqualsFold, detail).into());
+            }
+            last_at = journal.last().map_or(Timestamp::EPOCH, |recorded| recorded.at);
+            state = whole.map(Arc::new);
+            if self.bug != Some(Bug::NeverResume) {
+                inbox.push_back(Message::Resume);
+            }
+        }
+        self.oracle.loaded(key, &journal)?;
+        let actor = Actor { state, last_at, inbox, write: None, batches: 0 };
+        if let Some(process) = self.process(process) {
+            process.actors.insert(key, actor);
+        }
+        Ok(())
+    }
+
+    /// Turns the crank until the actor waits for the disk or has nothing to do.
+    fn work(&mut self, process: u64, key: SessionKey) -> Result<(), Stop> {
+        loop {
+            let Some(actor) = self.process(process).and_then(|process| process.actors.get_mut(&key)) else {
+                return Ok(());
+            };
+            if actor.write.is_some() {
+                return Ok(());
+            }
+            let Some(message) = actor.inbox.pop_front() else { return Ok(()) };
+            self.note(|| format!("process {process} handles {message:?}"));
+            self.step("before the decision")?;
+            self.crank(process, key, message)?;
+        }
+    }
+
+    fn crank(&mut self, process: u64, key: SessionKey, message: Message) -> Result<(), Stop> {
+        let Some((skew, state, last_at)) = self.process(process).and_then(|found| {
+            let actor = found.actors.get(&key)?;
+            Some((found.skew, actor.state.clone(), actor.last_at))
+        }) else {
+            return Ok(());
+        };
+        let (policy, window) = (Arc::clone(&self.policy), self.window);
+        let now = self.clock(skew).max(last_at);
+        let (seed, chance) = (self.rng.u64(..), self.rng.u64(..));
+        let fresh = Fresh::new(now, seed);
+        let cx =
+            Context { now, fresh: &fresh, chance, policy: &policy, context_tokens: window, partial: &[] };
+        let mut answers = None;
+        let batch = match (&message, state) {
+            (Message::Request(number), state) => {
+                if self.receipt_exists(*number) {
+                    return self.answer(*number, Answer::Done);
+                }
+                answers = Some(*number);
+                let decided = match (&self.clients.request(*number).ask, state) {
+                    (Ask::Open(opened, messages), None) => {
+                        Session::crank_open(key, opened.as_ref().clone(), messages.clone(), &cx).map(Some)
+                    }
+                    (Ask::Open(..), Some(_)) => Ok(None),
+                    (Ask::Commands(_), None) => return self.answer(*number, Answer::Refused),
+                    (Ask::Commands(commands), Some(state)) => state.crank(&Input::Commands(commands), &cx),
+                };
+                match decided {
+                    Ok(batch) => batch,
+                    Err(_) => return self.answer(*number, Answer::Refused),
+                }
+            }
+            (Message::Outcome { effect, attempt, outcome }, Some(state)) => {
+                let mut attempt = *attempt;
+                if self.bug == Some(Bug::AnyAttempt) {
+                    attempt = state.running_attempt(effect.id).unwrap_or(attempt);
+                }
+                let outcome = self.seen(outcome.clone());
+                state
+                    .crank(&Input::Attempted { effect_id: effect.id, attempt, outcome }, &cx)
+                    .expect("outcomes are never refused")
+            }
+            (Message::Tick, Some(state)) => state.crank(&Input::Tick, &cx).expect("time is never refused"),
+            (Message::Resume, Some(state)) => {
+                if let Some(done) = self.resume_wrongly(process, key, &state, &cx)? {
+                    done
+                } else {
+                    state.crank(&Input::Resumed, &cx).expect("a restart is never refused")
+                }
+            }
+            (Message::Outcome { .. } | Message::Tick | Message::Resume, None) => None,
+        };
+        if matches!(message, Message::Resume | Message::Tick) {
+            self.wake_later(process, key);
+        }
+        match (batch, answers) {
+            (Some(batch), _) => self.commit(process, key, batch, now, message),
+            (None, Some(number)) => self.answer(number, Answer::Done),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// The outcome as the shell hands it on.
+    fn seen(&self, outcome: Attempted) -> Attempted {
+        match outcome {
+            Attempted::Answered { answer, .. } if self.bug == Some(Bug::FreeAnswers) => {
+                Attempted::Answered { answer, cost_nano_usd: None }
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The wrong ways to resume. `None`: the right one.
+    #[expect(clippy::type_complexity, reason = "the outer option says whether there is a wrong way")]
+    fn resume_wrongly(
+        &mut self,
+        process: u64,
+        key: SessionKey,
+        state: &Arc<Session>,
+        cx: &Context<'_>,
+    ) -> Result<Option<Option<Batch>>, Stop> {
+        let unsafe_call = state.pending().find(|effect| effect.repeat == Repeat::Never).cloned();
+        let Some(effect) = unsafe_call else { return Ok(None) };
+        let Some(attempt) = state.running_attempt(effect.id) else { return Ok(None) };
+        if self.bug == Some(Bug::ResendBlindly) {
+            self.begin(process, key, state, &Arc::new(effect), attempt)?;
+            return Ok(Some(None));
+        }
+        if self.bug == Some(Bug::DenyInterrupted) {
+            let failure = outside::failure(&mut self.rng, &[FailureKind::InvalidRequest]);
+            let outcome = Attempted::Failed(failure);
+            let input = Input::Attempted { effect_id: effect.id, attempt, outcome };
+            return Ok(Some(state.crank(&input, cx).expect("outcomes are never refused")));
+        }
+        Ok(None)
+    }
+
+    fn receipt_exists(&self, number: usize) -> bool {
+        let request = self.clients.request(number);
+        let receipt = self.store.receipt_now(request.key.project, &request.idempotency_key());
+        receipt.expect("the model of the store always answers").is_some()
+    }
+
+    fn receipt(&self, number: usize, at: Timestamp) -> Option<Receipt> {
+        if self.bug == Some(Bug::NoReceipts) {
+            return None;
+        }
+        let request = self.clients.request(number);
+        Some(Receipt {
+            project: request.key.project,
+            key: request.idempotency_key(),
+            digest: String::new(),
+            status: 202,
+            body: String::new(),
+            at,
+        })
+    }
+
+    /// Writes a batch; what follows from it waits for the sync.
+    fn commit(
+        &mut self,
+        process: u64,
+        key: SessionKey,
+        batch: Batch,
+        at: Timestamp,
+        message: Message,
+    ) -> Result<(), Stop> {
+        self.step("before the append")?;
+        let request = if let Message::Request(number) = message { Some(number) } else { None };
+        let mut append = self.append_of(process, key, &batch, at);
+        append.receipt = request.and_then(|number| self.receipt(number, at));
+        let unavailable = self.faults.unavailable;
+        let fails = self.chance(unavailable);
+        if fails && self.rng.bool() {
+            self.note(|| "the store is unavailable and wrote nothing".to_owned());
+            return self.reload(process, key, message);
+        }
+        if self.bug == Some(Bug::TornAppend) && append.events.len() > 1 {
+            let rest = append.events.split_off(append.events.len() / 2);
+            let half = Append { receipt: None, items: Vec::new(), turns: Vec::new(), ..append.clone() };
+            append.expected = append.expected.plus(append.events.len());
+            append.events = rest;
+            if self.store.append_now(half).is_err() {
+                return self.reload(process, key, message);
+            }
+        }
+        if let Err(error) = self.store.append_now(append.clone()) {
+            self.note(|| format!("process {process}: {error}"));
+            let StoreErrorKind::Conflict { actual } = error.kind() else {
+                return self.reload(process, key, message);
+            };
+            if self.bug != Some(Bug::IgnoreConflict) || actual == Version::ZERO {
+                return self.lose(process, key, message);
+            }
+            append.expected = actual;
+            self.store.append_now(append).map_err(|error| {
+                Violation::new(Property::OneWriter, format!("a second append is refused: {error}"))
+            })?;
+        }
+        self.dirty.insert(key);
+        if fails {
+            self.note(|| "the store is unavailable, though it wrote".to_owned());
+            self.sync()?;
+            return self.reload(process, key, message);
+        }
+        self.step("after the append")?;
+        self.early(process, key, &batch, request)?;
+        if let Some(actor) = self.process(process).and_then(|found| found.actors.get_mut(&key)) {
+            actor.write = Some(Write { batch, request });
+            actor.last_at = at;
+        }
+        let slow = self.faults.slow_disk;
+        let millis = if self.chance(slow) { self.rng.u64(..10_000) } else { self.rng.u64(1..8) };
+        self.after(millis, Happening::Synced { process, key });
+        Ok(())
+    }
+
+    fn append_of(&mut self, process: u64, key: SessionKey, batch: &Batch, at: Timestamp) -> Append {
+        let actor = self.process(process).and_then(|found| found.actors.get_mut(&key));
+        let (batches, before) = actor.map_or((0, None), |actor| {
+            actor.batches += 1;
+            (actor.batches, actor.state.clone())
+        });
+        let state = if self.bug == Some(Bug::OldSnapshot) { before.as_deref() } else { Some(&batch.after) };
+        let snapshot =
+            state.filter(|_| batches % SNAPSHOT_EVERY == 0).map(|state| Bytes::from(state.encode()));
+        let mut items: Vec<ItemRow> = batch
+            .items
+            .iter()
+            .map(|(ordinal, item)| ItemRow { ordinal: *ordinal, item: item.clone() })
+            .collect();
+        if self.bug == Some(Bug::SkipRows) && batches % 3 == 0 {
+            items.pop();
+        }
+        Append {
+            expected: batch.expected,
+            at,
+            events: batch.events.clone(),
+            head: batch.after.head(),
+            items,
+            turns: batch.turns.clone(),
+            snapshot,
+            receipt: None,
+        }
+    }
+
+    /// What the bugs do before the sync that should be done after it.
+    fn early(
+        &mut self,
+        process: u64,
+        key: SessionKey,
+        batch: &Batch,
+        request: Option<usize>,
+    ) -> Result<(), Stop> {
+        if let (Some(Bug::AckEarly), Some(number)) = (self.bug, request) {
+            self.answer(number, Answer::Done)?;
+        }
+        if self.bug == Some(Bug::PublishEarly) {
+            self.oracle.published(key, batch.expected.0, &batch.events)?;
+        }
+        if self.bug == Some(Bug::StartEarly) {
+            let state = Arc::new(batch.after.clone());
+            for (effect, attempt) in &batch.start {
+                self.begin(process, key, &state, effect, *attempt)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Someone else wrote first. A stale process learns that it was replaced and ends; the live one reads what
+    /// was written.
+    fn lose(&mut self, process: u64, key: SessionKey, message: Message) -> Result<(), Stop> {
+        if self.is_stale(process) {
+            self.note(|| format!("process {process} is fenced and ends"));
+            self.stale = None;
+            return Ok(());
+        }
+        self.reload(process, key, message)
+    }
+
+    /// Forgets a session and reads it again, then goes on with `message`.
+    fn reload(&mut self, process: u64, key: SessionKey, message: Message) -> Result<(), Stop> {
+        let inbox =
+            self.process(process).and_then(|found| found.actors.remove(&key)).map(|actor| actor.inbox);
+        self.load(process, key)?;
+        if let Some(actor) = self.process(process).and_then(|found| found.actors.get_mut(&key)) {
+            actor.inbox.push_back(message);
+            actor.inbox.extend(inbox.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// A write is durable: acknowledge, publish, stop and start.
+    pub(crate) fn synced(&mut self, process: u64, key: SessionKey) -> Result<(), Stop> {
+        let now = self.now;
+        let Some(found) = self.process(process) else { return Ok(()) };
+        if found.paused_until > now {
+            let wait = found.paused_until - now;
+            // The disk does not wait for the process.
+            self.sync()?;
+            self.after(wait, Happening::Synced { process, key });
+            return Ok(());
+        }
+        self.sync()?;
+        self.step("after the sync")?;
+        let Some(actor) = self.process(process).and_then(|found| found.actors.get_mut(&key)) else {
+            return Ok(());
+        };
+        let Some(Write { batch, request }) = actor.write.take() else { return Ok(()) };
+        let state = Arc::new(batch.after);
+        actor.state = Some(Arc::clone(&state));
+        if let Some(number) = request {
+            self.answer(number, Answer::Done)?;
+        }
+        self.step("after the acknowledgement")?;
+        let skips = self.bug == Some(Bug::SkipNotices) && batch.expected.0 % 3 == 0;
+        if !skips && self.bug != Some(Bug::PublishEarly) {
+            self.oracle.published(key, batch.expected.0, &batch.events)?;
+        }
+        self.step("after the publication")?;
+        if self.bug != Some(Bug::StartEarly) {
+            for (effect, attempt) in &batch.start {
+                self.begin(process, key, &state, effect, *attempt)?;
+            }
+        }
+        self.begin_wrongly(process, key, &state, &batch.events)?;
+        self.wake_later(process, key);
+        self.work(process, key)
+    }
+
+    /// The effects that bugs start.
+    fn begin_wrongly(
+        &mut self,
+        process: u64,
+        key: SessionKey,
+        state: &Arc<Session>,
+        events: &[Event],
+    ) -> Result<(), Stop> {
+        for event in events {
+            if let (Some(Bug::DoNotWait), Event::ApprovalRequested { approval }) = (self.bug, event) {
+                let Some(mut effect) = self.any_effect(key) else { continue };
+                effect.id = tenure_journal::EffectId::fresh(&Fresh::new(self.clock(0), 0));
+                effect.turn_id = approval.turn_id;
+                effect.kind = EffectKind::ToolCall {
+                    item_id: approval.item_id,
+                    server: tenure_journal::ServerRef::Mcp { server_label: "shop".to_owned() },
+                    name: approval.name.clone(),
+                    arguments: approval.arguments.clone(),
+                };
+                self.begin(process, key, state, &Arc::new(effect), 1)?;
+            }
+            if let (Some(Bug::RestartStopped), Event::EffectAbandoned { effect_id }) = (self.bug, event) {
+                let watched = self.oracle.session(key);
+                let effect = watched.and_then(|watched| watched.effects.get(effect_id));
+                if let Some(effect) = effect.map(|seen| Arc::new(seen.effect.clone())) {
+                    self.begin(process, key, state, &effect, 1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn any_effect(&self, key: SessionKey) -> Option<Effect> {
+        let watched = self.oracle.session(key)?;
+        watched.effects.values().next().map(|seen| seen.effect.clone())
+    }
+
+    /// Wakes the session when its next attempt may begin.
+    fn wake_later(&mut self, process: u64, key: SessionKey) {
+        let Some((at, skew)) = self.process(process).and_then(|found| {
+            let state = found.actors.get(&key)?.state.as_ref()?;
+            Some((state.next_retry()?, found.skew))
+        }) else {
+            return;
+        };
+        let wait = self.clock(skew).millis_until(at).max(1);
+        self.after(wait, Happening::Deliver { process, key, message: Message::Tick });
+    }
+
+    /// Begins an attempt: sends its request on its way.
+    fn begin(
+        &mut self,
+        process: u64,
+        key: SessionKey,
+        state: &Arc<Session>,
+        effect: &Arc<Effect>,
+        attempt: u32,
+    ) -> Result<(), Stop> {
+        self.step("before an effect starts")?;
+        if !self.is_stale(process) {
+            self.oracle.begins(key, effect)?;
+        }
+        let request = matches!(effect.kind, EffectKind::ModelCall { .. }).then(|| {
+            let mut request = state.context();
+            if self.bug == Some(Bug::ForgetItem) && request.input.len() > 2 {
+                request.input.pop();
+            }
+            request
+        });
+        let mut effect = Arc::clone(effect);
+        if let (Some(Bug::OtherArguments), EffectKind::ToolCall { arguments, .. }) =
+            (self.bug, &mut Arc::make_mut(&mut effect).kind)
+        {
+            *arguments = json!({"n": 1_000});
+        }
+        let travel = self.rng.u64(..TRAVEL_MS_MAX);
+        let faulty = self.faults.outside;
+        if self.chance(faulty / 4) {
+            // It may be lost, or arrive after the shell has given up waiting for it.
+            let failure =
+                outside::failure(&mut self.rng, &[FailureKind::ConnectionFailed, FailureKind::Timeout]);
+            self.note(|| format!("{} attempt {attempt} is lost on its way", effect.id));
+            self.tell(process, key, &effect, attempt, Attempted::Failed(failure));
+            if self.rng.bool() {
+                return Ok(());
+            }
+            let late = self.rng.u64(..WORK_MS_MAX);
+            let call = Call { process, key, effect, attempt, request };
+            self.after(travel + late, Happening::Arrive(Box::new(call)));
+            return Ok(());
+        }
+        let call = Call { process, key, effect, attempt, request };
+        self.after(travel, Happening::Arrive(Box::new(call)));
+        Ok(())
+    }
+
+    /// A request reaches the outside, whether or not its sender still lives.
+    pub(crate) fn arrive(&mut self, call: Call) -> Result<(), Stop> {
+        let Call { process, key, effect, attempt, request } = call;
+        let gone = self.process(process).is_none();
+        if gone && self.rng.bool() {
+            return Ok(());
+        }
+        self.note(|| format!("{} attempt {attempt} arrives: {:?}", effect.id, effect.kind));
+        self.oracle.arrives(&Arrival { key, effect: &effect, attempt })?;
+        let faulty = self.faults.outside;
+        let fails = self.chance(faulty);
+        let outcome = match &effect.kind {
+            EffectKind::ModelCall { .. } => {
+                let request = request.expect("a model call carries its request");
+                if let Some(fault) = strict::fault(&request) {
+                    return Err(Violation::new(Property::ContextValid, fault).into());
+                }
+                if fails {
+                    Attempted::Failed(outside::failure(&mut self.rng, outside::MODEL_FAILURES))
+                } else {
+                    let id = response_id(effect.id, attempt);
+                    let (answer, cost) = outside::answer(&mut self.rng, &request, !self.healed, id.clone());
+                    self.oracle.costs.insert(id, cost);
+                    Attempted::Answered { answer, cost_nano_usd: Some(cost) }
+                }
+            }
+            EffectKind::ListTools { .. } if fails => {
+                Attempted::Failed(outside::failure(&mut self.rng, outside::DOUBTS))
+            }
+            EffectKind::ListTools { .. } => Attempted::Listed(outside::shop()),
+            EffectKind::ToolCall { name, item_id, .. } => {
+                self.tool(&effect, attempt, name, *item_id, fails)?
+            }
+        };
+        self.tell(process, key, &effect, attempt, outcome);
+        Ok(())
+    }
+
+    /// The tool server does its work, or fails before it, after it, or on the way back.
+    fn tool(
+        &mut self,
+        effect: &Effect,
+        attempt: u32,
+        name: &str,
+        item: ItemId,
+        fails: bool,
+    ) -> Result<Attempted, Stop> {
+        self.ledger.arrives(name, effect.id, attempt)?;
+        if fails && self.rng.u8(..3) == 0 {
+            return Ok(Attempted::Failed(outside::failure(&mut self.rng, outside::REFUSALS)));
+        }
+        let acts = !fails || self.rng.bool();
+        if acts {
+            let mut key = effect.id.to_string();
+            if self.bug == Some(Bug::KeyPerAttempt) {
+                key += &attempt.to_string();
+            }
+            self.ledger.act(name, &key, item)?;
+        }
+        if fails {
+            return Ok(Attempted::Failed(outside::failure(&mut self.rng, outside::DOUBTS)));
+        }
+        Ok(Attempted::Returned(outside::result(attempt)))
+    }
+
+    /// Brings an outcome back to the process, perhaps twice.
+    fn tell(
+        &mut self,
+        process: u64,
+        key: SessionKey,
+        effect: &Arc<Effect>,
+        attempt: u32,
+        outcome: Attempted,
+    ) {
+        let message = Message::Outcome { effect: Arc::clone(effect), attempt, outcome };
+        let duplicate = self.faults.duplicate;
+        if self.chance(duplicate) {
+            let later = self.rng.u64(..WORK_MS_MAX * 2);
+            self.after(later, Happening::Deliver { process, key, message: message.clone() });
+        }
+        let slow = self.rng.u8(..10) == 0;
+        let millis = self.rng.u64(..if slow { WORK_MS_MAX } else { TRAVEL_MS_MAX * 4 });
+        self.after(millis, Happening::Deliver { process, key, message });
+    }
+
+    fn answer(&mut self, number: usize, answer: Answer) -> Result<(), Stop> {
+        self.note(|| format!("request {number} is answered: {answer:?}"));
+        self.clients.answered(number, answer);
+        Ok(())
+    }
+}

@@ -1,0 +1,431 @@
+//! The world: a virtual clock, a queue of what happens next, the disk, the processes, and the faults.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::{Arc, OnceLock};
+
+use tenure_journal::{Recorded, SessionKey, SessionStatus, Timestamp, Version};
+use tenure_policy::PolicySet;
+use tenure_session::Session;
+use tenure_store::{MemoryStore, Order, Page};
+
+use crate::client::Clients;
+use crate::oracle::Oracle;
+use crate::outside::Ledger;
+use crate::shell::{Call, Message, Process};
+use crate::{Bug, Property, Violation, rebuild};
+
+/// When the simulated calendar begins.
+const EPOCH_MS: i64 = 1_790_000_000_000;
+/// How long faults last, in virtual milliseconds: ten minutes.
+const FAULTS_MS: u64 = 600_000;
+/// How long a killed process stays down at most, in milliseconds.
+const DOWN_MS_MAX: u64 = 5_000;
+/// How far a clock may jump between two processes, in milliseconds: an hour.
+const CLOCK_JUMP_MS_MAX: i64 = 3_600_000;
+/// Happenings after which a world that does not come to rest is stuck.
+const HAPPENINGS_MAX: u64 = 50_000;
+/// Lines of a trace that a failure shows.
+const TAIL_LINES: usize = 60;
+
+/// What a run saw when nothing was broken.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Summary {
+    /// Happenings.
+    pub happenings: u64,
+    /// Durable events.
+    pub events: u64,
+    /// Crashes, pauses and lost writes.
+    pub faults: u64,
+    /// Turns that ended.
+    pub turns: u64,
+}
+
+/// A run that broke a property.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// The seed: running it again gives the same.
+    pub seed: u64,
+    /// The bug that was switched on.
+    pub bug: Option<Bug>,
+    /// What was broken.
+    pub violation: Violation,
+    /// The last lines of the history.
+    pub tail: Vec<String>,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for line in &self.tail {
+            writeln!(f, "  {line}")?;
+        }
+        writeln!(f, "seed {} breaks {}: {}", self.seed, self.violation.property, self.violation.detail)?;
+        let bug = self.bug.map_or_else(String::new, |bug| format!(" --bug {}", bug.name()));
+        write!(f, "again: cargo run -p tenure-sim -- --seed {}{bug} --trace", self.seed)
+    }
+}
+
+/// Why what is being done stops here.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The machine lost its power at this point.
+    Crash(&'static str),
+    /// A property is broken.
+    Broken(Violation),
+}
+
+impl From<Violation> for Stop {
+    fn from(violation: Violation) -> Self {
+        Self::Broken(violation)
+    }
+}
+
+/// Something that is going to happen.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// A message reaches a session's actor.
+    Deliver { process: u64, key: SessionKey, message: Message },
+    /// The disk has synced an actor's write.
+    Synced { process: u64, key: SessionKey },
+    /// A request reaches the outside.
+    Arrive(Box<Call>),
+    /// A client sends a request, for the first time or again.
+    Send { request: usize },
+    /// A client thinks of something to ask.
+    Act { client: usize },
+    /// A process starts.
+    Start,
+    /// A process stops for a while without knowing, and another takes its place.
+    Pause,
+    /// The power fails.
+    PowerCut,
+    /// No more faults from here on.
+    Heal,
+}
+
+/// How bad a world is. Chances are in thousands.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    /// That the power fails at a step of the shell.
+    pub(crate) crash: u32,
+    /// That the store answers that it is unavailable.
+    pub(crate) unavailable: u32,
+    /// That the outside fails in some way.
+    pub(crate) outside: u32,
+    /// That an outcome is delivered again, later.
+    pub(crate) duplicate: u32,
+    /// That a sync takes seconds.
+    pub(crate) slow_disk: u32,
+}
+
+impl Faults {
+    fn drawn(rng: &mut fastrand::Rng) -> Self {
+        let mut level = |most: u32| if rng.u8(..4) == 0 { 0 } else { rng.u32(..=most) };
+        Self {
+            crash: level(30),
+            unavailable: level(40),
+            outside: level(500),
+            duplicate: level(300),
+            slow_disk: level(100),
+        }
+    }
+
+    fn none() -> Self {
+        Self { crash: 0, unavailable: 0, outside: 0, duplicate: 0, slow_disk: 0 }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) now: u64,
+    pub(crate) bug: Option<Bug>,
+    pub(crate) faults: Faults,
+    pub(crate) healed: bool,
+    pub(crate) store: MemoryStore,
+    pub(crate) policy: Arc<PolicySet>,
+    pub(crate) oracle: Oracle,
+    pub(crate) ledger: Ledger,
+    pub(crate) clients: Clients,
+    /// The process that serves clients.
+    pub(crate) live: Option<Process>,
+    /// A process that was replaced and does not know it.
+    pub(crate) stale: Option<Process>,
+    /// Sessions with writes that are not durable.
+    pub(crate) dirty: BTreeSet<SessionKey>,
+    pub(crate) window: Option<u64>,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    waiting: BTreeMap<u64, Happening>,
+    scheduled: u64,
+    processes: u64,
+    /// How far the clock of the next process is off, in milliseconds.
+    skew: i64,
+    trace: Option<Vec<String>>,
+    summary: Summary,
+}
+
+/// One policy set for all worlds: it remembers its answers.
+fn policy() -> Arc<PolicySet> {
+    static POLICY: OnceLock<Arc<PolicySet>> = OnceLock::new();
+    Arc::clone(POLICY.get_or_init(|| Arc::new(PolicySet::defaults())))
+}
+
+/// Runs the history of `seed`, with or without a deliberate bug.
+///
+/// # Errors
+/// A property did not hold; the failure shows the end of the history.
+pub fn run(seed: u64, bug: Option<Bug>) -> Result<Summary, Box<Failure>> {
+    let mut world = World::new(seed, bug, None);
+    match world.live_through() {
+        Ok(()) => Ok(world.summary),
+        Err(violation) => {
+            let (mut tail, _) = trace(seed, bug);
+            tail.drain(..tail.len().saturating_sub(TAIL_LINES));
+            Err(Box::new(Failure { seed, bug, violation, tail }))
+        }
+    }
+}
+
+/// The history of `seed`, line by line, and what it breaks.
+#[must_use]
+pub fn trace(seed: u64, bug: Option<Bug>) -> (Vec<String>, Option<Violation>) {
+    let mut world = World::new(seed, bug, Some(Vec::new()));
+    let broken = world.live_through().err();
+    (world.trace.unwrap_or_default(), broken)
+}
+
+impl World {
+    fn new(seed: u64, bug: Option<Bug>, trace: Option<Vec<String>>) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let faults = Faults::drawn(&mut rng);
+        let window = (rng.u8(..4) == 0).then(|| rng.u64(60..400));
+        Self {
+            clients: Clients::new(&mut rng),
+            rng,
+            now: 0,
+            bug,
+            faults,
+            healed: false,
+            store: MemoryStore::volatile(),
+            policy: policy(),
+            oracle: Oracle::default(),
+            ledger: Ledger::default(),
+            live: None,
+            stale: None,
+            dirty: BTreeSet::new(),
+            window,
+            queue: BinaryHeap::new(),
+            waiting: BTreeMap::new(),
+            scheduled: 0,
+            processes: 0,
+            skew: 0,
+            trace,
+            summary: Summary::default(),
+        }
+    }
+
+    /// Writes a line of the history, if anybody reads it.
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>8} {}", self.now, line()));
+        }
+    }
+
+    pub(crate) fn chance(&mut self, in_thousand: u32) -> bool {
+        in_thousand > 0 && self.rng.u32(..1000) < in_thousand
+    }
+
+    pub(crate) fn after(&mut self, millis: u64, happening: Happening) {
+        self.scheduled += 1;
+        self.queue.push(Reverse((self.now + millis, self.scheduled)));
+        self.waiting.insert(self.scheduled, happening);
+    }
+
+    /// A step at which the power may fail.
+    pub(crate) fn step(&mut self, point: &'static str) -> Result<(), Stop> {
+        let chance = self.faults.crash;
+        if self.chance(chance) { Err(Stop::Crash(point)) } else { Ok(()) }
+    }
+
+    /// The wall clock as a process reads it.
+    pub(crate) fn clock(&self, skew: i64) -> Timestamp {
+        Timestamp::from_millis(EPOCH_MS + skew).plus_millis(self.now)
+    }
+
+    fn live_through(&mut self) -> Result<(), Violation> {
+        self.after(0, Happening::Start);
+        self.after(FAULTS_MS, Happening::Heal);
+        for client in 0..self.clients.len() {
+            let at = self.rng.u64(..FAULTS_MS / 10);
+            self.after(at, Happening::Act { client });
+        }
+        for _ in 0..self.rng.usize(..4) {
+            let at = self.rng.u64(..FAULTS_MS);
+            self.after(at, Happening::Pause);
+        }
+        for _ in 0..self.rng.usize(..4) {
+            let at = self.rng.u64(..FAULTS_MS);
+            self.after(at, Happening::PowerCut);
+        }
+        loop {
+            self.drain()?;
+            if !self.ask_what_is_left() {
+                break;
+            }
+        }
+        self.judge()
+    }
+
+    fn drain(&mut self) -> Result<(), Violation> {
+        while let Some(Reverse((at, number))) = self.queue.pop() {
+            self.now = self.now.max(at);
+            self.summary.happenings += 1;
+            if self.summary.happenings > HAPPENINGS_MAX {
+                return Err(Violation::new(Property::Progress, "the world does not come to rest"));
+            }
+            let Some(happening) = self.waiting.remove(&number) else { continue };
+            match self.happen(happening) {
+                Ok(()) => {}
+                Err(Stop::Crash(point)) => self.power_cut(point)?,
+                Err(Stop::Broken(violation)) => return Err(violation),
+            }
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), Stop> {
+        match happening {
+            Happening::Deliver { process, key, message } => self.deliver(process, key, message),
+            Happening::Synced { process, key } => self.synced(process, key),
+            Happening::Arrive(call) => self.arrive(*call),
+            Happening::Send { request } => self.send(request),
+            Happening::Act { client } => {
+                self.act(client);
+                Ok(())
+            }
+            Happening::Start => self.start(),
+            Happening::Pause => self.pause(),
+            Happening::PowerCut => Err(Stop::Crash("whenever")),
+            Happening::Heal => {
+                self.note(|| "the faults end".to_owned());
+                self.faults = Faults::none();
+                self.healed = true;
+                self.stale = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// Everything written so far is durable.
+    pub(crate) fn sync(&mut self) -> Result<(), Violation> {
+        self.store.sync();
+        self.read_durable()
+    }
+
+    fn read_durable(&mut self) -> Result<(), Violation> {
+        for key in std::mem::take(&mut self.dirty) {
+            let after = Version(self.oracle.read(key));
+            for recorded in self.events(key, after) {
+                self.summary.events += 1;
+                if matches!(recorded.event, tenure_journal::Event::TurnEnded { .. }) {
+                    self.summary.turns += 1;
+                }
+                self.note(|| format!("  durable {}: {:?}", recorded.version.0, recorded.event));
+                self.oracle.durable(key, &recorded)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn events(&self, key: SessionKey, after: Version) -> Vec<Recorded> {
+        self.store.events_now(key, after, usize::MAX).expect("the model of the store always answers")
+    }
+
+    fn power_cut(&mut self, point: &'static str) -> Result<(), Violation> {
+        if self.healed {
+            return Ok(());
+        }
+        self.summary.faults += 1;
+        let unsynced = self.store.unsynced();
+        let kept = if unsynced == 0 { 0 } else { self.rng.usize(..=unsynced) };
+        self.note(|| format!("CRASH {point}; {kept} of {unsynced} unsynced writes survive"));
+        self.store.crash_keeping(kept);
+        self.live = None;
+        self.stale = None;
+        self.read_durable()?;
+        self.skew = match self.rng.u8(..4) {
+            0 => self.rng.i64(-CLOCK_JUMP_MS_MAX..=CLOCK_JUMP_MS_MAX),
+            _ => self.skew,
+        };
+        let down = self.rng.u64(..DOWN_MS_MAX);
+        self.after(down, Happening::Start);
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<(), Stop> {
+        if self.live.is_some() {
+            return Ok(());
+        }
+        self.processes += 1;
+        let id = self.processes;
+        self.note(|| format!("process {id} starts"));
+        self.live = Some(Process::new(id, self.skew));
+        self.recover(id)
+    }
+
+    fn pause(&mut self) -> Result<(), Stop> {
+        let Some(mut process) = self.live.take() else { return Ok(()) };
+        if self.healed || self.stale.is_some() {
+            self.live = Some(process);
+            return Ok(());
+        }
+        self.summary.faults += 1;
+        let wakes = self.now + self.rng.u64(1_000..60_000);
+        self.note(|| format!("process {} pauses until {wakes}", process.id));
+        process.paused_until = wakes;
+        self.stale = Some(process);
+        self.start()
+    }
+
+    /// What holds once everything is at rest.
+    fn judge(&mut self) -> Result<(), Violation> {
+        if let Some(detail) = self.clients.unanswered() {
+            return Err(Violation::new(Property::Progress, detail));
+        }
+        for key in self.store.keys_now() {
+            let journal = self.events(key, Version::ZERO);
+            self.judge_session(key, &journal)?;
+            self.clients.judge(key, &journal)?;
+            if let Some(watched) = self.oracle.session(key) {
+                watched.told(|item| self.ledger.acts(item))?;
+            }
+        }
+        self.clients.judge_lost(&self.store.keys_now())
+    }
+
+    fn judge_session(&self, key: SessionKey, journal: &[Recorded]) -> Result<(), Violation> {
+        let page = Page { after: None, limit: usize::MAX, order: Order::Ascending };
+        let expected = rebuild::rows(key, journal);
+        let head = self.store.head_now(key).ok().flatten();
+        let found = head.map(|head| rebuild::Rows {
+            head,
+            items: self.store.items_now(key, None, &page).unwrap_or_default(),
+            turns: self.store.turns_now(key, &page).unwrap_or_default(),
+        });
+        if expected != found {
+            let detail = format!("the journal gives {expected:?}, the rows are {found:?}");
+            return Err(Violation::new(Property::ProjectionsRebuilt, detail));
+        }
+        let state = Session::fold(key, None, journal);
+        let at_rest = state.as_ref().is_none_or(|state| match state.status() {
+            SessionStatus::Idle | SessionStatus::RequiresAction => state.pending().next().is_none(),
+            SessionStatus::Failed => true,
+            SessionStatus::InProgress => false,
+        });
+        if !at_rest {
+            let pending: Vec<_> = state.iter().flat_map(|state| state.pending().cloned()).collect();
+            let detail = format!("session {} is not at rest: {pending:?}", key.session);
+            return Err(Violation::new(Property::Progress, detail));
+        }
+        Ok(())
+    }
+}
