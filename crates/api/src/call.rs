@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams, Request};
+use axum::extract::{FromRequest, FromRequestParts as _, OriginalUri, RawPathParams, Request};
 use axum::http::{HeaderMap, Method};
 use serde_json::Value;
 use tenure_journal::ProjectId;
@@ -72,7 +72,9 @@ impl FromRequest<Arc<App>> for Call {
         let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let caller = parts.extensions.remove::<Caller>().ok_or_else(crate::front::unauthorized)?;
         let query = parts.extensions.remove::<Query>().unwrap_or_default();
-        let path = parts.uri.path();
+        // Inside a nest the request's own URI has lost the nest's prefix.
+        let whole = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(whole)| whole);
+        let path = whole.path();
         let path = path.strip_prefix("/openai").unwrap_or(path).to_owned();
         Ok(Self {
             app: Arc::clone(app),

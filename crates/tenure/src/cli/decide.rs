@@ -41,7 +41,7 @@ impl Answer {
         }
     }
 
-    fn past(self) -> &'static str {
+    pub(crate) fn past(self) -> &'static str {
         match self {
             Self::Approve => "approved",
             Self::Deny => "denied",

@@ -46,7 +46,7 @@ pub(crate) struct Server {
     runtime: Runtime,
     store: Arc<SqliteStore>,
     servers: Arc<McpServers>,
-    http: tokio::task::JoinHandle<()>,
+    http: tokio::task::JoinHandle<std::io::Result<()>>,
     stop: CancellationToken,
     data: PathBuf,
     project_id: ProjectId,
@@ -165,8 +165,10 @@ impl Server {
         };
         self.stop.cancel();
         self.runtime.shutdown(DRAIN).await;
-        if let Err(error) = self.http.await {
-            tracing::error!(%error, "the HTTP server panicked");
+        match self.http.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the HTTP server failed"),
+            Err(error) => tracing::error!(%error, "the HTTP server panicked"),
         }
         self.servers.shutdown().await;
         left::remove_server(&self.data);

@@ -1,0 +1,210 @@
+//! `tenure bench`: how fast this machine is with Tenure, beside what it could reach without.
+//!
+//! Every number that the disk or the processor decides is measured next to a bare loop in the same run, so
+//! that the ratio says something even where the machine is unknown. Goals are printed beside the numbers;
+//! they are goals, and nothing here passes or fails. `docs/benchmarks.md` says what each number means.
+
+mod journal;
+mod lab;
+mod server;
+mod turns;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::Context;
+use super::error::{CliError, Exit};
+use super::output::{self, Column, text};
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Measure only this; may be given more than once
+    #[arg(long, value_enum, value_name = "NAME")]
+    only: Vec<Benchmark>,
+    /// How long to measure what is measured over time, in seconds
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Where to write; the disk there is what is measured [default: the project directory]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Benchmark {
+    /// Durable appends per second
+    Appends,
+    /// Whole turns per second, and what a step costs
+    Turns,
+    /// Opening a session with 10,000 events
+    Open,
+    /// Memory of 10,000 idle sessions
+    Idle,
+    /// Recovery with 1,000 sessions in flight
+    Recovery,
+    /// Start of the server
+    Start,
+}
+
+/// One measured number.
+struct Row {
+    benchmark: Benchmark,
+    what: String,
+    value: f64,
+    unit: &'static str,
+    /// What the number is to be seen beside, in the same unit.
+    beside: Option<(&'static str, f64)>,
+    goal: Option<&'static str>,
+}
+
+pub(crate) async fn bench(cx: &mut Context, args: &BenchArgs) -> Result<Exit, CliError> {
+    let directory = match &args.directory {
+        Some(directory) => cx.world.directory.join(directory),
+        None => cx.project.clone(),
+    };
+    if cfg!(debug_assertions) {
+        cx.note("This is a debug build: its numbers say little.")?;
+    }
+    let each = Duration::from_secs(args.seconds);
+    let mut rows = Vec::new();
+    for benchmark in Benchmark::value_variants() {
+        if !args.only.is_empty() && !args.only.contains(benchmark) {
+            continue;
+        }
+        cx.note(&format!("measuring {} ...", benchmark.name()))?;
+        rows.extend(benchmark.measure(&directory, each).await?);
+    }
+    let rows: Vec<Value> = rows.iter().map(Row::to_json).collect();
+    output::list(&mut cx.world.out, cx.format, &columns(), &rows)?;
+    Ok(Exit::Done)
+}
+
+impl Benchmark {
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    async fn measure(self, directory: &Path, each: Duration) -> Result<Vec<Row>, CliError> {
+        match self {
+            Self::Appends => journal::appends(directory, each).await,
+            Self::Turns => turns::measure(directory, each).await,
+            Self::Open => journal::open(directory).await,
+            Self::Idle => server::idle(directory).await,
+            Self::Recovery => server::recovery(directory).await,
+            Self::Start => server::start(directory).await,
+        }
+    }
+}
+
+impl Row {
+    fn new(benchmark: Benchmark, what: impl Into<String>, value: f64, unit: &'static str) -> Self {
+        Self { benchmark, what: what.into(), value, unit, beside: None, goal: None }
+    }
+
+    fn beside(mut self, what: &'static str, value: f64) -> Self {
+        self.beside = Some((what, value));
+        self
+    }
+
+    fn goal(mut self, goal: &'static str) -> Self {
+        self.goal = Some(goal);
+        self
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "id": self.benchmark.name(),
+            "what": self.what,
+            "value": rounded(self.value),
+            "unit": self.unit,
+            "beside": self.beside.map(|(what, value)| json!({
+                "what": what, "value": rounded(value), "ratio": rounded(self.value / value),
+            })),
+            "goal": self.goal,
+        })
+    }
+}
+
+/// Three digits that count; more would not come out again.
+fn rounded(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
+    }
+    let digits = 2 - value.abs().log10().floor() as i32;
+    if digits <= 0 {
+        return value.round();
+    }
+    let scale = 10_f64.powi(digits);
+    (value * scale).round() / scale
+}
+
+fn columns() -> [Column; 5] {
+    [
+        Column::at("BENCHMARK", "/id"),
+        Column::at("WHAT", "/what"),
+        Column::new("MEASURED", |row| format!("{} {}", row["value"], text(row, "/unit"))),
+        Column::new("BESIDE", |row| match &row["beside"] {
+            Value::Null => "-".to_owned(),
+            beside => format!("{} {}: {} of it", beside["value"], text(beside, "/what"), beside["ratio"]),
+        }),
+        Column::new("GOAL", |row| row["goal"].as_str().unwrap_or("-").to_owned()),
+    ]
+}
+
+/// The middle one; 0 of none.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// What went wrong while measuring.
+fn failed(what: &str, error: impl std::fmt::Display) -> CliError {
+    CliError::failed("bench", format!("{what} failed")).cause(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits_count() {
+        for (value, expected) in [
+            (0.0, 0.0),
+            (0.012_345, 0.0123),
+            (1.005, 1.0),
+            (12.345, 12.3),
+            (1_234.5, 1_235.0),
+            (-0.5678, -0.568),
+        ] {
+            assert_eq!(rounded(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_row_shows_its_ratio() {
+        let row = Row::new(Benchmark::Appends, "appends", 50.0, "/s").beside("bare", 200.0).goal("half");
+        let shown = row.to_json();
+        assert_eq!(
+            shown,
+            json!({"id": "appends", "what": "appends", "value": 50.0, "unit": "/s",
+                   "beside": {"what": "bare", "value": 200.0, "ratio": 0.25}, "goal": "half"})
+        );
+        let cells: Vec<String> = columns().iter().map(|column| (column.cell)(&shown)).collect();
+        assert_eq!(cells, ["appends", "appends", "50.0 /s", "200.0 bare: 0.25 of it", "half"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_needs_no_child_process_measures_and_leaves_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let each = Duration::from_millis(100);
+        for (benchmark, rows) in [(Benchmark::Appends, 3), (Benchmark::Turns, 5)] {
+            let measured = benchmark.measure(directory.path(), each).await.expect("measured");
+            assert_eq!(measured.len(), rows, "{benchmark:?}");
+            assert!(measured.iter().all(|row| row.value.is_finite()), "{benchmark:?}");
+        }
+        assert_eq!(directory.path().read_dir().expect("lists").count(), 0);
+    }
+}

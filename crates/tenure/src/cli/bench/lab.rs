@@ -1,0 +1,260 @@
+//! What measurements are made with: a runtime in this process with a model that answers at once, and
+//! servers as processes of their own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tenure_journal::{
+    AgentConfig, AgentId, ApprovalMode, Environment, InputPart, MultiAgent, ProjectId, Reasoning, ServiceTier,
+    SessionKey, SessionOpened, TextConfig,
+};
+use tenure_model::scripted::{Script, ScriptedModel};
+use tenure_policy::PolicySet;
+use tenure_project::Redacted;
+use tenure_runtime::{
+    Limits, ModelTable, Opening, Parts, Provider, Runtime, Sealer, Subscription, SubscriptionItem,
+};
+use tenure_session::{Command, SessionNotice, StreamEvent};
+use tenure_store::Store;
+use tenure_store_sqlite::SqliteStore;
+use tenure_tools::McpServers;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout};
+
+use super::failed;
+use crate::cli::client::Client;
+use crate::cli::error::CliError;
+use crate::cli::output::text;
+use crate::cli::target::Target;
+
+/// Answers everything at once.
+const SCRIPT: &str = "rules: [{reply: [{text: ok}]}]";
+/// How long a turn or a start may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a runtime may take to end; nothing runs any more by then.
+const DRAIN: Duration = Duration::from_secs(5);
+const KEY: &str = "key-of-a-benchmark";
+
+/// A directory that goes away with its measurement.
+pub(super) fn directory(parent: &Path) -> Result<TempDir, CliError> {
+    let made = tempfile::Builder::new().prefix("tenure-bench-").tempdir_in(parent);
+    made.map_err(|error| failed(&format!("writing to `{}`", parent.display()), error))
+}
+
+/// The model that all measurements in this process ask.
+pub(super) fn instant_model() -> Result<Arc<ScriptedModel>, CliError> {
+    let script = Script::parse(SCRIPT).map_err(|error| failed("reading the script", error))?;
+    Ok(Arc::new(ScriptedModel::new(Arc::new(script))))
+}
+
+/// A runtime over durable state.
+pub(super) struct Lab {
+    pub(super) runtime: Runtime,
+    pub(super) store: Arc<SqliteStore>,
+    project: ProjectId,
+}
+
+impl Lab {
+    /// Opens durable state at `data`.
+    pub(super) async fn open(data: &Path) -> Result<Self, CliError> {
+        // Reqwest is built without a provider of its own; only the first of several can be installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let store = SqliteStore::open(data).map_err(|error| failed("opening the store", error))?;
+        let store = Arc::new(store);
+        let servers = McpServers::new(Vec::new(), tenure_tools::Limits::default())
+            .map_err(|failure| failed("preparing for tool servers", failure.message))?;
+        let provider = Provider::new("scripted", instant_model()?, usize::MAX);
+        let parts = Parts {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            models: ModelTable { named: BTreeMap::new(), fallback: Some(provider) },
+            servers: Arc::new(servers),
+            project_servers: BTreeMap::new(),
+            policy: Arc::new(PolicySet::defaults()),
+            sealer: Sealer::ephemeral(),
+            limits: Limits::default(),
+        };
+        let runtime = Runtime::start(parts).await.map_err(|error| failed("starting the runtime", error))?;
+        let project = ProjectId::fresh(&runtime.fresh());
+        Ok(Self { runtime, store, project })
+    }
+
+    pub(super) async fn close(self) -> Result<(), CliError> {
+        self.runtime.shutdown(DRAIN).await;
+        self.store.close().await.map_err(|error| failed("closing the store", error))
+    }
+
+    /// Opens a session and waits for the end of its first turn.
+    pub(super) async fn converse(&self) -> Result<Conversation, CliError> {
+        let opening = Opening { opened: self.opened(), input: vec![vec![InputPart::text("hello")]] };
+        let opened = self.runtime.open(opening, None, true).await;
+        let (view, stream) = opened.map_err(|error| failed("opening a session", error))?;
+        let stream = stream.ok_or_else(|| failed("opening a session", "it has no stream"))?;
+        let mut conversation = Conversation { runtime: self.runtime.clone(), key: view.key, stream };
+        conversation.wait_until_idle().await?;
+        Ok(conversation)
+    }
+
+    fn opened(&self) -> SessionOpened {
+        let agent = AgentConfig {
+            id: AgentId::fresh(&self.runtime.fresh()),
+            version: None,
+            name: Some("bench".to_owned()),
+            model: "scripted".to_owned(),
+            instructions: Some("Be brief.".to_owned()),
+            reasoning: Reasoning::default(),
+            text: TextConfig::default(),
+            service_tier: ServiceTier::Auto,
+            tools: Vec::new(),
+            multi_agent: MultiAgent::default(),
+            compaction_async: false,
+            time_awareness: false,
+            approval: ApprovalMode::Destructive,
+        };
+        SessionOpened {
+            project_id: self.project,
+            agent,
+            environment: Environment::None,
+            metadata: BTreeMap::new(),
+            vault_ids: Vec::new(),
+            review: None,
+            spend_limit: None,
+            prompt_cache: None,
+        }
+    }
+}
+
+/// An open session that is watched.
+pub(super) struct Conversation {
+    runtime: Runtime,
+    pub(super) key: SessionKey,
+    stream: Subscription,
+}
+
+impl Conversation {
+    /// One more turn, from the message to the end.
+    pub(super) async fn turn(&mut self) -> Result<(), CliError> {
+        let message = Command::Message { content: vec![InputPart::text("and again")] };
+        let sent = self.runtime.submit(self.key, vec![message], None).await;
+        sent.map_err(|error| failed("sending a message", error))?;
+        self.wait_until_idle().await
+    }
+
+    async fn wait_until_idle(&mut self) -> Result<(), CliError> {
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.stream.next()).await;
+            let next = next.map_err(|_| failed("a turn", "it does not end"))?;
+            let Some(SubscriptionItem::Event(event)) = next else {
+                return Err(failed("a turn", "its stream ended"));
+            };
+            match &*event {
+                StreamEvent::Session { kind: SessionNotice::Idle, .. } => return Ok(()),
+                StreamEvent::Error { .. } => return Err(failed("a turn", "the session reports an error")),
+                StreamEvent::Session { .. }
+                | StreamEvent::Turn { .. }
+                | StreamEvent::ItemAdded { .. }
+                | StreamEvent::ItemDone { .. }
+                | StreamEvent::Part { .. }
+                | StreamEvent::Deleted => {}
+            }
+        }
+    }
+}
+
+/// A project directory for servers.
+pub(super) struct Site {
+    root: TempDir,
+}
+
+impl Site {
+    /// A project whose model is at `model`, an address that need not answer; nothing is limited that a
+    /// measurement could meet.
+    pub(super) fn new(parent: &Path, model: &str) -> Result<Self, CliError> {
+        let root = directory(parent)?;
+        let settings = json!({
+            "providers": {"bench": {"type": "openai", "wire": "responses", "base_url": model}},
+            "limits": {"sessions_active_max": 10_000, "model_calls_max": 10_000},
+            "default_model": "scripted",
+        });
+        // JSON is YAML.
+        std::fs::write(root.path().join("tenure.yaml"), settings.to_string())?;
+        std::fs::create_dir(root.path().join("agents"))?;
+        std::fs::write(root.path().join("agents/bench.md"), "Be brief.\n")?;
+        Ok(Self { root })
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.root.path().join("data")
+    }
+
+    /// Starts a server and waits until it listens.
+    pub(super) async fn serve(&self) -> Result<Served, CliError> {
+        let log = self.root.path().join("log");
+        let began = Instant::now();
+        let mut child = tokio::process::Command::new(std::env::current_exe()?)
+            .args(["serve", "--port", "0", "--data", "data"])
+            .current_dir(self.root.path())
+            .env("TENURE_API_KEY", KEY)
+            .env("TENURE_LOG", "warn")
+            .env_remove("TENURE_DATA_DIR")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::OpenOptions::new().append(true).create(true).open(&log)?)
+            .kill_on_drop(true)
+            .spawn()?;
+        let silent = || failed("starting a server", std::fs::read_to_string(&log).unwrap_or_default());
+        let mut output = BufReader::new(child.stdout.take().ok_or_else(silent)?);
+        let mut line = String::new();
+        tokio::time::timeout(PATIENCE, output.read_line(&mut line)).await.map_err(|_| silent())??;
+        let took = began.elapsed();
+        let said: Value = serde_json::from_str(&line).map_err(|_| silent())?;
+        let address = text(&said, "/listening").to_owned();
+        Ok(Served { child, _output: output, address, began, took })
+    }
+}
+
+/// A running server.
+pub(super) struct Served {
+    child: Child,
+    /// Kept open: a closed pipe would end a process that prints.
+    _output: BufReader<ChildStdout>,
+    address: String,
+    pub(super) began: Instant,
+    /// How long it took until it listened.
+    pub(super) took: Duration,
+}
+
+impl Served {
+    pub(super) fn client(&self) -> Result<Client, CliError> {
+        let base = self.address.trim_end_matches("/v1").to_owned();
+        Client::new(Target { base, key: Some(Redacted::new(KEY.to_owned())) })
+    }
+
+    /// SIGKILL.
+    pub(super) async fn kill(mut self) -> Result<(), CliError> {
+        Ok(self.child.kill().await?)
+    }
+
+    /// Bytes of memory it occupies, where the system says.
+    pub(super) fn memory_bytes(&self) -> Option<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+        Some(kib * 1024.0)
+    }
+}
+
+/// Seconds of processor time this process has used, where the system says.
+pub(super) fn cpu_seconds() -> Option<f64> {
+    /// Linux counts in hundredths of a second for programs, whatever it uses itself.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is the program's name in parentheses, which may hold spaces.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks = |place: usize| fields.split_whitespace().nth(place)?.parse::<f64>().ok();
+    Some((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+}
