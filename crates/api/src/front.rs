@@ -72,10 +72,10 @@ async fn admit(app: &Arc<App>, request: &mut Request) -> Result<(), ApiError> {
     if let Some(refused) = request.extensions().get::<Refused>() {
         return Err(refused.to_error());
     }
-    check_method(request.method())?;
     hosts::check_host(&app.config, request.uri(), request.headers())?;
-    check_path(request.uri().path())?;
     hosts::check_origin(&app.config, request.headers())?;
+    check_method(request.method())?;
+    check_path(request.uri().path())?;
     let query = Query::parse(request.uri().query().unwrap_or_default())?;
     let path = request.uri().path();
     let path = path.strip_prefix("/openai").unwrap_or(path);

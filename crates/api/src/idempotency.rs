@@ -134,3 +134,30 @@ impl InFlight {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tenure_journal::Fresh;
+
+    use super::*;
+
+    #[test]
+    fn one_request_with_a_key_runs_at_a_time() {
+        let in_flight = InFlight::default();
+        let project = ProjectId::fresh(&Fresh::new(Timestamp::EPOCH, 1));
+        let other = ProjectId::fresh(&Fresh::new(Timestamp::EPOCH, 2));
+        assert!(in_flight.enter(project, "POST /v1/agents k"));
+        assert!(!in_flight.enter(project, "POST /v1/agents k"));
+        assert!(in_flight.enter(other, "POST /v1/agents k"));
+        assert!(in_flight.enter(project, "POST /v1/agents/sessions k"));
+        let ticket = Ticket {
+            project,
+            key: "POST /v1/agents k".into(),
+            digest: String::new(),
+            in_flight: in_flight.clone(),
+            dialect: Dialect::OpenAi,
+        };
+        drop(ticket);
+        assert!(in_flight.enter(project, "POST /v1/agents k"));
+    }
+}
