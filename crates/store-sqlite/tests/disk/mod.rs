@@ -7,7 +7,9 @@
 mod mount;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fs, io};
 
 use fastrand::Rng;
 
@@ -20,6 +22,13 @@ const SECTOR_BYTES: usize = 512;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Image {
     files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Image {
+    /// Writes its files to an ordinary directory.
+    pub(crate) fn write_to(&self, directory: &Path) -> io::Result<()> {
+        self.files.iter().try_for_each(|(name, content)| fs::write(directory.join(name), content))
+    }
 }
 
 /// What a cut keeps of what was not synced.
@@ -80,7 +89,7 @@ enum Power {
 pub(crate) enum Syncs {
     /// It makes durable.
     Honest,
-    /// It reports success and does nothing.
+    /// That of a file reports success and does nothing.
     Lying,
     /// It reports failure and does nothing.
     Failing,
@@ -214,8 +223,7 @@ impl State {
     pub(crate) fn sync_names(&mut self) -> Result<(), Refusal> {
         self.change(None)?;
         match self.syncs {
-            Syncs::Honest => self.durable_names.clone_from(&self.names),
-            Syncs::Lying => {}
+            Syncs::Honest | Syncs::Lying => self.durable_names.clone_from(&self.names),
             Syncs::Failing => return Err(Refusal::Broken),
         }
         Ok(())
