@@ -121,7 +121,10 @@ impl Worker {
     fn share(&mut self, first: Job) -> Result<(), Arc<rusqlite::Error>> {
         let mut batch = vec![first];
         let error = match self.transact(&mut batch, Others::Join) {
-            Ok(answers) => return Ok(deliver(batch, answers)),
+            Ok(answers) => {
+                deliver(batch, answers);
+                return Ok(());
+            }
             Err(error) => Arc::new(error),
         };
         if is_fault(&error) {

@@ -80,7 +80,7 @@ fn append_until_killed(directory: &Path) {
         let store = Arc::clone(&store);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-            runtime.block_on(append_forever(&store, session))
+            runtime.block_on(append_forever(&store, session));
         })
     });
     for thread in threads.collect::<Vec<_>>() {

@@ -123,7 +123,7 @@ pub(super) fn page(limit: usize) -> Page {
     Page { after: None, limit, order: Order::Ascending }
 }
 
-pub(super) fn page_after(after: impl ToString, limit: usize, order: Order) -> Page {
+pub(super) fn page_after(after: &impl ToString, limit: usize, order: Order) -> Page {
     Page { after: Some(after.to_string()), limit, order }
 }
 
@@ -160,12 +160,9 @@ pub(super) async fn texts(store: &dyn Store, key: SessionKey, after: u64, limit:
 }
 
 pub(super) fn text_of(event: &Event) -> String {
-    match event {
-        Event::InputAccepted { input } => match &input.content[..] {
-            [InputPart::Text { text }] => text.clone(),
-            other => panic!("an event came back with other content: {other:?}"),
-        },
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the fixtures write one type of event")]
-        other => panic!("an event came back as another: {other:?}"),
-    }
+    let Event::InputAccepted { input } = event else { panic!("an event came back as another: {event:?}") };
+    let [InputPart::Text { text }] = &input.content[..] else {
+        panic!("an event came back changed: {event:?}")
+    };
+    text.clone()
 }

@@ -70,17 +70,17 @@ pub(super) async fn pages_documents_by_id(store: &dyn Store) {
     let (up, down) = (Order::Ascending, Order::Descending);
     for (page, expected) in [
         (page(3), &["A", "B_", "Z"][..]),
-        (page_after("Z", 2, up), &["a", "a-b"]),
-        (page_after("é", 2, up), &[]),
-        (page_after("C", 2, up), &["Z", "a"]),
+        (page_after(&"Z", 2, up), &["a", "a-b"]),
+        (page_after(&"é", 2, up), &[]),
+        (page_after(&"C", 2, up), &["Z", "a"]),
         (Page { order: down, ..page(2) }, &["é", "aa"]),
-        (page_after("a", 2, down), &["Z", "B_"]),
-        (page_after("C", 9, down), &["B_", "A"]),
+        (page_after(&"a", 2, down), &["Z", "B_"]),
+        (page_after(&"C", 9, down), &["B_", "A"]),
         (page(0), &[]),
     ] {
         assert_eq!(ids(store, project, None, &page).await, expected, "documents of {page:?}");
     }
-    let latest = accepted(store.documents(project, AGENT, None, &page_after("Z", 1, up)).await);
+    let latest = accepted(store.documents(project, AGENT, None, &page_after(&"Z", 1, up)).await);
     assert_eq!(latest, [document(project, AGENT, "a", 2)], "the latest version is listed");
 }
 
@@ -106,7 +106,7 @@ pub(super) async fn finds_documents_by_name(store: &dyn Store) {
     for (name, page, expected) in [
         ("x", page(9), &["a", "b"][..]),
         ("x", page(1), &["a"]),
-        ("x", page_after("a", 9, up), &["b"]),
+        ("x", page_after(&"a", 9, up), &["b"]),
         ("y", page(9), &["e"]),
         ("", page(9), &[]),
     ] {

@@ -33,7 +33,7 @@ pub(super) async fn hides_everything_of_other_projects(store: &dyn Store) {
     assert!(accepted(listed).is_empty(), "sessions sees its own project only");
     assert!(accepted(store.items(stranger, None, &page(9)).await).is_empty(), "items sees its own project");
     let sentence = "an item of another project is no cursor";
-    let cursor = page_after(item_id, 9, Order::Ascending);
+    let cursor = page_after(&item_id, 9, Order::Ascending);
     let kind = refused(store.items(stranger, None, &cursor).await, sentence);
     assert_eq!(kind, StoreErrorKind::UnknownCursor, "{sentence}");
     assert!(accepted(store.turns(stranger, &page(9)).await).is_empty(), "turns sees its own project only");

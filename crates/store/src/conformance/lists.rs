@@ -57,13 +57,13 @@ pub(super) async fn pages_sessions(store: &dyn Store) {
         (page(9), &[0, 1, 2, 3, 4][..]),
         (page(2), &[0, 1]),
         (page(0), &[]),
-        (page_after(id(1), 2, UP), &[2, 3]),
-        (page_after(id(4), 2, UP), &[]),
-        (page_after(between, 9, UP), &[]),
+        (page_after(&id(1), 2, UP), &[2, 3]),
+        (page_after(&id(4), 2, UP), &[]),
+        (page_after(&between, 9, UP), &[]),
         (Page { order: DOWN, ..page(2) }, &[4, 3]),
-        (page_after(id(3), 2, DOWN), &[2, 1]),
-        (page_after(id(0), 2, DOWN), &[]),
-        (page_after(between, 2, DOWN), &[4, 3]),
+        (page_after(&id(3), 2, DOWN), &[2, 1]),
+        (page_after(&id(0), 2, DOWN), &[]),
+        (page_after(&between, 2, DOWN), &[4, 3]),
     ] {
         let found = listed(store, project, &SessionFilter::default(), &page).await;
         let expected: Vec<_> = expected.iter().map(|index| id(*index)).collect();
@@ -71,7 +71,7 @@ pub(super) async fn pages_sessions(store: &dyn Store) {
     }
     let turn = TurnId::fresh(&fresh);
     for wrong in ["", "sess_", "x' or 1=1 --", &turn.to_string(), &id(0).to_string().to_uppercase()] {
-        let result = store.sessions(project, &SessionFilter::default(), &page_after(wrong, 9, UP)).await;
+        let result = store.sessions(project, &SessionFilter::default(), &page_after(&wrong, 9, UP)).await;
         let sentence = "a cursor that is no session id is unknown";
         assert_eq!(refused(result, sentence), StoreErrorKind::UnknownCursor, "{sentence}: `{wrong}`");
     }
@@ -83,7 +83,8 @@ pub(super) async fn filters_sessions(store: &dyn Store) {
     let (project, keys) = keys(&fresh, 5);
     let idle = SessionStatus::Idle;
     let running = SessionStatus::InProgress;
-    let rows: [(usize, SessionStatus, &[(&str, &str)]); 5] = [
+    type Row = (usize, SessionStatus, &'static [(&'static str, &'static str)]);
+    let rows: [Row; 5] = [
         (0, idle, &[]),
         (0, running, &[("team", "a"), ("tier", "1")]),
         (1, idle, &[("team", "a")]),
@@ -101,8 +102,8 @@ pub(super) async fn filters_sessions(store: &dyn Store) {
     for (filter, page, expected) in [
         (of(0), page(9), &[0, 1, 4][..]),
         (of(0), page(2), &[0, 1]),
-        (of(0), page_after(keys[1].session, 2, UP), &[4]),
-        (of(0), page_after(keys[4].session, 1, DOWN), &[1]),
+        (of(0), page_after(&keys[1].session, 2, UP), &[4]),
+        (of(0), page_after(&keys[4].session, 1, DOWN), &[1]),
         (unknown, page(9), &[]),
         (SessionFilter { status: Some(running), ..all.clone() }, page(9), &[1, 3]),
         (SessionFilter { status: Some(running), ..of(1) }, page(9), &[3]),
@@ -174,11 +175,11 @@ pub(super) async fn pages_items_by_ordinal(store: &dyn Store) {
         (page(9), &[0, 1, 2, 3, 4][..]),
         (page(2), &[0, 1]),
         (page(0), &[]),
-        (page_after(ids[1], 2, UP), &[2, 3]),
-        (page_after(ids[4], 2, UP), &[]),
+        (page_after(&ids[1], 2, UP), &[2, 3]),
+        (page_after(&ids[4], 2, UP), &[]),
         (Page { order: DOWN, ..page(2) }, &[4, 3]),
-        (page_after(ids[3], 9, DOWN), &[2, 1, 0]),
-        (page_after(ids[0], 9, DOWN), &[]),
+        (page_after(&ids[3], 9, DOWN), &[2, 1, 0]),
+        (page_after(&ids[0], 9, DOWN), &[]),
     ] {
         let found = accepted(store.items(key, None, &page).await);
         let expected: Vec<_> = expected.iter().map(|index: &usize| items[*index].clone()).collect();
@@ -190,7 +191,7 @@ pub(super) async fn pages_items_by_ordinal(store: &dyn Store) {
     for (session, wrong) in
         [(key, ""), (key, "item_"), (key, &never), (key, &turn_id.to_string()), (other, &ids[0].to_string())]
     {
-        let result = store.items(session, None, &page_after(wrong, 9, UP)).await;
+        let result = store.items(session, None, &page_after(&wrong, 9, UP)).await;
         assert_eq!(refused(result, sentence), StoreErrorKind::UnknownCursor, "{sentence}: `{wrong}`");
     }
     assert!(accepted(store.items(other, None, &page(9)).await).is_empty(), "no session, no items");
@@ -232,7 +233,7 @@ pub(super) async fn hides_items_that_are_not_public(store: &dyn Store) {
             (page(2), &[0, 3]),
             (page(1), &[0]),
             (Page { order: DOWN, ..page(2) }, &[3, 0]),
-            (page_after(ids[0], 1, UP), &[3]),
+            (page_after(&ids[0], 1, UP), &[3]),
         ] {
             let found = accepted(store.items(key, turn, &page).await);
             let found: Vec<_> = found.into_iter().map(|item| item.id).collect();
@@ -258,10 +259,10 @@ pub(super) async fn lists_items_of_a_turn(store: &dyn Store) {
         (1, page(9), &[1, 3]),
         (2, page(9), &[]),
         (0, page(2), &[0, 2]),
-        (0, page_after(ids[0], 9, UP), &[2, 4]),
-        (0, page_after(ids[1], 9, UP), &[2, 4]),
+        (0, page_after(&ids[0], 9, UP), &[2, 4]),
+        (0, page_after(&ids[1], 9, UP), &[2, 4]),
         (0, Page { order: DOWN, ..page(2) }, &[4, 2]),
-        (0, page_after(ids[3], 9, DOWN), &[2, 0]),
+        (0, page_after(&ids[3], 9, DOWN), &[2, 0]),
     ] {
         let found = accepted(store.items(key, Some(turns[turn]), &page).await);
         let found: Vec<_> = found.into_iter().map(|item| item.id).collect();
@@ -290,11 +291,11 @@ pub(super) async fn pages_turns(store: &dyn Store) {
     for (page, expected) in [
         (page(9), &[0, 1, 2, 3][..]),
         (page(2), &[0, 1]),
-        (page_after(turns[1].id, 9, UP), &[2, 3]),
-        (page_after(never, 9, UP), &[]),
+        (page_after(&turns[1].id, 9, UP), &[2, 3]),
+        (page_after(&never, 9, UP), &[]),
         (Page { order: DOWN, ..page(3) }, &[3, 2, 1]),
-        (page_after(turns[1].id, 9, DOWN), &[0]),
-        (page_after(never, 1, DOWN), &[3]),
+        (page_after(&turns[1].id, 9, DOWN), &[0]),
+        (page_after(&never, 1, DOWN), &[3]),
     ] {
         let found = accepted(store.turns(key, &page).await);
         let expected: Vec<_> = expected.iter().map(|index: &usize| turns[*index].clone()).collect();
@@ -302,7 +303,7 @@ pub(super) async fn pages_turns(store: &dyn Store) {
     }
     for wrong in ["", "turn_", "x", &key.session.to_string()] {
         let sentence = "a cursor that is no turn id is unknown";
-        let result = store.turns(key, &page_after(wrong, 9, UP)).await;
+        let result = store.turns(key, &page_after(&wrong, 9, UP)).await;
         assert_eq!(refused(result, sentence), StoreErrorKind::UnknownCursor, "{sentence}: `{wrong}`");
     }
 }

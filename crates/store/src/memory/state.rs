@@ -159,7 +159,7 @@ impl State {
                 && filter.status.is_none_or(|status| status == head.status)
                 && filter.metadata.iter().all(|(name, value)| head.metadata.get(name) == Some(value))
         });
-        Ok(paged(heads, page, after, |head| head.key.session).into_iter().cloned().collect())
+        Ok(paged(heads, page, after.as_ref(), |head| head.key.session).into_iter().cloned().collect())
     }
 
     pub(super) fn due(&self, now: Timestamp, limit: usize) -> Vec<SessionKey> {
@@ -188,14 +188,14 @@ impl State {
             .into_iter()
             .flat_map(|session| &session.items)
             .filter(|(_, item)| item.is_public() && turn.is_none_or(|turn| turn == item.turn_id));
-        let items = paged(items, page, after, |(ordinal, _)| **ordinal);
+        let items = paged(items, page, after.as_ref(), |(ordinal, _)| **ordinal);
         Ok(items.into_iter().map(|(_, item)| item.clone()).collect())
     }
 
     pub(super) fn turns(&self, key: SessionKey, page: &Page) -> Result<Vec<Turn>, StoreError> {
         let after = parse_cursor::<TurnId>(page, "turns")?;
         let turns = self.sessions.get(&key).into_iter().flat_map(|session| session.turns.values());
-        Ok(paged(turns, page, after, |turn| turn.id).into_iter().cloned().collect())
+        Ok(paged(turns, page, after.as_ref(), |turn| turn.id).into_iter().cloned().collect())
     }
 
     pub(super) fn turn(&self, key: SessionKey, turn: TurnId) -> Option<Turn> {
@@ -230,7 +230,7 @@ impl State {
             .take_while(|((of, is, _), _)| (*of, *is) == (project, kind))
             .filter_map(|(_, versions)| versions.last())
             .filter(|document| !document.deleted && (name.is_none() || document.name.as_deref() == name));
-        let page_of = paged(documents, page, page.after.as_deref(), |document| document.id.as_str());
+        let page_of = paged(documents, page, page.after.as_deref().as_ref(), |document| document.id.as_str());
         page_of.into_iter().cloned().collect()
     }
 
@@ -276,10 +276,10 @@ fn parse_cursor<Id: std::str::FromStr>(page: &Page, what: &str) -> Result<Option
 fn paged<T, K: Ord>(
     rows: impl Iterator<Item = T>,
     page: &Page,
-    after: Option<K>,
+    after: Option<&K>,
     place: impl Fn(&T) -> K,
 ) -> Vec<T> {
-    let follows = |row: &T| match (&after, page.order) {
+    let follows = |row: &T| match (after, page.order) {
         (None, _) => true,
         (Some(after), Order::Ascending) => place(row) > *after,
         (Some(after), Order::Descending) => place(row) < *after,
