@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let range = if until.is_some() { arguments.seeds.start..u64::MAX } else { arguments.seeds };
     let (ran, faults, failure) = many(range, until, arguments.bug);
-    println!("{ran} seeds, {faults} crashes and pauses, {:.1} s", begun.elapsed().as_secs_f64());
+    println!("{ran} seeds, {faults} faults, {:.1} s", begun.elapsed().as_secs_f64());
     match failure {
         None => ExitCode::SUCCESS,
         Some(failure) => {

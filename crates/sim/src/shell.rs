@@ -139,6 +139,7 @@ impl World {
 
     /// Reads a session from the store. What ran there is interrupted: nobody here runs it.
     fn load(&mut self, process: u64, key: SessionKey) -> Result<(), Stop> {
+        self.wait_for_writes(key)?;
         let journal = self.events(key, Version::ZERO);
         let stored = self.store.load_now(key).expect("the model of the store always answers");
         let mut inbox = VecDeque::new();
@@ -201,6 +202,7 @@ impl World {
         let mut answers = None;
         let batch = match (&message, state) {
             (Message::Request(number), state) => {
+                self.wait_for_writes(key)?;
                 if self.receipt_exists(*number) {
                     return self.answer(*number, Answer::Done);
                 }
@@ -283,6 +285,14 @@ impl World {
         Ok(None)
     }
 
+    /// Readers see only what is durable: they wait for a write that another process has under way.
+    fn wait_for_writes(&mut self, key: SessionKey) -> Result<(), Stop> {
+        if self.dirty.contains(&key) {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
     fn receipt_exists(&self, number: usize) -> bool {
         let request = self.clients.request(number);
         let receipt = self.store.receipt_now(request.key.project, &request.idempotency_key());
@@ -319,6 +329,7 @@ impl World {
         append.receipt = request.and_then(|number| self.receipt(number, at));
         let unavailable = self.faults.unavailable;
         let fails = self.chance(unavailable);
+        self.count_fault(fails);
         if fails && self.rng.bool() {
             self.note(|| "the store is unavailable and wrote nothing".to_owned());
             return self.reload(process, key, message);
@@ -554,6 +565,7 @@ impl World {
         let travel = self.rng.u64(..TRAVEL_MS_MAX);
         let faulty = self.faults.outside;
         if self.chance(faulty / 4) {
+            self.count_fault(true);
             // It may be lost, or arrive after the shell has given up waiting for it.
             let failure =
                 outside::failure(&mut self.rng, &[FailureKind::ConnectionFailed, FailureKind::Timeout]);
@@ -583,6 +595,7 @@ impl World {
         self.oracle.arrives(&Arrival { key, effect: &effect, attempt })?;
         let faulty = self.faults.outside;
         let fails = self.chance(faulty);
+        self.count_fault(fails);
         let outcome = match &effect.kind {
             EffectKind::ModelCall { .. } => {
                 let request = request.expect("a model call carries its request");
@@ -649,6 +662,7 @@ impl World {
         let message = Message::Outcome { effect: Arc::clone(effect), attempt, outcome };
         let duplicate = self.faults.duplicate;
         if self.chance(duplicate) {
+            self.count_fault(true);
             let later = self.rng.u64(..WORK_MS_MAX * 2);
             self.after(later, Happening::Deliver { process, key, message: message.clone() });
         }

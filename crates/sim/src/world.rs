@@ -23,6 +23,10 @@ const FAULTS_MS: u64 = 600_000;
 const DOWN_MS_MAX: u64 = 5_000;
 /// How far a clock may jump between two processes, in milliseconds: an hour.
 const CLOCK_JUMP_MS_MAX: i64 = 3_600_000;
+/// Pauses of a process in one world, at most.
+const PAUSES_MAX: usize = 6;
+/// Power failures at any moment, beside those at steps of the shell.
+const POWER_CUTS_MAX: usize = 8;
 /// Happenings after which a world that does not come to rest is stuck.
 const HAPPENINGS_MAX: u64 = 50_000;
 /// Lines of a trace that a failure shows.
@@ -35,7 +39,7 @@ pub struct Summary {
     pub happenings: u64,
     /// Durable events.
     pub events: u64,
-    /// Crashes, pauses and lost writes.
+    /// Crashes, pauses, unavailable stores, failures outside, lost and repeated replies.
     pub faults: u64,
     /// Turns that ended.
     pub turns: u64,
@@ -234,6 +238,10 @@ impl World {
         in_thousand > 0 && self.rng.u32(..1000) < in_thousand
     }
 
+    pub(crate) fn count_fault(&mut self, happened: bool) {
+        self.summary.faults += u64::from(happened);
+    }
+
     pub(crate) fn after(&mut self, millis: u64, happening: Happening) {
         self.scheduled += 1;
         self.queue.push(Reverse((self.now + millis, self.scheduled)));
@@ -258,11 +266,11 @@ impl World {
             let at = self.rng.u64(..FAULTS_MS / 10);
             self.after(at, Happening::Act { client });
         }
-        for _ in 0..self.rng.usize(..4) {
+        for _ in 0..self.rng.usize(..PAUSES_MAX) {
             let at = self.rng.u64(..FAULTS_MS);
             self.after(at, Happening::Pause);
         }
-        for _ in 0..self.rng.usize(..4) {
+        for _ in 0..self.rng.usize(..POWER_CUTS_MAX) {
             let at = self.rng.u64(..FAULTS_MS);
             self.after(at, Happening::PowerCut);
         }
@@ -393,8 +401,8 @@ impl World {
         }
         for key in self.store.keys_now() {
             let journal = self.events(key, Version::ZERO);
-            self.judge_session(key, &journal)?;
             self.clients.judge(key, &journal)?;
+            self.judge_session(key, &journal)?;
             if let Some(watched) = self.oracle.session(key) {
                 watched.told(|item| self.ledger.acts(item))?;
             }
