@@ -153,7 +153,7 @@ fn functions(visited: &Visited, items: &[Value]) {
             .filter(|item| item["type"] == "function_call_output" && item["call_id"] == call["call_id"])
             .count();
         let expected = match call["status"].as_str() {
-            Some("completed") => 1,
+            Some("completed" | "failed") => 1,
             Some("incomplete") => 0,
             Some("in_progress") if visited.left => 0,
             _ => panic!("{call}"),

@@ -240,7 +240,7 @@ async fn asked_to_end_it_finishes_what_runs() {
 
 /// Whether a run met what it is about.
 fn was_a_test(tally: &Tally) -> bool {
-    let counts = [tally.turns_cancelled, tally.approved, tally.denied, tally.refunds, tally.parcels, tally.unknown];
+    let counts = [tally.sessions, tally.turns_cancelled, tally.approved, tally.denied, tally.refunds, tally.parcels, tally.unknown];
     counts.iter().all(|count| *count > 0)
 }
 
