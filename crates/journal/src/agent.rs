@@ -1,5 +1,7 @@
 //! What an agent is: the configuration that a saved agent holds and a session snapshots.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -273,6 +275,9 @@ pub enum McpTransport {
     Http {
         /// The endpoint.
         server_url: String,
+        /// Headers of a saved agent, which holds none that are secret.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: BTreeMap<String, String>,
         /// The headers and the authorization the session was given, sealed outside the journal.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<Secret>,
@@ -293,5 +298,5 @@ pub struct Pinned {
     /// The configuration.
     pub config: AgentConfig,
     /// The client's key-value pairs.
-    pub metadata: std::collections::BTreeMap<String, String>,
+    pub metadata: BTreeMap<String, String>,
 }

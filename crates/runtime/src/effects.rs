@@ -177,18 +177,18 @@ async fn reach(shared: &Shared, project: ProjectId, tool: &McpTool) -> Result<Se
             let message = format!("the project has no tool server `{}`", tool.server_label);
             failure(FailureKind::NotFound, message)
         }),
-        McpTransport::Http { server_url, secret } => {
-            let headers = match secret {
-                Some(secret) => headers(shared, project, *secret).await?,
-                None => std::collections::BTreeMap::new(),
-            };
+        McpTransport::Http { server_url, headers, secret } => {
+            let mut headers = headers.clone();
+            if let Some(secret) = secret {
+                headers.extend(sealed_headers(shared, project, *secret).await?);
+            }
             Ok(Server::Http { url: server_url.clone(), headers, hints: Hints::default() })
         }
     }
 }
 
 /// A secret's headers: `{"authorization": ..., "headers": {...}}`, as the API sealed them.
-async fn headers(
+async fn sealed_headers(
     shared: &Shared,
     project: ProjectId,
     Secret(id): Secret,

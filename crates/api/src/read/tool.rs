@@ -328,13 +328,16 @@ fn read_http(
             reader.optional_or_null("authorization").map(|f| read_authorization(&f)).transpose()?
         }
     };
+    if scope == ToolScope::Saved {
+        return Ok((McpTransport::Http { server_url, headers, secret: None }, None));
+    }
     let secret = (authorization.is_some() || !headers.is_empty()).then(|| {
         let mut text = Map::new();
         text.extend(authorization.map(|value| ("authorization".to_owned(), json!(value))));
         text.insert("headers".to_owned(), json!(headers));
         Unsealed(Value::Object(text).to_string())
     });
-    Ok((McpTransport::Http { server_url, secret: None }, secret))
+    Ok((McpTransport::Http { server_url, headers: BTreeMap::new(), secret: None }, secret))
 }
 
 fn read_http_url<'a>(field: &Field<'a>) -> Result<&'a str, ApiError> {
@@ -423,6 +426,7 @@ fn read_location(field: Field<'_>) -> Result<Value, ApiError> {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "tables of literals read better without borrows")]
 mod tests {
     use super::*;
     use crate::read::tests::refusal;

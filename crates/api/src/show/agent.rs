@@ -117,9 +117,8 @@ fn mcp(server: &McpTool, place: Place) -> Value {
         (McpTransport::Http { server_url, .. }, Place::Session) => {
             json!({"type": "http", "server_url": server_url})
         }
-        // Headers are sealed like any secret, so a saved agent shows that none can be read back.
-        (McpTransport::Http { server_url, .. }, Place::Saved) => {
-            json!({"type": "http", "server_url": server_url, "headers": {}})
+        (McpTransport::Http { server_url, headers, .. }, Place::Saved) => {
+            json!({"type": "http", "server_url": server_url, "headers": headers})
         }
         (McpTransport::Project, _) => json!({"type": "project"}),
     };
@@ -172,6 +171,7 @@ mod tests {
                 server_label: "s".into(),
                 transport: McpTransport::Http {
                     server_url: "https://x.example".into(),
+                    headers: [("x-team".to_owned(), "a".to_owned())].into(),
                     secret: Some(Secret(SecretId::fresh(&fresh))),
                 },
                 allowed_tools: None,
@@ -190,6 +190,6 @@ mod tests {
         );
         let saved = configuration(&config, Place::Saved)["tools"].clone();
         assert_eq!(saved[0], json!({"type": "tool_search"}));
-        assert_eq!(saved[1]["transport"]["headers"], json!({}));
+        assert_eq!(saved[1]["transport"]["headers"], json!({"x-team": "a"}));
     }
 }
