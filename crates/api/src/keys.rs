@@ -357,8 +357,11 @@ pub(crate) fn looks_like_key(text: &str) -> bool {
 #[derive(Clone)]
 pub struct KeyRing {
     store: Arc<dyn Store>,
-    verified: Arc<Mutex<HashMap<[u8; 32], (Key, Instant)>>>,
+    verified: Arc<Mutex<Verified>>,
 }
+
+/// Keys by the digest of their text, and when each was verified.
+type Verified = HashMap<[u8; 32], (Key, Instant)>;
 
 impl KeyRing {
     /// The keys in `store`.
@@ -400,7 +403,7 @@ impl KeyRing {
         revoked
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], (Key, Instant)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Verified> {
         // A map is whole between its methods, so one poisoned by a panic elsewhere is usable.
         self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }

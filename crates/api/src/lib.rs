@@ -29,7 +29,6 @@ pub use config::ApiConfig;
 pub use wire::{Limits, serve, serve_with};
 
 /// The whole API as a service.
-#[must_use]
 pub fn app(config: ApiConfig, runtime: Runtime) -> Router {
     routes::router(Arc::new(call::App::new(config, runtime)))
 }

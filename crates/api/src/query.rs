@@ -190,14 +190,14 @@ pub(crate) fn cut<T>(rows: &mut Vec<T>, page: &Page) -> bool {
 /// The list envelope.
 pub(crate) fn list(data: Vec<Value>, has_more: bool) -> Response {
     let id = |item: Option<&Value>| item.and_then(|item| item.get("id")).cloned().unwrap_or_default();
-    Json(json!({
+    let mut envelope = json!({
         "object": "list",
         "first_id": id(data.first()),
         "last_id": id(data.last()),
         "has_more": has_more,
-        "data": data,
-    }))
-    .into_response()
+    });
+    envelope["data"] = Value::Array(data);
+    Json(envelope).into_response()
 }
 
 #[cfg(test)]

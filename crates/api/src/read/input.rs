@@ -178,6 +178,7 @@ fn empty(field: &Field<'_>) -> ApiError {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "tables of literals read better without borrows")]
 mod tests {
     use serde_json::{Value, json};
 

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tenure_journal::SessionId;
 use tenure_runtime::{Subscription, SubscriptionItem};
-use tenure_session::{SessionNotice, StreamEvent, TurnNotice};
+use tenure_session::{SessionNotice, StreamEvent};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::App;
@@ -35,8 +35,10 @@ pub(super) fn until_idle(
 ///
 /// ```text
 ///   BeforeTurn ──turn ends──▶ AfterTurn ──idle──▶ Reached
-///       └──────────────failed──────────────────────▲
+///       └───────────── failed ─────────────────────▲
 /// ```
+///
+/// A deletion ends every stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Never,
@@ -47,17 +49,21 @@ enum End {
 
 impl End {
     fn after(self, event: &StreamEvent) -> Self {
-        match (self, event) {
-            (
-                Self::BeforeTurn | Self::AfterTurn,
-                StreamEvent::Session { kind: SessionNotice::Failed, .. },
-            )
-            | (Self::AfterTurn, StreamEvent::Session { kind: SessionNotice::Idle, .. }) => Self::Reached,
-            (Self::BeforeTurn, StreamEvent::Turn { kind, .. }) => match kind {
-                TurnNotice::Completed | TurnNotice::Failed | TurnNotice::Cancelled => Self::AfterTurn,
-                TurnNotice::Created | TurnNotice::InProgress => self,
-            },
-            (_, _) => self,
+        match event {
+            StreamEvent::Deleted => Self::Reached,
+            StreamEvent::Session { kind: SessionNotice::Failed, .. } if self != Self::Never => Self::Reached,
+            StreamEvent::Session { kind: SessionNotice::Idle, .. } if self == Self::AfterTurn => {
+                Self::Reached
+            }
+            StreamEvent::Turn { turn, .. } if self == Self::BeforeTurn && turn.status.is_terminal() => {
+                Self::AfterTurn
+            }
+            StreamEvent::Session { .. }
+            | StreamEvent::Turn { .. }
+            | StreamEvent::ItemAdded { .. }
+            | StreamEvent::ItemDone { .. }
+            | StreamEvent::Part { .. }
+            | StreamEvent::Error { .. } => self,
         }
     }
 }
@@ -87,10 +93,7 @@ impl Feed {
                     return Some(show::lagged(self.session, &mut self.ids));
                 }
                 SubscriptionItem::Event(event) => {
-                    self.end = match &*event {
-                        StreamEvent::Deleted => End::Reached,
-                        other => self.end.after(other),
-                    };
+                    self.end = self.end.after(&event);
                     let frames = show::frames(self.session, &event, &mut self.ids);
                     if !frames.is_empty() {
                         return Some(frames);

@@ -2,7 +2,7 @@
 //! because nothing can be resumed and the official client misreads a heartbeat after one.
 
 use serde_json::{Value, json};
-use tenure_journal::SessionId;
+use tenure_journal::{Item, SessionId};
 use tenure_session::{PartNotice, PartOf, SessionNotice, StreamEvent, TurnNotice};
 
 /// Ids of the events of one stream: unique, without order.
@@ -43,19 +43,11 @@ pub(crate) fn frames(session_id: SessionId, event: &StreamEvent, ids: &mut Event
             }
             frame(&mut out, &format!("agent.session.turn.{}", turn_word(*kind)), body, ids);
         }
-        StreamEvent::ItemAdded { item } | StreamEvent::ItemDone { item } => {
-            let name = match event {
-                StreamEvent::ItemDone { .. } => "agent.session.turn.item.done",
-                _ => "agent.session.turn.item.added",
-            };
-            let body = json!({
-                "session_id": session_id,
-                "turn_id": item.turn_id,
-                "item_id": item.id,
-                "output_index": item.output_index,
-                "item": super::item(item),
-            });
-            frame(&mut out, name, body, ids);
+        StreamEvent::ItemAdded { item } => {
+            frame(&mut out, "agent.session.turn.item.added", item_body(session_id, item), ids);
+        }
+        StreamEvent::ItemDone { item } => {
+            frame(&mut out, "agent.session.turn.item.done", item_body(session_id, item), ids);
         }
         StreamEvent::Part { turn_id, item_id, output_index, part, of, notice } => {
             let mut body = json!({
@@ -110,6 +102,16 @@ fn has_usage(kind: TurnNotice) -> bool {
     }
 }
 
+fn item_body(session_id: SessionId, item: &Item) -> Value {
+    json!({
+        "session_id": session_id,
+        "turn_id": item.turn_id,
+        "item_id": item.id,
+        "output_index": item.output_index,
+        "item": super::item(item),
+    })
+}
+
 /// Adds what belongs to the part and gives the event's name.
 fn part_body(body: &mut Value, index: u32, of: PartOf, notice: &PartNotice) -> &'static str {
     let (index_name, part_type) = match of {
@@ -158,7 +160,7 @@ mod tests {
     use std::sync::Arc;
 
     use tenure_journal::{
-        AgentId, Item, ItemBody, ItemId, ItemStatus, Timestamp, Turn, TurnError, TurnId, TurnStatus,
+        AgentId, ItemBody, ItemId, ItemStatus, Timestamp, Turn, TurnError, TurnId, TurnStatus,
     };
 
     use super::*;

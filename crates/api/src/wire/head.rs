@@ -65,8 +65,11 @@ pub(super) fn path_of(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(path).ok().filter(|_| is_plain)
 }
 
-/// The bytes up to the first line end, and those after it.
-fn take_line(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, Refused> {
+/// A line without its end, and what follows it.
+type Cut<'a> = (&'a [u8], &'a [u8]);
+
+/// Cuts the first line off; nothing while its end has not arrived.
+fn take_line(bytes: &[u8]) -> Result<Option<Cut<'_>>, Refused> {
     let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0)) else { return Ok(None) };
     match (bytes[end], bytes.get(end + 1)) {
         (b'\r', None) => Ok(None),
