@@ -162,7 +162,7 @@ impl Found {
             if !root.join(DIRECTORY).exists() {
                 let hint = "run `tenure init`, or write `agents/assistant.md`";
                 self.report(DIRECTORY, |report| {
-                    report.hinted(Code::Missing, Place::default(), "there is no `agents` directory", hint);
+                    report.warning(Code::Missing, Place::default(), "there is no `agents` directory", hint);
                 });
             }
             return agents;
@@ -171,7 +171,7 @@ impl Found {
         if sources.is_empty() {
             self.report(DIRECTORY, |report| {
                 let hint = "write one: `agents/assistant.md`";
-                report.hinted(Code::Missing, Place::default(), "the directory holds no agents", hint);
+                report.warning(Code::Missing, Place::default(), "the directory holds no agents", hint);
             });
         }
         if sources.len() > AGENTS_MAX {

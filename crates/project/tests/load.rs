@@ -122,13 +122,20 @@ fn refuses(files: &[(&str, &str)], expected: &str) {
     assert_eq!(error.to_string(), expected);
 }
 
+/// A server without agents of its own serves those that clients bring.
+#[test]
+fn an_empty_directory_is_a_project_with_a_warning() {
+    let root = directory(&[]);
+    let project = load(root.path(), &Env::default()).expect("a project");
+    assert_eq!(
+        project.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["warning[missing]: there is no `agents` directory\n  --> agents\n\
+          \x20 hint: run `tenure init`, or write `agents/assistant.md`"]
+    );
+}
+
 #[test]
 fn tells_what_is_wrong_only_together() {
-    refuses(
-        &[],
-        "error[missing]: there is no `agents` directory\n  --> agents\n\
-         \x20 hint: run `tenure init`, or write `agents/assistant.md`",
-    );
     refuses(
         &[("agents/a.md", "Help.")],
         "error[missing]: the agent names no model and there is no default\n  --> agents/a.md\n\
