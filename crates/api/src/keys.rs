@@ -360,8 +360,14 @@ pub struct KeyRing {
     verified: Arc<Mutex<Verified>>,
 }
 
-/// Keys by the digest of their text, and when each was verified.
-type Verified = HashMap<[u8; 32], (Key, Instant)>;
+/// What a ring remembers.
+#[derive(Default)]
+struct Verified {
+    /// Keys by the digest of their text, and when each was verified.
+    keys: HashMap<[u8; 32], (Key, Instant)>,
+    /// How many keys were revoked here: what was read before a revocation is not remembered after it.
+    revocations: u64,
+}
 
 impl KeyRing {
     /// The keys in `store`.
@@ -376,19 +382,24 @@ impl KeyRing {
     /// As [`verify`].
     pub async fn verify(&self, now: Timestamp, text: &str) -> Result<Option<Key>, KeyError> {
         let digest = *blake3::hash(text.as_bytes()).as_bytes();
-        let cached =
-            self.lock().get(&digest).filter(|(_, at)| at.elapsed() < CACHED_FOR).map(|(key, _)| key.clone());
+        let (cached, revocations) = {
+            let verified = self.lock();
+            let fresh = verified.keys.get(&digest).filter(|(_, at)| at.elapsed() < CACHED_FOR);
+            (fresh.map(|(key, _)| key.clone()), verified.revocations)
+        };
         if let Some(key) = cached {
             return Ok(Some(key).filter(|key| key.is_valid(now)));
         }
         let key = verify(&self.store, now, text).await?;
         if let Some(key) = &key {
             let mut verified = self.lock();
-            if verified.len() >= CACHED_MAX {
-                // Refilled from the store within a few requests; keeping an order would cost every request.
-                verified.clear();
+            if verified.revocations == revocations {
+                if verified.keys.len() >= CACHED_MAX {
+                    // Refilled from the store within a few requests; keeping an order would cost every request.
+                    verified.keys.clear();
+                }
+                verified.keys.insert(digest, (key.clone(), Instant::now()));
             }
-            verified.insert(digest, (key.clone(), Instant::now()));
         }
         Ok(key)
     }
@@ -399,7 +410,9 @@ impl KeyRing {
     /// As [`revoke`].
     pub async fn revoke(&self, now: Timestamp, project: ProjectId, id: KeyId) -> Result<bool, KeyError> {
         let revoked = revoke(&self.store, now, project, id).await;
-        self.lock().retain(|_, (key, _)| key.id != id);
+        let mut verified = self.lock();
+        verified.revocations += 1;
+        verified.keys.retain(|_, (key, _)| key.id != id);
         revoked
     }
 

@@ -294,7 +294,7 @@ impl Actor {
                     return Ok(true);
                 }
                 Err(error) if matches!(error.kind(), StoreErrorKind::Conflict { .. }) => {
-                    self.reload().await?
+                    self.reload().await?;
                 }
                 Err(error) => {
                     // Unavailable may mean that it was written after all.

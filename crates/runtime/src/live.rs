@@ -64,8 +64,10 @@ impl Live {
                     ItemBody::Reasoning { summary: Vec::new(), encrypted: None, provider_id: None, model };
                 self.begin(source, index, body);
             }
-            Delta::Text { index, part, delta } => self.text(source, index, part, PartOf::Message, delta),
-            Delta::Summary { index, part, delta } => self.text(source, index, part, PartOf::Reasoning, delta),
+            Delta::Text { index, part, delta } => self.text(source, index, part, PartOf::Message, &delta),
+            Delta::Summary { index, part, delta } => {
+                self.text(source, index, part, PartOf::Reasoning, &delta)
+            }
             // What is complete is told once it is durable.
             Delta::ItemDone { .. } => {}
         }
@@ -91,7 +93,7 @@ impl Live {
         self.hub.publish(self.key, StreamEvent::ItemAdded { item });
     }
 
-    fn text(&self, source: &Source, index: u32, part: u32, of: PartOf, delta: String) {
+    fn text(&self, source: &Source, index: u32, part: u32, of: PartOf, delta: &str) {
         let id = ItemId::of_output(source.effect, source.attempt, index);
         let mut open = self.open();
         let Some(entry) = open.get_mut(&id) else { return };
@@ -101,8 +103,8 @@ impl Live {
             tell(u32::try_from(entry.parts.len()).unwrap_or(u32::MAX), PartNotice::Added);
             entry.parts.push(String::new());
         }
-        tell(part, PartNotice::Delta(delta.clone()));
-        entry.parts[place].push_str(&delta);
+        tell(part, PartNotice::Delta(delta.to_owned()));
+        entry.parts[place].push_str(delta);
     }
 
     /// Publishes what a commit brought, leaving out what was streamed before.

@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(sealer.unseal(project, id, &sealed).expect("opens"), "token-123");
         assert!(sealer.unseal(other, id, &sealed).is_err());
         assert!(Sealer::ephemeral().unseal(project, id, &sealed).is_err());
-        let mut changed = sealed.clone();
+        let mut changed = sealed;
         changed[NONCE_BYTES] ^= 1;
         assert!(sealer.unseal(project, id, &changed).is_err());
         assert!(sealer.unseal(project, id, &[]).is_err());

@@ -92,7 +92,7 @@ impl Session {
             Event::TurnEnded { .. } => self.turn = None,
             Event::ItemAdded { item } => self.push_item(item.clone()),
             Event::ItemClosed { item_id, status, error } => {
-                self.close_item(*item_id, *status, None, error.as_deref())
+                self.close_item(*item_id, *status, None, error.as_deref());
             }
             Event::FunctionsLoaded { names } => self.loaded.extend(names.iter().cloned()),
             Event::EffectRequested { effect } => {
@@ -116,7 +116,7 @@ impl Session {
                 }
             }
             Event::AttemptEnded { effect_id, outcome, next, .. } => {
-                self.end_attempt(*effect_id, at, outcome, *next)
+                self.end_attempt(*effect_id, at, outcome, *next);
             }
             Event::EffectAbandoned { effect_id } => {
                 self.effects.remove(effect_id);

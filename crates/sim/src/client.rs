@@ -100,10 +100,9 @@ impl Clients {
         self.requests[number].answer.get_or_insert(answer);
     }
 
-    fn add(&mut self, key: SessionKey, ask: Ask) -> usize {
+    fn add(&mut self, key: SessionKey, ask: Ask) {
         let number = self.requests.len();
         self.requests.push(Request { number, key, ask, answer: None });
-        number
     }
 
     /// A request that was never answered.
@@ -233,9 +232,9 @@ impl World {
     }
 
     fn ask(&mut self, key: SessionKey, ask: Ask) {
-        let shown = format!("{ask:?}");
-        let number = self.clients.add(key, ask);
-        self.note(|| format!("request {number}: {shown}"));
+        let number = self.clients.requests.len();
+        self.note(|| format!("request {number}: {ask:?}"));
+        self.clients.add(key, ask);
         self.after(0, Happening::Send { request: number });
     }
 

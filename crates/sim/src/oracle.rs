@@ -69,6 +69,11 @@ impl Oracle {
         self.sessions.get(&key).map_or(0, |watched| watched.read)
     }
 
+    /// How many events of a session were published.
+    pub(crate) fn published_events(&self, key: SessionKey) -> u64 {
+        self.sessions.get(&key).map_or(0, |watched| watched.published.len() as u64)
+    }
+
     /// Reads an event that has become durable.
     pub(crate) fn durable(&mut self, key: SessionKey, recorded: &Recorded) -> Result<(), Violation> {
         let watched = self.sessions.entry(key).or_default();
@@ -106,16 +111,25 @@ impl Oracle {
         Ok(())
     }
 
-    /// A process read the journal: whoever watches a session through it starts from there.
-    pub(crate) fn loaded(&mut self, key: SessionKey, journal: &[Recorded]) -> Result<(), Violation> {
-        let published = &self.sessions.entry(key).or_default().published;
-        let same = published.iter().zip(journal).all(|(published, recorded)| *published == recorded.event);
-        if published.len() > journal.len() || !same {
-            let detail = format!("{} events were published, {} are kept", published.len(), journal.len());
+    /// A process read the journal from event `before` on: whoever watches a session through it starts from
+    /// there.
+    pub(crate) fn loaded(
+        &mut self,
+        key: SessionKey,
+        before: u64,
+        tail: &[Recorded],
+    ) -> Result<(), Violation> {
+        let published = &mut self.sessions.entry(key).or_default().published;
+        let before = usize::try_from(before).unwrap_or(usize::MAX);
+        let kept = before + tail.len();
+        let known = published.get(before..).unwrap_or_default();
+        let same = known.iter().zip(tail).all(|(published, recorded)| *published == recorded.event);
+        if published.len() > kept || !same {
+            let detail = format!("{} events were published, {kept} are kept", published.len());
             return broken(Property::PublishedIsDurable, detail);
         }
-        let published = &mut self.sessions.entry(key).or_default().published;
-        published.extend(journal.iter().skip(published.len()).map(|recorded| recorded.event.clone()));
+        let missed = published.len().saturating_sub(before);
+        published.extend(tail.iter().skip(missed).map(|recorded| recorded.event.clone()));
         Ok(())
     }
 
@@ -187,7 +201,7 @@ impl Watched {
                 self.turn = Some(*turn_id);
             }
             Event::TurnStarted { turn_id } => {
-                legal(self.turn == Some(*turn_id), "a turn starts that is there")?
+                legal(self.turn == Some(*turn_id), "a turn starts that is there")?;
             }
             Event::TurnEnded { turn_id, .. } => {
                 legal(self.turn == Some(*turn_id), "a turn ends that is there")?;

@@ -184,6 +184,7 @@ fn item(rng: &mut fastrand::Rng, request: &ModelRequest) -> AnswerItem {
                 0 => "{".to_owned(),
                 1 => "[]".to_owned(),
                 2 => r#"{"n":1,"n":2}"#.to_owned(),
+                3 => r#"{"n":0.30000000000000004,"m":-1e-7}"#.to_owned(),
                 _ => format!(r#"{{"n":{}}}"#, rng.u8(..3)),
             };
             AnswerItem::ToolCall {

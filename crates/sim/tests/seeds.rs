@@ -138,3 +138,13 @@ fn the_histories_reach_every_crash_point_and_every_event() {
     }
     panic!("no history reaches {missing:?}");
 }
+
+#[test]
+fn the_manual_lists_every_property_and_its_bug() {
+    let manual = include_str!("../../../docs/testing.md");
+    for bug in Bug::ALL {
+        let property = bug.breaks();
+        let row = format!("| `{property}` | {} | `{}` |", property.proves(), bug.name());
+        assert!(manual.contains(&row), "docs/testing.md lacks the row\n{row}");
+    }
+}

@@ -62,7 +62,17 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         prompt_cache: new.prompt_cache,
     };
     let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::CREATED, body_of));
-    match call.app.runtime.open(Opening { opened, input }, draft, new.stream).await {
+    // A client that leaves now must not take a half-opened session with it: the opening goes on without it.
+    let (runtime, stream) = (call.app.runtime.clone(), new.stream);
+    let opening = async move {
+        let outcome = runtime.open(Opening { opened, input }, draft, stream).await;
+        (outcome, ticket)
+    };
+    let (outcome, ticket) = tokio::spawn(opening).await.map_err(|error| {
+        tracing::error!(%error, "opening a session panicked");
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "The session could not be opened.")
+    })?;
+    match outcome {
         Ok((view, None)) => Ok(created(&show::session(&view))),
         Ok((view, Some(subscription))) => {
             Ok(stream::until_idle(&call.app, view.key.session, subscription, StatusCode::CREATED))

@@ -22,7 +22,7 @@ impl Draft<'_> {
             }
             Attempted::Listed(tools) => self.settle(effect_id, attempt, Done::Tools { tools: tools.clone() }),
             Attempted::Returned(result) => {
-                self.settle(effect_id, attempt, Done::Tool { result: result.clone() })
+                self.settle(effect_id, attempt, Done::Tool { result: result.clone() });
             }
             Attempted::Failed(failure) => self.failed(&effect, attempt, failure),
         }

@@ -101,7 +101,7 @@ impl Session {
                 }
             }
             Input::Attempted { effect_id, attempt, outcome } => {
-                draft.attempted(*effect_id, *attempt, outcome)
+                draft.attempted(*effect_id, *attempt, outcome);
             }
             Input::Resumed => draft.resumed(),
             Input::Tick => draft.tick(),

@@ -181,6 +181,7 @@ impl Bench {
         Self::open(opened(agent(tools)), first, defaults(), Show::Events)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "benches are built from what was made for them")]
     pub(crate) fn open(opened: SessionOpened, first: &str, policy: Arc<PolicySet>, show: Show) -> Self {
         let fresh = Fresh::new(START, 3);
         let key = SessionKey { project: opened.project_id, session: SessionId::fresh(&fresh) };
@@ -502,11 +503,11 @@ impl Bench {
 
     /// What the model is told about a call.
     pub(crate) fn told(&self, wanted: &str) -> String {
-        let told = |item: ContextItem| match item {
-            ContextItem::CallResult { call_id, output: FunctionOutput::Text(text) } if call_id == wanted => {
-                Some(text)
-            }
-            _ => None,
+        let told = |item: ContextItem| {
+            let ContextItem::CallResult { call_id, output: FunctionOutput::Text(text) } = item else {
+                return None;
+            };
+            (call_id == wanted).then_some(text)
         };
         self.session.context().input.into_iter().find_map(told).expect("the call has a result")
     }

@@ -166,7 +166,15 @@ fn answer_item(rng: &mut fastrand::Rng) -> AnswerItem {
         "read_output",
         "what?",
     ];
-    const ARGUMENTS: [&str; 6] = ["{}", r#"{"query":"weather"}"#, "", "[", "[]", r#"{"a":1,"a":1}"#];
+    const ARGUMENTS: [&str; 7] = [
+        r#"{"b":0.30000000000000004,"a":-1e-7}"#,
+        "{}",
+        r#"{"query":"weather"}"#,
+        "",
+        "[",
+        "[]",
+        r#"{"a":1,"a":1}"#,
+    ];
     match rng.u8(..6) {
         0 => say(if rng.bool() { "" } else { "Well." }),
         1 => think("hm"),

@@ -275,8 +275,11 @@ fn a_listing_of_a_server_that_was_replaced_meanwhile_does_not_count() {
     let mut b = Bench::new(vec![server("shop")], "Hi");
     let (effect, attempt) = b.running[0].clone();
     let mut other = mcp("shop");
-    other.transport =
-        tenure_journal::McpTransport::Http { server_url: "https://other.example".into(), headers: [].into(), secret: None };
+    other.transport = tenure_journal::McpTransport::Http {
+        server_url: "https://other.example".into(),
+        headers: [].into(),
+        secret: None,
+    };
     let agent = Some(AgentPatch { tools: Some(vec![Tool::Mcp(other)]), ..AgentPatch::default() });
     b.update("tools", SessionPatch { agent, ..SessionPatch::default() });
     b.attempted("listing of the old one", effect.id, attempt, tenure_session::Attempted::Listed(shop()));

@@ -80,7 +80,8 @@ impl Demo {
         write("agents/refunds.md", include_str!("../../templates/demo/agents/refunds.md"))?;
         let model = demo.spawn("model", &["mock", "openai", "--script", "script.yaml"]).await?;
         let orders = demo.spawn("orders", &["mock", "orders", "--port", "0"]).await?;
-        let held = ["mock", "payments", "--port", "0", "--ledger", "ledger.jsonl", "--hold-after-commit", "hold"];
+        let held =
+            ["mock", "payments", "--port", "0", "--ledger", "ledger.jsonl", "--hold-after-commit", "hold"];
         let payments = demo.spawn("payments", &held).await?;
         let servers = json!({"mcpServers": {
             "orders": {"type": "http", "url": orders.address},
@@ -96,9 +97,15 @@ impl Demo {
     }
 
     async fn play(mut self, cx: &mut Context, ask: bool) -> Result<Exit, CliError> {
-        cx.world.out.line("A refund, two kill -9 and one approval. No network, no key, no model: the model is scripted.")?;
+        cx.world.out.line(
+            "A refund, two kill -9 and one approval. No network, no key, no model: the model is scripted.",
+        )?;
         let (mut server, client, _) = self.serve(None).await?;
-        self.tell(cx, "server", &format!("pid {} with durable state on disk, three services beside it", pid(&server)))?;
+        self.tell(
+            cx,
+            "server",
+            &format!("pid {} with durable state on disk, three services beside it", pid(&server)),
+        )?;
 
         let prompt = format!("Please refund order {ORDER}, it arrived broken.");
         let opening = json!({"agent_id": "refunds", "environment": {"type": "none"}, "input": prompt});
@@ -215,7 +222,10 @@ impl Demo {
     }
 
     async fn spawn(&self, name: &str, arguments: &[&str]) -> Result<Process, CliError> {
-        let log = std::fs::OpenOptions::new().append(true).create(true).open(self.root.join(format!("{name}.log")))?;
+        let log = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.root.join(format!("{name}.log")))?;
         let mut child = Command::new(std::env::current_exe()?)
             .args(arguments)
             .current_dir(&self.root)

@@ -50,7 +50,9 @@ pub(crate) async fn up(cx: &mut Context, args: &ServeArgs) -> Result<Exit, CliEr
         match Project::load(&cx.project, &cx.world.env, Unset::Error) {
             Ok(project) => match server.save_agents(&project).await {
                 Ok(0) => {}
-                Ok(saved) => cx.note(&format!("{saved} agents saved as new versions; running sessions keep theirs"))?,
+                Ok(saved) => {
+                    cx.note(&format!("{saved} agents saved as new versions; running sessions keep theirs"))?
+                }
                 Err(error) => cx.note(&error.message)?,
             },
             Err(error) => cx.note(&format!("{error}\nThe server goes on with what it had."))?,
@@ -97,7 +99,8 @@ fn end(fault: Option<String>) -> Result<Exit, CliError> {
 /// Done when the process is asked to end: SIGTERM or Ctrl-C.
 async fn asked_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         // Without handlers the signals end the process at once, which it survives as it survives kill -9.
         return std::future::pending().await;
     };

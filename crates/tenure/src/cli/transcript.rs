@@ -310,6 +310,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "everything else is shown by its name")]
     fn follow(events: &[Value]) -> (String, Follower) {
         let mut follower = Follower::default();
         let mut out = String::new();

@@ -122,7 +122,8 @@ impl Server {
                 .cause(error)
                 .fix("choose another port with --port, or 0 for a free one")
         })?;
-        let local = listener.local_addr().map_err(|error| StartError::new("the port is not known").cause(error))?;
+        let local =
+            listener.local_addr().map_err(|error| StartError::new("the port is not known").cause(error))?;
         let url = format!("http://{local}");
         let stop = CancellationToken::new();
         let mut api = ApiConfig::new(local);
@@ -132,7 +133,8 @@ impl Server {
         api.shutdown = stop.clone();
         let app = tenure_api::app(api, runtime.clone());
         let http = tokio::spawn(tenure_api::serve(listener, app, stop.clone()));
-        left::write_server(&data, &url).map_err(|error| StartError::new("the data directory cannot be written").cause(error))?;
+        left::write_server(&data, &url)
+            .map_err(|error| StartError::new("the data directory cannot be written").cause(error))?;
         let mut server = Self { runtime, store, servers, http, stop, data, project_id, url, notes };
         let saved = server.save_agents(&project).await?;
         if saved > 0 {
@@ -148,9 +150,10 @@ impl Server {
         for (name, agent) in &project.agents {
             let config = agent.config(AgentId::fresh(&self.runtime.fresh()), 1, default_model);
             let (store, now) = (self.runtime.store(), self.runtime.now());
-            let saved = agents::upsert(store, self.project_id, now, config, agent.metadata.clone())
-                .await
-                .map_err(|error| StartError::new(format!("the agent `{name}` cannot be saved")).cause(error))?;
+            let saved =
+                agents::upsert(store, self.project_id, now, config, agent.metadata.clone()).await.map_err(
+                    |error| StartError::new(format!("the agent `{name}` cannot be saved")).cause(error),
+                )?;
             changed += usize::from(saved.changed);
         }
         Ok(changed)
@@ -202,12 +205,16 @@ fn policy(project: &Project) -> Result<PolicySet, StartError> {
 /// The project of a server that serves one project directory; made on the first start.
 async fn default_project(runtime: &Runtime) -> Result<ProjectId, StartError> {
     const NAME: &str = "default";
-    let failed = |error: tenure_store::StoreError| StartError::new("durable state cannot be used").cause(error);
+    let failed =
+        |error: tenure_store::StoreError| StartError::new("durable state cannot be used").cause(error);
     let (store, home) = (runtime.store(), keys::system_project());
     let page = Page { after: None, limit: 1, order: Order::Ascending };
     let found = store.documents(home, DocumentKind::Project, Some(NAME), &page).await.map_err(failed)?;
     if let Some(document) = found.first() {
-        return document.id.parse().map_err(|error| StartError::new("the stored project cannot be read").cause(error));
+        return document
+            .id
+            .parse()
+            .map_err(|error| StartError::new("the stored project cannot be read").cause(error));
     }
     let (project, now) = (ProjectId::fresh(&runtime.fresh()), runtime.now());
     let document = Document {

@@ -19,7 +19,11 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 const MICROS: f64 = 1_000_000.0;
 
 /// Everything that a model's name can mean in this project, and what to tell the operator about it.
-pub(crate) async fn table(settings: &Settings, env: &Env, root: &Path) -> Result<(ModelTable, String), StartError> {
+pub(crate) async fn table(
+    settings: &Settings,
+    env: &Env,
+    root: &Path,
+) -> Result<(ModelTable, String), StartError> {
     let concurrent_max = usize::try_from(settings.limits.model_calls_max).unwrap_or(usize::MAX);
     let mut providers = BTreeMap::new();
     for (name, written) in &settings.providers {
@@ -91,16 +95,19 @@ fn open(name: &str, written: &Written, root: &Path) -> Result<Arc<dyn Model>, St
                 tenure_project::Wire::Chat => Wire::Chat,
             };
             let key = api_key.as_ref().map(|key: &Redacted| Secret::new(key.expose()));
-            let model = HttpModel::new(&HttpConfig::new(base_url, wire, key))
-                .map_err(|error| StartError::new(format!("the provider `{name}` cannot be used")).cause(error))?;
+            let model = HttpModel::new(&HttpConfig::new(base_url, wire, key)).map_err(|error| {
+                StartError::new(format!("the provider `{name}` cannot be used")).cause(error)
+            })?;
             Ok(Arc::new(model))
         }
         Written::Scripted { script } => {
             let path = root.join(script);
-            let text = std::fs::read_to_string(&path)
-                .map_err(|error| StartError::new(format!("`{}` cannot be read", path.display())).cause(error))?;
-            let script = Script::parse(&text)
-                .map_err(|error| StartError::new(format!("`{}` is not a script", path.display())).cause(error))?;
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                StartError::new(format!("`{}` cannot be read", path.display())).cause(error)
+            })?;
+            let script = Script::parse(&text).map_err(|error| {
+                StartError::new(format!("`{}` is not a script", path.display())).cause(error)
+            })?;
             Ok(Arc::new(ScriptedModel::new(Arc::new(script))))
         }
     }

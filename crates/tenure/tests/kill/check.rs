@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::client::Client;
 use super::visitor::{Visited, order_of};
 
+/// Why a turn may fail: its model call met one kill after the other, until the limit for that was reached.
+const GIVEN_UP: &str = "the turn was interrupted too often and was given up";
+
 /// How often things happened, so that a run can be seen to have tested something.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -16,6 +19,7 @@ pub(crate) struct Tally {
     pub(crate) messages: usize,
     pub(crate) turns: usize,
     pub(crate) turns_cancelled: usize,
+    pub(crate) turns_given_up: usize,
     pub(crate) approved: usize,
     pub(crate) denied: usize,
     pub(crate) refunds: usize,
@@ -61,7 +65,10 @@ pub(crate) async fn all(client: &Client, visited: &[Visited], deeds: &Deeds) -> 
     }
     for (server, done) in [("payments", &deeds.refunds), ("courier", &deeds.parcels)] {
         for order in done.keys() {
-            assert!(called.contains(&format!("{server} {order}")), "{server} was asked about {order} by nobody");
+            assert!(
+                called.contains(&format!("{server} {order}")),
+                "{server} was asked about {order} by nobody"
+            );
         }
     }
     tally
@@ -86,6 +93,7 @@ async fn one(
         match turn["status"].as_str().expect("a status") {
             "completed" => {}
             "cancelled" => tally.turns_cancelled += 1,
+            "failed" if turn["error"]["message"] == GIVEN_UP => tally.turns_given_up += 1,
             "waiting" if visited.left && last => {}
             other => panic!("a turn of {} is {other}: {turn}", visited.id),
         }
@@ -99,7 +107,8 @@ async fn one(
         .map(|item| item["content"][0]["text"].as_str().expect("text"))
         .collect();
     // A message that came while something waited joins the turn once that was answered.
-    let expected = if visited.left { &visited.sent[..said.len().min(visited.sent.len())] } else { &visited.sent };
+    let expected =
+        if visited.left { &visited.sent[..said.len().min(visited.sent.len())] } else { &visited.sent };
     assert_eq!(said, expected, "{} holds other messages than were acknowledged", visited.id);
     tally.messages += said.len();
     functions(visited, &items);

@@ -86,11 +86,14 @@ impl Services {
         let held = ["mock", "payments", "--port", "0", "--ledger", LEDGER, "--hold-after-commit", HOLD];
         let payments = Process::listening(root, &held).await;
         let (courier, courier_address) = Courier::serve().await;
-        directory.write_project(&format!("{}/v1", model.address), &json!({
-            "orders": {"type": "http", "url": orders.address},
-            "payments": {"type": "http", "url": payments.address, "tenure": {"keyed": ["refund"]}},
-            "courier": {"type": "http", "url": courier_address},
-        }));
+        directory.write_project(
+            &format!("{}/v1", model.address),
+            &json!({
+                "orders": {"type": "http", "url": orders.address},
+                "payments": {"type": "http", "url": payments.address, "tenure": {"keyed": ["refund"]}},
+                "courier": {"type": "http", "url": courier_address},
+            }),
+        );
         let agent = |model: &str, approval: &str| {
             let weigh = "{name: weigh, description: Weighs a parcel.}";
             format!(
@@ -141,7 +144,12 @@ impl Services {
     }
 
     /// Kills the server at one moment after the other; gives the one that is left running.
-    async fn torment(&self, rounds: u32, chance: &mut Rng, address: &watch::Sender<Option<String>>) -> Process {
+    async fn torment(
+        &self,
+        rounds: u32,
+        chance: &mut Rng,
+        address: &watch::Sender<Option<String>>,
+    ) -> Process {
         let mut server = self.serve().await;
         for _ in 0..rounds {
             address.send_replace(Some(server.address.clone()));
@@ -190,7 +198,12 @@ async fn nothing_acknowledged_is_lost_and_nothing_happens_twice() {
     println!("{tally:?}");
     assert!(was_a_test(&tally), "too little happened: {tally:?}");
     let upstream = Client::of(&services.model.address).get("/mock/requests").await;
-    assert_eq!(upstream["invalid"], 0, "a strict provider would have refused requests: {}", refused(&upstream));
+    assert_eq!(
+        upstream["invalid"],
+        0,
+        "a strict provider would have refused requests: {}",
+        refused(&upstream)
+    );
     println!("{} requests to the model, none of them malformed", upstream["total"]);
 
     server.ask_to_end();
@@ -240,7 +253,15 @@ async fn asked_to_end_it_finishes_what_runs() {
 
 /// Whether a run met what it is about.
 fn was_a_test(tally: &Tally) -> bool {
-    let counts = [tally.sessions, tally.turns_cancelled, tally.approved, tally.denied, tally.refunds, tally.parcels, tally.unknown];
+    let counts = [
+        tally.sessions,
+        tally.turns_cancelled,
+        tally.approved,
+        tally.denied,
+        tally.refunds,
+        tally.parcels,
+        tally.unknown,
+    ];
     counts.iter().all(|count| *count > 0)
 }
 

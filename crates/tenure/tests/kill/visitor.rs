@@ -97,7 +97,8 @@ impl Visitor {
     async fn send(&mut self, visited: &mut Visited) {
         let text = self.message();
         let content = json!([{"type": "input_text", "text": text}]);
-        let message = json!({"type": "agent.session.input.message", "input": [{"role": "user", "content": content}]});
+        let message =
+            json!({"type": "agent.session.input.message", "input": [{"role": "user", "content": content}]});
         self.submit(visited, message).await;
         visited.sent.push(text);
     }
