@@ -66,7 +66,7 @@ impl Live {
             }
             Delta::Text { index, part, delta } => self.text(source, index, part, PartOf::Message, &delta),
             Delta::Summary { index, part, delta } => {
-                self.text(source, index, part, PartOf::Reasoning, &delta)
+                self.text(source, index, part, PartOf::Reasoning, &delta);
             }
             // What is complete is told once it is durable.
             Delta::ItemDone { .. } => {}

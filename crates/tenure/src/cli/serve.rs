@@ -51,7 +51,7 @@ pub(crate) async fn up(cx: &mut Context, args: &ServeArgs) -> Result<Exit, CliEr
             Ok(project) => match server.save_agents(&project).await {
                 Ok(0) => {}
                 Ok(saved) => {
-                    cx.note(&format!("{saved} agents saved as new versions; running sessions keep theirs"))?
+                    cx.note(&format!("{saved} agents saved as new versions; running sessions keep theirs"))?;
                 }
                 Err(error) => cx.note(&error.message)?,
             },
