@@ -80,7 +80,7 @@ impl Clients {
         let project = ProjectId::fresh(&fresh);
         let client = |rng: &mut fastrand::Rng| Client {
             key: SessionKey { project, session: SessionId::fresh(&fresh) },
-            left: rng.u32(4..36),
+            left: rng.u32(4..28),
             responsive: rng.u8(..4) > 0,
             rounds: 0,
         };

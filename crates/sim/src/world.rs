@@ -128,8 +128,8 @@ impl Faults {
         Self {
             crash: level(30),
             unavailable: level(40),
-            outside: level(500),
-            duplicate: level(300),
+            outside: level(600),
+            duplicate: level(400),
             slow_disk: level(100),
         }
     }
