@@ -3,6 +3,7 @@
 //! Payload goes to standard output, progress and errors to standard error. What a command may ask of the
 //! process is in [`World`], read once in `main`. Commands talk to a server through its HTTP API alone.
 
+mod bench;
 mod check;
 mod client;
 mod decide;
@@ -94,6 +95,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Serve what demos and tests talk to
     Mock(mock::MockArgs),
+    /// Measure this machine: appends, turns, recovery, start
+    Bench(bench::BenchArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -189,6 +192,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Keys(args) => keys::keys(cx, &args).await,
         Command::Doctor(args) => doctor::doctor(cx, &args).await,
         Command::Mock(args) => mock::mock(cx, &args).await,
+        Command::Bench(args) => bench::bench(cx, &args).await,
         Command::Completions { shell } => completions(cx, shell),
     }
 }
