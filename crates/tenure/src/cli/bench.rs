@@ -145,13 +145,21 @@ fn columns() -> [Column; 5] {
     [
         Column::at("BENCHMARK", "/id"),
         Column::at("WHAT", "/what"),
-        Column::new("MEASURED", |row| format!("{} {}", row["value"], text(row, "/unit"))),
+        Column::new("MEASURED", |row| format!("{} {}", number(row, "/value"), text(row, "/unit"))),
         Column::new("BESIDE", |row| match &row["beside"] {
             Value::Null => "-".to_owned(),
-            beside => format!("{} {}: {} of it", beside["value"], text(beside, "/what"), beside["ratio"]),
+            beside => {
+                let times = number(beside, "/ratio");
+                format!("{times} times {} {}", number(beside, "/value"), text(beside, "/what"))
+            }
         }),
         Column::new("GOAL", |row| row["goal"].as_str().unwrap_or("-").to_owned()),
     ]
+}
+
+/// The number at `pointer`, without a fraction where it has none.
+fn number(value: &Value, pointer: &str) -> String {
+    value.pointer(pointer).and_then(Value::as_f64).map_or_else(|| "?".to_owned(), |number| number.to_string())
 }
 
 /// The middle one; 0 of none.
@@ -193,7 +201,7 @@ mod tests {
                    "beside": {"what": "bare", "value": 200.0, "ratio": 0.25}, "goal": "half"})
         );
         let cells: Vec<String> = columns().iter().map(|column| (column.cell)(&shown)).collect();
-        assert_eq!(cells, ["appends", "appends", "50.0 /s", "200.0 bare: 0.25 of it", "half"]);
+        assert_eq!(cells, ["appends", "appends", "50 /s", "0.25 times 200 bare", "half"]);
     }
 
     #[tokio::test(flavor = "multi_thread")]
