@@ -146,12 +146,13 @@ fn columns() -> [Column; 5] {
         Column::at("BENCHMARK", "/id"),
         Column::at("WHAT", "/what"),
         Column::new("MEASURED", |row| format!("{} {}", number(row, "/value"), text(row, "/unit"))),
-        Column::new("BESIDE", |row| match &row["beside"] {
-            Value::Null => "-".to_owned(),
-            beside => {
-                let times = number(beside, "/ratio");
-                format!("{times} times {} {}", number(beside, "/value"), text(beside, "/what"))
+        Column::new("BESIDE", |row| {
+            let beside = &row["beside"];
+            if beside.is_null() {
+                return "-".to_owned();
             }
+            let times = number(beside, "/ratio");
+            format!("{times} times {} {}", number(beside, "/value"), text(beside, "/what"))
         }),
         Column::new("GOAL", |row| row["goal"].as_str().unwrap_or("-").to_owned()),
     ]

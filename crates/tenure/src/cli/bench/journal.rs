@@ -23,7 +23,8 @@ pub(super) async fn appends(parent: &Path, each: Duration) -> Result<Vec<Row>, C
     let directory = lab::directory(parent)?;
     let path = directory.path().to_owned();
     // It blocks and starts a runtime of its own.
-    let measured = tokio::task::spawn_blocking(move || tenure_store_sqlite::bench::appends(&path, each)).await;
+    let measured =
+        tokio::task::spawn_blocking(move || tenure_store_sqlite::bench::appends(&path, each)).await;
     let measured = measured.map_err(|error| failed("appending", error))?;
     let rows = measured.map_err(|error| failed("appending", error))?;
     let shown = rows.iter().map(|row| {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Environment, InputPart, MultiAgent, ProjectId, Reasoning, ServiceTier,
-    SessionKey, SessionOpened, TextConfig,
+    AgentConfig, AgentId, ApprovalMode, Environment, InputPart, MultiAgent, ProjectId, Reasoning,
+    ServiceTier, SessionKey, SessionOpened, TextConfig,
 };
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;

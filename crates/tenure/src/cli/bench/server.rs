@@ -134,7 +134,8 @@ pub(super) async fn recovery(parent: &Path) -> Result<Vec<Row>, CliError> {
     let server = site.serve().await?;
     let all = upstream.wait_for_all().await? - server.began;
     let doubled = upstream.calls().saturating_sub(IN_FLIGHT);
-    let (listening, row) = (server.took, |what: &str, value, unit| Row::new(Benchmark::Recovery, what, value, unit));
+    let (listening, row) =
+        (server.took, |what: &str, value, unit| Row::new(Benchmark::Recovery, what, value, unit));
     server.kill().await?;
     Ok(vec![
         row("from the start until 1000 model calls are made again", millis(all), "ms").goal(RECOVERY_GOAL),

@@ -59,7 +59,9 @@ pub(super) async fn measure(parent: &Path, each: Duration) -> Result<Vec<Row>, C
     if let (Some(turn), Some(call)) = (many.cpu_ms_each(), bare.cpu_ms_each()) {
         // A turn without tools is one step.
         rows.push(
-            row("processor time of a step", turn, "ms").beside("ms of a bare model call", call).goal(CPU_GOAL),
+            row("processor time of a step", turn, "ms")
+                .beside("ms of a bare model call", call)
+                .goal(CPU_GOAL),
         );
     }
     if let Some(lab) = Arc::into_inner(lab) {
