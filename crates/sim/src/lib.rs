@@ -13,6 +13,7 @@
 //! What this does not do: run the asynchronous runtime or a real database. Killing the real process does.
 
 mod bug;
+mod call;
 mod client;
 mod oracle;
 mod outside;

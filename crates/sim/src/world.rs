@@ -9,10 +9,11 @@ use tenure_policy::PolicySet;
 use tenure_session::Session;
 use tenure_store::{MemoryStore, Order, Page};
 
+use crate::call::Call;
 use crate::client::Clients;
 use crate::oracle::Oracle;
 use crate::outside::Ledger;
-use crate::shell::{Call, Message, Process};
+use crate::shell::{Message, Process};
 use crate::{Bug, Property, Violation, rebuild};
 
 /// When the simulated calendar begins.

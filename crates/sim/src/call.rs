@@ -1,0 +1,166 @@
+//! Attempts on their way: sent by a process, lost or late, carried out outside, answered once or twice.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tenure_journal::{Effect, EffectKind, FailureKind, ItemId, ModelRequest, SessionKey};
+use tenure_session::{Attempted, Session};
+
+use crate::oracle::{Arrival, response_id};
+use crate::outside;
+use crate::shell::Message;
+use crate::world::{Happening, Stop, World};
+use crate::{Bug, Property, Violation, strict};
+
+/// The longest a request or a reply travels, in milliseconds.
+const TRAVEL_MS_MAX: u64 = 50;
+/// The longest the outside takes, in milliseconds.
+const WORK_MS_MAX: u64 = 20_000;
+
+/// A request to the outside.
+#[derive(Debug)]
+pub(crate) struct Call {
+    process: u64,
+    key: SessionKey,
+    effect: Arc<Effect>,
+    attempt: u32,
+    /// What a model is asked.
+    request: Option<ModelRequest>,
+}
+
+impl World {
+    /// Begins an attempt: sends its request on its way.
+    pub(crate) fn begin(
+        &mut self,
+        process: u64,
+        key: SessionKey,
+        state: &Arc<Session>,
+        effect: &Arc<Effect>,
+        attempt: u32,
+    ) -> Result<(), Stop> {
+        self.step("before an effect starts")?;
+        if !self.is_stale(process) {
+            self.oracle.begins(key, effect)?;
+        }
+        let request = matches!(effect.kind, EffectKind::ModelCall { .. }).then(|| {
+            let mut request = state.context();
+            if self.bug == Some(Bug::ForgetItem) && request.input.len() > 2 {
+                request.input.pop();
+            }
+            request
+        });
+        let mut effect = Arc::clone(effect);
+        if let (Some(Bug::OtherArguments), EffectKind::ToolCall { arguments, .. }) =
+            (self.bug, &mut Arc::make_mut(&mut effect).kind)
+        {
+            *arguments = json!({"n": 1_000});
+        }
+        let travel = self.rng.u64(..TRAVEL_MS_MAX);
+        let faulty = self.faults.outside;
+        if self.chance(faulty / 4) {
+            self.count_fault(true);
+            // It may be lost, or arrive after the shell has given up waiting for it.
+            let failure =
+                outside::failure(&mut self.rng, &[FailureKind::ConnectionFailed, FailureKind::Timeout]);
+            self.note(|| format!("{} attempt {attempt} is lost on its way", effect.id));
+            self.tell(process, key, &effect, attempt, Attempted::Failed(failure));
+            if self.rng.bool() {
+                return Ok(());
+            }
+            let late = self.rng.u64(..WORK_MS_MAX);
+            let call = Call { process, key, effect, attempt, request };
+            self.after(travel + late, Happening::Arrive(Box::new(call)));
+            return Ok(());
+        }
+        let call = Call { process, key, effect, attempt, request };
+        self.after(travel, Happening::Arrive(Box::new(call)));
+        Ok(())
+    }
+
+    /// A request reaches the outside, whether or not its sender still lives.
+    pub(crate) fn arrive(&mut self, call: Call) -> Result<(), Stop> {
+        let Call { process, key, effect, attempt, request } = call;
+        let gone = self.process(process).is_none();
+        if gone && self.rng.bool() {
+            return Ok(());
+        }
+        self.note(|| format!("{} attempt {attempt} arrives: {:?}", effect.id, effect.kind));
+        self.oracle.arrives(&Arrival { key, effect: &effect, attempt })?;
+        let faulty = self.faults.outside;
+        let fails = self.chance(faulty);
+        self.count_fault(fails);
+        let outcome = match &effect.kind {
+            EffectKind::ModelCall { .. } => {
+                let request = request.expect("a model call carries its request");
+                if let Some(fault) = strict::fault(&request) {
+                    return Err(Violation::new(Property::ContextValid, fault).into());
+                }
+                if fails {
+                    Attempted::Failed(outside::failure(&mut self.rng, outside::MODEL_FAILURES))
+                } else {
+                    let id = response_id(effect.id, attempt);
+                    let (answer, cost) = outside::answer(&mut self.rng, &request, !self.healed, id.clone());
+                    self.oracle.costs.insert(id, cost);
+                    Attempted::Answered { answer, cost_nano_usd: Some(cost) }
+                }
+            }
+            EffectKind::ListTools { .. } if fails => {
+                Attempted::Failed(outside::failure(&mut self.rng, outside::DOUBTS))
+            }
+            EffectKind::ListTools { .. } => Attempted::Listed(outside::shop()),
+            EffectKind::ToolCall { name, item_id, .. } => {
+                self.tool(&effect, attempt, name, *item_id, fails)?
+            }
+        };
+        self.tell(process, key, &effect, attempt, outcome);
+        Ok(())
+    }
+
+    /// The tool server does its work, or fails before it, after it, or on the way back.
+    fn tool(
+        &mut self,
+        effect: &Effect,
+        attempt: u32,
+        name: &str,
+        item: ItemId,
+        fails: bool,
+    ) -> Result<Attempted, Stop> {
+        self.ledger.arrives(name, effect.id, attempt)?;
+        if fails && self.rng.u8(..3) == 0 {
+            return Ok(Attempted::Failed(outside::failure(&mut self.rng, outside::REFUSALS)));
+        }
+        let acts = !fails || self.rng.bool();
+        if acts {
+            let mut key = effect.id.to_string();
+            if self.bug == Some(Bug::KeyPerAttempt) {
+                key += &attempt.to_string();
+            }
+            self.ledger.act(name, &key, item)?;
+        }
+        if fails {
+            return Ok(Attempted::Failed(outside::failure(&mut self.rng, outside::DOUBTS)));
+        }
+        Ok(Attempted::Returned(outside::result(attempt)))
+    }
+
+    /// Brings an outcome back to the process, perhaps twice.
+    fn tell(
+        &mut self,
+        process: u64,
+        key: SessionKey,
+        effect: &Arc<Effect>,
+        attempt: u32,
+        outcome: Attempted,
+    ) {
+        let message = Message::Outcome { effect: Arc::clone(effect), attempt, outcome };
+        let duplicate = self.faults.duplicate;
+        if self.chance(duplicate) {
+            self.count_fault(true);
+            let later = self.rng.u64(..WORK_MS_MAX * 2);
+            self.after(later, Happening::Deliver { process, key, message: message.clone() });
+        }
+        let slow = self.rng.u8(..10) == 0;
+        let millis = self.rng.u64(..if slow { WORK_MS_MAX } else { TRAVEL_MS_MAX * 4 });
+        self.after(millis, Happening::Deliver { process, key, message });
+    }
+}
