@@ -20,7 +20,7 @@ const HOLDER_BYTES_MAX: u64 = 32;
 pub(crate) struct Directory {
     path: PathBuf,
     /// The lock goes with the open file, so a killed process never leaves one behind.
-    _lock: File,
+    lock: File,
 }
 
 impl Directory {
@@ -32,7 +32,7 @@ impl Directory {
         // SQLite gives its `-wal` and `-shm` files the permissions of the database file.
         private_file(&path.join(DATABASE_FILE)).map_err(unavailable)?;
         sync(path).map_err(unavailable)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
     /// The database file.
@@ -43,6 +43,14 @@ impl Directory {
     /// Makes the names of the files in it durable.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         sync(&self.path).map_err(|error| unavailable(&self.path, error))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // A process being started at this moment has a copy of the open file until it executes its program;
+        // closing ours would leave the lock with it.
+        let _ = self.lock.unlock();
     }
 }
 

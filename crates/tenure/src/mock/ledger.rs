@@ -181,6 +181,14 @@ fn whole_lines(file: &mut File) -> std::io::Result<String> {
     String::from_utf8(bytes).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
 }
 
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        // A process being started at this moment has a copy of the open file until it executes its program;
+        // closing ours would leave the lock with it.
+        let _ = self.file.unlock();
+    }
+}
+
 /// Makes a new file's name durable.
 fn sync_directory(path: &Path) -> std::io::Result<()> {
     let directory = match path.parent() {
