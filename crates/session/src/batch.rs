@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    Effect, EffectId, EffectKind, Event, InputPart, Item, ItemBody, ItemId, ItemStatus, Next, SessionKey,
-    SessionOpened, SessionStatus, Turn, TurnEnd, Version,
+    Effect, EffectId, EffectKind, Event, InputPart, Item, ItemBody, ItemId, ItemStatus, Next, Recorded,
+    SessionKey, SessionOpened, SessionStatus, Timestamp, Turn, TurnEnd, Version,
 };
 
 use crate::decide::{Context, Input};
@@ -20,6 +20,9 @@ use crate::{PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent, Tu
 pub struct Batch {
     /// The version the events were decided at.
     pub expected: Version,
+    /// When they happened: later than every earlier event of the session, so that events of one append are
+    /// told from those of the next by their time.
+    pub at: Timestamp,
     /// The facts to append; never empty.
     pub events: Vec<Event>,
     /// Items that are new or changed, by their place in the session.
@@ -42,11 +45,34 @@ impl Session {
     /// # Errors
     /// As [`Session::decide`].
     pub fn crank(&self, input: &Input<'_>, cx: &Context<'_>) -> Result<Option<Batch>, Refusal> {
+        let now = cx.now.max(self.last_active_at.plus_millis(1));
+        let cx = &Context { now, ..*cx };
         let events = self.decide(input, cx)?;
         if events.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Builder::new(self.clone(), self.version, Some(self.status()), cx).fold(events)))
+        Ok(Some(Builder::new(self.clone(), self.version, Some(self.status()), cx.now).fold(events)))
+    }
+
+    /// What follows from events that were decided elsewhere and appended in one transaction: the same batch
+    /// as was committed there. `before` is the state they were decided at, absent for those that open the
+    /// session. `None`: they do not follow it.
+    #[must_use]
+    pub fn follow(key: SessionKey, before: Option<&Self>, recorded: &[Recorded]) -> Option<Batch> {
+        let first = recorded.first()?;
+        let events = || recorded.iter().map(|recorded| recorded.event.clone());
+        match (before, &first.event) {
+            (Some(before), _) if first.version == before.version.plus(1) => {
+                let builder = Builder::new(before.clone(), before.version, Some(before.status()), first.at);
+                Some(builder.fold(events().collect()))
+            }
+            (None, Event::SessionOpened(opened)) => {
+                let mut builder = Builder::opening(Self::opened(key, first.at, opened), first.at);
+                builder.events.push(first.event.clone());
+                Some(builder.fold(events().skip(1).collect()))
+            }
+            (Some(_) | None, _) => None,
+        }
     }
 
     /// Opens a session and prepares everything that follows.
@@ -62,19 +88,23 @@ impl Session {
         let state = Self::opened(key, cx.now, &opened);
         let mut events = Self::open(key, opened, messages, cx)?;
         let rest = events.split_off(1);
-        let mut builder = Builder::new(state, Version::ZERO, None, cx);
-        let session = builder.view();
-        builder.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
+        let mut builder = Builder::opening(state, cx.now);
         builder.events = events;
         Ok(builder.fold(rest))
     }
 }
 
-struct Builder<'a> {
+/// Events in the order of a journal, cut into those that were appended together: they share one time, which
+/// no other append of the session has.
+pub fn appends(recorded: &[Recorded]) -> impl Iterator<Item = &[Recorded]> {
+    recorded.chunk_by(|one, next| one.at == next.at)
+}
+
+struct Builder {
     expected: Version,
     state: Session,
     told: Option<SessionStatus>,
-    cx: &'a Context<'a>,
+    now: Timestamp,
     events: Vec<Event>,
     items: BTreeMap<u64, Item>,
     turns: Vec<Turn>,
@@ -83,13 +113,21 @@ struct Builder<'a> {
     started: Vec<EffectId>,
 }
 
-impl<'a> Builder<'a> {
-    fn new(state: Session, expected: Version, told: Option<SessionStatus>, cx: &'a Context<'a>) -> Self {
+impl Builder {
+    /// For the first events of a session.
+    fn opening(state: Session, now: Timestamp) -> Self {
+        let mut builder = Self::new(state, Version::ZERO, None, now);
+        let session = builder.view();
+        builder.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
+        builder
+    }
+
+    fn new(state: Session, expected: Version, told: Option<SessionStatus>, now: Timestamp) -> Self {
         Self {
             expected,
             state,
             told,
-            cx,
+            now,
             events: Vec::new(),
             items: BTreeMap::new(),
             turns: Vec::new(),
@@ -103,12 +141,12 @@ impl<'a> Builder<'a> {
         let row_before = self.state.active_turn();
         for event in &events {
             let closing = if let Event::TurnEnded { end, .. } = event {
-                self.state.ended_turn(self.cx.now, end)
+                self.state.ended_turn(self.now, end)
             } else {
                 None
             };
             let settled = self.settled_item(event);
-            self.state.apply(self.cx.now, event);
+            self.state.apply(self.now, event);
             self.keep_row(event, settled);
             self.tell(event, settled, closing);
         }
@@ -122,6 +160,7 @@ impl<'a> Builder<'a> {
         let start = start.map(|pending| (Arc::clone(&pending.effect), pending.attempts)).collect();
         Batch {
             expected: self.expected,
+            at: self.now,
             events: self.events,
             items: self.items,
             turns: self.turns,

@@ -19,9 +19,9 @@ mod state;
 mod stream;
 mod view;
 
-pub use batch::{Batch, begun};
+pub use batch::{Batch, appends, begun};
 pub use command::{Command, Refusal};
-pub use decide::{Attempted, Context, Input};
+pub use decide::{Attempted, Context, Input, Role};
 pub use state::Session;
 pub use stream::{PartNotice, PartOf, SessionNotice, StreamEvent, TurnNotice};
 pub use view::{RequiredAction, SessionView, Spend};

@@ -176,6 +176,12 @@ impl Session {
         self.version
     }
 
+    /// When its last event was decided.
+    #[must_use]
+    pub fn last_active_at(&self) -> Timestamp {
+        self.last_active_at
+    }
+
     /// The agent it runs.
     #[must_use]
     pub fn agent(&self) -> &AgentConfig {

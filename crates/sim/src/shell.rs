@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tenure_journal::{Effect, EffectKind, Event, FailureKind, Fresh, Repeat, SessionKey, Timestamp, Version};
-use tenure_session::{Attempted, Batch, Context, Input, Session};
+use tenure_session::{Attempted, Batch, Context, Input, Role, Session};
 use tenure_store::{Append, ItemRow, Receipt, StoreErrorKind};
 
 use crate::client::{Answer, Ask};
@@ -186,8 +186,15 @@ impl World {
         let now = self.clock(skew).max(last_at);
         let (seed, chance) = (self.rng.u64(..), self.rng.u64(..));
         let fresh = Fresh::new(now, seed);
-        let cx =
-            Context { now, fresh: &fresh, chance, policy: &policy, context_tokens: window, partial: &[] };
+        let cx = Context {
+            now,
+            role: Role::Holder,
+            fresh: &fresh,
+            chance,
+            policy: &policy,
+            context_tokens: window,
+            partial: &[],
+        };
         let mut answers = None;
         let batch = match (&message, state) {
             (Message::Request(number), state) => {
@@ -233,7 +240,7 @@ impl World {
             self.wake_later(process, key);
         }
         match (batch, answers) {
-            (Some(batch), _) => self.commit(process, key, batch, now, message),
+            (Some(batch), _) => self.commit(process, key, batch, message),
             (None, Some(number)) => self.answer(number, Answer::Done),
             (None, None) => Ok(()),
         }
@@ -303,17 +310,11 @@ impl World {
     }
 
     /// Writes a batch; what follows from it waits for the sync.
-    fn commit(
-        &mut self,
-        process: u64,
-        key: SessionKey,
-        batch: Batch,
-        at: Timestamp,
-        message: Message,
-    ) -> Result<(), Stop> {
+    fn commit(&mut self, process: u64, key: SessionKey, batch: Batch, message: Message) -> Result<(), Stop> {
+        let at = batch.at;
         self.step("before the append")?;
         let request = if let Message::Request(number) = message { Some(number) } else { None };
-        let mut append = self.append_of(process, key, &batch, at);
+        let mut append = self.append_of(process, key, &batch);
         append.receipt = request.and_then(|number| self.receipt(number, at));
         let unavailable = self.faults.unavailable;
         let fails = self.chance(unavailable);
@@ -362,7 +363,7 @@ impl World {
         Ok(())
     }
 
-    fn append_of(&mut self, process: u64, key: SessionKey, batch: &Batch, at: Timestamp) -> Append {
+    fn append_of(&mut self, process: u64, key: SessionKey, batch: &Batch) -> Append {
         let actor = self.process(process).and_then(|found| found.actors.get_mut(&key));
         let (batches, before) = actor.map_or((0, None), |actor| {
             actor.batches += 1;
@@ -381,7 +382,7 @@ impl World {
         }
         Append {
             expected: batch.expected,
-            at,
+            at: batch.at,
             events: batch.events.clone(),
             head: batch.after.head(),
             items,

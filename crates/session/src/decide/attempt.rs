@@ -6,7 +6,7 @@ use tenure_journal::{
     Done, Effect, EffectId, EffectKind, Event, Failure, FailureKind, Next, Outcome, Repeat, limit,
 };
 
-use super::{Attempted, Draft};
+use super::{Attempted, Draft, Role};
 use crate::state::{Pending, PendingPhase};
 
 impl Draft<'_> {
@@ -102,6 +102,10 @@ impl Draft<'_> {
 
     /// Begins every attempt whose time has come.
     pub(super) fn tick(&mut self) {
+        match self.cx.role {
+            Role::Holder => {}
+            Role::Guest => return,
+        }
         let now = self.cx.now;
         let due = |phase| match phase {
             PendingPhase::Retry { at } => at <= now,

@@ -18,6 +18,8 @@ use crate::{Command, Refusal, Session};
 pub struct Context<'a> {
     /// The wall clock.
     pub now: Timestamp,
+    /// Whether attempts may begin.
+    pub role: Role,
     /// Ids no other decision was given.
     pub fresh: &'a Fresh,
     /// Chance, for spreading retries.
@@ -28,6 +30,15 @@ pub struct Context<'a> {
     pub context_tokens: Option<u64>,
     /// Messages and thinking that are being streamed, as far as they have come: what a cancelled turn keeps.
     pub partial: &'a [Item],
+}
+
+/// What the node that decides may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It holds the session: attempts begin with the decision.
+    Holder,
+    /// Another node holds the session: effects are recorded, and their attempts are left to the holder.
+    Guest,
 }
 
 /// What a session decides about.

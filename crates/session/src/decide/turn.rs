@@ -7,7 +7,7 @@ use tenure_journal::{
 };
 use tenure_policy::{Action, Verdict};
 
-use super::Draft;
+use super::{Draft, Role};
 use crate::catalogue;
 use crate::context;
 
@@ -181,11 +181,14 @@ impl Draft<'_> {
         true
     }
 
-    /// Records an effect together with the beginning of its first attempt.
+    /// Records an effect together with the beginning of its first attempt, if it may begin here.
     pub(super) fn request(&mut self, effect: Effect) {
         let effect_id = effect.id;
         self.push(Event::EffectRequested { effect });
-        self.push(Event::AttemptStarted { effect_id, attempt: 1 });
+        match self.cx.role {
+            Role::Holder => self.push(Event::AttemptStarted { effect_id, attempt: 1 }),
+            Role::Guest => {}
+        }
     }
 
     pub(super) fn fail_turn(&mut self, code: &str, message: String) {

@@ -17,7 +17,7 @@ use tenure_journal::{
     Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version,
 };
 use tenure_policy::PolicySet;
-use tenure_session::{Attempted, Batch, Command, Context, Input, Refusal, RequiredAction, Session};
+use tenure_session::{Attempted, Batch, Command, Context, Input, Refusal, RequiredAction, Role, Session};
 
 use crate::{strict, text};
 
@@ -37,6 +37,7 @@ pub(crate) struct Bench {
     pub(crate) session: Session,
     pub(crate) journal: Vec<Recorded>,
     pub(crate) now: Timestamp,
+    pub(crate) role: Role,
     /// Attempts that were begun and neither ended nor stopped, oldest first.
     pub(crate) running: Vec<(Arc<Effect>, u32)>,
     pub(crate) context_tokens: Option<u64>,
@@ -187,6 +188,7 @@ impl Bench {
         let key = SessionKey { project: opened.project_id, session: SessionId::fresh(&fresh) };
         let cx = Context {
             now: START,
+            role: Role::Holder,
             fresh: &fresh,
             chance: 0,
             policy: &policy,
@@ -199,6 +201,7 @@ impl Bench {
             session: batch.after.clone(),
             journal: Vec::new(),
             now: START,
+            role: Role::Holder,
             running: Vec::new(),
             context_tokens: None,
             partial: Vec::new(),
@@ -221,11 +224,13 @@ impl Bench {
     pub(crate) fn crank(&mut self, label: &str, input: &Input<'_>) -> Result<(), Refusal> {
         self.line(&format!("> {label}"));
         self.seed += 1;
+        self.now = self.now.max(self.session.last_active_at().plus_millis(1));
         let fresh = Fresh::new(self.now, self.seed);
         let policy = Arc::clone(&self.policy);
         let partial = std::mem::take(&mut self.partial);
         let cx = Context {
             now: self.now,
+            role: self.role,
             fresh: &fresh,
             chance: 0,
             policy: &policy,
@@ -248,17 +253,39 @@ impl Bench {
         Ok(())
     }
 
+    /// Whoever reads the events of an append makes the same of them as who decided them.
+    fn is_followed(&self, batch: &Batch) {
+        let before = usize::try_from(batch.expected.0).unwrap();
+        let tail = &self.journal[before..];
+        assert_eq!(
+            tenure_session::appends(&self.journal).last(),
+            Some(tail),
+            "an append has a time of its own"
+        );
+        let before = (before > 0).then_some(&self.session);
+        let followed = Session::follow(self.session.key(), before, tail).expect("the events follow");
+        let shown = |batch: &Batch| {
+            format!(
+                "{:?}",
+                (&batch.items, &batch.turns, &batch.notices, &batch.start, &batch.stop, &batch.after)
+            )
+        };
+        assert_eq!(shown(&followed), shown(batch));
+    }
+
     fn commit(&mut self, batch: Batch) {
         let before = Version(self.journal.len() as u64);
         assert_eq!(batch.expected, before);
         assert!(!batch.events.is_empty());
+        assert_eq!(batch.at, self.now);
         for event in &batch.events {
             let version = Version(self.journal.len() as u64 + 1);
-            let recorded = Recorded { version, at: self.now, event: event.clone() };
-            let read = Recorded::decode(version, self.now, &Recorded::encode(event)).unwrap();
+            let recorded = Recorded { version, at: batch.at, event: event.clone() };
+            let read = Recorded::decode(version, batch.at, &Recorded::encode(event)).unwrap();
             assert_eq!(read, recorded, "an event reads back as it was written");
             self.journal.push(recorded);
         }
+        self.is_followed(&batch);
         match self.show {
             Show::Events => {
                 for event in &batch.events {

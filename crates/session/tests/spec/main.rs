@@ -11,6 +11,7 @@ mod approvals;
 mod attempts;
 mod cancels;
 mod functions;
+mod guests;
 mod journals;
 mod models;
 mod prompts;
