@@ -1,15 +1,28 @@
 //! The actor of one session: the task that owns its state and turns its crank.
+//!
+//! Where several nodes share the store, an actor is the session's holder or, while a living node elsewhere
+//! holds the session, a guest: it takes commands, records what they ask for and leaves the attempts to the
+//! holder. Whatever others append is followed as if it had been decided here.
+//!
+//! ```text
+//!            refused: another holds it, and lives
+//!   Holder ────────────────────────────────────────▶ Guest
+//!      ▲        (attempts are cancelled)               │
+//!      └───────────────────────────────────────────────┘
+//!         the next command tries again; a dead holder's session is claimed
+//! ```
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tenure_journal::{EffectId, SessionKey, Timestamp, Version};
-use tenure_session::{Attempted, Batch, Command, Context, Input, Session, SessionView};
+use tenure_journal::{EffectId, Failure, FailureKind, SessionKey, Timestamp, Version};
+use tenure_session::{Attempted, Batch, Command, Context, Input, Role, Session, SessionView, appends};
 use tenure_store::{Append, ItemRow, Receipt, StoreError, StoreErrorKind};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -35,8 +48,10 @@ pub(crate) enum Mail {
         receipt: Option<ReceiptDraft>,
         reply: oneshot::Sender<Result<Arc<SessionView>, RuntimeError>>,
     },
-    /// The session has effects that nobody runs.
-    Resume,
+    /// The journal may have reached this version without this actor.
+    Wake { version: Version },
+    /// There may be something to do that this actor does not know of.
+    Look,
 }
 
 /// The end of an attempt's task.
@@ -51,6 +66,7 @@ pub(crate) struct Actor {
     shared: Arc<Shared>,
     mailbox: mpsc::Receiver<Mail>,
     state: Session,
+    role: Role,
     /// The version of the stored snapshot.
     snapshot: Version,
     live: Arc<Live>,
@@ -124,6 +140,7 @@ impl Actor {
             shared,
             mailbox,
             state,
+            role: Role::Holder,
             snapshot,
             live,
             running: HashMap::new(),
@@ -138,18 +155,14 @@ impl Actor {
     }
 
     async fn work(mut self) {
-        // Attempts that the state calls running were another process's, or another actor's: both are gone.
-        let orphaned = self.state.pending().any(|effect| {
-            self.state.running_attempt(effect.id).is_some() && !self.running.contains_key(&effect.id)
-        });
-        if orphaned && self.apply(&Input::Resumed).await.is_err() {
-            return;
-        }
         loop {
+            if self.settle().await.is_err() {
+                return;
+            }
             if self.is_done() && self.shared.registry.leave(self.key, &self.mailbox) {
                 return;
             }
-            let retry = self.state.next_retry();
+            let retry = self.next_retry();
             let step = tokio::select! {
                 biased;
                 () = self.shared.stop.cancelled() => return,
@@ -158,10 +171,7 @@ impl Actor {
                     Err(error) => self.crashed(&error).await,
                 },
                 () = sleep_until(&self.shared, retry), if retry.is_some() => self.apply(&Input::Tick).await.map(drop),
-                Some(mail) = self.mailbox.recv() => {
-                    self.mail(mail).await;
-                    Ok(())
-                }
+                Some(mail) = self.mailbox.recv() => self.mail(mail).await,
                 // Someone took the mailbox and may have gone away without writing.
                 () = tokio::time::sleep(LEAVE_AGAIN), if self.is_done() => Ok(()),
                 // Nobody can write any more: the registry has let go of this actor.
@@ -173,15 +183,56 @@ impl Actor {
         }
     }
 
-    /// Whether only mail can bring something new, and the last who could send some may be gone.
-    fn is_done(&self) -> bool {
-        self.attempts.is_empty() && self.state.next_retry().is_none()
+    /// Does what the state asks for and nobody is doing.
+    async fn settle(&mut self) -> Result<(), ()> {
+        if self.role == Role::Guest {
+            return Ok(());
+        }
+        // Attempts that the state calls running and that do not run here were another process's, or another
+        // actor's: both are gone.
+        let orphaned = self.state.pending().any(|effect| {
+            self.state.running_attempt(effect.id).is_some() && !self.running.contains_key(&effect.id)
+        });
+        if orphaned {
+            return self.apply(&Input::Resumed).await.map(drop);
+        }
+        if self.state.has_requested() {
+            // A guest asked for it, or a crash came before its first attempt.
+            return self.apply(&Input::Tick).await.map(drop);
+        }
+        Ok(())
     }
 
-    async fn mail(&mut self, mail: Mail) {
-        let Mail::Submit { commands, receipt, reply } = mail else { return };
-        let result = self.submit(&commands, receipt.as_ref()).await;
-        let _ = reply.send(result);
+    fn next_retry(&self) -> Option<Timestamp> {
+        match self.role {
+            Role::Holder => self.state.next_retry(),
+            Role::Guest => None,
+        }
+    }
+
+    /// Whether only mail can bring something new, and the last who could send some may be gone.
+    fn is_done(&self) -> bool {
+        self.attempts.is_empty() && self.next_retry().is_none()
+    }
+
+    async fn mail(&mut self, mail: Mail) -> Result<(), ()> {
+        match mail {
+            Mail::Submit { commands, receipt, reply } => {
+                // The holder of a moment ago may be gone.
+                self.role = Role::Holder;
+                self.settle().await?;
+                let result = self.submit(&commands, receipt.as_ref()).await;
+                // A caller that went away needs no answer.
+                let _ = reply.send(result);
+            }
+            Mail::Wake { version } if version <= self.state.version() => {}
+            Mail::Wake { .. } | Mail::Look => {
+                if let Err(error) = self.catch_up().await {
+                    tracing::warn!(session = %self.key.session, %error, "what others appended cannot be read now");
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn submit(
@@ -205,7 +256,7 @@ impl Actor {
         if self.running.get(&effect).is_some_and(|(running, _)| *running == attempt) {
             self.running.remove(&effect);
         }
-        if self.state.running_attempt(effect) != Some(attempt) {
+        if self.state.running_attempt(effect) != Some(attempt) || self.role == Role::Guest {
             return Ok(());
         }
         if matches!(outcome, Attempted::Failed(_)) {
@@ -229,8 +280,8 @@ impl Actor {
             .filter(|(id, _)| !self.running.contains_key(id))
             .collect();
         for (effect_id, attempt) in lost {
-            let failure = tenure_journal::Failure {
-                kind: tenure_journal::FailureKind::Internal,
+            let failure = Failure {
+                kind: FailureKind::Internal,
                 message: "an internal error ended the attempt".to_owned(),
                 retry_after_ms: None,
             };
@@ -253,7 +304,9 @@ impl Actor {
                         () = self.shared.stop.cancelled() => return Err(()),
                     }
                     // What was written is not known: only the store is.
-                    if self.reload().await.is_err() {
+                    if let Err(error) = self.catch_up().await
+                        && *error.kind() != RuntimeErrorKind::Storage
+                    {
                         return Err(());
                     }
                 }
@@ -272,6 +325,9 @@ impl Actor {
         receipt: Option<&ReceiptDraft>,
     ) -> Result<bool, RuntimeError> {
         for _ in 0..CONFLICTS_MAX {
+            if self.role == Role::Guest && !matches!(input, Input::Commands(_)) {
+                return Ok(false);
+            }
             let now = self.shared.clock.now();
             let fresh = self.shared.clock.fresh();
             let partial = self.live.partial();
@@ -279,6 +335,7 @@ impl Actor {
                 self.shared.models.route(&self.state.agent().model).and_then(|route| route.context_tokens);
             let cx = Context {
                 now,
+                role: self.role,
                 fresh: &fresh,
                 chance: clock::chance(),
                 policy: &self.shared.policy,
@@ -286,46 +343,84 @@ impl Actor {
                 partial: &partial,
             };
             let Some(batch) = self.state.crank(input, &cx)? else { return Ok(false) };
-            let receipt = receipt.map(|draft| draft.to_receipt(self.key.project, now, &batch.after.view()));
-            match append(&self.shared, &batch, now, self.snapshot, receipt).await {
+            let receipt =
+                receipt.map(|draft| draft.to_receipt(self.key.project, batch.at, &batch.after.view()));
+            // Before the append: from its commit on, readers here are told by this actor.
+            self.shared.registry.set_holding(self.key, self.role == Role::Holder);
+            match append(&self.shared, &batch, self.role, self.snapshot, receipt).await {
                 Ok(snapshot) => {
                     self.snapshot = snapshot;
                     self.committed(batch);
                     return Ok(true);
                 }
-                Err(error) if matches!(error.kind(), StoreErrorKind::Conflict { .. }) => {
-                    self.reload().await?;
-                }
-                Err(error) => {
-                    // Unavailable may mean that it was written after all.
-                    if error.kind() == StoreErrorKind::Unavailable {
-                        self.reload().await?;
+                Err(error) => match error.kind() {
+                    StoreErrorKind::Conflict { .. } => self.catch_up().await?,
+                    StoreErrorKind::Held => self.claim().await?,
+                    StoreErrorKind::Unavailable => {
+                        // It may have been written after all.
+                        self.catch_up().await?;
+                        return Err(error.into());
                     }
-                    return Err(error.into());
-                }
+                    StoreErrorKind::ReceiptExists
+                    | StoreErrorKind::BudgetExceeded
+                    | StoreErrorKind::UnknownCursor
+                    | StoreErrorKind::Full
+                    | StoreErrorKind::Corrupt
+                    | StoreErrorKind::Locked
+                    | StoreErrorKind::TooNew => return Err(error.into()),
+                },
             }
         }
         Err(RuntimeErrorKind::Storage.into())
     }
 
-    async fn reload(&mut self) -> Result<(), RuntimeError> {
-        let Some((state, snapshot)) = load(self.key, &self.shared).await? else {
-            return Err(RuntimeErrorKind::NotFound.into());
+    /// Takes the session from a holder that is gone, or leaves it to one that is not.
+    async fn claim(&mut self) -> Result<(), RuntimeError> {
+        match self.shared.store.claim(self.shared.node, self.key).await? {
+            Some(holder) if holder == self.shared.node => {}
+            Some(_) => {
+                self.role = Role::Guest;
+                for (effect, (_, cancel)) in self.running.drain() {
+                    cancel.cancel();
+                    self.live.abandon(effect);
+                }
+                self.shared.registry.set_holding(self.key, false);
+                self.shared.hub.wake(self.key);
+            }
+            None => return Err(RuntimeErrorKind::NotFound.into()),
+        }
+        self.catch_up().await
+    }
+
+    /// Follows what others appended, or what was appended here without an answer.
+    async fn catch_up(&mut self) -> Result<(), RuntimeError> {
+        let events = self.shared.store.events(self.key, self.state.version(), usize::MAX).await?;
+        for part in appends(&events) {
+            let batch =
+                Session::follow(self.key, Some(&self.state), part).ok_or(RuntimeErrorKind::Damaged)?;
+            self.state = batch.after;
+            self.stop(&batch.stop);
+            self.tell(batch.notices);
+            for effect in &batch.stop {
+                self.live.abandon(*effect);
+            }
+        }
+        let is_stale = |(effect, (attempt, _)): &(&EffectId, &(u32, CancellationToken))| {
+            self.state.running_attempt(**effect) != Some(*attempt)
         };
-        self.state = state;
-        self.snapshot = snapshot;
+        let stale: Vec<EffectId> = self.running.iter().filter(is_stale).map(|(effect, _)| *effect).collect();
+        self.stop(&stale);
+        for effect in stale {
+            self.live.abandon(effect);
+        }
         Ok(())
     }
 
     /// What follows once a batch is durable.
     fn committed(&mut self, batch: Batch) {
         self.state = batch.after;
-        for effect in &batch.stop {
-            if let Some((_, cancel)) = self.running.remove(effect) {
-                cancel.cancel();
-            }
-        }
-        self.live.publish(batch.notices);
+        self.stop(&batch.stop);
+        self.tell(batch.notices);
         for effect in &batch.stop {
             self.live.abandon(*effect);
         }
@@ -334,13 +429,38 @@ impl Actor {
         }
     }
 
+    fn stop(&mut self, effects: &[EffectId]) {
+        for effect in effects {
+            if let Some((_, cancel)) = self.running.remove(effect) {
+                cancel.cancel();
+            }
+        }
+    }
+
+    /// Tells readers here what the commit of the present version brought. A guest leaves that to the
+    /// follower, which knows in what order commits came.
+    fn tell(&self, notices: Vec<tenure_session::StreamEvent>) {
+        match self.role {
+            Role::Holder => self.live.publish(self.state.version(), notices),
+            Role::Guest => self.shared.hub.wake(self.key),
+        }
+    }
+
     fn start(&mut self, launch: Launch) {
         let cancel = self.shared.stop.child_token();
         let (effect, attempt) = (launch.effect().id, launch.attempt());
         self.running.insert(effect, (attempt, cancel.clone()));
         let (shared, live, project) = (Arc::clone(&self.shared), Arc::clone(&self.live), self.key.project);
+        let committed = Instant::now();
         self.attempts.spawn(async move {
-            let outcome = launch.run(shared, project, live, cancel).await;
+            // A process that was stopped for that long may have lost the session: then the attempt is no
+            // longer wanted, and if it has not, it is made again.
+            let outcome = if shared.store.is_shared() && committed.elapsed() > shared.limits.lease {
+                let message = "the server was stopped before the attempt began".to_owned();
+                Attempted::Failed(Failure { kind: FailureKind::Overloaded, message, retry_after_ms: None })
+            } else {
+                launch.run(shared, project, live, cancel).await
+            };
             Finished { effect, attempt, outcome }
         });
     }
@@ -350,7 +470,7 @@ impl Actor {
 pub(crate) async fn append(
     shared: &Shared,
     batch: &Batch,
-    at: Timestamp,
+    role: Role,
     snapshot: Version,
     receipt: Option<Receipt>,
 ) -> Result<Version, StoreError> {
@@ -358,7 +478,7 @@ pub(crate) async fn append(
     let due = version.0 >= snapshot.0 + EVENTS_PER_SNAPSHOT;
     let append = Append {
         expected: batch.expected,
-        at,
+        at: batch.at,
         events: batch.events.clone(),
         head: batch.after.head(),
         items: batch
@@ -369,7 +489,10 @@ pub(crate) async fn append(
         turns: batch.turns.clone(),
         snapshot: due.then(|| Bytes::from(batch.after.encode())),
         receipt,
-        holder: Some(shared.node),
+        holder: match role {
+            Role::Holder => Some(shared.node),
+            Role::Guest => None,
+        },
         documents: Vec::new(),
         budget: Vec::new(),
     };

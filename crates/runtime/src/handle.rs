@@ -10,7 +10,7 @@ use tenure_journal::{
     Version,
 };
 use tenure_policy::PolicySet;
-use tenure_session::{Command, Context, Session, SessionView, StreamEvent};
+use tenure_session::{Command, Context, Role, Session, SessionView, StreamEvent};
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreErrorKind};
 use tenure_tools::{Server, Servers};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -21,7 +21,7 @@ use crate::actor::{self, Actor, Mail};
 use crate::clock::{self, Clock};
 use crate::hub::{Hub, Subscription};
 use crate::registry::Registry;
-use crate::{ModelTable, RuntimeError, RuntimeErrorKind, Sealer};
+use crate::{ModelTable, RuntimeError, RuntimeErrorKind, Sealer, follow, node};
 
 /// Sessions found unfinished at start. More than a machine could have had in flight.
 const RECOVERED_MAX: usize = 1_000_000;
@@ -55,11 +55,13 @@ pub struct Limits {
     pub active_sessions_max: usize,
     /// Tool calls in flight, over all sessions; further ones wait.
     pub tool_calls_max: usize,
+    /// How long a node keeps its sessions without a sign of life, where several share a store.
+    pub lease: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { active_sessions_max: 10_000, tool_calls_max: 64 }
+        Self { active_sessions_max: 10_000, tool_calls_max: 64, lease: Duration::from_secs(10) }
     }
 }
 
@@ -82,8 +84,8 @@ pub(crate) struct Shared {
     /// Fires when everything is to end at once.
     pub(crate) stop: CancellationToken,
     /// Fires when nothing new is to begin.
-    closing: CancellationToken,
-    tasks: TaskTracker,
+    pub(crate) closing: CancellationToken,
+    pub(crate) tasks: TaskTracker,
 }
 
 /// A session to be opened.
@@ -155,27 +157,39 @@ impl Runtime {
             tasks: TaskTracker::new(),
         });
         let runtime = Self { shared };
-        runtime.resume_all().await?;
+        node::enter(&runtime.shared).await?;
+        // Whatever has a time to wake was being worked on: a pause between two tries is only waited for here.
+        let unfinished = runtime.claim_due(Timestamp::from_millis(i64::MAX), RECOVERED_MAX).await?;
+        if unfinished > 0 {
+            tracing::info!(sessions = unfinished, "resuming unfinished sessions");
+        }
+        node::start(&runtime);
         runtime.shared.tasks.spawn(sweep(Arc::clone(&runtime.shared)));
         Ok(runtime)
     }
 
-    async fn resume_all(&self) -> Result<(), RuntimeError> {
-        // Whatever has a time to wake was being worked on: a pause between two tries is only waited for here.
-        let unfinished = {
-            let (node, end_of_time) = (self.shared.node, Timestamp::from_millis(i64::MAX));
-            self.shared.store.claim_due(node, end_of_time, RECOVERED_MAX).await?
-        };
-        if !unfinished.is_empty() {
-            tracing::info!(sessions = unfinished.len(), "resuming unfinished sessions");
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Takes hold of what is due at `now` and gives it actors; says how many.
+    pub(crate) async fn claim_due(&self, now: Timestamp, limit: usize) -> Result<usize, RuntimeError> {
+        if self.shared.closing.is_cancelled() {
+            return Ok(0);
         }
-        for key in unfinished {
-            // A full mailbox means that its actor is already at work.
-            if let Some(mailbox) = self.mailbox(key, usize::MAX) {
-                let _ = mailbox.try_send(Mail::Resume);
-            }
+        let claimed = self.shared.store.claim_due(self.shared.node, now, limit).await?;
+        for key in &claimed {
+            self.wake(*key, Mail::Look);
         }
-        Ok(())
+        Ok(claimed.len())
+    }
+
+    /// Puts a mail into a session's mailbox, with an actor to read it.
+    pub(crate) fn wake(&self, key: SessionKey, mail: Mail) {
+        // Unfinished sessions are never refused. A full mailbox means that its actor is already at work.
+        if let Some(mailbox) = self.mailbox(key, usize::MAX) {
+            let _ = mailbox.try_send(mail);
+        }
     }
 
     /// Ends the runtime: nothing new begins, what runs may finish until `deadline`, the rest is cut off and
@@ -188,6 +202,7 @@ impl Runtime {
         }
         self.shared.stop.cancel();
         self.shared.tasks.wait().await;
+        node::leave(&self.shared).await;
         self.shared.hub.close();
     }
 
@@ -243,9 +258,11 @@ impl Runtime {
         let key = SessionKey { project: opening.opened.project_id, session: SessionId::fresh(&fresh) };
         let (_, mailbox) = self.enter(key, self.shared.limits.active_sessions_max)?;
         let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;
-        let subscription = subscribe.then(|| self.shared.hub.subscribe(key));
+        self.shared.registry.set_holding(key, true);
+        let subscription = subscribe.then(|| self.watch(key, Version::ZERO));
         let cx = Context {
             now,
+            role: Role::Holder,
             fresh: &fresh,
             chance: clock::chance(),
             policy: &self.shared.policy,
@@ -256,7 +273,7 @@ impl Runtime {
             let batch = Session::crank_open(key, opening.opened, opening.input, &cx)?;
             let view = Arc::new(batch.after.view());
             let receipt = receipt.map(|draft| draft.to_receipt(key.project, now, &view));
-            actor::append(&self.shared, &batch, now, Version::ZERO, receipt).await?;
+            actor::append(&self.shared, &batch, Role::Holder, Version::ZERO, receipt).await?;
             Ok((batch, view))
         };
         match opened.await {
@@ -321,12 +338,32 @@ impl Runtime {
         if state.is_deleted() {
             return Err(RuntimeErrorKind::NotFound.into());
         }
+        self.shared.hub.start_at(key, state.version());
+        self.follow(key);
         if let Some(turn) = state.active_turn() {
             let page = Page { after: None, limit: SNAPSHOT_ITEMS_MAX, order: Order::Ascending };
             let items = self.shared.store.items(key, Some(turn.id), &page).await?;
             subscription.show_first(items.into_iter().map(|item| StreamEvent::ItemAdded { item }));
         }
         Ok(subscription)
+    }
+
+    /// Watches a session from the event after `told` on.
+    fn watch(&self, key: SessionKey, told: Version) -> Subscription {
+        let subscription = self.shared.hub.subscribe(key);
+        self.shared.hub.start_at(key, told);
+        self.follow(key);
+        subscription
+    }
+
+    /// Sees to it that readers here are told what other nodes commit to the session.
+    fn follow(&self, key: SessionKey) {
+        if !self.shared.store.is_shared() {
+            return;
+        }
+        if let Some(wake) = self.shared.hub.follow(key) {
+            self.shared.tasks.spawn(follow::run(key, Arc::clone(&self.shared), wake));
+        }
     }
 
     /// Seals a secret for the project and gives the reference that may be journaled.

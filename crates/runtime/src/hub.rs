@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tenure_journal::{ItemId, SessionKey};
+use tenure_journal::{ItemId, SessionKey, Version};
 use tenure_session::StreamEvent;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Events a reader may be behind before its stream ends: several seconds of a fast model.
 const BEHIND_MAX: usize = 4_096;
@@ -14,7 +14,18 @@ const BEHIND_MAX: usize = 4_096;
 /// Who watches which session.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
-    watchers: Mutex<HashMap<SessionKey, Vec<Watcher>>>,
+    channels: Mutex<HashMap<SessionKey, Channel>>,
+}
+
+/// A session that someone watches.
+#[derive(Debug, Default)]
+struct Channel {
+    watchers: Vec<Watcher>,
+    /// Up to where what was committed has been told, once that is known. Whoever brings the news of a
+    /// commit, this keeps it from being told twice.
+    told: Option<Version>,
+    is_followed: bool,
+    wake: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -48,18 +59,109 @@ impl Hub {
         let (sender, events) = mpsc::channel(BEHIND_MAX);
         let lagged = Arc::new(AtomicBool::new(false));
         let watcher = Watcher { events: sender, lagged: Arc::clone(&lagged) };
-        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        watchers.entry(key).or_default().push(watcher);
+        self.lock().entry(key).or_default().watchers.push(watcher);
         Subscription { first: VecDeque::new(), shown: HashSet::new(), events, lagged }
     }
 
-    /// Tells everyone who watches the session. A reader that is too far behind is let go.
+    /// Says that what was committed up to `version` need not be told, unless more was told already.
+    pub(crate) fn start_at(&self, key: SessionKey, version: Version) {
+        if let Some(channel) = self.lock().get_mut(&key) {
+            channel.told.get_or_insert(version);
+        }
+    }
+
+    /// Tells everyone who watches the session something that no commit brought.
     pub(crate) fn publish(&self, key: SessionKey, event: StreamEvent) {
-        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(list) = watchers.get_mut(&key) else { return };
-        let last = matches!(event, StreamEvent::Deleted);
+        let mut channels = self.lock();
+        if let Some(channel) = channels.get_mut(&key) {
+            channel.tell(event);
+            if channel.watchers.is_empty() {
+                channels.remove(&key);
+            }
+        }
+    }
+
+    /// Tells everyone who watches the session what the commit of `version` brought, unless they know.
+    pub(crate) fn publish_commit(&self, key: SessionKey, version: Version, notices: Vec<StreamEvent>) {
+        let mut channels = self.lock();
+        let Some(channel) = channels.get_mut(&key) else { return };
+        if channel.told.is_some_and(|told| told >= version) {
+            return;
+        }
+        channel.told = Some(version);
+        let last = notices.iter().any(|notice| matches!(notice, StreamEvent::Deleted));
+        for notice in notices {
+            channel.tell(notice);
+        }
+        if last || channel.watchers.is_empty() {
+            channels.remove(&key);
+        }
+    }
+
+    /// Up to where the session's readers have been told; absent if it is not known, or nobody reads.
+    pub(crate) fn told(&self, key: SessionKey) -> Option<Version> {
+        self.lock().get(&key).and_then(|channel| channel.told)
+    }
+
+    /// What wakes a new follower of the session; absent if it is followed, or nobody reads.
+    pub(crate) fn follow(&self, key: SessionKey) -> Option<Arc<Notify>> {
+        let mut channels = self.lock();
+        let channel = channels.get_mut(&key).filter(|channel| !channel.is_followed)?;
+        channel.is_followed = true;
+        Some(Arc::clone(&channel.wake))
+    }
+
+    /// Whether the follower that `wake` wakes is still wanted. Readers that went away are forgotten first.
+    pub(crate) fn is_followed(&self, key: SessionKey, wake: &Arc<Notify>) -> bool {
+        let mut channels = self.lock();
+        let Some(channel) = channels.get_mut(&key).filter(|channel| Arc::ptr_eq(&channel.wake, wake)) else {
+            return false;
+        };
+        channel.watchers.retain(|watcher| !watcher.events.is_closed());
+        if channel.watchers.is_empty() {
+            channels.remove(&key);
+            return false;
+        }
+        true
+    }
+
+    /// Wakes the follower of a session, if there is one.
+    pub(crate) fn wake(&self, key: SessionKey) {
+        if let Some(channel) = self.lock().get(&key) {
+            channel.wake.notify_one();
+        }
+    }
+
+    /// Wakes every follower.
+    pub(crate) fn wake_all(&self) {
+        for channel in self.lock().values() {
+            channel.wake.notify_one();
+        }
+    }
+
+    /// Forgets readers that went away, so that a session nobody watches any more costs nothing.
+    pub(crate) fn sweep(&self) {
+        self.lock().retain(|_, channel| {
+            channel.watchers.retain(|watcher| !watcher.events.is_closed());
+            !channel.watchers.is_empty()
+        });
+    }
+
+    /// Ends every stream.
+    pub(crate) fn close(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, Channel>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Channel {
+    /// A reader that is too far behind is let go.
+    fn tell(&mut self, event: StreamEvent) {
         let event = Arc::new(event);
-        list.retain(|watcher| match watcher.events.try_send(Arc::clone(&event)) {
+        self.watchers.retain(|watcher| match watcher.events.try_send(Arc::clone(&event)) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
                 watcher.lagged.store(true, Ordering::Release);
@@ -67,23 +169,6 @@ impl Hub {
             }
             Err(mpsc::error::TrySendError::Closed(_)) => false,
         });
-        if list.is_empty() || last {
-            watchers.remove(&key);
-        }
-    }
-
-    /// Forgets readers that went away, so that a session nobody watches any more costs nothing.
-    pub(crate) fn sweep(&self) {
-        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        watchers.retain(|_, list| {
-            list.retain(|watcher| !watcher.events.is_closed());
-            !list.is_empty()
-        });
-    }
-
-    /// Ends every stream.
-    pub(crate) fn close(&self) {
-        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

@@ -19,10 +19,12 @@ mod actor;
 mod clock;
 mod effects;
 mod error;
+mod follow;
 mod handle;
 mod hub;
 mod live;
 mod models;
+mod node;
 mod registry;
 mod seal;
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tenure_journal::{EffectId, Item, ItemBody, ItemId, ItemStatus, SessionKey, TurnId};
+use tenure_journal::{EffectId, Item, ItemBody, ItemId, ItemStatus, SessionKey, TurnId, Version};
 use tenure_model::Delta;
 use tenure_session::{PartNotice, PartOf, StreamEvent};
 use tokio_util::sync::CancellationToken;
@@ -107,13 +107,10 @@ impl Live {
         entry.parts[place].push_str(delta);
     }
 
-    /// Publishes what a commit brought, leaving out what was streamed before.
-    pub(crate) fn publish(&self, notices: Vec<StreamEvent>) {
-        for notice in notices {
-            if !self.was_told(&notice) {
-                self.hub.publish(self.key, notice);
-            }
-        }
+    /// Publishes what the commit of `version` brought, leaving out what was streamed before.
+    pub(crate) fn publish(&self, version: Version, notices: Vec<StreamEvent>) {
+        let news = notices.into_iter().filter(|notice| !self.was_told(notice)).collect();
+        self.hub.publish_commit(self.key, version, news);
     }
 
     fn was_told(&self, notice: &StreamEvent) -> bool {

@@ -1,7 +1,7 @@
 //! The registry: which sessions have an actor. An actor leaves when it has nothing to do.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tenure_journal::SessionKey;
 use tokio::sync::mpsc;
@@ -14,7 +14,14 @@ const MAILBOX_MAX: usize = 64;
 /// Which sessions have an actor.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    actors: Mutex<HashMap<SessionKey, mpsc::Sender<Mail>>>,
+    actors: Mutex<HashMap<SessionKey, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    mailbox: mpsc::Sender<Mail>,
+    /// Whether the actor appends as the session's holder and so tells its readers.
+    is_holding: bool,
 }
 
 impl Registry {
@@ -26,21 +33,21 @@ impl Registry {
         key: SessionKey,
         actors_max: usize,
     ) -> Option<(mpsc::Sender<Mail>, Option<mpsc::Receiver<Mail>>)> {
-        let mut actors = self.actors.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mailbox) = actors.get(&key).filter(|mailbox| !mailbox.is_closed()) {
-            return Some((mailbox.clone(), None));
+        let mut actors = self.lock();
+        if let Some(entry) = actors.get(&key).filter(|entry| !entry.mailbox.is_closed()) {
+            return Some((entry.mailbox.clone(), None));
         }
         if actors.len() >= actors_max {
             return None;
         }
         let (sender, receiver) = mpsc::channel(MAILBOX_MAX);
-        actors.insert(key, sender.clone());
+        actors.insert(key, Entry { mailbox: sender.clone(), is_holding: false });
         Some((sender, Some(receiver)))
     }
 
     /// Leaves the registry, unless someone holds the mailbox or has put something into it.
     pub(crate) fn leave(&self, key: SessionKey, mailbox: &mpsc::Receiver<Mail>) -> bool {
-        let mut actors = self.actors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut actors = self.lock();
         // Mailboxes are cloned only under this lock, so with one holder, the registry, nobody can write.
         if mailbox.sender_strong_count() > 1 || !mailbox.is_empty() {
             return false;
@@ -51,14 +58,39 @@ impl Registry {
 
     /// Removes an actor that ended without leaving.
     pub(crate) fn remove_closed(&self, key: SessionKey) {
-        let mut actors = self.actors.lock().unwrap_or_else(PoisonError::into_inner);
-        if actors.get(&key).is_some_and(mpsc::Sender::is_closed) {
+        let mut actors = self.lock();
+        if actors.get(&key).is_some_and(|entry| entry.mailbox.is_closed()) {
             actors.remove(&key);
+        }
+    }
+
+    /// Puts a mail into the mailbox of the session's actor, if it has one with room.
+    pub(crate) fn tell(&self, key: SessionKey, mail: Mail) -> bool {
+        let actors = self.lock();
+        actors.get(&key).is_some_and(|entry| entry.mailbox.try_send(mail).is_ok())
+    }
+
+    /// Sessions whose actor appends as holder.
+    pub(crate) fn holding(&self) -> Vec<SessionKey> {
+        self.lock().iter().filter(|(_, entry)| entry.is_holding).map(|(key, _)| *key).collect()
+    }
+
+    pub(crate) fn is_holding(&self, key: SessionKey) -> bool {
+        self.lock().get(&key).is_some_and(|entry| entry.is_holding)
+    }
+
+    pub(crate) fn set_holding(&self, key: SessionKey, is_holding: bool) {
+        if let Some(entry) = self.lock().get_mut(&key) {
+            entry.is_holding = is_holding;
         }
     }
 
     /// How many sessions have an actor.
     pub(crate) fn len(&self) -> usize {
-        self.actors.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, Entry>> {
+        self.actors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

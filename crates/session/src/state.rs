@@ -206,6 +206,12 @@ impl Session {
         (pending.phase == PendingPhase::Running).then_some(pending.attempts)
     }
 
+    /// Whether an effect waits for its first attempt.
+    #[must_use]
+    pub fn has_requested(&self) -> bool {
+        self.effects.values().any(|pending| pending.phase == PendingPhase::Requested)
+    }
+
     /// When the next attempt that waits may begin.
     #[must_use]
     pub fn next_retry(&self) -> Option<Timestamp> {

@@ -99,6 +99,7 @@ impl Server {
         let limits = Limits {
             active_sessions_max: usize::try_from(written.sessions_active_max).unwrap_or(usize::MAX),
             tool_calls_max: usize::try_from(written.tool_calls_max).unwrap_or(usize::MAX),
+            ..Limits::default()
         };
         let model_names = models.named.keys().cloned().collect();
         let parts = Parts {

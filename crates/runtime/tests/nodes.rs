@@ -1,0 +1,139 @@
+//! Several nodes on one store: any node takes any command and serves any stream, one of them works, and
+//! what a dead one left is taken over.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenure_journal::{Decision, InputPart, SessionStatus};
+use tenure_runtime::{Limits, Runtime, Subscription, SubscriptionItem};
+use tenure_session::{Command, RequiredAction, SessionNotice, StreamEvent, TurnNotice};
+use tenure_store::MemoryStore;
+
+use support::{Shop, opening, start, until};
+
+fn say(text: &str) -> Command {
+    Command::Message { content: vec![InputPart::text(text)] }
+}
+
+/// Reads a stream until a turn reaches `notice`.
+async fn until_turn(stream: &mut Subscription, notice: TurnNotice) {
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("in time");
+        let Some(SubscriptionItem::Event(event)) = next else { panic!("the stream ended") };
+        if matches!(&*event, StreamEvent::Turn { kind, .. } if *kind == notice) {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guest_steers_and_cancels_what_another_node_runs() {
+    let store = Arc::new(MemoryStore::new());
+    let (a, b) =
+        (start(Arc::clone(&store), Arc::default()).await, start(Arc::clone(&store), Arc::default()).await);
+    let (view, stream) = a.open(opening("stall"), None, true).await.expect("opens");
+    let mut at_a = stream.expect("subscribed");
+    until_turn(&mut at_a, TurnNotice::InProgress).await;
+    let mut at_b = b.subscribe(view.key).await.expect("any node serves any stream");
+
+    b.submit(view.key, vec![say("hurry")], None).await.expect("any node accepts any command");
+    let seen = b.view(view.key).await.expect("readable").expect("there");
+    assert_eq!(seen.status, SessionStatus::InProgress, "one turn: the message joins it later");
+    assert_eq!(b.active_sessions(), 0, "a guest leaves once it is done");
+
+    b.submit(view.key, vec![Command::Cancel], None).await.expect("accepted");
+    for stream in [&mut at_a, &mut at_b] {
+        until_turn(stream, TurnNotice::Cancelled).await;
+    }
+    // The message that waited is the next turn, which whoever is free takes up.
+    for stream in [&mut at_a, &mut at_b] {
+        until_turn(stream, TurnNotice::Completed).await;
+        until(stream, SessionNotice::Idle).await;
+    }
+    a.shutdown(Duration::from_secs(5)).await;
+    b.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn whoever_takes_the_approval_makes_the_call_and_every_node_tells_it() {
+    let (store, shop) = (Arc::new(MemoryStore::new()), Arc::new(Shop::default()));
+    let (a, b) = (
+        start(Arc::clone(&store), Arc::clone(&shop)).await,
+        start(Arc::clone(&store), Arc::clone(&shop)).await,
+    );
+    let (view, stream) = a.open(opening("refund o1"), None, true).await.expect("opens");
+    let mut at_a = stream.expect("subscribed");
+    until(&mut at_a, SessionNotice::RequiresAction).await;
+    let waiting = b.view(view.key).await.expect("readable").expect("there");
+    let [RequiredAction::Approval(approval)] = waiting.required_actions.as_slice() else {
+        panic!("one approval, not {:?}", waiting.required_actions)
+    };
+    let decide = Command::Decide { approval_id: approval.id, decision: Decision::Approve, by: "key".into() };
+    let (at_once, too) =
+        tokio::join!(a.submit(view.key, vec![decide.clone()], None), b.submit(view.key, vec![decide], None));
+    at_once.expect("accepted");
+    too.expect("the same answer twice is one answer");
+    let seen = until(&mut at_a, SessionNotice::Idle).await;
+    assert!(seen.contains(&"item.Completed".to_owned()), "{seen:?}");
+    assert_eq!(shop.keys.lock().expect("no panics").len(), 1, "one call");
+    a.shutdown(Duration::from_secs(5)).await;
+    b.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_dead_nodes_sessions_are_taken_over() {
+    let (store, shop) = (Arc::new(MemoryStore::new()), Arc::new(Shop::default()));
+    let b = start(Arc::clone(&store), Arc::clone(&shop)).await;
+    let dying = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let (shared, told) = (Arc::clone(&store), tokio::sync::oneshot::channel());
+    let (tell, opened) = told;
+    let shop_of_a = Arc::clone(&shop);
+    dying.spawn(async move {
+        let a = start(shared, shop_of_a).await;
+        let (view, stream) = a.open(opening("stall"), None, true).await.expect("opens");
+        until_turn(&mut stream.expect("subscribed"), TurnNotice::InProgress).await;
+        let _ = tell.send(view.key);
+        std::future::pending::<()>().await;
+    });
+    let key = opened.await.expect("a session runs there");
+    dying.shutdown_background();
+    let mut stream = b.subscribe(key).await.expect("there");
+    store.pass(Limits::default().lease);
+    b.submit(key, vec![Command::Cancel], None).await.expect("its holder is gone, so it is claimed");
+    until(&mut stream, SessionNotice::Idle).await;
+    b.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_hands_its_sessions_over_at_once() {
+    let (store, shop) = (Arc::new(MemoryStore::new()), Arc::new(Shop::default()));
+    let (a, b) = (
+        start(Arc::clone(&store), Arc::clone(&shop)).await,
+        start(Arc::clone(&store), Arc::clone(&shop)).await,
+    );
+    let (view, stream) = a.open(opening("stall"), None, true).await.expect("opens");
+    until_turn(&mut stream.expect("subscribed"), TurnNotice::InProgress).await;
+    a.shutdown(Duration::ZERO).await;
+    held_by(&b, &store, view.key).await;
+    b.shutdown(Duration::ZERO).await;
+}
+
+/// Waits until the node works on the session.
+async fn held_by(node: &Runtime, store: &MemoryStore, key: tenure_journal::SessionKey) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while node.active_sessions() == 0 {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "nobody took {key:?} over: {:?}",
+            store.head_now(key)
+        );
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,144 @@
+//! A runtime with the in-memory store, the scripted model and a scripted tool server.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::json;
+use tenure_journal::{
+    AgentConfig, AgentId, ApprovalMode, Environment, Failure, Fresh, InputPart, McpTool, McpTransport,
+    MultiAgent, Origin, ProjectId, Reasoning, ServiceTier, SessionOpened, TextConfig, Timestamp, Tool,
+    ToolDef,
+};
+use tenure_model::scripted::{Script, ScriptedModel};
+use tenure_policy::PolicySet;
+use tenure_runtime::{
+    Limits, ModelTable, Opening, Parts, Provider, Runtime, Sealer, Subscription, SubscriptionItem,
+};
+use tenure_session::{SessionNotice, StreamEvent};
+use tenure_store::MemoryStore;
+use tenure_tools::{Call, CallResult, Hints, Server, Servers};
+use tokio_util::sync::CancellationToken;
+
+const SCRIPT: &str = r#"
+rules:
+  - when: { user: '^refund' , result_of: shop__refund }
+    reply: [{ text: "Refunded." }]
+  - when: { user: '^refund' }
+    reply: [{ call: { tool: shop__refund, arguments: { order: "o1" } } }]
+  - when: { user: '^stall' }
+    fault: { stall_ms: 600000 }
+    reply: [{ text: "late" }]
+  - reply: [{ text: "Hello there." }]
+"#;
+
+/// A shop that counts refunds by idempotency key.
+#[derive(Default)]
+pub(crate) struct Shop {
+    pub(crate) keys: Mutex<Vec<String>>,
+    pub(crate) listed: AtomicU32,
+}
+
+#[async_trait]
+impl Servers for Shop {
+    async fn list(&self, _: &Server, _: &CancellationToken) -> Result<Vec<ToolDef>, Failure> {
+        self.listed.fetch_add(1, Ordering::Relaxed);
+        Ok(vec![ToolDef {
+            name: "refund".into(),
+            description: "Refunds an order.".into(),
+            parameters: json!({"type": "object"}),
+            read_only: None,
+            destructive: Some(true),
+            idempotent: None,
+            keyed: true,
+        }])
+    }
+
+    async fn call(&self, _: &Server, call: Call<'_>, _: &CancellationToken) -> Result<CallResult, Failure> {
+        self.keys.lock().expect("no panics").push(call.idempotency_key.to_owned());
+        Ok(CallResult { text: "refunded".into(), is_error: false })
+    }
+}
+
+pub(crate) async fn start(store: Arc<MemoryStore>, shop: Arc<Shop>) -> Runtime {
+    let script = Arc::new(Script::parse(SCRIPT).expect("a valid script"));
+    let provider = Provider::new("scripted", Arc::new(ScriptedModel::new(script)), 64);
+    let server =
+        Server::Http { url: "http://shop.invalid".into(), headers: BTreeMap::new(), hints: Hints::default() };
+    let parts = Parts {
+        store,
+        models: ModelTable { named: BTreeMap::new(), fallback: Some(provider) },
+        servers: shop,
+        project_servers: BTreeMap::from([("shop".to_owned(), server)]),
+        policy: Arc::new(PolicySet::defaults()),
+        sealer: Sealer::ephemeral(),
+        limits: Limits::default(),
+    };
+    Runtime::start(parts).await.expect("starts")
+}
+
+pub(crate) fn opening(text: &str) -> Opening {
+    let fresh = Fresh::new(Timestamp::from_millis(1), 1);
+    let shop = Tool::Mcp(McpTool {
+        server_label: "shop".into(),
+        transport: McpTransport::Project,
+        allowed_tools: None,
+        origin: Origin::Service,
+        credential_id: None,
+        required: false,
+        request_metadata: serde_json::Map::new(),
+    });
+    let agent = AgentConfig {
+        id: AgentId::fresh(&fresh),
+        version: None,
+        name: None,
+        model: "m".into(),
+        instructions: None,
+        reasoning: Reasoning::default(),
+        text: TextConfig::default(),
+        service_tier: ServiceTier::Auto,
+        tools: vec![shop],
+        multi_agent: MultiAgent::default(),
+        compaction_async: false,
+        time_awareness: false,
+        approval: ApprovalMode::Destructive,
+    };
+    let opened = SessionOpened {
+        project_id: ProjectId::fresh(&fresh),
+        agent,
+        environment: Environment::None,
+        metadata: BTreeMap::new(),
+        vault_ids: Vec::new(),
+        review: None,
+        spend_limit: None,
+        prompt_cache: None,
+    };
+    Opening { opened, input: vec![vec![InputPart::text(text)]] }
+}
+
+/// Reads a stream until the session reaches `status`; gives what came, one word each.
+pub(crate) async fn until(stream: &mut Subscription, status: SessionNotice) -> Vec<String> {
+    let mut seen = Vec::new();
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("in time");
+        let Some(SubscriptionItem::Event(event)) = next else { panic!("the stream ended after {seen:?}") };
+        match &*event {
+            StreamEvent::Session { kind, .. } => {
+                seen.push(format!("session.{kind:?}"));
+                if *kind == status {
+                    return seen;
+                }
+            }
+            StreamEvent::Turn { kind, .. } => seen.push(format!("turn.{kind:?}")),
+            StreamEvent::ItemAdded { .. } => seen.push("item.added".into()),
+            StreamEvent::ItemDone { item } => seen.push(format!("item.{:?}", item.status)),
+            StreamEvent::Part { .. } => {}
+            StreamEvent::Error { .. } => seen.push("error".into()),
+            StreamEvent::Deleted => seen.push("deleted".into()),
+        }
+    }
+}
