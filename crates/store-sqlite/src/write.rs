@@ -4,17 +4,21 @@ use bytes::Bytes;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _};
 use tenure_journal::{BlobRef, ProjectId, Recorded, SessionKey, Timestamp, Version};
-use tenure_store::{Append, Document, Receipt, StoreError, StoreErrorKind};
+use tenure_store::{Append, BudgetChange, BudgetEntry, Document, Receipt, StoreError, StoreErrorKind};
+
+use crate::nodes;
 
 /// One write, encoded, that is carried out whole or not at all.
 #[derive(Debug)]
 pub(crate) enum Write {
     /// Events and what follows from them.
     Append(Box<AppendRows>),
-    /// A document's next version.
-    Put(Box<(Document, Option<Receipt>)>),
+    /// Documents' next versions.
+    Put(Vec<Document>, Option<Receipt>),
     /// A payload.
     Blob(ProjectId, BlobRef, Bytes),
+    /// Something about nodes and what they hold.
+    Node(nodes::Change),
 }
 
 /// An [`Append`] as rows.
@@ -56,7 +60,7 @@ impl Write {
                 encoded.map(Vec::len).sum::<usize>() + rows.metadata.len() + snapshot
             }
             // Documents are configuration, bounded by what a request may hold.
-            Self::Put(_) => 0,
+            Self::Put(..) | Self::Node(_) => 0,
             Self::Blob(_, _, payload) => payload.len(),
         }
     }
@@ -65,8 +69,12 @@ impl Write {
     /// and it must be rolled back.
     pub(crate) fn run(&self, connection: &Connection) -> rusqlite::Result<Answer> {
         match self {
+            Self::Append(rows) if rows.can_fail_late() => whole(connection, || rows.run(connection)),
             Self::Append(rows) => rows.run(connection),
-            Self::Put(put) => run_put(connection, &put.0, put.1.as_ref()),
+            Self::Put(documents, receipt) => {
+                whole(connection, || run_put(connection, documents, receipt.as_ref()))
+            }
+            Self::Node(change) => change.run(connection).map(|()| Ok(Version::ZERO)),
             Self::Blob(project, blob, payload) => {
                 let row = (project.to_string(), blob.to_string(), &payload[..]);
                 connection.prepare_cached(include_str!("../sql/put_blob.sql"))?.execute(row)?;
@@ -76,7 +84,25 @@ impl Write {
     }
 }
 
+/// Runs a write whose refusal may come after its first statement, and takes back what it wrote then.
+fn whole(
+    connection: &Connection,
+    run: impl FnOnce() -> rusqlite::Result<Answer>,
+) -> rusqlite::Result<Answer> {
+    connection.prepare_cached(include_str!("../sql/savepoint.sql"))?.execute(())?;
+    let answer = run()?;
+    if answer.is_err() {
+        connection.prepare_cached(include_str!("../sql/rollback_to.sql"))?.execute(())?;
+    }
+    connection.prepare_cached(include_str!("../sql/release_savepoint.sql"))?.execute(())?;
+    Ok(answer)
+}
+
 impl AppendRows {
+    fn can_fail_late(&self) -> bool {
+        !self.append.documents.is_empty() || !self.append.budget.is_empty()
+    }
+
     fn run(&self, connection: &Connection) -> rusqlite::Result<Answer> {
         let append = &self.append;
         if let Some(refusal) = taken(connection, append.receipt.as_ref())? {
@@ -84,7 +110,17 @@ impl AppendRows {
         }
         let version = append.expected.plus(self.events.len());
         if !self.put_head(connection, version)? {
-            return Ok(Err(self.conflict(connection)?));
+            return Ok(Err(self.refusal(connection)?));
+        }
+        for document in &append.documents {
+            if let Err(refusal) = put_document(connection, document)? {
+                return Ok(Err(refusal));
+            }
+        }
+        for entry in &append.budget {
+            if let Err(refusal) = self.put_budget(connection, entry)? {
+                return Ok(Err(refusal));
+            }
         }
         self.put_events(connection)?;
         self.put_items(connection)?;
@@ -104,7 +140,8 @@ impl AppendRows {
         let version = int(version.0);
         let agent = head.agent_id.to_string();
         let wake_at = head.wake_at.map(Timestamp::as_millis);
-        let row: [&dyn ToSql; 12] = [
+        let holder = self.append.holder.map(|node| node.to_string());
+        let row: [&dyn ToSql; 13] = [
             &self.project,
             &self.session,
             &version,
@@ -116,11 +153,12 @@ impl AppendRows {
             &head.last_active_at.as_millis(),
             &wake_at,
             &head.deleted,
+            &holder,
             &expected,
         ];
         let changed = match self.append.expected {
             Version::ZERO => {
-                connection.prepare_cached(include_str!("../sql/open_session.sql"))?.execute(&row[..11])?
+                connection.prepare_cached(include_str!("../sql/open_session.sql"))?.execute(&row[..12])?
             }
             Version(_) => {
                 connection.prepare_cached(include_str!("../sql/extend_session.sql"))?.execute(&row[..])?
@@ -129,11 +167,17 @@ impl AppendRows {
         Ok(changed == 1)
     }
 
-    fn conflict(&self, connection: &Connection) -> rusqlite::Result<StoreError> {
+    /// Why the head was not replaced.
+    fn refusal(&self, connection: &Connection) -> rusqlite::Result<StoreError> {
         let mut statement = connection.prepare_cached(include_str!("../sql/session_version.sql"))?;
         let actual = statement.query_row((&self.project, &self.session), version_of).optional()?;
-        let kind = StoreErrorKind::Conflict { actual: actual.unwrap_or(Version::ZERO) };
+        let actual = actual.unwrap_or(Version::ZERO);
         let expected = self.append.expected.0;
+        let kind = if actual == self.append.expected {
+            StoreErrorKind::Held
+        } else {
+            StoreErrorKind::Conflict { actual }
+        };
         Ok(StoreError::new(kind, format!("appending to session `{}` at version {expected}", self.session)))
     }
 
@@ -146,6 +190,39 @@ impl AppendRows {
             statement.execute((&self.project, &self.session, int(version.0), at, Text(event)))?;
         }
         Ok(())
+    }
+
+    fn put_budget(
+        &self,
+        connection: &Connection,
+        entry: &BudgetEntry,
+    ) -> rusqlite::Result<Result<(), StoreError>> {
+        let (project, root) = (&self.project, entry.root.to_string());
+        connection.prepare_cached(include_str!("../sql/open_budget.sql"))?.execute((project, &root))?;
+        match &entry.change {
+            BudgetChange::Limit(limit) => {
+                let mut statement = connection.prepare_cached(include_str!("../sql/limit_budget.sql"))?;
+                statement.execute((project, &root, limit.map(int)))?;
+            }
+            BudgetChange::Reserve { key, nano_usd } => {
+                let mut statement = connection.prepare_cached(include_str!("../sql/reserve.sql"))?;
+                statement.execute((project, &root, key, int(*nano_usd)))?;
+                let mut budget = connection.prepare_cached(include_str!("../sql/budget.sql"))?;
+                let budget = budget.query_row((project, &root), nodes::budget_of)?;
+                let used = budget.spent_nano_usd.saturating_add(budget.reserved_nano_usd);
+                if budget.limit_nano_usd.is_some_and(|limit| used > limit) {
+                    let context = format!("reserving in the budget of session `{root}`");
+                    return Ok(Err(StoreError::new(StoreErrorKind::BudgetExceeded, context)));
+                }
+            }
+            BudgetChange::Settle { key, nano_usd } => {
+                let mut release = connection.prepare_cached(include_str!("../sql/release.sql"))?;
+                release.execute((project, &root, key))?;
+                let mut spend = connection.prepare_cached(include_str!("../sql/spend_budget.sql"))?;
+                spend.execute((project, &root, int(*nano_usd)))?;
+            }
+        }
+        Ok(Ok(()))
     }
 
     fn put_items(&self, connection: &Connection) -> rusqlite::Result<()> {
@@ -184,12 +261,22 @@ impl AppendRows {
 
 fn run_put(
     connection: &Connection,
-    document: &Document,
+    documents: &[Document],
     receipt: Option<&Receipt>,
 ) -> rusqlite::Result<Answer> {
     if let Some(refusal) = taken(connection, receipt)? {
         return Ok(Err(refusal));
     }
+    for document in documents {
+        if let Err(refusal) = put_document(connection, document)? {
+            return Ok(Err(refusal));
+        }
+    }
+    put_receipt(connection, receipt)?;
+    Ok(Ok(Version::ZERO))
+}
+
+fn put_document(connection: &Connection, document: &Document) -> rusqlite::Result<Result<(), StoreError>> {
     let project = document.project.to_string();
     let (kind, id) = (document.kind.as_str(), &document.id);
     let mut latest = connection.prepare_cached(include_str!("../sql/document_version.sql"))?;
@@ -209,9 +296,9 @@ fn run_put(
         Text(&json(&document.body)),
         document.created_at.as_millis(),
         document.updated_at.as_millis(),
+        document.wake_at.map(Timestamp::as_millis),
     ))?;
-    put_receipt(connection, receipt)?;
-    Ok(Ok(Version(document.version)))
+    Ok(Ok(()))
 }
 
 fn taken(connection: &Connection, receipt: Option<&Receipt>) -> rusqlite::Result<Option<StoreError>> {
