@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use tenure_store::StoreError;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -134,15 +134,6 @@ impl Connection {
         Ok(self.query(sql, params).await?.into_iter().next())
     }
 
-    pub(crate) async fn execute(
-        &self,
-        sql: &'static str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<u64, Error> {
-        let statement = self.statement(sql).await?;
-        self.client.execute(&statement, params).await
-    }
-
     /// Sends all steps at once, between `before` and `after`, which are commands such as `BEGIN`, and then
     /// waits for all answers: one round trip. The server carries them out in order. Returns the rows of each
     /// step, or the first error.
@@ -170,11 +161,12 @@ impl Connection {
                 None => Ok(()),
             }
         };
-        let run = |(statement, step): (Statement, &Step<'_>)| {
+        let client = &self.client;
+        let runs = statements.iter().zip(steps).map(|(statement, step)| async move {
             let params: Vec<&(dyn ToSql + Sync)> = step.params.iter().map(|param| &**param as _).collect();
-            async move { self.client.query(&statement, &params).await }
-        };
-        let steps = futures_util::future::join_all(statements.into_iter().zip(steps).map(run));
+            client.query(statement, &params).await
+        });
+        let steps = join_all(runs);
         let (before, rows, after) = futures_util::join!(before, steps, after);
         before?;
         let rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use tenure_journal::{NodeId, SessionKey, Timestamp, Version};
 use tenure_store::StoreError;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
-use tokio_postgres::Error;
+use tokio_postgres::{Error, Row};
 
 use crate::batch::{KNOW_NODE, column};
-use crate::connect::{STATEMENT_DEADLINE, Step};
+use crate::connect::{Connection, STATEMENT_DEADLINE, Step};
 use crate::error::{is_repeatable, store_error, unavailable};
 use crate::pool::{Lent, Pool};
 use crate::read::{key_of, key_text, limit_of, node_of, rows, value, version};
@@ -45,7 +46,7 @@ pub(crate) async fn heartbeat(pool: &Pool, known: &Known, node: NodeId, ttl: Dur
     let context = "extending a lease";
     let connection = pool.take(context).await?;
     // The longest that a timestamp takes; nobody waits that long.
-    let millis = ttl.as_secs_f64().mul_add(1000.0, 0.0).min(1e12);
+    let millis = (ttl.as_secs_f64() * 1000.0).min(1e12);
     let sql = include_str!("../sql/heartbeat.sql");
     rows(&connection, context, sql, &[&node.to_string(), &millis]).await?;
     known.add(node);
@@ -69,14 +70,21 @@ pub(crate) async fn held(pool: &Pool, node: NodeId) -> Result<Vec<(SessionKey, V
 }
 
 pub(crate) async fn retire(pool: &Pool, node: NodeId) -> Result<(), StoreError> {
-    let text = node.to_string();
-    let end = async |connection: &Lent| {
-        // Sessions before nodes, as in every transaction.
-        let steps = [include_str!("../sql/free_sessions.sql"), include_str!("../sql/end_lease.sql")]
-            .map(|sql| Step { sql, params: vec![Box::new(text.clone())] });
-        connection.pipeline(Some("BEGIN"), &steps, Some("COMMIT")).await.map(|_| ())
-    };
-    repeat(pool, "ending a lease", end).await
+    let mut attempts = Attempts::new("ending a lease");
+    loop {
+        let mut connection = attempts.begin(pool).await?;
+        let result = timeout(STATEMENT_DEADLINE, try_retire(&connection, node)).await;
+        if attempts.end(&mut connection, result)?.is_some() {
+            return Ok(());
+        }
+    }
+}
+
+async fn try_retire(connection: &Connection, node: NodeId) -> Result<(), Error> {
+    // Sessions before nodes, as in every transaction.
+    let steps = [include_str!("../sql/free_sessions.sql"), include_str!("../sql/end_lease.sql")]
+        .map(|sql| Step { sql, params: vec![Box::new(node.to_string())] });
+    connection.pipeline(Some("BEGIN"), &steps, Some("COMMIT")).await.map(|_| ())
 }
 
 pub(crate) async fn claim(
@@ -85,46 +93,54 @@ pub(crate) async fn claim(
     node: NodeId,
     key: SessionKey,
 ) -> Result<Option<NodeId>, StoreError> {
-    let context = "claiming a session";
-    let (project, session) = key_text(key);
-    let is_known = known.is(node);
-    let claim = async |connection: &Lent| {
-        let find = [Step {
-            sql: include_str!("../sql/holder.sql"),
-            params: vec![Box::new(project.clone()), Box::new(session.clone())],
-        }];
-        let found = connection.pipeline(Some("BEGIN"), &find, None).await?.pop().unwrap_or_default();
-        let Some(row) = found.first() else {
-            connection.client.batch_execute("ROLLBACK").await?;
-            return Ok(Ok(None));
-        };
-        let holder = match node_of(row, 0) {
-            Ok(holder) => holder,
-            Err(error) => return Ok(Err(error)),
-        };
-        if let Some(holder) = holder
-            && (holder == node || lives(connection, holder).await?)
-        {
-            connection.client.batch_execute("ROLLBACK").await?;
-            return Ok(Ok(Some(holder)));
+    let mut attempts = Attempts::new("claiming a session");
+    loop {
+        let mut connection = attempts.begin(pool).await?;
+        let result = timeout(STATEMENT_DEADLINE, try_claim(&connection, known.is(node), node, key)).await;
+        if let Some(holder) = attempts.end(&mut connection, result)? {
+            let holder = holder?;
+            if holder == Some(node) {
+                known.add(node);
+            }
+            return Ok(holder);
         }
-        let mut steps = vec![Step {
-            sql: include_str!("../sql/claim.sql"),
-            params: vec![Box::new(project.clone()), Box::new(session.clone()), Box::new(node.to_string())],
-        }];
-        steps.extend((!is_known).then(|| know(node)));
-        connection.pipeline(None, &steps, Some("COMMIT")).await?;
-        Ok(Ok(Some(node)))
-    };
-    let holder = repeat(pool, context, claim).await??;
-    if holder == Some(node) {
-        known.add(node);
     }
-    Ok(holder)
+}
+
+/// Who holds the session then. The outer error is the database's, the inner one of what it holds.
+async fn try_claim(
+    connection: &Connection,
+    is_known: bool,
+    node: NodeId,
+    key: SessionKey,
+) -> Result<Result<Option<NodeId>, StoreError>, Error> {
+    let (project, session) = key_text(key);
+    let find = [Step {
+        sql: include_str!("../sql/holder.sql"),
+        params: vec![Box::new(project.clone()), Box::new(session.clone())],
+    }];
+    let found = connection.pipeline(Some("BEGIN"), &find, None).await?.pop().unwrap_or_default();
+    let holder = found.first().map(|row| node_of(row, 0)).transpose();
+    let held = match holder {
+        Ok(Some(Some(holder))) if holder == node || lives(connection, holder).await? => Ok(Some(holder)),
+        Ok(Some(_)) => {
+            let mut steps = vec![Step {
+                sql: include_str!("../sql/claim.sql"),
+                params: vec![Box::new(project), Box::new(session), Box::new(node.to_string())],
+            }];
+            steps.extend((!is_known).then(|| know(node)));
+            connection.pipeline(None, &steps, Some("COMMIT")).await?;
+            return Ok(Ok(Some(node)));
+        }
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
+    };
+    connection.client.batch_execute("ROLLBACK").await?;
+    Ok(held)
 }
 
 /// Whether the lease of a node runs. Its next heartbeat waits for the end of this transaction.
-async fn lives(connection: &Lent, node: NodeId) -> Result<bool, Error> {
+async fn lives(connection: &Connection, node: NodeId) -> Result<bool, Error> {
     let row = connection.first(include_str!("../sql/node_lives.sql"), &[&node.to_string()]).await?;
     row.map_or(Ok(false), |row| row.try_get(0))
 }
@@ -140,17 +156,15 @@ pub(crate) async fn claim_due(
     now: Timestamp,
     limit: usize,
 ) -> Result<Vec<SessionKey>, StoreError> {
-    let context = "claiming what is due";
-    let is_known = known.is(node);
-    let claim = async |connection: &Lent| {
-        let mut steps = vec![Step {
-            sql: include_str!("../sql/claim_due.sql"),
-            params: vec![Box::new(node.to_string()), Box::new(now.as_millis()), Box::new(limit_of(limit))],
-        }];
-        steps.extend((!is_known).then(|| know(node)));
-        Ok(connection.pipeline(Some("BEGIN"), &steps, Some("COMMIT")).await?.swap_remove(0))
+    let mut attempts = Attempts::new("claiming what is due");
+    let rows = loop {
+        let mut connection = attempts.begin(pool).await?;
+        let claim = try_claim_due(&connection, known.is(node), node, now, limit);
+        let result = timeout(STATEMENT_DEADLINE, claim).await;
+        if let Some(rows) = attempts.end(&mut connection, result)? {
+            break rows;
+        }
     };
-    let rows = repeat(pool, context, claim).await?;
     known.add(node);
     let due = rows.iter().map(|row| Ok((value::<i64>(row, 2)?, key_of(row)?)));
     let mut due = due.collect::<Result<Vec<_>, StoreError>>()?;
@@ -158,25 +172,55 @@ pub(crate) async fn claim_due(
     Ok(due.into_iter().map(|(_, key)| key).collect())
 }
 
-/// Runs a transaction, again if another one got in its way. `run` begins and ends it.
-async fn repeat<T>(
-    pool: &Pool,
-    context: &str,
-    run: impl AsyncFn(&Lent) -> Result<T, Error>,
-) -> Result<T, StoreError> {
-    let mut attempt = 1;
-    loop {
-        let mut connection = pool.take(context).await?;
+async fn try_claim_due(
+    connection: &Connection,
+    is_known: bool,
+    node: NodeId,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Row>, Error> {
+    let mut steps = vec![Step {
+        sql: include_str!("../sql/claim_due.sql"),
+        params: vec![Box::new(node.to_string()), Box::new(now.as_millis()), Box::new(limit_of(limit))],
+    }];
+    steps.extend((!is_known).then(|| know(node)));
+    Ok(connection.pipeline(Some("BEGIN"), &steps, Some("COMMIT")).await?.swap_remove(0))
+}
+
+/// A transaction that is run again when another one got in its way.
+struct Attempts {
+    context: &'static str,
+    made: u32,
+}
+
+impl Attempts {
+    fn new(context: &'static str) -> Self {
+        Self { context, made: 0 }
+    }
+
+    /// A connection for the next attempt, which begins its transaction itself.
+    async fn begin(&mut self, pool: &Pool) -> Result<Lent, StoreError> {
+        self.made += 1;
+        let mut connection = pool.take(self.context).await?;
         connection.begins();
-        match timeout(STATEMENT_DEADLINE, run(&connection)).await {
+        Ok(connection)
+    }
+
+    /// What came of it; nothing if it should be made again. After an error the connection is given up, and
+    /// its transaction with it.
+    fn end<T>(
+        &self,
+        connection: &mut Lent,
+        result: Result<Result<T, Error>, Elapsed>,
+    ) -> Result<Option<T>, StoreError> {
+        match result {
             Ok(Ok(value)) => {
                 connection.ended();
-                return Ok(value);
+                Ok(Some(value))
             }
-            // The connection is given up with its transaction.
-            Ok(Err(error)) if is_repeatable(&error) && attempt < ATTEMPTS_MAX => attempt += 1,
-            Ok(Err(error)) => return Err(store_error(context, error)),
-            Err(_) => return Err(unavailable(format!("{context}: no answer in time"))),
+            Ok(Err(error)) if is_repeatable(&error) && self.made < ATTEMPTS_MAX => Ok(None),
+            Ok(Err(error)) => Err(store_error(self.context, error)),
+            Err(_) => Err(unavailable(format!("{}: no answer in time", self.context))),
         }
     }
 }

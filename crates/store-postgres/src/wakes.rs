@@ -17,6 +17,7 @@ use tenure_store::{StoreError, Wake};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Socket};
 
 use crate::connect::{Connector, STATEMENT_DEADLINE, TlsStream, WAKES_SETTINGS, within};
@@ -102,8 +103,8 @@ impl Line {
 
     async fn tell(&self, payloads: &[String]) -> Result<(), StoreError> {
         let sql = include_str!("../sql/notify.sql");
-        let tell = self.client.query(sql, &[&CHANNEL, &payloads]);
-        within(STATEMENT_DEADLINE, "telling of commits", tell).await.map(|_| ())
+        let params: [&(dyn ToSql + Sync); 2] = [&CHANNEL, &payloads];
+        within(STATEMENT_DEADLINE, "telling of commits", self.client.query(sql, &params)).await.map(|_| ())
     }
 }
 
