@@ -91,7 +91,9 @@ impl<'a> Wanted<'a> {
                 wanted.budgets.extend(rows.append.budget.iter().map(|entry| (rows.key.project, entry.root)));
             }
             let documents = write.documents().iter();
-            wanted.documents.extend(documents.map(|row| (row.document.project, row.document.kind.as_str(), &*row.id)));
+            wanted
+                .documents
+                .extend(documents.map(|row| (row.document.project, row.document.kind.as_str(), &*row.id)));
             wanted.receipts.extend(write.receipt().map(|receipt| (receipt.project, &*receipt.key)));
         }
         wanted
@@ -313,7 +315,9 @@ impl<'a> Changes<'a> {
 
     fn check_receipt(&self, receipt: Option<&Receipt>) -> Result<(), StoreError> {
         match receipt {
-            Some(receipt) if self.now.receipts.contains(&(receipt.project.to_string(), receipt.key.clone())) => {
+            Some(receipt)
+                if self.now.receipts.contains(&(receipt.project.to_string(), receipt.key.clone())) =>
+            {
                 let context = format!("writing in project `{}`", receipt.project);
                 Err(StoreError::new(StoreErrorKind::ReceiptExists, context))
             }
@@ -412,7 +416,8 @@ impl<'a> Changes<'a> {
                 steps.push(Step { sql, params });
             }
         };
-        let (extended, opened): (Vec<_>, Vec<_>) = self.heads.iter().partition(|(key, _)| self.existed.contains(key));
+        let (extended, opened): (Vec<_>, Vec<_>) =
+            self.heads.iter().partition(|(key, _)| self.existed.contains(key));
         for (sql, heads) in [(OPEN_SESSION, &opened), (EXTEND_SESSION, &extended)] {
             push(sql, heads.is_empty(), self.head_columns(heads));
         }

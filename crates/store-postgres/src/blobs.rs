@@ -77,7 +77,8 @@ impl Blobs {
             BlobPlace::Database => Ok(Self::InRows),
             BlobPlace::Directory(directory) => {
                 let failed = |error| {
-                    unavailable(format!("opening the blob directory `{}`", directory.display())).with_source(error)
+                    unavailable(format!("opening the blob directory `{}`", directory.display()))
+                        .with_source(error)
                 };
                 let files = LocalFileSystem::new_with_prefix(directory).map_err(failed)?;
                 Ok(Self::Objects(Arc::new(files.with_fsync(true))))
@@ -123,7 +124,10 @@ impl Blobs {
                 }
             }
             (None, Self::InRows) => {
-                return Err(unavailable(format!("{}: it is in an object store that is not configured", context())));
+                return Err(unavailable(format!(
+                    "{}: it is in an object store that is not configured",
+                    context()
+                )));
             }
         };
         if BlobRef::of(&payload) == blob { Ok(payload) } else { Err(damaged(context())) }
@@ -140,7 +144,9 @@ fn bucket(s3: &S3) -> Result<impl ObjectStore, StoreError> {
     if let Some(endpoint) = &s3.endpoint {
         builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
     }
-    builder.build().map_err(|error| unavailable(format!("opening the bucket `{}`", s3.bucket)).with_source(error))
+    builder
+        .build()
+        .map_err(|error| unavailable(format!("opening the bucket `{}`", s3.bucket)).with_source(error))
 }
 
 /// Objects of one project are under its id; the colons of a reference are no good in file names everywhere.

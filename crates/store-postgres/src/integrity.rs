@@ -125,7 +125,11 @@ async fn check_events(connection: &Connection, found: &mut Integrity) -> Result<
     Ok(())
 }
 
-async fn check_blobs(connection: &Connection, blobs: &Blobs, found: &mut Integrity) -> Result<(), StoreError> {
+async fn check_blobs(
+    connection: &Connection,
+    blobs: &Blobs,
+    found: &mut Integrity,
+) -> Result<(), StoreError> {
     let mut rows = pin!(stream(connection, include_str!("../sql/all_blobs.sql"), &[]).await?);
     while found.problems.len() < PROBLEMS_MAX
         && let Some(row) = next(rows.try_next()).await?
@@ -141,7 +145,9 @@ async fn check_blobs(connection: &Connection, blobs: &Blobs, found: &mut Integri
             Ok(_) => {}
             Err(error) if error.kind() == StoreErrorKind::Corrupt => {
                 let project: String = value(&row, 0)?;
-                found.problems.push(format!("the payload `{name}` of project `{project}` is missing or another"));
+                found
+                    .problems
+                    .push(format!("the payload `{name}` of project `{project}` is missing or another"));
             }
             Err(error) => return Err(error),
         }

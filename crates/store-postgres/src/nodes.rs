@@ -42,7 +42,12 @@ impl Known {
     }
 }
 
-pub(crate) async fn heartbeat(pool: &Pool, known: &Known, node: NodeId, ttl: Duration) -> Result<(), StoreError> {
+pub(crate) async fn heartbeat(
+    pool: &Pool,
+    known: &Known,
+    node: NodeId,
+    ttl: Duration,
+) -> Result<(), StoreError> {
     let context = "extending a lease";
     let connection = pool.take(context).await?;
     // The longest that a timestamp takes; nobody waits that long.

@@ -164,7 +164,9 @@ mod tests {
 
     #[test]
     fn refuses_other_urls_without_repeating_them() {
-        for url in ["mysql://u:secret@h/d", "postgres://u:secret@h/d?sslmode=allow", "postgres://u:secret@h:x/d"] {
+        for url in
+            ["mysql://u:secret@h/d", "postgres://u:secret@h/d?sslmode=allow", "postgres://u:secret@h:x/d"]
+        {
             let error = Options::parse(url).expect_err(url);
             let source = std::error::Error::source(&error).map_or_else(String::new, ToString::to_string);
             assert!(!error.to_string().contains("secret") && !source.contains("secret"), "{error} {source}");

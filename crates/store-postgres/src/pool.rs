@@ -45,7 +45,12 @@ impl Pool {
             Some(connection) => connection,
             None => self.connector.connect(READER_SETTINGS).await?,
         };
-        Ok(Lent { connection: Some(connection), state: State::Clean, idle: Arc::clone(&self.idle), _permit: permit })
+        Ok(Lent {
+            connection: Some(connection),
+            state: State::Clean,
+            idle: Arc::clone(&self.idle),
+            _permit: permit,
+        })
     }
 
     /// Waits for running calls and closes the connections. Later calls are `Unavailable`.

@@ -9,8 +9,8 @@ use tenure_journal::{
     TurnId, Version,
 };
 use tenure_store::{
-    Budget, Document, DocumentKind, Order, Page, Receipt, SessionFilter, Snapshot, StoreError, StoreErrorKind,
-    Stored,
+    Budget, Document, DocumentKind, Order, Page, Receipt, SessionFilter, Snapshot, StoreError,
+    StoreErrorKind, Stored,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
@@ -45,9 +45,12 @@ pub(crate) async fn rows(
 pub(crate) async fn load(connection: &Connection, key: SessionKey) -> Read<Option<Stored>> {
     let (project, session) = key_text(key);
     let context = "loading a session";
-    let snapshot = rows(connection, context, include_str!("../sql/snapshot.sql"), &[&project, &session]).await?;
+    let snapshot =
+        rows(connection, context, include_str!("../sql/snapshot.sql"), &[&project, &session]).await?;
     let snapshot = match snapshot.first() {
-        Some(row) => Some(Snapshot { version: version(row, 0)?, bytes: Bytes::from(value::<Vec<u8>>(row, 1)?) }),
+        Some(row) => {
+            Some(Snapshot { version: version(row, 0)?, bytes: Bytes::from(value::<Vec<u8>>(row, 1)?) })
+        }
         None => None,
     };
     // A snapshot that is written between the two statements only makes this tail longer than it need be.
@@ -228,8 +231,9 @@ pub(crate) async fn due_documents(
 
 fn document_of(row: &Row, project: ProjectId, kind: DocumentKind) -> Read<Document> {
     let id = required_text(row, 0)?;
-    let body = serde_json::from_str(value(row, 3)?)
-        .map_err(|error| damaged(format!("reading the body of {} `{id}`", kind.as_str())).with_source(error))?;
+    let body = serde_json::from_str(value(row, 3)?).map_err(|error| {
+        damaged(format!("reading the body of {} `{id}`", kind.as_str())).with_source(error)
+    })?;
     Ok(Document {
         project,
         kind,
@@ -255,7 +259,11 @@ pub(crate) async fn budget(connection: &Connection, project: ProjectId, root: Se
 }
 
 /// What the row of a payload holds; the outer absence is a payload that is not there.
-pub(crate) async fn blob(connection: &Connection, project: ProjectId, blob: BlobRef) -> Read<Option<Option<Bytes>>> {
+pub(crate) async fn blob(
+    connection: &Connection,
+    project: ProjectId,
+    blob: BlobRef,
+) -> Read<Option<Option<Bytes>>> {
     let params: [&(dyn ToSql + Sync); 2] = [&project.to_string(), &blob.to_string()];
     let rows = rows(connection, "reading a payload", include_str!("../sql/blob.sql"), &params).await?;
     rows.first().map(|row| Ok(value::<Option<Vec<u8>>>(row, 0)?.map(Bytes::from))).transpose()
@@ -265,7 +273,8 @@ pub(crate) async fn receipt(connection: &Connection, project: ProjectId, key: &s
     let params: [&(dyn ToSql + Sync); 2] = [&project.to_string(), &stored(key)];
     let rows = rows(connection, "reading a receipt", include_str!("../sql/receipt.sql"), &params).await?;
     let Some(row) = rows.first() else { return Ok(None) };
-    let status = u16::try_from(value::<i32>(row, 1)?).map_err(|_| damaged("reading the status of a receipt"))?;
+    let status =
+        u16::try_from(value::<i32>(row, 1)?).map_err(|_| damaged("reading the status of a receipt"))?;
     Ok(Some(Receipt {
         project,
         key: key.to_owned(),

@@ -78,10 +78,14 @@ async fn check_server(client: &Client) -> Result<(), StoreError> {
     let (version, encoding): (i32, String) = (row.get(0), row.get(1));
     if version < SERVER_VERSION_MIN {
         let major = version / 10_000;
-        return Err(unavailable(format!("opening a database of PostgreSQL {major}, where 15 is the oldest that works")));
+        return Err(unavailable(format!(
+            "opening a database of PostgreSQL {major}, where 15 is the oldest that works"
+        )));
     }
     if encoding != "UTF8" {
-        return Err(unavailable(format!("opening a database with the encoding `{encoding}` instead of `UTF8`")));
+        return Err(unavailable(format!(
+            "opening a database with the encoding `{encoding}` instead of `UTF8`"
+        )));
     }
     Ok(())
 }
@@ -101,7 +105,10 @@ fn check(done: &[Run]) -> Result<(), StoreError> {
         match MIGRATIONS.get(index) {
             Some(migration) if migration.number == number && migration.digest() == run.digest => {}
             None if run.compatible_from <= newest => {
-                tracing::info!(schema = number, "the database has a newer schema that this release can live with");
+                tracing::info!(
+                    schema = number,
+                    "the database has a newer schema that this release can live with"
+                );
             }
             None => {
                 let context = format!(

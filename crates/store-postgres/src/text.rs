@@ -54,8 +54,21 @@ mod tests {
     #[test]
     fn every_text_comes_back_and_keeps_its_place() {
         let mut texts = vec![
-            "", "a", "a\0", "a\0\0", "a\0b", "a\u{1}", "a\u{1}\u{1}", "a\u{1}\u{2}", "a\u{2}", "ab", "é\0",
-            "\0", "\u{1}", "\u{2}", "\u{10ffff}",
+            "",
+            "a",
+            "a\0",
+            "a\0\0",
+            "a\0b",
+            "a\u{1}",
+            "a\u{1}\u{1}",
+            "a\u{1}\u{2}",
+            "a\u{2}",
+            "ab",
+            "é\0",
+            "\0",
+            "\u{1}",
+            "\u{2}",
+            "\u{10ffff}",
         ];
         texts.sort_unstable();
         let escaped: Vec<_> = texts.iter().map(|text| stored(text).into_owned()).collect();

@@ -29,7 +29,10 @@ pub(crate) fn connector(options: &Options) -> Result<MakeRustlsConnect, StoreErr
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn web_pki(options: &Options, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, StoreError> {
+fn web_pki(
+    options: &Options,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, StoreError> {
     let roots = match &options.root_certificate {
         Some(file) => roots_of(file)?,
         None => system_roots()?,

@@ -57,7 +57,8 @@ impl Wakes {
         let (queue, queued) = mpsc::channel(QUEUE_MAX);
         let overflowed = Arc::new(AtomicBool::new(false));
         let line = Line::open(&connector, &readers).await?;
-        let teller = Teller { connector, readers: readers.clone(), queued, overflowed: Arc::clone(&overflowed) };
+        let teller =
+            Teller { connector, readers: readers.clone(), queued, overflowed: Arc::clone(&overflowed) };
         Ok((Self { readers, queue, overflowed }, tokio::spawn(teller.run(line))))
     }
 

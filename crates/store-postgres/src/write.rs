@@ -121,7 +121,9 @@ impl ReceiptRow {
     fn of(receipt: Receipt) -> Self {
         let Receipt { project, key, digest, status, body, at } = receipt;
         let text = |text: String| stored(&text).into_owned();
-        Self { receipt: Receipt { project, key: text(key), digest: text(digest), status, body: text(body), at } }
+        Self {
+            receipt: Receipt { project, key: text(key), digest: text(digest), status, body: text(body), at },
+        }
     }
 }
 

@@ -212,7 +212,8 @@ impl Worker {
             Ok(_) => self.connection = Some(connection),
             Err(failure) if failure.is_repeatable() => {
                 // After a failed commit there is no transaction left, which is no error.
-                let rollback = within(STATEMENT_DEADLINE, "undoing", connection.client.batch_execute(ROLLBACK));
+                let rollback =
+                    within(STATEMENT_DEADLINE, "undoing", connection.client.batch_execute(ROLLBACK));
                 if rollback.await.is_ok() {
                     self.connection = Some(connection);
                 }
@@ -257,7 +258,8 @@ async fn transact(connection: &Connection, batch: &[Job], shared: &Shared) -> Re
         connection.client.batch_execute(ROLLBACK).await.map_err(undone)?;
         return Ok(answers);
     }
-    let unknown: BTreeSet<NodeId> = changes.holders().into_iter().filter(|node| !shared.known.is(*node)).collect();
+    let unknown: BTreeSet<NodeId> =
+        changes.holders().into_iter().filter(|node| !shared.known.is(*node)).collect();
     if !unknown.is_empty() {
         steps.push(Step { sql: KNOW_NODE, params: vec![column(unknown.iter().map(NodeId::to_string))] });
     }

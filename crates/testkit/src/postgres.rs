@@ -177,7 +177,8 @@ pub fn path() -> std::ffi::OsString {
 
 /// A command as a user that PostgreSQL accepts.
 fn as_user(args: &[&str]) -> Command {
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0);
+    let is_root =
+        std::fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0);
     let mut command = if is_root {
         let mut command = Command::new("runuser");
         command.args(["-u", USER, "--"]);
