@@ -19,6 +19,12 @@ const NEEDS: &[Need] = &[
         packages: &["python3", "python3-venv"],
     },
     Need { what: "git", check: &["git", "--version"], packages: &["git"] },
+    // Debian's packages keep the server's programs off the path, one directory for each version.
+    Need {
+        what: "PostgreSQL",
+        check: &["sh", "-c", "command -v initdb || ls /usr/lib/postgresql/*/bin/initdb"],
+        packages: &["postgresql"],
+    },
 ];
 
 /// The engine of the fuzzers is C++.

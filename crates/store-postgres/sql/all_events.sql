@@ -1,0 +1,1 @@
+SELECT project_id, session_id, version, at, event FROM journal

@@ -1,0 +1,1 @@
+INSERT INTO rows (payload) VALUES ($1)

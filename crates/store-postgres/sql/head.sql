@@ -1,0 +1,3 @@
+SELECT session_id, status, agent_id, agent_name, metadata, created_at, last_active_at, wake_at, deleted
+FROM sessions
+WHERE project_id = $1 AND session_id = $2

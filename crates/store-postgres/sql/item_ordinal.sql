@@ -1,0 +1,1 @@
+SELECT ordinal FROM items WHERE project_id = $1 AND session_id = $2 AND item_id = $3

@@ -1,0 +1,1 @@
+SELECT number, digest, compatible_from FROM migrations ORDER BY number

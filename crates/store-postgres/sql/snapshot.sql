@@ -1,0 +1,1 @@
+SELECT version, bytes FROM snapshots WHERE project_id = $1 AND session_id = $2

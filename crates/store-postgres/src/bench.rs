@@ -1,0 +1,279 @@
+//! How many appends a second the store makes durable, beside what PostgreSQL does with bare inserts.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tenure_journal::{
+    AgentId, Event, Fresh, Head, Input, InputId, InputPart, ProjectId, SessionId, SessionKey, SessionStatus,
+    Timestamp, Version,
+};
+use tenure_store::{Append, Store as _, StoreError};
+use tokio::process::Command;
+use tokio::task::JoinSet;
+use tokio_postgres::types::ToSql;
+
+use crate::connect::{Connection, Connector, STATEMENT_DEADLINE, WRITER_SETTINGS, within};
+use crate::error::unavailable;
+use crate::{Options, PostgresStore};
+
+/// How many sessions are busy at once, for each row.
+const BUSY_SESSIONS: [usize; 3] = [1, 8, 64];
+/// Bytes of one event's text, so that it is stored as about 1 KiB.
+const TEXT_BYTES: usize = 940;
+/// Bytes of one row of the bare inserts.
+const BARE_BYTES: usize = 1024;
+/// How long store and bare inserts take turns within one row, at least: `pgbench` counts in whole seconds.
+const TURN_MIN: Duration = Duration::from_secs(1);
+/// Turns of each within one row, so that both meet the same moods of the disk.
+const TURNS: u32 = 3;
+/// The program that makes the bare inserts.
+const PROGRAM: &str = "pgbench";
+
+/// Who makes the bare inserts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Baseline {
+    /// `pgbench`, as a child process with two threads.
+    Pgbench,
+    /// A loop on each of as many connections of this process as there are sessions, where `pgbench` is
+    /// missing.
+    Loop,
+}
+
+/// One measurement.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row {
+    /// Sessions that append one event of 1 KiB after the other.
+    pub sessions: usize,
+    /// Durable appends per second, all sessions together.
+    pub appends_per_second: f64,
+    /// Appends that shared a transaction, on average.
+    pub appends_per_commit: f64,
+    /// Transactions per second, each of which inserts a row of 1 KiB into a table with a serial key, on as
+    /// many connections as there are sessions.
+    pub bare_per_second: f64,
+    /// Who made them.
+    pub baseline: Baseline,
+}
+
+impl Row {
+    /// Appends for each bare insert; 1 would be a store that costs nothing.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        self.appends_per_second / self.bare_per_second
+    }
+}
+
+/// Measures for about `each` at each number of sessions, in a database that should be empty and is not used
+/// for anything else; what it writes stays there. Starts an async runtime of its own, so it must not be called
+/// from one.
+///
+/// # Errors
+/// The database cannot be used.
+pub fn appends(url: &str, each: Duration) -> Result<Vec<Row>, StoreError> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| unavailable("starting a runtime").with_source(error))?;
+    runtime.block_on(measure(url, each))
+}
+
+async fn measure(url: &str, each: Duration) -> Result<Vec<Row>, StoreError> {
+    let options = Options::parse(url)?;
+    let store = Arc::new(PostgresStore::open(&options).await?);
+    let bare = Bare::open(url, &options).await?;
+    let turn = (each / (2 * TURNS)).max(TURN_MIN);
+    let mut rows = Vec::new();
+    for sessions in BUSY_SESSIONS {
+        rows.push(compare(&store, &bare, sessions, turn).await?);
+    }
+    store.close().await?;
+    Ok(rows)
+}
+
+async fn compare(
+    store: &Arc<PostgresStore>,
+    bare: &Bare,
+    sessions: usize,
+    turn: Duration,
+) -> Result<Row, StoreError> {
+    let mut busy: Vec<_> = (0..sessions).map(|index| Session::new(sessions * 1000 + index)).collect();
+    let (mut stored, mut bare_rate) = (Rate::default(), Rate::default());
+    let commits = store.commits();
+    for _ in 0..TURNS {
+        let began = Instant::now();
+        let until = began + turn;
+        let mut tasks: JoinSet<_> =
+            busy.drain(..).map(|session| session.append_until(Arc::clone(store), until)).collect();
+        while let Some(ended) = tasks.join_next().await {
+            let (session, appended) =
+                ended.map_err(|error| unavailable("measuring").with_source(error))??;
+            stored.count += appended;
+            busy.push(session);
+        }
+        stored.time += began.elapsed();
+        bare_rate.add(&bare.inserts(sessions, turn).await?);
+    }
+    let commits = store.commits() - commits;
+    Ok(Row {
+        sessions,
+        appends_per_second: stored.per_second(),
+        appends_per_commit: stored.count as f64 / commits.max(1) as f64,
+        bare_per_second: bare_rate.per_second(),
+        baseline: bare.baseline,
+    })
+}
+
+#[derive(Default)]
+struct Rate {
+    count: u64,
+    time: Duration,
+}
+
+impl Rate {
+    fn per_second(&self) -> f64 {
+        self.count as f64 / self.time.as_secs_f64()
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.time += other.time;
+    }
+}
+
+struct Session {
+    head: Head,
+    version: Version,
+    event: Event,
+}
+
+impl Session {
+    fn new(index: usize) -> Self {
+        let now = Timestamp::from_millis(1_790_000_000_000);
+        let project = ProjectId::fresh(&Fresh::new(now, 1));
+        let session = SessionId::fresh(&Fresh::new(now.plus_millis(index as u64), 2));
+        let content = vec![InputPart::text("x".repeat(TEXT_BYTES))];
+        let id = InputId::fresh(&Fresh::new(now, 3));
+        Self {
+            head: Head {
+                key: SessionKey { project, session },
+                status: SessionStatus::InProgress,
+                agent_id: AgentId::fresh(&Fresh::new(now, 4)),
+                agent_name: Some("bench".to_owned()),
+                metadata: BTreeMap::new(),
+                created_at: now,
+                last_active_at: now,
+                wake_at: None,
+                deleted: false,
+            },
+            version: Version::ZERO,
+            event: Event::InputAccepted { input: Input { id, content } },
+        }
+    }
+
+    async fn append_until(
+        mut self,
+        store: Arc<PostgresStore>,
+        until: Instant,
+    ) -> Result<(Self, u64), StoreError> {
+        let mut appended = 0;
+        while Instant::now() < until {
+            self.version = store.append(self.next()).await?;
+            appended += 1;
+        }
+        Ok((self, appended))
+    }
+
+    fn next(&self) -> Append {
+        Append {
+            expected: self.version,
+            at: self.head.created_at,
+            events: vec![self.event.clone()],
+            head: self.head.clone(),
+            items: Vec::new(),
+            turns: Vec::new(),
+            snapshot: None,
+            receipt: None,
+            holder: None,
+            documents: Vec::new(),
+            budget: Vec::new(),
+        }
+    }
+}
+
+struct Bare {
+    url: String,
+    connector: Connector,
+    baseline: Baseline,
+}
+
+impl Bare {
+    async fn open(url: &str, options: &Options) -> Result<Self, StoreError> {
+        let connector = Connector::new(options)?;
+        let connection = connector.connect(WRITER_SETTINGS).await?;
+        let create = connection.client.batch_execute(include_str!("../sql/bench_create.sql"));
+        within(STATEMENT_DEADLINE, "measuring", create).await?;
+        connection.close().await;
+        let version = Command::new(PROGRAM).arg("--version").stdout(Stdio::null()).status().await;
+        let is_there = version.is_ok_and(|status| status.success());
+        let baseline = if is_there { Baseline::Pgbench } else { Baseline::Loop };
+        Ok(Self { url: url.to_owned(), connector, baseline })
+    }
+
+    async fn inserts(&self, connections: usize, time: Duration) -> Result<Rate, StoreError> {
+        match self.baseline {
+            Baseline::Pgbench => self.pgbench(connections, time).await,
+            Baseline::Loop => self.looped(connections, time).await,
+        }
+    }
+
+    async fn pgbench(&self, connections: usize, time: Duration) -> Result<Rate, StoreError> {
+        let failed = |error| unavailable(format!("running {PROGRAM}")).with_source(error);
+        let mut child = Command::new(PROGRAM)
+            .args(["-n", "-f", "-", "-c", &connections.to_string(), "-j", "2", "-T"])
+            .args([&time.as_secs().to_string(), &self.url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed)?;
+        if let Some(input) = child.stdin.take() {
+            let mut input = std::fs::File::from(input.into_owned_fd().map_err(failed)?);
+            input.write_all(include_bytes!("../sql/bench_script.sql")).map_err(failed)?;
+        }
+        let output = child.wait_with_output().await.map_err(failed)?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let number = |line: &str| line.strip_prefix("tps = ")?.split(' ').next()?.parse::<f64>().ok();
+        let rate = text.lines().find_map(number).filter(|_| output.status.success());
+        let rate = rate.ok_or_else(|| unavailable(format!("running {PROGRAM}: it measured nothing")))?;
+        Ok(Rate { count: (rate * time.as_secs_f64()) as u64, time })
+    }
+
+    async fn looped(&self, connections: usize, time: Duration) -> Result<Rate, StoreError> {
+        let mut open = Vec::new();
+        for _ in 0..connections {
+            open.push(self.connector.connect(WRITER_SETTINGS).await?);
+        }
+        let began = Instant::now();
+        let mut tasks: JoinSet<_> =
+            open.into_iter().map(|connection| insert_until(connection, began + time)).collect();
+        let mut count = 0;
+        while let Some(ended) = tasks.join_next().await {
+            count += ended.map_err(|error| unavailable("measuring").with_source(error))??;
+        }
+        Ok(Rate { count, time: began.elapsed() })
+    }
+}
+
+async fn insert_until(connection: Connection, until: Instant) -> Result<u64, StoreError> {
+    let payload = vec![b'x'; BARE_BYTES];
+    let mut inserted = 0;
+    while Instant::now() < until {
+        let params: [&(dyn ToSql + Sync); 1] = [&payload];
+        let insert = connection.query(include_str!("../sql/bench_insert.sql"), &params);
+        within(STATEMENT_DEADLINE, "measuring", insert).await?;
+        inserted += 1;
+    }
+    Ok(inserted)
+}

@@ -1,0 +1,342 @@
+//! Durable state in PostgreSQL 15 or later, shared by any number of nodes.
+//!
+//! A few connections write. Each carries out a batch of waiting writes in one transaction of two round
+//! trips: it locks the rows that exist in the order of their keys, decides every write against them in memory,
+//! and writes what was accepted with one statement for each table. The commit is durable when it returns,
+//! whatever the server's default says. Other connections read, keep leases, and one listens for and tells of
+//! commits.
+//!
+//! The database's clock measures leases, so nodes need not agree about the time. What is due is found through
+//! two partial indexes, by wake time among what nobody holds and by holder among what dead nodes hold, so it
+//! costs what is due and not what is idle or busy.
+//!
+//! What it deliberately does not do: shard, replicate or elect. Keys lead with project and session, for
+//! databases that distribute rows by key. One database holds one store. Connections must keep their settings
+//! and prepared statements, so a pooler between has to work by session.
+
+mod batch;
+pub mod bench;
+mod blobs;
+mod connect;
+mod error;
+mod integrity;
+mod nodes;
+mod options;
+mod pool;
+mod read;
+mod schema;
+mod text;
+mod tls;
+mod wakes;
+mod write;
+mod writer;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tenure_journal::{
+    BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
+};
+use tenure_store::{
+    Append, Budget, Document, DocumentKind, Page, Receipt, SessionFilter, Store, StoreError, Stored, Wake,
+};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+pub use crate::blobs::BlobPlace;
+#[cfg(feature = "s3")]
+pub use crate::blobs::S3;
+pub use crate::integrity::Integrity;
+pub use crate::options::Options;
+
+use crate::blobs::Blobs;
+use crate::connect::{Connector, READER_SETTINGS};
+use crate::error::unavailable;
+use crate::nodes::Known;
+use crate::pool::Pool;
+use crate::wakes::Wakes;
+use crate::write::{Answer, Write};
+use crate::writer::{Counters, Job, Shared};
+
+/// From a write to its answer, waiting included. Longer than a writer takes to give a batch up.
+const WRITE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Durable state in a database. Its methods need the Tokio runtime it was opened on.
+///
+/// Dropping it lets writes that were accepted go on in the background; [`PostgresStore::close`] waits for
+/// them.
+#[derive(Debug)]
+pub struct PostgresStore {
+    connector: Arc<Connector>,
+    pool: Pool,
+    blobs: Blobs,
+    known: Arc<Known>,
+    wakes: Arc<Wakes>,
+    counters: Arc<Counters>,
+    /// Absent once closed.
+    queue: Mutex<Option<mpsc::Sender<Job>>>,
+    /// Empty once joined.
+    writers: tokio::sync::Mutex<JoinSet<()>>,
+    teller: JoinHandle<()>,
+}
+
+impl PostgresStore {
+    /// Connects, brings the schema to this release's and starts the writers.
+    ///
+    /// # Errors
+    /// `TooNew`: a newer release changed the schema in a way this one cannot live with. `Corrupt`: the schema
+    /// is none of ours. `Unavailable`.
+    pub async fn open(options: &Options) -> Result<Self, StoreError> {
+        let blobs = Blobs::open(&options.blobs)?;
+        let connector = Arc::new(Connector::new(options)?);
+        let connection = connector.connect(READER_SETTINGS).await?;
+        schema::migrate(&connection).await?;
+        connection.close().await;
+        let (wakes, teller) = Wakes::start(Arc::clone(&connector)).await?;
+        let (wakes, known, counters) = (Arc::new(wakes), Arc::default(), Arc::default());
+        let shared = Shared {
+            connector: Arc::clone(&connector),
+            known: Arc::clone(&known),
+            wakes: Arc::clone(&wakes),
+            counters: Arc::clone(&counters),
+        };
+        let (queue, writers) = writer::start(shared, options.writers);
+        Ok(Self {
+            pool: Pool::new(Arc::clone(&connector), options.readers),
+            connector,
+            blobs,
+            known,
+            wakes,
+            counters,
+            queue: Mutex::new(Some(queue)),
+            writers: tokio::sync::Mutex::new(writers),
+            teller,
+        })
+    }
+
+    /// How many transactions were committed since the store was opened.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.counters.commits.load(Ordering::Relaxed)
+    }
+
+    /// How many writes those transactions carried.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.counters.writes.load(Ordering::Relaxed)
+    }
+
+    /// Reads everything as of one moment and reports what is wrong: a server that does not sync, gaps in
+    /// journals, heads and snapshots that disagree with their journal, holders nobody knows, events that do
+    /// not decode, payloads that are missing or have another digest. Takes time in proportion to the database;
+    /// writes go on beside it.
+    ///
+    /// # Errors
+    /// `Unavailable`: the check itself could not be made.
+    pub async fn integrity(&self) -> Result<Integrity, StoreError> {
+        if self.is_closed() {
+            return Err(stopped());
+        }
+        let connection = self.connector.connect(READER_SETTINGS).await?;
+        let found = integrity::check(&connection, &self.blobs).await;
+        connection.close().await;
+        found
+    }
+
+    /// Writes what was accepted and closes every connection. Later calls are `Unavailable`; closing again
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// `Unavailable`: a writer was lost, and its writes answered so.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        lock(&self.queue).take();
+        let mut writers = std::mem::take(&mut *self.writers.lock().await);
+        let mut result = Ok(());
+        while let Some(ended) = writers.join_next().await {
+            if let Err(panic) = ended {
+                result = Err(unavailable("closing the writers").with_source(panic));
+            }
+        }
+        self.pool.close().await;
+        self.teller.abort();
+        result
+    }
+
+    fn is_closed(&self) -> bool {
+        lock(&self.queue).is_none()
+    }
+
+    async fn write(&self, write: Write) -> Answer {
+        let queue = lock(&self.queue).clone().ok_or_else(stopped)?;
+        let (answer, answered) = oneshot::channel();
+        let write = async {
+            queue.send(Job { write, answer }).await.map_err(|_| stopped())?;
+            drop(queue);
+            answered.await.unwrap_or_else(|_| Err(stopped()))
+        };
+        timeout(WRITE_DEADLINE, write).await.unwrap_or_else(|_| Err(unavailable("waiting for a writer")))
+    }
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        // The writers end by themselves when the queue is gone.
+        self.writers.get_mut().detach_all();
+        self.teller.abort();
+    }
+}
+
+/// The error of a write that finds no writer.
+fn stopped() -> StoreError {
+    unavailable("using a store that is closed")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn append(&self, append: Append) -> Result<Version, StoreError> {
+        self.write(Write::append(append)).await
+    }
+
+    async fn load(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+        read::load(&*self.pool.take("loading a session").await?, key).await
+    }
+
+    async fn events(
+        &self,
+        key: SessionKey,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        read::events(&*self.pool.take("reading events").await?, key, after, limit).await
+    }
+
+    async fn head(&self, key: SessionKey) -> Result<Option<Head>, StoreError> {
+        read::head(&*self.pool.take("reading a session").await?, key).await
+    }
+
+    async fn sessions(
+        &self,
+        project: ProjectId,
+        filter: &SessionFilter,
+        page: &Page,
+    ) -> Result<Vec<Head>, StoreError> {
+        read::sessions(&*self.pool.take("listing sessions").await?, project, filter, page).await
+    }
+
+    async fn claim_due(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        nodes::claim_due(&self.pool, &self.known, node, now, limit).await
+    }
+
+    async fn claim(&self, node: NodeId, key: SessionKey) -> Result<Option<NodeId>, StoreError> {
+        nodes::claim(&self.pool, &self.known, node, key).await
+    }
+
+    async fn held(&self, node: NodeId) -> Result<Vec<(SessionKey, Version)>, StoreError> {
+        nodes::held(&self.pool, node).await
+    }
+
+    async fn heartbeat(&self, node: NodeId, ttl: Duration) -> Result<(), StoreError> {
+        nodes::heartbeat(&self.pool, &self.known, node, ttl).await
+    }
+
+    async fn retire(&self, node: NodeId) -> Result<(), StoreError> {
+        nodes::retire(&self.pool, node).await
+    }
+
+    async fn nodes(&self) -> Result<usize, StoreError> {
+        nodes::nodes(&self.pool).await
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn wakes(&self) -> broadcast::Receiver<Wake> {
+        self.wakes.subscribe()
+    }
+
+    async fn items(
+        &self,
+        key: SessionKey,
+        turn: Option<TurnId>,
+        page: &Page,
+    ) -> Result<Vec<Item>, StoreError> {
+        read::items(&*self.pool.take("listing items").await?, key, turn, page).await
+    }
+
+    async fn turns(&self, key: SessionKey, page: &Page) -> Result<Vec<Turn>, StoreError> {
+        read::turns(&*self.pool.take("listing turns").await?, key, page).await
+    }
+
+    async fn turn(&self, key: SessionKey, turn: TurnId) -> Result<Option<Turn>, StoreError> {
+        read::turn(&*self.pool.take("reading a turn").await?, key, turn).await
+    }
+
+    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
+        self.write(Write::put(documents, receipt)).await.map(|_| ())
+    }
+
+    async fn document(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        id: &str,
+        version: Option<u64>,
+    ) -> Result<Option<Document>, StoreError> {
+        read::document(&*self.pool.take("reading a document").await?, project, kind, id, version).await
+    }
+
+    async fn documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        name: Option<&str>,
+        page: &Page,
+    ) -> Result<Vec<Document>, StoreError> {
+        read::documents(&*self.pool.take("listing documents").await?, project, kind, name, page).await
+    }
+
+    async fn due_documents(
+        &self,
+        kind: DocumentKind,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        read::due_documents(&*self.pool.take("finding due documents").await?, kind, now, limit).await
+    }
+
+    async fn budget(&self, project: ProjectId, root: SessionId) -> Result<Budget, StoreError> {
+        read::budget(&*self.pool.take("reading a budget").await?, project, root).await
+    }
+
+    async fn put_blob(&self, project: ProjectId, payload: Bytes) -> Result<BlobRef, StoreError> {
+        let blob = BlobRef::of(&payload);
+        let in_row = self.blobs.put(project, blob, payload).await?;
+        self.write(Write::Blob(project, blob, in_row)).await.map(|_| blob)
+    }
+
+    async fn blob(&self, project: ProjectId, blob: BlobRef) -> Result<Option<Bytes>, StoreError> {
+        let row = read::blob(&*self.pool.take("reading a payload").await?, project, blob).await?;
+        match row {
+            Some(in_row) => self.blobs.get(project, blob, in_row).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {
+        read::receipt(&*self.pool.take("reading a receipt").await?, project, key).await
+    }
+}

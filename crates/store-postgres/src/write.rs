@@ -1,0 +1,152 @@
+//! Writes: encoded by the caller, decided against the locked rows, carried out by a writer.
+
+use bytes::Bytes;
+use tenure_journal::{BlobRef, Event, ProjectId, Recorded, SessionKey, Version};
+use tenure_store::{Append, Document, Receipt, StoreError};
+
+use crate::text::stored;
+
+/// One write, encoded, that is carried out whole or not at all.
+#[derive(Debug)]
+pub(crate) enum Write {
+    /// Events and what follows from them.
+    Append(Box<AppendRows>),
+    /// Documents' next versions.
+    Put(Vec<DocumentRow>, Option<ReceiptRow>),
+    /// A payload, or that it is in the object store.
+    Blob(ProjectId, BlobRef, Option<Bytes>),
+}
+
+/// An [`Append`] as rows.
+#[derive(Debug)]
+pub(crate) struct AppendRows {
+    /// Without its events, documents and receipt, which are below.
+    pub(crate) append: Append,
+    pub(crate) key: SessionKey,
+    /// Lines of `["key","value"]`.
+    pub(crate) metadata: String,
+    pub(crate) agent_name: Option<String>,
+    pub(crate) events: Vec<String>,
+    pub(crate) items: Vec<String>,
+    pub(crate) turns: Vec<String>,
+    pub(crate) documents: Vec<DocumentRow>,
+    pub(crate) receipt: Option<ReceiptRow>,
+}
+
+/// A [`Document`] as a row.
+#[derive(Debug)]
+pub(crate) struct DocumentRow {
+    /// As it was given.
+    pub(crate) document: Document,
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
+    pub(crate) body: String,
+}
+
+/// A [`Receipt`] as a row.
+#[derive(Debug)]
+pub(crate) struct ReceiptRow {
+    /// With its texts as they are stored.
+    pub(crate) receipt: Receipt,
+}
+
+/// What came of a write. Refusals wrote nothing and leave the transaction as it was.
+pub(crate) type Answer = Result<Version, StoreError>;
+
+impl Write {
+    pub(crate) fn append(mut append: Append) -> Self {
+        let events = std::mem::take(&mut append.events);
+        let documents = std::mem::take(&mut append.documents);
+        Self::Append(Box::new(AppendRows {
+            key: append.head.key,
+            metadata: metadata(&append.head.metadata),
+            agent_name: append.head.agent_name.as_deref().map(|name| stored(name).into_owned()),
+            events: events.iter().map(event).collect(),
+            items: append.items.iter().map(|row| json(&row.item)).collect(),
+            turns: append.turns.iter().map(json).collect(),
+            documents: documents.into_iter().map(DocumentRow::of).collect(),
+            receipt: append.receipt.take().map(ReceiptRow::of),
+            append,
+        }))
+    }
+
+    pub(crate) fn put(documents: Vec<Document>, receipt: Option<Receipt>) -> Self {
+        let documents = documents.into_iter().map(DocumentRow::of).collect();
+        Self::Put(documents, receipt.map(ReceiptRow::of))
+    }
+
+    /// Roughly how many bytes it writes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Append(rows) => {
+                let encoded = rows.events.iter().chain(&rows.items).chain(&rows.turns);
+                let snapshot = rows.append.snapshot.as_ref().map_or(0, Bytes::len);
+                encoded.map(String::len).sum::<usize>() + rows.metadata.len() + snapshot
+            }
+            Self::Put(documents, _) => documents.iter().map(|row| row.body.len()).sum(),
+            Self::Blob(_, _, payload) => payload.as_ref().map_or(0, Bytes::len),
+        }
+    }
+
+    pub(crate) fn documents(&self) -> &[DocumentRow] {
+        match self {
+            Self::Append(rows) => &rows.documents,
+            Self::Put(documents, _) => documents,
+            Self::Blob(..) => &[],
+        }
+    }
+
+    pub(crate) fn receipt(&self) -> Option<&Receipt> {
+        match self {
+            Self::Append(rows) => rows.receipt.as_ref(),
+            Self::Put(_, receipt) => receipt.as_ref(),
+            Self::Blob(..) => None,
+        }
+        .map(|row| &row.receipt)
+    }
+}
+
+impl DocumentRow {
+    fn of(document: Document) -> Self {
+        Self {
+            id: stored(&document.id).into_owned(),
+            name: document.name.as_deref().map(|name| stored(name).into_owned()),
+            body: json(&document.body),
+            document,
+        }
+    }
+}
+
+impl ReceiptRow {
+    fn of(receipt: Receipt) -> Self {
+        let Receipt { project, key, digest, status, body, at } = receipt;
+        let text = |text: String| stored(&text).into_owned();
+        Self {
+            receipt: Receipt { project, key: text(key), digest: text(digest), status, body: text(body), at },
+        }
+    }
+}
+
+/// One pair for each line: JSON has no line breaks of its own.
+fn metadata(pairs: &std::collections::BTreeMap<String, String>) -> String {
+    let pairs: Vec<_> = pairs.iter().map(pair).collect();
+    pairs.join("\n")
+}
+
+/// A pair of metadata as it is stored and looked for. Equal pairs are equal texts.
+pub(crate) fn pair(pair: (&String, &String)) -> String {
+    json(&pair)
+}
+
+fn event(event: &Event) -> String {
+    String::from_utf8(Recorded::encode(event)).expect("JSON is UTF-8")
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("durable types hold only string keys and finite numbers")
+}
+
+/// A count as PostgreSQL's integer. Counts start at zero and no journal reaches the other end.
+pub(crate) fn int(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

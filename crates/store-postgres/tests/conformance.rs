@@ -1,0 +1,41 @@
+//! The store passes the suite that every implementation passes.
+
+use std::sync::{Arc, Mutex};
+
+use tenure_store::{Store, conformance};
+use tenure_store_postgres::{Options, PostgresStore};
+use tenure_testkit::postgres::{Database, Postgres};
+
+/// Opens stores in databases that live as long as this value.
+struct Databases {
+    server: Arc<Postgres>,
+    databases: Mutex<Vec<Database>>,
+}
+
+impl Databases {
+    fn new() -> Self {
+        Self { server: Postgres::shared(), databases: Mutex::default() }
+    }
+
+    async fn open(&self) -> Arc<dyn Store> {
+        let database = self.server.database();
+        let options = Options::parse(&database.url()).expect("the URL is one").with_connections(2, 2);
+        let store = PostgresStore::open(&options).await.expect("a new store opens");
+        self.databases.lock().expect("not poisoned").push(database);
+        Arc::new(store)
+    }
+}
+
+#[tokio::test]
+async fn conforms() {
+    let databases = Databases::new();
+    conformance::run(async || databases.open().await).await;
+}
+
+#[tokio::test]
+async fn random_operations_agree_with_the_model() {
+    let databases = Databases::new();
+    for seed in 0..10 {
+        conformance::random(async || databases.open().await, seed, 400).await;
+    }
+}
