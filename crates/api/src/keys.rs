@@ -23,8 +23,10 @@ const CHECKSUM_BYTES: usize = 4;
 const SHOWN_CHARS: usize = 12;
 /// Keys remembered as verified; the rest are looked up each time.
 const CACHED_MAX: usize = 1024;
-/// How long a verified key is remembered, should another process revoke it.
+/// How long a verified key is remembered, should another process revoke it: where others share the store, a
+/// revocation binds every node within a second.
 const CACHED_FOR: Duration = Duration::from_secs(30);
+const CACHED_FOR_SHARED: Duration = Duration::from_secs(1);
 /// Documents read at once while listing.
 const SCAN_PAGE: usize = 200;
 /// Tries of a write that meets another.
@@ -383,9 +385,10 @@ impl KeyRing {
     /// As [`verify`].
     pub async fn verify(&self, now: Timestamp, text: &str) -> Result<Option<Key>, KeyError> {
         let digest = *blake3::hash(text.as_bytes()).as_bytes();
+        let cached_for = if self.store.is_shared() { CACHED_FOR_SHARED } else { CACHED_FOR };
         let (cached, revocations) = {
             let verified = self.lock();
-            let fresh = verified.keys.get(&digest).filter(|(_, at)| at.elapsed() < CACHED_FOR);
+            let fresh = verified.keys.get(&digest).filter(|(_, at)| at.elapsed() < cached_for);
             (fresh.map(|(key, _)| key.clone()), verified.revocations)
         };
         if let Some(key) = cached {

@@ -17,6 +17,7 @@ const NONCE_BYTES: usize = 12;
 /// Seals and opens secrets with the installation's key.
 pub struct Sealer {
     cipher: ChaCha20Poly1305,
+    fingerprint: String,
 }
 
 impl std::fmt::Debug for Sealer {
@@ -79,8 +80,16 @@ impl Sealer {
         Self::with_key(&random::<KEY_BYTES>()).expect("the key was made with the right length")
     }
 
+    /// What the key is known by: tells two keys apart and says nothing about either.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
     fn with_key(key: &[u8]) -> Option<Self> {
-        ChaCha20Poly1305::new_from_slice(key).ok().map(|cipher| Self { cipher })
+        let fingerprint = blake3::derive_key("tenure 2026 fingerprint of the sealing key", key);
+        let fingerprint = fingerprint[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        ChaCha20Poly1305::new_from_slice(key).ok().map(|cipher| Self { cipher, fingerprint })
     }
 
     pub(crate) fn seal(&self, project: ProjectId, id: SecretId, secret: &str) -> Vec<u8> {

@@ -3,12 +3,11 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tenure_journal::{Decision, Fresh, InputPart, SessionStatus, Timestamp};
-use tenure_runtime::{Runtime, RuntimeErrorKind, SubscriptionItem};
-use tenure_session::{Command, RequiredAction, SessionNotice, StreamEvent};
+use tenure_journal::{Decision, ProjectId, SessionStatus, Timestamp};
+use tenure_runtime::{Runtime, RuntimeErrorKind};
+use tenure_session::{Command, RequiredAction, SessionNotice};
 use tenure_store::MemoryStore;
 
 use support::{Shop, opening, start, until};

@@ -1,6 +1,7 @@
 //! `tenure serve` and `tenure up`: run the server until it is asked to end.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -9,6 +10,7 @@ use tenure_project::{Project, Redacted, Unset};
 
 use super::Context;
 use super::error::{CliError, Exit};
+use crate::server::state::Database;
 use crate::server::{Server, ServerConfig, StartError};
 
 /// How often `tenure up` looks whether a file was saved.
@@ -22,6 +24,18 @@ pub(crate) struct ServeArgs {
     /// The port; 0 takes a free one [default: server.port of tenure.yaml, else 7878]
     #[arg(long)]
     port: Option<u16>,
+    /// A PostgreSQL URL, for state that several nodes share [env: TENURE_DATABASE_URL, preferred: flags are
+    /// visible to other users] [default: one file in the data directory]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Where payloads are, beside PostgreSQL: a directory that all nodes share, or s3://bucket [default: in the
+    /// database]
+    #[arg(long, value_name = "PLACE")]
+    blobs: Option<String>,
+    /// The key file that seals secrets; all nodes on one database need the same [default: sealing.key in the
+    /// data directory]
+    #[arg(long, value_name = "FILE")]
+    sealing_key: Option<PathBuf>,
 }
 
 /// Serves the project as it is now.
@@ -69,12 +83,17 @@ async fn start(cx: &mut Context, args: &ServeArgs) -> Result<Server, CliError> {
         cx.note(&warning.to_string())?;
     }
     let settings = &project.settings.server;
+    let url = args.database.as_deref().or_else(|| project.env.find("TENURE_DATABASE_URL"));
+    let url = url.map(|url| Redacted::new(url.trim().to_owned()));
+    let database = Database::parse(url, args.blobs.as_deref(), &project.env)?;
     let config = ServerConfig {
         bind: args.bind.unwrap_or(settings.bind),
         port: args.port.unwrap_or(settings.port),
         preset_key: cx.world.env.find("TENURE_API_KEY").map(|key| Redacted::new(key.trim().to_owned())),
         environment: std::env::vars_os().collect(),
         data: cx.data.clone(),
+        database,
+        sealing_key: args.sealing_key.as_ref().map(|file| cx.world.directory.join(file)),
         project,
     };
     let server = Server::start(config).await?;

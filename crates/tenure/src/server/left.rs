@@ -11,6 +11,12 @@ use serde_json::json;
 pub(crate) const KEY_FILE: &str = "key";
 const SERVER_FILE: &str = "server.json";
 
+/// Makes a directory that only its owner can read.
+pub(crate) fn make_directory(data: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(data)?;
+    std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700))
+}
+
 /// Writes where the server listens.
 pub(crate) fn write_server(data: &Path, url: &str) -> std::io::Result<()> {
     write_private(&data.join(SERVER_FILE), &json!({"url": url, "pid": std::process::id()}).to_string())

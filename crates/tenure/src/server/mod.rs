@@ -1,7 +1,9 @@
 //! The server: every concrete part, wired once.
 
+mod cluster;
 mod left;
 mod providers;
+pub(crate) mod state;
 mod tools;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,11 +16,11 @@ use tenure_journal::{AgentId, KeyId, ProjectId};
 use tenure_policy::{PolicySet, PolicySource};
 use tenure_project::{Project, Redacted};
 use tenure_runtime::{Limits, Parts, Runtime, Sealer};
-use tenure_store::{Document, DocumentKind, Order, Page, Store};
-use tenure_store_sqlite::SqliteStore;
 use tenure_tools::McpServers;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use state::{Database, State};
 
 /// How long running turns may go on after the server was asked to end.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -29,8 +31,12 @@ const SEALING_KEY_FILE: &str = "sealing.key";
 pub(crate) struct ServerConfig {
     /// The project it serves.
     pub(crate) project: Project,
-    /// Where its durable state is.
+    /// The data directory: embedded state, and what this server leaves for the commands beside it.
     pub(crate) data: PathBuf,
+    /// Where its durable state is.
+    pub(crate) database: Database,
+    /// The key that seals secrets, where nodes share it; otherwise a file in the data directory.
+    pub(crate) sealing_key: Option<PathBuf>,
     /// The address to listen on.
     pub(crate) bind: IpAddr,
     /// The port; 0 takes a free one.
@@ -44,7 +50,7 @@ pub(crate) struct ServerConfig {
 /// A server that accepts requests.
 pub(crate) struct Server {
     runtime: Runtime,
-    store: Arc<SqliteStore>,
+    state: State,
     servers: Arc<McpServers>,
     http: tokio::task::JoinHandle<std::io::Result<()>>,
     stop: CancellationToken,
@@ -83,15 +89,18 @@ impl StartError {
 impl Server {
     /// Opens durable state, resumes what was unfinished, and listens.
     pub(crate) async fn start(config: ServerConfig) -> Result<Self, StartError> {
-        let ServerConfig { project, data, bind, port, preset_key, environment } = config;
+        let ServerConfig { project, data, database, sealing_key, bind, port, preset_key, environment } =
+            config;
         // Reqwest is built without a provider of its own; only the first of several can be installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let store = Arc::new(open_store(&data)?);
-        let sealer = Sealer::open(&data.join(SEALING_KEY_FILE))
+        let state = State::open(&database, &data).await?;
+        let sealer = Sealer::open(&sealing_key.unwrap_or_else(|| data.join(SEALING_KEY_FILE)))
             .map_err(|error| StartError::new("secrets cannot be sealed").cause(error))?;
+        cluster::agree_on_key(&state.store(), &sealer).await?;
         let policy = policy(&project)?;
         let (models, told) = providers::table(&project.settings, &project.env, &project.root).await?;
         let mut notes = vec![told];
+        notes.extend(state.note());
         let servers = McpServers::new(environment, tenure_tools::Limits::default())
             .map_err(|failure| StartError::new("tool servers cannot be reached").cause(failure.message))?;
         let servers = Arc::new(servers);
@@ -103,7 +112,7 @@ impl Server {
         };
         let model_names = models.named.keys().cloned().collect();
         let parts = Parts {
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            store: state.store(),
             models,
             servers: Arc::clone(&servers) as Arc<dyn tenure_tools::Servers>,
             project_servers: tools::servers(&project.servers, &project.root),
@@ -114,7 +123,7 @@ impl Server {
         let runtime = Runtime::start(parts)
             .await
             .map_err(|error| StartError::new("unfinished sessions cannot be resumed").cause(error))?;
-        let project_id = default_project(&runtime).await?;
+        let project_id = cluster::default_project(&runtime).await?;
         notes.extend(make_keys(&runtime, project_id, preset_key.as_ref(), &data).await?);
 
         let address = SocketAddr::new(bind, port);
@@ -136,7 +145,7 @@ impl Server {
         let http = tokio::spawn(tenure_api::serve(listener, app, stop.clone()));
         left::write_server(&data, &url)
             .map_err(|error| StartError::new("the data directory cannot be written").cause(error))?;
-        let mut server = Self { runtime, store, servers, http, stop, data, project_id, url, notes };
+        let mut server = Self { runtime, state, servers, http, stop, data, project_id, url, notes };
         let saved = server.save_agents(&project).await?;
         if saved > 0 {
             server.notes.push(format!("{saved} agents saved"));
@@ -165,7 +174,7 @@ impl Server {
     pub(crate) async fn run(self, asked: impl Future<Output = ()>) -> Option<String> {
         let fault = tokio::select! {
             () = asked => None,
-            fault = self.store.fault() => Some(fault.to_string()),
+            fault = self.state.fault() => Some(fault.to_string()),
         };
         self.stop.cancel();
         self.runtime.shutdown(DRAIN).await;
@@ -176,22 +185,11 @@ impl Server {
         }
         self.servers.shutdown().await;
         left::remove_server(&self.data);
-        if let Err(error) = self.store.close().await {
+        if let Err(error) = self.state.close().await {
             tracing::error!(%error, "durable state was not closed cleanly; nothing acknowledged is lost");
         }
         fault
     }
-}
-
-fn open_store(data: &Path) -> Result<SqliteStore, StartError> {
-    SqliteStore::open(data).map_err(|error| {
-        let told = StartError::new(error.to_string());
-        match std::error::Error::source(&error) {
-            Some(source) => told.cause(source),
-            None => told,
-        }
-        .fix("end the other server, or choose another directory with --data")
-    })
 }
 
 fn policy(project: &Project) -> Result<PolicySet, StartError> {
@@ -201,37 +199,6 @@ fn policy(project: &Project) -> Result<PolicySet, StartError> {
         .map(|file| PolicySource { name: file.path.clone(), text: file.text.clone() })
         .collect();
     PolicySet::new(&sources).map_err(|error| StartError::new("the policies cannot be used").cause(error))
-}
-
-/// The project of a server that serves one project directory; made on the first start.
-async fn default_project(runtime: &Runtime) -> Result<ProjectId, StartError> {
-    const NAME: &str = "default";
-    let failed =
-        |error: tenure_store::StoreError| StartError::new("durable state cannot be used").cause(error);
-    let (store, home) = (runtime.store(), keys::system_project());
-    let page = Page { after: None, limit: 1, order: Order::Ascending };
-    let found = store.documents(home, DocumentKind::Project, Some(NAME), &page).await.map_err(failed)?;
-    if let Some(document) = found.first() {
-        return document
-            .id
-            .parse()
-            .map_err(|error| StartError::new("the stored project cannot be read").cause(error));
-    }
-    let (project, now) = (ProjectId::fresh(&runtime.fresh()), runtime.now());
-    let document = Document {
-        project: home,
-        kind: DocumentKind::Project,
-        id: project.to_string(),
-        version: 1,
-        name: Some(NAME.to_owned()),
-        body: serde_json::json!({}),
-        created_at: now,
-        updated_at: now,
-        wake_at: None,
-        deleted: false,
-    };
-    store.put(vec![document], None).await.map_err(failed)?;
-    Ok(project)
 }
 
 /// Makes the first key, and sees to it that the preset one works.
@@ -250,6 +217,11 @@ async fn make_keys(
     let path = data.join(left::KEY_FILE);
     if path.exists() {
         return Ok(vec![format!("the API key is in {}", path.display())]);
+    }
+    if store.is_shared() && !keys::list(store, project, None, 1).await.map_err(failed)?.is_empty() {
+        return Ok(vec![
+            "API keys exist in the database; the first one was shown by the first node".to_owned(),
+        ]);
     }
     let new = keys::NewKey {
         project_id: project,

@@ -1,0 +1,161 @@
+//! Durable state: a file in the data directory, or a database that several nodes share.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tenure_project::Redacted;
+use tenure_store::{Store, StoreError};
+use tenure_store_postgres::{BlobPlace, Options, PostgresStore};
+use tenure_store_sqlite::SqliteStore;
+
+use super::StartError;
+
+/// Where durable state is.
+#[derive(Debug, Clone)]
+pub(crate) enum Database {
+    /// One file in the data directory, for one server.
+    Embedded,
+    /// PostgreSQL, for any number of servers.
+    Postgres {
+        /// Its URL, which may hold a password.
+        url: Redacted,
+        /// Where payloads are.
+        blobs: BlobPlace,
+    },
+}
+
+impl Database {
+    /// From the command line: `database` is a URL, `blobs` is a directory or `s3://bucket`.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(crate) fn parse(
+        database: Option<Redacted>,
+        blobs: Option<&str>,
+        env: &tenure_project::Env,
+    ) -> Result<Self, StartError> {
+        let Some(url) = database else {
+            return match blobs {
+                None => Ok(Self::Embedded),
+                Some(_) => Err(StartError::new("payloads have a place of their own only beside PostgreSQL")
+                    .fix("leave --blobs out, or give --database postgres://...")),
+            };
+        };
+        let blobs = match blobs {
+            None => BlobPlace::Database,
+            Some(text) => match text.strip_prefix("s3://") {
+                Some(bucket) => bucket_of(bucket, env)?,
+                None => BlobPlace::Directory(PathBuf::from(text)),
+            },
+        };
+        Ok(Self::Postgres { url, blobs })
+    }
+}
+
+#[cfg(feature = "s3")]
+fn bucket_of(text: &str, env: &tenure_project::Env) -> Result<BlobPlace, StartError> {
+    let (bucket, query) = text.split_once('?').unwrap_or((text, ""));
+    let mut s3 = tenure_store_postgres::S3 {
+        bucket: bucket.trim_end_matches('/').to_owned(),
+        region: env.find("AWS_REGION").unwrap_or("us-east-1").to_owned(),
+        endpoint: env.find("AWS_ENDPOINT_URL").map(str::to_owned),
+        access_key_id: String::new(),
+        secret_access_key: String::new(),
+    };
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "region" => s3.region = value.into_owned(),
+            "endpoint" => s3.endpoint = Some(value.into_owned()),
+            _ => {
+                return Err(StartError::new(format!("--blobs does not know `{name}`"))
+                    .fix("use s3://bucket?region=...&endpoint=..."));
+            }
+        }
+    }
+    let secret = |name: &str| {
+        env.find(name).map(str::to_owned).ok_or_else(|| {
+            StartError::new(format!("the object store's key is not known: {name} is not set"))
+                .fix("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        })
+    };
+    s3.access_key_id = secret("AWS_ACCESS_KEY_ID")?;
+    s3.secret_access_key = secret("AWS_SECRET_ACCESS_KEY")?;
+    Ok(BlobPlace::S3(s3))
+}
+
+#[cfg(not(feature = "s3"))]
+fn bucket_of(_: &str, _: &tenure_project::Env) -> Result<BlobPlace, StartError> {
+    Err(StartError::new("this build does not speak to object stores")
+        .fix("build with `--features s3`, or give --blobs a directory that all nodes share"))
+}
+
+/// Open durable state.
+pub(crate) enum State {
+    Embedded(Arc<SqliteStore>),
+    Postgres(Arc<PostgresStore>),
+}
+
+impl State {
+    /// Opens it. The data directory is made in either case: keys and marks of this server are there.
+    pub(crate) async fn open(database: &Database, data: &Path) -> Result<Self, StartError> {
+        match database {
+            Database::Embedded => {
+                let store = SqliteStore::open(data).map_err(|error| {
+                    told(&error).fix("end the other server, or choose another directory with --data")
+                })?;
+                Ok(Self::Embedded(Arc::new(store)))
+            }
+            Database::Postgres { url, blobs } => {
+                super::left::make_directory(data).map_err(|error| {
+                    StartError::new(format!("the data directory `{}` cannot be made", data.display()))
+                        .cause(error)
+                })?;
+                let options = Options::parse(url.expose()).map_err(|error| told(&error))?;
+                let store =
+                    PostgresStore::open(&options.with_blobs(blobs.clone())).await.map_err(|error| {
+                        told(&error).fix("see that the database answers, with `psql` and the same URL")
+                    })?;
+                Ok(Self::Postgres(Arc::new(store)))
+            }
+        }
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Embedded(store) => Arc::clone(store) as Arc<dyn Store>,
+            Self::Postgres(store) => Arc::clone(store) as Arc<dyn Store>,
+        }
+    }
+
+    /// Completes when this process can write no more and should start again.
+    pub(crate) async fn fault(&self) -> StoreError {
+        match self {
+            Self::Embedded(store) => store.fault().await,
+            // A database that is away comes back; what is unknown is looked up then.
+            Self::Postgres(_) => std::future::pending().await,
+        }
+    }
+
+    pub(crate) async fn close(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.close().await,
+            Self::Postgres(store) => store.close().await,
+        }
+    }
+
+    /// What an operator is told at the start.
+    pub(crate) fn note(&self) -> Option<String> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Postgres(_) => Some("durable state is in PostgreSQL; other nodes may share it".to_owned()),
+        }
+    }
+}
+
+fn told(error: &StoreError) -> StartError {
+    let told = StartError::new(error.to_string());
+    match std::error::Error::source(error) {
+        Some(source) => told.cause(source),
+        None => told,
+    }
+}
