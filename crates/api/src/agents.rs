@@ -10,6 +10,8 @@ use serde::Deserialize;
 use tenure_journal::{AgentConfig, AgentId, Pinned, ProjectId, Timestamp};
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind};
 
+/// Nodes that may save the same new agent at once.
+const NODES_AT_ONCE_MAX: usize = 64;
 /// Tries of a write that meets another.
 const WRITE_ATTEMPTS: u32 = 4;
 
@@ -203,7 +205,7 @@ pub async fn upsert(
         let mut pinned = Pinned { config: config.clone(), metadata: metadata.clone() };
         pinned.config.version = None;
         let written = match by_name(store, project, &name).await? {
-            None => create(store, project, now, pinned, |_| None).await,
+            None => create_alone(store, project, now, pinned).await,
             Some(old) => {
                 pinned.config.id = old.pinned.config.id;
                 if pinned == old.pinned {
@@ -222,6 +224,27 @@ pub async fn upsert(
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Creates an agent whose name nobody had a moment ago. Should another node do the same at the same time, the
+/// one with the smaller id stays, whoever notices.
+async fn create_alone(
+    store: &Arc<dyn Store>,
+    project: ProjectId,
+    now: Timestamp,
+    pinned: Pinned,
+) -> Result<Saved, AgentError> {
+    let name = pinned.config.name.clone().unwrap_or_default();
+    let created = create(store, project, now, pinned, |_| None).await?;
+    let page = Page { after: None, limit: NODES_AT_ONCE_MAX, order: Order::Ascending };
+    let mut twins = store.documents(project, DocumentKind::Agent, Some(&name), &page).await?.into_iter();
+    let Some(first) = twins.next() else { return Ok(created) };
+    for twin in twins {
+        if let Ok(id) = twin.id.parse() {
+            delete(store, project, now, id).await?;
+        }
+    }
+    Saved::from_document(first)
 }
 
 pub(crate) fn is_conflict(error: &StoreError) -> bool {

@@ -47,6 +47,7 @@ pub struct Postgres {
 #[derive(Debug)]
 struct Process {
     child: Child,
+    directory: String,
     /// Taken to end it.
     input: Option<ChildStdin>,
 }
@@ -86,10 +87,11 @@ impl Postgres {
         let output = child.stdout.take().expect("it is piped");
         BufReader::new(output).read_line(&mut directory).expect("the shell says where it is");
         assert!(!directory.is_empty(), "PostgreSQL did not start; is the package `postgresql` installed?");
-        let socket = directory.trim_end().replace('/', "%2F");
+        let directory = directory.trim_end().to_owned();
+        let socket = directory.replace('/', "%2F");
         let url = (format!("postgres://postgres@{socket}/"), String::new());
         let input = child.stdin.take();
-        Self { url, process: Some(Process { child, input }) }
+        Self { url, process: Some(Process { child, directory, input }) }
     }
 
     /// A new, empty database. It is dropped with the value.
@@ -103,6 +105,39 @@ impl Postgres {
         let name = format!("tenure_test_{}_{count}", std::process::id());
         self.run("createdb", &["-T", "template0", "-E", "UTF8", &name]);
         Database { server: Arc::clone(self), name }
+    }
+
+    /// Ends the server as a crash would and starts it again. A server that is not ours only loses its
+    /// connections.
+    ///
+    /// # Panics
+    /// It does not come back.
+    pub fn restart(&self) {
+        let Some(process) = &self.process else { return self.terminate("true") };
+        let directory = &process.directory;
+        let data = format!("{directory}/data");
+        let log = format!("{directory}/log");
+        let args = ["pg_ctl", "-D", &data, "-w", "-l", &log, "-m", "immediate", "restart"];
+        let output = as_user(&args).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        assert!(output.is_ok_and(|status| status.success()), "PostgreSQL does not come back");
+    }
+
+    /// Ends about `percent` of the connections to a database.
+    ///
+    /// # Panics
+    /// `psql` cannot be run.
+    pub fn cut(&self, database: &Database, percent: u32) {
+        self.terminate(&format!("datname = '{}' AND random() * 100 < {percent}", database.name));
+    }
+
+    fn terminate(&self, which: &str) {
+        let sql = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {which}"
+        );
+        let mut command = Command::new("psql");
+        command.env("PATH", path()).args(["-X", "-q", "-c", &sql, &self.url("postgres")]);
+        let status = command.stdout(Stdio::null()).status();
+        assert!(status.is_ok_and(|status| status.success()), "psql: {which}");
     }
 
     fn url(&self, database: &str) -> String {

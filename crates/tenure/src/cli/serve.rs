@@ -36,6 +36,9 @@ pub(crate) struct ServeArgs {
     /// data directory]
     #[arg(long, value_name = "FILE")]
     sealing_key: Option<PathBuf>,
+    /// How long the other nodes on a database leave a silent one its sessions
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    lease_seconds: u64,
 }
 
 /// Serves the project as it is now.
@@ -93,6 +96,7 @@ async fn start(cx: &mut Context, args: &ServeArgs) -> Result<Server, CliError> {
         environment: std::env::vars_os().collect(),
         data: cx.data.clone(),
         database,
+        lease: Duration::from_secs(args.lease_seconds),
         sealing_key: args.sealing_key.as_ref().map(|file| cx.world.directory.join(file)),
         project,
     };

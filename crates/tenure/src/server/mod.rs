@@ -35,6 +35,8 @@ pub(crate) struct ServerConfig {
     pub(crate) data: PathBuf,
     /// Where its durable state is.
     pub(crate) database: Database,
+    /// How long other nodes leave this one its sessions without a sign of life.
+    pub(crate) lease: Duration,
     /// The key that seals secrets, where nodes share it; otherwise a file in the data directory.
     pub(crate) sealing_key: Option<PathBuf>,
     /// The address to listen on.
@@ -89,7 +91,7 @@ impl StartError {
 impl Server {
     /// Opens durable state, resumes what was unfinished, and listens.
     pub(crate) async fn start(config: ServerConfig) -> Result<Self, StartError> {
-        let ServerConfig { project, data, database, sealing_key, bind, port, preset_key, environment } =
+        let ServerConfig { project, data, database, lease, sealing_key, bind, port, preset_key, environment } =
             config;
         // Reqwest is built without a provider of its own; only the first of several can be installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -108,7 +110,7 @@ impl Server {
         let limits = Limits {
             active_sessions_max: usize::try_from(written.sessions_active_max).unwrap_or(usize::MAX),
             tool_calls_max: usize::try_from(written.tool_calls_max).unwrap_or(usize::MAX),
-            ..Limits::default()
+            lease,
         };
         let model_names = models.named.keys().cloned().collect();
         let parts = Parts {

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use super::world::KEY;
 
 /// How long one request may take, repetitions included.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long one try may take.
-const TRY: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long one try may take: a server may be frozen.
+const TRY: Duration = Duration::from_secs(5);
 /// The pause before the next try.
 const PAUSE: Duration = Duration::from_millis(5);
 

@@ -6,6 +6,7 @@
 mod check;
 mod client;
 mod courier;
+mod failover;
 mod visitor;
 mod world;
 
@@ -32,6 +33,8 @@ const SEED: u64 = 0x7e27_0e5e;
 const ROUNDS: u32 = 64;
 /// Sessions that are used at once.
 const VISITORS: u64 = 10;
+/// The pause between two looks at a session.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How long a kill waits for its worst moment before it settles for another.
 const MOMENT: Duration = Duration::from_secs(2);
 /// Where the payment service looks whether it should keep an answer back.
@@ -183,7 +186,7 @@ async fn nothing_acknowledged_is_lost_and_nothing_happens_twice() {
     let services = Services::start().await;
     let (address, addresses) = watch::channel(None);
     let client = Client::new(addresses);
-    let town = Arc::new(Town::default());
+    let town = Arc::new(Town::new(LOOK_EVERY));
     let mut visitors = JoinSet::new();
     for number in 0..VISITORS {
         let chance = Rng::with_seed(seed ^ (number + 1));

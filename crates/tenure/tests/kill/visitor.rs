@@ -12,22 +12,32 @@ use serde_json::{Value, json};
 use super::client::Client;
 
 const SESSIONS: &str = "/v1/agents/sessions";
-/// The pause between two looks at a session.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How long a turn may take, over all kills.
-const TURN: Duration = Duration::from_secs(60);
+const TURN: Duration = Duration::from_secs(180);
 /// The words that the script knows.
 const WORDS: [&str; 9] = ["look", "refund", "ship", "all", "chain", "weigh", "busy", "cut", "slow"];
 
 /// What all visitors share.
-#[derive(Default)]
 pub(crate) struct Town {
+    /// The pause between two looks at a session.
+    look_every: Duration,
     /// Numbers orders.
     next_order: AtomicU64,
     /// Numbers idempotency keys.
     next_key: AtomicU64,
     /// Whether visitors are to finish what they do and go.
     pub(crate) closing: AtomicBool,
+}
+
+impl Town {
+    pub(crate) fn new(look_every: Duration) -> Self {
+        Self {
+            look_every,
+            next_order: AtomicU64::default(),
+            next_key: AtomicU64::default(),
+            closing: AtomicBool::default(),
+        }
+    }
 }
 
 /// What a visitor knows about one of its sessions.
@@ -121,7 +131,7 @@ impl Visitor {
                 other => panic!("{} is {other}: {session}", visited.id),
             }
             assert!(Instant::now() < deadline, "{} does not end: {session}", visited.id);
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(self.town.look_every).await;
         }
     }
 

@@ -115,8 +115,22 @@ impl Process {
 
     /// SIGTERM.
     pub(crate) fn ask_to_end(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// SIGSTOP: it stands still and does not know.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT: it goes on as if nothing had happened.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id().expect("it runs")).expect("a process id");
-        rustix::process::kill_process(Pid::from_raw(pid).expect("not zero"), Signal::TERM).expect("sent");
+        rustix::process::kill_process(Pid::from_raw(pid).expect("not zero"), signal).expect("sent");
     }
 
     /// Waits until it has ended; gives its exit code and its log.
