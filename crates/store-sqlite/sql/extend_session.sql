@@ -1,4 +1,4 @@
 UPDATE sessions
 SET version = ?3, status = ?4, agent_id = ?5, agent_name = ?6, metadata = ?7,
-    created_at = ?8, last_active_at = ?9, wake_at = ?10, deleted = ?11
-WHERE project_id = ?1 AND session_id = ?2 AND version = ?12
+    created_at = ?8, last_active_at = ?9, wake_at = ?10, deleted = ?11, tail = ?12
+WHERE project_id = ?1 AND session_id = ?2 AND version = ?13

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, Row};
 use tenure_journal::BlobRef;
 
-use crate::read::{event, key_of};
+use crate::journal::event;
+use crate::read::key_of;
 use crate::readers::ReadError;
 
 /// Problems listed before the search stops; more would not change what to do.

@@ -13,6 +13,7 @@ mod connect;
 mod directory;
 mod error;
 mod integrity;
+mod journal;
 mod read;
 mod readers;
 mod schema;
@@ -191,7 +192,7 @@ impl Store for SqliteStore {
         after: Version,
         limit: usize,
     ) -> Result<Vec<Recorded>, StoreError> {
-        let read = move |connection: &_| read::events(connection, key, after, limit);
+        let read = move |connection: &_| journal::events(connection, key, after, limit);
         self.readers.run("reading events", move |connection| read(connection)).await
     }
 

@@ -6,6 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _};
 use tenure_journal::{BlobRef, ProjectId, Recorded, SessionKey, Timestamp, Version};
 use tenure_store::{Append, Document, Receipt, StoreError, StoreErrorKind};
 
+use crate::journal::{self, Place};
+
 /// One write, encoded, that is carried out whole or not at all.
 #[derive(Debug)]
 pub(crate) enum Write {
@@ -83,10 +85,12 @@ impl AppendRows {
             return Ok(Err(refusal));
         }
         let version = append.expected.plus(self.events.len());
-        if !self.put_head(connection, version)? {
-            return Ok(Err(self.conflict(connection)?));
+        let end = journal::end(connection, &self.project, &self.session)?.unwrap_or(Place::BEFORE_FIRST);
+        if end.version != append.expected {
+            return Ok(Err(self.conflict(end.version)));
         }
-        self.put_events(connection)?;
+        let tail = self.put_events(connection, end.position)?;
+        self.put_head(connection, version, tail)?;
         self.put_items(connection)?;
         self.put_turns(connection)?;
         if let Some(bytes) = &append.snapshot {
@@ -97,14 +101,15 @@ impl AppendRows {
         Ok(Ok(version))
     }
 
-    /// Whether the session was at the expected version, and its head is now at `version`.
-    fn put_head(&self, connection: &Connection, version: Version) -> rusqlite::Result<bool> {
+    /// Moves the session, found at the expected version, to `version`, with its last event at position
+    /// `tail`.
+    fn put_head(&self, connection: &Connection, version: Version, tail: Option<i64>) -> rusqlite::Result<()> {
         let head = &self.append.head;
         let expected = int(self.append.expected.0);
         let version = int(version.0);
         let agent = head.agent_id.to_string();
         let wake_at = head.wake_at.map(Timestamp::as_millis);
-        let row: [&dyn ToSql; 12] = [
+        let row: [&dyn ToSql; 13] = [
             &self.project,
             &self.session,
             &version,
@@ -116,36 +121,39 @@ impl AppendRows {
             &head.last_active_at.as_millis(),
             &wake_at,
             &head.deleted,
+            &tail,
             &expected,
         ];
         let changed = match self.append.expected {
             Version::ZERO => {
-                connection.prepare_cached(include_str!("../sql/open_session.sql"))?.execute(&row[..11])?
+                connection.prepare_cached(include_str!("../sql/open_session.sql"))?.execute(&row[..12])?
             }
             Version(_) => {
                 connection.prepare_cached(include_str!("../sql/extend_session.sql"))?.execute(&row[..])?
             }
         };
-        Ok(changed == 1)
+        // INVARIANT: one connection writes, and it found the session at that version in this transaction.
+        if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
     }
 
-    fn conflict(&self, connection: &Connection) -> rusqlite::Result<StoreError> {
-        let mut statement = connection.prepare_cached(include_str!("../sql/session_version.sql"))?;
-        let actual = statement.query_row((&self.project, &self.session), version_of).optional()?;
-        let kind = StoreErrorKind::Conflict { actual: actual.unwrap_or(Version::ZERO) };
+    fn conflict(&self, actual: Version) -> StoreError {
+        let kind = StoreErrorKind::Conflict { actual };
         let expected = self.append.expected.0;
-        Ok(StoreError::new(kind, format!("appending to session `{}` at version {expected}", self.session)))
+        StoreError::new(kind, format!("appending to session `{}` at version {expected}", self.session))
     }
 
-    fn put_events(&self, connection: &Connection) -> rusqlite::Result<()> {
+    /// Writes the events, the first linked to the one at position `tail`, and returns the position of the
+    /// last.
+    fn put_events(&self, connection: &Connection, mut tail: Option<i64>) -> rusqlite::Result<Option<i64>> {
         let mut statement = connection.prepare_cached(include_str!("../sql/append_event.sql"))?;
         let at = self.append.at.as_millis();
         let mut version = self.append.expected;
         for event in &self.events {
             version = version.plus(1);
-            statement.execute((&self.project, &self.session, int(version.0), at, Text(event)))?;
+            let row = (&self.project, &self.session, int(version.0), tail, at, Text(event));
+            tail = Some(statement.insert(row)?);
         }
-        Ok(())
+        Ok(tail)
     }
 
     fn put_items(&self, connection: &Connection) -> rusqlite::Result<()> {
