@@ -129,10 +129,11 @@ pub async fn create(
         body: encode(&pinned),
         created_at: now,
         updated_at: now,
+        wake_at: None,
         deleted: false,
     };
     let saved = Saved { document, pinned };
-    store.put(saved.document.clone(), receipt(&saved)).await?;
+    store.put(vec![saved.document.clone()], receipt(&saved)).await?;
     Ok(saved)
 }
 
@@ -156,7 +157,7 @@ pub async fn replace(
         ..saved.document.clone()
     };
     let saved = Saved { document, pinned };
-    store.put(saved.document.clone(), receipt(&saved)).await?;
+    store.put(vec![saved.document.clone()], receipt(&saved)).await?;
     Ok(saved)
 }
 
@@ -176,7 +177,7 @@ pub async fn delete(
         let found = store.document(project, DocumentKind::Agent, &id.to_string(), None).await?;
         let Some(old) = found else { return Ok(false) };
         let next = Document { version: old.version + 1, updated_at: now, deleted: true, ..old };
-        match store.put(next, None).await {
+        match store.put(vec![next], None).await {
             Ok(()) => return Ok(true),
             Err(error) if is_conflict(&error) && attempt < WRITE_ATTEMPTS => attempt += 1,
             Err(error) => return Err(error.into()),

@@ -293,7 +293,9 @@ impl From<StoreError> for ApiError {
                 tracing::error!(error = &error as &dyn std::error::Error, "stored data is damaged");
                 damaged("stored data")
             }
-            StoreErrorKind::Unavailable
+            StoreErrorKind::Held
+            | StoreErrorKind::BudgetExceeded
+            | StoreErrorKind::Unavailable
             | StoreErrorKind::Full
             | StoreErrorKind::Locked
             | StoreErrorKind::TooNew => {

@@ -157,7 +157,7 @@ pub async fn create(
 ) -> Result<(KeyText, Key), KeyError> {
     let text = fresh_text(id)?;
     let key = key_of(id, new, &text, now);
-    store.put(document(&key, &text, 1, now), receipt).await?;
+    store.put(vec![document(&key, &text, 1, now)], receipt).await?;
     Ok((text, key))
 }
 
@@ -209,7 +209,7 @@ async fn preset(
         let new = NewKey { project_id, name: "preset".into(), scopes: scopes.clone(), expires_at: None };
         let key = key_of(old.map_or(id, |old| old.id), new, &KeyText(text.to_owned()), now);
         let version = found.map_or(1, |document| document.version + 1);
-        match store.put(document(&key, &KeyText(text.to_owned()), version, now), None).await {
+        match store.put(vec![document(&key, &KeyText(text.to_owned()), version, now)], None).await {
             Ok(()) => return Ok(key),
             Err(error) if is_conflict(&error) && attempt < WRITE_ATTEMPTS => attempt += 1,
             Err(error) => return Err(error.into()),
@@ -271,7 +271,7 @@ pub async fn revoke(
         key.revoked = true;
         let body = encode(&key);
         let next = Document { version: old.version + 1, updated_at: now, body, ..old };
-        match store.put(next, None).await {
+        match store.put(vec![next], None).await {
             Ok(()) => return Ok(true),
             Err(error) if is_conflict(&error) && attempt < WRITE_ATTEMPTS => attempt += 1,
             Err(error) => return Err(error.into()),
@@ -309,6 +309,7 @@ fn document(key: &Key, text: &KeyText, version: u64, now: Timestamp) -> Document
         body: encode(key),
         created_at: key.created_at,
         updated_at: now,
+        wake_at: None,
         deleted: false,
     }
 }

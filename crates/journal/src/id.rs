@@ -111,6 +111,8 @@ ids! {
     SecretId = "sec";
     /// One request to the server, for correlation in logs.
     RequestId = "req";
+    /// A running server process: one of a cluster's nodes, or the only one.
+    NodeId = "node";
 }
 
 impl ItemId {

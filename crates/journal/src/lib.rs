@@ -38,8 +38,8 @@ pub use event::{
     SessionPatch, SpendLimit, TurnEnd, TurnError,
 };
 pub use id::{
-    AgentId, ApprovalId, EffectId, Fresh, IdError, InputId, ItemId, KeyId, ProjectId, RequestId, SecretId,
-    SessionId, TurnId,
+    AgentId, ApprovalId, EffectId, Fresh, IdError, InputId, ItemId, KeyId, NodeId, ProjectId, RequestId,
+    SecretId, SessionId, TurnId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};

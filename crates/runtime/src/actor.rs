@@ -369,6 +369,9 @@ pub(crate) async fn append(
         turns: batch.turns.clone(),
         snapshot: due.then(|| Bytes::from(batch.after.encode())),
         receipt,
+        holder: Some(shared.node),
+        documents: Vec::new(),
+        budget: Vec::new(),
     };
     shared.store.append(append).await?;
     Ok(if due { version } else { snapshot })

@@ -64,6 +64,8 @@ impl From<StoreError> for RuntimeError {
             StoreErrorKind::ReceiptExists => RuntimeErrorKind::ReceiptExists,
             StoreErrorKind::Corrupt => RuntimeErrorKind::Damaged,
             StoreErrorKind::Conflict { .. }
+            | StoreErrorKind::Held
+            | StoreErrorKind::BudgetExceeded
             | StoreErrorKind::UnknownCursor
             | StoreErrorKind::Unavailable
             | StoreErrorKind::Full

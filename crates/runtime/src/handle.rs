@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use tenure_journal::{
-    Fresh, InputPart, ProjectId, Secret, SecretId, SessionId, SessionKey, SessionOpened, Timestamp, Version,
+    Fresh, InputPart, NodeId, ProjectId, Secret, SecretId, SessionId, SessionKey, SessionOpened, Timestamp,
+    Version,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{Command, Context, Session, SessionView, StreamEvent};
@@ -74,6 +75,8 @@ pub(crate) struct Shared {
     /// Places for tool calls.
     pub(crate) tool_places: Semaphore,
     pub(crate) clock: Clock,
+    /// This process among those that share the store.
+    pub(crate) node: NodeId,
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
     /// Fires when everything is to end at once.
@@ -133,7 +136,9 @@ impl Runtime {
     /// `Storage`, `Damaged`: unfinished sessions cannot be looked up.
     pub async fn start(parts: Parts) -> Result<Self, RuntimeError> {
         let Parts { store, models, servers, project_servers, policy, sealer, limits } = parts;
+        let clock = Clock::default();
         let shared = Arc::new(Shared {
+            node: NodeId::fresh(&clock.fresh()),
             store,
             models,
             servers,
@@ -142,7 +147,7 @@ impl Runtime {
             sealer,
             limits,
             tool_places: Semaphore::new(limits.tool_calls_max.clamp(1, Semaphore::MAX_PERMITS)),
-            clock: Clock::default(),
+            clock,
             hub: Arc::new(Hub::default()),
             registry: Registry::default(),
             stop: CancellationToken::new(),
@@ -157,7 +162,10 @@ impl Runtime {
 
     async fn resume_all(&self) -> Result<(), RuntimeError> {
         // Whatever has a time to wake was being worked on: a pause between two tries is only waited for here.
-        let unfinished = self.shared.store.due(Timestamp::from_millis(i64::MAX), RECOVERED_MAX).await?;
+        let unfinished = {
+            let (node, end_of_time) = (self.shared.node, Timestamp::from_millis(i64::MAX));
+            self.shared.store.claim_due(node, end_of_time, RECOVERED_MAX).await?
+        };
         if !unfinished.is_empty() {
             tracing::info!(sessions = unfinished.len(), "resuming unfinished sessions");
         }
@@ -337,9 +345,10 @@ impl Runtime {
             body: json!({ "sealed": self.shared.sealer.seal(project, id, secret) }),
             created_at: now,
             updated_at: now,
+            wake_at: None,
             deleted: false,
         };
-        self.shared.store.put(document, None).await?;
+        self.shared.store.put(vec![document], None).await?;
         Ok(Secret(id))
     }
 
@@ -387,9 +396,10 @@ impl Shared {
             body: serde_json::Value::Null,
             created_at: receipt.at,
             updated_at: receipt.at,
+            wake_at: None,
             deleted: true,
         };
-        match self.store.put(document, Some(receipt)).await {
+        match self.store.put(vec![document], Some(receipt)).await {
             Err(error) if error.kind() == StoreErrorKind::ReceiptExists => {
                 Err(RuntimeErrorKind::ReceiptExists.into())
             }

@@ -17,11 +17,36 @@ CREATE TABLE sessions (
     last_active_at INTEGER NOT NULL,
     wake_at INTEGER,
     deleted INTEGER NOT NULL,
+    holder TEXT,
     PRIMARY KEY (project_id, session_id)
 ) STRICT, WITHOUT ROWID;
 
 -- Idle sessions are not in it, so finding what is due costs what is due.
 CREATE INDEX sessions_due ON sessions (wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX sessions_held ON sessions (holder) WHERE holder IS NOT NULL;
+
+-- Leases of nodes: milliseconds since the Unix epoch by this machine's clock.
+CREATE TABLE nodes (
+    node_id TEXT NOT NULL PRIMARY KEY,
+    lease_until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Budgets of trees of sessions, in billionths of a US dollar, and what running attempts reserved in them.
+CREATE TABLE budgets (
+    project_id TEXT NOT NULL,
+    root_id TEXT NOT NULL,
+    limit_nano_usd INTEGER,
+    spent_nano_usd INTEGER NOT NULL,
+    PRIMARY KEY (project_id, root_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE reservations (
+    project_id TEXT NOT NULL,
+    root_id TEXT NOT NULL,
+    key TEXT NOT NULL,
+    nano_usd INTEGER NOT NULL,
+    PRIMARY KEY (project_id, root_id, key)
+) STRICT, WITHOUT ROWID;
 
 -- The journals of all sessions, in the order in which they were committed: an append only touches the end of
 -- one B-tree. An index on project, session and version would change one more page for each session in a
@@ -99,11 +124,15 @@ CREATE TABLE documents (
     body TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
+    wake_at INTEGER,
     PRIMARY KEY (project_id, kind, id, version)
 ) STRICT;
 
 CREATE UNIQUE INDEX documents_latest ON documents (project_id, kind, id) WHERE is_latest = 1;
 CREATE INDEX documents_by_name ON documents (project_id, kind, name, id) WHERE is_latest = 1 AND deleted = 0;
+
+CREATE INDEX documents_due ON documents (kind, wake_at)
+    WHERE is_latest = 1 AND deleted = 0 AND wake_at IS NOT NULL;
 
 CREATE TABLE receipts (
     project_id TEXT NOT NULL,

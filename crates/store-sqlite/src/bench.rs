@@ -189,6 +189,9 @@ impl Session {
             turns: Vec::new(),
             snapshot: None,
             receipt: None,
+            holder: None,
+            documents: Vec::new(),
+            budget: Vec::new(),
         }
     }
 }

@@ -18,9 +18,9 @@ pub(crate) fn events(
     limit: usize,
 ) -> Read<Vec<Recorded>> {
     let journal = Journal::new(connection, key);
-    let Some(end) = end(connection, &journal.project, &journal.session)? else { return Ok(Vec::new()) };
+    let Some(end) = journal.end()? else { return Ok(Vec::new()) };
     let last = end.version.min(Version(after.0.saturating_add(limit as u64)));
-    let mut place = if last < end.version { journal.mark(last)?.unwrap_or(end) } else { end };
+    let mut place = if last < end.version { journal.mark(last, end.version)?.unwrap_or(end) } else { end };
     let mut links = connection.prepare_cached(include_str!("../sql/event_previous.sql"))?;
     while place.version > last {
         place = journal.follow(&mut links, place, |row| Ok((row.get(0)?, ())))?.0;
@@ -55,14 +55,23 @@ pub(crate) struct Place {
     pub(crate) position: Option<i64>,
 }
 
-impl Place {
-    pub(crate) const BEFORE_FIRST: Self = Self { version: Version::ZERO, position: None };
+/// Where a session's journal ends, and who holds the session.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) place: Place,
+    pub(crate) holder: Option<String>,
 }
 
-/// Where a session's last event is, or `None` for a session that does not exist.
-pub(crate) fn end(connection: &Connection, project: &str, session: &str) -> rusqlite::Result<Option<Place>> {
-    let mut statement = connection.prepare_cached(include_str!("../sql/journal_end.sql"))?;
-    statement.query_row((project, session), place_of).optional()
+impl End {
+    /// `None` for a session that does not exist. `statement` is `journal_end.sql`.
+    pub(crate) fn read(
+        statement: &mut CachedStatement<'_>,
+        project: &str,
+        session: &str,
+    ) -> rusqlite::Result<Option<Self>> {
+        let read = |row: &Row<'_>| Ok(Self { place: place_of(row)?, holder: row.get(2)? });
+        statement.query_row((project, session), read).optional()
+    }
 }
 
 /// One session's journal.
@@ -78,10 +87,16 @@ impl<'a> Journal<'a> {
         Self { connection, project, session }
     }
 
-    /// Where the first indexed event at or after `version` is, if there is one.
-    fn mark(&self, version: Version) -> Read<Option<Place>> {
+    /// Where its last event is, or `None` for a session that does not exist.
+    fn end(&self) -> Read<Option<Place>> {
+        let mut statement = self.connection.prepare_cached(include_str!("../sql/journal_end.sql"))?;
+        Ok(End::read(&mut statement, &self.project, &self.session)?.map(|end| end.place))
+    }
+
+    /// Where the first indexed event from version `from` to `to` is, if there is one.
+    fn mark(&self, from: Version, to: Version) -> Read<Option<Place>> {
         let mut statement = self.connection.prepare_cached(include_str!("../sql/journal_mark.sql"))?;
-        let row = (&self.project, &self.session, int(version.0));
+        let row = (&self.project, &self.session, int(from.0), int(to.0));
         Ok(statement.query_row(row, place_of).optional()?)
     }
 
@@ -102,7 +117,7 @@ impl<'a> Journal<'a> {
     }
 }
 
-/// The place in the only columns: version, position.
+/// The place in the first columns: version, position.
 fn place_of(row: &Row<'_>) -> rusqlite::Result<Place> {
     Ok(Place { version: version(row, 0)?, position: row.get(1)? })
 }

@@ -14,6 +14,7 @@ mod directory;
 mod error;
 mod integrity;
 mod journal;
+mod nodes;
 mod read;
 mod readers;
 mod schema;
@@ -24,21 +25,24 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, ProjectId, Recorded, SessionKey, Timestamp, Turn, TurnId, Version,
+    BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
-    Append, Document, DocumentKind, Page, Receipt, SessionFilter, Store, StoreError, StoreErrorKind, Stored,
+    Append, Budget, Document, DocumentKind, Page, Receipt, SessionFilter, Store, StoreError, StoreErrorKind,
+    Stored, Wake,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use crate::integrity::Integrity;
 
 use crate::directory::Directory;
 use crate::error::store_error;
+use crate::nodes::Change;
 use crate::readers::Readers;
 use crate::write::{Answer, Write};
 use crate::writer::{Counters, Health, Job};
@@ -57,6 +61,8 @@ pub struct SqliteStore {
     thread: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
     health: watch::Receiver<Health>,
     counters: Arc<Counters>,
+    /// Never written to: no other process commits to this directory.
+    wakes: broadcast::Sender<Wake>,
 }
 
 impl SqliteStore {
@@ -84,6 +90,7 @@ impl SqliteStore {
             thread: Mutex::new(Some(writer.thread)),
             health: writer.health,
             counters: writer.counters,
+            wakes: broadcast::Sender::new(1),
         })
     }
 
@@ -211,8 +218,57 @@ impl Store for SqliteStore {
         self.readers.run("listing sessions", move |connection| read(connection)).await
     }
 
-    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionKey>, StoreError> {
-        self.readers.run("finding what is due", move |connection| read::due(connection, now, limit)).await
+    async fn claim_due(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        let read = move |connection: &_| nodes::claimable(connection, node, now, limit);
+        let due = self.readers.run("finding what is due", move |connection| read(connection)).await?;
+        if due.is_empty() {
+            return Ok(due);
+        }
+        self.write(Write::Node(Change::Claim(node, due.clone()))).await?;
+        let ours = move |connection: &_| {
+            let holders = due.into_iter().map(|key| Ok((key, nodes::holder(connection, key)?)));
+            holders.collect::<read::Read<Vec<_>>>()
+        };
+        let claimed = self.readers.run("claiming what is due", move |connection| ours(connection)).await?;
+        let ours = claimed.into_iter().filter(|(_, holder)| *holder == Some(Some(node)));
+        Ok(ours.map(|(key, _)| key).collect())
+    }
+
+    async fn claim(&self, node: NodeId, key: SessionKey) -> Result<Option<NodeId>, StoreError> {
+        self.write(Write::Node(Change::Claim(node, vec![key]))).await?;
+        let read = move |connection: &_| nodes::holder(connection, key);
+        let holder = self.readers.run("claiming a session", move |connection| read(connection)).await?;
+        // Freed again since: whoever asks next may have it.
+        Ok(holder.map(|holder| holder.unwrap_or(node)))
+    }
+
+    async fn held(&self, node: NodeId) -> Result<Vec<(SessionKey, Version)>, StoreError> {
+        self.readers.run("finding what is held", move |connection| nodes::held(connection, node)).await
+    }
+
+    async fn heartbeat(&self, node: NodeId, ttl: Duration) -> Result<(), StoreError> {
+        self.write(Write::Node(Change::Heartbeat(node, ttl))).await.map(|_| ())
+    }
+
+    async fn retire(&self, node: NodeId) -> Result<(), StoreError> {
+        self.write(Write::Node(Change::Retire(node))).await.map(|_| ())
+    }
+
+    async fn nodes(&self) -> Result<usize, StoreError> {
+        self.readers.run("counting nodes", |connection| nodes::nodes(connection)).await
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn wakes(&self) -> broadcast::Receiver<Wake> {
+        self.wakes.subscribe()
     }
 
     async fn items(
@@ -234,8 +290,22 @@ impl Store for SqliteStore {
         self.readers.run("reading a turn", move |connection| read::turn(connection, key, turn)).await
     }
 
-    async fn put(&self, document: Document, receipt: Option<Receipt>) -> Result<(), StoreError> {
-        self.write(Write::Put(Box::new((document, receipt)))).await.map(|_| ())
+    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
+        self.write(Write::Put(documents, receipt)).await.map(|_| ())
+    }
+
+    async fn due_documents(
+        &self,
+        kind: DocumentKind,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let read = move |connection: &_| read::due_documents(connection, kind, now, limit);
+        self.readers.run("finding due documents", move |connection| read(connection)).await
+    }
+
+    async fn budget(&self, project: ProjectId, root: SessionId) -> Result<Budget, StoreError> {
+        self.readers.run("reading a budget", move |connection| nodes::budget(connection, project, root)).await
     }
 
     async fn document(

@@ -85,12 +85,6 @@ fn head_of(row: &Row<'_>, project: ProjectId) -> Read<Head> {
     })
 }
 
-pub(crate) fn due(connection: &Connection, now: Timestamp, limit: usize) -> Read<Vec<SessionKey>> {
-    let mut statement = connection.prepare_cached(include_str!("../sql/due.sql"))?;
-    let keys = statement.query_and_then((now.as_millis(), limit_of(limit)), key_of)?;
-    keys.collect()
-}
-
 /// The session key in the first two columns.
 pub(crate) fn key_of(row: &Row<'_>) -> Read<SessionKey> {
     let (project, session): (String, String) = (row.get(0)?, row.get(1)?);
@@ -184,6 +178,21 @@ pub(crate) fn documents(
     }
 }
 
+pub(crate) fn due_documents(
+    connection: &Connection,
+    kind: DocumentKind,
+    now: Timestamp,
+    limit: usize,
+) -> Read<Vec<Document>> {
+    let read = |row: &Row<'_>| {
+        let project: String = row.get(8)?;
+        let project = project.parse().map_err(|_| damaged(format!("reading the project `{project}`")))?;
+        document_of(row, project, kind)
+    };
+    let row = (kind.as_str(), now.as_millis(), limit_of(limit));
+    collect(connection, include_str!("../sql/due_documents.sql"), row, read)
+}
+
 fn document_of(row: &Row<'_>, project: ProjectId, kind: DocumentKind) -> Read<Document> {
     let id: String = row.get(0)?;
     let body = serde_json::from_slice(bytes(row, 3)?)
@@ -198,6 +207,7 @@ fn document_of(row: &Row<'_>, project: ProjectId, kind: DocumentKind) -> Read<Do
         created_at: Timestamp::from_millis(row.get(4)?),
         updated_at: Timestamp::from_millis(row.get(5)?),
         deleted: row.get(6)?,
+        wake_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_millis),
     })
 }
 
@@ -277,6 +287,6 @@ pub(crate) fn bytes<'a>(row: &'a Row<'_>, index: usize) -> rusqlite::Result<&'a 
     Ok(row.get_ref(index)?.as_bytes()?)
 }
 
-fn limit_of(limit: usize) -> i64 {
+pub(crate) fn limit_of(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

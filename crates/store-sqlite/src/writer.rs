@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::directory::Directory;
 use crate::error::{is_busy, is_fault, kind, store_error};
-use crate::write::{Answer, Write};
+use crate::write::{Answer, Statements, Write};
 
 /// Writes that wait for the writer; further callers wait for a place in the queue.
 const QUEUE_WRITES_MAX: usize = 1024;
@@ -172,9 +172,10 @@ impl Worker {
         let unchanged = transaction.total_changes();
         let mut answers = Vec::with_capacity(batch.len());
         let mut bytes = 0;
+        let mut statements = Statements::prepare(&transaction)?;
         while let Some(job) = batch.get(answers.len()) {
             bytes += job.write.bytes();
-            answers.push(job.write.run(&transaction)?);
+            answers.push(job.write.run(&mut statements)?);
             let full = batch.len() >= BATCH_WRITES_MAX || bytes >= BATCH_BYTES_MAX;
             if others == Others::Join
                 && answers.len() == batch.len()
@@ -184,6 +185,7 @@ impl Worker {
                 batch.push(job);
             }
         }
+        drop(statements);
         let changed = transaction.total_changes() != unchanged;
         transaction.commit()?;
         if changed {

@@ -6,10 +6,12 @@
 //! no particular async runtime.
 
 mod appends;
+mod budgets;
 mod build;
 mod documents;
 mod isolation;
 mod lists;
+mod nodes;
 mod random;
 
 use std::sync::Arc;
@@ -48,7 +50,15 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         documents::finds_documents_by_name,
         documents::keeps_receipts_with_the_document,
         documents::lets_one_of_many_writers_win,
+        documents::writes_several_or_none,
+        documents::finds_due_documents_earliest_first,
         documents::keeps_blobs_by_content,
+        nodes::fences_all_but_the_holder,
+        nodes::claims_what_no_living_node_holds,
+        nodes::frees_what_a_retired_node_held,
+        budgets::reserves_before_it_spends,
+        budgets::is_never_exceeded_by_a_tree,
+        budgets::writes_documents_with_the_events,
         isolation::hides_everything_of_other_projects,
     }
 }

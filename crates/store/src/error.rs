@@ -22,6 +22,10 @@ pub enum StoreErrorKind {
     },
     /// The idempotency key is taken. Answer what its receipt says.
     ReceiptExists,
+    /// Another node holds the session. Nothing was written. Claim it, or append as a guest.
+    Held,
+    /// A reservation does not fit into what is left of the budget. Nothing was written.
+    BudgetExceeded,
     /// The page starts after something that does not exist.
     UnknownCursor,
     /// The store cannot be reached or did not answer. Nothing is known about the operation.
@@ -64,6 +68,8 @@ impl fmt::Display for StoreError {
                 return write!(f, "{}: the version is already {}", self.context, actual.0);
             }
             StoreErrorKind::ReceiptExists => "the idempotency key was used before",
+            StoreErrorKind::Held => "another node holds the session",
+            StoreErrorKind::BudgetExceeded => "the budget has not enough left",
             StoreErrorKind::UnknownCursor => "the page starts after something that does not exist",
             StoreErrorKind::Unavailable => "the store is not available",
             StoreErrorKind::Full => "the store has no space left",

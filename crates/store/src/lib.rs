@@ -4,23 +4,44 @@
 //! secrets), blobs and receipts. It speaks the domain in the few methods of [`Store`]; [`MemoryStore`] is
 //! the model of what they mean, and [`conformance`] is the suite that every implementation passes.
 //!
-//! What a store never does: interpret an event, read a clock, or decide.
+//! What a store never does: interpret an event or decide. The one clock it has measures leases.
+//!
+//! # Nodes
+//!
+//! Several processes, called nodes, may share one store. A node that attempts a session's effects *holds*
+//! the session. It keeps what it holds for as long as its lease runs, which [`Store::heartbeat`] extends for
+//! all its sessions at once; when the lease has run out, others may claim them. Leases decide who works,
+//! never what is true: whatever a node believes, its append counts only at the expected version, and not
+//! while another node holds the session.
+//!
+//! ```text
+//!              append as holder, claim                 append that leaves nothing to do,
+//!                                                      retire
+//!   free ──────────────────────────────▶ held by A ──────────────────────────────────────▶ free
+//!                                         │      ▲
+//!                      A's lease runs out ▼      │ A's heartbeat, if nobody was faster
+//!                                         claimable ───── another's claim ──▶ held by B
+//! ```
 
 pub mod conformance;
 mod error;
 mod memory;
 mod types;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, ProjectId, Recorded, SessionKey, Timestamp, Turn, TurnId, Version,
+    BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
 };
+use tokio::sync::broadcast;
 
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
 pub use types::{
-    Append, Document, DocumentKind, ItemRow, Order, Page, Receipt, SessionFilter, Snapshot, Stored,
+    Append, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, ItemRow, Order, Page, Receipt,
+    SessionFilter, Snapshot, Stored, Wake,
 };
 
 /// Durable state. Cheap to share; every method may be called from any task.
@@ -34,6 +55,8 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// `Conflict`: the journal is not at `expected`; nothing was written. Load and decide again.
     /// `ReceiptExists`: the receipt's key is taken in the project, whatever the version; nothing was written.
+    /// `Held`: the append names a holder and another node holds the session; nothing was written.
+    /// `BudgetExceeded`: a reservation does not fit; nothing was written.
     /// `Unavailable`: nothing was written, or everything was; load to find out.
     /// `Full`: no space is left; nothing was written.
     async fn append(&self, append: Append) -> Result<Version, StoreError>;
@@ -73,12 +96,56 @@ pub trait Store: Send + Sync + 'static {
         page: &Page,
     ) -> Result<Vec<Head>, StoreError>;
 
-    /// Up to `limit` sessions of all projects whose `wake_at` is at or before `now`, earliest first.
-    /// One indexed query, however many sessions are idle.
+    /// Up to `limit` sessions of all projects whose `wake_at` is at or before `now` and that no living node
+    /// holds, earliest first; from now on `node` holds them. Sessions that `node` holds already are not among
+    /// them. One indexed query, however many sessions are idle.
     ///
     /// # Errors
     /// `Unavailable` or `Corrupt`.
-    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionKey>, StoreError>;
+    async fn claim_due(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionKey>, StoreError>;
+
+    /// Takes hold of one session unless another living node holds it, and says who holds it now; `None` for
+    /// a session that does not exist.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn claim(&self, node: NodeId, key: SessionKey) -> Result<Option<NodeId>, StoreError>;
+
+    /// The sessions that `node` holds, with the version of each.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn held(&self, node: NodeId) -> Result<Vec<(SessionKey, Version)>, StoreError>;
+
+    /// Extends the node's lease to `ttl` from now, by the store's clock. The first call begins it.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn heartbeat(&self, node: NodeId, ttl: Duration) -> Result<(), StoreError>;
+
+    /// Ends the node's lease; its sessions are held by nobody.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn retire(&self, node: NodeId) -> Result<(), StoreError>;
+
+    /// How many nodes have a lease that runs.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn nodes(&self) -> Result<usize, StoreError>;
+
+    /// Whether other processes may use the same store at the same time.
+    fn is_shared(&self) -> bool;
+
+    /// Commits of all nodes as they happen, with repetitions. It may miss some without saying so: who relies
+    /// on it also looks from time to time.
+    fn wakes(&self) -> broadcast::Receiver<Wake>;
 
     /// Items of a session, or of one of its turns, by ordinal; at most `page.limit`.
     /// Only items with `is_public` true.
@@ -104,12 +171,12 @@ pub trait Store: Send + Sync + 'static {
     /// `Unavailable` or `Corrupt`.
     async fn turn(&self, key: SessionKey, turn: TurnId) -> Result<Option<Turn>, StoreError>;
 
-    /// Writes a document's next version and, with it, a receipt. `document.version` must be one more than
-    /// the stored version, 1 for a new one. Earlier versions stay readable.
+    /// Writes the next version of each document and, with them, a receipt, all or nothing. A document's
+    /// `version` must be one more than the stored version, 1 for a new one. Earlier versions stay readable.
     ///
     /// # Errors
     /// `Conflict`: another version was written first. `ReceiptExists`: as in [`Store::append`].
-    async fn put(&self, document: Document, receipt: Option<Receipt>) -> Result<(), StoreError>;
+    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError>;
 
     /// A document's `version`, or its latest. A deleted document has no latest version, but its earlier
     /// versions stay readable.
@@ -136,6 +203,24 @@ pub trait Store: Send + Sync + 'static {
         name: Option<&str>,
         page: &Page,
     ) -> Result<Vec<Document>, StoreError>;
+
+    /// Latest versions of documents of one kind in all projects whose `wake_at` is at or before `now`,
+    /// earliest first, deleted ones left out; at most `limit`. One indexed query.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn due_documents(
+        &self,
+        kind: DocumentKind,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError>;
+
+    /// The budget of the tree under a session.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn budget(&self, project: ProjectId, root: SessionId) -> Result<Budget, StoreError>;
 
     /// Keeps `payload` under its digest; keeping it again changes nothing.
     ///

@@ -7,25 +7,32 @@
 mod state;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, ProjectId, Recorded, SessionKey, Timestamp, Turn, TurnId, Version,
+    BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
 };
+use tokio::sync::broadcast;
 
 use self::state::{State, Write};
 use crate::{
-    Append, Document, DocumentKind, Page, Receipt, SessionFilter, Store, StoreError, StoreErrorKind, Stored,
+    Append, Budget, Document, DocumentKind, Page, Receipt, SessionFilter, Store, StoreError, StoreErrorKind,
+    Stored, Wake,
 };
 
-/// A store in memory.
+/// Wakes that a reader may be behind before it is told that it missed some.
+const WAKES_BEHIND_MAX: usize = 1024;
+
+/// A store in memory, shared by as many nodes as are given it.
 ///
 /// [`MemoryStore::new`] treats every write as durable at once. With [`MemoryStore::volatile`] the caller
 /// decides when: until [`MemoryStore::sync`] a write must not be acknowledged to anyone outside.
 #[derive(Debug)]
 pub struct MemoryStore {
     inner: Mutex<Inner>,
+    wakes: broadcast::Sender<Wake>,
 }
 
 #[derive(Debug)]
@@ -34,6 +41,8 @@ struct Inner {
     seen: State,
     /// Absent when every write is durable at once.
     disk: Option<Disk>,
+    /// What leases are measured by, in milliseconds: it stands still unless [`MemoryStore::pass`] moves it.
+    clock: u64,
 }
 
 /// INVARIANT: `durable` after all of `unsynced`, in order, is `Inner::seen`.
@@ -53,13 +62,23 @@ impl MemoryStore {
     /// An empty store whose writes are durable when they return.
     #[must_use]
     pub fn new() -> Self {
-        Self { inner: Mutex::new(Inner { seen: State::default(), disk: None }) }
+        Self::of(Inner { seen: State::default(), disk: None, clock: 0 })
     }
 
     /// An empty store whose writes are durable after the next [`MemoryStore::sync`].
     #[must_use]
     pub fn volatile() -> Self {
-        Self { inner: Mutex::new(Inner { seen: State::default(), disk: Some(Disk::default()) }) }
+        Self::of(Inner { seen: State::default(), disk: Some(Disk::default()), clock: 0 })
+    }
+
+    fn of(inner: Inner) -> Self {
+        Self { inner: Mutex::new(inner), wakes: broadcast::Sender::new(WAKES_BEHIND_MAX) }
+    }
+
+    /// Lets time pass for leases.
+    pub fn pass(&self, time: Duration) {
+        let mut inner = self.lock();
+        inner.clock = inner.clock.saturating_add(millis(time));
     }
 
     /// Makes every write so far durable.
@@ -100,13 +119,14 @@ impl MemoryStore {
     pub fn fork(&self) -> Self {
         let inner = self.lock();
         let copy = match &inner.disk {
-            None => Inner { seen: inner.seen.clone(), disk: None },
+            None => Inner { seen: inner.seen.clone(), disk: None, clock: inner.clock },
             Some(disk) => Inner {
                 seen: disk.durable.clone(),
                 disk: Some(Disk { durable: disk.durable.clone(), unsynced: Vec::new() }),
+                clock: inner.clock,
             },
         };
-        Self { inner: Mutex::new(copy) }
+        Self::of(copy)
     }
 
     /// Every session of every project, deleted ones included, in the order of their keys.
@@ -138,8 +158,13 @@ impl MemoryStore {
         let mut inner = self.lock();
         inner.seen.check_receipt(append.receipt.as_ref())?;
         inner.seen.check_version(&append)?;
-        let version = append.expected.plus(append.events.len());
+        inner.seen.check_holder(&append)?;
+        inner.seen.check_documents(&append.documents)?;
+        inner.seen.check_budget(&append)?;
+        let (key, version) = (append.head.key, append.expected.plus(append.events.len()));
         inner.write(Write::Append(Box::new(append)));
+        // Without a reader nobody is told.
+        let _ = self.wakes.send(Wake::Session { key, version });
         Ok(version)
     }
 
@@ -173,9 +198,65 @@ impl MemoryStore {
         self.lock().seen.sessions(project, filter, page)
     }
 
-    /// [`Store::due`].
-    pub fn due_now(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionKey>, StoreError> {
-        Ok(self.lock().seen.due(now, limit))
+    /// Every session whose `wake_at` is at or before `now`, whoever holds it, earliest first.
+    #[must_use]
+    pub fn due_now(&self, now: Timestamp) -> Vec<SessionKey> {
+        self.lock().seen.due(now).collect()
+    }
+
+    /// [`Store::claim_due`].
+    pub fn claim_due_now(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        let mut inner = self.lock();
+        let claimed = inner.seen.claimable(node, now, inner.clock, limit);
+        if !claimed.is_empty() {
+            inner.write(Write::Claim(node, claimed.clone()));
+        }
+        Ok(claimed)
+    }
+
+    /// [`Store::claim`].
+    pub fn claim_now(&self, node: NodeId, key: SessionKey) -> Result<Option<NodeId>, StoreError> {
+        let mut inner = self.lock();
+        match inner.seen.holder(key) {
+            None => Ok(None),
+            Some(Some(holder)) if holder == node || inner.seen.is_alive(holder, inner.clock) => {
+                Ok(Some(holder))
+            }
+            Some(_) => {
+                inner.write(Write::Claim(node, vec![key]));
+                Ok(Some(node))
+            }
+        }
+    }
+
+    /// [`Store::held`].
+    pub fn held_now(&self, node: NodeId) -> Result<Vec<(SessionKey, Version)>, StoreError> {
+        Ok(self.lock().seen.held(node))
+    }
+
+    /// [`Store::heartbeat`].
+    pub fn heartbeat_now(&self, node: NodeId, ttl: Duration) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        let until = inner.clock.saturating_add(millis(ttl));
+        inner.write(Write::Lease(node, until));
+        Ok(())
+    }
+
+    /// [`Store::retire`].
+    pub fn retire_now(&self, node: NodeId) -> Result<(), StoreError> {
+        self.lock().write(Write::Retire(node));
+        Ok(())
+    }
+
+    /// [`Store::nodes`].
+    pub fn nodes_now(&self) -> Result<usize, StoreError> {
+        let inner = self.lock();
+        Ok(inner.seen.alive(inner.clock))
     }
 
     /// [`Store::items`].
@@ -199,12 +280,27 @@ impl MemoryStore {
     }
 
     /// [`Store::put`]; durable at once or after the next [`MemoryStore::sync`].
-    pub fn put_now(&self, document: Document, receipt: Option<Receipt>) -> Result<(), StoreError> {
+    pub fn put_now(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
         let mut inner = self.lock();
         inner.seen.check_receipt(receipt.as_ref())?;
-        inner.seen.check_document(&document)?;
-        inner.write(Write::Put(Box::new((document, receipt))));
+        inner.seen.check_documents(&documents)?;
+        inner.write(Write::Put(documents, receipt));
         Ok(())
+    }
+
+    /// [`Store::due_documents`].
+    pub fn due_documents_now(
+        &self,
+        kind: DocumentKind,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        Ok(self.lock().seen.due_documents(kind, now, limit))
+    }
+
+    /// [`Store::budget`].
+    pub fn budget_now(&self, project: ProjectId, root: SessionId) -> Result<Budget, StoreError> {
+        Ok(self.lock().seen.budget(project, root))
     }
 
     /// [`Store::document`].
@@ -279,8 +375,41 @@ impl Store for MemoryStore {
         self.sessions_now(project, filter, page)
     }
 
-    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionKey>, StoreError> {
-        self.due_now(now, limit)
+    async fn claim_due(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        self.claim_due_now(node, now, limit)
+    }
+
+    async fn claim(&self, node: NodeId, key: SessionKey) -> Result<Option<NodeId>, StoreError> {
+        self.claim_now(node, key)
+    }
+
+    async fn held(&self, node: NodeId) -> Result<Vec<(SessionKey, Version)>, StoreError> {
+        self.held_now(node)
+    }
+
+    async fn heartbeat(&self, node: NodeId, ttl: Duration) -> Result<(), StoreError> {
+        self.heartbeat_now(node, ttl)
+    }
+
+    async fn retire(&self, node: NodeId) -> Result<(), StoreError> {
+        self.retire_now(node)
+    }
+
+    async fn nodes(&self) -> Result<usize, StoreError> {
+        self.nodes_now()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn wakes(&self) -> broadcast::Receiver<Wake> {
+        self.wakes.subscribe()
     }
 
     async fn items(
@@ -300,8 +429,21 @@ impl Store for MemoryStore {
         self.turn_now(key, turn)
     }
 
-    async fn put(&self, document: Document, receipt: Option<Receipt>) -> Result<(), StoreError> {
-        self.put_now(document, receipt)
+    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
+        self.put_now(documents, receipt)
+    }
+
+    async fn due_documents(
+        &self,
+        kind: DocumentKind,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.due_documents_now(kind, now, limit)
+    }
+
+    async fn budget(&self, project: ProjectId, root: SessionId) -> Result<Budget, StoreError> {
+        self.budget_now(project, root)
     }
 
     async fn document(
@@ -335,6 +477,10 @@ impl Store for MemoryStore {
     async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {
         self.receipt_now(project, key)
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn unknown_cursor(after: &str, what: &str) -> StoreError {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tenure_journal::{
-    AgentId, Event, Head, Item, ProjectId, Recorded, SessionStatus, Timestamp, Turn, Version,
+    AgentId, Event, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, SessionStatus, Timestamp,
+    Turn, Version,
 };
 
 /// One transaction on one session.
@@ -28,6 +29,72 @@ pub struct Append {
     pub snapshot: Option<Bytes>,
     /// Answers a repeated request.
     pub receipt: Option<Receipt>,
+    /// The node that appends as the session's holder, or absent for a guest: a node that knows of another
+    /// holder and leaves the session to it. With a holder, the append is refused while another node holds
+    /// the session. After either, a session without a `wake_at` is held by nobody.
+    pub holder: Option<NodeId>,
+    /// Next versions of documents that follow from the events, each as in [`crate::Store::put`].
+    pub documents: Vec<Document>,
+    /// What the events reserve and spend, in order.
+    pub budget: Vec<BudgetEntry>,
+}
+
+/// A change to the budget of a session and of everything it started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetEntry {
+    /// The session at the root of the tree that shares the budget, in the project of the append.
+    pub root: SessionId,
+    /// What changes.
+    pub change: BudgetChange,
+}
+
+/// How a budget changes. Money is in billionths of a US dollar.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetChange {
+    /// Sets the limit; absent means none. What was spent and reserved stays.
+    Limit(Option<u64>),
+    /// Sets aside what an attempt may cost, before it begins. Refused with
+    /// [`crate::StoreErrorKind::BudgetExceeded`] if it, what is reserved and what was spent together exceed
+    /// the limit. A key that is reserved already is reserved anew.
+    Reserve {
+        /// Names the attempt within the budget.
+        key: String,
+        /// The most it may cost.
+        nano_usd: u64,
+    },
+    /// Ends a reservation, if there is one, and counts what was really spent.
+    Settle {
+        /// Names the attempt within the budget.
+        key: String,
+        /// What it cost.
+        nano_usd: u64,
+    },
+}
+
+/// A budget as it stands. A budget that was never touched has no limit and nothing spent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// The limit; absent means none.
+    pub limit_nano_usd: Option<u64>,
+    /// What was spent.
+    pub spent_nano_usd: u64,
+    /// What running attempts may cost.
+    pub reserved_nano_usd: u64,
+}
+
+/// Tells a node that something was committed, by any node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// A session's journal reached a version.
+    Session {
+        /// The session.
+        key: SessionKey,
+        /// The version, at least.
+        version: Version,
+    },
+    /// Anything may have been missed: look at everything of interest.
+    Missed,
 }
 
 /// An item with its place in the session.
@@ -119,6 +186,14 @@ pub enum DocumentKind {
     Project,
     /// A request that changed nothing, kept for its receipt.
     Request,
+    /// A schedule.
+    Automation,
+    /// One delivery made by an automation.
+    Invocation,
+    /// An address that is told of events.
+    Webhook,
+    /// One event on its way to a webhook.
+    Delivery,
 }
 
 impl DocumentKind {
@@ -131,6 +206,10 @@ impl DocumentKind {
             Self::Secret => "secret",
             Self::Project => "project",
             Self::Request => "request",
+            Self::Automation => "automation",
+            Self::Invocation => "invocation",
+            Self::Webhook => "webhook",
+            Self::Delivery => "delivery",
         }
     }
 }
@@ -154,6 +233,8 @@ pub struct Document {
     pub created_at: Timestamp,
     /// When this version was written.
     pub updated_at: Timestamp,
+    /// When something is to be done about it; absent while nothing is.
+    pub wake_at: Option<Timestamp>,
     /// Whether this version deletes it.
     pub deleted: bool,
 }

@@ -109,5 +109,8 @@ fn append(key: SessionKey, expected: u64) -> Append {
         turns: Vec::new(),
         snapshot: None,
         receipt: None,
+        holder: None,
+        documents: Vec::new(),
+        budget: Vec::new(),
     }
 }

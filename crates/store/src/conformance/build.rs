@@ -57,6 +57,9 @@ pub(super) fn append(fresh: &Fresh, key: SessionKey, expected: u64, texts: &[&st
         turns: Vec::new(),
         snapshot: None,
         receipt: None,
+        holder: None,
+        documents: Vec::new(),
+        budget: Vec::new(),
     }
 }
 
@@ -115,6 +118,7 @@ pub(super) fn document(project: ProjectId, kind: DocumentKind, id: &str, version
         body: json!({"version": version, "nested": [null, true, "ü"]}),
         created_at: NOW,
         updated_at: NOW.plus_millis(version),
+        wake_at: None,
         deleted: false,
     }
 }

@@ -1,6 +1,6 @@
 //! Everything of one project is invisible to another.
 
-use tenure_journal::{ItemId, ProjectId, SessionKey, Timestamp, TurnId, TurnStatus, Version};
+use tenure_journal::{ItemId, NodeId, ProjectId, SessionKey, Timestamp, TurnId, TurnStatus, Version};
 
 use super::build::{
     NOW, accepted, append, bytes, document, fresh, key, message, page, page_after, receipt, refused, row,
@@ -21,7 +21,7 @@ pub(super) async fn hides_everything_of_other_projects(store: &dyn Store) {
     first.snapshot = Some(bytes("folded"));
     first.receipt = Some(receipt(owner.project, "k"));
     accepted(store.append(first).await);
-    accepted(store.put(document(owner.project, DocumentKind::Agent, "a", 1), None).await);
+    accepted(store.put(vec![document(owner.project, DocumentKind::Agent, "a", 1)], None).await);
     let blob = accepted(store.put_blob(owner.project, bytes("payload")).await);
 
     // The stranger knows every id.
@@ -55,13 +55,13 @@ pub(super) async fn hides_everything_of_other_projects(store: &dyn Store) {
     same.turns = vec![turn(turn_id, same.head.agent_id, TurnStatus::Queued)];
     same.receipt = Some(receipt(stranger.project, "k"));
     accepted(store.append(same).await);
-    accepted(store.put(document(stranger.project, DocumentKind::Agent, "a", 1), None).await);
+    accepted(store.put(vec![document(stranger.project, DocumentKind::Agent, "a", 1)], None).await);
     let kept = accepted(store.load(owner).await).expect("the owner's session loads");
     assert_eq!(kept.snapshot.map(|snapshot| snapshot.version), Some(Version(1)), "nothing was replaced");
     let items = accepted(store.items(owner, None, &page(9)).await);
     assert_eq!(items, [message(item_id, turn_id, "a")], "nothing was replaced");
     let kept = accepted(store.turn(owner, turn_id).await).map(|turn| turn.status);
     assert_eq!(kept, Some(TurnStatus::Completed), "nothing was replaced");
-    let due = accepted(store.due(Timestamp::from_millis(i64::MAX), 9).await);
-    assert_eq!(due, [owner], "only `due` sees all projects");
+    let due = accepted(store.claim_due(NodeId::fresh(&fresh), Timestamp::from_millis(i64::MAX), 9).await);
+    assert_eq!(due, [owner], "only what is due is found in all projects");
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use tenure_journal::{
-    AgentId, Fresh, Head, ItemId, ItemStatus, ProjectId, SessionId, SessionKey, SessionStatus, Timestamp,
-    TurnId, TurnStatus, Usage,
+    AgentId, Fresh, Head, ItemId, ItemStatus, NodeId, ProjectId, SessionId, SessionKey, SessionStatus,
+    Timestamp, TurnId, TurnStatus, Usage,
 };
 
 use super::build::{
@@ -134,7 +134,9 @@ pub(super) async fn finds_due_sessions_earliest_first(store: &dyn Store) {
         woken.push(key);
     }
     let due = async |now, limit| {
-        let due = accepted(store.due(Timestamp::from_millis(now), limit).await);
+        // A node without a lease keeps nobody else from claiming the same.
+        let node = NodeId::fresh(&fresh);
+        let due = accepted(store.claim_due(node, Timestamp::from_millis(now), limit).await);
         let places: Vec<_> = due
             .iter()
             .map(|key| woken.iter().position(|woken| woken == key).expect("one of these"))

@@ -1,23 +1,25 @@
 //! Random operations on a store and on the model, every answer compared.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use fastrand::Rng;
 use tenure_journal::{
-    AgentId, BlobRef, Fresh, Head, ItemId, ProjectId, SessionId, SessionKey, SessionStatus, Timestamp,
-    TurnId, TurnStatus, Version,
+    AgentId, BlobRef, Fresh, Head, ItemId, NodeId, ProjectId, SessionId, SessionKey, SessionStatus,
+    Timestamp, TurnId, TurnStatus, Version,
 };
 
 use super::build::{append, bytes, document, fresh, head, hidden, message, receipt, row, turn};
 use crate::{
-    Append, Document, DocumentKind, ItemRow, MemoryStore, Order, Page, Receipt, SessionFilter, Store,
-    StoreError,
+    Append, BudgetChange, BudgetEntry, Document, DocumentKind, ItemRow, MemoryStore, Order, Page, Receipt,
+    SessionFilter, Store, StoreError,
 };
 
 const PROJECTS: usize = 2;
 const SESSIONS: usize = 6;
 const TURNS: usize = 4;
 const ITEMS: usize = 12;
+const NODES: usize = 3;
 const STATUSES: [SessionStatus; 3] =
     [SessionStatus::Idle, SessionStatus::InProgress, SessionStatus::RequiresAction];
 
@@ -30,6 +32,7 @@ struct World {
     agents: Vec<AgentId>,
     turns: Vec<TurnId>,
     items: Vec<ItemId>,
+    nodes: Vec<NodeId>,
 }
 
 pub(super) async fn compare(store: &dyn Store, seed: u64, operations: usize) {
@@ -58,6 +61,7 @@ impl World {
             agents: (0..2).map(|_| AgentId::fresh(&fresh)).collect(),
             turns: (0..TURNS).map(|_| TurnId::fresh(&fresh)).collect(),
             items: (0..ITEMS).map(|_| ItemId::fresh(&fresh)).collect(),
+            nodes: (0..NODES).map(|_| NodeId::fresh(&fresh)).collect(),
             fresh,
         }
     }
@@ -74,14 +78,15 @@ impl World {
         }
         let key = self.key();
         let project = key.project;
-        match self.rng.u8(..20) {
+        match self.rng.u8(..26) {
             0..8 => {
                 let append = self.append(key, model);
                 both!(append(append))
             }
             8 => {
                 let (document, receipt) = self.document(project, model);
-                both!(put(document, receipt))
+                let documents = vec![document];
+                both!(put(documents, receipt))
             }
             9 => {
                 let payload = self.payload();
@@ -98,7 +103,8 @@ impl World {
             }
             13 => {
                 let (now, limit) = (Timestamp::from_millis(self.rng.i64(..10)), self.rng.usize(..6));
-                both!(due(now, limit))
+                let node = self.node();
+                both!(claim_due(node, now, limit))
             }
             14 => {
                 let turn = self.rng.bool().then(|| self.turn_id());
@@ -123,6 +129,39 @@ impl World {
                 let name = self.rng.bool().then(|| self.name());
                 both!(documents(project, kind, name.as_deref(), &page))
             }
+            19 => {
+                let node = self.node();
+                both!(claim(node, key))
+            }
+            20 => {
+                // A lease that has run out already, or one that outlives the test: no clock is compared.
+                let (node, hours) = (self.node(), self.rng.u64(..2));
+                both!(heartbeat(node, Duration::from_secs(hours * 60 * 60)))
+            }
+            21 => {
+                let node = self.node();
+                if self.rng.u8(..3) == 0 { both!(retire(node)) } else { both!(nodes()) }
+            }
+            22 => {
+                let node = self.node();
+                let what = format!("held {node:?}");
+                let sorted = |held: Result<Vec<_>, StoreError>| {
+                    shown(held.map(|mut held| {
+                        held.sort();
+                        held
+                    }))
+                };
+                (what, sorted(store.held(node).await), sorted(model.held_now(node)))
+            }
+            23 => {
+                let (kind, limit) = (self.kind(), self.rng.usize(..6));
+                let now = Timestamp::from_millis(self.rng.i64(..10));
+                both!(due_documents(kind, now, limit))
+            }
+            24 => {
+                let root = Self::pick(&mut self.rng, &self.sessions);
+                both!(budget(project, root))
+            }
             _ => {
                 let (blob, name) = (BlobRef::of(&self.payload()), self.receipt(project).key);
                 if self.rng.bool() {
@@ -145,6 +184,28 @@ impl World {
         }
     }
 
+    fn node(&mut self) -> NodeId {
+        Self::pick(&mut self.rng, &self.nodes)
+    }
+
+    /// Small amounts and limits, so that reservations are refused now and then.
+    fn entry(&mut self) -> BudgetEntry {
+        let (key, nano_usd) = (self.name(), self.rng.u64(..20));
+        let change = match self.rng.u8(..5) {
+            0 => BudgetChange::Limit(self.rng.bool().then_some(nano_usd * 10)),
+            1 | 2 => BudgetChange::Reserve { key, nano_usd },
+            _ => BudgetChange::Settle { key, nano_usd },
+        };
+        BudgetEntry { root: Self::pick(&mut self.rng, &self.sessions), change }
+    }
+
+    fn documents(&mut self, project: ProjectId, model: &MemoryStore) -> Vec<Document> {
+        if self.rng.u8(..4) > 0 {
+            return Vec::new();
+        }
+        vec![self.document(project, model).0]
+    }
+
     fn turn_id(&mut self) -> TurnId {
         Self::pick(&mut self.rng, &self.turns)
     }
@@ -164,6 +225,9 @@ impl World {
             turns: (0..self.rng.usize(..3)).map(|_| self.turn()).collect(),
             snapshot: (self.rng.u8(..4) == 0).then(|| bytes(&format!("folded {expected}"))),
             receipt: (self.rng.u8(..3) == 0).then(|| self.receipt(key.project)),
+            holder: (self.rng.u8(..3) > 0).then(|| self.node()),
+            documents: self.documents(key.project, model),
+            budget: (0..self.rng.usize(..3)).map(|_| self.entry()).collect(),
             ..append(&self.fresh, key, expected, &texts)
         }
     }
@@ -208,6 +272,7 @@ impl World {
         let document = Document {
             name: self.rng.bool().then(|| self.name()),
             deleted: self.rng.u8(..4) == 0,
+            wake_at: self.rng.bool().then(|| Timestamp::from_millis(self.rng.i64(..10))),
             ..document(project, kind, &id, version)
         };
         let receipt = (self.rng.u8(..4) == 0).then(|| self.receipt(project));

@@ -5,13 +5,14 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, ItemId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
+    BlobRef, Head, Item, ItemId, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId,
+    Version,
 };
 
 use super::unknown_cursor;
 use crate::{
-    Append, Document, DocumentKind, Order, Page, Receipt, SessionFilter, Snapshot, StoreError,
-    StoreErrorKind, Stored,
+    Append, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Order, Page, Receipt, SessionFilter,
+    Snapshot, StoreError, StoreErrorKind, Stored,
 };
 
 /// A write that was checked.
@@ -20,9 +21,15 @@ pub(super) enum Write {
     /// Events and what follows from them.
     Append(Box<Append>),
     /// A document's next version.
-    Put(Box<(Document, Option<Receipt>)>),
+    Put(Vec<Document>, Option<Receipt>),
     /// A payload.
     Blob(ProjectId, BlobRef, Bytes),
+    /// A node takes hold of sessions.
+    Claim(NodeId, Vec<SessionKey>),
+    /// A node's lease runs until a moment of the store's clock.
+    Lease(NodeId, u64),
+    /// A node's lease ends and its sessions are free.
+    Retire(NodeId),
 }
 
 /// Everything a store keeps.
@@ -35,11 +42,23 @@ pub(super) struct State {
     documents: BTreeMap<(ProjectId, DocumentKind, String), Vec<Document>>,
     blobs: HashMap<(ProjectId, BlobRef), Bytes>,
     receipts: HashMap<(ProjectId, String), Receipt>,
+    /// Until when the lease of each node runs.
+    leases: BTreeMap<NodeId, u64>,
+    budgets: HashMap<(ProjectId, SessionId), Ledger>,
+}
+
+/// A budget with its reservations.
+#[derive(Debug, Clone, Default)]
+struct Ledger {
+    limit: Option<u64>,
+    spent: u64,
+    reserved: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone)]
 struct Session {
     head: Head,
+    holder: Option<NodeId>,
     journal: Vec<Recorded>,
     snapshot: Option<Snapshot>,
     items: BTreeMap<u64, Item>,
@@ -68,7 +87,38 @@ impl State {
         Err(StoreError::new(StoreErrorKind::Conflict { actual }, context))
     }
 
-    pub(super) fn check_document(&self, document: &Document) -> Result<(), StoreError> {
+    pub(super) fn check_holder(&self, append: &Append) -> Result<(), StoreError> {
+        let key = append.head.key;
+        let holder = self.sessions.get(&key).and_then(|session| session.holder);
+        match (append.holder, holder) {
+            (Some(node), Some(holder)) if node != holder => {
+                let context = format!("appending to session `{}` as `{node}`", key.session);
+                Err(StoreError::new(StoreErrorKind::Held, context))
+            }
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
+    pub(super) fn check_budget(&self, append: &Append) -> Result<(), StoreError> {
+        let project = append.head.key.project;
+        let mut after: HashMap<SessionId, Ledger> = HashMap::new();
+        for entry in &append.budget {
+            let stored = || self.budgets.get(&(project, entry.root)).cloned().unwrap_or_default();
+            let ledger = after.entry(entry.root).or_insert_with(stored);
+            ledger.change(&entry.change);
+            if matches!(entry.change, BudgetChange::Reserve { .. }) && ledger.is_exceeded() {
+                let context = format!("reserving in the budget of session `{}`", entry.root);
+                return Err(StoreError::new(StoreErrorKind::BudgetExceeded, context));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_documents(&self, documents: &[Document]) -> Result<(), StoreError> {
+        documents.iter().try_for_each(|document| self.check_document(document))
+    }
+
+    fn check_document(&self, document: &Document) -> Result<(), StoreError> {
         let key = (document.project, document.kind, document.id.clone());
         let actual = self.documents.get(&key).map_or(0, |versions| versions.len() as u64);
         if actual.checked_add(1) == Some(document.version) {
@@ -82,11 +132,25 @@ impl State {
     pub(super) fn write(&mut self, write: Write) {
         match write {
             Write::Append(append) => self.append(*append),
-            Write::Put(put) => {
-                let (document, receipt) = *put;
-                let key = (document.project, document.kind, document.id.clone());
-                self.documents.entry(key).or_default().push(document);
+            Write::Put(documents, receipt) => {
+                self.put(documents);
                 self.keep(receipt);
+            }
+            Write::Claim(node, keys) => {
+                for key in keys {
+                    if let Some(session) = self.sessions.get_mut(&key) {
+                        session.holder = Some(node);
+                    }
+                }
+            }
+            Write::Lease(node, until) => {
+                self.leases.insert(node, until);
+            }
+            Write::Retire(node) => {
+                self.leases.remove(&node);
+                for session in self.sessions.values_mut().filter(|session| session.holder == Some(node)) {
+                    session.holder = None;
+                }
             }
             Write::Blob(project, blob, payload) => {
                 self.blobs.entry((project, blob)).or_insert(payload);
@@ -103,6 +167,7 @@ impl State {
         if let Some(wake_at) = append.head.wake_at {
             self.wakes.insert((wake_at, key));
         }
+        session.holder = append.head.wake_at.and(append.holder.or(session.holder));
         session.head = append.head;
         for event in append.events {
             let version = session.version().plus(1);
@@ -116,7 +181,18 @@ impl State {
         if let Some(bytes) = append.snapshot {
             session.snapshot = Some(Snapshot { version: session.version(), bytes });
         }
+        self.put(append.documents);
+        for BudgetEntry { root, change } in append.budget {
+            self.budgets.entry((key.project, root)).or_default().change(&change);
+        }
         self.keep(append.receipt);
+    }
+
+    fn put(&mut self, documents: Vec<Document>) {
+        for document in documents {
+            let key = (document.project, document.kind, document.id.clone());
+            self.documents.entry(key).or_default().push(document);
+        }
     }
 
     fn keep(&mut self, receipt: Option<Receipt>) {
@@ -162,9 +238,56 @@ impl State {
         Ok(paged(heads, page, after.as_ref(), |head| head.key.session).into_iter().cloned().collect())
     }
 
-    pub(super) fn due(&self, now: Timestamp, limit: usize) -> Vec<SessionKey> {
-        let due = self.wakes.iter().take_while(|(wake_at, _)| *wake_at <= now);
-        due.take(limit).map(|(_, key)| *key).collect()
+    /// Sessions that are due at `now`, whoever holds them, earliest first.
+    pub(super) fn due(&self, now: Timestamp) -> impl Iterator<Item = SessionKey> {
+        self.wakes.iter().take_while(move |(wake_at, _)| *wake_at <= now).map(|(_, key)| *key)
+    }
+
+    /// Sessions that are due at `now` and that neither `node` nor a node alive at `clock` holds.
+    pub(super) fn claimable(
+        &self,
+        node: NodeId,
+        now: Timestamp,
+        clock: u64,
+        limit: usize,
+    ) -> Vec<SessionKey> {
+        let free = |key: &SessionKey| {
+            let holder = self.sessions.get(key).and_then(|session| session.holder);
+            holder.is_none_or(|holder| holder != node && !self.is_alive(holder, clock))
+        };
+        self.due(now).filter(free).take(limit).collect()
+    }
+
+    pub(super) fn is_alive(&self, node: NodeId, clock: u64) -> bool {
+        self.leases.get(&node).is_some_and(|until| *until > clock)
+    }
+
+    pub(super) fn alive(&self, clock: u64) -> usize {
+        self.leases.values().filter(|until| **until > clock).count()
+    }
+
+    /// Who holds a session; the outer absence is a session that does not exist.
+    pub(super) fn holder(&self, key: SessionKey) -> Option<Option<NodeId>> {
+        self.sessions.get(&key).map(|session| session.holder)
+    }
+
+    pub(super) fn held(&self, node: NodeId) -> Vec<(SessionKey, Version)> {
+        let held = self.sessions.iter().filter(|(_, session)| session.holder == Some(node));
+        held.map(|(key, session)| (*key, session.version())).collect()
+    }
+
+    pub(super) fn due_documents(&self, kind: DocumentKind, now: Timestamp, limit: usize) -> Vec<Document> {
+        let latest = self.documents.values().filter_map(|versions| versions.last());
+        let due = |document: &&Document| {
+            document.kind == kind && !document.deleted && document.wake_at.is_some_and(|at| at <= now)
+        };
+        let mut due: Vec<_> = latest.filter(due).collect();
+        due.sort_by_key(|document| document.wake_at);
+        due.into_iter().take(limit).cloned().collect()
+    }
+
+    pub(super) fn budget(&self, project: ProjectId, root: SessionId) -> Budget {
+        self.budgets.get(&(project, root)).map(Ledger::to_budget).unwrap_or_default()
     }
 
     pub(super) fn items(
@@ -243,10 +366,40 @@ impl State {
     }
 }
 
+impl Ledger {
+    fn change(&mut self, change: &BudgetChange) {
+        match change {
+            BudgetChange::Limit(limit) => self.limit = *limit,
+            BudgetChange::Reserve { key, nano_usd } => {
+                self.reserved.insert(key.clone(), *nano_usd);
+            }
+            BudgetChange::Settle { key, nano_usd } => {
+                self.reserved.remove(key);
+                self.spent = self.spent.saturating_add(*nano_usd);
+            }
+        }
+    }
+
+    fn is_exceeded(&self) -> bool {
+        let budget = self.to_budget();
+        let used = budget.spent_nano_usd.saturating_add(budget.reserved_nano_usd);
+        self.limit.is_some_and(|limit| used > limit)
+    }
+
+    fn to_budget(&self) -> Budget {
+        Budget {
+            limit_nano_usd: self.limit,
+            spent_nano_usd: self.spent,
+            reserved_nano_usd: self.reserved.values().fold(0, |sum, amount| sum.saturating_add(*amount)),
+        }
+    }
+}
+
 impl Session {
     fn new(head: Head) -> Self {
         Self {
             head,
+            holder: None,
             journal: Vec::new(),
             snapshot: None,
             items: BTreeMap::new(),

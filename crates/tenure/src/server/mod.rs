@@ -226,9 +226,10 @@ async fn default_project(runtime: &Runtime) -> Result<ProjectId, StartError> {
         body: serde_json::json!({}),
         created_at: now,
         updated_at: now,
+        wake_at: None,
         deleted: false,
     };
-    store.put(document, None).await.map_err(failed)?;
+    store.put(vec![document], None).await.map_err(failed)?;
     Ok(project)
 }
 

@@ -1,0 +1,1 @@
+UPDATE sessions SET holder = NULL WHERE holder = ?1

@@ -1,0 +1,1 @@
+SELECT project_id, session_id, version FROM sessions WHERE holder = ?1

@@ -1,0 +1,1 @@
+SELECT count(*) FROM nodes WHERE lease_until > ?1
