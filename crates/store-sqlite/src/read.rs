@@ -4,8 +4,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use serde::de::DeserializeOwned;
 use tenure_journal::{
-    BlobRef, Head, Item, ProjectId, SessionId, SessionKey, SessionStatus, Timestamp, Turn, TurnId,
-    Version,
+    BlobRef, Head, Item, ProjectId, SessionId, SessionKey, SessionStatus, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
     Document, DocumentKind, Order, Page, Receipt, SessionFilter, Snapshot, StoreError, StoreErrorKind, Stored,
