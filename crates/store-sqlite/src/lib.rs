@@ -156,7 +156,10 @@ impl SqliteStore {
         let (answer, answered) = oneshot::channel();
         queue.send(Job { write, answer }).await.map_err(|_| self.stopped())?;
         drop(queue);
-        answered.await.unwrap_or_else(|_| Err(self.stopped()))
+        match answered.await {
+            Ok((answer, _write)) => answer,
+            Err(_) => Err(self.stopped()),
+        }
     }
 
     /// The error of a write that finds no writer.

@@ -29,9 +29,19 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 const _: () = assert!(BATCH_WRITES_MAX <= QUEUE_WRITES_MAX, "a full queue fills a batch");
 
 /// A write and where its answer goes.
+///
+/// The write goes back with the answer, for its caller to drop: freed here, between two commits, memory of
+/// other threads' heaps would take as long as the appends themselves.
 pub(crate) struct Job {
     pub(crate) write: Write,
-    pub(crate) answer: oneshot::Sender<Answer>,
+    pub(crate) answer: oneshot::Sender<(Answer, Write)>,
+}
+
+impl Job {
+    fn answer(self, answer: Answer) {
+        // A caller that went away does not need its answer.
+        let _ = self.answer.send((answer, self.write));
+    }
 }
 
 /// What the writer counts.
@@ -199,14 +209,13 @@ impl Worker {
 
 fn deliver(batch: Vec<Job>, answers: Vec<Answer>) {
     for (job, answer) in batch.into_iter().zip(answers) {
-        // A caller that went away does not need its answer.
-        let _ = job.answer.send(answer);
+        job.answer(answer);
     }
 }
 
 fn fail(batch: Vec<Job>, kind: StoreErrorKind, error: &Arc<rusqlite::Error>) {
     for job in batch {
         let error = StoreError::new(kind, "writing to the log").with_source(Arc::clone(error));
-        let _ = job.answer.send(Err(error));
+        job.answer(Err(error));
     }
 }
