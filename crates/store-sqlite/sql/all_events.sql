@@ -1,1 +1,1 @@
-SELECT project_id, session_id, version, at, event FROM journal ORDER BY rowid
+SELECT project_id, session_id, version, at, event FROM journal ORDER BY position

@@ -1,4 +1,5 @@
-//! How many appends a second the store makes durable, beside what SQLite alone would.
+//! How many appends a second the store makes durable, beside what SQLite alone would, and how long reading
+//! a long journal takes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,6 +30,16 @@ const TURNS: u32 = 30;
 /// overwrite it: a sync of a file that grows also syncs the file system's own journal and takes many times
 /// as long, which would compare who has filled the log and not what a commit costs.
 const WARM_UP_BYTES: usize = 24 * 1024 * 1024;
+/// Events of the journal that is read.
+const EVENTS: u64 = 10_000;
+/// Journals whose events take turns with it, enough that no two of one share a page.
+const NEIGHBOURS: usize = 3;
+/// Events of the journal's end that are read, as many as follow a snapshot at most.
+const TAIL_EVENTS: u64 = 128;
+/// Events of one page.
+const PAGE_EVENTS: u64 = 100;
+/// How often each is read.
+const READS: usize = 21;
 
 /// One measurement.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,25 +63,99 @@ impl Row {
     }
 }
 
+/// How long reading a journal of events of 1 KiB takes, from a warm disk; each the median of several.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reads {
+    /// Events of the journal.
+    pub events: u64,
+    /// Reading and decoding all of them at once.
+    pub whole: Duration,
+    /// All of them in pages of 100, together.
+    pub pages: Duration,
+    /// One page of 100 from the middle.
+    pub page: Duration,
+    /// The last 128.
+    pub tail: Duration,
+}
+
 /// Measures for about `each` at each number of sessions, in a directory of its own under `directory` that
 /// it removes. Blocks, and starts an async runtime of its own, so it must not be called from one.
 ///
 /// # Errors
 /// The directory cannot be written, or the store's own.
 pub fn appends(directory: &Path, each: Duration) -> Result<Vec<Row>, StoreError> {
-    let directory = directory.join(format!("bench-{}", std::process::id()));
+    in_directory(directory, async |directory| measure_appends(directory, each).await)
+}
+
+/// Measures reads, as [`appends`] does appends.
+///
+/// # Errors
+/// As [`appends`].
+pub fn reads(directory: &Path) -> Result<Reads, StoreError> {
+    in_directory(directory, async |directory| measure_reads(directory).await)
+}
+
+fn in_directory<T>(
+    parent: &Path,
+    measure: impl AsyncFnOnce(&Path) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let directory = parent.join(format!("bench-{}", std::process::id()));
     let unavailable = |error: std::io::Error| {
         let context = format!("preparing `{}`", directory.display());
         StoreError::new(StoreErrorKind::Unavailable, context).with_source(error)
     };
     fs::create_dir_all(&directory).map_err(unavailable)?;
     let runtime = tokio::runtime::Runtime::new().map_err(unavailable)?;
-    let rows = runtime.block_on(measure(&directory, each));
+    let measured = runtime.block_on(measure(&directory));
     fs::remove_dir_all(&directory).map_err(unavailable)?;
-    rows
+    measured
 }
 
-async fn measure(directory: &Path, each: Duration) -> Result<Vec<Row>, StoreError> {
+async fn measure_reads(directory: &Path) -> Result<Reads, StoreError> {
+    let store = SqliteStore::open(directory)?;
+    let mut sessions: Vec<_> = (0..=NEIGHBOURS).map(Session::new).collect();
+    for _ in 0..EVENTS {
+        for session in &mut sessions {
+            session.version = store.append(session.next()).await?;
+        }
+    }
+    store.close().await?;
+    let key = sessions[0].head.key;
+    let store = SqliteStore::open(directory)?;
+    let reads = Reads {
+        events: EVENTS,
+        whole: median_read(&store, key, &[0], usize::MAX).await?,
+        pages: median_read(&store, key, &pages(), PAGE_EVENTS as usize).await?,
+        page: median_read(&store, key, &[EVENTS / 2], PAGE_EVENTS as usize).await?,
+        tail: median_read(&store, key, &[EVENTS - TAIL_EVENTS], usize::MAX).await?,
+    };
+    store.close().await?;
+    Ok(reads)
+}
+
+fn pages() -> Vec<u64> {
+    (0..EVENTS).step_by(PAGE_EVENTS as usize).collect()
+}
+
+async fn median_read(
+    store: &SqliteStore,
+    key: SessionKey,
+    after: &[u64],
+    limit: usize,
+) -> Result<Duration, StoreError> {
+    let mut took = Vec::with_capacity(READS);
+    for _ in 0..READS {
+        let began = Instant::now();
+        for after in after {
+            store.events(key, Version(*after), limit).await?;
+        }
+        took.push(began.elapsed());
+    }
+    took.sort_unstable();
+    Ok(took[READS / 2])
+}
+
+async fn measure_appends(directory: &Path, each: Duration) -> Result<Vec<Row>, StoreError> {
     let store = Arc::new(SqliteStore::open(&directory.join("store"))?);
     let mut bare = Bare::open(&directory.join("bare.db"))?;
     let project = ProjectId::fresh(&Fresh::new(Timestamp::EPOCH, 1));

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, Row};
 use tenure_journal::BlobRef;
 
-use crate::read::{event, key_of};
+use crate::journal::event;
+use crate::read::key_of;
 use crate::readers::ReadError;
 
 /// Problems listed before the search stops; more would not change what to do.
@@ -35,20 +36,32 @@ pub(crate) fn check(connection: &Connection) -> Result<Integrity, ReadError> {
 }
 
 /// A query whose rows are problems, and the sentence for one of them.
+///
+/// The first three together leave no room for a damaged journal. If every link leads to the event before,
+/// each event ends a journal without gaps; if every head links to the event of its version, each session has
+/// one; and if every event is linked to, there are no others: of the events beside the sessions' journals,
+/// the one with the greatest position would have no link to it, since links lead to smaller positions.
 type Relation = (&'static str, fn(&Row<'_>) -> rusqlite::Result<String>);
 
 const RELATIONS: &[Relation] = &[
     (include_str!("../sql/journal_gaps.sql"), |row| {
-        let (project, session, count, min, max) = five(row)?;
+        let (project, session, version, position) = four(row)?;
         Ok(format!(
-            "the journal of session `{session}` of project `{project}` has {count} events, \
-             from version {min} to {max}"
+            "event {version} of session `{session}` of project `{project}`, in row {position} of the \
+             journal, does not link to the event before it"
         ))
     }),
     (include_str!("../sql/head_mismatches.sql"), |row| {
         let (project, session, head, last) = four(row)?;
         Ok(format!(
             "session `{session}` of project `{project}` is at version {head} and its journal ends at {last}"
+        ))
+    }),
+    (include_str!("../sql/journal_strays.sql"), |row| {
+        let (project, session, version, position) = four(row)?;
+        Ok(format!(
+            "event {version} of session `{session}` of project `{project}`, in row {position} of the \
+             journal, is neither followed by another nor the session's last"
         ))
     }),
     (include_str!("../sql/snapshot_mismatches.sql"), |row| {
@@ -61,10 +74,6 @@ const RELATIONS: &[Relation] = &[
 ];
 
 fn four(row: &Row<'_>) -> rusqlite::Result<(String, String, i64, i64)> {
-    row.try_into()
-}
-
-fn five(row: &Row<'_>) -> rusqlite::Result<(String, String, i64, i64, i64)> {
     row.try_into()
 }
 

@@ -13,6 +13,7 @@ mod connect;
 mod directory;
 mod error;
 mod integrity;
+mod journal;
 mod nodes;
 mod read;
 mod readers;
@@ -155,7 +156,10 @@ impl SqliteStore {
         let (answer, answered) = oneshot::channel();
         queue.send(Job { write, answer }).await.map_err(|_| self.stopped())?;
         drop(queue);
-        answered.await.unwrap_or_else(|_| Err(self.stopped()))
+        match answered.await {
+            Ok((answer, _write)) => answer,
+            Err(_) => Err(self.stopped()),
+        }
     }
 
     /// The error of a write that finds no writer.
@@ -198,7 +202,7 @@ impl Store for SqliteStore {
         after: Version,
         limit: usize,
     ) -> Result<Vec<Recorded>, StoreError> {
-        let read = move |connection: &_| read::events(connection, key, after, limit);
+        let read = move |connection: &_| journal::events(connection, key, after, limit);
         self.readers.run("reading events", move |connection| read(connection)).await
     }
 

@@ -4,13 +4,13 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use serde::de::DeserializeOwned;
 use tenure_journal::{
-    BlobRef, Head, Item, ProjectId, Recorded, SessionId, SessionKey, SessionStatus, Timestamp, Turn, TurnId,
-    Version,
+    BlobRef, Head, Item, ProjectId, SessionId, SessionKey, SessionStatus, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
     Document, DocumentKind, Order, Page, Receipt, SessionFilter, Snapshot, StoreError, StoreErrorKind, Stored,
 };
 
+use crate::journal;
 use crate::readers::ReadError;
 use crate::write::{int, key_text};
 
@@ -38,34 +38,8 @@ pub(crate) fn load(connection: &Connection, key: SessionKey) -> Read<Option<Stor
         })
         .optional()?;
     let after = snapshot.as_ref().map_or(Version::ZERO, |snapshot| snapshot.version);
-    let tail = events(connection, key, after, usize::MAX)?;
+    let tail = journal::events(connection, key, after, usize::MAX)?;
     Ok(Some(Stored { snapshot, tail }))
-}
-
-pub(crate) fn events(
-    connection: &Connection,
-    key: SessionKey,
-    after: Version,
-    limit: usize,
-) -> Read<Vec<Recorded>> {
-    let (project, session) = key_text(key);
-    let mut statement = connection.prepare_cached(include_str!("../sql/events.sql"))?;
-    let mut rows = statement.query((project, session, int(after.0), limit_of(limit)))?;
-    let mut events = Vec::new();
-    while let Some(row) = rows.next()? {
-        events.push(event(row, key, 0)?);
-    }
-    Ok(events)
-}
-
-/// The event in the columns from `first` on: version, time, bytes.
-pub(crate) fn event(row: &Row<'_>, key: SessionKey, first: usize) -> Read<Recorded> {
-    let at = Timestamp::from_millis(row.get(first + 1)?);
-    let version = version(row, first)?;
-    Recorded::decode(version, at, bytes(row, first + 2)?).map_err(|error| {
-        let context = format!("reading event {} of session `{}`", version.0, key.session);
-        StoreError::new(StoreErrorKind::Corrupt, context).with_source(error).into()
-    })
 }
 
 pub(crate) fn head(connection: &Connection, key: SessionKey) -> Read<Option<Head>> {
@@ -303,12 +277,12 @@ pub(crate) fn damaged(context: impl Into<String>) -> StoreError {
     StoreError::new(StoreErrorKind::Corrupt, context)
 }
 
-fn version(row: &Row<'_>, index: usize) -> rusqlite::Result<Version> {
+pub(crate) fn version(row: &Row<'_>, index: usize) -> rusqlite::Result<Version> {
     let version: i64 = row.get(index)?;
     u64::try_from(version).map(Version).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(index, version))
 }
 
-fn bytes<'a>(row: &'a Row<'_>, index: usize) -> rusqlite::Result<&'a [u8]> {
+pub(crate) fn bytes<'a>(row: &'a Row<'_>, index: usize) -> rusqlite::Result<&'a [u8]> {
     Ok(row.get_ref(index)?.as_bytes()?)
 }
 

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 use tenure_journal::{BlobRef, ProjectId, Recorded, SessionKey, Timestamp, Version};
 use tenure_store::{Append, BudgetChange, BudgetEntry, Document, Receipt, StoreError, StoreErrorKind};
 
+use crate::journal::{End, Place};
 use crate::nodes;
 
 /// One write, encoded, that is carried out whole or not at all.
@@ -65,12 +66,13 @@ impl Write {
         }
     }
 
-    /// Carries it out in the transaction of `connection`. The outer error leaves the transaction unknown
+    /// Carries it out in the transaction of `statements`. The outer error leaves the transaction unknown
     /// and it must be rolled back.
-    pub(crate) fn run(&self, connection: &Connection) -> rusqlite::Result<Answer> {
+    pub(crate) fn run(&self, statements: &mut Statements<'_>) -> rusqlite::Result<Answer> {
+        let connection = statements.connection;
         match self {
-            Self::Append(rows) if rows.can_fail_late() => whole(connection, || rows.run(connection)),
-            Self::Append(rows) => rows.run(connection),
+            Self::Append(rows) if rows.can_fail_late() => whole(connection, || rows.run(statements)),
+            Self::Append(rows) => rows.run(statements),
             Self::Put(documents, receipt) => {
                 whole(connection, || run_put(connection, documents, receipt.as_ref()))
             }
@@ -81,6 +83,26 @@ impl Write {
                 Ok(Ok(Version::ZERO))
             }
         }
+    }
+}
+
+/// The statements of every append, found once for a transaction and not for each append in it: with 64 of
+/// them that saves a seventh of the time they take beside the commit.
+pub(crate) struct Statements<'c> {
+    connection: &'c Connection,
+    journal_end: CachedStatement<'c>,
+    append_event: CachedStatement<'c>,
+    extend_session: CachedStatement<'c>,
+}
+
+impl<'c> Statements<'c> {
+    pub(crate) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            connection,
+            journal_end: connection.prepare_cached(include_str!("../sql/journal_end.sql"))?,
+            append_event: connection.prepare_cached(include_str!("../sql/append_event.sql"))?,
+            extend_session: connection.prepare_cached(include_str!("../sql/extend_session.sql"))?,
+        })
     }
 }
 
@@ -103,14 +125,17 @@ impl AppendRows {
         !self.append.documents.is_empty() || !self.append.budget.is_empty()
     }
 
-    fn run(&self, connection: &Connection) -> rusqlite::Result<Answer> {
+    fn run(&self, statements: &mut Statements<'_>) -> rusqlite::Result<Answer> {
+        let connection = statements.connection;
         let append = &self.append;
         if let Some(refusal) = taken(connection, append.receipt.as_ref())? {
             return Ok(Err(refusal));
         }
-        let version = append.expected.plus(self.events.len());
-        if !self.put_head(connection, version)? {
-            return Ok(Err(self.refusal(connection)?));
+        let end = End::read(&mut statements.journal_end, &self.project, &self.session)?;
+        let holder = append.holder.map(|node| node.to_string());
+        if let Some(kind) = refused(append.expected, end.as_ref(), holder.as_deref()) {
+            let context = format!("appending to session `{}` at version {}", self.session, append.expected.0);
+            return Ok(Err(StoreError::new(kind, context)));
         }
         for document in &append.documents {
             if let Err(refusal) = put_document(connection, document)? {
@@ -122,26 +147,48 @@ impl AppendRows {
                 return Ok(Err(refusal));
             }
         }
-        self.put_events(connection)?;
+        let tail = self.put_events(&mut statements.append_event, end.and_then(|end| end.place.position))?;
+        self.put_head(statements, tail, holder.as_deref())?;
         self.put_items(connection)?;
         self.put_turns(connection)?;
         if let Some(bytes) = &append.snapshot {
-            let row = (&self.project, &self.session, int(version.0), &bytes[..]);
+            let row = (&self.project, &self.session, int(tail.version.0), &bytes[..]);
             connection.prepare_cached(include_str!("../sql/put_snapshot.sql"))?.execute(row)?;
         }
         put_receipt(connection, append.receipt.as_ref())?;
-        Ok(Ok(version))
+        Ok(Ok(tail.version))
     }
 
-    /// Whether the session was at the expected version, and its head is now at `version`.
-    fn put_head(&self, connection: &Connection, version: Version) -> rusqlite::Result<bool> {
+    /// Writes the events, each linked to the one before it and the first to the one at `previous`, and
+    /// returns the place of the last.
+    fn put_events(
+        &self,
+        append_event: &mut CachedStatement<'_>,
+        previous: Option<i64>,
+    ) -> rusqlite::Result<Place> {
+        let at = self.append.at.as_millis();
+        let mut tail = Place { version: self.append.expected, position: previous };
+        for event in &self.events {
+            let version = tail.version.plus(1);
+            let row = (&self.project, &self.session, int(version.0), tail.position, at, Text(event));
+            tail = Place { version, position: Some(append_event.insert(row)?) };
+        }
+        Ok(tail)
+    }
+
+    /// Replaces the head, found at the expected version, by one whose journal ends at `tail`.
+    fn put_head(
+        &self,
+        statements: &mut Statements<'_>,
+        tail: Place,
+        holder: Option<&str>,
+    ) -> rusqlite::Result<()> {
         let head = &self.append.head;
         let expected = int(self.append.expected.0);
-        let version = int(version.0);
+        let version = int(tail.version.0);
         let agent = head.agent_id.to_string();
         let wake_at = head.wake_at.map(Timestamp::as_millis);
-        let holder = self.append.holder.map(|node| node.to_string());
-        let row: [&dyn ToSql; 13] = [
+        let row: [&dyn ToSql; 14] = [
             &self.project,
             &self.session,
             &version,
@@ -154,42 +201,19 @@ impl AppendRows {
             &wake_at,
             &head.deleted,
             &holder,
+            &tail.position,
             &expected,
         ];
         let changed = match self.append.expected {
             Version::ZERO => {
-                connection.prepare_cached(include_str!("../sql/open_session.sql"))?.execute(&row[..12])?
+                let open_session = include_str!("../sql/open_session.sql");
+                statements.connection.prepare_cached(open_session)?.execute(&row[..13])?
             }
-            Version(_) => {
-                connection.prepare_cached(include_str!("../sql/extend_session.sql"))?.execute(&row[..])?
-            }
+            Version(_) => statements.extend_session.execute(&row[..])?,
         };
-        Ok(changed == 1)
-    }
-
-    /// Why the head was not replaced.
-    fn refusal(&self, connection: &Connection) -> rusqlite::Result<StoreError> {
-        let mut statement = connection.prepare_cached(include_str!("../sql/session_version.sql"))?;
-        let actual = statement.query_row((&self.project, &self.session), version_of).optional()?;
-        let actual = actual.unwrap_or(Version::ZERO);
-        let expected = self.append.expected.0;
-        let kind = if actual == self.append.expected {
-            StoreErrorKind::Held
-        } else {
-            StoreErrorKind::Conflict { actual }
-        };
-        Ok(StoreError::new(kind, format!("appending to session `{}` at version {expected}", self.session)))
-    }
-
-    fn put_events(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare_cached(include_str!("../sql/append_event.sql"))?;
-        let at = self.append.at.as_millis();
-        let mut version = self.append.expected;
-        for event in &self.events {
-            version = version.plus(1);
-            statement.execute((&self.project, &self.session, int(version.0), at, Text(event)))?;
-        }
-        Ok(())
+        // The session was found at the expected version in this transaction. Were it not there now, the
+        // events would follow nothing, and the transaction must not be committed.
+        if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
     }
 
     fn put_budget(
@@ -257,6 +281,17 @@ impl AppendRows {
         }
         Ok(())
     }
+}
+
+/// Why a session whose journal ends at `end` takes no append from `holder` at version `expected`, if so.
+fn refused(expected: Version, end: Option<&End>, holder: Option<&str>) -> Option<StoreErrorKind> {
+    let actual = end.map_or(Version::ZERO, |end| end.place.version);
+    if actual != expected {
+        return Some(StoreErrorKind::Conflict { actual });
+    }
+    let held_by = end.and_then(|end| end.holder.as_deref());
+    let held = holder.is_some() && held_by.is_some() && held_by != holder;
+    held.then_some(StoreErrorKind::Held)
 }
 
 fn run_put(

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::directory::Directory;
 use crate::error::{is_busy, is_fault, kind, store_error};
-use crate::write::{Answer, Write};
+use crate::write::{Answer, Statements, Write};
 
 /// Writes that wait for the writer; further callers wait for a place in the queue.
 const QUEUE_WRITES_MAX: usize = 1024;
@@ -29,9 +29,19 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 const _: () = assert!(BATCH_WRITES_MAX <= QUEUE_WRITES_MAX, "a full queue fills a batch");
 
 /// A write and where its answer goes.
+///
+/// The write goes back with the answer, for its caller to drop: freed here, between two commits, memory of
+/// other threads' heaps would take as long as the appends themselves.
 pub(crate) struct Job {
     pub(crate) write: Write,
-    pub(crate) answer: oneshot::Sender<Answer>,
+    pub(crate) answer: oneshot::Sender<(Answer, Write)>,
+}
+
+impl Job {
+    fn answer(self, answer: Answer) {
+        // A caller that went away does not need its answer.
+        let _ = self.answer.send((answer, self.write));
+    }
 }
 
 /// What the writer counts.
@@ -172,9 +182,10 @@ impl Worker {
         let unchanged = transaction.total_changes();
         let mut answers = Vec::with_capacity(batch.len());
         let mut bytes = 0;
+        let mut statements = Statements::prepare(&transaction)?;
         while let Some(job) = batch.get(answers.len()) {
             bytes += job.write.bytes();
-            answers.push(job.write.run(&transaction)?);
+            answers.push(job.write.run(&mut statements)?);
             let full = batch.len() >= BATCH_WRITES_MAX || bytes >= BATCH_BYTES_MAX;
             if others == Others::Join
                 && answers.len() == batch.len()
@@ -184,6 +195,7 @@ impl Worker {
                 batch.push(job);
             }
         }
+        drop(statements);
         let changed = transaction.total_changes() != unchanged;
         transaction.commit()?;
         if changed {
@@ -197,14 +209,13 @@ impl Worker {
 
 fn deliver(batch: Vec<Job>, answers: Vec<Answer>) {
     for (job, answer) in batch.into_iter().zip(answers) {
-        // A caller that went away does not need its answer.
-        let _ = job.answer.send(answer);
+        job.answer(answer);
     }
 }
 
 fn fail(batch: Vec<Job>, kind: StoreErrorKind, error: &Arc<rusqlite::Error>) {
     for job in batch {
         let error = StoreError::new(kind, "writing to the log").with_source(Arc::clone(error));
-        let _ = job.answer.send(Err(error));
+        job.answer(Err(error));
     }
 }

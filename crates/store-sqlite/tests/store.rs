@@ -10,10 +10,11 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use rusqlite::Connection;
+use tenure_journal::Version;
 use tenure_store::{Store as _, StoreErrorKind};
 use tenure_store_sqlite::{Integrity, SqliteStore};
 
-use fixture::{append, item, key, texts};
+use fixture::{append, item, key, text, texts};
 
 fn open(directory: &Path) -> SqliteStore {
     SqliteStore::open(directory).expect("the store opens")
@@ -135,7 +136,7 @@ async fn names_what_is_damaged() {
     }
     for error in [
         store.load(key(0)).await.map(|_| ()).expect_err("damaged"),
-        store.events(key(0), tenure_journal::Version(1), 1).await.map(|_| ()).expect_err("damaged"),
+        store.events(key(0), Version(1), 1).await.map(|_| ()).expect_err("damaged"),
     ] {
         assert_eq!(error.kind(), StoreErrorKind::Corrupt);
         assert!(error.to_string().contains("event 2 of session"), "{error}");
@@ -152,8 +153,9 @@ async fn names_what_is_damaged() {
     }
     let found = store.integrity().await.expect("checks");
     let expected = [
-        "has 2 events, from version 1 to 3",
+        "does not link to the event before it",
         "is at version 1 and its journal ends at 0",
+        "is neither followed by another nor the session's last",
         "event 2 of session",
         "has another digest",
     ];
@@ -161,6 +163,154 @@ async fn names_what_is_damaged() {
     for (problem, expected) in found.problems.iter().zip(expected) {
         assert!(problem.contains(expected), "{problem}: {expected}");
     }
+}
+
+/// Each kind of damage to a journal, what the check says about it, and whether reading the journal meets it.
+#[tokio::test]
+async fn finds_damaged_journals() {
+    // The events of two sessions take turns, so that session 0 has the odd positions up to 5.
+    const UNLINKED: &str = "does not link to the event before it";
+    const STRAY: &str = "is neither followed by another nor the session's last";
+    const FAILS: Option<usize> = None;
+    let event = |number: i64| format!("event {number} of");
+    for (damage, expected, reads) in [
+        ("DELETE FROM journal WHERE position = 1", vec![(event(2), UNLINKED)], FAILS),
+        ("DELETE FROM journal WHERE position = 3", vec![(event(3), UNLINKED), (event(1), STRAY)], FAILS),
+        (
+            "DELETE FROM journal WHERE position = 5",
+            vec![("version 3".into(), "its journal ends at 0"), (event(2), STRAY)],
+            FAILS,
+        ),
+        (
+            "UPDATE journal SET previous = NULL WHERE position = 3",
+            vec![(event(2), UNLINKED), (event(1), STRAY)],
+            FAILS,
+        ),
+        (
+            "UPDATE journal SET previous = 2 WHERE position = 3",
+            vec![(event(2), UNLINKED), (event(1), STRAY)],
+            FAILS,
+        ),
+        (
+            "UPDATE journal SET previous = 3 WHERE position = 3",
+            vec![(event(2), UNLINKED), (event(1), STRAY)],
+            FAILS,
+        ),
+        ("UPDATE journal SET previous = 99 WHERE position = 1", vec![(event(1), UNLINKED)], Some(3)),
+        (
+            "UPDATE journal SET version = 7 WHERE position = 3",
+            vec![(event(7), UNLINKED), (event(3), UNLINKED)],
+            FAILS,
+        ),
+        (
+            "UPDATE journal SET version = version - 1 WHERE position IN (1, 3)",
+            vec![(event(0), UNLINKED), (event(1), UNLINKED), (event(3), UNLINKED)],
+            FAILS,
+        ),
+        (
+            "INSERT INTO journal SELECT 9, project_id, session_id, version, previous, at, event
+             FROM journal WHERE position = 3",
+            vec![(event(2), STRAY)],
+            Some(3),
+        ),
+        (
+            "INSERT INTO journal SELECT 9, project_id, session_id, 4, 5, at, event
+             FROM journal WHERE position = 5",
+            vec![(event(4), STRAY)],
+            Some(3),
+        ),
+        ("DELETE FROM sessions WHERE tail = 5", vec![(event(3), STRAY)], Some(0)),
+        (
+            "UPDATE sessions SET version = 2 WHERE tail = 5",
+            vec![("version 2".into(), "its journal ends at 3")],
+            FAILS,
+        ),
+        (
+            "UPDATE sessions SET tail = 3 WHERE tail = 5",
+            vec![("version 3".into(), "its journal ends at 2"), (event(3), STRAY)],
+            FAILS,
+        ),
+        (
+            "UPDATE sessions SET tail = 6 WHERE tail = 5",
+            vec![("version 3".into(), "its journal ends at 0"), (event(3), STRAY)],
+            FAILS,
+        ),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = open(directory.path());
+        for version in 0..3 {
+            store.append(append(key(0), version, &["a"])).await.expect("appends");
+            store.append(append(key(1), version, &["b"])).await.expect("appends");
+        }
+        assert_eq!(store.integrity().await.expect("checks").problems, Vec::<String>::new());
+        by_hand(directory.path()).execute_batch(damage).expect("damages");
+
+        let found = store.integrity().await.expect("checks").problems;
+        assert_eq!(found.len(), expected.len(), "{damage}: {found:?}");
+        for (problem, (subject, predicate)) in found.iter().zip(&expected) {
+            assert!(problem.contains(&key(0).session.to_string()), "{damage}: {problem}");
+            assert!(problem.contains(subject.as_str()) && problem.contains(predicate), "{damage}: {problem}");
+        }
+        let read = store.events(key(0), Version::ZERO, usize::MAX).await;
+        match reads {
+            Some(events) => assert_eq!(read.expect("is no obstacle").len(), events, "{damage}"),
+            None => assert_eq!(read.expect_err("damaged").kind(), StoreErrorKind::Corrupt, "{damage}"),
+        }
+        assert_eq!(texts(&store, key(1)).await, ["b", "b", "b"], "{damage}: other sessions are served");
+    }
+}
+
+/// Every page of journals that end before, on and behind indexed events.
+#[tokio::test]
+async fn pages_of_long_journals_are_their_parts() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    for (session, events) in (0..).zip([1, 63, 64, 65, 128, 200]) {
+        let names: Vec<_> = (1..=events).map(|version: u64| version.to_string()).collect();
+        for (version, name) in (0..).zip(&names) {
+            store.append(append(key(session), version, &[name])).await.expect("appends");
+            // Another session's, so that no two of one are neighbours.
+            store.append(append(key(100 + session), version, &["other"])).await.expect("appends");
+        }
+        for limit in [0, 1, 2, 63, 64, 65, 127, 128, 199, 200, 201] {
+            for after in 0..=events as usize + 1 {
+                let page = store.events(key(session), Version(after as u64), limit).await.expect("reads");
+                let expected: Vec<_> = names.iter().skip(after).take(limit).collect();
+                assert_eq!(page.iter().map(text).collect::<Vec<_>>(), expected, "{events}: {after}, {limit}");
+                let first = page.first().map_or(after as u64 + 1, |recorded| recorded.version.0);
+                assert_eq!(first, after as u64 + 1, "{events}: {after}, {limit}");
+            }
+        }
+    }
+}
+
+/// A person reads journals with `sqlite3`, and may compact the file.
+#[tokio::test]
+async fn is_readable_by_hand() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    for version in 0..3 {
+        let name = (version + 1).to_string();
+        store.append(append(key(0), version, &[&name])).await.expect("appends");
+        store.append(append(key(1), version, &["other"])).await.expect("appends");
+    }
+    by_hand(directory.path()).execute_batch("VACUUM").expect("compacts");
+    let migration = include_str!("../migrations/0001_first.sql");
+    let (_, query) = migration.split_once("without reading those of the others:").expect("is explained");
+    let (query, _) = query.split_once("CREATE TABLE").expect("is explained before the table");
+    let query = query.replace("--", "").replace("sess_...", &key(0).session.to_string());
+    let view = format!("SELECT version, at, event FROM events WHERE session_id = '{}'", key(0).session);
+    for query in [query.trim_end_matches([';', '\n', ' ']), &view] {
+        let person = by_hand(directory.path());
+        let mut statement = person.prepare(query).expect("is a query");
+        let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(2)?))).expect("runs");
+        let rows: Vec<(i64, String)> = rows.collect::<Result<_, _>>().expect("reads");
+        assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<_>>(), [1, 2, 3], "{query}");
+        assert!(rows.iter().all(|(version, event)| event.contains(&format!("\"{version}\""))), "{rows:?}");
+    }
+    store.append(append(key(0), 3, &["4"])).await.expect("goes on");
+    assert_eq!(texts(&store, key(0)).await, ["1", "2", "3", "4"]);
+    assert_eq!(store.integrity().await.expect("checks").problems, Vec::<String>::new());
 }
 
 /// While a person's transaction holds the writer up, writes queue; then one transaction carries them all,

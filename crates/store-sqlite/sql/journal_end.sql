@@ -1,0 +1,1 @@
+SELECT version, tail, holder FROM sessions WHERE project_id = ?1 AND session_id = ?2
