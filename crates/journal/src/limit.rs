@@ -4,6 +4,8 @@
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a stored tool output that the model is shown directly: a page of text, head and tail.
 pub const PREVIEW_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a tool output that are shown once a context is too long for its running turn: a few lines.
+pub const SHORTENED_BYTES_MAX: usize = 512;
 /// Bytes the built-in reader tool returns for one call.
 pub const READ_BYTES_MAX: usize = 32 * 1024;
 /// Nesting accepted in any JSON from outside; deeper documents are an attack or a mistake.

@@ -40,6 +40,7 @@ impl Session {
             queue: VecDeque::new(),
             items: Vec::new(),
             dropped: 0,
+            shortened: BTreeSet::new(),
             turn: None,
             effects: BTreeMap::new(),
             approvals: BTreeMap::new(),
@@ -141,9 +142,17 @@ impl Session {
             }
             Event::ContextTrimmed { first_kept, .. } => {
                 if let Some(place) = self.items.iter().position(|item| item.id == *first_kept) {
-                    self.items.drain(..place);
+                    for item in self.items.drain(..place) {
+                        self.shortened.remove(&item.id);
+                    }
                     self.dropped += place as u64;
                 }
+                if let Some(turn) = &mut self.turn {
+                    turn.trims += 1;
+                }
+            }
+            Event::OutputsShortened { item_ids } => {
+                self.shortened.extend(item_ids);
                 if let Some(turn) = &mut self.turn {
                     turn.trims += 1;
                 }

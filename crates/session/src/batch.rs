@@ -223,7 +223,8 @@ impl<'a> Builder<'a> {
             | Event::EffectAbandoned { .. }
             | Event::ApprovalRequested { .. }
             | Event::ApprovalDecided { .. }
-            | Event::ContextTrimmed { .. } => {}
+            | Event::ContextTrimmed { .. }
+            | Event::OutputsShortened { .. } => {}
         }
     }
 

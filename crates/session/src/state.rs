@@ -48,6 +48,9 @@ pub struct Session {
     pub(crate) items: Vec<Arc<Item>>,
     /// How many items left the context.
     pub(crate) dropped: u64,
+    /// Items whose tool output the context shows as a preview.
+    #[serde(default)]
+    pub(crate) shortened: BTreeSet<ItemId>,
     pub(crate) turn: Option<ActiveTurn>,
     pub(crate) effects: BTreeMap<EffectId, Pending>,
     pub(crate) approvals: BTreeMap<ApprovalId, Approval>,

@@ -242,7 +242,8 @@ impl Watched {
             | Event::ItemClosed { .. }
             | Event::FunctionsLoaded { .. }
             | Event::FunctionReturned { .. }
-            | Event::ContextTrimmed { .. } => {}
+            | Event::ContextTrimmed { .. }
+            | Event::OutputsShortened { .. } => {}
         }
         Ok(())
     }

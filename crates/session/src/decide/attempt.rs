@@ -7,6 +7,7 @@ use tenure_journal::{
 };
 
 use super::{Attempted, Draft};
+use crate::context::Excess;
 use crate::state::{Pending, PendingPhase};
 
 impl Draft<'_> {
@@ -54,7 +55,8 @@ impl Draft<'_> {
         let trims = self.state.turn.as_ref().map_or(0, |turn| turn.trims);
         let too_long = failure.kind == FailureKind::ContextTooLong;
         // With a shorter context the next step asks again.
-        let shortened = too_long && trims < limit::CONTEXT_TRIMS_PER_TURN_MAX && self.trim_context();
+        let shortened =
+            too_long && trims < limit::CONTEXT_TRIMS_PER_TURN_MAX && self.shorten_context(Excess::Unknown);
         if !shortened {
             self.fail_turn(turn_code(failure.kind), failure.message.clone());
         }
