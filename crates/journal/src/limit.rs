@@ -31,6 +31,9 @@ pub const TOOL_ATTEMPTS_MAX: u32 = 4;
 /// Attempts of one effect that may be cut off by the end of the process. An effect that is always there
 /// when the process dies is probably why it dies.
 pub const INTERRUPTED_ATTEMPTS_MAX: u32 = 32;
+/// Attempts of one effect in all. Failures, throttling and interruptions are counted apart, so that what ended
+/// one attempt does not use up the patience for another; this bounds them together.
+pub const ATTEMPTS_MAX: u32 = 40;
 /// The first pause between two tries in milliseconds; each further one is twice as long.
 pub const BACKOFF_FIRST_MS: u64 = 200;
 /// The longest pause between two tries, unless the other side asks for a longer one.
@@ -45,5 +48,9 @@ pub const DECISIONS_KEPT_MAX: usize = 256;
 pub const CONTEXT_TRIMS_PER_TURN_MAX: u32 = 4;
 
 const _: () = assert!(MODEL_ATTEMPTS_MAX <= THROTTLED_ATTEMPTS_MAX, "patience outlasts impatience");
+const _: () = assert!(
+    INTERRUPTED_ATTEMPTS_MAX <= ATTEMPTS_MAX && THROTTLED_ATTEMPTS_MAX + MODEL_ATTEMPTS_MAX <= ATTEMPTS_MAX
+);
 const _: () = assert!(PREVIEW_BYTES_MAX < INLINE_BYTES_MAX, "a preview is shorter than what it previews");
+const _: () = assert!(SHORTENED_BYTES_MAX < PREVIEW_BYTES_MAX, "what is shortened is shorter than a preview");
 const _: () = assert!(READ_BYTES_MAX < INLINE_BYTES_MAX, "what the reader returns is never stored again");

@@ -10,7 +10,7 @@ use tenure_journal::{
 };
 
 use crate::catalogue;
-use crate::state::{ActiveTurn, Listing, Pending, PendingPhase, Session, Spent, Totals};
+use crate::state::{ActiveTurn, Ends, Listing, Pending, PendingPhase, Session, Spent, Totals};
 
 /// What the model is told about a call whose outcome nobody knows.
 pub(crate) const UNKNOWN_OUTCOME: &str = "The call was interrupted and its outcome is unknown: it may or may not have \
@@ -102,8 +102,13 @@ impl Session {
                     turn.answered = false;
                 }
                 let (id, effect) = (effect.id, Arc::new(effect.clone()));
-                let pending =
-                    Pending { effect, attempts: 0, doubtful: false, phase: PendingPhase::Requested };
+                let pending = Pending {
+                    effect,
+                    attempts: 0,
+                    ends: Ends::default(),
+                    doubtful: false,
+                    phase: PendingPhase::Requested,
+                };
                 self.effects.insert(id, pending);
             }
             Event::AttemptStarted { effect_id, attempt } => {
@@ -278,6 +283,7 @@ impl Session {
         let Some(pending) = self.effects.get_mut(&id) else { return };
         if let Next::Retry { at } = next {
             pending.phase = PendingPhase::Retry { at };
+            pending.ends.count(outcome);
             pending.doubtful |= match outcome {
                 Outcome::Unknown => true,
                 Outcome::Failed { failure } => failure.kind.is_ambiguous(),

@@ -254,8 +254,11 @@ fn throttling_is_waited_out_longer_than_failing() {
         b.fails(FailureKind::RateLimited);
         b.wait(limit::BACKOFF_MS_MAX);
     }
-    b.note("patience for throttling is not patience for failures");
-    b.fails(FailureKind::ServerError);
+    b.note("patience for throttling is not patience for failures, and not used up by it");
+    for _ in 0..limit::MODEL_ATTEMPTS_MAX {
+        b.fails(FailureKind::ServerError);
+        b.wait(limit::BACKOFF_MS_MAX);
+    }
     b.check(
         r#"
         > open "Hi"
@@ -282,10 +285,24 @@ fn throttling_is_waited_out_longer_than_failing() {
           eff1 attempt 4 failed: rate_limited "RateLimited happened", again in 800 ms
         > 30000 ms pass
           eff1 attempt 5
-          = patience for throttling is not patience for failures
+          = patience for throttling is not patience for failures, and not used up by it
         > ServerError
-          eff1 attempt 5 failed: server_error "ServerError happened", settled
+          eff1 attempt 5 failed: server_error "ServerError happened", again in 100 ms
+        > 30000 ms pass
+          eff1 attempt 6
+        > ServerError
+          eff1 attempt 6 failed: server_error "ServerError happened", again in 200 ms
+        > 30000 ms pass
+          eff1 attempt 7
+        > ServerError
+          eff1 attempt 7 failed: server_error "ServerError happened", again in 400 ms
+        > 30000 ms pass
+          eff1 attempt 8
+        > ServerError
+          eff1 attempt 8 failed: server_error "ServerError happened", settled
           turn1 failed: server_error "ServerError happened"
+        > 30000 ms pass
+          nothing
     "#,
     );
 }
@@ -397,6 +414,49 @@ fn an_interrupted_call_is_repeated_as_its_effect_allows() {
           | result c4: "The call was interrupted and its outcome is unknown: it may or may not"… (158 characters)
           | tools: shop__find, shop__pay, shop__tag, shop__send, shop__refund
     "#);
+}
+
+#[test]
+fn restarts_do_not_use_up_the_patience_for_failures() {
+    let mut b = Bench::new(vec![], "Hi");
+    b.mute();
+    for _ in 1..limit::INTERRUPTED_ATTEMPTS_MAX {
+        b.resumed();
+    }
+    b.unmute();
+    b.fails(FailureKind::ConnectionFailed);
+    b.wait(limit::BACKOFF_MS_MAX);
+    b.note("but there is a limit for all together");
+    b.mute();
+    let mut failures = 1;
+    while !b.running.is_empty() {
+        failures += 1;
+        b.fails(if failures % 3 == 0 { FailureKind::ConnectionFailed } else { FailureKind::Overloaded });
+        b.wait(limit::BACKOFF_MS_MAX);
+    }
+    b.unmute();
+    let turn = b.turns().next().unwrap().clone();
+    b.note(&format!("{failures} failures, {}", turn.error.unwrap().code));
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+          …
+        > ConnectionFailed
+          eff1 attempt 32 failed: connection_failed "ConnectionFailed happened", again in 100 ms
+        > 30000 ms pass
+          eff1 attempt 33
+          = but there is a limit for all together
+          …
+          = 9 failures, connection_failed
+    "#,
+    );
 }
 
 #[test]
@@ -513,7 +573,7 @@ fn outcomes_of_other_attempts_are_ignored() {
         > answer of attempt 3
           nothing
         > Overloaded
-          eff1 attempt 2 failed: overloaded "Overloaded happened", again in 200 ms
+          eff1 attempt 2 failed: overloaded "Overloaded happened", again in 100 ms
         > answer of attempt 2, twice reported
           nothing
         > 1000 ms pass
