@@ -238,8 +238,9 @@ impl Session {
     }
 
     fn push_item(&mut self, item: Item) {
-        if let (Some(turn), Some(index)) = (&mut self.turn, item.output_index) {
-            turn.outputs = turn.outputs.max(index + 1);
+        if let Some(turn) = &mut self.turn {
+            // What only the model sees has no index, so that clients count without gaps.
+            turn.outputs = turn.outputs.max(item.output_index.map_or(0, |index| index + 1));
             match &item.body {
                 ItemBody::FunctionCall { .. } | ItemBody::McpCall { .. } | ItemBody::InternalCall { .. } => {
                     turn.calls += 1;
