@@ -34,6 +34,9 @@ pub const INTERRUPTED_ATTEMPTS_MAX: u32 = 32;
 /// Attempts of one effect in all. Failures, throttling and interruptions are counted apart, so that what ended
 /// one attempt does not use up the patience for another; this bounds them together.
 pub const ATTEMPTS_MAX: u32 = 40;
+/// Model calls of one session that may crash in a row. What crashes that often is in the session itself: it would
+/// crash every turn, so the session is stopped for good.
+pub const CRASHES_MAX: u32 = 3;
 /// The first pause between two tries in milliseconds; each further one is twice as long.
 pub const BACKOFF_FIRST_MS: u64 = 200;
 /// The longest pause between two tries, unless the other side asks for a longer one.

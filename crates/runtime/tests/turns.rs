@@ -8,18 +8,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Decision, Environment, Failure, Fresh, InputPart, McpTool,
-    McpTransport, MultiAgent, Origin, ProjectId, Reasoning, ServiceTier, SessionOpened, SessionStatus,
-    TextConfig, Timestamp, Tool, ToolDef,
+    AgentConfig, AgentId, AnswerItem, ApprovalMode, Decision, Environment, Failure, Fresh, InputPart, ItemId,
+    McpTool, McpTransport, ModelAnswer, ModelRequest, MultiAgent, Origin, ProjectId, Reasoning, ServiceTier,
+    SessionOpened, SessionStatus, Stop, TextConfig, Timestamp, Tool, ToolDef,
 };
 use tenure_model::scripted::{Script, ScriptedModel};
+use tenure_model::{Delta, Model};
 use tenure_policy::PolicySet;
 use tenure_runtime::{
     Limits, ModelTable, Opening, Parts, Provider, Runtime, RuntimeErrorKind, Sealer, Subscription,
     SubscriptionItem,
 };
-use tenure_session::{Command, RequiredAction, SessionNotice, StreamEvent};
-use tenure_store::{MemoryStore, Store};
+use tenure_session::{Command, Refusal, RequiredAction, SessionNotice, StreamEvent};
+use tenure_store::{MemoryStore, Order, Page, Store};
 use tenure_tools::{Call, CallResult, Hints, Server, Servers};
 use tokio_util::sync::CancellationToken;
 
@@ -32,8 +33,33 @@ rules:
   - when: { user: '^stall' }
     fault: { stall_ms: 600000 }
     reply: [{ text: "late" }]
+  - when: { user: '^work', step: 0 }
+    reply:
+      - reasoning: "hm"
+      - call: { tool: nothing }
+      - text: "One moment."
+      - call: { tool: shop__refund, arguments: { order: "o1" } }
+      - reasoning: "so"
+      - call: { tool: shop__refund, arguments: { order: "o2" } }
   - reply: [{ text: "Hello there." }]
 "#;
+
+/// A model that panics where it is asked to.
+struct Fragile;
+
+#[async_trait]
+impl Model for Fragile {
+    async fn answer(
+        &self,
+        request: &ModelRequest,
+        _: &mut (dyn FnMut(Delta) + Send),
+        _: &CancellationToken,
+    ) -> Result<ModelAnswer, Failure> {
+        assert!(!format!("{:?}", request.input).contains("break"), "this attempt breaks");
+        let items = vec![AnswerItem::Message { content: vec!["Fine.".to_owned()] }];
+        Ok(ModelAnswer { items, usage: None, stop: Stop::Complete, response_id: None })
+    }
+}
 
 /// A shop that counts refunds by idempotency key.
 #[derive(Default)]
@@ -65,7 +91,11 @@ impl Servers for Shop {
 
 async fn start(store: Arc<MemoryStore>, shop: Arc<Shop>) -> Runtime {
     let script = Arc::new(Script::parse(SCRIPT).expect("a valid script"));
-    let provider = Provider::new("scripted", Arc::new(ScriptedModel::new(script)), 64);
+    start_with(store, shop, Arc::new(ScriptedModel::new(script))).await
+}
+
+async fn start_with(store: Arc<MemoryStore>, shop: Arc<Shop>, model: Arc<dyn Model>) -> Runtime {
+    let provider = Provider::new("scripted", model, 64);
     let server =
         Server::Http { url: "http://shop.invalid".into(), headers: BTreeMap::new(), hints: Hints::default() };
     let parts = Parts {
@@ -226,4 +256,72 @@ async fn unknown_sessions_are_not_found() {
     assert_eq!(*error.kind(), RuntimeErrorKind::NotFound);
     assert!(runtime.subscribe(key).await.is_err());
     assert!(runtime.view(key).await.expect("readable").is_none());
+}
+
+#[tokio::test]
+async fn a_session_whose_model_calls_always_panic_fails_alone() {
+    let runtime = start_with(Arc::new(MemoryStore::new()), Arc::default(), Arc::new(Fragile)).await;
+    let (view, stream) = runtime.open(opening("break"), None, true).await.expect("opens");
+    let mut stream = stream.expect("subscribed");
+    let say = || vec![Command::Message { content: vec![InputPart::text("again")] }];
+    for _ in 0..2 {
+        let seen = until(&mut stream, SessionNotice::Idle).await;
+        assert!(seen.contains(&"turn.Failed".to_owned()), "{seen:?}");
+        runtime.submit(view.key, say(), None).await.expect("still accepts messages");
+    }
+    until(&mut stream, SessionNotice::Failed).await;
+    let failed = runtime.view(view.key).await.expect("readable").expect("there");
+    assert_eq!(failed.status, SessionStatus::Failed);
+    assert!(failed.error.is_some());
+    let error = runtime.submit(view.key, say(), None).await.expect_err("stopped for good");
+    assert_eq!(*error.kind(), RuntimeErrorKind::Refused(Refusal::Failed));
+
+    let (_, stream) = runtime.open(opening("hi"), None, true).await.expect("opens");
+    let seen = until(&mut stream.expect("subscribed"), SessionNotice::Idle).await;
+    assert!(seen.contains(&"turn.Completed".to_owned()), "{seen:?}");
+}
+
+#[tokio::test]
+async fn what_is_streamed_and_what_is_kept_have_the_same_index() {
+    let runtime = start(Arc::new(MemoryStore::new()), Arc::default()).await;
+    let (view, stream) = runtime.open(opening("work"), None, true).await.expect("opens");
+    let mut stream = stream.expect("subscribed");
+    let mut told: BTreeMap<ItemId, Option<u32>> = BTreeMap::new();
+    let mut approvals = 0;
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("in time");
+        let Some(SubscriptionItem::Event(event)) = next else { panic!("the stream ended") };
+        let (id, index) = match &*event {
+            StreamEvent::ItemAdded { item } | StreamEvent::ItemDone { item } => (item.id, item.output_index),
+            StreamEvent::Part { item_id, output_index, .. } => (*item_id, Some(*output_index)),
+            StreamEvent::Session { kind: SessionNotice::Idle, .. } => break,
+            StreamEvent::Session { kind: SessionNotice::RequiresAction, session } => {
+                for action in &session.required_actions {
+                    let RequiredAction::Approval(approval) = action else { continue };
+                    let decide = Command::Decide {
+                        approval_id: approval.id,
+                        decision: Decision::Approve,
+                        by: "key".into(),
+                    };
+                    approvals += 1;
+                    runtime.submit(view.key, vec![decide], None).await.expect("accepted");
+                }
+                continue;
+            }
+            StreamEvent::Session { .. }
+            | StreamEvent::Turn { .. }
+            | StreamEvent::Error { .. }
+            | StreamEvent::Deleted => continue,
+        };
+        assert_eq!(*told.entry(id).or_insert(index), index, "an index does not change");
+    }
+    assert_eq!(approvals, 2);
+    let page = Page { after: None, limit: 100, order: Order::Ascending };
+    let items = runtime.store().items(view.key, None, &page).await.expect("listed");
+    let kept: BTreeMap<_, _> =
+        items.iter().filter(|item| item.is_public()).map(|item| (item.id, item.output_index)).collect();
+    assert_eq!(told, kept);
+    let mut indexes: Vec<u32> = kept.values().flatten().copied().collect();
+    indexes.sort_unstable();
+    assert_eq!(indexes, [0, 1, 2, 3, 4, 5], "no gaps");
 }

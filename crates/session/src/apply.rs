@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tenure_journal::{
-    Done, EffectId, EffectKind, Event, Item, ItemBody, ItemId, ItemStatus, Next, Outcome, Recorded, Repeat,
-    SessionKey, SessionOpened, SessionPatch, Timestamp, Turn, TurnEnd, TurnId, TurnStatus, Version,
+    Done, EffectId, EffectKind, Event, FailureKind, Item, ItemBody, ItemId, ItemStatus, Next, Outcome,
+    Recorded, Repeat, SessionKey, SessionOpened, SessionPatch, Timestamp, Turn, TurnEnd, TurnId, TurnStatus,
+    Version,
 };
 
 use crate::catalogue;
@@ -49,6 +50,7 @@ impl Session {
             loaded: BTreeSet::new(),
             usage: Totals::default(),
             spent: Spent::default(),
+            crashes: 0,
         }
     }
 
@@ -294,6 +296,14 @@ impl Session {
         let effect = Arc::clone(&pending.effect);
         if next == Next::Settled {
             self.effects.remove(&id);
+        }
+        if matches!(effect.kind, EffectKind::ModelCall { .. }) {
+            match outcome {
+                Outcome::Failed { failure } if failure.kind == FailureKind::Crashed => self.crashes += 1,
+                Outcome::Failed { .. } | Outcome::Done { .. } => self.crashes = 0,
+                // A process that ended says nothing about the session.
+                Outcome::Unknown => {}
+            }
         }
         match (&effect.kind, outcome) {
             (_, Outcome::Done { done: Done::Model { usage, cost_nano_usd, .. } }) => {

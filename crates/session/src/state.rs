@@ -25,6 +25,8 @@ use crate::{RequiredAction, SessionView, Spend};
 ///                       requires_action ──────────── cancel ─────────────▶ idle
 /// ```
 ///
+/// A session whose model calls crash [`limit::CRASHES_MAX`] times in a row becomes `failed`, and stays so.
+///
 /// INVARIANT: a state is reached only by folding events, so two folds of the same events are equal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +61,9 @@ pub struct Session {
     pub(crate) loaded: BTreeSet<String>,
     pub(crate) usage: Totals,
     pub(crate) spent: Spent,
+    /// Model calls that crashed since one ended in any other way.
+    #[serde(default)]
+    pub(crate) crashes: u32,
 }
 
 /// The turn that runs.
@@ -181,7 +186,8 @@ impl Ends {
             | FailureKind::ContentPolicy
             | FailureKind::ToolNotFound
             | FailureKind::Protocol
-            | FailureKind::Internal => &mut self.failed,
+            | FailureKind::Internal
+            | FailureKind::Crashed => &mut self.failed,
         }
     }
 

@@ -10,6 +10,9 @@ use super::{Attempted, Draft};
 use crate::context::Excess;
 use crate::state::{Pending, PendingPhase};
 
+/// Why a session was stopped whose model calls always crash.
+const POISONED: &str = "an internal error ended every one of its latest model calls; it was stopped for good";
+
 impl Draft<'_> {
     pub(super) fn attempted(&mut self, effect_id: EffectId, attempt: u32, attempted: &Attempted) {
         let Some(pending) = self.state.effects.get(&effect_id) else { return };
@@ -59,6 +62,9 @@ impl Draft<'_> {
             too_long && trims < limit::CONTEXT_TRIMS_PER_TURN_MAX && self.shorten_context(Excess::Unknown);
         if !shortened {
             self.fail_turn(turn_code(failure.kind), failure.message.clone());
+        }
+        if self.state.crashes >= limit::CRASHES_MAX {
+            self.push(Event::SessionFailed { message: POISONED.to_owned() });
         }
     }
 
@@ -146,6 +152,6 @@ pub(super) fn turn_code(kind: FailureKind) -> &'static str {
         FailureKind::ConnectionFailed => "connection_failed",
         FailureKind::Timeout => "request_timeout",
         FailureKind::MaxOutputTokens => "max_output_tokens",
-        FailureKind::ToolNotFound | FailureKind::Internal => "internal_error",
+        FailureKind::ToolNotFound | FailureKind::Internal | FailureKind::Crashed => "internal_error",
     }
 }
