@@ -219,6 +219,8 @@ pub enum FailureKind {
     Protocol,
     /// Our own bug.
     Internal,
+    /// Our own bug, which ended the attempt where it stood.
+    Crashed,
 }
 
 impl FailureKind {
@@ -240,7 +242,8 @@ impl FailureKind {
             | Self::ContentPolicy
             | Self::ToolNotFound
             | Self::Protocol
-            | Self::Internal => false,
+            | Self::Internal
+            | Self::Crashed => false,
         }
     }
 
@@ -250,9 +253,12 @@ impl FailureKind {
     #[must_use]
     pub fn is_ambiguous(self) -> bool {
         match self {
-            Self::ServerError | Self::ConnectionFailed | Self::Timeout | Self::Protocol | Self::Internal => {
-                true
-            }
+            Self::ServerError
+            | Self::ConnectionFailed
+            | Self::Timeout
+            | Self::Protocol
+            | Self::Internal
+            | Self::Crashed => true,
             Self::RateLimited
             | Self::Overloaded
             | Self::Authentication

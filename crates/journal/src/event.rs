@@ -146,6 +146,12 @@ pub enum Event {
         /// How many items left.
         dropped: u32,
     },
+    /// Tool outputs are shown to the model as previews from now on, because not even the running turn fits.
+    /// Their items keep them whole.
+    OutputsShortened {
+        /// The items that hold the outputs: calls of servers, and results of functions.
+        item_ids: Vec<ItemId>,
+    },
 }
 
 /// How a session begins.

@@ -15,7 +15,8 @@ pub struct Item {
     pub turn_id: TurnId,
     /// How far it is.
     pub status: ItemStatus,
-    /// Its place among the turn's outputs, from 0; absent for inputs and function results.
+    /// Its place among the outputs of the turn that clients see, from 0; absent for inputs, for function
+    /// results and for what clients do not see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_index: Option<u32>,
     /// The step whose answer it is part of; absent for inputs and function results.

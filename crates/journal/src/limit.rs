@@ -4,6 +4,8 @@
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a stored tool output that the model is shown directly: a page of text, head and tail.
 pub const PREVIEW_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a tool output that are shown once a context is too long for its running turn: a few lines.
+pub const SHORTENED_BYTES_MAX: usize = 512;
 /// Bytes the built-in reader tool returns for one call.
 pub const READ_BYTES_MAX: usize = 32 * 1024;
 /// Nesting accepted in any JSON from outside; deeper documents are an attack or a mistake.
@@ -29,6 +31,12 @@ pub const TOOL_ATTEMPTS_MAX: u32 = 4;
 /// Attempts of one effect that may be cut off by the end of the process. An effect that is always there
 /// when the process dies is probably why it dies.
 pub const INTERRUPTED_ATTEMPTS_MAX: u32 = 32;
+/// Attempts of one effect in all. Failures, throttling and interruptions are counted apart, so that what ended
+/// one attempt does not use up the patience for another; this bounds them together.
+pub const ATTEMPTS_MAX: u32 = 40;
+/// Model calls of one session that may crash in a row. What crashes that often is in the session itself: it would
+/// crash every turn, so the session is stopped for good.
+pub const CRASHES_MAX: u32 = 3;
 /// The first pause between two tries in milliseconds; each further one is twice as long.
 pub const BACKOFF_FIRST_MS: u64 = 200;
 /// The longest pause between two tries, unless the other side asks for a longer one.
@@ -43,5 +51,9 @@ pub const DECISIONS_KEPT_MAX: usize = 256;
 pub const CONTEXT_TRIMS_PER_TURN_MAX: u32 = 4;
 
 const _: () = assert!(MODEL_ATTEMPTS_MAX <= THROTTLED_ATTEMPTS_MAX, "patience outlasts impatience");
+const _: () = assert!(
+    INTERRUPTED_ATTEMPTS_MAX <= ATTEMPTS_MAX && THROTTLED_ATTEMPTS_MAX + MODEL_ATTEMPTS_MAX <= ATTEMPTS_MAX
+);
 const _: () = assert!(PREVIEW_BYTES_MAX < INLINE_BYTES_MAX, "a preview is shorter than what it previews");
+const _: () = assert!(SHORTENED_BYTES_MAX < PREVIEW_BYTES_MAX, "what is shortened is shorter than a preview");
 const _: () = assert!(READ_BYTES_MAX < INLINE_BYTES_MAX, "what the reader returns is never stored again");

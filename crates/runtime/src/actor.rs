@@ -13,11 +13,13 @@
 //! ```
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tenure_journal::{EffectId, Failure, FailureKind, SessionKey, Timestamp, Version};
+use futures_util::FutureExt as _;
+use tenure_journal::{Effect, EffectId, Failure, FailureKind, SessionKey, Timestamp, Version};
 use tenure_session::{Attempted, Batch, Command, Context, Input, Role, Session, SessionView, appends};
 use tenure_store::{Append, ItemRow, Receipt, StoreError, StoreErrorKind};
 use tokio::sync::{mpsc, oneshot};
@@ -123,7 +125,9 @@ pub(crate) async fn load(
     let (snapshot, version) =
         snapshot.map_or((None, Version::ZERO), |(state, version)| (Some(state), version));
     let events = if whole { shared.store.events(key, Version::ZERO, usize::MAX).await? } else { stored.tail };
-    Ok(Session::fold(key, snapshot, &events).map(|state| (state, version)))
+    // A newer release may be able to read what this one cannot, so nothing is recorded: the session stops alone.
+    let state = Session::fold(key, snapshot, &events).ok_or(RuntimeErrorKind::Damaged)?;
+    Ok(Some((state, version)))
 }
 
 impl Actor {
@@ -166,10 +170,9 @@ impl Actor {
             let step = tokio::select! {
                 biased;
                 () = self.shared.stop.cancelled() => return,
-                Some(finished) = self.attempts.join_next(), if !self.attempts.is_empty() => match finished {
-                    Ok(finished) => self.finished(finished).await,
-                    Err(error) => self.crashed(&error).await,
-                },
+                Some(Ok(finished)) = self.attempts.join_next(), if !self.attempts.is_empty() => {
+                    self.finished(finished).await
+                }
                 () = sleep_until(&self.shared, retry), if retry.is_some() => self.apply(&Input::Tick).await.map(drop),
                 Some(mail) = self.mailbox.recv() => self.mail(mail).await,
                 // Someone took the mailbox and may have gone away without writing.
@@ -264,31 +267,6 @@ impl Actor {
             self.live.abandon(effect);
         }
         self.apply(&Input::Attempted { effect_id: effect, attempt, outcome }).await.map(drop)
-    }
-
-    /// An attempt's task panicked: our own bug, contained to this session.
-    async fn crashed(&mut self, error: &tokio::task::JoinError) -> Result<(), ()> {
-        if error.is_cancelled() {
-            return Ok(());
-        }
-        tracing::error!(session = %self.key.session, %error, "an attempt panicked");
-        self.running.retain(|_, (_, cancel)| !cancel.is_cancelled());
-        let lost: Vec<(EffectId, u32)> = self
-            .state
-            .pending()
-            .filter_map(|effect| Some((effect.id, self.state.running_attempt(effect.id)?)))
-            .filter(|(id, _)| !self.running.contains_key(id))
-            .collect();
-        for (effect_id, attempt) in lost {
-            let failure = Failure {
-                kind: FailureKind::Internal,
-                message: "an internal error ended the attempt".to_owned(),
-                retry_after_ms: None,
-            };
-            let outcome = Attempted::Failed(failure);
-            self.apply(&Input::Attempted { effect_id, attempt, outcome }).await?;
-        }
-        Ok(())
     }
 
     /// Turns the crank for something that cannot be refused, for as long as it takes the store to come back.
@@ -425,7 +403,7 @@ impl Actor {
             self.live.abandon(*effect);
         }
         for (effect, attempt) in batch.start {
-            self.start(Launch::new(&self.state, effect, attempt));
+            self.start(effect, attempt);
         }
     }
 
@@ -446,23 +424,46 @@ impl Actor {
         }
     }
 
-    fn start(&mut self, launch: Launch) {
+    /// Begins an attempt. A panic in it is our own bug, contained to this session: it is the attempt's outcome.
+    fn start(&mut self, effect: Arc<Effect>, attempt: u32) {
         let cancel = self.shared.stop.child_token();
-        let (effect, attempt) = (launch.effect().id, launch.attempt());
-        self.running.insert(effect, (attempt, cancel.clone()));
-        let (shared, live, project) = (Arc::clone(&self.shared), Arc::clone(&self.live), self.key.project);
+        let id = effect.id;
+        self.running.insert(id, (attempt, cancel.clone()));
+        // What an attempt shows a model is derived from the state here, which is part of the attempt.
+        let launch = catch_unwind(AssertUnwindSafe(|| Launch::new(&self.state, effect, attempt)));
+        let (shared, live, key) = (Arc::clone(&self.shared), Arc::clone(&self.live), self.key);
         let committed = Instant::now();
         self.attempts.spawn(async move {
-            // A process that was stopped for that long may have lost the session: then the attempt is no
-            // longer wanted, and if it has not, it is made again.
-            let outcome = if shared.store.is_shared() && committed.elapsed() > shared.limits.lease {
-                let message = "the server was stopped before the attempt began".to_owned();
-                Attempted::Failed(Failure { kind: FailureKind::Overloaded, message, retry_after_ms: None })
-            } else {
-                launch.run(shared, project, live, cancel).await
+            let outcome = match launch {
+                // A process that was stopped for that long may have lost the session: then the attempt is no
+                // longer wanted, and if it has not, it is made again.
+                Ok(_) if shared.store.is_shared() && committed.elapsed() > shared.limits.lease => {
+                    Ok(Attempted::Failed(stopped()))
+                }
+                Ok(launch) => {
+                    AssertUnwindSafe(launch.run(shared, key.project, live, cancel)).catch_unwind().await
+                }
+                Err(panic) => Err(panic),
             };
-            Finished { effect, attempt, outcome }
+            let outcome = outcome.unwrap_or_else(|_| {
+                tracing::error!(session = %key.session, effect = %id, attempt, "an attempt panicked");
+                Attempted::Failed(crashed())
+            });
+            Finished { effect: id, attempt, outcome }
         });
+    }
+}
+
+fn stopped() -> Failure {
+    let message = "the server was stopped before the attempt began".to_owned();
+    Failure { kind: FailureKind::Overloaded, message, retry_after_ms: None }
+}
+
+fn crashed() -> Failure {
+    Failure {
+        kind: FailureKind::Crashed,
+        message: "an internal error ended the attempt".to_owned(),
+        retry_after_ms: None,
     }
 }
 

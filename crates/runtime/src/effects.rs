@@ -19,7 +19,6 @@ use crate::live::{Live, Source};
 /// Everything one attempt needs, taken from the state when it begins.
 pub(crate) struct Launch {
     effect: Arc<Effect>,
-    attempt: u32,
     work: Work,
 }
 
@@ -61,15 +60,7 @@ impl Launch {
                 Work::Tool { server: None, name: name.clone(), arguments: arguments.clone() }
             }
         };
-        Self { effect, attempt, work }
-    }
-
-    pub(crate) fn effect(&self) -> &Effect {
-        &self.effect
-    }
-
-    pub(crate) fn attempt(&self) -> u32 {
-        self.attempt
+        Self { effect, work }
     }
 
     /// Makes the attempt. Ends promptly when `cancel` fires; its outcome no longer matters then.

@@ -75,16 +75,18 @@ impl Live {
 
     fn begin(&self, source: &Source, index: u32, body: ItemBody) {
         let id = ItemId::of_output(source.effect, source.attempt, index);
+        let mut open = self.open();
+        // As the session counts them: what is said in an answer first, in its order.
+        let said = open.values().filter(|entry| entry.effect == source.effect).count();
         let item = Item {
             id,
             turn_id: source.turn_id,
             status: ItemStatus::InProgress,
-            output_index: Some(source.base + index),
+            output_index: Some(source.base.saturating_add(u32::try_from(said).unwrap_or(u32::MAX))),
             step: Some(source.step),
             body,
         };
         let entry = Open { effect: source.effect, item: item.clone(), parts: Vec::new() };
-        let mut open = self.open();
         // Under the lock: a cancelled attempt opens nothing after `abandon` has closed what it had open.
         if source.cancel.is_cancelled() {
             return;
@@ -132,9 +134,12 @@ impl Live {
         }
     }
 
-    /// What is being streamed, as far as it has come: what a cancelled turn keeps.
+    /// What is being streamed, as far as it has come: what a cancelled turn keeps. What was begun counts even
+    /// before its first word, because its index is taken.
     pub(crate) fn partial(&self) -> Vec<Item> {
-        self.open().values().filter(|entry| !entry.parts.is_empty()).map(Open::to_incomplete).collect()
+        let mut items: Vec<Item> = self.open().values().map(Open::to_incomplete).collect();
+        items.sort_by_key(|item| item.output_index);
+        items
     }
 
     /// Closes what an attempt streamed and no answer confirmed.

@@ -2,15 +2,39 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenure_journal::{Decision, ProjectId, SessionStatus, Timestamp};
+use async_trait::async_trait;
+use tenure_journal::{
+    AnswerItem, Decision, Failure, ItemId, ModelAnswer, ModelRequest, ProjectId, SessionStatus, Stop,
+    Timestamp,
+};
+use tenure_model::{Delta, Model};
 use tenure_runtime::{Runtime, RuntimeErrorKind};
-use tenure_session::{Command, RequiredAction, SessionNotice};
-use tenure_store::MemoryStore;
+use tenure_session::{Command, Refusal, RequiredAction, SessionNotice, StreamEvent};
+use tenure_store::{MemoryStore, Order, Page, Store};
+use tokio_util::sync::CancellationToken;
 
-use support::{Shop, opening, start, until};
+use support::{Shop, opening, start, start_with, until};
+
+/// A model that panics where it is asked to.
+struct Fragile;
+
+#[async_trait]
+impl Model for Fragile {
+    async fn answer(
+        &self,
+        request: &ModelRequest,
+        _: &mut (dyn FnMut(Delta) + Send),
+        _: &CancellationToken,
+    ) -> Result<ModelAnswer, Failure> {
+        assert!(!format!("{:?}", request.input).contains("break"), "this attempt breaks");
+        let items = vec![AnswerItem::Message { content: vec!["Fine.".to_owned()] }];
+        Ok(ModelAnswer { items, usage: None, stop: Stop::Complete, response_id: None })
+    }
+}
 
 #[tokio::test]
 async fn a_turn_streams_in_order_and_leaves_nothing_behind() {
@@ -96,4 +120,72 @@ async fn unknown_sessions_are_not_found() {
     assert_eq!(*error.kind(), RuntimeErrorKind::NotFound);
     assert!(runtime.subscribe(key).await.is_err());
     assert!(runtime.view(key).await.expect("readable").is_none());
+}
+
+#[tokio::test]
+async fn a_session_whose_model_calls_always_panic_fails_alone() {
+    let runtime = start_with(Arc::new(MemoryStore::new()), Arc::default(), Arc::new(Fragile)).await;
+    let (view, stream) = runtime.open(opening("break"), None, true).await.expect("opens");
+    let mut stream = stream.expect("subscribed");
+    let say = || vec![Command::Message { content: vec![InputPart::text("again")] }];
+    for _ in 0..2 {
+        let seen = until(&mut stream, SessionNotice::Idle).await;
+        assert!(seen.contains(&"turn.Failed".to_owned()), "{seen:?}");
+        runtime.submit(view.key, say(), None).await.expect("still accepts messages");
+    }
+    until(&mut stream, SessionNotice::Failed).await;
+    let failed = runtime.view(view.key).await.expect("readable").expect("there");
+    assert_eq!(failed.status, SessionStatus::Failed);
+    assert!(failed.error.is_some());
+    let error = runtime.submit(view.key, say(), None).await.expect_err("stopped for good");
+    assert_eq!(*error.kind(), RuntimeErrorKind::Refused(Refusal::Failed));
+
+    let (_, stream) = runtime.open(opening("hi"), None, true).await.expect("opens");
+    let seen = until(&mut stream.expect("subscribed"), SessionNotice::Idle).await;
+    assert!(seen.contains(&"turn.Completed".to_owned()), "{seen:?}");
+}
+
+#[tokio::test]
+async fn what_is_streamed_and_what_is_kept_have_the_same_index() {
+    let runtime = start(Arc::new(MemoryStore::new()), Arc::default()).await;
+    let (view, stream) = runtime.open(opening("work"), None, true).await.expect("opens");
+    let mut stream = stream.expect("subscribed");
+    let mut told: BTreeMap<ItemId, Option<u32>> = BTreeMap::new();
+    let mut approvals = 0;
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("in time");
+        let Some(SubscriptionItem::Event(event)) = next else { panic!("the stream ended") };
+        let (id, index) = match &*event {
+            StreamEvent::ItemAdded { item } | StreamEvent::ItemDone { item } => (item.id, item.output_index),
+            StreamEvent::Part { item_id, output_index, .. } => (*item_id, Some(*output_index)),
+            StreamEvent::Session { kind: SessionNotice::Idle, .. } => break,
+            StreamEvent::Session { kind: SessionNotice::RequiresAction, session } => {
+                for action in &session.required_actions {
+                    let RequiredAction::Approval(approval) = action else { continue };
+                    let decide = Command::Decide {
+                        approval_id: approval.id,
+                        decision: Decision::Approve,
+                        by: "key".into(),
+                    };
+                    approvals += 1;
+                    runtime.submit(view.key, vec![decide], None).await.expect("accepted");
+                }
+                continue;
+            }
+            StreamEvent::Session { .. }
+            | StreamEvent::Turn { .. }
+            | StreamEvent::Error { .. }
+            | StreamEvent::Deleted => continue,
+        };
+        assert_eq!(*told.entry(id).or_insert(index), index, "an index does not change");
+    }
+    assert_eq!(approvals, 2);
+    let page = Page { after: None, limit: 100, order: Order::Ascending };
+    let items = runtime.store().items(view.key, None, &page).await.expect("listed");
+    let kept: BTreeMap<_, _> =
+        items.iter().filter(|item| item.is_public()).map(|item| (item.id, item.output_index)).collect();
+    assert_eq!(told, kept);
+    let mut indexes: Vec<u32> = kept.values().flatten().copied().collect();
+    indexes.sort_unstable();
+    assert_eq!(indexes, [0, 1, 2, 3, 4, 5], "no gaps");
 }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tenure_journal::{
-    Done, EffectId, EffectKind, Event, Item, ItemBody, ItemId, ItemStatus, Next, Outcome, Recorded, Repeat,
-    SessionKey, SessionOpened, SessionPatch, Timestamp, Turn, TurnEnd, TurnId, TurnStatus, Version,
+    Done, EffectId, EffectKind, Event, FailureKind, Item, ItemBody, ItemId, ItemStatus, Next, Outcome,
+    Recorded, Repeat, SessionKey, SessionOpened, SessionPatch, Timestamp, Turn, TurnEnd, TurnId, TurnStatus,
+    Version,
 };
 
 use crate::catalogue;
-use crate::state::{ActiveTurn, Listing, Pending, PendingPhase, Session, Spent, Totals};
+use crate::state::{ActiveTurn, Ends, Listing, Pending, PendingPhase, Session, Spent, Totals};
 
 /// What the model is told about a call whose outcome nobody knows.
 pub(crate) const UNKNOWN_OUTCOME: &str = "The call was interrupted and its outcome is unknown: it may or may not have \
@@ -40,6 +41,7 @@ impl Session {
             queue: VecDeque::new(),
             items: Vec::new(),
             dropped: 0,
+            shortened: BTreeSet::new(),
             turn: None,
             effects: BTreeMap::new(),
             approvals: BTreeMap::new(),
@@ -48,6 +50,7 @@ impl Session {
             loaded: BTreeSet::new(),
             usage: Totals::default(),
             spent: Spent::default(),
+            crashes: 0,
         }
     }
 
@@ -101,8 +104,13 @@ impl Session {
                     turn.answered = false;
                 }
                 let (id, effect) = (effect.id, Arc::new(effect.clone()));
-                let pending =
-                    Pending { effect, attempts: 0, doubtful: false, phase: PendingPhase::Requested };
+                let pending = Pending {
+                    effect,
+                    attempts: 0,
+                    ends: Ends::default(),
+                    doubtful: false,
+                    phase: PendingPhase::Requested,
+                };
                 self.effects.insert(id, pending);
             }
             Event::AttemptStarted { effect_id, attempt } => {
@@ -141,9 +149,17 @@ impl Session {
             }
             Event::ContextTrimmed { first_kept, .. } => {
                 if let Some(place) = self.items.iter().position(|item| item.id == *first_kept) {
-                    self.items.drain(..place);
+                    for item in self.items.drain(..place) {
+                        self.shortened.remove(&item.id);
+                    }
                     self.dropped += place as u64;
                 }
+                if let Some(turn) = &mut self.turn {
+                    turn.trims += 1;
+                }
+            }
+            Event::OutputsShortened { item_ids } => {
+                self.shortened.extend(item_ids);
                 if let Some(turn) = &mut self.turn {
                     turn.trims += 1;
                 }
@@ -224,8 +240,9 @@ impl Session {
     }
 
     fn push_item(&mut self, item: Item) {
-        if let (Some(turn), Some(index)) = (&mut self.turn, item.output_index) {
-            turn.outputs = turn.outputs.max(index + 1);
+        if let Some(turn) = &mut self.turn {
+            // What only the model sees has no index, so that clients count without gaps.
+            turn.outputs = turn.outputs.max(item.output_index.map_or(0, |index| index + 1));
             match &item.body {
                 ItemBody::FunctionCall { .. } | ItemBody::McpCall { .. } | ItemBody::InternalCall { .. } => {
                     turn.calls += 1;
@@ -269,6 +286,7 @@ impl Session {
         let Some(pending) = self.effects.get_mut(&id) else { return };
         if let Next::Retry { at } = next {
             pending.phase = PendingPhase::Retry { at };
+            pending.ends.count(outcome);
             pending.doubtful |= match outcome {
                 Outcome::Unknown => true,
                 Outcome::Failed { failure } => failure.kind.is_ambiguous(),
@@ -278,6 +296,14 @@ impl Session {
         let effect = Arc::clone(&pending.effect);
         if next == Next::Settled {
             self.effects.remove(&id);
+        }
+        if matches!(effect.kind, EffectKind::ModelCall { .. }) {
+            match outcome {
+                Outcome::Failed { failure } if failure.kind == FailureKind::Crashed => self.crashes += 1,
+                Outcome::Failed { .. } | Outcome::Done { .. } => self.crashes = 0,
+                // A process that ended says nothing about the session.
+                Outcome::Unknown => {}
+            }
         }
         match (&effect.kind, outcome) {
             (_, Outcome::Done { done: Done::Model { usage, cost_nano_usd, .. } }) => {

@@ -262,7 +262,8 @@ impl Builder {
             | Event::EffectAbandoned { .. }
             | Event::ApprovalRequested { .. }
             | Event::ApprovalDecided { .. }
-            | Event::ContextTrimmed { .. } => {}
+            | Event::ContextTrimmed { .. }
+            | Event::OutputsShortened { .. } => {}
         }
     }
 

@@ -6,7 +6,7 @@
 //! step to step, so that provider caches hit.
 
 use tenure_journal::{
-    ContextItem, FunctionOutput, InputPart, Item, ItemBody, ItemId, ItemStatus, ModelRequest, TurnId,
+    ContextItem, FunctionOutput, InputPart, Item, ItemBody, ItemId, ItemStatus, ModelRequest, TurnId, limit,
 };
 
 use crate::Session;
@@ -19,6 +19,8 @@ const CANCELLED: &str =
 const ACCEPTED: &str = "Accepted. The result will follow in a later message.";
 /// Told about a function that failed without saying why.
 const FAILED: &str = "The function failed.";
+/// Shown for an image in an output that is shortened.
+const IMAGE_LEFT_OUT: &str = "[An image was left out because it no longer fits.]";
 /// Bytes of text that make about one token; providers' tokenisers differ, so this errs on the small side.
 const BYTES_PER_TOKEN: u64 = 3;
 /// Tokens an image is counted as.
@@ -77,7 +79,8 @@ impl Session {
             ItemBody::FunctionCallOutput { call_id, output, error } if self.stands_alone(call_id) => {
                 let mut content =
                     vec![InputPart::text(format!("The result of the earlier call `{call_id}` has arrived:"))];
-                match function_output(output.as_ref(), error.as_deref()) {
+                let output = function_output(output.as_ref(), error.as_deref());
+                match self.as_shown(item.id, output) {
                     FunctionOutput::Text(text) => content.push(InputPart::text(text)),
                     FunctionOutput::Content(parts) => content.extend(parts),
                 }
@@ -123,6 +126,7 @@ impl Session {
                     let hint = stored.as_ref().map(|_| {
                         format!("\n[Shortened. Read more with read_output, output_id `{}`.]", item.id)
                     });
+                    let text = if self.shortened.contains(&item.id) { shorten(&text) } else { text };
                     let text = text + hint.as_deref().unwrap_or_default();
                     results.push((call_id.clone(), FunctionOutput::Text(text)));
                     call(call_id, tool, arguments.to_string())
@@ -167,7 +171,7 @@ impl Session {
         }
         let found = self.items.iter().find_map(|item| match &item.body {
             ItemBody::FunctionCallOutput { call_id, output, error } if call_id == wanted => {
-                Some(function_output(output.as_ref(), error.as_deref()))
+                Some(self.as_shown(item.id, function_output(output.as_ref(), error.as_deref())))
             }
             ItemBody::FunctionCallOutput { .. }
             | ItemBody::UserMessage { .. }
@@ -182,6 +186,21 @@ impl Session {
             "a completed call has its output"
         );
         found.unwrap_or_else(|| FunctionOutput::Text(CANCELLED.to_owned()))
+    }
+
+    /// A function's output as far as the model is shown it.
+    fn as_shown(&self, item: ItemId, output: FunctionOutput) -> FunctionOutput {
+        if !self.shortened.contains(&item) {
+            return output;
+        }
+        let part = |part: &InputPart| match part {
+            InputPart::Text { text } => InputPart::text(shorten(text)),
+            InputPart::Image { .. } => InputPart::text(IMAGE_LEFT_OUT),
+        };
+        match output {
+            FunctionOutput::Text(text) => FunctionOutput::Text(shorten(&text)),
+            FunctionOutput::Content(parts) => FunctionOutput::Content(parts.iter().map(part).collect()),
+        }
     }
 
     /// Whether the output of this call is shown by itself: the model did not wait for it, or the call has
@@ -240,34 +259,65 @@ fn rfc3339(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| "unknown".to_owned(), |time| time.to_string())
 }
 
+/// The beginning and the end of a text that is too long to be shown whole, within the limit.
+fn shorten(text: &str) -> String {
+    /// What says how much is missing, with room for long numbers.
+    const MARK_BYTES_MAX: usize = 128;
+    const KEPT: usize = limit::SHORTENED_BYTES_MAX - MARK_BYTES_MAX;
+    if text.len() <= limit::SHORTENED_BYTES_MAX {
+        return text.to_owned();
+    }
+    let head = text.floor_char_boundary(KEPT * 3 / 4);
+    let tail = text.ceil_char_boundary(text.len() - KEPT / 4);
+    let (left_out, whole) = (tail - head, text.len());
+    format!(
+        "{}\n[... {left_out} of {whole} bytes left out because they no longer fit ...]\n{}",
+        &text[..head],
+        &text[tail..]
+    )
+}
+
 /// About how many tokens the context takes.
 pub(crate) fn estimate_tokens(state: &Session) -> u64 {
     let fixed = state.agent.instructions.as_ref().map_or(0, String::len) as u64 / BYTES_PER_TOKEN;
-    fixed + state.items.iter().map(|item| item_tokens(item)).sum::<u64>()
+    fixed + state.items.iter().map(|item| shown_tokens(state, item)).sum::<u64>()
 }
 
-fn item_tokens(item: &Item) -> u64 {
+fn shown_tokens(state: &Session, item: &Item) -> u64 {
+    item_tokens(item, state.shortened.contains(&item.id))
+}
+
+/// About how many tokens an item takes, with its output whole or shortened.
+fn item_tokens(item: &Item, shortened: bool) -> u64 {
     let text = |length: usize| length as u64 / BYTES_PER_TOKEN + 4;
-    let parts = |parts: &[InputPart]| -> u64 {
-        let part = |part: &InputPart| match part {
-            InputPart::Text { text: given } => text(given.len()),
-            InputPart::Image { .. } => TOKENS_PER_IMAGE,
-        };
-        parts.iter().map(part).sum()
-    };
+    let output = |length: usize| if shortened { length.min(limit::SHORTENED_BYTES_MAX) } else { length };
+    let image = if shortened { text(IMAGE_LEFT_OUT.len()) } else { TOKENS_PER_IMAGE };
     match &item.body {
-        ItemBody::UserMessage { content } => parts(content),
+        ItemBody::UserMessage { content } => {
+            let part = |part: &InputPart| match part {
+                InputPart::Text { text: given } => text(given.len()),
+                InputPart::Image { .. } => TOKENS_PER_IMAGE,
+            };
+            content.iter().map(part).sum()
+        }
         ItemBody::AssistantMessage { content, .. } => text(content.iter().map(String::len).sum()),
         ItemBody::Reasoning { encrypted, .. } => text(encrypted.as_ref().map_or(0, String::len)),
         ItemBody::FunctionCall { arguments, .. } => text(arguments.to_string().len()),
-        ItemBody::FunctionCallOutput { output, error, .. } => match output {
-            Some(FunctionOutput::Text(given)) => text(given.len()),
-            Some(FunctionOutput::Content(given)) => parts(given),
-            None => text(error.as_ref().map_or(0, String::len)),
+        ItemBody::FunctionCallOutput { output: given, error, .. } => match (error, given) {
+            (None, Some(FunctionOutput::Content(parts))) => {
+                let part = |part: &InputPart| match part {
+                    InputPart::Text { text: given } => text(output(given.len())),
+                    InputPart::Image { .. } => image,
+                };
+                parts.iter().map(part).sum()
+            }
+            (None, Some(FunctionOutput::Text(given))) => text(output(given.len())),
+            (Some(error), _) => text(output(error.len())),
+            (None, None) => text(FAILED.len()),
         },
-        ItemBody::McpCall { arguments, output, error, .. } => {
-            let given = output.as_ref().or(error.as_ref()).map_or(0, String::len);
-            text(arguments.to_string().len() + given)
+        ItemBody::McpCall { arguments, output: given, error, .. } => {
+            let given = error.as_ref().or(given.as_ref()).map_or(0, String::len);
+            text(arguments.to_string().len() + output(given))
         }
         ItemBody::InternalCall { arguments, output, .. } => text(arguments.len() + output.len()),
     }
@@ -275,16 +325,19 @@ fn item_tokens(item: &Item) -> u64 {
 
 /// Where to cut so that about the older half goes, and how many items that is.
 ///
-/// A cut is made only before what a client gave or before an answer whose predecessors are all closed, so a
-/// call is never parted from the result it waited for.
+/// A cut is made only before what a client gave or before an answer, so a call is never parted from the
+/// result it waited for. Nothing of the running turn goes: the model would not know what it was asked, and a
+/// call or a question that is open would be forgotten. What is open from an earlier turn stays as well.
 pub(crate) fn older_half(state: &Session) -> Option<(ItemId, u32)> {
     let items = &state.items;
-    let half = items.iter().map(|item| item_tokens(item)).sum::<u64>() / 2;
+    let running = state.turn.as_ref().map(|turn| turn.row.id);
+    let half = items.iter().map(|item| shown_tokens(state, item)).sum::<u64>() / 2;
     let mut before = 0;
     let mut previous: Option<(TurnId, Option<u32>)> = None;
+    let mut cut = None;
     for (index, item) in items.iter().enumerate() {
         if index > 0 && items[index - 1].status == ItemStatus::InProgress {
-            return None;
+            break;
         }
         let place = (item.turn_id, item.step);
         let begins = || match &item.body {
@@ -296,11 +349,50 @@ pub(crate) fn older_half(state: &Session) -> Option<(ItemId, u32)> {
             | ItemBody::McpCall { .. }
             | ItemBody::InternalCall { .. } => previous != Some(place),
         };
-        if index > 0 && before >= half && begins() {
-            return Some((item.id, u32::try_from(index).unwrap_or(u32::MAX)));
+        if index > 0 && begins() {
+            cut = Some((item.id, u32::try_from(index).unwrap_or(u32::MAX)));
+            if before >= half {
+                break;
+            }
         }
-        before += item_tokens(item);
+        if running == Some(item.turn_id) {
+            break;
+        }
+        before += shown_tokens(state, item);
         previous = Some(place);
     }
-    None
+    cut
+}
+
+/// How much to shorten.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Excess {
+    /// So many tokens too many.
+    Tokens(u64),
+    /// The provider says that it is too long, and not by how much.
+    Unknown,
+}
+
+/// The oldest tool outputs that have to be shown as previews to make up for `excess`, or all that can be.
+/// Of an excess that is not known, half of what can be saved is.
+pub(crate) fn outputs_to_shorten(state: &Session, excess: Excess) -> Vec<ItemId> {
+    let saved = |item: &Item| item_tokens(item, false).saturating_sub(item_tokens(item, true));
+    let candidates: Vec<(ItemId, u64)> = state
+        .items
+        .iter()
+        .filter(|item| !state.shortened.contains(&item.id))
+        .map(|item| (item.id, saved(item)))
+        .filter(|(_, saved)| *saved > 0)
+        .collect();
+    let wanted = match excess {
+        Excess::Tokens(tokens) => tokens,
+        Excess::Unknown => candidates.iter().map(|(_, saved)| saved).sum::<u64>().div_ceil(2),
+    };
+    let mut total = 0;
+    let enough = |(_, saved): &(ItemId, u64)| {
+        let more = total < wanted;
+        total += saved;
+        more
+    };
+    candidates.into_iter().take_while(enough).map(|(id, _)| id).collect()
 }

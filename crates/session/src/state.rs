@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
-    AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, Environment, Head, Input, Item, ItemBody,
-    ItemId, ItemStatus, PromptCache, Review, SessionKey, SessionStatus, SpendLimit, Timestamp, ToolDef, Turn,
-    TurnStatus, Usage, Version, limit,
+    AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, Environment, FailureKind, Head, Input,
+    Item, ItemBody, ItemId, ItemStatus, Outcome, PromptCache, Review, SessionKey, SessionStatus, SpendLimit,
+    Timestamp, ToolDef, Turn, TurnStatus, Usage, Version, limit,
 };
 
 use crate::{RequiredAction, SessionView, Spend};
@@ -24,6 +24,8 @@ use crate::{RequiredAction, SessionView, Spend};
 ///          call or approval▼       │answered
 ///                       requires_action ──────────── cancel ─────────────▶ idle
 /// ```
+///
+/// A session whose model calls crash [`limit::CRASHES_MAX`] times in a row becomes `failed`, and stays so.
 ///
 /// INVARIANT: a state is reached only by folding events, so two folds of the same events are equal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +50,9 @@ pub struct Session {
     pub(crate) items: Vec<Arc<Item>>,
     /// How many items left the context.
     pub(crate) dropped: u64,
+    /// Items whose tool output the context shows as a preview.
+    #[serde(default)]
+    pub(crate) shortened: BTreeSet<ItemId>,
     pub(crate) turn: Option<ActiveTurn>,
     pub(crate) effects: BTreeMap<EffectId, Pending>,
     pub(crate) approvals: BTreeMap<ApprovalId, Approval>,
@@ -56,6 +61,9 @@ pub struct Session {
     pub(crate) loaded: BTreeSet<String>,
     pub(crate) usage: Totals,
     pub(crate) spent: Spent,
+    /// Model calls that crashed since one ended in any other way.
+    #[serde(default)]
+    pub(crate) crashes: u32,
 }
 
 /// The turn that runs.
@@ -141,9 +149,55 @@ pub(crate) struct Pending {
     pub(crate) effect: Arc<Effect>,
     /// Attempts so far.
     pub(crate) attempts: u32,
+    /// What ended the ones that were followed by another.
+    #[serde(default)]
+    pub(crate) ends: Ends,
     /// Whether an earlier attempt may have taken effect without anyone knowing.
     pub(crate) doubtful: bool,
     pub(crate) phase: PendingPhase,
+}
+
+/// How often attempts at one effect ended in each of the ways that have a limit of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ends {
+    /// The other side asked for patience.
+    pub(crate) throttled: u32,
+    /// They failed in another way.
+    pub(crate) failed: u32,
+    /// Their process ended.
+    pub(crate) interrupted: u32,
+}
+
+impl Ends {
+    /// How often attempts failed in ways that are counted together with `kind`.
+    pub(crate) fn failures_like(&mut self, kind: FailureKind) -> &mut u32 {
+        match kind {
+            FailureKind::RateLimited | FailureKind::Overloaded => &mut self.throttled,
+            FailureKind::Authentication
+            | FailureKind::NotFound
+            | FailureKind::ContextTooLong
+            | FailureKind::InvalidRequest
+            | FailureKind::CreditExhausted
+            | FailureKind::ServerError
+            | FailureKind::ConnectionFailed
+            | FailureKind::Timeout
+            | FailureKind::MaxOutputTokens
+            | FailureKind::ContentPolicy
+            | FailureKind::ToolNotFound
+            | FailureKind::Protocol
+            | FailureKind::Internal
+            | FailureKind::Crashed => &mut self.failed,
+        }
+    }
+
+    pub(crate) fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Failed { failure } => *self.failures_like(failure.kind) += 1,
+            Outcome::Unknown => self.interrupted += 1,
+            Outcome::Done { .. } => {}
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -165,7 +165,8 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::ApprovalRequested { .. }
         | Event::ApprovalDecided { .. }
         | Event::FunctionReturned { .. }
-        | Event::ContextTrimmed { .. } => vec![],
+        | Event::ContextTrimmed { .. }
+        | Event::OutputsShortened { .. } => vec![],
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) struct Watched {
     /// Events as they were published, from the first.
     published: Vec<Event>,
     turn: Option<TurnId>,
+    failed: bool,
     ended: BTreeSet<TurnId>,
     queued: BTreeSet<InputId>,
     approvals: BTreeMap<ApprovalId, (String, Option<Decision>)>,
@@ -198,6 +199,7 @@ impl Watched {
             }
             Event::TurnCreated { turn_id } => {
                 legal(self.turn.is_none(), "one turn runs at a time")?;
+                legal(!self.failed, "a session that failed begins no turn")?;
                 self.turn = Some(*turn_id);
             }
             Event::TurnStarted { turn_id } => {
@@ -237,12 +239,16 @@ impl Watched {
                     *given = Some(*decision);
                 }
             }
-            Event::SessionFailed { .. }
-            | Event::ItemAdded { .. }
+            Event::SessionFailed { .. } => {
+                legal(self.turn.is_none() && !self.failed, "a session fails once, and ends its turn before")?;
+                self.failed = true;
+            }
+            Event::ItemAdded { .. }
             | Event::ItemClosed { .. }
             | Event::FunctionsLoaded { .. }
             | Event::FunctionReturned { .. }
-            | Event::ContextTrimmed { .. } => {}
+            | Event::ContextTrimmed { .. }
+            | Event::OutputsShortened { .. } => {}
         }
         Ok(())
     }

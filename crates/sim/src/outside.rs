@@ -144,6 +144,7 @@ pub(crate) const MODEL_FAILURES: &[FailureKind] = &[
     FailureKind::ConnectionFailed,
     FailureKind::ContextTooLong,
     FailureKind::Protocol,
+    FailureKind::Crashed,
 ];
 
 /// An answer, and what it costs in billionths of a dollar. `wild`: anything may be in it; else it is the last

@@ -63,6 +63,7 @@ fn changes_items(event: &Event) -> bool {
         | Event::EffectAbandoned { .. }
         | Event::ApprovalRequested { .. }
         | Event::ApprovalDecided { .. }
-        | Event::ContextTrimmed { .. } => false,
+        | Event::ContextTrimmed { .. }
+        | Event::OutputsShortened { .. } => false,
     }
 }

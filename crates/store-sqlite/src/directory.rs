@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tenure_store::{StoreError, StoreErrorKind};
 
@@ -14,6 +15,9 @@ const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// Bytes read from a lock file to name its holder; a process id is shorter.
 const HOLDER_BYTES_MAX: u64 = 32;
+/// Tries to take the lock, and the pause between two: whoever only looks who holds it has it for an instant.
+const LOCK_TRIES_MAX: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A data directory that this process holds until the value is dropped.
 #[derive(Debug)]
@@ -44,6 +48,33 @@ impl Directory {
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         sync(&self.path).map_err(|error| unavailable(&self.path, error))
     }
+}
+
+/// Who holds a data directory, as a noun; `None` when it is free or does not exist. Changes nothing in it.
+pub(crate) fn held_by(path: &Path) -> Result<Option<String>, StoreError> {
+    let failed = |error| {
+        let context = format!("looking who holds `{}`", path.display());
+        StoreError::new(StoreErrorKind::Unavailable, context).with_source(error)
+    };
+    let mut file = match File::open(path.join(LOCK_FILE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    // Shared, so that several may look at once; the process id in the file outlives the process.
+    match file.try_lock_shared() {
+        Ok(()) => {
+            file.unlock().map_err(failed)?;
+            Ok(None)
+        }
+        Err(TryLockError::WouldBlock) => Ok(Some(holder(&mut file))),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// The database file of a data directory, once something was written to it.
+pub(crate) fn existing_database(path: &Path) -> Option<PathBuf> {
+    Some(path.join(DATABASE_FILE)).filter(|path| path.metadata().is_ok_and(|found| found.len() > 0))
 }
 
 impl Drop for Directory {
@@ -83,12 +114,19 @@ fn sync(path: &Path) -> io::Result<()> {
 fn lock(path: &Path) -> Result<File, StoreError> {
     let unavailable = |error| unavailable(path, error);
     let mut file = private_file(&path.join(LOCK_FILE)).map_err(unavailable)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::Error(error)) => return Err(unavailable(error)),
-        Err(TryLockError::WouldBlock) => {
-            let context = format!("opening `{}`, which {} holds", path.display(), holder(&mut file));
-            return Err(StoreError::new(StoreErrorKind::Locked, context));
+    let mut tries = 1;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(error)) => return Err(unavailable(error)),
+            Err(TryLockError::WouldBlock) if tries < LOCK_TRIES_MAX => {
+                tries += 1;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => {
+                let context = format!("opening `{}`, which {} holds", path.display(), holder(&mut file));
+                return Err(StoreError::new(StoreErrorKind::Locked, context));
+            }
         }
     }
     let write = |file: &mut File| {

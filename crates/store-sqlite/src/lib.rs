@@ -12,6 +12,7 @@ pub mod bench;
 mod connect;
 mod directory;
 mod error;
+mod inspect;
 mod integrity;
 mod journal;
 mod nodes;
@@ -38,6 +39,7 @@ use tenure_store::{
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+pub use crate::inspect::{Inspection, held_by, inspect};
 pub use crate::integrity::Integrity;
 
 use crate::directory::Directory;

@@ -90,7 +90,7 @@ impl From<StoreError> for ReadError {
     }
 }
 
-fn in_transaction<T>(
+pub(crate) fn in_transaction<T>(
     connection: &mut Connection,
     read: impl FnOnce(&Transaction<'_>) -> Result<T, ReadError>,
 ) -> Result<T, ReadError> {

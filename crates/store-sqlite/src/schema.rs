@@ -41,6 +41,18 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     transaction.commit().map_err(failed)
 }
 
+/// Whether every migration of this release was run. Only reads.
+///
+/// # Errors
+/// As [`migrate`]; `Corrupt` also where migrations were never recorded.
+pub(crate) fn is_current(connection: &Connection) -> Result<bool, StoreError> {
+    let done = recorded(connection).map_err(|error| store_error("reading the schema", error))?;
+    for (index, (number, digest)) in done.iter().enumerate() {
+        check(MIGRATIONS.get(index), *number, digest)?;
+    }
+    Ok(done.len() == MIGRATIONS.len())
+}
+
 fn recorded(connection: &Connection) -> rusqlite::Result<Vec<(u32, String)>> {
     let mut statement = connection.prepare(include_str!("../sql/migrations.sql"))?;
     statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()

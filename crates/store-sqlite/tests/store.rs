@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use rusqlite::Connection;
 use tenure_journal::Version;
 use tenure_store::{Store as _, StoreErrorKind};
-use tenure_store_sqlite::{Integrity, SqliteStore};
+use tenure_store_sqlite::{Inspection, Integrity, SqliteStore, held_by, inspect};
 
 use fixture::{append, item, key, text, texts};
 
@@ -85,6 +85,48 @@ async fn is_held_by_one_opener() {
     assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
     drop(store);
     open(directory.path());
+}
+
+#[tokio::test]
+async fn is_looked_at_from_outside_without_noticing() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let directory = parent.path().join("data");
+    assert_eq!(held_by(&directory).expect("looks"), None);
+    assert_eq!(inspect(&directory).expect("looks"), Inspection::Missing);
+    assert!(!directory.exists(), "looking makes nothing");
+
+    let store = open(&directory);
+    store.append(append(key(0), 0, &["a", "b"])).await.expect("appends");
+    let sound = Inspection::Read(Integrity { events: 2, blobs: 0, problems: vec![] });
+    assert_eq!(held_by(&directory).expect("looks"), Some(format!("process {}", std::process::id())));
+    assert_eq!(inspect(&directory).expect("looks"), sound);
+    store.append(append(key(0), 2, &["c"])).await.expect("goes on");
+    drop(store);
+    assert_eq!(held_by(&directory).expect("looks"), None, "a process id that is left behind holds nothing");
+
+    by_hand(&directory).execute("DELETE FROM journal WHERE version = 2", ()).expect("writes");
+    let Inspection::Read(found) = inspect(&directory).expect("looks") else { panic!("a database") };
+    assert_eq!(found.problems.len(), 1, "{found:?}");
+    by_hand(&directory).execute("DELETE FROM migrations", ()).expect("writes");
+    assert_eq!(inspect(&directory).expect("looks"), Inspection::Older);
+    let other = parent.path().join("other");
+    std::fs::create_dir(&other).expect("a directory");
+    std::fs::write(other.join("tenure.db"), [b'x'; 4096]).expect("writes");
+    assert_eq!(inspect(&other).expect_err("no database").kind(), StoreErrorKind::Corrupt);
+}
+
+#[test]
+fn waits_for_whoever_only_looks() {
+    let directory = tempfile::tempdir().expect("a directory");
+    drop(open(directory.path()));
+    let looking = std::fs::File::open(directory.path().join("tenure.lock")).expect("opens");
+    looking.lock_shared().expect("locks");
+    let opening = std::thread::spawn({
+        let directory = directory.path().to_owned();
+        move || SqliteStore::open(&directory).map(drop)
+    });
+    looking.unlock().expect("unlocks");
+    opening.join().expect("no panic").expect("opens");
 }
 
 #[tokio::test]

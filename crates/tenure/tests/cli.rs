@@ -129,6 +129,17 @@ async fn keys_revoke(Path(id): Path<String>) -> Json<Value> {
     Json(json!({"id": id, "deleted": true}))
 }
 
+/// As Tenure's own paths refuse: `application/problem+json`.
+async fn keys_create(Json(body): Json<Value>) -> Response {
+    if body["name"] == "new" {
+        return Json(json!({"id": "key_2", "name": "new", "key": "tk_secret"})).into_response();
+    }
+    let problem = json!({"type": "about:blank", "title": "Bad Request", "status": 400, "request_id": "req_8",
+        "code": "name_characters", "detail": "The name is not one.", "hint": "use letters and digits"});
+    (StatusCode::BAD_REQUEST, [("content-type", "application/problem+json")], problem.to_string())
+        .into_response()
+}
+
 struct Running {
     url: String,
     fake: Fake,
@@ -150,7 +161,7 @@ async fn serve(waits: bool) -> Running {
             get(|| async {
                 page(json!([{"id": "key_1", "name": "ci", "prefix": "tk_ab", "created_at": 1}]))
             })
-            .post(|| async { Json(json!({"id": "key_2", "name": "new", "key": "tk_secret"})) }),
+            .post(keys_create),
         )
         .route("/v1/tenure/keys/{id}", delete(keys_revoke))
         .layer(axum::middleware::from_fn(guard))
@@ -268,6 +279,13 @@ async fn lists_sessions_items_and_keys() {
     assert_eq!((out.as_str(), err.as_str()), ("tk_secret\n", "this is the only time the key is shown\n"));
     let (_, out, _) = server.run("keys revoke key_1", "").await;
     assert_eq!(out, "revoked key_1\n");
+    let (code, _, err) = server.run("keys create ?", "").await;
+    assert_eq!(code, 1);
+    assert_eq!(
+        err,
+        "error[name_characters]: The name is not one.\n  cause: status 400, request req_8\n  \
+         fix: use letters and digits\n"
+    );
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use tenure_journal::{
     MultiAgent, Origin, ProjectId, Reasoning, ServiceTier, SessionOpened, TextConfig, Timestamp, Tool,
     ToolDef,
 };
+use tenure_model::Model;
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
 use tenure_runtime::{
@@ -33,6 +34,14 @@ rules:
   - when: { user: '^stall' }
     fault: { stall_ms: 600000 }
     reply: [{ text: "late" }]
+  - when: { user: '^work', step: 0 }
+    reply:
+      - reasoning: "hm"
+      - call: { tool: nothing }
+      - text: "One moment."
+      - call: { tool: shop__refund, arguments: { order: "o1" } }
+      - reasoning: "so"
+      - call: { tool: shop__refund, arguments: { order: "o2" } }
   - reply: [{ text: "Hello there." }]
 "#;
 
@@ -66,7 +75,11 @@ impl Servers for Shop {
 
 pub(crate) async fn start(store: Arc<MemoryStore>, shop: Arc<Shop>) -> Runtime {
     let script = Arc::new(Script::parse(SCRIPT).expect("a valid script"));
-    let provider = Provider::new("scripted", Arc::new(ScriptedModel::new(script)), 64);
+    start_with(store, shop, Arc::new(ScriptedModel::new(script))).await
+}
+
+pub(crate) async fn start_with(store: Arc<MemoryStore>, shop: Arc<Shop>, model: Arc<dyn Model>) -> Runtime {
+    let provider = Provider::new("scripted", model, 64);
     let server =
         Server::Http { url: "http://shop.invalid".into(), headers: BTreeMap::new(), hints: Hints::default() };
     let parts = Parts {

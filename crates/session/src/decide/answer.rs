@@ -19,14 +19,36 @@ const CALL_ID_CHARS_MAX: usize = 64;
 const BAD_ARGUMENTS_CHARS_MAX: usize = 2_000;
 
 /// Where an answer's items go.
+///
+/// Clients count a turn's outputs from 0. A text is streamed under its index before anyone knows which of the
+/// answer's calls will be theirs to see, so an answer's messages and thinking are counted first, in their
+/// order, and the calls that are public after them. [`tenure_journal::Item::step`] keeps the answer together.
 struct Place {
     turn_id: TurnId,
     effect_id: EffectId,
     attempt: u32,
     step: u32,
-    /// The index of the answer's first item among the turn's outputs.
-    base: u32,
+    /// The next output index of a message or of thinking.
+    said: u32,
+    /// The next output index of a public call.
+    called: u32,
     model: String,
+}
+
+impl Place {
+    /// The output index of an item with this body, used up; absent for what clients do not see.
+    fn take_output_index(&mut self, body: &ItemBody) -> Option<u32> {
+        let next = match body {
+            ItemBody::AssistantMessage { .. } | ItemBody::Reasoning { .. } => &mut self.said,
+            ItemBody::FunctionCall { .. } | ItemBody::McpCall { .. } => &mut self.called,
+            ItemBody::InternalCall { .. }
+            | ItemBody::UserMessage { .. }
+            | ItemBody::FunctionCallOutput { .. } => return None,
+        };
+        let index = *next;
+        *next += 1;
+        Some(index)
+    }
 }
 
 /// A call as it will be carried out, once its name and arguments were understood.
@@ -47,12 +69,17 @@ impl Draft<'_> {
         cost: Option<u64>,
     ) {
         let EffectKind::ModelCall { model, step } = &effect.kind else { return };
-        let place = Place {
+        let said = self.state.next_output_index();
+        let is_said =
+            |item: &&AnswerItem| matches!(item, AnswerItem::Message { .. } | AnswerItem::Reasoning { .. });
+        let sayings = answer.items.iter().filter(is_said).count();
+        let mut place = Place {
             turn_id: effect.turn_id,
             effect_id: effect.id,
             attempt,
             step: *step,
-            base: self.state.turn.as_ref().map_or(0, |turn| turn.outputs),
+            said,
+            called: said.saturating_add(u32::try_from(sayings).unwrap_or(u32::MAX)),
             model: model.clone(),
         };
         let response_id = answer.response_id.clone();
@@ -65,7 +92,9 @@ impl Draft<'_> {
         let calls = answer.items.iter().any(|item| matches!(item, AnswerItem::ToolCall { .. }));
         for (index, item) in (0..).zip(&answer.items) {
             match item {
-                AnswerItem::Message { content } => self.message_item(&place, index, content, whole, calls),
+                AnswerItem::Message { content } => {
+                    self.message_item(&mut place, index, content, whole, calls)
+                }
                 AnswerItem::Reasoning { summary, encrypted, provider_id } => {
                     let body = ItemBody::Reasoning {
                         summary: summary.clone(),
@@ -73,12 +102,12 @@ impl Draft<'_> {
                         provider_id: provider_id.clone(),
                         model: place.model.clone(),
                     };
-                    self.add(&place, index, ItemStatus::Completed, body);
+                    self.add(&mut place, index, ItemStatus::Completed, body);
                 }
                 // The last call of an answer that was cut off may be cut off too; none of them is trusted.
                 AnswerItem::ToolCall { .. } if !whole => {}
                 AnswerItem::ToolCall { call_id, name, arguments } => {
-                    self.tool_call(&place, index, call_id, name, arguments);
+                    self.tool_call(&mut place, index, call_id, name, arguments);
                 }
             }
         }
@@ -95,16 +124,16 @@ impl Draft<'_> {
         }
     }
 
-    fn add(&mut self, place: &Place, index: u32, status: ItemStatus, body: ItemBody) -> ItemId {
+    fn add(&mut self, place: &mut Place, index: u32, status: ItemStatus, body: ItemBody) -> ItemId {
         let id = ItemId::of_output(place.effect_id, place.attempt, index);
-        let (output_index, step) = (Some(place.base + index), Some(place.step));
+        let (output_index, step) = (place.take_output_index(&body), Some(place.step));
         self.push(Event::ItemAdded {
             item: Item { id, turn_id: place.turn_id, status, output_index, step, body },
         });
         id
     }
 
-    fn message_item(&mut self, place: &Place, index: u32, content: &[String], whole: bool, calls: bool) {
+    fn message_item(&mut self, place: &mut Place, index: u32, content: &[String], whole: bool, calls: bool) {
         let status = if whole { ItemStatus::Completed } else { ItemStatus::Incomplete };
         let phase = match (whole, calls) {
             (true, true) => Some(Phase::Commentary),
@@ -114,7 +143,7 @@ impl Draft<'_> {
         self.add(place, index, status, ItemBody::AssistantMessage { content: content.to_vec(), phase });
     }
 
-    fn tool_call(&mut self, place: &Place, index: u32, call_id: &str, name: &str, arguments: &str) {
+    fn tool_call(&mut self, place: &mut Place, index: u32, call_id: &str, name: &str, arguments: &str) {
         let call_id = self.unique_call_id(place, index, call_id);
         match self.understand(name, arguments) {
             Understood::Function { name, arguments, is_async } => {
@@ -197,7 +226,7 @@ impl Draft<'_> {
     )]
     fn mcp_call(
         &mut self,
-        place: &Place,
+        place: &mut Place,
         index: u32,
         call_id: String,
         tool: &str,
@@ -266,7 +295,7 @@ impl Draft<'_> {
         }
     }
 
-    fn read_call(&mut self, place: &Place, index: u32, call_id: String, arguments: Value) {
+    fn read_call(&mut self, place: &mut Place, index: u32, call_id: String, arguments: Value) {
         let wanted =
             arguments.get("output_id").and_then(Value::as_str).and_then(|id| id.parse::<ItemId>().ok());
         let stored = wanted.and_then(|id| self.state.item(id)).and_then(|item| match &item.body {

@@ -7,7 +7,11 @@ use tenure_journal::{
 };
 
 use super::{Attempted, Draft, Role};
+use crate::context::Excess;
 use crate::state::{Pending, PendingPhase};
+
+/// Why a session was stopped whose model calls always crash.
+const POISONED: &str = "an internal error ended every one of its latest model calls; it was stopped for good";
 
 impl Draft<'_> {
     pub(super) fn attempted(&mut self, effect_id: EffectId, attempt: u32, attempted: &Attempted) {
@@ -54,9 +58,13 @@ impl Draft<'_> {
         let trims = self.state.turn.as_ref().map_or(0, |turn| turn.trims);
         let too_long = failure.kind == FailureKind::ContextTooLong;
         // With a shorter context the next step asks again.
-        let shortened = too_long && trims < limit::CONTEXT_TRIMS_PER_TURN_MAX && self.trim_context();
+        let shortened =
+            too_long && trims < limit::CONTEXT_TRIMS_PER_TURN_MAX && self.shorten_context(Excess::Unknown);
         if !shortened {
             self.fail_turn(turn_code(failure.kind), failure.message.clone());
+        }
+        if self.state.crashes >= limit::CRASHES_MAX {
+            self.push(Event::SessionFailed { message: POISONED.to_owned() });
         }
     }
 
@@ -70,17 +78,20 @@ impl Draft<'_> {
             (EffectKind::ModelCall { .. }, _) => limit::MODEL_ATTEMPTS_MAX,
             (EffectKind::ListTools { .. } | EffectKind::ToolCall { .. }, _) => limit::TOOL_ATTEMPTS_MAX,
         };
-        if !failure.kind.is_transient() || !repeatable || attempt >= tries_max {
+        let mut ends = self.state.effects.get(&effect.id).map(|pending| pending.ends).unwrap_or_default();
+        let tries = *ends.failures_like(failure.kind) + 1;
+        let exhausted = tries >= tries_max || attempt >= limit::ATTEMPTS_MAX;
+        if !failure.kind.is_transient() || !repeatable || exhausted {
             return Next::Settled;
         }
         let pause =
-            failure.retry_after_ms.unwrap_or(0).min(limit::RETRY_AFTER_MS_MAX).max(self.backoff(attempt));
+            failure.retry_after_ms.unwrap_or(0).min(limit::RETRY_AFTER_MS_MAX).max(self.backoff(tries));
         Next::Retry { at: self.cx.now.plus_millis(pause) }
     }
 
     /// Exponential, with the upper half left to chance so that many sessions do not come back together.
-    fn backoff(&self, attempt: u32) -> u64 {
-        let doubled = limit::BACKOFF_FIRST_MS.saturating_mul(1 << attempt.saturating_sub(1).min(16));
+    fn backoff(&self, tries: u32) -> u64 {
+        let doubled = limit::BACKOFF_FIRST_MS.saturating_mul(1 << tries.saturating_sub(1).min(16));
         let pause = doubled.min(limit::BACKOFF_MS_MAX);
         pause / 2 + self.cx.chance % (pause / 2 + 1)
     }
@@ -89,7 +100,9 @@ impl Draft<'_> {
     pub(super) fn resumed(&mut self) {
         for (effect_id, pending) in self.in_phase(|phase| phase == PendingPhase::Running) {
             let attempt = pending.attempts;
-            let repeat = pending.effect.repeat != Repeat::Never && attempt < limit::INTERRUPTED_ATTEMPTS_MAX;
+            let exhausted = pending.ends.interrupted + 1 >= limit::INTERRUPTED_ATTEMPTS_MAX
+                || attempt >= limit::ATTEMPTS_MAX;
+            let repeat = pending.effect.repeat != Repeat::Never && !exhausted;
             let next = if repeat { Next::Retry { at: self.cx.now } } else { Next::Settled };
             self.push(Event::AttemptEnded { effect_id, attempt, outcome: Outcome::Unknown, next });
             if !repeat && matches!(pending.effect.kind, EffectKind::ModelCall { .. }) {
@@ -143,6 +156,6 @@ pub(super) fn turn_code(kind: FailureKind) -> &'static str {
         FailureKind::ConnectionFailed => "connection_failed",
         FailureKind::Timeout => "request_timeout",
         FailureKind::MaxOutputTokens => "max_output_tokens",
-        FailureKind::ToolNotFound | FailureKind::Internal => "internal_error",
+        FailureKind::ToolNotFound | FailureKind::Internal | FailureKind::Crashed => "internal_error",
     }
 }

@@ -103,6 +103,9 @@ impl Draft<'_> {
         let Some(call_item_id) = open else {
             return self.repeated_result(turn_id, call_id, success, output, error);
         };
+        if self.state.failed.is_some() {
+            return Err(Refusal::Failed);
+        }
         // An async call may outlive its turn; its result then starts a turn of its own.
         let turn_id = match &self.state.turn {
             Some(turn) => turn.row.id,

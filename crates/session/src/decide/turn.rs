@@ -9,7 +9,7 @@ use tenure_policy::{Action, Verdict};
 
 use super::{Draft, Role};
 use crate::catalogue;
-use crate::context;
+use crate::context::{self, Excess};
 
 /// Null: the arguments of a request that has none.
 const NO_ARGUMENTS: &Value = &Value::Null;
@@ -164,20 +164,29 @@ impl Draft<'_> {
         spent
     }
 
-    /// Shortens the context until it fits the model's window, where that is known.
+    /// Shortens the context until it fits the model's window, where that is known, or cannot be shortened.
     fn fit_context(&mut self) {
         let Some(window) = self.cx.context_tokens else { return };
-        while context::estimate_tokens(&self.state) > window {
-            if !self.trim_context() {
+        loop {
+            let excess = context::estimate_tokens(&self.state).saturating_sub(window);
+            if excess == 0 || !self.shorten_context(Excess::Tokens(excess)) {
                 return;
             }
         }
     }
 
-    /// Drops the older half of the context. Returns whether anything could be dropped.
-    pub(super) fn trim_context(&mut self) -> bool {
-        let Some((first_kept, dropped)) = context::older_half(&self.state) else { return false };
-        self.push(Event::ContextTrimmed { first_kept, dropped });
+    /// Drops the older half of what came before the running turn or, when nothing of that can go, shows the
+    /// oldest tool outputs as previews. Returns whether anything became shorter.
+    pub(super) fn shorten_context(&mut self, excess: Excess) -> bool {
+        if let Some((first_kept, dropped)) = context::older_half(&self.state) {
+            self.push(Event::ContextTrimmed { first_kept, dropped });
+            return true;
+        }
+        let item_ids = context::outputs_to_shorten(&self.state, excess);
+        if item_ids.is_empty() {
+            return false;
+        }
+        self.push(Event::OutputsShortened { item_ids });
         true
     }
 

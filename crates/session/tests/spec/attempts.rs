@@ -3,9 +3,9 @@
 use tenure_journal::{Failure, FailureKind, limit};
 use tenure_session::Attempted;
 
-use crate::bench::{Bench, call, failure, say, server, shop, whole};
+use crate::bench::{Bench, Show, async_function, call, failure, say, server, shop, whole};
 
-const KINDS: [FailureKind; 15] = [
+const KINDS: [FailureKind; 16] = [
     FailureKind::Authentication,
     FailureKind::NotFound,
     FailureKind::ContextTooLong,
@@ -21,6 +21,7 @@ const KINDS: [FailureKind; 15] = [
     FailureKind::ToolNotFound,
     FailureKind::Protocol,
     FailureKind::Internal,
+    FailureKind::Crashed,
 ];
 
 /// How often a call is tried that fails in one way again and again, and how it ends.
@@ -56,6 +57,7 @@ fn every_kind_of_failure_of_a_model_is_tried_again_or_ends_the_turn() {
           = ToolNotFound: 1 tries, internal_error
           = Protocol: 1 tries, server_error
           = Internal: 1 tries, internal_error
+          = Crashed: 1 tries, internal_error
     "#,
     );
 }
@@ -98,6 +100,7 @@ fn every_kind_of_failure_of_a_tool_is_tried_again_where_that_is_safe() {
           = find ToolNotFound: 1 tries, ToolNotFound happened
           = find Protocol: 1 tries, Protocol happened
           = find Internal: 1 tries, Internal happened
+          = find Crashed: 1 tries, Crashed happened
           = pay Authentication: 1 tries, Authentication happened
           = pay NotFound: 1 tries, NotFound happened
           = pay ContextTooLong: 1 tries, ContextTooLong happened
@@ -113,6 +116,7 @@ fn every_kind_of_failure_of_a_tool_is_tried_again_where_that_is_safe() {
           = pay ToolNotFound: 1 tries, ToolNotFound happened
           = pay Protocol: 1 tries, outcome unknown
           = pay Internal: 1 tries, outcome unknown
+          = pay Crashed: 1 tries, outcome unknown
           = send Authentication: 1 tries, Authentication happened
           = send NotFound: 1 tries, NotFound happened
           = send ContextTooLong: 1 tries, ContextTooLong happened
@@ -128,6 +132,7 @@ fn every_kind_of_failure_of_a_tool_is_tried_again_where_that_is_safe() {
           = send ToolNotFound: 1 tries, ToolNotFound happened
           = send Protocol: 1 tries, outcome unknown
           = send Internal: 1 tries, outcome unknown
+          = send Crashed: 1 tries, outcome unknown
     "#,
     );
 }
@@ -254,8 +259,11 @@ fn throttling_is_waited_out_longer_than_failing() {
         b.fails(FailureKind::RateLimited);
         b.wait(limit::BACKOFF_MS_MAX);
     }
-    b.note("patience for throttling is not patience for failures");
-    b.fails(FailureKind::ServerError);
+    b.note("patience for throttling is not patience for failures, and not used up by it");
+    for _ in 0..limit::MODEL_ATTEMPTS_MAX {
+        b.fails(FailureKind::ServerError);
+        b.wait(limit::BACKOFF_MS_MAX);
+    }
     b.check(
         r#"
         > open "Hi"
@@ -282,10 +290,24 @@ fn throttling_is_waited_out_longer_than_failing() {
           eff1 attempt 4 failed: rate_limited "RateLimited happened", again in 800 ms
         > 30000 ms pass
           eff1 attempt 5
-          = patience for throttling is not patience for failures
+          = patience for throttling is not patience for failures, and not used up by it
         > ServerError
-          eff1 attempt 5 failed: server_error "ServerError happened", settled
+          eff1 attempt 5 failed: server_error "ServerError happened", again in 100 ms
+        > 30000 ms pass
+          eff1 attempt 6
+        > ServerError
+          eff1 attempt 6 failed: server_error "ServerError happened", again in 200 ms
+        > 30000 ms pass
+          eff1 attempt 7
+        > ServerError
+          eff1 attempt 7 failed: server_error "ServerError happened", again in 400 ms
+        > 30000 ms pass
+          eff1 attempt 8
+        > ServerError
+          eff1 attempt 8 failed: server_error "ServerError happened", settled
           turn1 failed: server_error "ServerError happened"
+        > 30000 ms pass
+          nothing
     "#,
     );
 }
@@ -397,6 +419,49 @@ fn an_interrupted_call_is_repeated_as_its_effect_allows() {
           | result c4: "The call was interrupted and its outcome is unknown: it may or may not"… (158 characters)
           | tools: shop__find, shop__pay, shop__tag, shop__send, shop__refund
     "#);
+}
+
+#[test]
+fn restarts_do_not_use_up_the_patience_for_failures() {
+    let mut b = Bench::new(vec![], "Hi");
+    b.mute();
+    for _ in 1..limit::INTERRUPTED_ATTEMPTS_MAX {
+        b.resumed();
+    }
+    b.unmute();
+    b.fails(FailureKind::ConnectionFailed);
+    b.wait(limit::BACKOFF_MS_MAX);
+    b.note("but there is a limit for all together");
+    b.mute();
+    let mut failures = 1;
+    while !b.running.is_empty() {
+        failures += 1;
+        b.fails(if failures % 3 == 0 { FailureKind::ConnectionFailed } else { FailureKind::Overloaded });
+        b.wait(limit::BACKOFF_MS_MAX);
+    }
+    b.unmute();
+    let turn = b.turns().next().unwrap().clone();
+    b.note(&format!("{failures} failures, {}", turn.error.unwrap().code));
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+          …
+        > ConnectionFailed
+          eff1 attempt 32 failed: connection_failed "ConnectionFailed happened", again in 100 ms
+        > 30000 ms pass
+          eff1 attempt 33
+          = but there is a limit for all together
+          …
+          = 9 failures, connection_failed
+    "#,
+    );
 }
 
 #[test]
@@ -513,7 +578,7 @@ fn outcomes_of_other_attempts_are_ignored() {
         > answer of attempt 3
           nothing
         > Overloaded
-          eff1 attempt 2 failed: overloaded "Overloaded happened", again in 200 ms
+          eff1 attempt 2 failed: overloaded "Overloaded happened", again in 100 ms
         > answer of attempt 2, twice reported
           nothing
         > 1000 ms pass
@@ -582,4 +647,146 @@ fn doubt_about_an_earlier_attempt_is_not_forgotten() {
           | result c2: "Authentication happened"
           | tools: shop__find, shop__pay, shop__tag, shop__send, shop__refund
     "#);
+}
+
+#[test]
+fn a_session_whose_model_calls_always_crash_is_stopped_for_good() {
+    let mut b = Bench::new(vec![], "Hi");
+    b.mute();
+    b.fails(FailureKind::Crashed);
+    b.message("Again");
+    b.fails(FailureKind::Crashed);
+    b.message("Once more");
+    b.answer(vec![say("Here I am.")]);
+    b.message("Good");
+    b.unmute();
+    for n in 0..limit::CRASHES_MAX {
+        b.fails(FailureKind::Crashed);
+        b.message(&format!("Message {n}"));
+    }
+    b.status();
+    b.resumed();
+    b.cancel();
+    b.delete();
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+          …
+        > Crashed
+          eff4 attempt 1 failed: crashed "Crashed happened", settled
+          turn4 failed: internal_error "Crashed happened"
+        > message "Message 0"
+          inp5 accepted: "Message 0"
+          turn5 created
+          inp5 joined turn5 as item6
+          turn5 started
+          eff5 requested: ask m, step 0 (freely)
+          eff5 attempt 1
+        > Crashed
+          eff5 attempt 1 failed: crashed "Crashed happened", settled
+          turn5 failed: internal_error "Crashed happened"
+        > message "Message 1"
+          inp6 accepted: "Message 1"
+          turn6 created
+          inp6 joined turn6 as item7
+          turn6 started
+          eff6 requested: ask m, step 0 (freely)
+          eff6 attempt 1
+        > Crashed
+          eff6 attempt 1 failed: crashed "Crashed happened", settled
+          turn6 failed: internal_error "Crashed happened"
+          session failed: an internal error ended every one of its latest model calls; it was stopped for good
+        > message "Message 2"
+          refused: the session has failed and accepts no more input
+          = failed
+        > restart
+          nothing
+        > cancel
+          nothing
+        > delete
+          session deleted
+    "#,
+    );
+}
+
+#[test]
+fn messages_that_wait_are_not_taken_up_by_a_session_that_was_stopped() {
+    let mut b = Bench::new(vec![async_function("report")], "Hi");
+    b.show = Show::Notices;
+    b.mute();
+    b.answer(vec![call("c1", "report", "{}")]);
+    for _ in 1..limit::CRASHES_MAX {
+        b.fails(FailureKind::Crashed);
+        b.message("Again");
+    }
+    b.unmute();
+    b.message("And this");
+    b.fails(FailureKind::Crashed);
+    b.result("c1", "too late");
+    b.status();
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+          …
+        > message "And this"
+        > Crashed
+          error internal_error
+          turn3 failed (failed)
+          session failed (failed)
+        > result of c1: "too late"
+          refused: Unknown pending tool call: c1
+          = failed
+    "#,
+    );
+}
+
+#[test]
+fn a_tool_call_that_crashes_is_told_to_the_model() {
+    let mut b = Bench::new(vec![server("shop")], "Hi");
+    b.mute();
+    b.lists(shop());
+    b.answer((0..4).map(|n| call(&format!("c{n}"), "shop__find", "{}")).collect());
+    b.unmute();
+    for _ in 0..4 {
+        b.fails(FailureKind::Crashed);
+    }
+    b.status();
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+          …
+        > Crashed
+          eff3 attempt 1 failed: crashed "Crashed happened", settled
+        > Crashed
+          eff4 attempt 1 failed: crashed "Crashed happened", settled
+        > Crashed
+          eff5 attempt 1 failed: crashed "Crashed happened", settled
+        > Crashed
+          eff6 attempt 1 failed: crashed "Crashed happened", settled
+          eff7 requested: ask m, step 1 (freely)
+          eff7 attempt 1
+          = in_progress
+    "#,
+    );
 }

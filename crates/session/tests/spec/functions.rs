@@ -191,7 +191,7 @@ fn the_model_goes_on_when_every_parallel_call_has_a_result() {
           turn1 item5 #3 in_progress: mcp shop/pay c4 {}
           eff4 requested: call shop/pay {} (with_key)
           eff4 attempt 1
-          turn1 item6 #4 failed: internal nothing c5 "{}" told "Not called: there is no tool of that name. Tools: ask, shop__find, shop__pay, shop__tag, shop__send, shop__refund."
+          turn1 item6 failed: internal nothing c5 "{}" told "Not called: there is no tool of that name. Tools: ask, shop__find, shop__pay, shop__tag, shop__send, shop__refund."
         > result of c3: "three"
           item4 returned "three" as item7 in turn1
         > pay returns
@@ -350,15 +350,15 @@ fn deferred_functions_are_found_by_searching() {
           | tools: tool_search
         > answer
           eff1 attempt 1 answered, settled
-          turn1 item2 #0 failed: internal weather c1 "{}" told "Not called: there is no tool of that name. Tools: tool_search."
+          turn1 item2 failed: internal weather c1 "{}" told "Not called: there is no tool of that name. Tools: tool_search."
           eff2 requested: ask m, step 1 (freely)
           eff2 attempt 1
         > answer
           eff2 attempt 1 answered, settled
           loaded weather
-          turn1 item3 #1 completed: internal tool_search c2 "{\"query\":\"Weather?\"}" told "These functions can be called now:\n- weather: Does weather."
-          turn1 item4 #2 completed: internal tool_search c3 "{\"query\":\"tea\"}" told "No function fits these words. Try others."
-          turn1 item5 #3 failed: internal tool_search c4 "{\"words\":\"tea\"}" told "Not called: `query` must be a string."
+          turn1 item3 completed: internal tool_search c2 "{\"query\":\"Weather?\"}" told "These functions can be called now:\n- weather: Does weather."
+          turn1 item4 completed: internal tool_search c3 "{\"query\":\"tea\"}" told "No function fits these words. Try others."
+          turn1 item5 failed: internal tool_search c4 "{\"words\":\"tea\"}" told "Not called: `query` must be a string."
           eff3 requested: ask m, step 2 (freely)
           eff3 attempt 1
           | user: "Go"
@@ -373,7 +373,7 @@ fn deferred_functions_are_found_by_searching() {
           | tools: weather, tool_search
         > answer
           eff3 attempt 1 answered, settled
-          turn1 item6 #4 in_progress: function weather c5 {}
+          turn1 item6 #0 in_progress: function weather c5 {}
           = requires_action, turn1 wants weather c5
     "#);
 }

@@ -95,7 +95,7 @@ fn journals_of_this_release_contain_every_event() {
             }
         }
     }
-    assert_eq!(seen.len(), 20, "{seen:?}");
+    assert_eq!(seen.len(), 21, "{seen:?}");
 }
 
 #[test]
@@ -142,6 +142,7 @@ fn stories() -> Vec<(&'static str, Bench)> {
         b.journal.push(Recorded { version, at: b.now, event });
         b
     }));
+    stories.push(("shortened", shortened()));
     stories.push(("random", crate::random::history(7, 40)));
     stories
 }
@@ -185,5 +186,16 @@ fn trimmed() -> Bench {
     }
     b.fails(FailureKind::ContextTooLong);
     b.cancel();
+    b
+}
+
+fn shortened() -> Bench {
+    let mut b = Bench::new(vec![server("shop"), function("ask")], "Go");
+    b.lists(shop());
+    b.answer(vec![call("c1", "shop__find", "{}"), call("c2", "ask", "{}")]);
+    b.returns("find", &"found ".repeat(300));
+    b.result("c2", &"asked ".repeat(200));
+    b.fails(FailureKind::ContextTooLong);
+    b.fails(FailureKind::ContextTooLong);
     b
 }

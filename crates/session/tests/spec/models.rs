@@ -33,14 +33,14 @@ fn calls_made_wrongly_are_answered_and_never_run() {
           …
         > answer
           eff2 attempt 1 answered, settled
-          turn1 item2 #0 failed: internal forget c1 "{}" told "Not called: there is no tool of that name. Tools: ask, shop__find, shop__pay, shop__tag, shop__send, shop__refund."
-          turn1 item3 #1 failed: internal ask c2 "{not json" told "Not called: the arguments cannot be read: invalid JSON: key must be a string at line 1 column 2."
-          turn1 item4 #2 failed: internal ask c3 "{\"a\":1,\"a\":2}" told "Not called: the arguments cannot be read: a key that occurs twice at `a`."
-          turn1 item5 #3 failed: internal ask c4 "[1]" told "Not called: the arguments must be a JSON object."
-          turn1 item6 #4 failed: internal ask c5 "\"text\"" told "Not called: the arguments must be a JSON object."
-          turn1 item7 #5 failed: internal shop__pay c6 "null" told "Not called: the arguments must be a JSON object."
-          turn1 item8 #6 failed: internal né pas/un nom c7 "{\"a\":1}" told "Not called: there is no tool of that name. Tools: ask, shop__find, shop__pay, shop__tag, shop__send, shop__refund."
-          turn1 item9 #7 failed: internal  c8 "" told "Not called: there is no tool of that name. Tools: ask, shop__find, shop__pay, shop__tag, shop__send, shop__refund."
+          turn1 item2 failed: internal forget c1 "{}" told "Not called: there is no tool of that name. Tools: ask, shop__find, shop__pay, shop__tag, shop__send, shop__refund."
+          turn1 item3 failed: internal ask c2 "{not json" told "Not called: the arguments cannot be read: invalid JSON: key must be a string at line 1 column 2."
+          turn1 item4 failed: internal ask c3 "{\"a\":1,\"a\":2}" told "Not called: the arguments cannot be read: a key that occurs twice at `a`."
+          turn1 item5 failed: internal ask c4 "[1]" told "Not called: the arguments must be a JSON object."
+          turn1 item6 failed: internal ask c5 "\"text\"" told "Not called: the arguments must be a JSON object."
+          turn1 item7 failed: internal shop__pay c6 "null" told "Not called: the arguments must be a JSON object."
+          turn1 item8 failed: internal né pas/un nom c7 "{\"a\":1}" told "Not called: there is no tool of that name. Tools: ask, shop__find, shop__pay, shop__tag, shop__send, shop__refund."
+          turn1 item9 failed: internal  c8 "" told "Not called: there is no tool of that name. Tools: ask, shop__find, shop__pay, shop__tag, shop__send, shop__refund."
           eff3 requested: ask m, step 1 (freely)
           eff3 attempt 1
           | user: "Go"
@@ -109,8 +109,8 @@ fn call_ids_are_made_unique_and_legal() {
           turn1 item2 #0 in_progress: function ask c1 {}
           turn1 item3 #1 in_progress: function ask call1 {}
           turn1 item4 #2 in_progress: function ask call2 {}
-          turn1 item5 #3 failed: internal nothing call3 "{}" told "Not called: there is no tool of that name. Tools: ask."
-          turn1 item6 #4 in_progress: function ask call4 {}
+          turn1 item5 failed: internal nothing call3 "{}" told "Not called: there is no tool of that name. Tools: ask."
+          turn1 item6 #3 in_progress: function ask call4 {}
     "#);
 }
 
@@ -146,12 +146,12 @@ fn two_hundred_calls_are_too_many() {
           = Not called: a turn may make at most 128 calls. Answer with what you have.
         > answer
           eff2 attempt 1 answered, settled
-          turn1 item330 #200 failed: internal ask d "{}" told "Not called: a turn may make at most 128 calls. Answer with what you have."
+          turn1 item330 failed: internal ask d "{}" told "Not called: a turn may make at most 128 calls. Answer with what you have."
           eff3 requested: ask m, step 2 (freely)
           eff3 attempt 1
         > answer
           eff3 attempt 1 answered, settled
-          turn1 item331 #201 completed: message (final_answer) "Enough."
+          turn1 item331 #128 completed: message (final_answer) "Enough."
           turn1 completed
     "#);
 }
@@ -177,7 +177,7 @@ fn a_turn_of_too_many_steps_is_stopped() {
           …
         > answer
           eff256 attempt 1 answered, settled
-          turn1 item257 #255 failed: internal nothing last "{}" told "Not called: a turn may make at most 128 calls. Answer with what you have."
+          turn1 item257 failed: internal nothing last "{}" told "Not called: a turn may make at most 128 calls. Answer with what you have."
           turn1 failed: invalid_request "the turn needed more than 256 model requests"
     "#);
 }
@@ -278,8 +278,8 @@ fn reasoning_goes_back_only_with_what_it_led_to() {
           turn1 item2 #0 completed: reasoning by m sealed "one"
           turn1 item3 #1 completed: message (commentary) "Asking."
           turn1 item4 #2 completed: reasoning by m sealed "two"
-          turn1 item5 #3 in_progress: function ask c1 {}
-          turn1 item6 #4 completed: reasoning by m sealed "three"
+          turn1 item5 #4 in_progress: function ask c1 {}
+          turn1 item6 #3 completed: reasoning by m sealed "three"
         > result of c1: "42"
           item5 returned "42" as item7 in turn1
           eff2 requested: ask m, step 1 (freely)

@@ -2,7 +2,7 @@
 
 use tenure_journal::{FailureKind, limit};
 
-use crate::bench::{Bench, Show, agent, async_function, call, defaults, function, opened, say};
+use crate::bench::{Bench, Show, agent, async_function, call, defaults, function, opened, say, server, shop};
 
 /// A bench whose session has `turns` turns of one message and one answer behind it, and a message more.
 fn long(turns: usize) -> Bench {
@@ -219,13 +219,174 @@ fn calls_stay_with_their_results_when_the_context_is_shortened() {
           eff3 attempt 1
         > ContextTooLong
           eff3 attempt 1 failed: context_too_long "ContextTooLong happened", settled
-          context trimmed by 6 items, item7 is the first kept
+          outputs shortened: item5
           eff4 requested: ask m, step 3 (freely)
           eff4 attempt 1
-          | note: "6 earlier items of this conversation were left out because they no longer fit."
+          | user: "Hi"
+          | assistant: "Asking."
+          | call c1: ask {}
+          | call c2: ask {}
+          | result c1: "one"
+          | result c2: "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"… (448 characters)
           | call c3: ask {}
           | result c3: "three"
           | tools: ask
+    "#);
+}
+
+#[test]
+fn the_running_turn_keeps_its_question_and_its_calls() {
+    let mut b = Bench::new(vec![function("ask"), server("shop")], "Old");
+    b.mute();
+    b.lists(shop());
+    b.answer(vec![say("Old answer.")]);
+    b.message("Question");
+    b.answer(vec![call("c1", "shop__find", "{}"), call("c2", "ask", "{}")]);
+    b.returns("find", &format!("begin {} end", "é".repeat(2_000)));
+    b.result("c2", &"z".repeat(1_000));
+    b.answer(vec![call("c3", "shop__find", "{}")]);
+    b.returns("find", &"w".repeat(3_000));
+    b.unmute();
+    b.fails(FailureKind::ContextTooLong);
+    b.context();
+    b.fails(FailureKind::ContextTooLong);
+    b.fails(FailureKind::ContextTooLong);
+    b.context();
+    b.fails(FailureKind::ContextTooLong);
+    b.check(r#"
+        > open "Old"
+          session opened for m
+          inp1 accepted: "Old"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+          …
+        > ContextTooLong
+          eff7 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          context trimmed by 2 items, item3 is the first kept
+          eff8 requested: ask m, step 3 (freely)
+          eff8 attempt 1
+          | note: "2 earlier items of this conversation were left out because they no longer fit."
+          | user: "Question"
+          | call c1: shop__find {}
+          | call c2: ask {}
+          | result c1: "begin éééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééé"… (2010 characters)
+          | result c2: "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"… (1000 characters)
+          | call c3: shop__find {}
+          | result c3: "wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww"… (3000 characters)
+          | tools: ask, shop__find, shop__pay, shop__tag, shop__send, shop__refund
+        > ContextTooLong
+          eff8 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          outputs shortened: item4
+          eff9 requested: ask m, step 4 (freely)
+          eff9 attempt 1
+        > ContextTooLong
+          eff9 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          outputs shortened: item6, item7
+          eff10 requested: ask m, step 5 (freely)
+          eff10 attempt 1
+          | note: "2 earlier items of this conversation were left out because they no longer fit."
+          | user: "Question"
+          | call c1: shop__find {}
+          | call c2: ask {}
+          | result c1: "begin éééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééé"… (263 characters)
+          | result c2: "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz"… (449 characters)
+          | call c3: shop__find {}
+          | result c3: "wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww"… (450 characters)
+          | tools: ask, shop__find, shop__pay, shop__tag, shop__send, shop__refund
+        > ContextTooLong
+          eff10 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          turn2 failed: context_length_exceeded "ContextTooLong happened"
+    "#);
+}
+
+#[test]
+fn no_more_of_the_running_turn_is_shortened_than_must_be() {
+    let mut b = Bench::new(vec![server("shop")], "Hi");
+    b.mute();
+    b.lists(shop());
+    b.answer((0..4).map(|n| call(&format!("c{n}"), "shop__find", "{}")).collect());
+    for n in 0..3 {
+        b.returns("find", &n.to_string().repeat(1_200));
+    }
+    b.unmute();
+    b.context_tokens = Some(1_100);
+    b.returns("find", &"3".repeat(1_200));
+    b.context();
+    b.check(r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+          …
+        > find returns
+          eff6 attempt 1 returned "3333333333333333333333333333333333333333333333333333333333333333333333"… (1200 characters), settled
+          outputs shortened: item2, item3, item4
+          eff7 requested: ask m, step 1 (freely)
+          eff7 attempt 1
+          | user: "Hi"
+          | call c0: shop__find {}
+          | call c1: shop__find {}
+          | call c2: shop__find {}
+          | call c3: shop__find {}
+          | result c0: "0000000000000000000000000000000000000000000000000000000000000000000000"… (449 characters)
+          | result c1: "1111111111111111111111111111111111111111111111111111111111111111111111"… (449 characters)
+          | result c2: "2222222222222222222222222222222222222222222222222222222222222222222222"… (449 characters)
+          | result c3: "3333333333333333333333333333333333333333333333333333333333333333333333"… (1200 characters)
+          | tools: shop__find, shop__pay, shop__tag, shop__send, shop__refund
+    "#);
+}
+
+#[test]
+fn a_call_that_is_open_from_an_earlier_turn_is_never_dropped() {
+    let mut b = Bench::new(vec![async_function("report"), server("shop")], "Hi");
+    b.mute();
+    b.lists(shop());
+    b.answer(vec![say("Working."), call("c1", "report", "{}"), call("c2", "shop__find", "{}")]);
+    b.returns("find", &"x".repeat(1_000));
+    b.answer(vec![say("Soon.")]);
+    b.message("And?");
+    b.unmute();
+    b.fails(FailureKind::ContextTooLong);
+    b.context();
+    b.fails(FailureKind::ContextTooLong);
+    b.status();
+    b.check(r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+          …
+        > ContextTooLong
+          eff5 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          context trimmed by 1 items, item2 is the first kept
+          eff6 requested: ask m, step 1 (freely)
+          eff6 attempt 1
+          | note: "1 earlier items of this conversation were left out because they no longer fit."
+          | assistant: "Working."
+          | call c1: report {}
+          | call c2: shop__find {}
+          | result c1: "Accepted. The result will follow in a later message."
+          | result c2: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"… (1000 characters)
+          | assistant: "Soon."
+          | user: "And?"
+          | tools: report, shop__find, shop__pay, shop__tag, shop__send, shop__refund
+        > ContextTooLong
+          eff6 attempt 1 failed: context_too_long "ContextTooLong happened", settled
+          outputs shortened: item4
+          eff7 requested: ask m, step 2 (freely)
+          eff7 attempt 1
+          = in_progress, turn1 wants report c1
     "#);
 }
 

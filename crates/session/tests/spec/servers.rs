@@ -229,7 +229,7 @@ fn only_allowed_tools_are_shown_and_called() {
           | tools: shop__find
         > answer
           eff2 attempt 1 answered, settled
-          turn1 item2 #0 failed: internal shop__pay c1 "{}" told "Not called: there is no tool of that name. Tools: shop__find."
+          turn1 item2 failed: internal shop__pay c1 "{}" told "Not called: there is no tool of that name. Tools: shop__find."
           eff3 requested: ask m, step 1 (freely)
           eff3 attempt 1
     "#);
@@ -243,7 +243,8 @@ fn changed_tools_count_from_the_next_request_on() {
     b.answer(vec![call("c1", "ask", "{}")]);
     b.lists(shop());
     b.context();
-    b.check(r#"
+    b.check(
+        r#"
         > open "Hi"
           session opened for m
           inp1 accepted: "Hi"
@@ -256,7 +257,7 @@ fn changed_tools_count_from_the_next_request_on() {
           session updated
         > answer
           eff1 attempt 1 answered, settled
-          turn1 item2 #0 failed: internal ask c1 "{}" told "Not called: there is no tool of that name. Tools: ."
+          turn1 item2 failed: internal ask c1 "{}" told "Not called: there is no tool of that name. Tools: ."
           eff2 requested: list shop (freely)
           eff2 attempt 1
         > listing
@@ -267,7 +268,8 @@ fn changed_tools_count_from_the_next_request_on() {
           | call c1: ask {}
           | result c1: "Not called: there is no tool of that name. Tools: ."
           | tools: shop__find, shop__pay, shop__tag, shop__send, shop__refund
-    "#);
+    "#,
+    );
 }
 
 #[test]

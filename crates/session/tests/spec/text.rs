@@ -208,6 +208,10 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
         Event::ContextTrimmed { first_kept, dropped } => {
             format!("context trimmed by {dropped} items, {first_kept} is the first kept")
         }
+        Event::OutputsShortened { item_ids } => {
+            let ids: Vec<String> = item_ids.iter().map(ToString::to_string).collect();
+            format!("outputs shortened: {}", ids.join(", "))
+        }
     }
 }
 

@@ -374,12 +374,12 @@ fn notices_of_calls_come_in_the_order_of_the_specification() {
           item.done turn1 item6 #3 completed: mcp shop/refund c3 {} gave "refunded"
         > message "Wait"
         > answer
-          item.added turn1 item7 #5 in_progress: message (no phase) ""
+          item.added turn1 item7 #4 in_progress: message (no phase) ""
           part 0 of item7 added
           part 0 of item7 delta "Done."
           part 0 of item7 text done "Done."
           part 0 of item7 done
-          item.done turn1 item7 #5 completed: message (final_answer) "Done."
+          item.done turn1 item7 #4 completed: message (final_answer) "Done."
           turn1 completed (completed)
           turn2 created (queued)
           item.added turn2 item8 completed: user "Wait"

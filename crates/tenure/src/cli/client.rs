@@ -178,19 +178,27 @@ async fn refusal(response: Response) -> CliError {
     let status = response.status();
     let request = response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let body = read_bytes(response).await.unwrap_or_default();
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let said = super::output::text(&body, "/error/message");
-    let message =
-        if said.is_empty() { format!("the server answered {}", status.as_u16()) } else { said.to_owned() };
-    let code = match super::output::text(&body, "/error/code") {
-        "" => super::output::text(&body, "/error/type"),
-        code => code,
+    refused(status, request.as_deref(), &serde_json::from_slice(&body).unwrap_or_default())
+}
+
+/// The two forms of an error: `{"error": {...}}` of the Agents API, and the members of
+/// `application/problem+json` (RFC 9457) of Tenure's own paths.
+fn refused(status: StatusCode, request: Option<&str>, body: &Value) -> CliError {
+    let first = |pointers: &[&str]| {
+        let found = pointers.iter().map(|pointer| super::output::text(body, pointer));
+        found.into_iter().find(|text| !text.is_empty()).map(str::to_owned)
     };
-    let mut error = CliError::new(exit_of(status), if code.is_empty() { "http" } else { code }, message);
+    let message = first(&["/error/message", "/detail", "/title"])
+        .unwrap_or_else(|| format!("the server answered {}", status.as_u16()));
+    let code = first(&["/error/code", "/error/type", "/code"]);
+    let request = request.map(str::to_owned).or_else(|| first(&["/request_id"]));
+    let mut error = CliError::new(exit_of(status), code.as_deref().unwrap_or("http"), message);
     if let Some(id) = request {
         error = error.cause(format!("status {}, request {id}", status.as_u16()));
     }
-    if error.exit == Exit::Unauthorized {
+    if let Some(hint) = first(&["/hint"]) {
+        error = error.fix(hint);
+    } else if error.exit == Exit::Unauthorized {
         error = error
             .fix("set TENURE_API_KEY, or run this in the directory of the project that `tenure up` serves");
     }
@@ -262,6 +270,30 @@ impl Events {
             let mut events = Vec::new();
             self.decoder.feed(&chunk, &mut events).map_err(|error| unexpected(&error.to_string()))?;
             self.ready.extend(events);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn reads_both_forms_of_an_error() {
+        let table = [
+            (401, json!({"error": {"message": "no", "type": "t", "code": null}}), "t", "no", true),
+            (404, json!({"error": {"message": "no", "type": "t", "code": "c"}}), "c", "no", false),
+            (400, json!({"title": "Bad", "code": "c", "detail": "no", "request_id": "r"}), "c", "no", false),
+            (403, json!({"title": "Bad", "code": "c", "hint": "ask"}), "c", "Bad", true),
+            (502, json!(null), "http", "the server answered 502", false),
+        ];
+        for (status, body, code, message, fix) in table {
+            let error = refused(StatusCode::from_u16(status).expect("a status"), None, &body);
+            let seen = (error.code.as_str(), error.message.as_str(), error.fix.is_some());
+            assert_eq!(seen, (code, message, fix), "{body}");
+            assert_eq!(error.cause.is_some(), body.get("request_id").is_some(), "{body}");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 use tenure_project::{Detected, PORT_DEFAULT, Project, Provider, Settings, Unset, detect};
+use tenure_store_sqlite::Inspection;
 
 use super::Context;
 use super::check::plural;
@@ -75,7 +76,7 @@ const PROVIDER_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn doctor(cx: &mut Context, args: &DoctorArgs) -> Result<Exit, CliError> {
     let data = cx.data.clone();
-    let mut checks = vec![versions(), data_directory(&data), disk(&data)];
+    let mut checks = vec![versions(), data_directory(&data), lock(&data), database(&data).await, disk(&data)];
     let project = Project::load(&cx.project, &cx.world.env, Unset::Error);
     checks.push(match &project {
         Ok(project) => Check::ok(
@@ -148,6 +149,64 @@ fn data_directory(data: &Path) -> Check {
                 Check::ok(NAME, format!("`{shown}`"))
             }
         }
+    }
+}
+
+/// Whether a process holds the data directory.
+fn lock(data: &Path) -> Check {
+    const NAME: &str = "lock";
+    let shown = data.display();
+    match tenure_store_sqlite::held_by(data) {
+        Ok(None) => Check::ok(NAME, "no process holds the data directory"),
+        Ok(Some(holder)) => Check::ok(NAME, format!("{holder} holds the data directory")),
+        Err(error) => Check::fail(NAME, error.to_string(), format!("ls -l '{shown}'")),
+    }
+}
+
+/// Whether what is stored can be trusted. A server that runs is not disturbed.
+async fn database(data: &Path) -> Check {
+    const NAME: &str = "database";
+    let directory = data.to_owned();
+    let looked = tokio::task::spawn_blocking(move || tenure_store_sqlite::inspect(&directory)).await;
+    match looked {
+        Ok(Ok(found)) => database_verdict(data, &found),
+        Ok(Err(error)) => Check::fail(NAME, said(&error), restore(data)),
+        Err(_) => Check::fail(NAME, "the check itself broke off", "tenure doctor"),
+    }
+}
+
+fn database_verdict(data: &Path, found: &Inspection) -> Check {
+    const NAME: &str = "database";
+    match found {
+        Inspection::Missing => Check::ok(NAME, "made when the server starts"),
+        Inspection::Older => Check::ok(NAME, "of an earlier release; the next start brings it up to date"),
+        Inspection::Read(integrity) => match integrity.problems.as_slice() {
+            [] => Check::ok(
+                NAME,
+                format!(
+                    "sound: {} and {} read",
+                    plural(usize::try_from(integrity.events).unwrap_or(usize::MAX), "event"),
+                    plural(usize::try_from(integrity.blobs).unwrap_or(usize::MAX), "stored output")
+                ),
+            ),
+            [first, ..] => Check::fail(
+                NAME,
+                format!("{}: {first}", plural(integrity.problems.len(), "problem")),
+                restore(data),
+            ),
+        },
+    }
+}
+
+fn restore(data: &Path) -> String {
+    format!("stop the server, keep a copy of '{}', and restore a backup", data.display())
+}
+
+/// An error and what is behind it.
+fn said(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 
@@ -335,6 +394,26 @@ mod tests {
             std::fs::set_permissions(&data, std::fs::Permissions::from_mode(mode)).expect("permissions");
             assert_eq!(data_directory(&data).verdict, expected, "{mode:o}");
         }
+    }
+
+    #[tokio::test]
+    async fn reads_the_database_beside_its_holder() {
+        let root = tempfile::tempdir().expect("a directory");
+        let data = root.path().join("data");
+        assert_eq!((lock(&data).verdict, database(&data).await.verdict), (Verdict::Ok, Verdict::Ok));
+        assert!(!data.exists(), "looking makes nothing");
+
+        let store = tenure_store_sqlite::SqliteStore::open(&data).expect("the store opens");
+        let held = lock(&data);
+        assert_eq!(held.verdict, Verdict::Ok);
+        assert!(held.detail.contains(&format!("process {}", std::process::id())), "{}", held.detail);
+        assert_eq!(database(&data).await.detail, "sound: 0 events and 0 stored outputs read");
+        drop(store);
+
+        let other = root.path().join("other");
+        std::fs::create_dir(&other).expect("a directory");
+        std::fs::write(other.join("tenure.db"), [b'x'; 4096]).expect("writes");
+        assert_eq!(verdict(&database(&other).await), (Verdict::Fail, true));
     }
 
     #[test]
