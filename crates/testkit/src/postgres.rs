@@ -19,13 +19,14 @@ const DEBIAN: &str = "/usr/lib/postgresql";
 const USER: &str = "postgres";
 
 /// Makes a cluster in a directory of its own, says where it is, serves until standard input ends, and removes
-/// everything. `$1` are further settings of the server.
+/// everything. `$1` are further settings of the server, `$2` commands that run before it starts.
 const SCRIPT: &str = r#"
 trap '' INT TERM
 directory=$(mktemp -d /tmp/tenure-postgres.XXXXXX) || exit 1
 log="$directory/log"
 {
     initdb -D "$directory/data" -U postgres -A trust -E UTF8 --locale=C --no-sync &&
+    (cd "$directory/data" && eval "$2") &&
     pg_ctl -D "$directory/data" -w -l "$log" -o "-k $directory -c listen_addresses='' -c max_connections=200 $1" start
 } >"$directory/out" 2>&1
 status=$?
@@ -49,6 +50,7 @@ struct Process {
     child: Child,
     /// Taken to end it.
     input: Option<ChildStdin>,
+    directory: PathBuf,
 }
 
 impl Postgres {
@@ -74,10 +76,20 @@ impl Postgres {
     /// As [`Postgres::shared`].
     #[must_use]
     pub fn start(settings: &str) -> Self {
-        if let Ok(url) = std::env::var(URL_VARIABLE) {
-            return Self { url: split(&url), process: None };
+        match std::env::var(URL_VARIABLE) {
+            Ok(url) => Self { url: split(&url), process: None },
+            Err(_) => Self::private(settings, ""),
         }
-        let mut child = as_user(&["sh", "-c", SCRIPT, "sh", settings])
+    }
+
+    /// A private server with `settings`, whatever is there. `prepare` is run by a shell in its data directory
+    /// before it starts.
+    ///
+    /// # Panics
+    /// As [`Postgres::shared`].
+    #[must_use]
+    pub fn private(settings: &str, prepare: &str) -> Self {
+        let mut child = as_user(&["sh", "-c", SCRIPT, "sh", settings, prepare])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -86,10 +98,11 @@ impl Postgres {
         let output = child.stdout.take().expect("it is piped");
         BufReader::new(output).read_line(&mut directory).expect("the shell says where it is");
         assert!(!directory.is_empty(), "PostgreSQL did not start; is the package `postgresql` installed?");
-        let socket = directory.trim_end().replace('/', "%2F");
+        let directory = PathBuf::from(directory.trim_end());
+        let socket = directory.display().to_string().replace('/', "%2F");
         let url = (format!("postgres://postgres@{socket}/"), String::new());
         let input = child.stdin.take();
-        Self { url, process: Some(Process { child, input }) }
+        Self { url, process: Some(Process { child, input, directory }) }
     }
 
     /// A new, empty database. It is dropped with the value.
@@ -103,6 +116,12 @@ impl Postgres {
         let name = format!("tenure_test_{}_{count}", std::process::id());
         self.run("createdb", &["-T", "template0", "-E", "UTF8", &name]);
         Database { server: Arc::clone(self), name }
+    }
+
+    /// The data directory of a private server.
+    #[must_use]
+    pub fn data_directory(&self) -> Option<PathBuf> {
+        self.process.as_ref().map(|process| process.directory.join("data"))
     }
 
     fn url(&self, database: &str) -> String {
