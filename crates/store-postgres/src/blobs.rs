@@ -168,8 +168,9 @@ fn kind(error: &object_store::Error) -> StoreErrorKind {
         }
         cause = error.source();
     }
-    match error {
-        object_store::Error::NotFound { .. } => StoreErrorKind::Corrupt,
-        _ => StoreErrorKind::Unavailable,
+    if matches!(error, object_store::Error::NotFound { .. }) {
+        StoreErrorKind::Corrupt
+    } else {
+        StoreErrorKind::Unavailable
     }
 }

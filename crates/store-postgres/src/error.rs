@@ -46,11 +46,16 @@ fn kind_of(state: &SqlState) -> StoreErrorKind {
 }
 
 /// Whether the transaction was undone for the sake of another one and may succeed when it is run again:
-/// a deadlock, a serialisation failure, or a row that another transaction inserted first. In the last case
-/// that other transaction has ended, so the next run sees its row and decides anew.
+/// a deadlock, a serialisation failure, a row that another transaction inserted first, or a guess about rows
+/// that was wrong, see `extend_session_at.sql`. In the last two cases that other transaction has ended, so
+/// the next run sees what it did and decides anew.
 pub(crate) fn is_repeatable(error: &Error) -> bool {
-    let repeatable =
-        [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::UNIQUE_VIOLATION];
+    let repeatable = [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::UNIQUE_VIOLATION,
+        SqlState::DIVISION_BY_ZERO,
+    ];
     error.code().is_some_and(|code| repeatable.contains(code))
 }
 

@@ -225,7 +225,7 @@ fn payloads(wakes: &BTreeMap<SessionKey, Version>, missed: bool) -> Vec<String> 
     for (key, version) in wakes {
         let before = payload.len();
         // Writing to a string does not fail.
-        let _ = write!(payload, "{} {} {}\n", key.project, key.session, version.0);
+        let _ = writeln!(payload, "{} {} {}", key.project, key.session, version.0);
         if payload.len() > PAYLOAD_BYTES_MAX {
             let last = payload.split_off(before);
             payloads.push(std::mem::replace(&mut payload, last));

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_postgres::Error;
 
-use crate::batch::{Changes, Found, KNOW_NODE, STATEMENTS, Wanted, column};
+use crate::batch::{Changes, KNOW_NODE, STATEMENTS, Wanted, column};
 use crate::connect::{Connection, Connector, STATEMENT_DEADLINE, Step, WRITER_SETTINGS, within};
 use crate::error::{is_repeatable, is_undone, kind, unavailable};
 use crate::nodes::Known;
@@ -184,9 +184,14 @@ impl Worker {
     /// Carries out a batch, again if another transaction got in its way, or if the connection was lost
     /// before the commit was asked for.
     async fn attempts(&mut self, batch: &[Job]) -> Result<Vec<Answer>, Failure> {
+        match self.attempt(batch, Way::Guess).await {
+            // Without a loss of time: what was guessed wrong is looked at.
+            Err(failure) if failure.is_repeatable() || failure.is_lost() => {}
+            other => return other,
+        }
         let mut attempt = 1;
         loop {
-            match self.attempt(batch).await {
+            match self.attempt(batch, Way::Look).await {
                 Err(failure) if attempt < ATTEMPTS_MAX && (failure.is_repeatable() || failure.is_lost()) => {
                     tracing::debug!(attempt, writes = batch.len(), "a batch is decided again");
                     attempt += 1;
@@ -197,12 +202,12 @@ impl Worker {
     }
 
     /// Carries out a batch once, within the deadline. A connection whose state is in doubt is given up.
-    async fn attempt(&mut self, batch: &[Job]) -> Result<Vec<Answer>, Failure> {
+    async fn attempt(&mut self, batch: &[Job], way: Way) -> Result<Vec<Answer>, Failure> {
         let connection = match self.connection.take() {
             Some(connection) if !connection.is_closed() => connection,
             Some(_) | None => self.connect().await.map_err(|error| Failure::portable(error, Fate::Undone))?,
         };
-        let transaction = transact(&connection, batch, &self.shared);
+        let transaction = transact(&connection, batch, way, &self.shared);
         // Two round trips, each with the server's own deadline.
         let Ok(result) = timeout(STATEMENT_DEADLINE * 2, transaction).await else {
             connection.abort();
@@ -240,22 +245,44 @@ impl Worker {
     }
 }
 
-/// Locks, decides, writes and commits: two round trips, or one where nothing must be looked at.
-async fn transact(connection: &Connection, batch: &[Job], shared: &Shared) -> Result<Vec<Answer>, Failure> {
+/// How a batch learns what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It takes for granted what its writes expect, where that is possible, and fails if it is wrong.
+    Guess,
+    /// It locks and reads.
+    Look,
+}
+
+/// Decides, writes and commits: one round trip, and one before it if rows are locked and read.
+async fn transact(
+    connection: &Connection,
+    batch: &[Job],
+    way: Way,
+    shared: &Shared,
+) -> Result<Vec<Answer>, Failure> {
     let undone = |error| Failure::database(error, Fate::Undone);
     let wanted = Wanted::of(batch.iter().map(|job| &job.write));
-    let locks = wanted.steps();
-    let found = if locks.is_empty() {
-        Found::default()
-    } else {
-        let rows = connection.pipeline(Some(BEGIN), &locks, None).await.map_err(undone)?;
-        wanted.found(&locks, &rows).map_err(|error| Failure::portable(error, Fate::Undone))?
+    let guess = match way {
+        Way::Guess => wanted.guess(batch.iter().map(|job| &job.write)),
+        Way::Look => None,
+    };
+    let is_guess = guess.is_some();
+    let found = match guess {
+        Some(found) => found,
+        None => {
+            let locks = wanted.steps();
+            let rows = connection.pipeline(Some(BEGIN), &locks, None).await.map_err(undone)?;
+            wanted.found(&locks, &rows).map_err(|error| Failure::portable(error, Fate::Undone))?
+        }
     };
     let mut changes = Changes::to(found);
     let answers: Vec<Answer> = batch.iter().map(|job| changes.decide(&job.write)).collect();
     let mut steps = changes.steps();
     if steps.is_empty() {
-        connection.client.batch_execute(ROLLBACK).await.map_err(undone)?;
+        if !is_guess {
+            connection.client.batch_execute(ROLLBACK).await.map_err(undone)?;
+        }
         return Ok(answers);
     }
     let unknown: BTreeSet<NodeId> =
@@ -263,7 +290,7 @@ async fn transact(connection: &Connection, batch: &[Job], shared: &Shared) -> Re
     if !unknown.is_empty() {
         steps.push(Step { sql: KNOW_NODE, params: vec![column(unknown.iter().map(NodeId::to_string))] });
     }
-    let begin = locks.is_empty().then_some(BEGIN);
+    let begin = is_guess.then_some(BEGIN);
     if let Err(error) = connection.pipeline(begin, &steps, Some(COMMIT)).await {
         let fate = if is_undone(&error) { Fate::Undone } else { Fate::Unknown };
         return Err(Failure::database(error, fate));

@@ -19,13 +19,14 @@ const DEBIAN: &str = "/usr/lib/postgresql";
 const USER: &str = "postgres";
 
 /// Makes a cluster in a directory of its own, says where it is, serves until standard input ends, and removes
-/// everything. `$1` are further settings of the server.
+/// everything. `$1` are further settings of the server, `$2` commands that run before it starts.
 const SCRIPT: &str = r#"
 trap '' INT TERM
 directory=$(mktemp -d /tmp/tenure-postgres.XXXXXX) || exit 1
 log="$directory/log"
 {
     initdb -D "$directory/data" -U postgres -A trust -E UTF8 --locale=C --no-sync &&
+    (cd "$directory/data" && eval "$2") &&
     pg_ctl -D "$directory/data" -w -l "$log" -o "-k $directory -c listen_addresses='' -c max_connections=200 $1" start
 } >"$directory/out" 2>&1
 status=$?
@@ -47,9 +48,9 @@ pub struct Postgres {
 #[derive(Debug)]
 struct Process {
     child: Child,
-    directory: String,
     /// Taken to end it.
     input: Option<ChildStdin>,
+    directory: PathBuf,
 }
 
 impl Postgres {
@@ -75,10 +76,20 @@ impl Postgres {
     /// As [`Postgres::shared`].
     #[must_use]
     pub fn start(settings: &str) -> Self {
-        if let Ok(url) = std::env::var(URL_VARIABLE) {
-            return Self { url: split(&url), process: None };
+        match std::env::var(URL_VARIABLE) {
+            Ok(url) => Self { url: split(&url), process: None },
+            Err(_) => Self::private(settings, ""),
         }
-        let mut child = as_user(&["sh", "-c", SCRIPT, "sh", settings])
+    }
+
+    /// A private server with `settings`, whatever is there. `prepare` is run by a shell in its data directory
+    /// before it starts.
+    ///
+    /// # Panics
+    /// As [`Postgres::shared`].
+    #[must_use]
+    pub fn private(settings: &str, prepare: &str) -> Self {
+        let mut child = as_user(&["sh", "-c", SCRIPT, "sh", settings, prepare])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -87,11 +98,11 @@ impl Postgres {
         let output = child.stdout.take().expect("it is piped");
         BufReader::new(output).read_line(&mut directory).expect("the shell says where it is");
         assert!(!directory.is_empty(), "PostgreSQL did not start; is the package `postgresql` installed?");
-        let directory = directory.trim_end().to_owned();
-        let socket = directory.replace('/', "%2F");
+        let directory = PathBuf::from(directory.trim_end());
+        let socket = directory.display().to_string().replace('/', "%2F");
         let url = (format!("postgres://postgres@{socket}/"), String::new());
         let input = child.stdin.take();
-        Self { url, process: Some(Process { child, directory, input }) }
+        Self { url, process: Some(Process { child, input, directory }) }
     }
 
     /// A new, empty database. It is dropped with the value.
@@ -114,9 +125,8 @@ impl Postgres {
     /// It does not come back.
     pub fn restart(&self) {
         let Some(process) = &self.process else { return self.terminate("true") };
-        let directory = &process.directory;
-        let data = format!("{directory}/data");
-        let log = format!("{directory}/log");
+        let directory = process.directory.display();
+        let (data, log) = (format!("{directory}/data"), format!("{directory}/log"));
         let args = ["pg_ctl", "-D", &data, "-w", "-l", &log, "-m", "immediate", "restart"];
         let output = as_user(&args).stdout(Stdio::null()).stderr(Stdio::null()).status();
         assert!(output.is_ok_and(|status| status.success()), "PostgreSQL does not come back");
@@ -138,6 +148,12 @@ impl Postgres {
         command.env("PATH", path()).args(["-X", "-q", "-c", &sql, &self.url("postgres")]);
         let status = command.stdout(Stdio::null()).status();
         assert!(status.is_ok_and(|status| status.success()), "psql: {which}");
+    }
+
+    /// The data directory of a private server.
+    #[must_use]
+    pub fn data_directory(&self) -> Option<PathBuf> {
+        self.process.as_ref().map(|process| process.directory.join("data"))
     }
 
     fn url(&self, database: &str) -> String {

@@ -95,6 +95,18 @@ impl Cluster {
         self.tell().await;
     }
 
+    /// Whoever made a refund, or shipped a parcel, dies before it knows; and all the others.
+    async fn massacre(&mut self, chance: &mut Rng) {
+        self.services.wait_for(if chance.bool() { Moment::Refunded } else { Moment::Shipped }).await;
+        for node in 0..NODES {
+            self.kill(node).await;
+        }
+        self.services.release();
+        for node in 0..NODES {
+            self.serve(node).await;
+        }
+    }
+
     /// Torments the nodes until `until`, and leaves all of them running.
     async fn torment(&mut self, until: Instant, server: &Postgres, chance: &mut Rng) -> Torments {
         let (began, mut done) = (Instant::now(), Torments::default());
@@ -102,6 +114,10 @@ impl Cluster {
             if done.restarts == 0 && began.elapsed() > (until - began) / 2 {
                 done.restarts += 1;
                 server.restart();
+            }
+            if done.massacres == 0 && began.elapsed() > (until - began) / 4 {
+                self.massacre(chance).await;
+                done.massacres += 1;
             }
             let node = chance.usize(..NODES);
             let pause = Duration::from_millis(chance.u64(0..1_000));
@@ -114,17 +130,8 @@ impl Cluster {
                     self.serve(node).await;
                 }
                 4 => {
-                    // Whoever made the refund, or shipped the parcel, dies before it knows.
-                    let moment = if chance.bool() { Moment::Refunded } else { Moment::Shipped };
-                    self.services.wait_for(moment).await;
-                    for node in 0..NODES {
-                        self.kill(node).await;
-                    }
-                    self.services.release();
+                    self.massacre(chance).await;
                     done.massacres += 1;
-                    for node in 0..NODES {
-                        self.serve(node).await;
-                    }
                 }
                 5..=7 => {
                     let frozen = self.nodes[node].as_ref().expect("it runs");
