@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tenure_journal::{
-    AnswerItem, Decision, Failure, ItemId, ModelAnswer, ModelRequest, ProjectId, SessionStatus, Stop,
-    Timestamp,
+    AnswerItem, Decision, Failure, InputPart, ItemId, ModelAnswer, ModelRequest, ProjectId, SessionStatus,
+    Stop, Timestamp,
 };
 use tenure_model::{Delta, Model};
-use tenure_runtime::{Runtime, RuntimeErrorKind};
+use tenure_runtime::{Runtime, RuntimeErrorKind, SubscriptionItem};
 use tenure_session::{Command, Refusal, RequiredAction, SessionNotice, StreamEvent};
 use tenure_store::{MemoryStore, Order, Page, Store};
 use tokio_util::sync::CancellationToken;
