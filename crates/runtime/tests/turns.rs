@@ -14,7 +14,7 @@ use tenure_journal::{
 use tenure_model::{Delta, Model};
 use tenure_runtime::{Runtime, RuntimeErrorKind, SubscriptionItem};
 use tenure_session::{Command, Refusal, RequiredAction, SessionNotice, StreamEvent};
-use tenure_store::{MemoryStore, Order, Page, Store};
+use tenure_store::{MemoryStore, Order, Page};
 use tokio_util::sync::CancellationToken;
 
 use support::{Shop, opening, start, start_with, until};

@@ -12,6 +12,7 @@ pub mod bench;
 mod connect;
 mod directory;
 mod error;
+mod everything;
 mod inspect;
 mod integrity;
 mod journal;

@@ -192,7 +192,7 @@ pub(crate) fn due_documents(
     collect(connection, include_str!("../sql/due_documents.sql"), row, read)
 }
 
-fn document_of(row: &Row<'_>, project: ProjectId, kind: DocumentKind) -> Read<Document> {
+pub(crate) fn document_of(row: &Row<'_>, project: ProjectId, kind: DocumentKind) -> Read<Document> {
     let id: String = row.get(0)?;
     let body = serde_json::from_slice(bytes(row, 3)?)
         .map_err(|_| damaged(format!("reading the body of {} `{id}`", kind.as_str())))?;

@@ -197,6 +197,25 @@ pub enum DocumentKind {
 }
 
 impl DocumentKind {
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::Agent,
+        Self::Key,
+        Self::Secret,
+        Self::Project,
+        Self::Request,
+        Self::Automation,
+        Self::Invocation,
+        Self::Webhook,
+        Self::Delivery,
+    ];
+
+    /// The kind of a word on disk.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
     /// The word on disk.
     #[must_use]
     pub fn as_str(self) -> &'static str {

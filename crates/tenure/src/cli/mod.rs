@@ -13,6 +13,7 @@ mod error;
 mod find;
 mod init;
 mod keys;
+mod migrate;
 mod mock;
 mod output;
 mod run;
@@ -91,6 +92,8 @@ enum Command {
     Deny(decide::DecideArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
+    /// Move everything from the data directory into a database that several nodes share
+    Migrate(migrate::MigrateArgs),
     /// Check this machine, the project and its server
     Doctor(doctor::DoctorArgs),
     /// Serve what demos and tests talk to
@@ -190,6 +193,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Approve(args) => decide::decide(cx, &args, decide::Answer::Approve).await,
         Command::Deny(args) => decide::decide(cx, &args, decide::Answer::Deny).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
+        Command::Migrate(args) => migrate::migrate(cx, &args).await,
         Command::Doctor(args) => doctor::doctor(cx, &args).await,
         Command::Mock(args) => mock::mock(cx, &args).await,
         Command::Bench(args) => bench::bench(cx, &args).await,

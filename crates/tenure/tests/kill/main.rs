@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod courier;
 mod failover;
+mod moving;
 mod visitor;
 mod world;
 
