@@ -66,6 +66,8 @@ impl Model for Fragile {
 struct Shop {
     keys: Mutex<Vec<String>>,
     listed: AtomicU32,
+    /// When a call last changed its tools.
+    changed: Mutex<Option<std::time::Instant>>,
 }
 
 #[async_trait]
@@ -85,7 +87,12 @@ impl Servers for Shop {
 
     async fn call(&self, _: &Server, call: Call<'_>, _: &CancellationToken) -> Result<CallResult, Failure> {
         self.keys.lock().expect("no panics").push(call.idempotency_key.to_owned());
+        *self.changed.lock().expect("no panics") = Some(std::time::Instant::now());
         Ok(CallResult { text: "refunded".into(), is_error: false })
+    }
+
+    fn tools_changed(&self, _: &Server) -> Option<Duration> {
+        self.changed.lock().expect("no panics").map(|at| at.elapsed())
     }
 }
 
@@ -215,6 +222,9 @@ async fn an_approval_waits_without_an_actor_and_acts_once() {
     until(&mut stream, SessionNotice::Idle).await;
     runtime.submit(view.key, vec![decide], None).await.expect("a repeated answer is already done");
     assert_eq!(shop.keys.lock().expect("no panics").len(), 1);
+    // Twice if the first of them falls into the millisecond of the change.
+    let listed = shop.listed.load(Ordering::Relaxed);
+    assert!((2..=3).contains(&listed), "its tools are asked for again after they changed: {listed}");
 }
 
 #[tokio::test]

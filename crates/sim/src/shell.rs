@@ -186,8 +186,15 @@ impl World {
         let now = self.clock(skew).max(last_at);
         let (seed, chance) = (self.rng.u64(..), self.rng.u64(..));
         let fresh = Fresh::new(now, seed);
-        let cx =
-            Context { now, fresh: &fresh, chance, policy: &policy, context_tokens: window, partial: &[] };
+        let cx = Context {
+            now,
+            fresh: &fresh,
+            chance,
+            policy: &policy,
+            context_tokens: window,
+            tools_changed: &BTreeMap::new(),
+            partial: &[],
+        };
         let mut answers = None;
         let batch = match (&message, state) {
             (Message::Request(number), state) => {

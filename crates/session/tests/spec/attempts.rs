@@ -731,7 +731,8 @@ fn messages_that_wait_are_not_taken_up_by_a_session_that_was_stopped() {
     b.fails(FailureKind::Crashed);
     b.result("c1", "too late");
     b.status();
-    b.check(r#"
+    b.check(
+        r#"
         > open "Hi"
           session opened for m
           inp1 accepted: "Hi"
@@ -749,7 +750,8 @@ fn messages_that_wait_are_not_taken_up_by_a_session_that_was_stopped() {
         > result of c1: "too late"
           refused: Unknown pending tool call: c1
           = failed
-    "#);
+    "#,
+    );
 }
 
 #[test]
