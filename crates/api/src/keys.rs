@@ -81,6 +81,9 @@ pub struct Key {
     pub expires_at: Option<Timestamp>,
     /// Whether it was revoked.
     pub revoked: bool,
+    /// Whether its text was given to the server at start and not made here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preset: bool,
 }
 
 impl Key {
@@ -209,7 +212,9 @@ async fn preset(
             return Ok(old.clone());
         }
         let new = NewKey { project_id, name: "preset".into(), scopes: scopes.clone(), expires_at: None };
+        let made_here = old.as_ref().is_some_and(|old| !old.preset);
         let key = key_of(old.map_or(id, |old| old.id), new, &KeyText(text.to_owned()), now);
+        let key = Key { preset: !made_here, ..key };
         let version = found.map_or(1, |document| document.version + 1);
         match store.put(vec![document(&key, &KeyText(text.to_owned()), version, now)], None).await {
             Ok(()) => return Ok(key),
@@ -217,6 +222,27 @@ async fn preset(
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Revokes every preset key of the project but `text`, and gives those it revoked. Keys that were made here stay
+/// valid, even if their text was preset as well.
+///
+/// # Errors
+/// `Store`, `Damaged`.
+pub async fn revoke_other_presets(
+    store: &Arc<dyn Store>,
+    now: Timestamp,
+    project_id: ProjectId,
+    text: &str,
+) -> Result<Vec<Key>, KeyError> {
+    let kept = verify(store, now, text).await?.map(|key| key.id);
+    let mut revoked = Vec::new();
+    for key in list(store, project_id, None, usize::MAX).await? {
+        if key.preset && Some(key.id) != kept && revoke(store, now, project_id, key.id).await? {
+            revoked.push(key);
+        }
+    }
+    Ok(revoked)
 }
 
 /// Keys of a project, revoked ones left out, by when they were made; at most `limit` after `after`.
@@ -286,7 +312,7 @@ pub(crate) fn preview(id: KeyId, new: &NewKey, now: Timestamp) -> Key {
     let begins = format!("{PREFIX}{}", id.to_string().trim_start_matches("key_"));
     let prefix = begins.chars().take(SHOWN_CHARS).collect();
     let NewKey { project_id, name, scopes, expires_at } = new.clone();
-    Key { id, project_id, name, scopes, prefix, created_at: now, expires_at, revoked: false }
+    Key { id, project_id, name, scopes, prefix, created_at: now, expires_at, revoked: false, preset: false }
 }
 
 fn is_conflict(error: &StoreError) -> bool {
@@ -298,7 +324,7 @@ fn key_of(id: KeyId, new: NewKey, text: &KeyText, now: Timestamp) -> Key {
     // A preset key may be short: at most a third of it is shown.
     let shown = SHOWN_CHARS.min(text.0.chars().count() / 3);
     let prefix = text.0.chars().take(shown).collect();
-    Key { id, project_id, name, scopes, prefix, created_at: now, expires_at, revoked: false }
+    Key { id, project_id, name, scopes, prefix, created_at: now, expires_at, revoked: false, preset: false }
 }
 
 fn document(key: &Key, text: &KeyText, version: u64, now: Timestamp) -> Document {
@@ -486,6 +512,27 @@ mod tests {
         assert!(revoke(&store, NOW, project(1), first.id).await.expect("works"));
         let back = ensure_preset(&store, NOW, &fresh, "dev key!", project(1)).await.expect("made");
         assert!(!back.revoked && back.id == first.id);
+    }
+
+    #[tokio::test]
+    async fn a_preset_key_that_was_replaced_works_no_more() {
+        let store = store();
+        let (made, _) = make(&store, 1, None).await;
+        let preset = async |seed: u64, text: &str| {
+            ensure_preset(&store, NOW, &Fresh::new(NOW, seed), text, project(1)).await.expect("made");
+            revoke_other_presets(&store, NOW, project(1), text).await.expect("works").len()
+        };
+        ensure_preset(&store, NOW, &Fresh::new(NOW, 5), "other", project(2)).await.expect("made");
+        assert_eq!(preset(6, "old").await, 0);
+        assert_eq!(preset(7, "old").await, 0, "the same key again");
+        assert_eq!(preset(8, "new").await, 1);
+        assert_eq!(preset(9, made.expose()).await, 1, "a key made here takes its place");
+        for (text, works) in [("old", false), ("new", false), (made.expose(), true), ("other", true)] {
+            assert_eq!(verify(&store, NOW, text).await.expect("works").is_some(), works, "{text}");
+        }
+        assert_eq!(preset(10, "old").await, 0, "a key made here is not revoked");
+        assert!(verify(&store, NOW, "old").await.expect("works").is_some(), "preset once more");
+        assert!(verify(&store, NOW, made.expose()).await.expect("works").is_some());
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{FunctionOutput, InputPart, Reasoning, ServiceTier, TextConfig};
+use crate::{FunctionOutput, InputPart, Phase, Reasoning, ServiceTier, TextConfig};
 
 /// One request to a model, before a codec turns it into a provider's bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub enum ContextItem {
     Assistant {
         /// The text.
         text: String,
+        /// Which part of its turn it was, for models that want to be told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        phase: Option<Phase>,
     },
     /// What the model thought, handed back.
     Reasoning {

@@ -174,7 +174,7 @@ fn solid(parts: &[InputPart]) -> impl Iterator<Item = &InputPart> {
 /// Whether `item` comes from a model and stands for itself, as what reasoning leads to does.
 fn is_spoken(item: &ContextItem) -> bool {
     match item {
-        ContextItem::Assistant { text } => !text.is_empty(),
+        ContextItem::Assistant { text, .. } => !text.is_empty(),
         ContextItem::Call { .. } => true,
         ContextItem::User { .. }
         | ContextItem::Note { .. }

@@ -21,7 +21,7 @@ fn request(lines: &[&str]) -> ModelRequest {
                 content: vec![InputPart::Image { image_url: "https://x.example/i".into() }],
             },
             Some("note") => ContextItem::Note { text: rest.into() },
-            Some("assistant") => ContextItem::Assistant { text: rest.into() },
+            Some("assistant") => ContextItem::Assistant { text: rest.into(), phase: None },
             Some("call") => ContextItem::Call {
                 call_id: words.next().expect("an id").into(),
                 name: words.next().expect("a tool").into(),

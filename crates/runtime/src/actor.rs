@@ -12,14 +12,14 @@
 //!         the next command tries again; a dead holder's session is claimed
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use tenure_journal::{Effect, EffectId, Failure, FailureKind, SessionKey, Timestamp, Version};
+use tenure_journal::{Effect, EffectId, Failure, FailureKind, SessionKey, Timestamp, Tool, Version};
 use tenure_session::{Attempted, Batch, Command, Context, Input, Role, Session, SessionView, appends};
 use tenure_store::{Append, ItemRow, Receipt, StoreError, StoreErrorKind};
 use tokio::sync::{mpsc, oneshot};
@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::effects::Launch;
+use crate::effects::{self, Launch};
 use crate::handle::{ReceiptDraft, Shared};
 use crate::live::Live;
 use crate::{RuntimeError, RuntimeErrorKind};
@@ -311,6 +311,7 @@ impl Actor {
             let partial = self.live.partial();
             let context_tokens =
                 self.shared.models.route(&self.state.agent().model).and_then(|route| route.context_tokens);
+            let tools_changed = tools_changed(&self.state, &self.shared, now);
             let cx = Context {
                 now,
                 role: self.role,
@@ -318,6 +319,7 @@ impl Actor {
                 chance: clock::chance(),
                 policy: &self.shared.policy,
                 context_tokens,
+                tools_changed: &tools_changed,
                 partial: &partial,
             };
             let Some(batch) = self.state.crank(input, &cx)? else { return Ok(false) };
@@ -465,6 +467,18 @@ fn crashed() -> Failure {
         message: "an internal error ended the attempt".to_owned(),
         retry_after_ms: None,
     }
+}
+
+/// When the session's servers last said that their tools have changed, as far as this process knows.
+fn tools_changed(state: &Session, shared: &Shared, now: Timestamp) -> BTreeMap<String, Timestamp> {
+    let changed = |tool: &Tool| {
+        let Tool::Mcp(mcp) = tool else { return None };
+        let ago = shared.servers.tools_changed(&effects::address(shared, mcp)?)?;
+        let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+        let at = Timestamp::from_millis(now.as_millis().saturating_sub(ago));
+        Some((mcp.server_label.clone(), at))
+    };
+    state.agent().tools.iter().filter_map(changed).collect()
 }
 
 /// Appends a batch with everything that follows from it; gives the version of the stored snapshot.

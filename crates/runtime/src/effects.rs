@@ -178,6 +178,18 @@ async fn reach(shared: &Shared, project: ProjectId, tool: &McpTool) -> Result<Se
     }
 }
 
+/// Where an agent's server is, without its secrets.
+pub(crate) fn address(shared: &Shared, tool: &McpTool) -> Option<Server> {
+    match &tool.transport {
+        McpTransport::Project => shared.project_servers.get(&tool.server_label).cloned(),
+        McpTransport::Http { server_url, .. } => Some(Server::Http {
+            url: server_url.clone(),
+            headers: std::collections::BTreeMap::new(),
+            hints: Hints::default(),
+        }),
+    }
+}
+
 /// A secret's headers: `{"authorization": ..., "headers": {...}}`, as the API sealed them.
 async fn sealed_headers(
     shared: &Shared,

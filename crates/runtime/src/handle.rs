@@ -267,6 +267,7 @@ impl Runtime {
             chance: clock::chance(),
             policy: &self.shared.policy,
             context_tokens: None,
+            tools_changed: &BTreeMap::new(),
             partial: &[],
         };
         let opened = async {

@@ -106,12 +106,12 @@ impl Session {
                     thoughts.extend(self.reasoning(item));
                     continue;
                 }
-                ItemBody::AssistantMessage { content, .. } => {
+                ItemBody::AssistantMessage { content, phase } => {
                     let text = content.concat();
                     if text.is_empty() {
                         continue;
                     }
-                    ContextItem::Assistant { text }
+                    ContextItem::Assistant { text, phase: *phase }
                 }
                 ItemBody::FunctionCall { call_id, name, arguments, is_async } => {
                     results.push((call_id.clone(), self.function_result(item, call_id, *is_async)));

@@ -193,6 +193,7 @@ impl World {
             chance,
             policy: &policy,
             context_tokens: window,
+            tools_changed: &BTreeMap::new(),
             partial: &[],
         };
         let mut answers = None;

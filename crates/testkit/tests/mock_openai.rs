@@ -100,7 +100,7 @@ fn continued(mut request: ModelRequest, answer: &ModelAnswer) -> ModelRequest {
     let mut results = Vec::new();
     for (index, item) in answer.items.iter().enumerate() {
         request.input.push(match item.clone() {
-            AnswerItem::Message { content } => ContextItem::Assistant { text: content.concat() },
+            AnswerItem::Message { content } => ContextItem::Assistant { text: content.concat(), phase: None },
             AnswerItem::Reasoning { summary, encrypted, provider_id } => {
                 ContextItem::Reasoning { provider_id, summary, encrypted }
             }

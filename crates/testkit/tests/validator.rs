@@ -279,3 +279,20 @@ fn chat_settings() {
         &["tools[0]: unknown member `name`", "tools[0].function: must be an object"],
     );
 }
+
+#[test]
+fn responses_phases_are_assistants_words() {
+    let with_phase = |mut message: Value, phase: &str| {
+        message["phase"] = json!(phase);
+        message
+    };
+    input(&json!([user("a"), with_phase(assistant("b"), "commentary"), user("c")]), &[]);
+    input(
+        &json!([user("a"), with_phase(assistant("b"), "thinking"), user("c")]),
+        &["input[1]: `phase` must be one of commentary, final_answer"],
+    );
+    input(
+        &json!([with_phase(user("a"), "final_answer")]),
+        &["input[0]: only assistants' messages have a `phase`"],
+    );
+}

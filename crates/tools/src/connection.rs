@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::changes::Changes;
 use crate::definition::cut;
 use crate::failure::{Refused, cancelled, failure, of_opening, of_request, timed_out, too_large};
 use crate::stdio::{ChildTransport, Output, Program};
@@ -45,6 +46,8 @@ pub(crate) struct Ground {
     pub(crate) tasks: TaskTracker,
     /// Ends every connection.
     pub(crate) stop: CancellationToken,
+    /// What servers said about their tools.
+    pub(crate) changes: Changes,
 }
 
 /// An open connection. Dropping it ends it.
@@ -172,16 +175,18 @@ async fn start(
     end: CancellationToken,
     output: &Arc<Output>,
 ) -> Result<RunningService<RoleClient, Handler>, Failure> {
+    let handler =
+        Handler { progress: Progress::default(), listens: Some((server.address(), ground.changes.clone())) };
     let opened = match server {
         Server::Http { url, headers, .. } => {
             let transport = http::transport(ground.http.clone(), url, headers)?;
-            serve_client_with_ct(Handler::default(), transport, end).await
+            serve_client_with_ct(handler, transport, end).await
         }
         Server::Stdio { command, args, env, cwd, .. } => {
             let program = Program { command, args, env, cwd: cwd.as_deref() };
             let transport =
                 ChildTransport::start(&program, &ground.inherited, output.clone(), &ground.tasks)?;
-            serve_client_with_ct(Handler::default(), transport, end).await
+            serve_client_with_ct(handler, transport, end).await
         }
     };
     opened.map_err(|error| {
@@ -220,10 +225,13 @@ impl Drop for Notice<'_> {
     }
 }
 
-/// The client's side of the protocol: it offers a server nothing, and listens for progress.
+/// The client's side of the protocol: it offers a server nothing, and listens for progress and for changes of
+/// its tools. Over HTTP these arrive only within the answer to a request.
 #[derive(Debug, Default)]
 struct Handler {
     progress: Progress,
+    /// Which server it listens to, and where its changes are kept.
+    listens: Option<(Server, Changes)>,
 }
 
 impl ClientHandler for Handler {
@@ -242,6 +250,12 @@ impl ClientHandler for Handler {
         let message = params.message.as_deref().map(|message| cut(message, PROGRESS_BYTES_MAX));
         tracing::debug!(progress = params.progress, total = params.total, message, "tool call progress");
         self.progress.made(&params.progress_token);
+    }
+
+    async fn on_tool_list_changed(&self, _context: NotificationContext<RoleClient>) {
+        let Some((server, changes)) = &self.listens else { return };
+        tracing::debug!(server = server.shown(), "the tool server's tools have changed");
+        changes.note(server);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use rmcp::ServiceError;
 use rmcp::model::{ErrorCode, ErrorData};
 use rmcp::service::ClientInitializeError;
@@ -133,10 +135,12 @@ fn of_http(error: &StreamableHttpError<HttpError>) -> Failure {
             failure(FailureKind::ConnectionFailed, "no connection to the tool server could be made")
         }
         StreamableHttpError::Client(HttpError::Broke) => broken(),
-        StreamableHttpError::Client(HttpError::Status(status)) => of_status(*status, None),
+        StreamableHttpError::Client(HttpError::Status(status)) => of_status(*status, None, Timestamp::now()),
         StreamableHttpError::Client(HttpError::Invalid) => unexpected(),
         StreamableHttpError::Client(HttpError::TooLarge) => too_large(),
-        StreamableHttpError::HttpStatus(error) => of_status(error.status, error.retry_after.as_deref()),
+        StreamableHttpError::HttpStatus(error) => {
+            of_status(error.status, error.retry_after.as_deref(), Timestamp::now())
+        }
         StreamableHttpError::UnexpectedServerResponse(_) | StreamableHttpError::Deserialize(_) => {
             unexpected()
         }
@@ -144,7 +148,7 @@ fn of_http(error: &StreamableHttpError<HttpError>) -> Failure {
     }
 }
 
-fn of_status(status: u16, retry_after: Option<&str>) -> Failure {
+fn of_status(status: u16, retry_after: Option<&str>, now: Timestamp) -> Failure {
     let (kind, message) = match status {
         401 | 403 => (FailureKind::Authentication, "the tool server refused the credentials".to_owned()),
         404 => (FailureKind::NotFound, "the tool server has no endpoint at its address".to_owned()),
@@ -159,14 +163,20 @@ fn of_status(status: u16, retry_after: Option<&str>) -> Failure {
         ),
         _ => (FailureKind::ServerError, format!("the tool server failed with HTTP status {status}")),
     };
-    Failure { kind, message, retry_after_ms: retry_after.and_then(retry_after_ms) }
+    Failure { kind, message, retry_after_ms: retry_after.and_then(|text| retry_after_ms(text, now)) }
 }
 
-/// The delay of a `Retry-After` in seconds; the form with a date is ignored, as it needs a clock that
-/// both sides agree on.
-fn retry_after_ms(value: &str) -> Option<u64> {
-    let seconds: u64 = value.trim().parse().ok()?;
-    Some(seconds.saturating_mul(1000).min(RETRY_AFTER_MS_MAX))
+/// The delay of a `Retry-After` (RFC 9110, section 10.2.3), in seconds or until a date. A date that has passed,
+/// perhaps by a clock that is ahead of the server's, asks for no delay.
+fn retry_after_ms(value: &str, now: Timestamp) -> Option<u64> {
+    let value = value.trim();
+    let asked = if let Ok(seconds) = value.parse::<u64>() {
+        seconds.saturating_mul(1000)
+    } else {
+        let then = rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+        u64::try_from(then.as_millisecond().saturating_sub(now.as_millisecond())).unwrap_or(0)
+    };
+    Some(asked.min(RETRY_AFTER_MS_MAX))
 }
 
 #[cfg(test)]
@@ -176,6 +186,7 @@ mod tests {
     #[test]
     fn statuses_say_whether_the_tool_may_have_acted() {
         use FailureKind::{Authentication, InvalidRequest, NotFound, RateLimited, ServerError};
+        let now = "2015-10-21T07:26:30Z".parse().expect("a time");
         for (status, retry_after, kind, ms, ambiguous) in [
             (401, None, Authentication, None, false),
             (403, None, Authentication, None, false),
@@ -185,11 +196,14 @@ mod tests {
             (413, None, InvalidRequest, None, false),
             (429, Some("7"), RateLimited, Some(7_000), false),
             (429, Some("999999999999999999"), RateLimited, Some(RETRY_AFTER_MS_MAX), false),
-            (429, Some("Wed, 21 Oct 2015 07:28:00 GMT"), RateLimited, None, false),
+            (429, Some("Wed, 21 Oct 2015 07:28:00 GMT"), RateLimited, Some(90_000), false),
+            (429, Some("Wed, 21 Oct 2015 07:26:29 GMT"), RateLimited, Some(0), false),
+            (429, Some("Thu, 31 Dec 2099 23:59:59 GMT"), RateLimited, Some(RETRY_AFTER_MS_MAX), false),
+            (429, Some("soon"), RateLimited, None, false),
             (500, None, ServerError, None, true),
             (503, Some(" 2 "), ServerError, Some(2_000), true),
         ] {
-            let failed = of_status(status, retry_after);
+            let failed = of_status(status, retry_after, now);
             assert_eq!((failed.kind, failed.retry_after_ms), (kind, ms), "{status}");
             assert_eq!(failed.kind.is_ambiguous(), ambiguous, "{status}");
         }

@@ -17,7 +17,7 @@
 //! | the connection could not be opened | `Overloaded`; `NotFound` if there is no such program or endpoint | no |
 //! | HTTP 401 or 403 | `Authentication` | no |
 //! | HTTP 404 | `NotFound`; with a session, one fresh session is tried first | no |
-//! | HTTP 429 | `RateLimited`, with `Retry-After` in seconds | no |
+//! | HTTP 429 | `RateLimited`, with the delay of `Retry-After` | no |
 //! | other HTTP 3xx and 4xx | `InvalidRequest` | no |
 //! | HTTP 5xx | `ServerError` | unknown |
 //! | the connection broke, or the call was cancelled | `ConnectionFailed` | unknown |
@@ -27,6 +27,7 @@
 //! `list` reports a connection that could not be opened as `ConnectionFailed` or `Timeout`, since nothing
 //! hangs on the difference there.
 
+mod changes;
 mod connection;
 mod definition;
 mod failure;
@@ -37,6 +38,7 @@ mod stdio;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -131,6 +133,16 @@ impl Server {
         endpoint
     }
 
+    /// Where it is, without what is secret and without the hints.
+    fn address(&self) -> Self {
+        let mut address = self.endpoint();
+        match &mut address {
+            Self::Http { headers, .. } => headers.clear(),
+            Self::Stdio { env, .. } => env.clear(),
+        }
+        address
+    }
+
     /// Its name in logs: the address without credentials and query, or the program.
     fn shown(&self) -> String {
         match self {
@@ -185,6 +197,12 @@ pub trait Servers: Send + Sync + 'static {
         call: Call<'_>,
         cancel: &CancellationToken,
     ) -> Result<CallResult, Failure>;
+
+    /// How long ago the server last said that its tools have changed; `None` if it never did, as far as this
+    /// process knows. Only the address counts: credentials may be left out.
+    fn tools_changed(&self, _server: &Server) -> Option<Duration> {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::changes::Changes;
 use crate::connection::{Connection, Ground};
 use crate::definition::Definitions;
 use crate::failure::{Refused, cancelled, failure, of_answer, timed_out, unexpected, unsent};
@@ -116,7 +117,13 @@ impl McpServers {
             .into_iter()
             .filter(|(name, _)| INHERITED.iter().any(|known| name == *known))
             .collect();
-        let ground = Ground { http, inherited, tasks: TaskTracker::new(), stop: CancellationToken::new() };
+        let ground = Ground {
+            http,
+            inherited,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            changes: Changes::default(),
+        };
         let pool = Pool {
             ground,
             limits,
@@ -251,6 +258,10 @@ impl Servers for McpServers {
             }
             Err(Unfulfilled::Refused(refused)) => Err(into_failure(refused)),
         }
+    }
+
+    fn tools_changed(&self, server: &Server) -> Option<Duration> {
+        self.pool.ground.changes.ago(&server.address())
     }
 }
 

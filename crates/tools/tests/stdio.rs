@@ -235,3 +235,23 @@ async fn a_child_whose_output_has_ended_is_replaced_before_anything_is_sent() {
     assert_eq!(result.map(|result| result.text), Ok("second".to_owned()));
     servers.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_child_that_changes_its_tools_is_heard() {
+    let servers = pool();
+    assert_eq!(servers.tools_changed(&bench()), None);
+    call(&servers, &bench(), "change", json!({})).await.expect("a result");
+    let heard = async {
+        while servers.tools_changed(&bench()).is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), heard).await.expect("it is heard");
+    let mut bare = bench();
+    if let Server::Stdio { env, .. } = &mut bare {
+        env.clear();
+    }
+    assert!(servers.tools_changed(&bare).is_some(), "secrets do not count");
+    assert_eq!(servers.tools_changed(&shell("exit", 1)), None, "another server");
+    servers.shutdown().await;
+}

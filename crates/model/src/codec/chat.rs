@@ -69,7 +69,8 @@ fn messages(request: &ModelRequest) -> Value {
                 }
             }
             ContextItem::Reasoning { .. } => {}
-            ContextItem::Assistant { text } => messages.say(text),
+            // Chat Completions has no word for the phase.
+            ContextItem::Assistant { text, phase: _ } => messages.say(text),
             ContextItem::Call { call_id, name, arguments } => messages.call(call_id, name, arguments),
             ContextItem::CallResult { call_id, output } => messages.result(call_id, output),
         }

@@ -76,8 +76,13 @@ fn input(items: &[ContextItem]) -> Value {
             ContextItem::Note { text } if !text.is_empty() => {
                 input.push(json!({ "type": "message", "role": "developer", "content": text }));
             }
-            ContextItem::Assistant { text } if !text.is_empty() => {
-                input.push(json!({ "type": "message", "role": "assistant", "content": text }));
+            ContextItem::Assistant { text, phase } if !text.is_empty() => {
+                let mut message = json!({ "type": "message", "role": "assistant", "content": text });
+                // Models that label their messages answer worse when the labels do not come back.
+                if let Some(phase) = phase {
+                    message["phase"] = json!(phase);
+                }
+                input.push(message);
             }
             ContextItem::Note { .. } | ContextItem::Assistant { .. } => {}
             ContextItem::Reasoning { provider_id, summary, encrypted } => {
@@ -105,7 +110,7 @@ fn input(items: &[ContextItem]) -> Value {
 fn leads_somewhere(following: &[ContextItem]) -> bool {
     let next = following.iter().find(|item| match item {
         ContextItem::Reasoning { .. } => false,
-        ContextItem::Assistant { text } => !text.is_empty(),
+        ContextItem::Assistant { text, .. } => !text.is_empty(),
         ContextItem::User { .. }
         | ContextItem::Note { .. }
         | ContextItem::Call { .. }

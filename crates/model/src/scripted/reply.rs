@@ -136,7 +136,7 @@ fn input_tokens(view: &View<'_>) -> u64 {
     for item in &request.input {
         bytes += match item {
             ContextItem::User { content } => parts_bytes(content),
-            ContextItem::Note { text } | ContextItem::Assistant { text } => text.len(),
+            ContextItem::Note { text } | ContextItem::Assistant { text, .. } => text.len(),
             ContextItem::Reasoning { summary, .. } => summary.iter().map(String::len).sum(),
             ContextItem::Call { name, arguments, .. } => name.len() + arguments.len(),
             ContextItem::CallResult { output: FunctionOutput::Text(text), .. } => text.len(),

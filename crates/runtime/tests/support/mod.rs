@@ -50,6 +50,8 @@ rules:
 pub(crate) struct Shop {
     pub(crate) keys: Mutex<Vec<String>>,
     pub(crate) listed: AtomicU32,
+    /// When a call last changed its tools.
+    changed: Mutex<Option<std::time::Instant>>,
 }
 
 #[async_trait]
@@ -69,7 +71,12 @@ impl Servers for Shop {
 
     async fn call(&self, _: &Server, call: Call<'_>, _: &CancellationToken) -> Result<CallResult, Failure> {
         self.keys.lock().expect("no panics").push(call.idempotency_key.to_owned());
+        *self.changed.lock().expect("no panics") = Some(std::time::Instant::now());
         Ok(CallResult { text: "refunded".into(), is_error: false })
+    }
+
+    fn tools_changed(&self, _: &Server) -> Option<Duration> {
+        self.changed.lock().expect("no panics").map(|at| at.elapsed())
     }
 }
 

@@ -5,6 +5,8 @@ mod attempt;
 mod client;
 mod turn;
 
+use std::collections::BTreeMap;
+
 use tenure_journal::{
     EffectId, Event, Failure, Fresh, InputPart, Item, ModelAnswer, SessionKey, SessionOpened, Timestamp,
     ToolDef, ToolResult,
@@ -28,6 +30,8 @@ pub struct Context<'a> {
     pub policy: &'a PolicySet,
     /// Tokens the model's context window holds, where known.
     pub context_tokens: Option<u64>,
+    /// When servers, by label, last said that their tools have changed.
+    pub tools_changed: &'a BTreeMap<String, Timestamp>,
     /// Messages and thinking that are being streamed, as far as they have come: what a cancelled turn keeps.
     pub partial: &'a [Item],
 }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use tenure_journal::{
-    Decision, Effect, EffectId, EffectKind, Event, Item, ItemId, ItemStatus, McpTool, Repeat, TurnEnd,
-    TurnError, TurnId, limit,
+    Decision, Effect, EffectId, EffectKind, Event, Item, ItemId, ItemStatus, McpTool, Repeat, Timestamp,
+    TurnEnd, TurnError, TurnId, limit,
 };
 use tenure_policy::{Action, Verdict};
 
@@ -94,11 +94,17 @@ impl Draft<'_> {
         catalogue::servers(&state.agent.tools).filter(move |mcp| {
             match state.listings.get(&mcp.server_label) {
                 None => true,
+                Some(listing) if self.has_changed(&mcp.server_label, listing.at) => true,
                 // A server that was down is asked again by the next turn; an old list is not trusted for ever.
                 Some(listing) if listing.tools.is_none() => begins && listing.at < began,
                 Some(listing) => begins && listing.at.as_millis() < oldest,
             }
         })
+    }
+
+    /// Whether a server said after `listed` that its tools have changed.
+    fn has_changed(&self, server_label: &str, listed: Timestamp) -> bool {
+        self.cx.tools_changed.get(server_label).is_some_and(|changed| *changed > listed)
     }
 
     /// Asks the model, unless something forbids it. Returns whether the turn ended instead.

@@ -41,6 +41,8 @@ pub(crate) struct Bench {
     /// Attempts that were begun and neither ended nor stopped, oldest first.
     pub(crate) running: Vec<(Arc<Effect>, u32)>,
     pub(crate) context_tokens: Option<u64>,
+    /// When servers said that their tools have changed.
+    pub(crate) tools_changed: BTreeMap<String, Timestamp>,
     pub(crate) partial: Vec<Item>,
     pub(crate) show: Show,
     policy: Arc<PolicySet>,
@@ -193,6 +195,7 @@ impl Bench {
             chance: 0,
             policy: &policy,
             context_tokens: None,
+            tools_changed: &BTreeMap::new(),
             partial: &[],
         };
         let messages = if first.is_empty() { vec![] } else { vec![vec![InputPart::text(first)]] };
@@ -204,6 +207,7 @@ impl Bench {
             role: Role::Holder,
             running: Vec::new(),
             context_tokens: None,
+            tools_changed: BTreeMap::new(),
             partial: Vec::new(),
             show,
             policy: Arc::clone(&policy),
@@ -228,6 +232,7 @@ impl Bench {
         let fresh = Fresh::new(self.now, self.seed);
         let policy = Arc::clone(&self.policy);
         let partial = std::mem::take(&mut self.partial);
+        let tools_changed = self.tools_changed.clone();
         let cx = Context {
             now: self.now,
             role: self.role,
@@ -235,6 +240,7 @@ impl Bench {
             chance: 0,
             policy: &policy,
             context_tokens: self.context_tokens,
+            tools_changed: &tools_changed,
             partial: &partial,
         };
         let decided = self.session.crank(input, &cx);

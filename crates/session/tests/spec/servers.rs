@@ -107,6 +107,63 @@ fn an_old_listing_is_asked_for_again_by_the_next_turn() {
 }
 
 #[test]
+fn a_server_whose_tools_have_changed_is_asked_again_at_the_next_step() {
+    let mut b = Bench::new(vec![server("shop")], "Hi");
+    b.mute();
+    b.lists(shop());
+    b.unmute();
+    b.answer(vec![call("c1", "shop__find", "{}")]);
+    b.wait(1);
+    b.tools_changed.insert("shop".to_owned(), b.now);
+    b.returns("find", "found");
+    b.wait(1);
+    b.lists(shop());
+    b.note("once it has been asked, it is not asked again");
+    b.answer(vec![call("c2", "shop__find", "{}")]);
+    b.returns("find", "found");
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+          …
+        > answer
+          eff2 attempt 1 answered, settled
+          turn1 item2 #0 in_progress: mcp shop/find c1 {}
+          eff3 requested: call shop/find {} (freely)
+          eff3 attempt 1
+        > 1 ms pass
+          nothing
+        > find returns
+          eff3 attempt 1 returned "found", settled
+          eff4 requested: list shop (freely)
+          eff4 attempt 1
+        > 1 ms pass
+          nothing
+        > listing
+          eff4 attempt 1 listed 5 tools, settled
+          eff5 requested: ask m, step 1 (freely)
+          eff5 attempt 1
+          = once it has been asked, it is not asked again
+        > answer
+          eff5 attempt 1 answered, settled
+          turn1 item3 #1 in_progress: mcp shop/find c2 {}
+          eff6 requested: call shop/find {} (freely)
+          eff6 attempt 1
+        > find returns
+          eff6 attempt 1 returned "found", settled
+          eff7 requested: ask m, step 2 (freely)
+          eff7 attempt 1
+    "#,
+    );
+}
+
+#[test]
 fn a_server_that_is_down_is_left_out_and_asked_again_by_the_next_turn() {
     let mut b = Bench::new(vec![server("shop")], "Hi");
     b.fails(FailureKind::Authentication);

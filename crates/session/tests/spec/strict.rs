@@ -33,7 +33,7 @@ pub(crate) fn fault(request: &ModelRequest) -> Option<String> {
         thought = is_reasoning(item);
         match item {
             ContextItem::User { content } if content.is_empty() => return fault("an empty user message"),
-            ContextItem::Note { text } | ContextItem::Assistant { text } if text.is_empty() => {
+            ContextItem::Note { text } | ContextItem::Assistant { text, .. } if text.is_empty() => {
                 return fault("an empty text");
             }
             ContextItem::Call { call_id, name, arguments } => {

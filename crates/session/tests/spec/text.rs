@@ -260,7 +260,7 @@ pub(crate) fn context(request: &ModelRequest) -> Vec<String> {
     let line = |item: &ContextItem| match item {
         ContextItem::User { content } => format!("user: {}", parts(content)),
         ContextItem::Note { text } => format!("note: {}", quote(text)),
-        ContextItem::Assistant { text } => format!("assistant: {}", quote(text)),
+        ContextItem::Assistant { text, .. } => format!("assistant: {}", quote(text)),
         ContextItem::Reasoning { summary, .. } => format!("reasoning: {}", quote(&summary.join("|"))),
         ContextItem::Call { call_id, name, arguments } => format!("call {call_id}: {name} {arguments}"),
         ContextItem::CallResult { call_id, output: given } => format!("result {call_id}: {}", output(given)),

@@ -214,7 +214,14 @@ async fn make_keys(
     let (store, now, fresh) = (runtime.store(), runtime.now(), runtime.fresh());
     if let Some(preset) = preset {
         keys::ensure_preset(store, now, &fresh, preset.expose(), project).await.map_err(failed)?;
-        return Ok(vec!["the key of TENURE_API_KEY works".to_owned()]);
+        let mut notes = vec!["the key of TENURE_API_KEY works".to_owned()];
+        let revoked =
+            keys::revoke_other_presets(store, now, project, preset.expose()).await.map_err(failed)?;
+        for key in revoked {
+            tracing::warn!(key = %key.id, "revoked the key that TENURE_API_KEY named before");
+            notes.push(format!("the key it named before, {}, is revoked", key.id));
+        }
+        return Ok(notes);
     }
     let path = data.join(left::KEY_FILE);
     if path.exists() {

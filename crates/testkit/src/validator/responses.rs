@@ -145,6 +145,10 @@ fn message(item: &Value, at: &str, report: &mut Report) {
     if !["user", "assistant", "system", "developer"].contains(&role) {
         report.add(at, "`role` must be one of user, assistant, system, developer");
     }
+    report.choice(item, "phase", &["commentary", "final_answer"], at);
+    if item.contains_key("phase") && role != "assistant" {
+        report.add(at, "only assistants' messages have a `phase`");
+    }
     match item.get("content") {
         Some(Value::String(text)) if text.is_empty() => report.add(at, "the content is empty"),
         Some(Value::String(_)) => {}

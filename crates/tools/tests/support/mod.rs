@@ -93,6 +93,10 @@ impl ServerHandler for Bench {
                 text(json!({"env": names, "cwd": std::env::current_dir().expect("a directory")}).to_string())
             }
             "broken" => return Err(ErrorData::new(ErrorCode(-32000), "the printer is on fire", None)),
+            "change" => {
+                context.peer.notify_tool_list_changed().await.expect("a client that listens");
+                text("changed".to_owned())
+            }
             "invalid" => return Err(ErrorData::invalid_params("`id` is missing", None)),
             _ => return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "unknown tool", None)),
         };

@@ -52,7 +52,7 @@ fn read_message(message: &Value, at: &str, input: &mut Vec<ContextItem>) -> Resu
         "assistant" => {
             let text = text(&parts(message.get("content"), &content_at)?);
             if !text.is_empty() {
-                input.push(ContextItem::Assistant { text });
+                input.push(ContextItem::Assistant { text, phase: None });
             }
             let calls = message.get("tool_calls").and_then(Value::as_array);
             for (index, call) in calls.into_iter().flatten().enumerate() {

@@ -1,7 +1,7 @@
 //! The other side of the Responses API, for servers that stand in for a provider.
 
 use serde_json::{Value, json};
-use tenure_journal::{AnswerItem, ContextItem, ModelAnswer, ModelRequest, Stop, ToolSpec, Usage};
+use tenure_journal::{AnswerItem, ContextItem, ModelAnswer, ModelRequest, Phase, Stop, ToolSpec, Usage};
 
 use super::super::server::{BadRequest, Frame, output, parts, reasoning, required, text, text_config, tier};
 use super::super::{fragments, text_of};
@@ -46,7 +46,7 @@ fn context_item(item: &Value, at: &str) -> Result<ContextItem, BadRequest> {
             let content = parts(item.get("content"), &format!("{at}.content"))?;
             match required(item, "role", at)? {
                 "user" => Ok(ContextItem::User { content }),
-                "assistant" => Ok(ContextItem::Assistant { text: text(&content) }),
+                "assistant" => Ok(ContextItem::Assistant { text: text(&content), phase: phase(item, at)? }),
                 "system" | "developer" => Ok(ContextItem::Note { text: text(&content) }),
                 _ => Err(BadRequest::new(format!("{at}.role"), "is not a role")),
             }
@@ -73,6 +73,15 @@ fn context_item(item: &Value, at: &str) -> Result<ContextItem, BadRequest> {
             output: output(item.get("output"), &format!("{at}.output"))?,
         }),
         _ => Err(BadRequest::new(format!("{at}.type"), "is not a kind of item this server knows")),
+    }
+}
+
+fn phase(item: &Value, at: &str) -> Result<Option<Phase>, BadRequest> {
+    match text_of(item, "phase") {
+        None => Ok(None),
+        Some("commentary") => Ok(Some(Phase::Commentary)),
+        Some("final_answer") => Ok(Some(Phase::FinalAnswer)),
+        Some(_) => Err(BadRequest::new(format!("{at}.phase"), "is not a phase")),
     }
 }
 
