@@ -11,11 +11,12 @@
 //! is decided again, with that row in sight.
 //!
 //! Most batches need no look: each session is where its append expects it, and no receipt is taken. Such a
-//! batch is first decided against that guess, and its statements fail where the guess is wrong:
+//! batch is first decided against that guess, and written by one statement that fails where the guess is
+//! wrong, `append.sql`:
 //!
 //! ```text
-//!   guess ──▶ decide each write in turn ──▶ write what was accepted if the guess holds, COMMIT
-//!                       no I/O                            one round trip
+//!   guess ──▶ decide each write in turn ──▶ write what was accepted, if the guess holds
+//!                       no I/O                         one round trip
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -39,7 +40,7 @@ const RESERVATIONS: &str = include_str!("../sql/reservations.sql");
 const RECEIPTS_TAKEN: &str = include_str!("../sql/receipts_taken.sql");
 const OPEN_SESSION: &str = include_str!("../sql/open_session.sql");
 const EXTEND_SESSION: &str = include_str!("../sql/extend_session.sql");
-const EXTEND_SESSION_AT: &str = include_str!("../sql/extend_session_at.sql");
+const APPEND: &str = include_str!("../sql/append.sql");
 const APPEND_EVENT: &str = include_str!("../sql/append_event.sql");
 const PUT_ITEM: &str = include_str!("../sql/put_item.sql");
 const PUT_TURN: &str = include_str!("../sql/put_turn.sql");
@@ -64,7 +65,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     RECEIPTS_TAKEN,
     OPEN_SESSION,
     EXTEND_SESSION,
-    EXTEND_SESSION_AT,
+    APPEND,
     APPEND_EVENT,
     PUT_ITEM,
     PUT_TURN,
@@ -450,6 +451,37 @@ impl<'a> Changes<'a> {
 
     /// The statements that write it, always in this order of tables.
     pub(crate) fn steps(&self) -> Vec<Step<'a>> {
+        match self.now.basis {
+            Basis::Guessed => self.guessed_steps(),
+            Basis::Locked => self.locked_steps(),
+        }
+    }
+
+    /// One for everything but payloads.
+    fn guessed_steps(&self) -> Vec<Step<'a>> {
+        let mut steps = Vec::new();
+        if !self.heads.is_empty() || !self.receipts.is_empty() {
+            let heads: Vec<_> = self.heads.iter().collect();
+            let mut params = self.head_columns(&heads);
+            // The statement itself keeps or drops the holder, because only it knows who that is.
+            params.pop();
+            params
+                .push(column(heads.iter().map(|(_, rows)| rows.append.holder.map(|node| node.to_string()))));
+            params.push(column(heads.iter().map(|(_, rows)| int(rows.append.expected.0))));
+            params.extend(self.event_columns());
+            params.extend(self.item_columns());
+            params.extend(self.turn_columns());
+            params.extend(self.snapshot_columns());
+            params.extend(self.receipt_columns());
+            steps.push(Step { sql: APPEND, params });
+        }
+        if !self.blobs.is_empty() {
+            steps.push(Step { sql: PUT_BLOB, params: self.blob_columns() });
+        }
+        steps
+    }
+
+    fn locked_steps(&self) -> Vec<Step<'a>> {
         let mut steps = Vec::new();
         let mut push = |sql, is_empty: bool, params: Vec<Param<'a>>| {
             if !is_empty {
@@ -459,10 +491,7 @@ impl<'a> Changes<'a> {
         let (extended, opened): (Vec<_>, Vec<_>) =
             self.heads.iter().partition(|(key, _)| self.existed.contains(key));
         push(OPEN_SESSION, opened.is_empty(), self.head_columns(&opened));
-        match self.now.basis {
-            Basis::Locked => push(EXTEND_SESSION, extended.is_empty(), self.head_columns(&extended)),
-            Basis::Guessed => push(EXTEND_SESSION_AT, extended.is_empty(), self.guessed_columns(&extended)),
-        }
+        push(EXTEND_SESSION, extended.is_empty(), self.head_columns(&extended));
         push(APPEND_EVENT, self.events.is_empty(), self.event_columns());
         push(PUT_ITEM, self.items.is_empty(), self.item_columns());
         push(PUT_TURN, self.turns.is_empty(), self.turn_columns());
@@ -500,15 +529,6 @@ impl<'a> Changes<'a> {
             column(heads.iter().map(|(key, _)| self.holder(key).map(|node| node.to_string()))),
         ];
         params.extend(rest);
-        params
-    }
-
-    /// The same for sessions that must be at the expected version, and not held by another node.
-    fn guessed_columns(&self, heads: &[(&SessionKey, &&'a AppendRows)]) -> Vec<Param<'a>> {
-        let mut params = self.head_columns(heads);
-        params.pop();
-        params.push(column(heads.iter().map(|(_, rows)| rows.append.holder.map(|node| node.to_string()))));
-        params.push(column(heads.iter().map(|(_, rows)| int(rows.append.expected.0))));
         params
     }
 

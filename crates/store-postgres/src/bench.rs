@@ -234,7 +234,7 @@ impl Bare {
             .args([&time.as_secs().to_string(), &self.url])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
@@ -246,7 +246,9 @@ impl Bare {
         let text = String::from_utf8_lossy(&output.stdout);
         let number = |line: &str| line.strip_prefix("tps = ")?.split(' ').next()?.parse::<f64>().ok();
         let rate = text.lines().find_map(number).filter(|_| output.status.success());
-        let rate = rate.ok_or_else(|| unavailable(format!("running {PROGRAM}: it measured nothing")))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let rate =
+            rate.ok_or_else(|| unavailable(format!("running {PROGRAM}: it says `{}`", said.trim())))?;
         Ok(Rate { count: (rate * time.as_secs_f64()) as u64, time })
     }
 

@@ -33,11 +33,14 @@ fn kind_of(state: &SqlState) -> StoreErrorKind {
     let code = state.code();
     match code {
         "53100" => StoreErrorKind::Full,
+        // The server's own words for damage, and a right that an operator has taken away.
+        "XX001" | "XX002" => StoreErrorKind::Corrupt,
+        "42501" => StoreErrorKind::Unavailable,
         _ => match code.get(..2).unwrap_or_default() {
             // A row, an index entry or a statement that is larger than PostgreSQL keeps.
             "54" => StoreErrorKind::Full,
-            // Values and constraints, a schema that is not ours, and the server's own word for damage.
-            "22" | "23" | "42" | "XX" => StoreErrorKind::Corrupt,
+            // Values and constraints, and a schema that is not ours.
+            "22" | "23" | "42" => StoreErrorKind::Corrupt,
             // Connections, resources, rollbacks, timeouts, an operator who intervened, a standby, a refused
             // login: nothing that the data is to blame for.
             _ => StoreErrorKind::Unavailable,
@@ -47,7 +50,7 @@ fn kind_of(state: &SqlState) -> StoreErrorKind {
 
 /// Whether the transaction was undone for the sake of another one and may succeed when it is run again:
 /// a deadlock, a serialisation failure, a row that another transaction inserted first, or a guess about rows
-/// that was wrong, see `extend_session_at.sql`. In the last two cases that other transaction has ended, so
+/// that was wrong, see `append.sql`. In the last two cases that other transaction has ended, so
 /// the next run sees what it did and decides anew.
 pub(crate) fn is_repeatable(error: &Error) -> bool {
     let repeatable = [
@@ -85,6 +88,8 @@ mod tests {
             ("22P05", StoreErrorKind::Corrupt),
             ("23505", StoreErrorKind::Corrupt),
             ("42P01", StoreErrorKind::Corrupt),
+            ("42501", StoreErrorKind::Unavailable),
+            ("XX000", StoreErrorKind::Unavailable),
             ("XX001", StoreErrorKind::Corrupt),
         ] {
             assert_eq!(kind_of(&SqlState::from_code(code)), expected, "{code}");

@@ -1,9 +1,10 @@
 //! Durable state in PostgreSQL 15 or later, shared by any number of nodes.
 //!
-//! A few connections write. Each carries out a batch of waiting writes in one transaction of two round
-//! trips: it locks the rows that exist in the order of their keys, decides every write against them in memory,
-//! and writes what was accepted with one statement for each table. The commit is durable when it returns,
-//! whatever the server's default says. Other connections read, keep leases, and one listens for and tells of
+//! A few connections write. Each carries out a batch of waiting writes in one transaction. Most batches are
+//! one statement, which writes everything if each session is where its append expects it. Otherwise the batch
+//! takes two round trips: it locks the rows that exist in the order of their keys, decides every write against
+//! them in memory, and writes what was accepted with one statement for each table. The commit is durable when
+//! it returns, whatever the server's default says. Other connections read, keep leases, and one listens for and tells of
 //! commits.
 //!
 //! The database's clock measures leases, so nodes need not agree about the time. What is due is found through

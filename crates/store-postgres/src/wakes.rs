@@ -180,16 +180,18 @@ impl Teller {
         let mut alone_until = Instant::now();
         let mut next = Instant::now();
         loop {
-            let first = tokio::select! {
-                _ = &mut line.listener => return End::Lost,
-                first = self.queued.recv() => match first {
-                    Some(first) => first,
-                    None => return End::Closed,
-                },
-            };
+            let mut wakes = BTreeMap::new();
+            if !self.overflowed.load(Ordering::Relaxed) {
+                tokio::select! {
+                    _ = &mut line.listener => return End::Lost,
+                    first = self.queued.recv() => match first {
+                        Some((key, version)) => wakes.insert(key, version),
+                        None => return End::Closed,
+                    },
+                };
+            }
             // What arrives until the last notification is old enough shares the next one.
             sleep_until(next).await;
-            let mut wakes = BTreeMap::from([first]);
             while wakes.len() < QUEUE_MAX
                 && let Ok((key, version)) = self.queued.try_recv()
             {

@@ -290,8 +290,13 @@ async fn transact(
     if !unknown.is_empty() {
         steps.push(Step { sql: KNOW_NODE, params: vec![column(unknown.iter().map(NodeId::to_string))] });
     }
-    let begin = is_guess.then_some(BEGIN);
-    if let Err(error) = connection.pipeline(begin, &steps, Some(COMMIT)).await {
+    // One statement is a transaction of its own.
+    let (begin, commit) = match (is_guess, steps.len()) {
+        (true, 1) => (None, None),
+        (true, _) => (Some(BEGIN), Some(COMMIT)),
+        (false, _) => (None, Some(COMMIT)),
+    };
+    if let Err(error) = connection.pipeline(begin, &steps, commit).await {
         let fate = if is_undone(&error) { Fate::Undone } else { Fate::Unknown };
         return Err(Failure::database(error, fate));
     }
