@@ -50,6 +50,9 @@ pub struct Change {
 /// Makes the receipt of a change from what it made.
 type ReceiptOf<'a, T> = &'a (dyn Fn(&T) -> Option<Receipt> + Send + Sync);
 
+/// An automation as it will be, and what is written with it.
+type Decided = Result<(Automation, Vec<Document>), AutomationRefusal>;
+
 /// The automations of all projects. Cheap to clone.
 #[derive(Clone)]
 pub struct Automations {
@@ -184,11 +187,8 @@ impl Automations {
         change: &Change,
         receipt: ReceiptOf<'_, SavedAutomation>,
     ) -> Result<SavedAutomation, AutomationError> {
-        self.write(project, id, receipt, async |saved, now| {
-            let body = changed(&saved.body, change, now)?;
-            Ok((body, Vec::new()))
-        })
-        .await
+        self.write(project, id, receipt, |saved, _, now| Ok((changed(&saved.body, change, now)?, Vec::new())))
+            .await
     }
 
     /// Pauses an automation; a paused one stays as it is.
@@ -201,11 +201,11 @@ impl Automations {
         id: AutomationId,
         receipt: ReceiptOf<'_, SavedAutomation>,
     ) -> Result<SavedAutomation, AutomationError> {
-        self.write(project, id, receipt, async |saved, _| {
+        self.write(project, id, receipt, |saved, _, _| {
             let status = match saved.body.status {
                 AutomationStatus::Active { .. } => AutomationStatus::Paused { reason: None },
                 paused @ AutomationStatus::Paused { .. } => paused,
-                AutomationStatus::Completed => return Err(AutomationRefusal::Completed.into()),
+                AutomationStatus::Completed => return Err(AutomationRefusal::Completed),
             };
             Ok((Automation { status, ..saved.body.clone() }, Vec::new()))
         })
@@ -223,23 +223,18 @@ impl Automations {
         id: AutomationId,
         receipt: ReceiptOf<'_, SavedAutomation>,
     ) -> Result<SavedAutomation, AutomationError> {
-        self.write(project, id, receipt, async |saved, now| {
+        self.write(project, id, receipt, |saved, queued, now| {
             match saved.body.status {
                 AutomationStatus::Paused { .. } => {}
                 AutomationStatus::Active { .. } => return Ok((saved.body.clone(), Vec::new())),
-                AutomationStatus::Completed => return Err(AutomationRefusal::Completed.into()),
+                AutomationStatus::Completed => return Err(AutomationRefusal::Completed),
             }
-            let held = match saved.body.latest {
-                Some(latest) => documents::invocation(&*self.world, project, latest).await?,
-                None => None,
-            };
-            let held = held.filter(SavedInvocation::is_queued);
-            let next = match (&saved.body.schedule, &held) {
+            let next = match (&saved.body.schedule, queued) {
                 (Schedule::Once { .. }, Some(_)) => None,
                 (schedule, _) => plan::first(schedule, now)?,
             };
             // Written even if it is due already: whoever is about to hold it meets a conflict and looks again.
-            let woken = held.map(|held| held.next(held.body.status.clone(), now, Some(now)).document);
+            let woken = queued.map(|held| held.next(held.body.status.clone(), now, Some(now)).document);
             let status = AutomationStatus::Active { next };
             Ok((Automation { status, ..saved.body.clone() }, woken.into_iter().collect()))
         })
@@ -294,19 +289,25 @@ impl Automations {
         Ok(queued)
     }
 
-    /// Writes the next version that `decide` makes of the latest one, with other documents.
+    /// Writes the next version that `decide` makes of the latest one and of what its schedule has queued, with
+    /// other documents.
     async fn write(
         &self,
         project: ProjectId,
         id: AutomationId,
         receipt: ReceiptOf<'_, SavedAutomation>,
-        decide: impl AsyncFn(&SavedAutomation, Timestamp) -> Result<(Automation, Vec<Document>), AutomationError>,
+        decide: impl Fn(&SavedAutomation, Option<&SavedInvocation>, Timestamp) -> Decided + Send + Sync,
     ) -> Result<SavedAutomation, AutomationError> {
         let mut attempt = 1;
         loop {
             let saved = self.automation(project, id).await?;
+            let latest = match saved.body.latest {
+                Some(latest) => documents::invocation(&*self.world, project, latest).await?,
+                None => None,
+            };
+            let queued = latest.filter(SavedInvocation::is_queued);
             let now = self.world.now();
-            let (body, mut written) = decide(&saved, now).await?;
+            let (body, mut written) = decide(&saved, queued.as_ref(), now)?;
             let next = saved.next(body, now);
             written.push(next.document.clone());
             match self.world.put(written, receipt(&next)).await {

@@ -427,8 +427,8 @@ fn race(seed: u64) -> usize {
 
 #[test]
 fn racing_nodes_make_and_deliver_every_occurrence_once() {
-    let made: usize = (0..30).map(race).sum();
-    assert!(made > 30 * 160, "{made} occurrences");
+    let made: usize = (0..10).map(race).sum();
+    assert!(made > 10 * 160, "{made} occurrences");
 }
 
 #[test]
