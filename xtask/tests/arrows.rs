@@ -10,6 +10,7 @@ use serde_json::Value;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("policy", &["journal"]),
+    ("schedule", &["journal"]),
     ("session", &["journal", "policy"]),
     ("store", &["journal"]),
     ("store-sqlite", &["journal", "store"]),
@@ -22,16 +23,27 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("memory", &["journal"]),
     (
         "runtime",
-        &["journal", "policy", "session", "store", "model", "tools", "sandbox", "workspace", "memory"],
+        &[
+            "journal",
+            "policy",
+            "schedule",
+            "session",
+            "store",
+            "model",
+            "tools",
+            "sandbox",
+            "workspace",
+            "memory",
+        ],
     ),
-    ("api", &["journal", "session", "store", "runtime"]),
+    ("api", &["journal", "schedule", "session", "store", "runtime"]),
     ("console", &[]),
     ("testkit", &["journal", "model", "tools"]),
     ("sim", &["journal", "policy", "session", "store", "testkit"]),
 ];
 
 /// Crates that decide and do nothing else.
-const PURE: &[&str] = &["journal", "policy", "session"];
+const PURE: &[&str] = &["journal", "policy", "schedule", "session"];
 
 /// What must not be anywhere below a pure crate: runtimes, databases, HTTP, files.
 const IMPURE: &[&str] = &[

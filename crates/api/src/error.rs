@@ -121,6 +121,12 @@ impl ApiError {
         self
     }
 
+    /// The same about what lies within the member `path`.
+    pub(crate) fn within(mut self, path: &str) -> Self {
+        self.param = self.param.map(|param| format!("{path}.{param}"));
+        self
+    }
+
     /// The connection is closed after the answer.
     pub(crate) fn closing(mut self) -> Self {
         self.close = true;
@@ -132,7 +138,6 @@ impl ApiError {
         self.status
     }
 
-    #[cfg(test)]
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
@@ -258,7 +263,7 @@ fn refused(refusal: &Refusal) -> ApiError {
     }
 }
 
-fn overloaded(message: String) -> ApiError {
+pub(crate) fn overloaded(message: String) -> ApiError {
     ApiError {
         retry: Retry::After(RETRY_AFTER_SECS),
         ..ApiError::new(StatusCode::TOO_MANY_REQUESTS, message)

@@ -23,10 +23,19 @@ mod wire;
 use std::sync::Arc;
 
 use axum::Router;
+use tenure_journal::AgentConfig;
 use tenure_runtime::Runtime;
 
 pub use config::ApiConfig;
 pub use wire::{Limits, serve, serve_with};
+
+/// Why a session of this server cannot run an agent, if it cannot: what refuses it when a session is created.
+///
+/// # Errors
+/// What is not available here, in words for a client.
+pub fn check_agent(agent: &AgentConfig) -> Result<(), String> {
+    read::refuse_unavailable(agent).map_err(|error| error.message().to_owned())
+}
 
 /// The whole API as a service.
 pub fn app(config: ApiConfig, runtime: Runtime) -> Router {

@@ -272,7 +272,6 @@ async fn what_this_server_lacks_says_so() {
     for path in [
         "/v1/agents/environments",
         "/v1/agents/environments/templates",
-        "/v1/agents/automations/x/pause",
         "/v1/vaults",
         "/v1/vaults/v/credentials",
         "/v1/files",

@@ -111,6 +111,10 @@ ids! {
     SecretId = "sec";
     /// One request to the server, for correlation in logs.
     RequestId = "req";
+    /// An automation: a schedule and what it delivers.
+    AutomationId = "auto";
+    /// One delivery made by an automation.
+    InvocationId = "inv";
     /// A running server process: one of a cluster's nodes, or the only one.
     NodeId = "node";
 }
@@ -122,15 +126,38 @@ impl ItemId {
     /// second attempt other ids than the first.
     #[must_use]
     pub fn of_output(effect: EffectId, attempt: u32, index: u32) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(effect.as_bytes());
-        hasher.update(&attempt.to_be_bytes());
-        hasher.update(&index.to_be_bytes());
-        let mut tail = [0; 10];
-        tail.copy_from_slice(&hasher.finalize().as_bytes()[..10]);
         let (millis, _) = split(effect.0);
-        Self(uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid())
+        Self(derived(millis, &[effect.as_bytes(), &attempt.to_be_bytes(), &index.to_be_bytes()]))
     }
+}
+
+impl AutomationId {
+    /// The id of the automation that an effect makes: the same at every attempt.
+    #[must_use]
+    pub fn of_effect(effect: EffectId) -> Self {
+        let (millis, _) = split(effect.0);
+        Self(derived(millis, &[b"automation", effect.as_bytes()]))
+    }
+}
+
+impl InvocationId {
+    /// The id of one occurrence of an automation: every node that finds it due makes the same.
+    #[must_use]
+    pub fn of_occurrence(automation: AutomationId, scheduled_at: Timestamp) -> Self {
+        let millis = u64::try_from(scheduled_at.as_millis()).unwrap_or(0);
+        Self(derived(millis, &[automation.as_bytes(), &scheduled_at.as_millis().to_be_bytes()]))
+    }
+}
+
+/// An id that follows from `parts`, sorted where `millis` stands.
+fn derived(millis: u64, parts: &[&[u8]]) -> Uuid {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    let mut tail = [0; 10];
+    tail.copy_from_slice(&hasher.finalize().as_bytes()[..10]);
+    uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
 }
 
 fn split(id: Uuid) -> (u64, u64) {
@@ -196,6 +223,17 @@ mod tests {
         let fresh = Fresh::new(Timestamp::from_millis(1_790_000_000_000), 42);
         let ids: Vec<_> = (0..10_000).map(|_| ItemId::fresh(&fresh)).collect();
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn ids_of_occurrences_follow_their_time() {
+        let automation = AutomationId::of_effect(EffectId::fresh(&Fresh::new(Timestamp::from_millis(5), 1)));
+        let at =
+            |minute: i64| InvocationId::of_occurrence(automation, Timestamp::from_millis(minute * 60_000));
+        assert_eq!(at(7), at(7));
+        assert!((0..1_000).all(|minute| at(minute) < at(minute + 1)));
+        let other = AutomationId::of_effect(EffectId::fresh(&Fresh::new(Timestamp::from_millis(5), 2)));
+        assert_ne!(at(7), InvocationId::of_occurrence(other, Timestamp::from_millis(7 * 60_000)));
     }
 
     #[test]

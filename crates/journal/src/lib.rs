@@ -7,6 +7,7 @@
 
 mod agent;
 mod answer;
+mod automation;
 mod blob;
 mod content;
 mod context;
@@ -25,6 +26,10 @@ pub use agent::{
     Reasoning, ReasoningSummary, Secret, ServiceTier, TextConfig, TextFormat, Tool, Verbosity,
 };
 pub use answer::{AnswerItem, ModelAnswer, Stop, Usage};
+pub use automation::{
+    Automation, AutomationStatus, CreatedBy, Invocation, InvocationStatus, NewSessionTarget, PauseReason,
+    Schedule, Target, TargetAgent,
+};
 pub use blob::BlobRef;
 pub use content::{FunctionOutput, InputPart};
 pub use context::{ContextItem, ModelRequest, ToolSpec};
@@ -38,8 +43,8 @@ pub use event::{
     SessionPatch, SpendLimit, TurnEnd, TurnError,
 };
 pub use id::{
-    AgentId, ApprovalId, EffectId, Fresh, IdError, InputId, ItemId, KeyId, NodeId, ProjectId, RequestId,
-    SecretId, SessionId, TurnId,
+    AgentId, ApprovalId, AutomationId, EffectId, Fresh, IdError, InputId, InvocationId, ItemId, KeyId,
+    NodeId, ProjectId, RequestId, SecretId, SessionId, TurnId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};

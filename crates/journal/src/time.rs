@@ -35,6 +35,12 @@ impl Timestamp {
         Self(self.0.saturating_add_unsigned(millis))
     }
 
+    /// The moment `millis` earlier; saturates at the beginning of time.
+    #[must_use]
+    pub const fn minus_millis(self, millis: u64) -> Self {
+        Self(self.0.saturating_sub_unsigned(millis))
+    }
+
     /// Milliseconds from `self` until `later`, zero if it has passed.
     #[must_use]
     pub fn millis_until(self, later: Self) -> u64 {

@@ -13,6 +13,8 @@ use tenure_store::DocumentKind;
 use tenure_tools::{Call, Hints, Server};
 use tokio_util::sync::CancellationToken;
 
+use crate::Runtime;
+use crate::automations;
 use crate::handle::Shared;
 use crate::live::{Live, Source};
 
@@ -26,6 +28,7 @@ enum Work {
     Model { request: Box<ModelRequest>, source: Source },
     List { server: Box<McpTool> },
     Tool { server: Option<Box<McpTool>>, name: String, arguments: Value },
+    Builtin(Box<automations::Call>),
 }
 
 impl Launch {
@@ -56,8 +59,14 @@ impl Launch {
                     arguments: arguments.clone(),
                 }
             }
-            EffectKind::ToolCall { server: ServerRef::Builtin, name, arguments, .. } => {
-                Work::Tool { server: None, name: name.clone(), arguments: arguments.clone() }
+            EffectKind::ToolCall { server: ServerRef::Builtin, name, arguments, item_id } => {
+                Work::Builtin(Box::new(automations::Call {
+                    session: state.key(),
+                    effect: effect.id,
+                    item: *item_id,
+                    name: name.clone(),
+                    arguments: arguments.clone(),
+                }))
             }
         };
         Self { effect, work }
@@ -78,9 +87,8 @@ impl Launch {
                 let key = self.effect.id.to_string();
                 call(&shared, project, &server, &name, &arguments, &key, &cancel).await
             }
-            Work::Tool { server: None, name, arguments } => {
-                builtin(&shared, project, &name, &arguments).await
-            }
+            Work::Tool { server: None, .. } => Err(gone()),
+            Work::Builtin(call) => builtin(&shared, project, &call).await,
         };
         outcome.unwrap_or_else(Attempted::Failed)
     }
@@ -219,17 +227,28 @@ async fn sealed_headers(
     Ok(headers)
 }
 
-/// The built-in tools. There is one: reading a stored output.
+fn gone() -> Failure {
+    failure(FailureKind::ToolNotFound, "the tool is no longer offered")
+}
+
+/// The built-in tools: reading a stored output, and the session's automations.
 async fn builtin(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     project: ProjectId,
-    name: &str,
-    arguments: &Value,
+    call: &automations::Call,
 ) -> Result<Attempted, Failure> {
-    let gone = || failure(FailureKind::ToolNotFound, "the tool is no longer offered");
-    if name != "read_output" {
-        return Err(gone());
+    if call.name == "read_output" {
+        return read_output(shared, project, &call.arguments).await;
     }
+    let automations = Runtime { shared: Arc::clone(shared) }.automations();
+    let result = automations.call(call).await.map_err(|error| {
+        tracing::error!(session = %call.session.session, %error, "an agent's automations cannot be stored");
+        failure(FailureKind::ServerError, "automations cannot be reached now")
+    })?;
+    result.map(Attempted::Returned).ok_or_else(gone)
+}
+
+async fn read_output(shared: &Shared, project: ProjectId, arguments: &Value) -> Result<Attempted, Failure> {
     let blob: BlobRef = serde_json::from_value(arguments["blob"].clone()).map_err(|_| gone())?;
     let payload = shared.store.blob(project, blob).await.map_err(|error| {
         tracing::error!(%error, "a stored output cannot be read");

@@ -13,7 +13,7 @@ use tenure_policy::PolicySet;
 use tenure_session::{Command, Context, Role, Session, SessionView, StreamEvent};
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreErrorKind};
 use tenure_tools::{Server, Servers};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -86,6 +86,8 @@ pub(crate) struct Shared {
     /// Fires when nothing new is to begin.
     pub(crate) closing: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// Tells this node's scheduler that an automation changed.
+    pub(crate) automations: Arc<Notify>,
 }
 
 /// A session to be opened.
@@ -127,7 +129,7 @@ impl ReceiptDraft {
 /// A running runtime. Cheap to clone.
 #[derive(Clone)]
 pub struct Runtime {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Runtime {
@@ -155,6 +157,7 @@ impl Runtime {
             stop: CancellationToken::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            automations: Arc::default(),
         });
         let runtime = Self { shared };
         node::enter(&runtime.shared).await?;

@@ -16,6 +16,7 @@
 //! unfinished session is found by one indexed query, and the session machine says what may be repeated.
 
 mod actor;
+mod automations;
 mod clock;
 mod effects;
 mod error;
@@ -28,6 +29,10 @@ mod node;
 mod registry;
 mod seal;
 
+pub use automations::{
+    AgentCheck, AutomationError, AutomationRefusal, Automations, Change, NewAutomation, Saved,
+    SavedAutomation, SavedInvocation,
+};
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use handle::{Limits, Opening, Parts, ReceiptDraft, Runtime};
 pub use hub::{Subscription, SubscriptionItem};

@@ -14,6 +14,9 @@ pub(crate) const BUILTIN_LABEL: &str = "tenure";
 pub(crate) const READ_OUTPUT: &str = "read_output";
 /// The built-in tool that finds deferred functions.
 pub(crate) const SEARCH: &str = "tool_search";
+/// The built-in tools of an agent that has the tool `automations`.
+pub(crate) const AUTOMATIONS: [BuiltinTool; 3] =
+    [BuiltinTool::CreateAutomation, BuiltinTool::ListAutomations, BuiltinTool::DeleteAutomation];
 /// The longest tool name that every provider accepts.
 const NAME_CHARS_MAX: usize = 64;
 
@@ -31,6 +34,75 @@ pub(crate) enum Target<'a> {
     Mcp { server_label: &'a str, def: &'a ToolDef },
     Search,
     Read,
+    Builtin(BuiltinTool),
+}
+
+/// A tool of the runtime itself that is called like one of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BuiltinTool {
+    CreateAutomation,
+    ListAutomations,
+    DeleteAutomation,
+}
+
+impl BuiltinTool {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::CreateAutomation => "create_automation",
+            Self::ListAutomations => "list_automations",
+            Self::DeleteAutomation => "delete_automation",
+        }
+    }
+
+    /// What may be done after an interrupted attempt: the effect's id is the key.
+    pub(crate) fn repeat(self) -> Repeat {
+        match self {
+            Self::ListAutomations => Repeat::Freely,
+            Self::CreateAutomation | Self::DeleteAutomation => Repeat::WithKey,
+        }
+    }
+
+    /// What policy is told about it.
+    pub(crate) fn facts(self) -> ToolFacts<'static> {
+        ToolFacts {
+            server: BUILTIN_LABEL,
+            name: self.name(),
+            builtin: true,
+            read_only: self.repeat() == Repeat::Freely,
+            destructive: false,
+        }
+    }
+
+    fn description(self) -> &'static str {
+        match self {
+            Self::CreateAutomation => {
+                "Schedule a wake-up of this conversation: at that time the instructions arrive here as a new \
+                 message. Give exactly one of in_minutes, run_at and cron."
+            }
+            Self::ListAutomations => "List the wake-ups that were scheduled in this conversation.",
+            Self::DeleteAutomation => "Delete a scheduled wake-up of this conversation.",
+        }
+    }
+
+    fn parameters(self) -> Value {
+        let text = |description: &str| json!({"type": "string", "description": description});
+        match self {
+            Self::CreateAutomation => json!({"type": "object", "properties": {
+                "name": text("A short name."),
+                "instructions": text("What to do then, complete in itself."),
+                "in_minutes": {"type": "integer", "minimum": 1, "description": "Once, so many minutes from now."},
+                "run_at": text("Once, at this moment, for example 2030-01-31T09:00:00Z."),
+                "cron": text("Again and again: minute, hour, day of month, month, day of week."),
+                "timezone": text("The IANA time zone of cron; UTC by default.")},
+                "required": ["instructions"], "additionalProperties": false}),
+            Self::ListAutomations => {
+                json!({"type": "object", "properties": {}, "additionalProperties": false})
+            }
+            Self::DeleteAutomation => json!({"type": "object", "properties": {
+                "id": text("The id that create_automation or list_automations gave.")},
+                "required": ["id"], "additionalProperties": false}),
+        }
+    }
 }
 
 /// Everything on offer, in a stable order: functions, then servers, as the agent lists them.
@@ -67,6 +139,11 @@ pub(crate) fn of(state: &Session) -> Vec<Offer<'_>> {
     }
     if state.has_stored_output() {
         offer(READ_OUTPUT, Target::Read);
+    }
+    if state.agent.tools.contains(&Tool::Automations) {
+        for tool in AUTOMATIONS {
+            offer(tool.name(), Target::Builtin(tool));
+        }
     }
     offers
 }
@@ -148,6 +225,7 @@ impl Offer<'_> {
                     "offset": {"type": "integer", "minimum": 0, "description": "The byte to start at; 0 by default."}},
                     "required": ["output_id"], "additionalProperties": false}),
             ),
+            Target::Builtin(tool) => (tool.description().to_owned(), tool.parameters()),
         };
         ToolSpec { name: self.name.clone(), description, parameters }
     }

@@ -133,7 +133,7 @@ pub(super) fn read_model(field: &Field<'_>) -> Result<String, ApiError> {
     field.text(MODEL_CHARS_MAX).map(str::to_owned)
 }
 
-fn read_name(field: Field<'_>) -> Result<Option<String>, ApiError> {
+pub(super) fn read_name(field: Field<'_>) -> Result<Option<String>, ApiError> {
     let Some(field) = field.nullable() else { return Ok(None) };
     let name = field.text(NAME_CHARS_MAX)?;
     if name.chars().any(is_deceptive) {

@@ -1,6 +1,7 @@
 //! From what clients send to journal types: the only place that reads request bodies.
 
 mod agent;
+mod automation;
 mod input;
 mod metadata;
 mod reader;
@@ -8,6 +9,7 @@ mod session;
 mod tool;
 
 pub(crate) use agent::{AgentFields, AgentScope, default_agent};
+pub(crate) use automation::{AutomationBody, AutomationChange, NewSessionBody, TargetBody};
 pub(crate) use input::read_events;
 pub(crate) use metadata::approval_of;
 pub(crate) use reader::{Reader, missing, shortened, unsupported_value};

@@ -98,7 +98,7 @@ impl<'a> NewSession<'a> {
     }
 }
 
-fn read_environment(field: Field<'_>) -> Result<Environment, ApiError> {
+pub(super) fn read_environment(field: Field<'_>) -> Result<Environment, ApiError> {
     enum Kind {
         None,
         Elsewhere,
@@ -164,7 +164,7 @@ fn read_stream_options(field: Field<'_>, stream: bool) -> Result<(), ApiError> {
 }
 
 /// Whether any vault is named.
-fn read_vaults(field: &Field<'_>) -> Result<bool, ApiError> {
+pub(super) fn read_vaults(field: &Field<'_>) -> Result<bool, ApiError> {
     let vaults = field.array(VAULTS_MAX)?;
     for vault in &vaults {
         vault.string()?;

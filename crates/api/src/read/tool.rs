@@ -171,7 +171,6 @@ pub(crate) fn refuse_unavailable_tools(tools: &[Tool], path: &str) -> Result<(),
             Tool::WebSearch { mode, .. } if mode != "disabled" => {
                 "the tool 'web_search' (set its mode to 'disabled')"
             }
-            Tool::Automations => "the tool 'automations'",
             Tool::Mcp(McpTool { origin: Origin::Environment, .. }) => {
                 let path = format!("{path}[{index}].connection_origin");
                 return Err(ApiError::unsupported("MCP connections from an environment").param(path));
@@ -180,7 +179,8 @@ pub(crate) fn refuse_unavailable_tools(tools: &[Tool], path: &str) -> Result<(),
             | Tool::ToolSearch
             | Tool::ProgrammaticToolCalling { .. }
             | Tool::Mcp(_)
-            | Tool::WebSearch { .. } => continue,
+            | Tool::WebSearch { .. }
+            | Tool::Automations => continue,
         };
         return Err(ApiError::unsupported(feature).param(format!("{path}[{index}]")));
     }
@@ -570,7 +570,7 @@ mod tests {
         };
         assert_eq!(place(json!([{"type": "computer_use"}])).as_deref(), Some("agent.tools[0]"));
         assert_eq!(place(json!([function("f"), {"type": "web_search"}])).as_deref(), Some("agent.tools[1]"));
-        assert_eq!(place(json!([{"type": "automations"}])).as_deref(), Some("agent.tools[0]"));
+        assert_eq!(place(json!([{"type": "automations"}])), None);
         let origin = json!([{"type": "mcp", "server_label": "s", "connection_origin": "environment",
             "transport": {"type": "http", "server_url": "https://x.example"}}]);
         assert_eq!(place(origin).as_deref(), Some("agent.tools[0].connection_origin"));

@@ -1,6 +1,7 @@
 //! The routes. Nouns of the glossary; the same tree is served under `/v1` and `/openai/v1`.
 
 mod agents;
+mod automations;
 mod events;
 mod lists;
 mod models;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get};
+use axum::routing::{any, delete, get, post};
 use axum::{Json, middleware};
 use serde_json::{Value, json};
 
@@ -41,6 +42,7 @@ fn v1() -> Router<Arc<App>> {
         .route("/agents", get(agents::list).post(agents::create))
         .route("/agents/{agent}", get(agents::retrieve).post(agents::update).delete(agents::delete))
         .route("/agents/sessions", get(sessions::list).post(sessions::create))
+        .merge(automation_routes())
         .route(session, get(sessions::retrieve).post(sessions::update).delete(sessions::delete))
         .route(&at("/events"), get(events::subscribe).post(events::submit))
         .route(&at("/items"), get(lists::items))
@@ -55,7 +57,6 @@ fn v1() -> Router<Arc<App>> {
         .route(&at("/artifacts/{artifact}/content"), get(lists::unknown_artifact))
         .route(&at("/traces"), get(lists::no_traces))
         .merge(unsupported("/agents/environments", no_environments))
-        .merge(unsupported("/agents/automations", no_automations))
         .merge(unsupported("/vaults", no_vaults))
         .merge(unsupported("/files", no_files))
         .merge(unsupported("/skills", no_skills))
@@ -65,6 +66,18 @@ fn v1() -> Router<Arc<App>> {
         .route("/tenure/keys/{key}", delete(tenure::revoke_key))
         .route("/tenure/sessions/{session}/journal", get(tenure::journal))
         .route("/tenure/agents/{agent}/versions", get(tenure::versions))
+}
+
+fn automation_routes() -> Router<Arc<App>> {
+    let automation = "/agents/automations/{automation}";
+    let at = |rest: &str| format!("{automation}{rest}");
+    Router::new()
+        .route("/agents/automations", get(automations::list).post(automations::create))
+        .route(automation, get(automations::retrieve).post(automations::update).delete(automations::delete))
+        .route(&at("/pause"), post(automations::pause))
+        .route(&at("/resume"), post(automations::resume))
+        .route(&at("/invocations"), get(automations::invocations).post(automations::invoke))
+        .route(&at("/invocations/{invocation}"), get(automations::invocation))
 }
 
 /// A part of the Agents API that this server does not offer: every call under `prefix` says so.
@@ -77,10 +90,6 @@ where
 
 async fn no_environments(_: Call) -> ApiError {
     ApiError::unsupported("environments")
-}
-
-async fn no_automations(_: Call) -> ApiError {
-    ApiError::unsupported("automations")
 }
 
 async fn no_vaults(_: Call) -> ApiError {

@@ -26,6 +26,13 @@ pub(super) fn session_agent(config: &AgentConfig) -> Value {
     Value::Object(agent)
 }
 
+/// The agent of an automation: without the name and the id that each of its sessions gets.
+pub(super) fn automation_agent(config: &AgentConfig) -> Value {
+    let mut agent = configuration(config, Place::Saved);
+    agent.remove("name");
+    Value::Object(agent)
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Saved,

@@ -79,7 +79,7 @@ fn phase_word(phase: Phase) -> &'static str {
     }
 }
 
-fn parts(content: &[InputPart]) -> Vec<Value> {
+pub(super) fn parts(content: &[InputPart]) -> Vec<Value> {
     let part = |part: &InputPart| match part {
         InputPart::Text { text } => json!({"type": "input_text", "text": text}),
         InputPart::Image { image_url } => json!({"type": "input_image", "image_url": image_url}),

@@ -2,12 +2,14 @@
 //! nothing is known: clients read them without looking first.
 
 mod agent;
+mod automation;
 mod item;
 pub(crate) mod session;
 mod stream;
 mod turn;
 
 pub(crate) use agent::saved_agent;
+pub(crate) use automation::{automation, invocation};
 pub(crate) use item::item;
 pub(crate) use session::session;
 pub(crate) use stream::{EventIds, frames, lagged};

@@ -34,7 +34,7 @@ pub(crate) fn session(view: &SessionView) -> Value {
     session
 }
 
-fn environment(environment: &Environment) -> Value {
+pub(super) fn environment(environment: &Environment) -> Value {
     match environment {
         Environment::None => json!({"type": "none"}),
     }

@@ -11,7 +11,7 @@ use tenure_policy::{Action, ToolFacts, Verdict};
 
 use super::Draft;
 use super::attempt::turn_code;
-use crate::catalogue::{self, BUILTIN_LABEL, READ_OUTPUT, Target};
+use crate::catalogue::{self, BUILTIN_LABEL, BuiltinTool, READ_OUTPUT, Target};
 
 /// Call ids longer than this are replaced: no provider needs them.
 const CALL_ID_CHARS_MAX: usize = 64;
@@ -56,6 +56,7 @@ enum Understood {
     Function { name: String, arguments: Value, is_async: bool },
     Mcp { server_label: String, name: String, arguments: Value },
     Read { arguments: Value },
+    Builtin { tool: BuiltinTool, arguments: Value },
     Search { query: String },
     Rejected { error: String },
 }
@@ -154,6 +155,9 @@ impl Draft<'_> {
                 self.mcp_call(place, index, call_id, name, &server_label, &tool, arguments);
             }
             Understood::Read { arguments } => self.read_call(place, index, call_id, arguments),
+            Understood::Builtin { tool, arguments } => {
+                self.builtin_call(place, index, call_id, name, tool, &arguments);
+            }
             Understood::Search { query } => {
                 let output = self.search(&query);
                 let arguments = json!({ "query": query }).to_string();
@@ -217,6 +221,7 @@ impl Draft<'_> {
                 None => rejected("Not called: `query` must be a string.".to_owned()),
             },
             Target::Read => Understood::Read { arguments },
+            Target::Builtin(tool) => Understood::Builtin { tool: *tool, arguments },
         }
     }
 
@@ -354,6 +359,50 @@ impl Draft<'_> {
                 permit: permit.into_record(),
             }),
             Verdict::Ask(_) | Verdict::Deny(_) => self.push(refuse("Policy does not allow this call.")),
+        }
+    }
+
+    /// A call of a built-in tool whose arguments go to the runtime as the model gave them.
+    fn builtin_call(
+        &mut self,
+        place: &Place,
+        index: u32,
+        call_id: String,
+        shown_as: &str,
+        tool: BuiltinTool,
+        arguments: &Value,
+    ) {
+        let body = ItemBody::McpCall {
+            call_id,
+            tool: shown_as.to_owned(),
+            server_label: BUILTIN_LABEL.to_owned(),
+            name: tool.name().to_owned(),
+            arguments: arguments.clone(),
+            output: None,
+            error: None,
+            stored: None,
+        };
+        let item_id = self.add(place, index, ItemStatus::InProgress, body);
+        let action = Action::ToolCall { tool: tool.facts(), mode: self.state.agent.approval };
+        let request = catalogue::request(&self.state, action, arguments);
+        match self.cx.policy.decide(&request, None) {
+            Verdict::Allow(permit) => self.request(Effect {
+                id: EffectId::fresh(self.cx.fresh),
+                turn_id: place.turn_id,
+                kind: EffectKind::ToolCall {
+                    item_id,
+                    server: ServerRef::Builtin,
+                    name: tool.name().to_owned(),
+                    arguments: arguments.clone(),
+                },
+                repeat: tool.repeat(),
+                permit: permit.into_record(),
+            }),
+            Verdict::Ask(_) | Verdict::Deny(_) => self.push(Event::ItemClosed {
+                item_id,
+                status: ItemStatus::Failed,
+                error: Some("Policy does not allow this call. It was not made.".to_owned()),
+            }),
         }
     }
 

@@ -232,7 +232,9 @@ impl Draft<'_> {
             Target::Mcp { server_label: label, def } if label == server_label && def.name == name => {
                 Some((label, def))
             }
-            Target::Mcp { .. } | Target::Function(_) | Target::Search | Target::Read => None,
+            Target::Mcp { .. } | Target::Function(_) | Target::Search | Target::Read | Target::Builtin(_) => {
+                None
+            }
         })?;
         let request =
             catalogue::request(&self.state, catalogue::tool_action(&self.state, label, def), arguments);

@@ -9,6 +9,7 @@ mod text;
 
 mod approvals;
 mod attempts;
+mod automations;
 mod cancels;
 mod functions;
 mod guests;

@@ -3,6 +3,7 @@
 //! Payload goes to standard output, progress and errors to standard error. What a command may ask of the
 //! process is in [`World`], read once in `main`. Commands talk to a server through its HTTP API alone.
 
+mod automations;
 mod bench;
 mod check;
 mod client;
@@ -90,6 +91,8 @@ enum Command {
     Approve(decide::DecideArgs),
     /// Deny a tool call that waits
     Deny(decide::DecideArgs),
+    /// Schedules: list, show, pause, resume, run, delete
+    Automations(automations::AutomationsArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
     /// Move everything from the data directory into a database that several nodes share
@@ -192,6 +195,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Inbox(args) => decide::inbox(cx, &args).await,
         Command::Approve(args) => decide::decide(cx, &args, decide::Answer::Approve).await,
         Command::Deny(args) => decide::decide(cx, &args, decide::Answer::Deny).await,
+        Command::Automations(args) => automations::automations(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
         Command::Migrate(args) => migrate::migrate(cx, &args).await,
         Command::Doctor(args) => doctor::doctor(cx, &args).await,
@@ -264,6 +268,9 @@ mod tests {
             ("tenure ps --status busy", false),
             ("tenure ps -o xml", false),
             ("tenure approve apr_1 --session s", true),
+            ("tenure automations ls --session last", true),
+            ("tenure automations pause daily", true),
+            ("tenure automations run", false),
             ("tenure keys", false),
             ("tenure keys create ci", true),
             ("tenure mock openai --script script.yaml --port 0", true),

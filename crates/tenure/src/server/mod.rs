@@ -126,6 +126,7 @@ impl Server {
             .await
             .map_err(|error| StartError::new("unfinished sessions cannot be resumed").cause(error))?;
         let project_id = cluster::default_project(&runtime).await?;
+        runtime.run_automations(Arc::new(tenure_api::check_agent));
         notes.extend(make_keys(&runtime, project_id, preset_key.as_ref(), &data).await?);
 
         let address = SocketAddr::new(bind, port);

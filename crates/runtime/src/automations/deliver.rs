@@ -1,0 +1,314 @@
+//! One invocation that is due: claimed, delivered, and its outcome written.
+
+use serde::Deserialize as _;
+use serde_json::Value;
+use tenure_journal::{
+    AgentConfig, AgentId, Automation, AutomationStatus, Invocation, InvocationId, InvocationStatus,
+    NewSessionTarget, PauseReason, Pinned, ProjectId, Schedule, SessionId, SessionKey, SessionOpened, Target,
+    TargetAgent,
+};
+use tenure_session::Refusal;
+use tenure_store::{Document, DocumentKind, Receipt, StoreErrorKind};
+
+use super::documents::{self, SavedAutomation, SavedInvocation};
+use super::occur::set_aside;
+use super::world::World;
+use super::{ATTEMPTS_MAX, AutomationError, CLAIM_MS, CONFLICTS_MAX, plan};
+use crate::{Opening, RuntimeError, RuntimeErrorKind};
+
+/// What came of an attempt.
+enum Outcome {
+    /// It reached this session, now or before.
+    Delivered(SessionId),
+    /// It never will.
+    Failed(Failed),
+    /// It may, later.
+    Later,
+}
+
+/// Why it never will.
+struct Failed {
+    code: &'static str,
+    message: String,
+    /// Whether nothing can reach the session any more.
+    target_lost: bool,
+}
+
+impl Failed {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), target_lost: false }
+    }
+
+    fn target_lost(code: &'static str, message: &str) -> Self {
+        Self { target_lost: true, ..Self::new(code, message) }
+    }
+}
+
+/// The key of the receipt that every delivery of an invocation takes. Keys of clients begin with a method.
+fn receipt_key(id: InvocationId) -> String {
+    format!("invocation {id}")
+}
+
+/// Delivers one invocation that is due. May be called by any number of nodes at once and again after any of
+/// them died.
+///
+/// # Errors
+/// `Store`: the invocation is still due, or not any more.
+pub(super) async fn deliver(world: &dyn World, due: &Document) -> Result<(), AutomationError> {
+    match carry_out(world, due).await {
+        Err(error) if !matches!(error, AutomationError::Store(_)) => set_aside(world, due, &error).await,
+        carried_out => carried_out,
+    }
+}
+
+async fn carry_out(world: &dyn World, due: &Document) -> Result<(), AutomationError> {
+    let invocation = SavedInvocation::from_document(due.clone())?;
+    let InvocationStatus::Queued { attempts } = invocation.body.status else { return Ok(()) };
+    let (project, id) = (invocation.document.project, invocation.body.automation_id);
+    let automation = documents::automation(world, project, id, None).await?;
+    let Some(automation) = automation else {
+        let failed = Failed::new("automation_deleted", "the automation was deleted before it was delivered");
+        return settle_failed(world, &invocation, failed).await;
+    };
+    if is_held(&automation.body, &invocation.body) {
+        let held = invocation.next(invocation.body.status.clone(), world.now(), None);
+        return written(world.put(vec![held.document], None).await).map(drop);
+    }
+    if attempts >= ATTEMPTS_MAX {
+        let failed = Failed::new("delivery_failed", format!("given up after {attempts} attempts"));
+        return settle_failed(world, &invocation, failed).await;
+    }
+    let (now, attempts) = (world.now(), attempts + 1);
+    let status = InvocationStatus::Queued { attempts };
+    let claimed = invocation.next(status.clone(), now, Some(now.plus_millis(CLAIM_MS)));
+    if !written(world.put(vec![claimed.document.clone()], None).await)? {
+        return Ok(());
+    }
+    match attempt(world, &claimed).await? {
+        Outcome::Delivered(session) => settle_delivered(world, &claimed, session).await,
+        Outcome::Failed(failed) => settle_failed(world, &claimed, failed).await,
+        Outcome::Later => {
+            let now = world.now();
+            let later = claimed.next(status, now, Some(now.plus_millis(plan::backoff_ms(attempts))));
+            written(world.put(vec![later.document], None).await).map(drop)
+        }
+    }
+}
+
+/// Whether the automation's pause holds the invocation back. Manual runs do not ask the schedule.
+fn is_held(automation: &Automation, invocation: &Invocation) -> bool {
+    let paused = match automation.status {
+        AutomationStatus::Paused { .. } => true,
+        AutomationStatus::Active { .. } | AutomationStatus::Completed => false,
+    };
+    paused && invocation.scheduled_at.is_some()
+}
+
+/// Whether it was written, or someone else wrote first.
+fn written(put: Result<(), tenure_store::StoreError>) -> Result<bool, AutomationError> {
+    match put {
+        Ok(()) => Ok(true),
+        Err(error) if documents::is_conflict(&error) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn attempt(world: &dyn World, invocation: &SavedInvocation) -> Result<Outcome, AutomationError> {
+    let (project, body) = (invocation.document.project, &invocation.body);
+    let version = Some(body.automation_version);
+    let delivered = documents::automation(world, project, body.automation_id, version).await?;
+    let Some(delivered) = delivered else {
+        let failed = Failed::new("internal_error", "the automation's version is not there");
+        return Ok(Outcome::Failed(failed));
+    };
+    let key = receipt_key(invocation.id);
+    let said = match &delivered.body.target {
+        Target::NewSession(target) => match opening(world, project, target).await? {
+            Ok(opening) => world.open(opening, key).await,
+            Err(failed) => return Ok(Outcome::Failed(failed)),
+        },
+        Target::ExistingSession { session_id, instructions } => {
+            let session = SessionKey { project, session: *session_id };
+            world.say(session, instructions.clone(), key).await.map(|()| *session_id)
+        }
+    };
+    match said {
+        Ok(session) => Ok(Outcome::Delivered(session)),
+        Err(error) => refused(world, invocation, &error).await,
+    }
+}
+
+/// How the new session begins, or why it cannot.
+async fn opening(
+    world: &dyn World,
+    project: ProjectId,
+    target: &NewSessionTarget,
+) -> Result<Result<Opening, Failed>, AutomationError> {
+    let mut agent = match &target.agent {
+        TargetAgent::Inline { config } => {
+            AgentConfig { id: AgentId::fresh(&world.fresh()), ..(**config).clone() }
+        }
+        TargetAgent::Saved { agent_id } => {
+            let id = agent_id.to_string();
+            let Some(saved) = world.document(project, DocumentKind::Agent, &id, None).await? else {
+                return Ok(Err(Failed::new("resource_not_found", "the agent does not exist any more")));
+            };
+            let pinned = Pinned::deserialize(&saved.body).map_err(AutomationError::Damaged)?;
+            AgentConfig { version: Some(saved.version), ..pinned.config }
+        }
+    };
+    if let Some(approval) = target.approval {
+        agent.approval = approval;
+    }
+    if let Err(message) = world.check(&agent) {
+        return Ok(Err(Failed::new("invalid_request", message)));
+    }
+    let opened = SessionOpened {
+        project_id: project,
+        agent,
+        environment: target.environment.clone(),
+        metadata: target.metadata.clone(),
+        vault_ids: target.vault_ids.clone(),
+        review: None,
+        spend_limit: None,
+        prompt_cache: None,
+    };
+    Ok(Ok(Opening { opened, input: target.input.clone() }))
+}
+
+/// What a refusal of the runtime means for the delivery.
+async fn refused(
+    world: &dyn World,
+    invocation: &SavedInvocation,
+    error: &RuntimeError,
+) -> Result<Outcome, AutomationError> {
+    let gone = || Failed::target_lost("resource_not_found", "the session does not exist any more");
+    Ok(match error.kind() {
+        RuntimeErrorKind::ReceiptExists => match receipt(world, invocation).await? {
+            Some(session) => Outcome::Delivered(session),
+            // The receipt of a delivery that was given up, whose outcome is written with it.
+            None => Outcome::Later,
+        },
+        RuntimeErrorKind::NotFound => Outcome::Failed(gone()),
+        RuntimeErrorKind::Refused(refusal) => match refusal {
+            Refusal::Deleted => Outcome::Failed(gone()),
+            Refusal::Failed => {
+                let words = "the session has failed and accepts no more input";
+                Outcome::Failed(Failed::target_lost("target_session_failed", words))
+            }
+            Refusal::QueueFull { .. } => Outcome::Later,
+            Refusal::UnknownCall { .. }
+            | Refusal::ConflictingResult { .. }
+            | Refusal::UnknownApproval { .. }
+            | Refusal::AlreadyDecided { .. }
+            | Refusal::Busy => Outcome::Failed(Failed::new("invalid_request", refusal.to_string())),
+        },
+        RuntimeErrorKind::Damaged => {
+            Outcome::Failed(Failed::target_lost("internal_error", "the session cannot be read"))
+        }
+        RuntimeErrorKind::Overloaded | RuntimeErrorKind::ShuttingDown | RuntimeErrorKind::Storage => {
+            tracing::warn!(invocation = %invocation.id, %error, "a delivery is tried again");
+            Outcome::Later
+        }
+    })
+}
+
+/// The session that was reached, if the invocation was delivered.
+async fn receipt(
+    world: &dyn World,
+    invocation: &SavedInvocation,
+) -> Result<Option<SessionId>, AutomationError> {
+    let key = receipt_key(invocation.id);
+    let receipt = world.receipt(invocation.document.project, &key).await?;
+    let body: Option<Value> = receipt.and_then(|receipt| serde_json::from_str(&receipt.body).ok());
+    Ok(body.and_then(|body| body.get("session_id")?.as_str()?.parse().ok()))
+}
+
+async fn settle_delivered(
+    world: &dyn World,
+    claimed: &SavedInvocation,
+    session: SessionId,
+) -> Result<(), AutomationError> {
+    settle(world, claimed, |invocation| {
+        let body = Invocation {
+            session_id: Some(session),
+            status: InvocationStatus::Completed,
+            ..invocation.body.clone()
+        };
+        (body, None, false)
+    })
+    .await
+}
+
+/// Writes that it never will be delivered, and takes the receipt, so that this stays true.
+async fn settle_failed(
+    world: &dyn World,
+    invocation: &SavedInvocation,
+    failed: Failed,
+) -> Result<(), AutomationError> {
+    let Failed { code, message, target_lost } = failed;
+    let receipt = Receipt {
+        project: invocation.document.project,
+        key: receipt_key(invocation.id),
+        digest: String::new(),
+        status: 200,
+        body: String::new(),
+        at: world.now(),
+    };
+    let outcome = settle(world, invocation, |invocation| {
+        let status = InvocationStatus::Failed { code: code.to_owned(), message: message.clone() };
+        (Invocation { status, ..invocation.body.clone() }, Some(receipt.clone()), target_lost)
+    });
+    match outcome.await {
+        Err(AutomationError::Store(error)) if error.kind() == StoreErrorKind::ReceiptExists => {
+            // It was delivered after all, by an attempt whose outcome was not written.
+            match self::receipt(world, invocation).await? {
+                Some(session) => settle_delivered(world, invocation, session).await,
+                None => Ok(()),
+            }
+        }
+        outcome => outcome,
+    }
+}
+
+/// Writes an outcome with what it means for the automation, unless another node wrote one.
+async fn settle(
+    world: &dyn World,
+    seen: &SavedInvocation,
+    outcome: impl Fn(&SavedInvocation) -> (Invocation, Option<Receipt>, bool),
+) -> Result<(), AutomationError> {
+    let project = seen.document.project;
+    for _ in 0..CONFLICTS_MAX {
+        let latest = documents::invocation(world, project, seen.id).await?;
+        let Some(invocation) = latest.filter(SavedInvocation::is_queued) else { return Ok(()) };
+        let (body, receipt, target_lost) = outcome(&invocation);
+        let now = world.now();
+        let mut documents = Vec::new();
+        let owner = documents::automation(world, project, body.automation_id, None).await?;
+        if let Some((owner, status)) =
+            owner.and_then(|owner| after(&owner, &body, target_lost).map(|status| (owner, status)))
+        {
+            documents.push(owner.next(Automation { status, ..owner.body.clone() }, now).document);
+        }
+        documents.push(invocation.with(body, now, None).document);
+        if written(world.put(documents, receipt).await)? {
+            return Ok(());
+        }
+    }
+    // Still due: the next look settles it.
+    Ok(())
+}
+
+/// What an outcome changes about the automation's status, if anything.
+fn after(owner: &SavedAutomation, invocation: &Invocation, target_lost: bool) -> Option<AutomationStatus> {
+    let same_target = owner.body.target.session_id() == invocation.session_id;
+    if target_lost && same_target {
+        let lost = AutomationStatus::Paused { reason: Some(PauseReason::TargetSessionFailed) };
+        return (owner.body.status != lost).then_some(lost);
+    }
+    let is_last = match owner.body.schedule {
+        Schedule::Once { .. } => invocation.scheduled_at.is_some(),
+        Schedule::Periodic { .. } => false,
+    };
+    (is_last && owner.body.status != AutomationStatus::Completed).then_some(AutomationStatus::Completed)
+}

@@ -1,0 +1,147 @@
+//! What automations touch: durable state, a clock, and sessions.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::json;
+use tenure_journal::{AgentConfig, Fresh, InputPart, ProjectId, SessionId, SessionKey, Timestamp};
+use tenure_session::{Command, SessionView};
+use tenure_store::{Document, DocumentKind, Page, Receipt, StoreError};
+
+use super::AgentCheck;
+use crate::{Opening, ReceiptDraft, Runtime, RuntimeError};
+
+/// The outside of automations. The second implementation is the simulation's, which dies at every step.
+#[async_trait]
+pub(super) trait World: Send + Sync {
+    /// [`Store::document`](tenure_store::Store::document).
+    async fn document(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        id: &str,
+        version: Option<u64>,
+    ) -> Result<Option<Document>, StoreError>;
+
+    /// [`Store::documents`](tenure_store::Store::documents).
+    async fn documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        name: Option<&str>,
+        page: &Page,
+    ) -> Result<Vec<Document>, StoreError>;
+
+    /// [`Store::due_documents`](tenure_store::Store::due_documents).
+    async fn due(
+        &self,
+        kind: DocumentKind,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError>;
+
+    /// [`Store::put`](tenure_store::Store::put).
+    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError>;
+
+    /// [`Store::receipt`](tenure_store::Store::receipt).
+    async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError>;
+
+    fn now(&self) -> Timestamp;
+
+    fn fresh(&self) -> Fresh;
+
+    /// Whether a session can run this agent.
+    fn check(&self, agent: &AgentConfig) -> Result<(), String>;
+
+    /// Opens a session and takes the receipt `key`, both or none. The receipt's body names the session.
+    async fn open(&self, opening: Opening, key: String) -> Result<SessionId, RuntimeError>;
+
+    /// Tells a session something and takes the receipt `key`, both or none.
+    async fn say(&self, session: SessionKey, text: String, key: String) -> Result<(), RuntimeError>;
+
+    /// Something new is due, perhaps now.
+    fn wake(&self);
+}
+
+/// The body of a delivery's receipt.
+pub(super) fn receipt_body(session: SessionId) -> String {
+    json!({ "session_id": session }).to_string()
+}
+
+/// The world of a running server.
+pub(super) struct Live {
+    pub(super) runtime: Runtime,
+    pub(super) check: Option<AgentCheck>,
+}
+
+fn draft(key: String) -> ReceiptDraft {
+    let body = |view: &SessionView| receipt_body(view.key.session);
+    ReceiptDraft { key, digest: String::new(), status: 200, body: Box::new(body) }
+}
+
+#[async_trait]
+impl World for Live {
+    async fn document(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        id: &str,
+        version: Option<u64>,
+    ) -> Result<Option<Document>, StoreError> {
+        self.runtime.store().document(project, kind, id, version).await
+    }
+
+    async fn documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        name: Option<&str>,
+        page: &Page,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.runtime.store().documents(project, kind, name, page).await
+    }
+
+    async fn due(
+        &self,
+        kind: DocumentKind,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.runtime.store().due_documents(kind, now, limit).await
+    }
+
+    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
+        self.runtime.store().put(documents, receipt).await
+    }
+
+    async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {
+        self.runtime.store().receipt(project, key).await
+    }
+
+    fn now(&self) -> Timestamp {
+        self.runtime.now()
+    }
+
+    fn fresh(&self) -> Fresh {
+        self.runtime.fresh()
+    }
+
+    fn check(&self, agent: &AgentConfig) -> Result<(), String> {
+        self.check.as_ref().map_or(Ok(()), |check| check(agent))
+    }
+
+    async fn open(&self, opening: Opening, key: String) -> Result<SessionId, RuntimeError> {
+        let (view, _) = self.runtime.open(opening, Some(draft(key)), false).await?;
+        Ok(view.key.session)
+    }
+
+    async fn say(&self, session: SessionKey, text: String, key: String) -> Result<(), RuntimeError> {
+        let message = Command::Message { content: vec![InputPart::text(&text)] };
+        let _: Arc<SessionView> = self.runtime.submit(session, vec![message], Some(draft(key))).await?;
+        Ok(())
+    }
+
+    fn wake(&self) {
+        self.runtime.wake_automations();
+    }
+}
