@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts as _, OriginalUri, RawPathParams, Request};
 use axum::http::{HeaderMap, Method};
 use serde_json::Value;
-use tenure_journal::ProjectId;
+use tenure_journal::{Author, ProjectId};
 use tenure_runtime::Runtime;
 use tenure_store::Store;
 
@@ -92,6 +92,11 @@ impl FromRequest<Arc<App>> for Call {
 impl Call {
     pub(crate) fn project(&self) -> ProjectId {
         self.caller.key.project_id
+    }
+
+    /// Who asks, as it is recorded with a change.
+    pub(crate) fn author(&self) -> Author {
+        Author::Key { id: self.caller.key.id, name: self.caller.key.name.clone() }
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {

@@ -239,8 +239,22 @@ impl Runtime {
         receipt: Option<ReceiptDraft>,
         subscribe: bool,
     ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
+        self.open_as(SessionId::fresh(&self.fresh()), opening, receipt, subscribe).await
+    }
+
+    /// As [`Runtime::open`], for a session whose fresh id is needed before it is opened.
+    ///
+    /// # Errors
+    /// As [`Runtime::open`].
+    pub async fn open_as(
+        &self,
+        id: SessionId,
+        opening: Opening,
+        receipt: Option<ReceiptDraft>,
+        subscribe: bool,
+    ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
         let (now, fresh) = (self.now(), self.fresh());
-        let key = SessionKey { project: opening.opened.project_id, session: SessionId::fresh(&fresh) };
+        let key = SessionKey { project: opening.opened.project_id, session: id };
         let (_, mailbox) = self.enter(key, self.shared.limits.active_sessions_max)?;
         let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;
         let subscription = subscribe.then(|| self.shared.hub.subscribe(key));

@@ -61,6 +61,10 @@ impl Client {
         read_json(self.send(Method::POST, path, &[], Some(body), Some(ANSWER_TIMEOUT)).await?).await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Value, CliError> {
+        read_json(self.send(Method::PUT, path, &[], Some(body), Some(ANSWER_TIMEOUT)).await?).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Result<Value, CliError> {
         read_json(self.send(Method::DELETE, path, &[], None, Some(ANSWER_TIMEOUT)).await?).await
     }
@@ -179,13 +183,18 @@ async fn refusal(response: Response) -> CliError {
     let request = response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let body = read_bytes(response).await.unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let said = super::output::text(&body, "/error/message");
+    // The Agents API says it in an envelope, Tenure's own endpoints in a problem document (RFC 9457).
+    let said = match super::output::text(&body, "/error/message") {
+        "" => super::output::text(&body, "/detail"),
+        said => said,
+    };
     let message =
         if said.is_empty() { format!("the server answered {}", status.as_u16()) } else { said.to_owned() };
     let code = match super::output::text(&body, "/error/code") {
         "" => super::output::text(&body, "/error/type"),
         code => code,
     };
+    let code = if code.is_empty() { super::output::text(&body, "/code") } else { code };
     let mut error = CliError::new(exit_of(status), if code.is_empty() { "http" } else { code }, message);
     if let Some(id) = request {
         error = error.cause(format!("status {}, request {id}", status.as_u16()));

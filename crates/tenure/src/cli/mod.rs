@@ -3,11 +3,13 @@
 //! Payload goes to standard output, progress and errors to standard error. What a command may ask of the
 //! process is in [`World`], read once in `main`. Commands talk to a server through its HTTP API alone.
 
+mod agents;
 mod bench;
 mod check;
 mod client;
 mod decide;
 mod demo;
+mod diff;
 mod doctor;
 mod error;
 mod find;
@@ -89,6 +91,8 @@ enum Command {
     Approve(decide::DecideArgs),
     /// Deny a tool call that waits
     Deny(decide::DecideArgs),
+    /// See agents and their versions, go back to one, split new sessions between two
+    Agents(agents::AgentsArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
     /// Check this machine, the project and its server
@@ -189,6 +193,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Inbox(args) => decide::inbox(cx, &args).await,
         Command::Approve(args) => decide::decide(cx, &args, decide::Answer::Approve).await,
         Command::Deny(args) => decide::decide(cx, &args, decide::Answer::Deny).await,
+        Command::Agents(args) => agents::agents(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
         Command::Doctor(args) => doctor::doctor(cx, &args).await,
         Command::Mock(args) => mock::mock(cx, &args).await,
@@ -260,6 +265,21 @@ mod tests {
             ("tenure ps --status busy", false),
             ("tenure ps -o xml", false),
             ("tenure approve apr_1 --session s", true),
+            ("tenure agents", false),
+            ("tenure agents ls", true),
+            ("tenure agents show helper 2", true),
+            ("tenure agents diff helper", true),
+            ("tenure agents diff helper 1 2", true),
+            ("tenure agents diff helper one", false),
+            ("tenure agents rollback helper", false),
+            ("tenure agents rollback helper 0", false),
+            ("tenure agents rollback helper 2", true),
+            ("tenure agents split helper", true),
+            ("tenure agents split helper 1=90 2=10", true),
+            ("tenure agents split helper 1=90", false),
+            ("tenure agents split helper 1:90 2:10", false),
+            ("tenure agents split helper 1=90 2=10 --end", false),
+            ("tenure agents split helper --end", true),
             ("tenure keys", false),
             ("tenure keys create ci", true),
             ("tenure mock openai --script script.yaml --port 0", true),
