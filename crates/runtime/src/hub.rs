@@ -8,6 +8,8 @@ use tenure_journal::{ItemId, SessionKey};
 use tenure_session::StreamEvent;
 use tokio::sync::mpsc;
 
+use crate::Share;
+
 /// Events a reader may be behind before its stream ends: several seconds of a fast model.
 const BEHIND_MAX: usize = 4_096;
 
@@ -32,6 +34,8 @@ pub struct Subscription {
     shown: HashSet<ItemId>,
     events: mpsc::Receiver<Arc<StreamEvent>>,
     lagged: Arc<AtomicBool>,
+    /// Its part of the streams that may be open.
+    _share: Share,
 }
 
 /// What a subscription yields.
@@ -44,13 +48,13 @@ pub enum SubscriptionItem {
 }
 
 impl Hub {
-    pub(crate) fn subscribe(&self, key: SessionKey) -> Subscription {
+    pub(crate) fn subscribe(&self, key: SessionKey, share: Share) -> Subscription {
         let (sender, events) = mpsc::channel(BEHIND_MAX);
         let lagged = Arc::new(AtomicBool::new(false));
         let watcher = Watcher { events: sender, lagged: Arc::clone(&lagged) };
         let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         watchers.entry(key).or_default().push(watcher);
-        Subscription { first: VecDeque::new(), shown: HashSet::new(), events, lagged }
+        Subscription { first: VecDeque::new(), shown: HashSet::new(), events, lagged, _share: share }
     }
 
     /// Tells everyone who watches the session. A reader that is too far behind is let go.

@@ -143,7 +143,7 @@ pub(super) async fn delete(call: Call) -> Result<Response, ApiError> {
             }
             RuntimeErrorKind::Refused(_)
             | RuntimeErrorKind::ReceiptExists
-            | RuntimeErrorKind::Overloaded
+            | RuntimeErrorKind::Overloaded(_)
             | RuntimeErrorKind::ShuttingDown
             | RuntimeErrorKind::Storage
             | RuntimeErrorKind::Damaged => return Err(error.into()),
