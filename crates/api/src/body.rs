@@ -21,8 +21,14 @@ pub(crate) const PACE_WINDOW: Duration = Duration::from_secs(30);
 /// How long a body may take altogether.
 const BODY_TIME_MAX: Duration = Duration::from_secs(300);
 
-/// Reads a body as one JSON object; an absent one counts as an empty object.
-pub(crate) async fn read_json(headers: &HeaderMap, body: Body, window: Duration) -> Result<Value, ApiError> {
+/// Reads a body as one JSON object; an absent one counts as an empty object. `take` is asked for bytes before
+/// they are read, and may refuse.
+pub(crate) async fn read_json(
+    headers: &HeaderMap,
+    body: Body,
+    window: Duration,
+    take: &mut (dyn FnMut(u64) -> Result<(), ApiError> + Send),
+) -> Result<Value, ApiError> {
     let declared = declared_length(headers);
     if declared.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
         return Err(too_large());
@@ -31,7 +37,11 @@ pub(crate) async fn read_json(headers: &HeaderMap, body: Body, window: Duration)
     if declared != Some(0) {
         check_type(headers, declared)?;
     }
-    let bytes = collect(body, window).await?;
+    // What is declared is taken at once, so that bodies that come slowly do not find themselves one too many
+    // halfway.
+    let taken = declared.unwrap_or(0);
+    take(taken)?;
+    let bytes = collect(body, window, taken, take).await?;
     if bytes.is_empty() {
         return Ok(Value::Object(Map::new()));
     }
@@ -86,7 +96,12 @@ fn check_type(headers: &HeaderMap, declared: Option<u64>) -> Result<(), ApiError
     Ok(())
 }
 
-async fn collect(mut body: Body, window: Duration) -> Result<Bytes, ApiError> {
+async fn collect(
+    mut body: Body,
+    window: Duration,
+    mut taken: u64,
+    take: &mut (dyn FnMut(u64) -> Result<(), ApiError> + Send),
+) -> Result<Bytes, ApiError> {
     let deadline = Instant::now() + BODY_TIME_MAX;
     let mut collected = BytesMut::new();
     let mut ends = Instant::now() + window;
@@ -103,6 +118,11 @@ async fn collect(mut body: Body, window: Duration) -> Result<Bytes, ApiError> {
                 let Ok(data) = frame.into_data() else { continue };
                 if collected.len() + data.len() > BODY_BYTES_MAX {
                     return Err(too_large());
+                }
+                let total = (collected.len() + data.len()) as u64;
+                if total > taken {
+                    take(total - taken)?;
+                    taken = total;
                 }
                 in_window += data.len() as u64;
                 collected.extend_from_slice(&data);
@@ -149,7 +169,7 @@ mod tests {
         ] {
             let mut all = headers(&found);
             all.insert("content-length", "2".parse().expect("a value"));
-            let outcome = read_json(&all, Body::from("{}"), PACE_WINDOW).await;
+            let outcome = read_json(&all, Body::from("{}"), PACE_WINDOW, &mut |_| Ok(())).await;
             assert_eq!(outcome.as_ref().err().map_or("", ApiError::stable_code), code, "{found:?}");
         }
     }
@@ -157,7 +177,8 @@ mod tests {
     #[tokio::test]
     async fn an_absent_body_is_an_empty_object() {
         for pairs in [vec![], vec![("content-length", "0"), ("content-type", "application/json")]] {
-            let value = read_json(&headers(&pairs), Body::empty(), PACE_WINDOW).await.expect("read");
+            let value =
+                read_json(&headers(&pairs), Body::empty(), PACE_WINDOW, &mut |_| Ok(())).await.expect("read");
             assert_eq!(value, serde_json::json!({}));
         }
     }
@@ -166,11 +187,11 @@ mod tests {
     async fn a_large_body_is_refused_when_declared_and_when_not() {
         let declared = headers(&[("content-length", "10737418240"), ("content-type", "application/json")]);
         let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-        let error = read_json(&declared, never, PACE_WINDOW).await.expect_err("too large");
+        let error = read_json(&declared, never, PACE_WINDOW, &mut |_| Ok(())).await.expect_err("too large");
         assert_eq!(error.status(), StatusCode::PAYLOAD_TOO_LARGE);
         let chunked = headers(&[("transfer-encoding", "chunked"), ("content-type", "application/json")]);
         let large = Body::from(vec![b' '; BODY_BYTES_MAX + 1]);
-        let error = read_json(&chunked, large, PACE_WINDOW).await.expect_err("too large");
+        let error = read_json(&chunked, large, PACE_WINDOW, &mut |_| Ok(())).await.expect_err("too large");
         assert_eq!(error.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
 
@@ -182,7 +203,9 @@ mod tests {
         });
         let headers = headers(&[("transfer-encoding", "chunked"), ("content-type", "application/json")]);
         let began = Instant::now();
-        let error = read_json(&headers, Body::from_stream(drip), PACE_WINDOW).await.expect_err("too slow");
+        let error = read_json(&headers, Body::from_stream(drip), PACE_WINDOW, &mut |_| Ok(()))
+            .await
+            .expect_err("too slow");
         assert_eq!(error.status(), StatusCode::REQUEST_TIMEOUT);
         assert!(began.elapsed() < Duration::from_secs(32), "{:?}", began.elapsed());
     }
@@ -199,8 +222,9 @@ mod tests {
             (r#"{"a":1} x"#, "json"),
             (&format!(r#"{{"a":{}{}}}"#, "[".repeat(100), "]".repeat(100)), "depth"),
         ] {
-            let error =
-                read_json(&json, Body::from(text.to_owned()), PACE_WINDOW).await.expect_err("refused");
+            let error = read_json(&json, Body::from(text.to_owned()), PACE_WINDOW, &mut |_| Ok(()))
+                .await
+                .expect_err("refused");
             assert_eq!(error.stable_code(), code, "{text}");
         }
     }

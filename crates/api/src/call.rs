@@ -7,8 +7,8 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts as _, OriginalUri, RawPathParams, Request};
 use axum::http::{HeaderMap, Method};
 use serde_json::Value;
-use tenure_journal::ProjectId;
-use tenure_runtime::Runtime;
+use tenure_journal::{Author, ProjectId};
+use tenure_runtime::{Runtime, Share};
 use tenure_store::Store;
 
 use crate::body;
@@ -59,6 +59,8 @@ pub(crate) struct Call {
     params: Vec<(String, String)>,
     /// A body can be sent between threads but not shared; the mutex is never locked.
     body: Mutex<Body>,
+    /// The body's part of the bytes in flight, for as long as the request is being handled.
+    _body_share: Option<Share>,
 }
 
 impl FromRequest<Arc<App>> for Call {
@@ -85,6 +87,7 @@ impl FromRequest<Arc<App>> for Call {
             path,
             params,
             body: Mutex::new(body),
+            _body_share: None,
         })
     }
 }
@@ -92,6 +95,11 @@ impl FromRequest<Arc<App>> for Call {
 impl Call {
     pub(crate) fn project(&self) -> ProjectId {
         self.caller.key.project_id
+    }
+
+    /// Who asks, as it is recorded with a change.
+    pub(crate) fn author(&self) -> Author {
+        Author::Key { id: self.caller.key.id, name: self.caller.key.name.clone() }
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
@@ -111,6 +119,10 @@ impl Call {
     /// Reads the body; it can be read once.
     pub(crate) async fn read_body(&mut self) -> Result<Value, ApiError> {
         let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
-        body::read_json(&self.headers, body, body::PACE_WINDOW).await
+        let mut share = self.app.runtime.body_share(self.project());
+        let mut take = |bytes| share.grow(bytes).map_err(|full| ApiError::from(full).closing());
+        let read = body::read_json(&self.headers, body, body::PACE_WINDOW, &mut take).await;
+        self._body_share = Some(share);
+        read
     }
 }

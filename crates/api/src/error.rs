@@ -7,7 +7,7 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use tenure_runtime::{RuntimeError, RuntimeErrorKind};
+use tenure_runtime::{Full, RuntimeError, RuntimeErrorKind, Whose};
 use tenure_session::Refusal;
 use tenure_store::{StoreError, StoreErrorKind};
 
@@ -230,7 +230,7 @@ impl From<RuntimeError> for ApiError {
             RuntimeErrorKind::Refused(refusal) => refused(refusal),
             // Reached only if the receipt that exists could not be read back.
             RuntimeErrorKind::ReceiptExists => Self::still_running(),
-            RuntimeErrorKind::Overloaded => overloaded(error.to_string()),
+            RuntimeErrorKind::Overloaded(full) => (*full).into(),
             RuntimeErrorKind::ShuttingDown => Self {
                 retry: Retry::After(RETRY_AFTER_SECS),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down.")
@@ -259,16 +259,23 @@ fn refused(refusal: &Refusal) -> ApiError {
         | Refusal::Busy
         | Refusal::Failed => ApiError::conflict(message),
         Refusal::Deleted => ApiError::not_found("session"),
-        Refusal::QueueFull { .. } => overloaded(message),
+        Refusal::QueueFull { .. } => overloaded(StatusCode::TOO_MANY_REQUESTS, message),
     }
 }
 
-pub(crate) fn overloaded(message: String) -> ApiError {
-    ApiError {
-        retry: Retry::After(RETRY_AFTER_SECS),
-        ..ApiError::new(StatusCode::TOO_MANY_REQUESTS, message)
+/// The project's limit is the client's business, the node's is ours.
+impl From<Full> for ApiError {
+    fn from(full: Full) -> Self {
+        let status = match full.whose {
+            Whose::Project => StatusCode::TOO_MANY_REQUESTS,
+            Whose::Node => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        overloaded(status, full.to_string())
     }
-    .code("overloaded")
+}
+
+fn overloaded(status: StatusCode, message: String) -> ApiError {
+    ApiError { retry: Retry::After(RETRY_AFTER_SECS), ..ApiError::new(status, message) }.code("overloaded")
 }
 
 fn storage_unavailable() -> ApiError {
@@ -352,10 +359,13 @@ mod tests {
 
     #[test]
     fn every_runtime_error_has_its_status_and_code() {
+        let full =
+            |whose| RuntimeErrorKind::Overloaded(Full { limit: tenure_runtime::Limit::Streams, whose });
         let table = [
             (RuntimeErrorKind::NotFound, 404, "not_found_error"),
             (RuntimeErrorKind::ReceiptExists, 409, "in_progress"),
-            (RuntimeErrorKind::Overloaded, 429, "overloaded"),
+            (full(Whose::Project), 429, "overloaded"),
+            (full(Whose::Node), 503, "overloaded"),
             (RuntimeErrorKind::ShuttingDown, 503, "shutting_down"),
             (RuntimeErrorKind::Storage, 503, "storage_unavailable"),
             (RuntimeErrorKind::Damaged, 500, "damaged"),

@@ -24,7 +24,7 @@ const BETA: HeaderName = HeaderName::from_static("openai-beta");
 /// The value of the beta header that the Agents API needs.
 const BETA_VALUE: &str = "agents=v1";
 /// Methods that some path of this server knows.
-const METHODS: &str = "GET, HEAD, POST, DELETE";
+const METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
 /// Characters of a key: longer ones are none of ours and not worth hashing.
 const KEY_CHARS_MAX: usize = 512;
 
@@ -94,7 +94,7 @@ async fn admit(app: &Arc<App>, request: &mut Request) -> Result<(), ApiError> {
 }
 
 fn check_method(method: &Method) -> Result<(), ApiError> {
-    let known = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
+    let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
     if known.contains(method) { Ok(()) } else { Err(ApiError::method_not_allowed(METHODS)) }
 }
 

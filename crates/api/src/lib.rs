@@ -9,6 +9,7 @@ pub mod agents;
 mod body;
 mod call;
 mod config;
+mod diff;
 mod error;
 mod front;
 mod hosts;
@@ -18,6 +19,7 @@ mod query;
 mod read;
 mod routes;
 mod show;
+pub mod split;
 mod wire;
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AgentId, SecretId};
+use crate::{AgentId, KeyId, SecretId};
 
 /// An agent as a session runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -291,7 +291,7 @@ pub enum McpTransport {
 #[serde(transparent)]
 pub struct Secret(pub SecretId);
 
-/// A saved agent with what the API shows about it.
+/// One version of a saved agent: what it is, and how it came to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pinned {
@@ -299,4 +299,43 @@ pub struct Pinned {
     pub config: AgentConfig,
     /// The client's key-value pairs.
     pub metadata: BTreeMap<String, String>,
+    /// How the version came to be.
+    #[serde(default, skip_serializing_if = "Provenance::is_unknown")]
+    pub provenance: Provenance,
+}
+
+/// How a version of a saved agent came to be. All unknown for versions made before this was recorded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<Author>,
+    /// The earlier version that it is equal to, for a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restores: Option<u64>,
+    /// The latest version, this one included, that the project files made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+}
+
+impl Provenance {
+    fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Who changed something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Author {
+    /// A client with an API key.
+    Key {
+        /// The key.
+        id: KeyId,
+        /// What the key was called then.
+        name: String,
+    },
+    /// The project files.
+    ProjectFiles,
 }

@@ -22,8 +22,9 @@ mod projection;
 mod time;
 
 pub use agent::{
-    AgentConfig, ApprovalMode, Effort, FunctionTool, McpTool, McpTransport, MultiAgent, Origin, Pinned,
-    Reasoning, ReasoningSummary, Secret, ServiceTier, TextConfig, TextFormat, Tool, Verbosity,
+    AgentConfig, ApprovalMode, Author, Effort, FunctionTool, McpTool, McpTransport, MultiAgent, Origin,
+    Pinned, Provenance, Reasoning, ReasoningSummary, Secret, ServiceTier, TextConfig, TextFormat, Tool,
+    Verbosity,
 };
 pub use answer::{AnswerItem, ModelAnswer, Stop, Usage};
 pub use automation::{

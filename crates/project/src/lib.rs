@@ -30,7 +30,8 @@ pub use name::{AGENT_NAME_BYTES_MAX, AgentName};
 pub use problem::{Code, Place, Problem, ProjectError, Severity};
 pub use provider::{Detected, detect};
 pub use settings::{
-    Limits, ModelAlias, PORT_DEFAULT, Price, Provider, SETTINGS_FILE, Server, Settings, Wire, parse_settings,
+    Limit, Limits, ModelAlias, PORT_DEFAULT, Price, Provider, SETTINGS_FILE, Server, Settings, Wire,
+    parse_settings,
 };
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use crate::env::{Env, Redacted, Resolver, Unset, as_reference, is_name};
 use crate::node::{Fields, Node};
@@ -94,19 +95,56 @@ pub struct Price {
 }
 
 /// How much at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Sessions held in memory; others wait on disk.
-    pub sessions_active_max: u64,
+    pub sessions_active: Limit,
+    /// Requests that sessions are carrying out.
+    pub messages_waiting: Limit,
+    /// Open event streams.
+    pub streams: Limit,
+    /// Bytes of request bodies that are being handled.
+    pub body_bytes_in_flight: Limit,
     /// Model calls in flight, over all sessions.
-    pub model_calls_max: u64,
+    pub model_calls: Limit,
     /// Tool calls in flight, over all sessions.
-    pub tool_calls_max: u64,
+    pub tool_calls: Limit,
+    /// Places in a round of a project, by its name, where others have one.
+    pub project_weights: BTreeMap<String, u64>,
+}
+
+/// How much of one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// In the whole server.
+    pub max: u64,
+    /// In one project.
+    pub per_project_max: u64,
+}
+
+impl Limit {
+    /// So much, of which one project may have three quarters.
+    fn leaving_room(max: u64) -> Self {
+        Self { max, per_project_max: (max - max / 4).max(1) }
+    }
+
+    /// So much, all of which one project may have.
+    fn shared(max: u64) -> Self {
+        Self { max, per_project_max: max }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { sessions_active_max: 1024, model_calls_max: 64, tool_calls_max: 64 }
+        Self {
+            sessions_active: Limit::leaving_room(1024),
+            messages_waiting: Limit::leaving_room(4096),
+            streams: Limit::leaving_room(2048),
+            body_bytes_in_flight: Limit::leaving_room(256 * 1024 * 1024),
+            model_calls: Limit::shared(64),
+            tool_calls: Limit::shared(64),
+            project_weights: BTreeMap::new(),
+        }
     }
 }
 
@@ -182,7 +220,21 @@ const PROVIDER_TYPES: &[&str] = &["openai", "scripted"];
 const MODEL_KEYS: &[&str] =
     &["provider", "model", "price_usd_per_million", "context_tokens", "output_tokens_max"];
 const PRICE_KEYS: &[&str] = &["input", "cached_input", "output"];
-const LIMIT_KEYS: &[&str] = &["sessions_active_max", "model_calls_max", "tool_calls_max"];
+const LIMIT_KEYS: &[&str] = &[
+    "sessions_active_max",
+    "sessions_active_per_project_max",
+    "messages_waiting_max",
+    "messages_waiting_per_project_max",
+    "streams_max",
+    "streams_per_project_max",
+    "body_bytes_in_flight_max",
+    "body_bytes_in_flight_per_project_max",
+    "model_calls_max",
+    "model_calls_per_project_max",
+    "tool_calls_max",
+    "tool_calls_per_project_max",
+    "project_weights",
+];
 const SERVER_KEYS: &[&str] = &["bind", "port", "allowed_hosts", "allowed_origins"];
 
 /// What the reference page must name.
@@ -409,17 +461,48 @@ fn check_model_providers(node: &Node, settings: &Settings, report: &Report) {
 }
 
 fn limits(node: &Node, report: &Report) -> Option<Limits> {
-    const LIMIT_MAX: u64 = 1_000_000;
+    const NUMBERS: RangeInclusive<u64> = 1..=1_000_000;
+    /// From the largest body that there may be to more than a machine has.
+    const BYTES: RangeInclusive<u64> = 4 * 1024 * 1024..=1 << 40;
+    const WEIGHTS: RangeInclusive<u64> = 1..=100;
     let fields = Fields::open(node, "`limits`", LIMIT_KEYS, report)?;
-    let read = |key: &str, default: u64| {
-        let found = fields.find(key).map(|node| node.integer(&format!("`{key}`"), 1..=LIMIT_MAX, report));
-        found.unwrap_or(Some(default)).unwrap_or(default)
+    let number = |key: &str, range: RangeInclusive<u64>| {
+        fields.find(key).and_then(|node| node.integer(&format!("`{key}`"), range, report))
     };
+    // A project's limit follows the server's where only that is written.
+    let read = |what: &str, range: RangeInclusive<u64>, default: Limit, follow: fn(u64) -> Limit| {
+        let limit = number(&format!("{what}_max"), range.clone()).map_or(default, follow);
+        let key = format!("{what}_per_project_max");
+        let per_project_max = number(&key, range).unwrap_or(limit.per_project_max);
+        if per_project_max > limit.max
+            && let Some(node) = fields.find(&key)
+        {
+            let message = format!("`{key}` is above `{what}_max`");
+            report.hinted(
+                Code::Range,
+                node.at,
+                message,
+                format!("{per_project_max} is more than {}", limit.max),
+            );
+        }
+        Limit { per_project_max, ..limit }
+    };
+    let (room, all) = (Limit::leaving_room, Limit::shared);
     let default = Limits::default();
+    let mut project_weights = BTreeMap::new();
+    if let Some(node) = fields.find("project_weights") {
+        project_weights = named(node, "project_weights", report, |name, node| {
+            node.integer(&format!("the weight of {}", quote(name)), WEIGHTS, report)
+        });
+    }
     Some(Limits {
-        sessions_active_max: read("sessions_active_max", default.sessions_active_max),
-        model_calls_max: read("model_calls_max", default.model_calls_max),
-        tool_calls_max: read("tool_calls_max", default.tool_calls_max),
+        sessions_active: read("sessions_active", NUMBERS, default.sessions_active, room),
+        messages_waiting: read("messages_waiting", NUMBERS, default.messages_waiting, room),
+        streams: read("streams", NUMBERS, default.streams, room),
+        body_bytes_in_flight: read("body_bytes_in_flight", BYTES, default.body_bytes_in_flight, room),
+        model_calls: read("model_calls", NUMBERS, default.model_calls, all),
+        tool_calls: read("tool_calls", NUMBERS, default.tool_calls, all),
+        project_weights,
     })
 }
 

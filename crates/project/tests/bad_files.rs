@@ -345,6 +345,19 @@ fn settings_files() {
          \x20 --> tenure.yaml:2:20",
     );
     settings(
+        "limit of a project",
+        "limits:\n  streams_max: 10\n  streams_per_project_max: 11\n",
+        "error[range]: `streams_per_project_max` is above `streams_max`\n\
+         \x20 --> tenure.yaml:3:28\n\
+         \x20 hint: 11 is more than 10",
+    );
+    settings(
+        "weight",
+        "limits:\n  project_weights: {default: 0}\n",
+        "error[range]: the weight of `default` must be from 1 to 100, not `0`\n\
+         \x20 --> tenure.yaml:2:29",
+    );
+    settings(
         "bind with port",
         "server:\n  bind: 127.0.0.1:80\n",
         "error[type]: `bind` is not an IP address: `127.0.0.1:80`\n\

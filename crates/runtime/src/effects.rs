@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Runtime;
 use crate::automations;
+use crate::fair::Place;
 use crate::handle::Shared;
 use crate::live::{Live, Source};
 
@@ -81,7 +82,7 @@ impl Launch {
         cancel: CancellationToken,
     ) -> Attempted {
         let outcome = match self.work {
-            Work::Model { request, source } => ask(&shared, *request, source, &live, &cancel).await,
+            Work::Model { request, source } => ask(&shared, project, *request, source, &live, &cancel).await,
             Work::List { server } => list(&shared, project, &server, &cancel).await,
             Work::Tool { server: Some(server), name, arguments } => {
                 let key = self.effect.id.to_string();
@@ -111,8 +112,14 @@ fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {
     Failure { kind, message: message.into(), retry_after_ms: None }
 }
 
+/// What is said of an attempt that was cancelled before it began; nobody hears it.
+fn cancelled() -> Failure {
+    failure(FailureKind::ConnectionFailed, "the call was cancelled")
+}
+
 async fn ask(
     shared: &Shared,
+    project: ProjectId,
     mut request: ModelRequest,
     mut source: Source,
     live: &Live,
@@ -126,6 +133,12 @@ async fn ask(
     request.model = route.model;
     request.output_tokens_max = route.output_tokens_max;
     let mut sink = |delta| live.delta(&source, delta);
+    // First the provider's place, then the server's: one that throttles or stalls holds up nobody else's.
+    let waiting = shared.load.model_calls_waiting.hold();
+    let _at_provider = route.provider.enter(project, cancel).await.ok_or_else(cancelled)?;
+    let _place = shared.model_gate.enter(project, cancel).await.ok_or_else(cancelled)?;
+    drop(waiting);
+    let _running = shared.load.model_calls_running.hold();
     let answer = route.provider.answer(&request, &mut sink, cancel).await?;
     let cost_nano_usd = route.prices.zip(answer.usage).map(|(prices, usage)| prices.cost_nano_usd(&usage));
     Ok(Attempted::Answered { answer, cost_nano_usd })
@@ -138,6 +151,8 @@ async fn list(
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     let server = reach(shared, project, tool).await?;
+    let _place = tool_place(shared, project, cancel).await?;
+    let _running = shared.load.tool_calls_running.hold();
     shared.servers.list(&server, cancel).await.map(Attempted::Listed)
 }
 
@@ -151,10 +166,8 @@ async fn call(
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     let server = reach(shared, project, tool).await?;
-    let _place = tokio::select! {
-        place = shared.tool_places.acquire() => place.ok(),
-        () = cancel.cancelled() => None,
-    };
+    let _place = tool_place(shared, project, cancel).await?;
+    let _running = shared.load.tool_calls_running.hold();
     let call = Call { name, arguments, idempotency_key, metadata: &tool.request_metadata };
     let result = shared.servers.call(&server, call, cancel).await?;
     if result.text.len() <= limit::INLINE_BYTES_MAX {
@@ -167,6 +180,15 @@ async fn call(
         failure(FailureKind::Internal, "the tool answered, but its output could not be stored")
     })?;
     Ok(Attempted::Returned(ToolResult { text, is_error: result.is_error, stored: Some(blob) }))
+}
+
+async fn tool_place(
+    shared: &Shared,
+    project: ProjectId,
+    cancel: &CancellationToken,
+) -> Result<Place, Failure> {
+    let _waiting = shared.load.tool_calls_waiting.hold();
+    shared.tool_gate.enter(project, cancel).await.ok_or_else(cancelled)
 }
 
 /// How to reach an agent's server, with its secrets.

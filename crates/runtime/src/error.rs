@@ -3,6 +3,8 @@
 use tenure_session::Refusal;
 use tenure_store::{StoreError, StoreErrorKind};
 
+use crate::Full;
+
 /// A request the runtime could not carry out.
 #[derive(Debug, thiserror::Error)]
 #[error("{kind}")]
@@ -24,9 +26,9 @@ pub enum RuntimeErrorKind {
     /// The idempotency key was used before; answer what its receipt says.
     #[error("the idempotency key was used before")]
     ReceiptExists,
-    /// Too much is going on; try again later.
-    #[error("the server is at its limit of active sessions")]
-    Overloaded,
+    /// Too much is going on, in the project or in the whole process; nothing was done, try again later.
+    #[error("{0}")]
+    Overloaded(Full),
     /// The server is shutting down; try again elsewhere or later.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -49,6 +51,12 @@ impl RuntimeError {
 impl From<RuntimeErrorKind> for RuntimeError {
     fn from(kind: RuntimeErrorKind) -> Self {
         Self { kind, source: None }
+    }
+}
+
+impl From<Full> for RuntimeError {
+    fn from(full: Full) -> Self {
+        RuntimeErrorKind::Overloaded(full).into()
     }
 }
 

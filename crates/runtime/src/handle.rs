@@ -13,15 +13,19 @@ use tenure_policy::PolicySet;
 use tenure_session::{Command, Context, Role, Session, SessionView, StreamEvent};
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreErrorKind};
 use tenure_tools::{Server, Servers};
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Actor, Mail};
 use crate::clock::{self, Clock};
+use crate::fair::Gate;
 use crate::hub::{Hub, Subscription};
-use crate::registry::Registry;
-use crate::{ModelTable, RuntimeError, RuntimeErrorKind, Sealer, follow, node};
+use crate::load::Quota;
+use crate::registry::{Admission, Registry};
+use crate::{
+    Bound, Full, Limit, Load, ModelTable, Places, RuntimeError, RuntimeErrorKind, Sealer, Share, follow, node,
+};
 
 /// Sessions found unfinished at start. More than a machine could have had in flight.
 const RECOVERED_MAX: usize = 1_000_000;
@@ -48,20 +52,36 @@ pub struct Parts {
     pub limits: Limits,
 }
 
-/// What one runtime takes on at once.
+/// What one runtime takes on at once, and one project of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Sessions with something to do. Requests beyond that are refused; unfinished sessions are not.
-    pub active_sessions_max: usize,
-    /// Tool calls in flight, over all sessions; further ones wait.
-    pub tool_calls_max: usize,
+    /// Sessions with something to do. What would begin more is refused; what was let in before goes on.
+    pub active_sessions: Bound,
+    /// Requests that are being carried out by sessions. Further ones are refused.
+    pub waiting_messages: Bound,
+    /// Open subscriptions. Further ones are refused.
+    pub streams: Bound,
+    /// Bytes of request bodies that are being handled. Further ones are refused.
+    pub body_bytes: Bound,
+    /// Model calls in flight; further ones wait, round-robin by project.
+    pub model_calls: Places,
+    /// Tool calls and listings in flight; further ones wait, round-robin by project.
+    pub tool_calls: Places,
     /// How long a node keeps its sessions without a sign of life, where several share a store.
     pub lease: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { active_sessions_max: 10_000, tool_calls_max: 64, lease: Duration::from_secs(10) }
+        Self {
+            active_sessions: Bound::leaving_room(10_000),
+            waiting_messages: Bound::leaving_room(4_096),
+            streams: Bound::leaving_room(2_048),
+            body_bytes: Bound::leaving_room(256 * 1024 * 1024),
+            model_calls: Places::shared(64),
+            tool_calls: Places::shared(64),
+            lease: Duration::from_secs(10),
+        }
     }
 }
 
@@ -73,9 +93,14 @@ pub(crate) struct Shared {
     pub(crate) project_servers: BTreeMap<String, Server>,
     pub(crate) policy: Arc<PolicySet>,
     pub(crate) sealer: Sealer,
-    pub(crate) limits: Limits,
+    /// Places for model calls.
+    pub(crate) model_gate: Arc<Gate>,
     /// Places for tool calls.
-    pub(crate) tool_places: Semaphore,
+    pub(crate) tool_gate: Arc<Gate>,
+    pub(crate) load: Arc<Load>,
+    messages: Arc<Quota>,
+    streams: Arc<Quota>,
+    bodies: Arc<Quota>,
     pub(crate) clock: Clock,
     /// This process among those that share the store.
     pub(crate) node: NodeId,
@@ -141,6 +166,8 @@ impl Runtime {
     pub async fn start(parts: Parts) -> Result<Self, RuntimeError> {
         let Parts { store, models, servers, project_servers, policy, sealer, limits } = parts;
         let clock = Clock::default();
+        let load = Arc::new(Load::default());
+        let quota = |limit, bound| Quota::new(limit, bound, &load);
         let shared = Arc::new(Shared {
             node: NodeId::fresh(&clock.fresh()),
             store,
@@ -149,11 +176,15 @@ impl Runtime {
             project_servers,
             policy,
             sealer,
-            limits,
-            tool_places: Semaphore::new(limits.tool_calls_max.clamp(1, Semaphore::MAX_PERMITS)),
+            model_gate: Gate::new(limits.model_calls),
+            tool_gate: Gate::new(limits.tool_calls),
+            messages: quota(Limit::WaitingMessages, limits.waiting_messages),
+            streams: quota(Limit::Streams, limits.streams),
+            bodies: quota(Limit::BodyBytes, limits.body_bytes),
+            registry: Registry::new(quota(Limit::ActiveSessions, limits.active_sessions)),
+            load,
             clock,
             hub: Arc::new(Hub::default()),
-            registry: Registry::default(),
             stop: CancellationToken::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -190,7 +221,7 @@ impl Runtime {
     /// Puts a mail into a session's mailbox, with an actor to read it.
     pub(crate) fn wake(&self, key: SessionKey, mail: Mail) {
         // Unfinished sessions are never refused. A full mailbox means that its actor is already at work.
-        if let Some(mailbox) = self.mailbox(key, usize::MAX) {
+        if let Ok(mailbox) = self.mailbox(key, Admission::Always) {
             let _ = mailbox.try_send(mail);
         }
     }
@@ -219,6 +250,27 @@ impl Runtime {
     #[must_use]
     pub fn active_sessions(&self) -> usize {
         self.shared.registry.len()
+    }
+
+    /// What the runtime does now, and what it turned away.
+    #[must_use]
+    pub fn load(&self) -> &Arc<Load> {
+        &self.shared.load
+    }
+
+    /// Gives a project so many places in each of its rounds, where others have one: for model calls, at each
+    /// provider and in all, and for tool calls.
+    pub fn weigh(&self, project: ProjectId, weight: u32) {
+        self.shared.model_gate.weigh(project, weight);
+        self.shared.tool_gate.weigh(project, weight);
+        self.shared.models.providers().for_each(|provider| provider.gate().weigh(project, weight));
+    }
+
+    /// A project's share of the request bodies in flight, empty yet: it grows before bytes are read and is
+    /// dropped with them.
+    #[must_use]
+    pub fn body_share(&self, project: ProjectId) -> Share {
+        self.shared.bodies.nothing(project)
     }
 
     /// Durable state, for what the API reads and writes without a session: agents, keys, lists.
@@ -257,12 +309,27 @@ impl Runtime {
         receipt: Option<ReceiptDraft>,
         subscribe: bool,
     ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
+        self.open_as(SessionId::fresh(&self.fresh()), opening, receipt, subscribe).await
+    }
+
+    /// As [`Runtime::open`], for a session whose fresh id is needed before it is opened.
+    ///
+    /// # Errors
+    /// As [`Runtime::open`].
+    pub async fn open_as(
+        &self,
+        id: SessionId,
+        opening: Opening,
+        receipt: Option<ReceiptDraft>,
+        subscribe: bool,
+    ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
         let (now, fresh) = (self.now(), self.fresh());
-        let key = SessionKey { project: opening.opened.project_id, session: SessionId::fresh(&fresh) };
-        let (_, mailbox) = self.enter(key, self.shared.limits.active_sessions_max)?;
+        let key = SessionKey { project: opening.opened.project_id, session: id };
+        let share = subscribe.then(|| self.shared.streams.take(key.project, 1)).transpose()?;
+        let (_, mailbox) = self.enter(key)?;
         let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;
         self.shared.registry.set_holding(key, true);
-        let subscription = subscribe.then(|| self.watch(key, Version::ZERO));
+        let subscription = share.map(|share| self.watch(key, Version::ZERO, share));
         let cx = Context {
             now,
             role: Role::Holder,
@@ -308,8 +375,8 @@ impl Runtime {
         if self.shared.closing.is_cancelled() {
             return Err(RuntimeErrorKind::ShuttingDown.into());
         }
-        let mailbox =
-            self.mailbox(key, self.shared.limits.active_sessions_max).ok_or(RuntimeErrorKind::Overloaded)?;
+        let _waiting = self.shared.messages.take(key.project, 1)?;
+        let mailbox = self.mailbox(key, admission(&commands))?;
         let (reply, answer) = oneshot::channel();
         let gone = |_| RuntimeError::from(RuntimeErrorKind::Storage);
         mailbox
@@ -332,10 +399,11 @@ impl Runtime {
     /// Watches a session from now on. While a turn runs, its items so far come first as snapshots.
     ///
     /// # Errors
-    /// `NotFound`, `Storage`, `Damaged`.
+    /// `NotFound`, `Overloaded`, `Storage`, `Damaged`.
     pub async fn subscribe(&self, key: SessionKey) -> Result<Subscription, RuntimeError> {
         // First the subscription, then the items: what happens in between is seen at least once.
-        let mut subscription = self.shared.hub.subscribe(key);
+        let share = self.shared.streams.take(key.project, 1)?;
+        let mut subscription = self.shared.hub.subscribe(key, share);
         let Some((state, _)) = actor::load(key, &self.shared).await? else {
             return Err(RuntimeErrorKind::NotFound.into());
         };
@@ -353,8 +421,8 @@ impl Runtime {
     }
 
     /// Watches a session from the event after `told` on.
-    fn watch(&self, key: SessionKey, told: Version) -> Subscription {
-        let subscription = self.shared.hub.subscribe(key);
+    fn watch(&self, key: SessionKey, told: Version, share: Share) -> Subscription {
+        let subscription = self.shared.hub.subscribe(key, share);
         self.shared.hub.start_at(key, told);
         self.follow(key);
         subscription
@@ -393,23 +461,22 @@ impl Runtime {
         Ok(Secret(id))
     }
 
-    fn mailbox(&self, key: SessionKey, actors_max: usize) -> Option<mpsc::Sender<Mail>> {
-        let (sender, receiver) = self.shared.registry.mailbox(key, actors_max)?;
+    fn mailbox(&self, key: SessionKey, admission: Admission) -> Result<mpsc::Sender<Mail>, Full> {
+        let (sender, receiver) = self.shared.registry.mailbox(key, admission)?;
         if let Some(receiver) = receiver {
             self.spawn(key, actor::run(key, Arc::clone(&self.shared), receiver));
         }
-        Some(sender)
+        Ok(sender)
     }
 
     fn enter(
         &self,
         key: SessionKey,
-        actors_max: usize,
     ) -> Result<(mpsc::Sender<Mail>, Option<mpsc::Receiver<Mail>>), RuntimeError> {
         if self.shared.closing.is_cancelled() {
             return Err(RuntimeErrorKind::ShuttingDown.into());
         }
-        self.shared.registry.mailbox(key, actors_max).ok_or_else(|| RuntimeErrorKind::Overloaded.into())
+        Ok(self.shared.registry.mailbox(key, Admission::Bounded)?)
     }
 
     /// Runs an actor's task; when it ends, however it ends, the registry forgets it.
@@ -447,6 +514,20 @@ impl Shared {
             result => Ok(result?),
         }
     }
+}
+
+/// A message begins something new. An answer, a cancellation, a change of settings and a deletion are about
+/// what was let in before: refusing them would keep it from ending.
+fn admission(commands: &[Command]) -> Admission {
+    let begins = |command: &Command| match command {
+        Command::Message { .. } => true,
+        Command::Cancel
+        | Command::FunctionResult { .. }
+        | Command::Decide { .. }
+        | Command::Update { .. }
+        | Command::Delete => false,
+    };
+    if commands.iter().any(begins) { Admission::Bounded } else { Admission::Always }
 }
 
 async fn sweep(shared: Arc<Shared>) {

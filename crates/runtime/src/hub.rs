@@ -8,6 +8,8 @@ use tenure_journal::{ItemId, SessionKey, Version};
 use tenure_session::StreamEvent;
 use tokio::sync::{Notify, mpsc};
 
+use crate::Share;
+
 /// Events a reader may be behind before its stream ends: several seconds of a fast model.
 const BEHIND_MAX: usize = 4_096;
 
@@ -43,6 +45,8 @@ pub struct Subscription {
     shown: HashSet<ItemId>,
     events: mpsc::Receiver<Arc<StreamEvent>>,
     lagged: Arc<AtomicBool>,
+    /// Its part of the streams that may be open.
+    _share: Share,
 }
 
 /// What a subscription yields.
@@ -55,12 +59,12 @@ pub enum SubscriptionItem {
 }
 
 impl Hub {
-    pub(crate) fn subscribe(&self, key: SessionKey) -> Subscription {
+    pub(crate) fn subscribe(&self, key: SessionKey, share: Share) -> Subscription {
         let (sender, events) = mpsc::channel(BEHIND_MAX);
         let lagged = Arc::new(AtomicBool::new(false));
         let watcher = Watcher { events: sender, lagged: Arc::clone(&lagged) };
         self.lock().entry(key).or_default().watchers.push(watcher);
-        Subscription { first: VecDeque::new(), shown: HashSet::new(), events, lagged }
+        Subscription { first: VecDeque::new(), shown: HashSet::new(), events, lagged, _share: share }
     }
 
     /// Says that what was committed up to `version` need not be told, unless more was told already.

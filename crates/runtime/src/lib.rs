@@ -20,10 +20,12 @@ mod automations;
 mod clock;
 mod effects;
 mod error;
+mod fair;
 mod follow;
 mod handle;
 mod hub;
 mod live;
+mod load;
 mod models;
 mod node;
 mod registry;
@@ -34,7 +36,9 @@ pub use automations::{
     SavedAutomation, SavedInvocation,
 };
 pub use error::{RuntimeError, RuntimeErrorKind};
+pub use fair::Places;
 pub use handle::{Limits, Opening, Parts, ReceiptDraft, Runtime};
 pub use hub::{Subscription, SubscriptionItem};
+pub use load::{Bound, Full, Gauge, Limit, Load, Share, Whose};
 pub use models::{ModelTable, Prices, Provider, Route};
 pub use seal::{Sealer, SealerError};

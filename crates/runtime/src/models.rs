@@ -1,14 +1,16 @@
-//! Which model a name means, and the one limiter that all sessions share for each provider account.
+//! Which model a name means, and the one limiter that all sessions share for each provider account, round-robin.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tenure_journal::{Failure, FailureKind, ModelAnswer, ModelRequest, Usage};
+use tenure_journal::{Failure, FailureKind, ModelAnswer, ModelRequest, ProjectId, Usage};
 use tenure_model::{Delta, Model};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::Places;
+use crate::fair::{Gate, Place};
 
 /// The longest that one provider's throttling answer holds back the calls of other sessions. Each session
 /// honours the full `Retry-After` of its own.
@@ -18,7 +20,7 @@ const SHARED_PAUSE_MAX: Duration = Duration::from_secs(30);
 pub struct Provider {
     name: String,
     model: Arc<dyn Model>,
-    places: Semaphore,
+    gate: Arc<Gate>,
     not_before: Mutex<Option<Instant>>,
 }
 
@@ -67,12 +69,17 @@ impl Provider {
     /// A provider that is asked at most `concurrent_max` questions at once.
     #[must_use]
     pub fn new(name: impl Into<String>, model: Arc<dyn Model>, concurrent_max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            name: name.into(),
-            model,
-            places: Semaphore::new(concurrent_max.clamp(1, Semaphore::MAX_PERMITS)),
-            not_before: Mutex::default(),
-        })
+        Self::with_places(name, model, Places::shared(concurrent_max))
+    }
+
+    /// A provider with places of which one project may have a part.
+    #[must_use]
+    pub fn with_places(name: impl Into<String>, model: Arc<dyn Model>, places: Places) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), model, gate: Gate::new(places), not_before: Mutex::default() })
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// The name it is configured under.
@@ -81,31 +88,28 @@ impl Provider {
         &self.name
     }
 
-    /// Makes one attempt once there is a place and the provider is not asking for patience.
+    /// Waits for a place, and until the provider is not asking for patience; nothing if `cancel` fires
+    /// first. Safe to cancel.
+    pub(crate) async fn enter(&self, project: ProjectId, cancel: &CancellationToken) -> Option<Place> {
+        let place = self.gate.enter(project, cancel).await?;
+        let not_before = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = not_before {
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => {}
+                () = cancel.cancelled() => return None,
+            }
+        }
+        Some(place)
+    }
+
+    /// Makes one attempt. The caller has a place.
     pub(crate) async fn answer(
         &self,
         request: &ModelRequest,
         sink: &mut (dyn FnMut(Delta) + Send),
         cancel: &CancellationToken,
     ) -> Result<ModelAnswer, Failure> {
-        let cancelled = || Failure {
-            kind: FailureKind::ConnectionFailed,
-            message: "the model call was cancelled".to_owned(),
-            retry_after_ms: None,
-        };
-        let place = tokio::select! {
-            place = self.places.acquire() => place.map_err(|_| cancelled())?,
-            () = cancel.cancelled() => return Err(cancelled()),
-        };
-        let not_before = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = not_before {
-            tokio::select! {
-                () = tokio::time::sleep_until(at) => {}
-                () = cancel.cancelled() => return Err(cancelled()),
-            }
-        }
         let outcome = self.model.answer(request, sink, cancel).await;
-        drop(place);
         if let Err(Failure { kind: FailureKind::RateLimited, retry_after_ms: Some(pause), .. }) = &outcome {
             let pause = Duration::from_millis(*pause).min(SHARED_PAUSE_MAX);
             *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + pause);
@@ -115,6 +119,11 @@ impl Provider {
 }
 
 impl ModelTable {
+    /// Every provider, possibly more than once.
+    pub(crate) fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.named.values().map(|route| &route.provider).chain(&self.fallback)
+    }
+
     /// The route a name means.
     #[must_use]
     pub fn route(&self, name: &str) -> Option<Route> {

@@ -1,19 +1,22 @@
 //! The registry: which sessions have an actor. An actor leaves when it has nothing to do.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tenure_journal::SessionKey;
 use tokio::sync::mpsc;
 
 use crate::actor::Mail;
+use crate::load::Quota;
+use crate::{Full, Share};
 
 /// Mails that may wait for one actor; senders beyond that wait their turn.
 const MAILBOX_MAX: usize = 64;
 
 /// Which sessions have an actor.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
+    quota: Arc<Quota>,
     actors: Mutex<HashMap<SessionKey, Entry>>,
 }
 
@@ -22,27 +25,46 @@ struct Entry {
     mailbox: mpsc::Sender<Mail>,
     /// Whether the actor appends as the session's holder and so tells its readers.
     is_holding: bool,
+    /// Its part of the sessions that may be active.
+    _share: Share,
+}
+
+/// Whether the limit on active sessions stands in the way of one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It does: something new begins.
+    Bounded,
+    /// It does not: what was let in before goes on.
+    Always,
 }
 
 impl Registry {
+    pub(crate) fn new(quota: Arc<Quota>) -> Self {
+        Self { quota, actors: Mutex::default() }
+    }
+
     /// The mailbox of a session's actor, and what to start one with if there is none.
     ///
-    /// `None` when there are `actors_max` already and this would be one more.
+    /// # Errors
+    /// The limit that one more actor would exceed.
     pub(crate) fn mailbox(
         &self,
         key: SessionKey,
-        actors_max: usize,
-    ) -> Option<(mpsc::Sender<Mail>, Option<mpsc::Receiver<Mail>>)> {
+        admission: Admission,
+    ) -> Result<(mpsc::Sender<Mail>, Option<mpsc::Receiver<Mail>>), Full> {
         let mut actors = self.lock();
         if let Some(entry) = actors.get(&key).filter(|entry| !entry.mailbox.is_closed()) {
-            return Some((entry.mailbox.clone(), None));
+            return Ok((entry.mailbox.clone(), None));
         }
-        if actors.len() >= actors_max {
-            return None;
-        }
+        // One that has ended makes room for its successor.
+        actors.remove(&key);
+        let share = match admission {
+            Admission::Bounded => self.quota.take(key.project, 1)?,
+            Admission::Always => self.quota.take_anyway(key.project, 1),
+        };
         let (sender, receiver) = mpsc::channel(MAILBOX_MAX);
-        actors.insert(key, Entry { mailbox: sender.clone(), is_holding: false });
-        Some((sender, Some(receiver)))
+        actors.insert(key, Entry { mailbox: sender.clone(), is_holding: false, _share: share });
+        Ok((sender, Some(receiver)))
     }
 
     /// Leaves the registry, unless someone holds the mailbox or has put something into it.

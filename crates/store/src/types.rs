@@ -194,6 +194,8 @@ pub enum DocumentKind {
     Webhook,
     /// One event on its way to a webhook.
     Delivery,
+    /// How new sessions of a saved agent are split between two of its versions; its id is the agent's.
+    Split,
 }
 
 impl DocumentKind {
@@ -229,6 +231,7 @@ impl DocumentKind {
             Self::Invocation => "invocation",
             Self::Webhook => "webhook",
             Self::Delivery => "delivery",
+            Self::Split => "split",
         }
     }
 }

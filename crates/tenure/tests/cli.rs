@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
@@ -28,7 +28,7 @@ impl Fake {
     fn session(&self, status: &str) -> Value {
         let actions = if self.waits { json!([approval()]) } else { json!([]) };
         json!({"id": SESSION, "object": "agent.session", "status": status, "required_actions": actions,
-               "agent": {"id": "agt_1", "name": "helper", "model": "m"}, "error": null, "last_active_at": 1})
+               "agent": {"id": "agt_1", "name": "helper", "model": "m", "version": 3}, "error": null, "last_active_at": 1})
     }
 
     /// One turn that answers `words`, or waits for an approval.
@@ -125,6 +125,49 @@ async fn items(Query(query): Query<std::collections::BTreeMap<String, String>>) 
     }
 }
 
+fn agent() -> Value {
+    json!({"id": "agt_1", "object": "tenure.agent", "name": "helper", "model": "m", "version": 2,
+           "instructions": "Be brief.", "tools": [], "author": {"type": "project_files"},
+           "split": [{"version": 1, "weight": 3}, {"version": 2, "weight": 1}], "updated_at": 1})
+}
+
+fn version(number: u64) -> Value {
+    json!({"id": number.to_string(), "object": "tenure.agent.version", "agent_id": "agt_1", "version": number,
+           "created_at": 1, "author": {"type": "key", "id": "key_1", "name": "ops"}, "restores": null,
+           "agent": {"id": "agt_1", "name": "helper", "model": "m", "instructions": "Be brief.", "tools": []}})
+}
+
+async fn difference(Query(query): Query<std::collections::BTreeMap<String, String>>) -> Json<Value> {
+    let from: u64 = query["from"].parse().expect("a number");
+    let to: u64 = query.get("to").map_or(2, |to| to.parse().expect("a number"));
+    let change = json!({"change": "changed", "path": "model", "from": "m", "to": "n"});
+    let changes = if from == to { json!([]) } else { json!([change]) };
+    Json(json!({"object": "tenure.agent.diff", "from": from, "to": to, "changes": changes}))
+}
+
+async fn rollback(State(fake): State<Fake>, Json(body): Json<Value>) -> Response {
+    if body["version"] == 9 {
+        let problem = json!({"status": 400, "code": "invalid_value", "detail": "the agent has no version 9"});
+        return (StatusCode::BAD_REQUEST, Json(problem)).into_response();
+    }
+    fake.posted.lock().expect("no writer panicked").push(body);
+    (StatusCode::CREATED, Json(version(3))).into_response()
+}
+
+async fn put_split(State(fake): State<Fake>, Json(body): Json<Value>) -> Json<Value> {
+    fake.posted.lock().expect("no writer panicked").push(body.clone());
+    Json(json!({"object": "tenure.agent.split", "versions": body["versions"]}))
+}
+
+async fn end_split() -> Json<Value> {
+    Json(json!({"agent_id": "agt_1", "object": "tenure.agent.split.deleted", "deleted": true}))
+}
+
+async fn no_split() -> Response {
+    let problem = json!({"status": 404, "code": "not_found_error", "detail": "The agent has no split."});
+    (StatusCode::NOT_FOUND, Json(problem)).into_response()
+}
+
 async fn keys_revoke(Path(id): Path<String>) -> Json<Value> {
     Json(json!({"id": id, "deleted": true}))
 }
@@ -149,11 +192,20 @@ async fn serve(waits: bool) -> Running {
     let fake = Fake { posted: Arc::default(), waits, live: broadcast::channel(16).0 };
     let status = if waits { "requires_action" } else { "idle" };
     let session = fake.session(status);
-    let listed = session.clone();
+    let (listed, pinned, pinned_one) = (session.clone(), session.clone(), session.clone());
     let app = Router::new()
         .route("/v1/agents", get(|| async { page(json!([{"id": "agt_1", "name": "helper"}])) }))
         .route("/v1/agents/sessions", post(create).get(|| async move { page(json!([listed])) }))
         .route("/v1/agents/sessions/{id}", get(|| async move { Json(session) }))
+        .route("/v1/tenure/sessions", get(|| async move { page(json!([pinned])) }))
+        .route("/v1/tenure/sessions/{id}", get(|| async move { Json(pinned_one) }))
+        .route("/v1/tenure/agents", get(|| async { page(json!([agent()])) }))
+        .route("/v1/tenure/agents/agt_1", get(|| async { Json(agent()) }))
+        .route("/v1/tenure/agents/agt_1/versions", get(|| async { page(json!([version(2), version(1)])) }))
+        .route("/v1/tenure/agents/agt_1/versions/{n}", get(|| async { Json(version(1)) }))
+        .route("/v1/tenure/agents/agt_1/diff", get(difference))
+        .route("/v1/tenure/agents/agt_1/rollback", post(rollback))
+        .route("/v1/tenure/agents/agt_1/split", put(put_split).delete(end_split).get(no_split))
         .route("/v1/agents/sessions/{id}/items", get(items))
         .route("/v1/agents/sessions/{id}/events", get(events).post(input))
         .route(
@@ -269,8 +321,9 @@ async fn lists_sessions_items_and_keys() {
     let server = serve(false).await;
     let (code, out, _) = server.run("ps -o name", "").await;
     assert_eq!((code, out), (0, format!("{SESSION}\n")));
-    let (_, out, _) = server.run("logs last", "").await;
+    let (_, out, err) = server.run("logs last", "").await;
     assert_eq!(out, "user       Hi\nassistant  You said: Hi\n");
+    assert_eq!(err, "helper version 3\n");
     let (_, out, _) = server.run("logs 0123 -o name", "").await;
     assert_eq!(out, "item_0\nitem_1\n");
     let (_, out, _) = server.run("keys list -o name", "").await;
@@ -286,6 +339,42 @@ async fn lists_sessions_items_and_keys() {
         "error[name_characters]: The name is not one.\n  cause: status 400, request req_8\n  \
          fix: use letters and digits\n"
     );
+}
+
+#[tokio::test]
+async fn agents_are_seen_compared_rolled_back_and_split() {
+    let server = serve(false).await;
+    let (code, out, _) = server.run("agents ls", "").await;
+    assert_eq!(code, 0);
+    assert!(out.starts_with("NAME    ID     MODEL  VERSION  SPLIT           CHANGED\n"), "{out}");
+    assert!(out.contains("helper  agt_1  m      2        1: 75%, 2: 25%  "), "{out}");
+    let (_, out, _) = server.run("agents versions helper -o name", "").await;
+    assert_eq!(out, "2\n1\n");
+    let (_, out, _) = server.run("agents show helper", "").await;
+    assert!(out.contains("author     project files\n") && out.ends_with("\n\nBe brief.\n"), "{out}");
+    let (_, out, _) = server.run("agents show helper 1", "").await;
+    assert!(out.contains("author     key ops\n"), "{out}");
+    let (_, out, err) = server.run("agents diff helper", "").await;
+    assert_eq!((out.as_str(), err.as_str()), ("~ model\n  - m\n  + n\n", "helper: version 1 to 2\n"));
+    let (_, out, err) = server.run("agents diff helper 2 2", "").await;
+    assert_eq!((out.as_str(), err.as_str()), ("", "helper: version 2 to 2\nno difference\n"));
+    let (_, out, _) = server.run("agents diff helper 1 2 -o json", "").await;
+    assert_eq!(serde_json::from_str::<Value>(&out).expect("JSON")["changes"][0]["path"], "model");
+    let (code, out, _) = server.run("agents rollback helper 1", "").await;
+    assert_eq!((code, out.as_str()), (0, "version 3 is equal to version 1\n"));
+    let (code, _, err) = server.run("agents rollback helper 9", "").await;
+    assert_eq!(code, 1);
+    assert!(err.starts_with("error[invalid_value]: the agent has no version 9\n"), "{err}");
+    let (_, out, _) = server.run("agents split helper 1=9 2=1", "").await;
+    assert_eq!(out, "1: 90%, 2: 10%\n");
+    let (_, out, _) = server.run("agents split helper --end", "").await;
+    assert_eq!(out, "new sessions run the latest version\n");
+    let (code, _, err) = server.run("agents split helper", "").await;
+    assert_eq!(code, 3, "{err}");
+    let (code, _, _) = server.run("agents show nobody", "").await;
+    assert_eq!(code, 3);
+    let versions = json!([{"version": 1, "weight": 9}, {"version": 2, "weight": 1}]);
+    assert_eq!(server.posted(), [json!({"version": 1}), json!({"versions": versions})]);
 }
 
 #[tokio::test]

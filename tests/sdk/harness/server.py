@@ -11,7 +11,7 @@ UPSTREAM_KEY = "upstream-test-key"
 CLIENT_SECONDS = 30
 
 
-def settings(upstream_url):
+def settings(upstream_url, limits):
     """`tenure.yaml`: the same upstream over both wire formats, and a model with a price."""
     provider = {"type": "openai", "base_url": upstream_url, "api_key": "${OPENAI_API_KEY}"}
     # Eighteen tokens, as the script counts a `count` answer, cost 1.8 cents.
@@ -25,20 +25,21 @@ def settings(upstream_url):
             "priced": {"provider": "first", "model": "m1", "price_usd_per_million": price},
         },
         "default_model": "m1",
+        "limits": limits,
     }
 
 
 class Server:
     """A server that can be killed and started again on what it left behind."""
 
-    def __init__(self, directory, upstream_url, *, configured=True):
+    def __init__(self, directory, upstream_url, *, configured=True, limits=None):
         self.directory, self.upstream_url = directory, upstream_url
         self.project, self.data, self.log = directory / "project", directory / "data", directory / "server.log"
         (self.project / "agents").mkdir(parents=True)
         (self.project / "agents" / "assistant.md").write_text("---\nmodel: m1\n---\nBe brief.\n")
         if configured:
             # JSON is YAML.
-            (self.project / "tenure.yaml").write_text(json.dumps(settings(upstream_url)))
+            (self.project / "tenure.yaml").write_text(json.dumps(settings(upstream_url, limits or {})))
         self.process = None
         self.start()
 

@@ -24,6 +24,11 @@ impl From<AgentError> for ApiError {
         match error {
             AgentError::Store(error) => error.into(),
             AgentError::Damaged(error) => undecodable("saved agent", &error),
+            AgentError::NotFound => Self::not_found("agent"),
+            AgentError::NoVersion { .. } => {
+                Self::invalid(format!("Invalid 'version': {error}.")).code("invalid_value").param("version")
+            }
+            AgentError::AlreadyLatest { .. } => Self::conflict(error.to_string()),
             AgentError::Ambiguous { .. } => Self::conflict(error.to_string()).param("agent_id"),
         }
     }
@@ -60,10 +65,14 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     let model = fields.model.clone().ok_or_else(|| crate::read::missing("model"))?;
     let now = call.app.runtime.now();
     let id = AgentId::fresh(&call.app.runtime.fresh());
-    let mut pinned = Pinned { config: default_agent(id, model), metadata: Default::default() };
+    let mut pinned = Pinned {
+        config: default_agent(id, model),
+        metadata: Default::default(),
+        provenance: Default::default(),
+    };
     change(&call, &mut pinned, &mut fields).await?;
     let receipt = |saved: &Saved| keep(ticket.as_ref(), StatusCode::CREATED, saved);
-    match agents::create(call.store(), call.project(), now, pinned, receipt).await {
+    match agents::create(call.store(), call.project(), now, call.author(), pinned, receipt).await {
         Ok(saved) => Ok(created(&shown(&saved))),
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
     }
@@ -92,7 +101,7 @@ pub(super) async fn update(mut call: Call) -> Result<Response, ApiError> {
         }
         let now = call.app.runtime.now();
         let receipt = |saved: &Saved| keep(ticket.as_ref(), StatusCode::OK, saved);
-        match agents::replace(call.store(), now, &saved, pinned, receipt).await {
+        match agents::replace(call.store(), now, call.author(), &saved, pinned, receipt).await {
             Ok(saved) => return Ok(Json(shown(&saved)).into_response()),
             Err(AgentError::Store(error)) if agents::is_conflict(&error) && attempt < UPDATE_ATTEMPTS => {
                 attempt += 1;
@@ -104,7 +113,8 @@ pub(super) async fn update(mut call: Call) -> Result<Response, ApiError> {
 
 pub(super) async fn delete(call: Call) -> Result<Response, ApiError> {
     let id: AgentId = call.id("agent", "agent")?;
-    if !agents::delete(call.store(), call.project(), call.app.runtime.now(), id).await? {
+    let now = call.app.runtime.now();
+    if !agents::delete(call.store(), call.project(), now, call.author(), id).await? {
         return Err(ApiError::not_found("agent"));
     }
     Ok(Json(json!({"id": id, "object": "agent.deleted", "deleted": true})).into_response())
@@ -133,7 +143,12 @@ fn keep(ticket: Option<&Ticket>, status: StatusCode, saved: &Saved) -> Option<te
     ticket.map(|ticket| ticket.receipt(status, shown(saved).to_string(), at))
 }
 
-async fn replay_or(call: &Call, ticket: Option<&Ticket>, error: AgentError) -> Result<Response, ApiError> {
+/// The first outcome of the idempotency key, if that is why the request failed.
+pub(super) async fn replay_or(
+    call: &Call,
+    ticket: Option<&Ticket>,
+    error: AgentError,
+) -> Result<Response, ApiError> {
     if let (AgentError::Store(store), Some(ticket)) = (&error, ticket)
         && store.kind() == StoreErrorKind::ReceiptExists
         && let Some(response) = ticket.replay(call).await?

@@ -8,6 +8,7 @@ mod models;
 mod sessions;
 mod stream;
 mod tenure;
+mod versions;
 
 use std::sync::Arc;
 
@@ -65,7 +66,18 @@ fn v1() -> Router<Arc<App>> {
         .route("/tenure/keys", get(tenure::keys).post(tenure::create_key))
         .route("/tenure/keys/{key}", delete(tenure::revoke_key))
         .route("/tenure/sessions/{session}/journal", get(tenure::journal))
-        .route("/tenure/agents/{agent}/versions", get(tenure::versions))
+        .route("/tenure/sessions", get(tenure::sessions))
+        .route("/tenure/sessions/{session}", get(tenure::session))
+        .route("/tenure/agents", get(versions::agents))
+        .route("/tenure/agents/{agent}", get(versions::agent))
+        .route("/tenure/agents/{agent}/versions", get(versions::list))
+        .route("/tenure/agents/{agent}/versions/{version}", get(versions::retrieve))
+        .route("/tenure/agents/{agent}/diff", get(versions::difference))
+        .route("/tenure/agents/{agent}/rollback", post(versions::rollback))
+        .route(
+            "/tenure/agents/{agent}/split",
+            get(versions::split).put(versions::put_split).delete(versions::end_split),
+        )
 }
 
 fn automation_routes() -> Router<Arc<App>> {

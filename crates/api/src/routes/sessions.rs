@@ -5,7 +5,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
-use tenure_journal::{AgentConfig, AgentId, Environment, Head, SessionKey, SessionOpened, SessionStatus};
+use tenure_journal::{
+    AgentConfig, AgentId, Environment, Head, SessionId, SessionKey, SessionOpened, SessionStatus,
+};
 use tenure_runtime::{Opening, Runtime, RuntimeError, RuntimeErrorKind};
 use tenure_session::{Command, Refusal, SessionView};
 use tenure_store::SessionFilter;
@@ -36,7 +38,8 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         Begin::Replay(response) => return Ok(response),
     };
     let mut new = NewSession::read(&body)?;
-    let mut agent = resolve(&call, &new).await?;
+    let id = SessionId::fresh(&call.app.runtime.fresh());
+    let mut agent = resolve(&call, &new, id).await?;
     new.agent.apply(&mut agent);
     if let Some(mode) = new.approval {
         agent.approval = mode;
@@ -65,7 +68,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     // A client that leaves now must not take a half-opened session with it: the opening goes on without it.
     let (runtime, stream) = (call.app.runtime.clone(), new.stream);
     let opening = async move {
-        let outcome = runtime.open(Opening { opened, input }, draft, stream).await;
+        let outcome = runtime.open_as(id, Opening { opened, input }, draft, stream).await;
         (outcome, ticket)
     };
     let (outcome, ticket) = tokio::spawn(opening).await.map_err(|error| {
@@ -81,13 +84,12 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     }
 }
 
-/// The agent before overrides: a saved one, or a new one of the session's own.
-async fn resolve(call: &Call, new: &NewSession<'_>) -> Result<AgentConfig, ApiError> {
+/// The agent before overrides: a version of a saved one, or a new one of the session's own.
+async fn resolve(call: &Call, new: &NewSession<'_>, session: SessionId) -> Result<AgentConfig, ApiError> {
     match (&new.agent_id, &new.agent.model) {
         (Some(agent_id), _) => {
-            let saved = agents::find(call.store(), call.project(), agent_id).await?;
-            let saved = saved.ok_or_else(|| ApiError::not_found("agent").param("agent_id"))?;
-            Ok(saved.config())
+            let found = agents::for_session(call.store(), call.project(), agent_id, session).await?;
+            found.ok_or_else(|| ApiError::not_found("agent").param("agent_id"))
         }
         (None, model) => {
             let id = AgentId::fresh(&call.app.runtime.fresh());
@@ -141,7 +143,7 @@ pub(super) async fn delete(call: Call) -> Result<Response, ApiError> {
             }
             RuntimeErrorKind::Refused(_)
             | RuntimeErrorKind::ReceiptExists
-            | RuntimeErrorKind::Overloaded
+            | RuntimeErrorKind::Overloaded(_)
             | RuntimeErrorKind::ShuttingDown
             | RuntimeErrorKind::Storage
             | RuntimeErrorKind::Damaged => return Err(error.into()),
@@ -153,12 +155,21 @@ pub(super) async fn delete(call: Call) -> Result<Response, ApiError> {
 
 pub(super) async fn list(call: Call) -> Result<Response, ApiError> {
     call.query.check(call.dialect(), &[])?;
-    let page = call.query.page(Limit::Clamped)?;
-    let Some(filter) = filter(&call)? else { return Ok(query::list(Vec::new(), false)) };
+    listed(&call, Limit::Clamped, show::session).await
+}
+
+/// A page of the sessions that the query asks for, each as `show` makes it.
+pub(super) async fn listed(
+    call: &Call,
+    limit: Limit,
+    show: fn(&SessionView) -> Value,
+) -> Result<Response, ApiError> {
+    let page = call.query.page(limit)?;
+    let Some(filter) = filter(call)? else { return Ok(query::list(Vec::new(), false)) };
     let mut heads = call.store().sessions(call.project(), &filter, &page).await?;
     let has_more = query::cut(&mut heads, &page);
     let runtime = &call.app.runtime;
-    let reads = heads.into_iter().map(|head| async move { one_of_list(runtime, head).await });
+    let reads = heads.into_iter().map(|head| async move { one_of_list(runtime, head, show).await });
     let shown: Vec<Option<Value>> =
         futures_util::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
     Ok(query::list(shown.into_iter().flatten().collect(), has_more))
@@ -188,12 +199,16 @@ fn filter(call: &Call) -> Result<Option<SessionFilter>, ApiError> {
 
 /// A session of a list. One that cannot be read is shown as failed: hiding it would be a lie, and failing
 /// the list would take every other session with it.
-async fn one_of_list(runtime: &Runtime, head: Head) -> Result<Option<Value>, ApiError> {
+async fn one_of_list(
+    runtime: &Runtime,
+    head: Head,
+    show: fn(&SessionView) -> Value,
+) -> Result<Option<Value>, ApiError> {
     match runtime.view(head.key).await {
-        Ok(view) => Ok(view.map(|view| show::session(&view))),
+        Ok(view) => Ok(view.map(|view| show(&view))),
         Err(error) if *error.kind() == RuntimeErrorKind::Damaged => {
             tracing::error!(session = %head.key.session, "a session's journal is damaged");
-            Ok(Some(show::session(&unreadable(head))))
+            Ok(Some(show(&unreadable(head))))
         }
         Err(error) => Err(error.into()),
     }

@@ -4,12 +4,11 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tenure_journal::{AgentId, KeyId, Timestamp, Version};
-use tenure_store::{DocumentKind, Order, StoreErrorKind};
+use tenure_journal::{KeyId, Timestamp, Version};
+use tenure_store::StoreErrorKind;
 
 use super::created;
 use super::sessions::key as session_key;
-use crate::agents::Saved;
 use crate::call::Call;
 use crate::error::{ApiError, bad_cursor};
 use crate::idempotency::{self, Begin};
@@ -137,40 +136,21 @@ pub(super) async fn journal(call: Call) -> Result<Response, ApiError> {
     Ok(query::list(data.collect(), has_more))
 }
 
-/// Versions of an agent after a version, oldest first.
-pub(super) async fn versions(call: Call) -> Result<Response, ApiError> {
-    call.query.check(call.dialect(), &["limit", "after", "order"])?;
-    let id: AgentId = call.id("agent", "agent")?;
-    let page = call.query.page(Limit::Strict)?;
-    let current = crate::agents::by_id(call.store(), call.project(), id).await?;
-    let last = current.ok_or_else(|| ApiError::not_found("agent"))?.document.version;
-    let after = page.after.as_deref().map(version_of).transpose()?;
-    if after.is_some_and(|after| after > last) {
-        return Err(bad_cursor());
-    }
-    let mut numbers: Vec<u64> = match page.order {
-        Order::Ascending => (after.map_or(1, |after| after + 1)..=last).take(page.limit).collect(),
-        Order::Descending => (1..after.unwrap_or(last + 1)).rev().take(page.limit).collect(),
-    };
-    let has_more = query::cut(&mut numbers, &page);
-    let mut data = Vec::with_capacity(numbers.len());
-    for number in numbers {
-        let found =
-            call.store().document(call.project(), DocumentKind::Agent, &id.to_string(), Some(number)).await?;
-        let Some(document) = found else { continue };
-        let saved = Saved::from_document(document)?;
-        data.push(json!({
-            "id": number.to_string(),
-            "object": "tenure.agent.version",
-            "version": number,
-            "created_at": saved.document.updated_at.as_secs(),
-            "agent": show::saved_agent(&saved.document, &saved.pinned),
-        }));
-    }
-    Ok(query::list(data, has_more))
+/// One session, with the version of the agent that it runs.
+pub(super) async fn session(call: Call) -> Result<Response, ApiError> {
+    call.query.check(call.dialect(), &[])?;
+    let view = call.app.runtime.view(session_key(&call)?).await?;
+    let view = view.ok_or_else(|| ApiError::not_found("session"))?;
+    Ok(Json(show::tenure_session(&view)).into_response())
 }
 
-fn version_of(text: &str) -> Result<u64, ApiError> {
+/// Sessions, each with the version of the agent that it runs.
+pub(super) async fn sessions(call: Call) -> Result<Response, ApiError> {
+    call.query.check(call.dialect(), &["limit", "after", "order", "agent_id", "status"])?;
+    super::sessions::listed(&call, Limit::Strict, show::tenure_session).await
+}
+
+pub(super) fn version_of(text: &str) -> Result<u64, ApiError> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_number).ok_or_else(bad_cursor)
 }

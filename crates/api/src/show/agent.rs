@@ -6,7 +6,9 @@ use tenure_journal::{
 };
 use tenure_store::Document;
 
+use crate::agents::Saved;
 use crate::read::LOCATION_PARTS;
+use crate::split::Split;
 
 /// A saved agent.
 pub(crate) fn saved_agent(document: &Document, pinned: &Pinned) -> Value {
@@ -16,6 +18,39 @@ pub(crate) fn saved_agent(document: &Document, pinned: &Pinned) -> Value {
     agent.insert("metadata".into(), json!(pinned.metadata));
     agent.insert("created_at".into(), json!(document.created_at.as_secs()));
     agent.insert("updated_at".into(), json!(document.updated_at.as_secs()));
+    Value::Object(agent)
+}
+
+/// A saved agent as Tenure's own endpoints show it: its version, who made that, and its split are added.
+pub(crate) fn tenure_agent(saved: &Saved, split: Option<&Split>) -> Value {
+    let mut agent = saved_agent(&saved.document, &saved.pinned);
+    agent["object"] = json!("tenure.agent");
+    agent["version"] = json!(saved.document.version);
+    agent["author"] = json!(saved.pinned.provenance.author);
+    agent["split"] = json!(split.map(|split| split.versions));
+    agent
+}
+
+/// One version of a saved agent.
+pub(crate) fn agent_version(saved: &Saved) -> Value {
+    let Saved { document, pinned } = saved;
+    json!({
+        "id": document.version.to_string(),
+        "object": "tenure.agent.version",
+        "agent_id": document.id,
+        "version": document.version,
+        "created_at": document.updated_at.as_secs(),
+        "author": pinned.provenance.author,
+        "restores": pinned.provenance.restores,
+        "agent": saved_agent(document, pinned),
+    })
+}
+
+/// What two versions are compared by: everything that a person chose.
+pub(crate) fn compared(pinned: &Pinned) -> Value {
+    let mut agent = configuration(&pinned.config, Place::Saved);
+    agent.insert("approval".into(), json!(pinned.config.approval));
+    agent.insert("metadata".into(), json!(pinned.metadata));
     Value::Object(agent)
 }
 

@@ -8,10 +8,10 @@ pub(crate) mod session;
 mod stream;
 mod turn;
 
-pub(crate) use agent::saved_agent;
+pub(crate) use agent::{agent_version, compared, saved_agent, tenure_agent};
 pub(crate) use automation::{automation, invocation};
 pub(crate) use item::item;
-pub(crate) use session::session;
+pub(crate) use session::{session, tenure_session};
 pub(crate) use stream::{EventIds, frames, lagged};
 pub(crate) use turn::turn;
 

@@ -34,6 +34,14 @@ pub(crate) fn session(view: &SessionView) -> Value {
     session
 }
 
+/// A session as Tenure's own endpoints show it: the version of the agent is added.
+pub(crate) fn tenure_session(view: &SessionView) -> Value {
+    let mut session = session(view);
+    session["object"] = json!("tenure.session");
+    session["agent"]["version"] = json!(view.agent.version);
+    session
+}
+
 pub(super) fn environment(environment: &Environment) -> Value {
     match environment {
         Environment::None => json!({"type": "none"}),

@@ -75,6 +75,15 @@ impl World {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut ApiConfig)) -> Self {
+        Self::made(change, tenure_runtime::Limits::default()).await
+    }
+
+    /// A server that takes on no more than that.
+    pub(crate) async fn limited(limits: tenure_runtime::Limits) -> Self {
+        Self::made(|_| {}, limits).await
+    }
+
+    async fn made(change: impl FnOnce(&mut ApiConfig), limits: tenure_runtime::Limits) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let script = Arc::new(Script::parse(SCRIPT).expect("a valid script"));
         let provider = Provider::new("scripted", Arc::new(ScriptedModel::new(script)), 64);
@@ -85,7 +94,7 @@ impl World {
             project_servers: BTreeMap::new(),
             policy: Arc::new(PolicySet::defaults()),
             sealer: Sealer::ephemeral(),
-            limits: tenure_runtime::Limits::default(),
+            limits,
         };
         let runtime = Runtime::start(parts).await.expect("starts");
         let now = Timestamp::from_millis(1_790_000_000_000);

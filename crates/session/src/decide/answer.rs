@@ -365,7 +365,7 @@ impl Draft<'_> {
     /// A call of a built-in tool whose arguments go to the runtime as the model gave them.
     fn builtin_call(
         &mut self,
-        place: &Place,
+        place: &mut Place,
         index: u32,
         call_id: String,
         shown_as: &str,

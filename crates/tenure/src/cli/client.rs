@@ -61,6 +61,10 @@ impl Client {
         read_json(self.send(Method::POST, path, &[], Some(body), Some(ANSWER_TIMEOUT)).await?).await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Value, CliError> {
+        read_json(self.send(Method::PUT, path, &[], Some(body), Some(ANSWER_TIMEOUT)).await?).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Result<Value, CliError> {
         read_json(self.send(Method::DELETE, path, &[], None, Some(ANSWER_TIMEOUT)).await?).await
     }

@@ -8,6 +8,8 @@ use super::output::text;
 
 /// The path of all sessions.
 pub(crate) const SESSIONS: &str = "/v1/agents/sessions";
+/// The same sessions, each with the version of the agent that it runs.
+pub(crate) const PINNED_SESSIONS: &str = "/v1/tenure/sessions";
 
 /// The id of the session that `typed` means: an id, the unique beginning of one (`sess_` may be left
 /// out), or `last` for the one opened last.
@@ -28,6 +30,15 @@ pub(crate) async fn session(client: &Client, typed: &str) -> Result<String, CliE
 pub(crate) async fn agent(client: &Client, typed: Option<&str>) -> Result<Value, CliError> {
     let agents = client.list("/v1/agents", &[("order", "asc")]).await?;
     pick_agent(&agents, typed).cloned()
+}
+
+/// The id of the agent that `typed` means, by name or id. An id is taken as it is: the agent may be deleted
+/// and its versions still be there.
+pub(crate) async fn agent_id(client: &Client, typed: &str) -> Result<String, CliError> {
+    if typed.parse::<tenure_journal::AgentId>().is_ok() {
+        return Ok(typed.to_owned());
+    }
+    Ok(text(&agent(client, Some(typed)).await?, "/id").to_owned())
 }
 
 fn pick_agent<'a>(agents: &'a [Value], typed: Option<&str>) -> Result<&'a Value, CliError> {

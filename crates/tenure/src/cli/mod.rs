@@ -3,12 +3,14 @@
 //! Payload goes to standard output, progress and errors to standard error. What a command may ask of the
 //! process is in [`World`], read once in `main`. Commands talk to a server through its HTTP API alone.
 
+mod agents;
 mod automations;
 mod bench;
 mod check;
 mod client;
 mod decide;
 mod demo;
+mod diff;
 mod doctor;
 mod error;
 mod find;
@@ -93,6 +95,8 @@ enum Command {
     Deny(decide::DecideArgs),
     /// Schedules: list, show, pause, resume, run, delete
     Automations(automations::AutomationsArgs),
+    /// See agents and their versions, go back to one, split new sessions between two
+    Agents(agents::AgentsArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
     /// Move everything from the data directory into a database that several nodes share
@@ -196,6 +200,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Approve(args) => decide::decide(cx, &args, decide::Answer::Approve).await,
         Command::Deny(args) => decide::decide(cx, &args, decide::Answer::Deny).await,
         Command::Automations(args) => automations::automations(cx, &args).await,
+        Command::Agents(args) => agents::agents(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
         Command::Migrate(args) => migrate::migrate(cx, &args).await,
         Command::Doctor(args) => doctor::doctor(cx, &args).await,
@@ -271,6 +276,21 @@ mod tests {
             ("tenure automations ls --session last", true),
             ("tenure automations pause daily", true),
             ("tenure automations run", false),
+            ("tenure agents", false),
+            ("tenure agents ls", true),
+            ("tenure agents show helper 2", true),
+            ("tenure agents diff helper", true),
+            ("tenure agents diff helper 1 2", true),
+            ("tenure agents diff helper one", false),
+            ("tenure agents rollback helper", false),
+            ("tenure agents rollback helper 0", false),
+            ("tenure agents rollback helper 2", true),
+            ("tenure agents split helper", true),
+            ("tenure agents split helper 1=90 2=10", true),
+            ("tenure agents split helper 1=90", false),
+            ("tenure agents split helper 1:90 2:10", false),
+            ("tenure agents split helper 1=90 2=10 --end", false),
+            ("tenure agents split helper --end", true),
             ("tenure keys", false),
             ("tenure keys create ci", true),
             ("tenure mock openai --script script.yaml --port 0", true),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Context;
 use super::client::Client;
 use super::error::{CliError, Exit};
-use super::find::{self, SESSIONS};
+use super::find::{self, PINNED_SESSIONS, SESSIONS};
 use super::output::{self, Column, Format, age, text};
 use super::transcript::{self, Follower, Happened, actions};
 
@@ -42,7 +42,7 @@ pub(crate) async fn ps(cx: &mut Context, args: &PsArgs) -> Result<Exit, CliError
     if let Some(agent) = &agent {
         query.push(("agent_id", agent));
     }
-    let mut sessions = client.list(SESSIONS, &query).await?;
+    let mut sessions = client.list(PINNED_SESSIONS, &query).await?;
     if let Some(status) = &args.status {
         sessions.retain(|session| text(session, "/status") == status);
     }
@@ -55,12 +55,18 @@ pub(crate) async fn ps(cx: &mut Context, args: &PsArgs) -> Result<Exit, CliError
     Ok(Exit::Done)
 }
 
-fn columns(now: i64) -> [Column; 6] {
+fn columns(now: i64) -> [Column; 7] {
     [
         Column::at("SESSION", "/id"),
         Column::new("AGENT", |session| match text(session, "/agent/name") {
             "" => "-".to_owned(),
             name => name.to_owned(),
+        }),
+        Column::new("VERSION", |session| {
+            session
+                .pointer("/agent/version")
+                .and_then(Value::as_u64)
+                .map_or("-".to_owned(), |n| n.to_string())
         }),
         Column::at("MODEL", "/agent/model"),
         Column::at("STATUS", "/status"),
@@ -81,6 +87,10 @@ pub(crate) async fn logs(cx: &mut Context, args: &LogsArgs) -> Result<Exit, CliE
     }
     let client = cx.client()?;
     let session = find::session(&client, &args.session).await?;
+    let pinned = client.get(&format!("{PINNED_SESSIONS}/{session}"), &[]).await?;
+    if let Some(version) = pinned.pointer("/agent/version").and_then(Value::as_u64) {
+        cx.note(&format!("{} version {version}", text(&pinned, "/agent/name")))?;
+    }
     let path = format!("{SESSIONS}/{session}/items");
     if !args.follow {
         let items = client.list(&path, &[("order", "asc")]).await?;
@@ -141,7 +151,7 @@ mod tests {
     #[test]
     fn lists_sessions() {
         let sessions = [
-            json!({"id": "sess_1", "agent": {"name": "refunds", "model": "fast"}, "status": "requires_action",
+            json!({"id": "sess_1", "agent": {"name": "refunds", "model": "fast", "version": 12}, "status": "requires_action",
                    "required_actions": [{}], "last_active_at": 40}),
             json!({"id": "sess_2", "agent": {"name": null, "model": "m"}, "status": "idle",
                    "required_actions": [], "last_active_at": 100}),
@@ -150,9 +160,9 @@ mod tests {
         output::list(&mut captured.output(), Format::Table, &columns(100), &sessions).expect("written");
         assert_eq!(
             captured.text(),
-            "SESSION  AGENT    MODEL  STATUS           WAITING  ACTIVE\n\
-             sess_1   refunds  fast   requires_action  1        1m\n\
-             sess_2   -        m      idle             -        0s\n"
+            "SESSION  AGENT    VERSION  MODEL  STATUS           WAITING  ACTIVE\n\
+             sess_1   refunds  12       fast   requires_action  1        1m\n\
+             sess_2   -        -        m      idle             -        0s\n"
         );
     }
 }

@@ -55,6 +55,7 @@ pub(crate) enum Tone {
     Bold,
     Dim,
     Red,
+    Green,
     Yellow,
 }
 
@@ -69,6 +70,7 @@ impl Output {
             Tone::Bold => 1,
             Tone::Dim => 2,
             Tone::Red => 31,
+            Tone::Green => 32,
             Tone::Yellow => 33,
         };
         if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }

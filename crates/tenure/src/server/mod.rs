@@ -6,6 +6,7 @@ mod providers;
 pub(crate) mod state;
 mod tools;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use tenure_api::{ApiConfig, agents, keys};
 use tenure_journal::{AgentId, KeyId, ProjectId};
 use tenure_policy::{PolicySet, PolicySource};
 use tenure_project::{Project, Redacted};
-use tenure_runtime::{Limits, Parts, Runtime, Sealer};
+use tenure_runtime::{Bound, Limits, Parts, Places, Runtime, Sealer};
+use tenure_store::{DocumentKind, Order, Page};
 use tenure_tools::McpServers;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -108,8 +110,12 @@ impl Server {
         let servers = Arc::new(servers);
         let written = &project.settings.limits;
         let limits = Limits {
-            active_sessions_max: usize::try_from(written.sessions_active_max).unwrap_or(usize::MAX),
-            tool_calls_max: usize::try_from(written.tool_calls_max).unwrap_or(usize::MAX),
+            active_sessions: bound(written.sessions_active),
+            waiting_messages: bound(written.messages_waiting),
+            streams: bound(written.streams),
+            body_bytes: bound(written.body_bytes_in_flight),
+            model_calls: places(written.model_calls),
+            tool_calls: places(written.tool_calls),
             lease,
         };
         let model_names = models.named.keys().cloned().collect();
@@ -127,6 +133,7 @@ impl Server {
             .map_err(|error| StartError::new("unfinished sessions cannot be resumed").cause(error))?;
         let project_id = cluster::default_project(&runtime).await?;
         runtime.run_automations(Arc::new(tenure_api::check_agent));
+        weigh(&runtime, &written.project_weights).await?;
         notes.extend(make_keys(&runtime, project_id, preset_key.as_ref(), &data).await?);
 
         let address = SocketAddr::new(bind, port);
@@ -193,6 +200,31 @@ impl Server {
         }
         fault
     }
+}
+
+fn bound(limit: tenure_project::Limit) -> Bound {
+    Bound { max: limit.max, per_project_max: limit.per_project_max }
+}
+
+fn places(limit: tenure_project::Limit) -> Places {
+    let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
+    Places { max: count(limit.max), per_project_max: count(limit.per_project_max) }
+}
+
+/// Gives projects their weights, by name.
+async fn weigh(runtime: &Runtime, weights: &BTreeMap<String, u64>) -> Result<(), StartError> {
+    for (name, weight) in weights {
+        let page = Page { after: None, limit: 1, order: Order::Ascending };
+        let found =
+            runtime.store().documents(keys::system_project(), DocumentKind::Project, Some(name), &page).await;
+        let found = found.map_err(|error| StartError::new("durable state cannot be used").cause(error))?;
+        let id = found.first().and_then(|document| document.id.parse().ok()).ok_or_else(|| {
+            StartError::new(format!("`limits.project_weights` names `{name}`, and there is no such project"))
+                .fix("name a project of this server, such as `default`, in tenure.yaml")
+        })?;
+        runtime.weigh(id, u32::try_from(*weight).unwrap_or(u32::MAX));
+    }
+    Ok(())
 }
 
 fn policy(project: &Project) -> Result<PolicySet, StartError> {

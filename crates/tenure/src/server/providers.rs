@@ -24,16 +24,16 @@ pub(crate) async fn table(
     env: &Env,
     root: &Path,
 ) -> Result<(ModelTable, String), StartError> {
-    let concurrent_max = usize::try_from(settings.limits.model_calls_max).unwrap_or(usize::MAX);
+    let places = super::places(settings.limits.model_calls);
     let mut providers = BTreeMap::new();
     for (name, written) in &settings.providers {
-        providers.insert(name.clone(), Provider::new(name, open(name, written, root)?, concurrent_max));
+        providers.insert(name.clone(), Provider::with_places(name, open(name, written, root)?, places));
     }
     let mut default = settings.default_provider().map(str::to_owned);
     if providers.is_empty()
         && let Some((name, written)) = detect(env).await
     {
-        providers.insert(name.to_owned(), Provider::new(name, open(name, &written, root)?, concurrent_max));
+        providers.insert(name.to_owned(), Provider::with_places(name, open(name, &written, root)?, places));
         default = Some(name.to_owned());
     }
     let fallback = default.as_ref().and_then(|name| providers.get(name).cloned());
