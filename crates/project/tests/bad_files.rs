@@ -355,7 +355,7 @@ fn settings_files() {
         "weight",
         "limits:\n  project_weights: {default: 0}\n",
         "error[range]: the weight of `default` must be from 1 to 100, not `0`\n\
-         \x20 --> tenure.yaml:2:29",
+         \x20 --> tenure.yaml:2:30",
     );
     settings(
         "bind with port",

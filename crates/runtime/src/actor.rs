@@ -439,7 +439,7 @@ impl Actor {
             let outcome = match launch {
                 // A process that was stopped for that long may have lost the session: then the attempt is no
                 // longer wanted, and if it has not, it is made again.
-                Ok(_) if shared.store.is_shared() && committed.elapsed() > shared.limits.lease => {
+                Ok(_) if shared.store.is_shared() && committed.elapsed() > shared.lease => {
                     Ok(Attempted::Failed(stopped()))
                 }
                 Ok(launch) => {

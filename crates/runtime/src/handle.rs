@@ -102,6 +102,8 @@ pub(crate) struct Shared {
     streams: Arc<Quota>,
     bodies: Arc<Quota>,
     pub(crate) clock: Clock,
+    /// How long this node keeps its sessions without a sign of life.
+    pub(crate) lease: Duration,
     /// This process among those that share the store.
     pub(crate) node: NodeId,
     pub(crate) hub: Arc<Hub>,
@@ -181,6 +183,7 @@ impl Runtime {
             messages: quota(Limit::WaitingMessages, limits.waiting_messages),
             streams: quota(Limit::Streams, limits.streams),
             bodies: quota(Limit::BodyBytes, limits.body_bytes),
+            lease: limits.lease,
             registry: Registry::new(quota(Limit::ActiveSessions, limits.active_sessions)),
             load,
             clock,

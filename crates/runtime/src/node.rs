@@ -31,11 +31,7 @@ const HEARTBEATS_PER_LEASE: u32 = 4;
 
 /// Begins the lease. The node takes nothing before this.
 pub(crate) async fn enter(shared: &Shared) -> Result<(), StoreError> {
-    if shared.store.is_shared() {
-        shared.store.heartbeat(shared.node, shared.limits.lease).await
-    } else {
-        Ok(())
-    }
+    if shared.store.is_shared() { shared.store.heartbeat(shared.node, shared.lease).await } else { Ok(()) }
 }
 
 /// Starts what a node does all its life.
@@ -58,9 +54,9 @@ pub(crate) async fn leave(shared: &Shared) {
 }
 
 async fn beat(shared: Arc<Shared>) {
-    let pause = shared.limits.lease / HEARTBEATS_PER_LEASE;
+    let pause = shared.lease / HEARTBEATS_PER_LEASE;
     while sleep(&shared, pause).await {
-        if let Err(error) = shared.store.heartbeat(shared.node, shared.limits.lease).await {
+        if let Err(error) = shared.store.heartbeat(shared.node, shared.lease).await {
             tracing::warn!(%error, "the lease could not be extended; trying again");
         }
     }

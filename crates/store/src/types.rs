@@ -200,7 +200,7 @@ pub enum DocumentKind {
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -210,6 +210,7 @@ impl DocumentKind {
         Self::Invocation,
         Self::Webhook,
         Self::Delivery,
+        Self::Split,
     ];
 
     /// The kind of a word on disk.

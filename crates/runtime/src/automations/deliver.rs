@@ -206,7 +206,7 @@ async fn refused(
         RuntimeErrorKind::Damaged => {
             Outcome::Failed(Failed::target_lost("internal_error", "the session cannot be read"))
         }
-        RuntimeErrorKind::Overloaded | RuntimeErrorKind::ShuttingDown | RuntimeErrorKind::Storage => {
+        RuntimeErrorKind::Overloaded(_) | RuntimeErrorKind::ShuttingDown | RuntimeErrorKind::Storage => {
             tracing::warn!(invocation = %invocation.id, %error, "a delivery is tried again");
             Outcome::Later
         }

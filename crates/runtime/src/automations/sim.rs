@@ -24,7 +24,7 @@ use super::deliver::deliver;
 use super::occur::occur;
 use super::world::{World, receipt_body};
 use super::*;
-use crate::{Opening, RuntimeError, RuntimeErrorKind};
+use crate::{Full, Limit, Opening, RuntimeError, RuntimeErrorKind, Whose};
 
 /// 2026-09-21 at 14:00 UTC.
 const T: Timestamp = Timestamp::from_millis(1_789_999_200_000);
@@ -352,6 +352,10 @@ fn words(invocations: &[SavedInvocation]) -> Vec<String> {
     invocations.iter().map(word).collect()
 }
 
+fn overloaded() -> RuntimeErrorKind {
+    RuntimeErrorKind::Overloaded(Full { limit: Limit::ActiveSessions, whose: Whose::Node })
+}
+
 #[test]
 fn a_node_may_die_at_every_await_and_the_next_one_too() {
     let mut deaths = 0;
@@ -449,7 +453,7 @@ fn what_was_missed_is_not_made_up_for() {
 fn an_occurrence_is_skipped_while_an_earlier_one_is_queued() {
     let outside = Outside::new(1);
     let id = outside.create(1, cron("* * * * *"), existing());
-    *outside.session.lock().expect("no panics") = Some(RuntimeErrorKind::Overloaded);
+    *outside.session.lock().expect("no panics") = Some(overloaded());
     for _ in 0..3 {
         outside.pass(MINUTE);
         finish(outside.look()).expect("healthy");
@@ -471,7 +475,7 @@ fn a_pause_holds_what_is_queued_and_a_resume_delivers_it() {
         outside.now.store(T.as_millis(), Ordering::Relaxed);
         let (id, project) = (outside.create(seed, schedule, existing()), outside.project());
         outside.pass(60 * MINUTE);
-        *outside.session.lock().expect("no panics") = Some(RuntimeErrorKind::Overloaded);
+        *outside.session.lock().expect("no panics") = Some(overloaded());
         finish(outside.look()).expect("healthy");
         *outside.session.lock().expect("no panics") = None;
         finish(outside.automations().pause(project, id, &|_| None)).expect("paused");
@@ -564,7 +568,7 @@ fn what_was_given_up_is_not_delivered_by_a_late_attempt() {
         if !claimed {
             continue;
         }
-        *outside.session.lock().expect("no panics") = Some(RuntimeErrorKind::Overloaded);
+        *outside.session.lock().expect("no panics") = Some(overloaded());
         for _ in 0..2 * ATTEMPTS_MAX {
             outside.pass(BACKOFF_MS_MAX);
             finish(outside.look()).expect("healthy");

@@ -177,7 +177,11 @@ impl Site {
         let root = directory(parent)?;
         let settings = json!({
             "providers": {"bench": {"type": "openai", "wire": "responses", "base_url": model}},
-            "limits": {"sessions_active_max": 10_000, "model_calls_max": 10_000},
+            "limits": {
+                "sessions_active_max": 10_000,
+                "sessions_active_per_project_max": 10_000,
+                "model_calls_max": 10_000,
+            },
             "default_model": "scripted",
         });
         // JSON is YAML.
