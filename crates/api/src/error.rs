@@ -274,7 +274,7 @@ impl From<Full> for ApiError {
     }
 }
 
-fn overloaded(status: StatusCode, message: String) -> ApiError {
+pub(crate) fn overloaded(status: StatusCode, message: String) -> ApiError {
     ApiError { retry: Retry::After(RETRY_AFTER_SECS), ..ApiError::new(status, message) }.code("overloaded")
 }
 

@@ -56,7 +56,9 @@ fn refused(refusal: &AutomationRefusal) -> ApiError {
         AutomationRefusal::Completed | AutomationRefusal::TooMany { .. } => {
             ApiError::conflict(format!("{refusal}."))
         }
-        AutomationRefusal::TooManyQueued { .. } => overloaded(format!("{refusal}.")),
+        AutomationRefusal::TooManyQueued { .. } => {
+            overloaded(StatusCode::TOO_MANY_REQUESTS, format!("{refusal}."))
+        }
     }
 }
 
