@@ -180,9 +180,9 @@ fn check_beta(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 fn check_scope(key: &Key, method: &Method, path: &str) -> Result<(), ApiError> {
-    let is_admin = path
-        .strip_prefix("/v1/tenure/")
-        .is_some_and(|rest| rest.starts_with("keys") || rest.ends_with("/journal"));
+    let is_admin = path.strip_prefix("/v1/tenure/").is_some_and(|rest| {
+        rest.starts_with("keys") || rest.starts_with("webhooks") || rest.ends_with("/journal")
+    });
     let (scope, word) = if is_admin {
         (Scope::Admin, "admin")
     } else if matches!(*method, Method::GET | Method::HEAD) {

@@ -39,7 +39,7 @@ pub use event::{
 };
 pub use id::{
     AgentId, ApprovalId, EffectId, Fresh, IdError, InputId, ItemId, KeyId, NodeId, ProjectId, RequestId,
-    SecretId, SessionId, TurnId,
+    SecretId, SessionId, TurnId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};

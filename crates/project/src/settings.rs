@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use crate::env::{Env, Redacted, Resolver, Unset, as_reference, is_name};
 use crate::node::{Fields, Node};
+use crate::outbound::{Webhooks, webhooks};
 use crate::problem::{Code, Problem, Report, listed, quote, settle, suggest};
 use crate::{ProjectError, yaml};
 
@@ -26,6 +27,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where the server listens and whom it answers.
     pub server: Server,
+    /// Where webhooks may go.
+    pub webhooks: Webhooks,
 }
 
 /// A service that offers models.
@@ -174,7 +177,7 @@ pub fn parse_settings(text: &str, env: &Env, unset: Unset) -> Result<(Settings, 
     settle(settings, report.into_problems())
 }
 
-const KEYS: &[&str] = &["providers", "models", "default_model", "limits", "server"];
+const KEYS: &[&str] = &["providers", "models", "default_model", "limits", "server", "webhooks"];
 const OPENAI_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env"];
 const SCRIPTED_KEYS: &[&str] = &["type", "script"];
 const PROVIDER_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env", "script"];
@@ -187,8 +190,16 @@ const SERVER_KEYS: &[&str] = &["bind", "port", "allowed_hosts", "allowed_origins
 
 /// What the reference page must name.
 #[cfg(test)]
-pub(crate) const DOCUMENTED: &[&[&str]] =
-    &[KEYS, PROVIDER_KEYS, PROVIDER_TYPES, MODEL_KEYS, PRICE_KEYS, LIMIT_KEYS, SERVER_KEYS];
+pub(crate) const DOCUMENTED: &[&[&str]] = &[
+    KEYS,
+    PROVIDER_KEYS,
+    PROVIDER_TYPES,
+    MODEL_KEYS,
+    PRICE_KEYS,
+    LIMIT_KEYS,
+    SERVER_KEYS,
+    crate::outbound::WEBHOOK_KEYS,
+];
 
 /// The official address, used when a provider of type `openai` names none.
 pub(crate) const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
@@ -212,6 +223,9 @@ fn read(root: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Settings
     }
     if let Some(node) = fields.find("server") {
         settings.server = server(node, report)?;
+    }
+    if let Some(node) = fields.find("webhooks") {
+        settings.webhooks = webhooks(node, report)?;
     }
     Some(settings)
 }

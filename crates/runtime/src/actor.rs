@@ -356,6 +356,8 @@ pub(crate) async fn append(
 ) -> Result<Version, StoreError> {
     let version = batch.after.version();
     let due = version.0 >= snapshot.0 + EVENTS_PER_SNAPSHOT;
+    let documents = shared.webhooks.deliveries(shared, batch, at).await?;
+    let told = !documents.is_empty();
     let append = Append {
         expected: batch.expected,
         at,
@@ -370,10 +372,13 @@ pub(crate) async fn append(
         snapshot: due.then(|| Bytes::from(batch.after.encode())),
         receipt,
         holder: Some(shared.node),
-        documents: Vec::new(),
+        documents,
         budget: Vec::new(),
     };
     shared.store.append(append).await?;
+    if told {
+        shared.webhooks.wake();
+    }
     Ok(if due { version } else { snapshot })
 }
 

@@ -21,6 +21,7 @@ use crate::actor::{self, Actor, Mail};
 use crate::clock::{self, Clock};
 use crate::hub::{Hub, Subscription};
 use crate::registry::Registry;
+use crate::webhooks::{self, WebhookConfig, Webhooks};
 use crate::{ModelTable, RuntimeError, RuntimeErrorKind, Sealer};
 
 /// Sessions found unfinished at start. More than a machine could have had in flight.
@@ -46,6 +47,15 @@ pub struct Parts {
     pub sealer: Sealer,
     /// Limits.
     pub limits: Limits,
+    /// What leaves the server unasked.
+    pub outbound: Outbound,
+}
+
+/// What leaves the server unasked.
+#[derive(Debug, Clone, Default)]
+pub struct Outbound {
+    /// How webhooks are delivered.
+    pub webhooks: WebhookConfig,
 }
 
 /// What one runtime takes on at once.
@@ -79,6 +89,7 @@ pub(crate) struct Shared {
     pub(crate) node: NodeId,
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
+    pub(crate) webhooks: Webhooks,
     /// Fires when everything is to end at once.
     pub(crate) stop: CancellationToken,
     /// Fires when nothing new is to begin.
@@ -135,7 +146,7 @@ impl Runtime {
     /// # Errors
     /// `Storage`, `Damaged`: unfinished sessions cannot be looked up.
     pub async fn start(parts: Parts) -> Result<Self, RuntimeError> {
-        let Parts { store, models, servers, project_servers, policy, sealer, limits } = parts;
+        let Parts { store, models, servers, project_servers, policy, sealer, limits, outbound } = parts;
         let clock = Clock::default();
         let shared = Arc::new(Shared {
             node: NodeId::fresh(&clock.fresh()),
@@ -150,6 +161,7 @@ impl Runtime {
             clock,
             hub: Arc::new(Hub::default()),
             registry: Registry::default(),
+            webhooks: Webhooks::new(outbound.webhooks),
             stop: CancellationToken::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -157,6 +169,7 @@ impl Runtime {
         let runtime = Self { shared };
         runtime.resume_all().await?;
         runtime.shared.tasks.spawn(sweep(Arc::clone(&runtime.shared)));
+        runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));
         Ok(runtime)
     }
 
@@ -350,6 +363,10 @@ impl Runtime {
         };
         self.shared.store.put(vec![document], None).await?;
         Ok(Secret(id))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     fn mailbox(&self, key: SessionKey, actors_max: usize) -> Option<mpsc::Sender<Mail>> {

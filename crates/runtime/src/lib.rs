@@ -25,9 +25,14 @@ mod live;
 mod models;
 mod registry;
 mod seal;
+mod webhooks;
 
 pub use error::{RuntimeError, RuntimeErrorKind};
-pub use handle::{Limits, Opening, Parts, ReceiptDraft, Runtime};
+pub use handle::{Limits, Opening, Outbound, Parts, ReceiptDraft, Runtime};
 pub use hub::{Subscription, SubscriptionItem};
 pub use models::{ModelTable, Prices, Provider, Route};
 pub use seal::{Sealer, SealerError};
+pub use tenure_webhook::{AddressError, Policy as WebhookPolicy, SigningSecret};
+pub use webhooks::{
+    DeadLetter, EventType, NewWebhook, Webhook, WebhookConfig, WebhookError, WebhookPatch, WebhookTiming,
+};

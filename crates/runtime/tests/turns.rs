@@ -76,6 +76,7 @@ async fn start(store: Arc<MemoryStore>, shop: Arc<Shop>) -> Runtime {
         policy: Arc::new(PolicySet::defaults()),
         sealer: Sealer::ephemeral(),
         limits: Limits::default(),
+        outbound: tenure_runtime::Outbound::default(),
     };
     Runtime::start(parts).await.expect("starts")
 }

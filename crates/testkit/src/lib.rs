@@ -1,7 +1,9 @@
 //! Stand-ins for the outside world, beside the contracts they keep.
 //!
 //! [`validator`] reads an upstream request as the strictest provider would. [`mock_openai`] is a model
-//! server that serves a script over real HTTP and holds every request against the validator.
+//! server that serves a script over real HTTP and holds every request against the validator. [`receiver`]
+//! is what webhooks and traces are sent to.
 
 pub mod mock_openai;
+pub mod receiver;
 pub mod validator;

@@ -25,6 +25,7 @@ def settings(upstream_url):
             "priced": {"provider": "first", "model": "m1", "price_usd_per_million": price},
         },
         "default_model": "m1",
+        "webhooks": {"allow_loopback": True},
     }
 
 

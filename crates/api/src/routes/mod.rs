@@ -7,13 +7,14 @@ mod models;
 mod sessions;
 mod stream;
 mod tenure;
+mod webhooks;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get};
+use axum::routing::{any, delete, get, post};
 use axum::{Json, middleware};
 use serde_json::{Value, json};
 
@@ -37,6 +38,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 fn v1() -> Router<Arc<App>> {
     let session = "/agents/sessions/{session}";
     let at = |rest: &str| format!("{session}{rest}");
+    let webhook = "/tenure/webhooks/{webhook}";
     Router::new()
         .route("/agents", get(agents::list).post(agents::create))
         .route("/agents/{agent}", get(agents::retrieve).post(agents::update).delete(agents::delete))
@@ -65,6 +67,11 @@ fn v1() -> Router<Arc<App>> {
         .route("/tenure/keys/{key}", delete(tenure::revoke_key))
         .route("/tenure/sessions/{session}/journal", get(tenure::journal))
         .route("/tenure/agents/{agent}/versions", get(tenure::versions))
+        .route("/tenure/webhooks", get(webhooks::list).post(webhooks::create))
+        .route(webhook, get(webhooks::retrieve).post(webhooks::update).delete(webhooks::delete))
+        .route(&format!("{webhook}/rotate_secret"), post(webhooks::rotate))
+        .route(&format!("{webhook}/dead_letters"), get(webhooks::dead_letters))
+        .route(&format!("{webhook}/dead_letters/{{delivery}}/redeliver"), post(webhooks::redeliver))
 }
 
 /// A part of the Agents API that this server does not offer: every call under `prefix` says so.

@@ -21,6 +21,7 @@ mod sessions;
 mod talk;
 mod target;
 mod transcript;
+mod webhooks;
 mod world;
 
 use std::ffi::OsString;
@@ -91,6 +92,8 @@ enum Command {
     Deny(decide::DecideArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
+    /// Manage addresses that are told of what happens to sessions
+    Webhooks(webhooks::WebhooksArgs),
     /// Check this machine, the project and its server
     Doctor(doctor::DoctorArgs),
     /// Serve what demos and tests talk to
@@ -190,6 +193,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Approve(args) => decide::decide(cx, &args, decide::Answer::Approve).await,
         Command::Deny(args) => decide::decide(cx, &args, decide::Answer::Deny).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
+        Command::Webhooks(args) => webhooks::webhooks(cx, &args).await,
         Command::Doctor(args) => doctor::doctor(cx, &args).await,
         Command::Mock(args) => mock::mock(cx, &args).await,
         Command::Bench(args) => bench::bench(cx, &args).await,
@@ -262,6 +266,11 @@ mod tests {
             ("tenure approve apr_1 --session s", true),
             ("tenure keys", false),
             ("tenure keys create ci", true),
+            ("tenure webhooks ls", true),
+            ("tenure webhooks add https://crm.example/ --event agent.session.idle", true),
+            ("tenure webhooks add", false),
+            ("tenure webhooks rotate wh_1 --overlap 0", true),
+            ("tenure webhooks redeliver wh_1 dlv_1", true),
             ("tenure mock openai --script script.yaml --port 0", true),
             ("tenure mock orders", true),
             ("tenure mock payments", false),
