@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import openai
 import pytest
+from openai.types.webhooks.webhook_endpoint_with_secret import WebhookEndpointWithSecret
 
 from harness import shape, talk, wait
 from harness.shape import raw
@@ -69,7 +70,7 @@ def unwrapped(client, webhook, posted):
 
 def test_unwrap(client, receiver, mark):
     webhook = made(client, receiver.url, name=mark)
-    shape.valid_as(openai.types.webhooks.WebhookEndpointWithSecret, webhook)
+    shape.valid_as(WebhookEndpointWithSecret, webhook)
     session = talk.create(client, f"weather in Paris {mark}", agent={"tools": [talk.function()]})
     [action] = talk.waiting(client, session.id)
     talk.send(client, session.id, talk.result(action, "sunny"))

@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("workspace", &[]),
     ("memory", &["journal"]),
     ("webhook", &[]),
+    ("telemetry", &["journal"]),
     (
         "runtime",
         &[
@@ -43,7 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that decide and do nothing else.
-const PURE: &[&str] = &["journal", "policy", "session"];
+const PURE: &[&str] = &["journal", "policy", "session", "telemetry"];
 
 /// What must not be anywhere below a pure crate: runtimes, databases, HTTP, files.
 const IMPURE: &[&str] = &[

@@ -2,7 +2,9 @@
 
 use crate::node::{Fields, Node};
 use crate::problem::{Code, Report, quote};
+use crate::settings::check_url;
 
+pub(crate) const TELEMETRY_KEYS: &[&str] = &["otlp", "content"];
 pub(crate) const WEBHOOK_KEYS: &[&str] = &["allow_loopback", "private_hosts"];
 
 /// Where webhooks may go, beside public addresses over `https`.
@@ -12,6 +14,29 @@ pub struct Webhooks {
     pub allow_loopback: bool,
     /// Hosts, by name or address, that may be at private addresses.
     pub private_hosts: Vec<String>,
+}
+
+/// What is told to those who watch the server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Telemetry {
+    /// The collector that traces are sent to; absent: the one of the environment, if any.
+    pub otlp: Option<String>,
+    /// Whether traces hold what users and models said.
+    pub content: bool,
+}
+
+pub(crate) fn telemetry(node: &Node, report: &Report) -> Option<Telemetry> {
+    let fields = Fields::open(node, "`telemetry`", TELEMETRY_KEYS, report)?;
+    let mut telemetry = Telemetry::default();
+    if let Some(node) = fields.find("otlp") {
+        let url = node.filled("`otlp`", report)?;
+        check_url(url, "`otlp`", node, report)?;
+        telemetry.otlp = Some(url.trim_end_matches('/').to_owned());
+    }
+    if let Some(node) = fields.find("content") {
+        telemetry.content = node.boolean("`content`", report)?;
+    }
+    Some(telemetry)
 }
 
 pub(crate) fn webhooks(node: &Node, report: &Report) -> Option<Webhooks> {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use crate::env::{Env, Redacted, Resolver, Unset, as_reference, is_name};
 use crate::node::{Fields, Node};
-use crate::outbound::{Webhooks, webhooks};
+use crate::outbound::{Telemetry, Webhooks, telemetry, webhooks};
 use crate::problem::{Code, Problem, Report, listed, quote, settle, suggest};
 use crate::{ProjectError, yaml};
 
@@ -29,6 +29,8 @@ pub struct Settings {
     pub server: Server,
     /// Where webhooks may go.
     pub webhooks: Webhooks,
+    /// What is told to those who watch the server.
+    pub telemetry: Telemetry,
 }
 
 /// A service that offers models.
@@ -177,7 +179,7 @@ pub fn parse_settings(text: &str, env: &Env, unset: Unset) -> Result<(Settings, 
     settle(settings, report.into_problems())
 }
 
-const KEYS: &[&str] = &["providers", "models", "default_model", "limits", "server", "webhooks"];
+const KEYS: &[&str] = &["providers", "models", "default_model", "limits", "server", "webhooks", "telemetry"];
 const OPENAI_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env"];
 const SCRIPTED_KEYS: &[&str] = &["type", "script"];
 const PROVIDER_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env", "script"];
@@ -199,6 +201,7 @@ pub(crate) const DOCUMENTED: &[&[&str]] = &[
     LIMIT_KEYS,
     SERVER_KEYS,
     crate::outbound::WEBHOOK_KEYS,
+    crate::outbound::TELEMETRY_KEYS,
 ];
 
 /// The official address, used when a provider of type `openai` names none.
@@ -226,6 +229,9 @@ fn read(root: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Settings
     }
     if let Some(node) = fields.find("webhooks") {
         settings.webhooks = webhooks(node, report)?;
+    }
+    if let Some(node) = fields.find("telemetry") {
+        settings.telemetry = telemetry(node, report)?;
     }
     Some(settings)
 }

@@ -379,6 +379,9 @@ pub(crate) async fn append(
     if told {
         shared.webhooks.wake();
     }
+    if let Some(exporter) = &shared.exporter {
+        exporter.committed(batch);
+    }
     Ok(if due { version } else { snapshot })
 }
 

@@ -12,6 +12,7 @@ use tenure_journal::{
 use tenure_policy::PolicySet;
 use tenure_session::{Command, Context, Session, SessionView, StreamEvent};
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreErrorKind};
+use tenure_telemetry::Content;
 use tenure_tools::{Server, Servers};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Actor, Mail};
 use crate::clock::{self, Clock};
+use crate::export::{self, ExportConfig, Exporter};
 use crate::hub::{Hub, Subscription};
 use crate::registry::Registry;
 use crate::webhooks::{self, WebhookConfig, Webhooks};
@@ -56,6 +58,10 @@ pub struct Parts {
 pub struct Outbound {
     /// How webhooks are delivered.
     pub webhooks: WebhookConfig,
+    /// Whether traces hold what was said.
+    pub trace_content: Content,
+    /// Where the traces of finished turns are sent.
+    pub export: Option<ExportConfig>,
 }
 
 /// What one runtime takes on at once.
@@ -90,6 +96,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
+    pub(crate) trace_content: Content,
+    pub(crate) exporter: Option<Exporter>,
     /// Fires when everything is to end at once.
     pub(crate) stop: CancellationToken,
     /// Fires when nothing new is to begin.
@@ -148,6 +156,7 @@ impl Runtime {
     pub async fn start(parts: Parts) -> Result<Self, RuntimeError> {
         let Parts { store, models, servers, project_servers, policy, sealer, limits, outbound } = parts;
         let clock = Clock::default();
+        let (exporter, finished) = outbound.export.as_ref().map(|_| Exporter::new()).unzip();
         let shared = Arc::new(Shared {
             node: NodeId::fresh(&clock.fresh()),
             store,
@@ -162,10 +171,15 @@ impl Runtime {
             hub: Arc::new(Hub::default()),
             registry: Registry::default(),
             webhooks: Webhooks::new(outbound.webhooks),
+            trace_content: outbound.trace_content,
+            exporter,
             stop: CancellationToken::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
+        if let Some((config, finished)) = outbound.export.zip(finished) {
+            shared.tasks.spawn(export::run(Arc::clone(&shared), config, finished));
+        }
         let runtime = Self { shared };
         runtime.resume_all().await?;
         runtime.shared.tasks.spawn(sweep(Arc::clone(&runtime.shared)));

@@ -19,20 +19,25 @@ mod actor;
 mod clock;
 mod effects;
 mod error;
+mod export;
 mod handle;
 mod hub;
 mod live;
 mod models;
 mod registry;
 mod seal;
+mod traces;
 mod webhooks;
 
 pub use error::{RuntimeError, RuntimeErrorKind};
+pub use export::ExportConfig;
 pub use handle::{Limits, Opening, Outbound, Parts, ReceiptDraft, Runtime};
 pub use hub::{Subscription, SubscriptionItem};
 pub use models::{ModelTable, Prices, Provider, Route};
 pub use seal::{Sealer, SealerError};
+pub use tenure_telemetry::Content;
 pub use tenure_webhook::{AddressError, Policy as WebhookPolicy, SigningSecret};
+pub use traces::ShownTrace;
 pub use webhooks::{
     DeadLetter, EventType, NewWebhook, Webhook, WebhookConfig, WebhookError, WebhookPatch, WebhookTiming,
 };

@@ -73,7 +73,7 @@ async fn start(store: &Arc<MemoryStore>, keys: &Path, timing: WebhookTiming) -> 
         policy: Arc::new(PolicySet::defaults()),
         sealer: Sealer::open(&keys.join("sealing.key")).expect("a key"),
         limits: Limits::default(),
-        outbound: Outbound { webhooks: WebhookConfig { policy, timing } },
+        outbound: Outbound { webhooks: WebhookConfig { policy, timing }, ..Outbound::default() },
     };
     Runtime::start(parts).await.expect("starts")
 }

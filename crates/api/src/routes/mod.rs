@@ -55,7 +55,7 @@ fn v1() -> Router<Arc<App>> {
         .route(&at("/artifacts"), get(lists::no_artifacts))
         .route(&at("/artifacts/{artifact}"), get(lists::unknown_artifact).delete(lists::unknown_artifact))
         .route(&at("/artifacts/{artifact}/content"), get(lists::unknown_artifact))
-        .route(&at("/traces"), get(lists::no_traces))
+        .route(&at("/traces"), get(lists::traces))
         .merge(unsupported("/agents/environments", no_environments))
         .merge(unsupported("/agents/automations", no_automations))
         .merge(unsupported("/vaults", no_vaults))

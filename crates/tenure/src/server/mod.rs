@@ -1,6 +1,7 @@
 //! The server: every concrete part, wired once.
 
 mod left;
+mod outbound;
 mod providers;
 mod tools;
 
@@ -12,8 +13,8 @@ use std::time::Duration;
 use tenure_api::{ApiConfig, agents, keys};
 use tenure_journal::{AgentId, KeyId, ProjectId};
 use tenure_policy::{PolicySet, PolicySource};
-use tenure_project::{Project, Redacted, Settings};
-use tenure_runtime::{Limits, Outbound, Parts, Runtime, Sealer, WebhookConfig, WebhookPolicy, WebhookTiming};
+use tenure_project::{Project, Redacted};
+use tenure_runtime::{Limits, Parts, Runtime, Sealer};
 use tenure_store::{Document, DocumentKind, Order, Page, Store};
 use tenure_store_sqlite::SqliteStore;
 use tenure_tools::McpServers;
@@ -109,7 +110,7 @@ impl Server {
             policy: Arc::new(policy),
             sealer,
             limits,
-            outbound: outbound(&project.settings),
+            outbound: outbound::outbound(&project.settings, &project.env),
         };
         let runtime = Runtime::start(parts)
             .await
@@ -192,14 +193,6 @@ fn open_store(data: &Path) -> Result<SqliteStore, StartError> {
         }
         .fix("end the other server, or choose another directory with --data")
     })
-}
-
-fn outbound(settings: &Settings) -> Outbound {
-    let policy = WebhookPolicy {
-        loopback: settings.webhooks.allow_loopback,
-        private_hosts: settings.webhooks.private_hosts.clone(),
-    };
-    Outbound { webhooks: WebhookConfig { policy, timing: WebhookTiming::default() } }
 }
 
 fn policy(project: &Project) -> Result<PolicySet, StartError> {
