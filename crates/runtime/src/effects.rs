@@ -1,6 +1,7 @@
 //! Running attempts: one task each, cancelled by its actor, answered with an outcome.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -124,10 +125,17 @@ async fn ask(
         return Err(failure(FailureKind::NotFound, message));
     };
     source.cancel = cancel.clone();
+    let named = shared.models.named.contains_key(&request.model).then(|| request.model.clone());
     request.model = route.model;
     request.output_tokens_max = route.output_tokens_max;
     let mut sink = |delta| live.delta(&source, delta);
-    let answer = route.provider.answer(&request, &mut sink, cancel).await?;
+    let mut began = None;
+    let answer = route.provider.answer(&request, &mut sink, &mut began, cancel).await;
+    if let Some(began) = began {
+        let told = answer.as_ref().map(|answer| answer.usage).map_err(|failure| failure.kind);
+        shared.metrics.model_called(route.provider.name(), named.as_deref(), began.elapsed(), told);
+    }
+    let answer = answer?;
     let cost_nano_usd = route.prices.zip(answer.usage).map(|(prices, usage)| prices.cost_nano_usd(&usage));
     Ok(Attempted::Answered { answer, cost_nano_usd })
 }
@@ -152,12 +160,17 @@ async fn call(
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     let server = reach(shared, project, tool).await?;
+    let waits = shared.metrics.tool_waits();
     let _place = tokio::select! {
         place = shared.tool_places.acquire() => place.ok(),
         () = cancel.cancelled() => None,
     };
+    drop(waits);
     let call = Call { name, arguments, idempotency_key, metadata: &tool.request_metadata };
-    let result = shared.servers.call(&server, call, cancel).await?;
+    let began = Instant::now();
+    let result = shared.servers.call(&server, call, cancel).await;
+    shared.metrics.tool_called(began.elapsed(), result.as_ref().map(|result| result.is_error));
+    let result = result?;
     if result.text.len() <= limit::INLINE_BYTES_MAX {
         let result = ToolResult { text: result.text, is_error: result.is_error, stored: None };
         return Ok(Attempted::Returned(result));

@@ -14,6 +14,7 @@ use tenure_telemetry::{Subject, Trace, otlp};
 use tokio::sync::mpsc;
 
 use crate::handle::Shared;
+use crate::metrics::Metrics;
 use crate::{RuntimeError, traces};
 
 /// Turns that may wait for their export.
@@ -26,6 +27,9 @@ const ATTEMPTS_MAX: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How long a collector may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// What became of a trace, as it is counted.
+const EXPORTED: &str = "exported";
+const DROPPED: &str = "dropped";
 
 /// Where traces are sent.
 #[derive(Clone)]
@@ -65,8 +69,13 @@ impl Exporter {
         (Self { queue }, finished)
     }
 
+    /// How many turns wait.
+    pub(crate) fn waiting(&self) -> u64 {
+        (self.queue.max_capacity() - self.queue.capacity()) as u64
+    }
+
     /// Tells of the turns that a committed batch has ended. Never waits.
-    pub(crate) fn committed(&self, batch: &Batch) {
+    pub(crate) fn committed(&self, batch: &Batch, metrics: &Metrics) {
         for turn in batch.turns.iter().filter(|turn| turn.status.is_terminal()) {
             let key = batch.after.key();
             let finished = Finished {
@@ -76,6 +85,7 @@ impl Exporter {
                 subject: Subject::new(key.session, batch.after.agent()),
             };
             if self.queue.try_send(finished).is_err() {
+                metrics.traces.with(&[DROPPED]).add(1);
                 tracing::debug!(session = %key.session, turn = %turn.id, "a trace was dropped: too many wait");
             }
         }
@@ -111,11 +121,15 @@ pub(crate) async fn run(shared: Arc<Shared>, config: ExportConfig, mut finished:
             for turn in waiting.drain(..) {
                 match read(&shared, turn).await {
                     Ok(trace) => found.extend(trace),
-                    Err(error) => tracing::warn!(%error, "a trace cannot be read for its export"),
+                    Err(error) => {
+                        tracing::warn!(%error, "a trace cannot be read for its export");
+                        shared.metrics.traces.with(&[DROPPED]).add(1);
+                    }
                 }
             }
             if !found.is_empty() {
-                send(&client, &config, &found).await;
+                let outcome = send(&client, &config, &found).await;
+                shared.metrics.traces.with(&[outcome]).add(found.len() as u64);
             }
         };
         tokio::select! {
@@ -133,7 +147,8 @@ async fn read(shared: &Shared, turn: Finished) -> Result<Vec<Trace>, RuntimeErro
     traces::of_turns(store, key, from, wanted, subject, shared.trace_content).await
 }
 
-async fn send(client: &reqwest::Client, config: &ExportConfig, found: &[Trace]) {
+/// Sends traces; gives what became of them.
+async fn send(client: &reqwest::Client, config: &ExportConfig, found: &[Trace]) -> &'static str {
     let body = otlp::request(found).to_string();
     let mut pause = FIRST_PAUSE;
     for attempt in 1..=ATTEMPTS_MAX {
@@ -142,11 +157,11 @@ async fn send(client: &reqwest::Client, config: &ExportConfig, found: &[Trace]) 
             request = request.header(name, value);
         }
         let why = match request.body(body.clone()).send().await {
-            Ok(response) if response.status().is_success() => return,
+            Ok(response) if response.status().is_success() => return EXPORTED,
             // What a collector refuses it refuses again.
             Ok(response) if response.status().is_client_error() && response.status().as_u16() != 429 => {
                 tracing::warn!(status = response.status().as_u16(), "the collector refuses traces");
-                return;
+                return DROPPED;
             }
             Ok(response) => format!("status {}", response.status().as_u16()),
             Err(error) => error.without_url().to_string(),
@@ -157,9 +172,10 @@ async fn send(client: &reqwest::Client, config: &ExportConfig, found: &[Trace]) 
                 why,
                 "traces were not exported: the collector does not answer"
             );
-            return;
+            return DROPPED;
         }
         tokio::time::sleep(pause).await;
         pause *= 4;
     }
+    DROPPED
 }

@@ -22,6 +22,7 @@ use crate::actor::{self, Actor, Mail};
 use crate::clock::{self, Clock};
 use crate::export::{self, ExportConfig, Exporter};
 use crate::hub::{Hub, Subscription};
+use crate::metrics::{Metrics, Sampled};
 use crate::registry::Registry;
 use crate::webhooks::{self, WebhookConfig, Webhooks};
 use crate::{ModelTable, RuntimeError, RuntimeErrorKind, Sealer};
@@ -62,6 +63,8 @@ pub struct Outbound {
     pub trace_content: Content,
     /// Where the traces of finished turns are sent.
     pub export: Option<ExportConfig>,
+    /// Numbers of other parts that are shown among the metrics.
+    pub sampled: Vec<Sampled>,
 }
 
 /// What one runtime takes on at once.
@@ -96,6 +99,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
+    pub(crate) metrics: Metrics,
     pub(crate) trace_content: Content,
     pub(crate) exporter: Option<Exporter>,
     /// Fires when everything is to end at once.
@@ -171,6 +175,7 @@ impl Runtime {
             hub: Arc::new(Hub::default()),
             registry: Registry::default(),
             webhooks: Webhooks::new(outbound.webhooks),
+            metrics: Metrics::new(outbound.sampled),
             trace_content: outbound.trace_content,
             exporter,
             stop: CancellationToken::new(),

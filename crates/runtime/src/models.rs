@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tenure_journal::{Failure, FailureKind, ModelAnswer, ModelRequest, Usage};
 use tenure_model::{Delta, Model};
+use tenure_telemetry::metrics::Gauge;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ pub struct Provider {
     name: String,
     model: Arc<dyn Model>,
     places: Semaphore,
+    waiting: Arc<Gauge>,
     not_before: Mutex<Option<Instant>>,
 }
 
@@ -71,6 +73,7 @@ impl Provider {
             name: name.into(),
             model,
             places: Semaphore::new(concurrent_max.clamp(1, Semaphore::MAX_PERMITS)),
+            waiting: Arc::default(),
             not_before: Mutex::default(),
         })
     }
@@ -81,11 +84,18 @@ impl Provider {
         &self.name
     }
 
-    /// Makes one attempt once there is a place and the provider is not asking for patience.
+    /// How many calls wait for a place.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.count()
+    }
+
+    /// Makes one attempt once there is a place and the provider is not asking for patience. `began` is told
+    /// when that is.
     pub(crate) async fn answer(
         &self,
         request: &ModelRequest,
         sink: &mut (dyn FnMut(Delta) + Send),
+        began: &mut Option<Instant>,
         cancel: &CancellationToken,
     ) -> Result<ModelAnswer, Failure> {
         let cancelled = || Failure {
@@ -93,6 +103,7 @@ impl Provider {
             message: "the model call was cancelled".to_owned(),
             retry_after_ms: None,
         };
+        let waits = self.waiting.enter();
         let place = tokio::select! {
             place = self.places.acquire() => place.map_err(|_| cancelled())?,
             () = cancel.cancelled() => return Err(cancelled()),
@@ -104,6 +115,8 @@ impl Provider {
                 () = cancel.cancelled() => return Err(cancelled()),
             }
         }
+        drop(waits);
+        *began = Some(Instant::now());
         let outcome = self.model.answer(request, sink, cancel).await;
         drop(place);
         if let Err(Failure { kind: FailureKind::RateLimited, retry_after_ms: Some(pause), .. }) = &outcome {
@@ -115,6 +128,13 @@ impl Provider {
 }
 
 impl ModelTable {
+    /// Every provider that a name can lead to, once.
+    pub(crate) fn providers(&self) -> Vec<&Provider> {
+        let all = self.named.values().map(|route| &route.provider).chain(&self.fallback);
+        let by_name: BTreeMap<&str, &Provider> = all.map(|provider| (provider.name(), &**provider)).collect();
+        by_name.into_values().collect()
+    }
+
     /// The route a name means.
     #[must_use]
     pub fn route(&self, name: &str) -> Option<Route> {

@@ -12,7 +12,8 @@ mod webhooks;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post};
 use axum::{Json, middleware};
@@ -20,13 +21,14 @@ use serde_json::{Value, json};
 
 use crate::call::{App, Call};
 use crate::error::ApiError;
-use crate::front::front;
+use crate::front::{METRICS_PATH, front};
 
 /// Every route, behind the front.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let v1 = v1();
     Router::new()
         .route("/healthz", get(healthz))
+        .route(METRICS_PATH, get(metrics))
         .nest("/v1", v1.clone())
         .nest("/openai/v1", v1)
         .fallback(no_route)
@@ -104,6 +106,12 @@ async fn no_skills(_: Call) -> ApiError {
 
 async fn healthz() -> Response {
     Json(json!({"status": "ok"})).into_response()
+}
+
+/// The metrics of this node, for Prometheus.
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let media_type = tenure_runtime::METRICS_MEDIA_TYPE;
+    ([(header::CONTENT_TYPE, media_type)], app.runtime.metrics_text()).into_response()
 }
 
 async fn no_route() -> ApiError {

@@ -239,8 +239,12 @@ async fn attempt(
     let sent = sender.send(&webhook.url, message).await;
     let now = shared.clock.now();
     let (next, tried) = match sent {
-        Ok(()) => (gone(&claimed, now), Tried::Settled),
+        Ok(()) => {
+            shared.metrics.deliveries.with(&["delivered"]).add(1);
+            (gone(&claimed, now), Tried::Settled)
+        }
         Err(error) if delivery.attempts < timing.attempts_max => {
+            shared.metrics.deliveries.with(&["failed"]).add(1);
             tracing::info!(webhook = %webhook.id, delivery = document.id, attempt = delivery.attempts, %error,
                 "a delivery failed and is tried again later");
             delivery.last_error = Some(error.to_string());
@@ -249,6 +253,7 @@ async fn attempt(
             (waits, Tried::Waits(until))
         }
         Err(error) => {
+            shared.metrics.deliveries.with(&["dead"]).add(1);
             tracing::warn!(webhook = %webhook.id, delivery = document.id, attempts = delivery.attempts, %error,
                 "a delivery failed too often and is kept as a dead letter");
             delivery.last_error = Some(error.to_string());

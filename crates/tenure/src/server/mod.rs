@@ -110,7 +110,7 @@ impl Server {
             policy: Arc::new(policy),
             sealer,
             limits,
-            outbound: outbound::outbound(&project.settings, &project.env),
+            outbound: outbound::outbound(&project.settings, &project.env, &store),
         };
         let runtime = Runtime::start(parts)
             .await

@@ -1,12 +1,17 @@
 //! From the project's settings and the environment to what leaves the server unasked.
 
+use std::sync::Arc;
+
 use tenure_project::{Env, Settings};
-use tenure_runtime::{Content, ExportConfig, Outbound, WebhookConfig, WebhookPolicy, WebhookTiming};
+use tenure_runtime::{
+    Content, ExportConfig, MetricKind, Outbound, Sampled, WebhookConfig, WebhookPolicy, WebhookTiming,
+};
+use tenure_store_sqlite::SqliteStore;
 
 /// The path below a collector's address that traces are posted to.
 const TRACES_PATH: &str = "/v1/traces";
 
-pub(crate) fn outbound(settings: &Settings, env: &Env) -> Outbound {
+pub(crate) fn outbound(settings: &Settings, env: &Env, store: &Arc<SqliteStore>) -> Outbound {
     let policy = WebhookPolicy {
         loopback: settings.webhooks.allow_loopback,
         private_hosts: settings.webhooks.private_hosts.clone(),
@@ -15,7 +20,20 @@ pub(crate) fn outbound(settings: &Settings, env: &Env) -> Outbound {
         webhooks: WebhookConfig { policy, timing: WebhookTiming::default() },
         trace_content: if settings.telemetry.content { Content::Included } else { Content::Omitted },
         export: export(settings, env),
+        sampled: sampled(store),
     }
+}
+
+/// What the store counts. Writes over commits is how many share a sync.
+fn sampled(store: &Arc<SqliteStore>) -> Vec<Sampled> {
+    let counter = |name, help, read: fn(&SqliteStore) -> u64| {
+        let store = Arc::clone(store);
+        Sampled { name, help, kind: MetricKind::Counter, read: Arc::new(move || read(&store)) }
+    };
+    vec![
+        counter("tenure_store_commits_total", "Transactions that were committed.", SqliteStore::commits),
+        counter("tenure_store_writes_total", "Writes that those transactions carried.", SqliteStore::writes),
+    ]
 }
 
 /// The collector of `tenure.yaml`, or else that of the environment, under the names that OpenTelemetry's
