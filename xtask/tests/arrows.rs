@@ -21,6 +21,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sandbox", &[]),
     ("workspace", &[]),
     ("memory", &["journal"]),
+    ("webhook", &[]),
+    ("telemetry", &["journal"]),
     (
         "runtime",
         &[
@@ -34,6 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sandbox",
             "workspace",
             "memory",
+            "webhook",
         ],
     ),
     ("api", &["journal", "schedule", "session", "store", "runtime"]),
@@ -43,7 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that decide and do nothing else.
-const PURE: &[&str] = &["journal", "policy", "schedule", "session"];
+const PURE: &[&str] = &["journal", "policy", "schedule", "session", "telemetry"];
 
 /// What must not be anywhere below a pure crate: runtimes, databases, HTTP, files.
 const IMPURE: &[&str] = &[

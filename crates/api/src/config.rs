@@ -22,6 +22,8 @@ pub struct ApiConfig {
     pub origins: Vec<String>,
     /// Whether any address literal is a host of this server: true when it listens on all addresses.
     pub any_address: bool,
+    /// Whether metrics are shown without a key: true when only this machine can ask.
+    pub open_metrics: bool,
     /// Silence after which an open stream sends a comment.
     pub keepalive: Duration,
     /// Ends every open stream when it fires.
@@ -42,6 +44,7 @@ impl ApiConfig {
             hosts,
             origins: Vec::new(),
             any_address: bind.ip().is_unspecified(),
+            open_metrics: bind.ip().is_loopback(),
             keepalive: KEEPALIVE_DEFAULT,
             shutdown: CancellationToken::new(),
         }

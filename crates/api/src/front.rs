@@ -23,6 +23,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const BETA: HeaderName = HeaderName::from_static("openai-beta");
 /// The value of the beta header that the Agents API needs.
 const BETA_VALUE: &str = "agents=v1";
+/// Where metrics are read.
+pub(crate) const METRICS_PATH: &str = "/metrics";
 /// Methods that some path of this server knows.
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
 /// Characters of a key: longer ones are none of ours and not worth hashing.
@@ -40,6 +42,8 @@ pub(crate) async fn front(State(app): State<Arc<App>>, mut request: Request, nex
         Err(error) => error.into_response(),
     };
     let response = dress(response, dialect, &id);
+    let shed = response.status() == StatusCode::TOO_MANY_REQUESTS;
+    app.runtime.metrics().answered(class(response.status()), shed);
     tracing::info!(
         request_id = %id,
         %method,
@@ -49,6 +53,16 @@ pub(crate) async fn front(State(app): State<Arc<App>>, mut request: Request, nex
         "request"
     );
     response
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        100..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    }
 }
 
 fn dress(mut response: Response, dialect: Dialect, id: &str) -> Response {
@@ -79,6 +93,10 @@ async fn admit(app: &Arc<App>, request: &mut Request) -> Result<(), ApiError> {
     let query = Query::parse(request.uri().query().unwrap_or_default())?;
     let path = request.uri().path();
     let path = path.strip_prefix("/openai").unwrap_or(path);
+    if path == METRICS_PATH && !app.config.open_metrics {
+        let key = authenticate(app, request.headers()).await?;
+        return check_may(&key, Scope::Admin, "admin");
+    }
     if !path.starts_with("/v1/") {
         return Ok(());
     }
@@ -180,9 +198,9 @@ fn check_beta(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 fn check_scope(key: &Key, method: &Method, path: &str) -> Result<(), ApiError> {
-    let is_admin = path
-        .strip_prefix("/v1/tenure/")
-        .is_some_and(|rest| rest.starts_with("keys") || rest.ends_with("/journal"));
+    let is_admin = path.strip_prefix("/v1/tenure/").is_some_and(|rest| {
+        rest.starts_with("keys") || rest.starts_with("webhooks") || rest.ends_with("/journal")
+    });
     let (scope, word) = if is_admin {
         (Scope::Admin, "admin")
     } else if matches!(*method, Method::GET | Method::HEAD) {
@@ -190,6 +208,10 @@ fn check_scope(key: &Key, method: &Method, path: &str) -> Result<(), ApiError> {
     } else {
         (Scope::Write, "write")
     };
+    check_may(key, scope, word)
+}
+
+fn check_may(key: &Key, scope: Scope, word: &str) -> Result<(), ApiError> {
     if key.may(scope) {
         return Ok(());
     }

@@ -117,6 +117,8 @@ ids! {
     InvocationId = "inv";
     /// A running server process: one of a cluster's nodes, or the only one.
     NodeId = "node";
+    /// A webhook: an address that is told of events.
+    WebhookId = "wh";
 }
 
 impl ItemId {

@@ -45,7 +45,7 @@ pub use event::{
 };
 pub use id::{
     AgentId, ApprovalId, AutomationId, EffectId, Fresh, IdError, InputId, InvocationId, ItemId, KeyId,
-    NodeId, ProjectId, RequestId, SecretId, SessionId, TurnId,
+    NodeId, ProjectId, RequestId, SecretId, SessionId, TurnId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};

@@ -16,6 +16,7 @@ mod load;
 mod mcp;
 mod name;
 mod node;
+mod outbound;
 mod problem;
 mod provider;
 mod settings;
@@ -27,6 +28,7 @@ pub use env::{Env, Redacted, Unset, parse_dot_env};
 pub use load::{AGENTS_MAX, FILE_BYTES_MAX, POLICIES_MAX, PolicyFile, Project};
 pub use mcp::{MCP_FILE, McpFile, McpServer, Reach, ServerHints, parse_mcp_file};
 pub use name::{AGENT_NAME_BYTES_MAX, AgentName};
+pub use outbound::{Telemetry, Webhooks};
 pub use problem::{Code, Place, Problem, ProjectError, Severity};
 pub use provider::{Detected, detect};
 pub use settings::{

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use crate::env::{Env, Redacted, Resolver, Unset, as_reference, is_name};
 use crate::node::{Fields, Node};
+use crate::outbound::{Telemetry, Webhooks, telemetry, webhooks};
 use crate::problem::{Code, Problem, Report, listed, quote, settle, suggest};
 use crate::{ProjectError, yaml};
 
@@ -27,6 +28,10 @@ pub struct Settings {
     pub limits: Limits,
     /// Where the server listens and whom it answers.
     pub server: Server,
+    /// Where webhooks may go.
+    pub webhooks: Webhooks,
+    /// What is told to those who watch the server.
+    pub telemetry: Telemetry,
 }
 
 /// A service that offers models.
@@ -212,7 +217,7 @@ pub fn parse_settings(text: &str, env: &Env, unset: Unset) -> Result<(Settings, 
     settle(settings, report.into_problems())
 }
 
-const KEYS: &[&str] = &["providers", "models", "default_model", "limits", "server"];
+const KEYS: &[&str] = &["providers", "models", "default_model", "limits", "server", "webhooks", "telemetry"];
 const OPENAI_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env"];
 const SCRIPTED_KEYS: &[&str] = &["type", "script"];
 const PROVIDER_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env", "script"];
@@ -239,8 +244,17 @@ const SERVER_KEYS: &[&str] = &["bind", "port", "allowed_hosts", "allowed_origins
 
 /// What the reference page must name.
 #[cfg(test)]
-pub(crate) const DOCUMENTED: &[&[&str]] =
-    &[KEYS, PROVIDER_KEYS, PROVIDER_TYPES, MODEL_KEYS, PRICE_KEYS, LIMIT_KEYS, SERVER_KEYS];
+pub(crate) const DOCUMENTED: &[&[&str]] = &[
+    KEYS,
+    PROVIDER_KEYS,
+    PROVIDER_TYPES,
+    MODEL_KEYS,
+    PRICE_KEYS,
+    LIMIT_KEYS,
+    SERVER_KEYS,
+    crate::outbound::WEBHOOK_KEYS,
+    crate::outbound::TELEMETRY_KEYS,
+];
 
 /// The official address, used when a provider of type `openai` names none.
 pub(crate) const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
@@ -264,6 +278,12 @@ fn read(root: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Settings
     }
     if let Some(node) = fields.find("server") {
         settings.server = server(node, report)?;
+    }
+    if let Some(node) = fields.find("webhooks") {
+        settings.webhooks = webhooks(node, report)?;
+    }
+    if let Some(node) = fields.find("telemetry") {
+        settings.telemetry = telemetry(node, report)?;
     }
     Some(settings)
 }

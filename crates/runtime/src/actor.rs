@@ -112,7 +112,9 @@ pub(crate) async fn load(
     key: SessionKey,
     shared: &Shared,
 ) -> Result<Option<(Session, Version)>, RuntimeError> {
-    let Some(stored) = shared.store.load(key).await? else { return Ok(None) };
+    let stored =
+        shared.store.load(key).await.inspect_err(|error| shared.metrics.store_failed(error.kind()))?;
+    let Some(stored) = stored else { return Ok(None) };
     let snapshot = stored.snapshot.as_ref().and_then(|snapshot| match Session::decode(&snapshot.bytes) {
         Ok(state) => Some((state, snapshot.version)),
         Err(error) => {
@@ -491,6 +493,8 @@ pub(crate) async fn append(
 ) -> Result<Version, StoreError> {
     let version = batch.after.version();
     let due = version.0 >= snapshot.0 + EVENTS_PER_SNAPSHOT;
+    let documents = shared.webhooks.deliveries(shared, batch, batch.at).await?;
+    let told = !documents.is_empty();
     let append = Append {
         expected: batch.expected,
         at: batch.at,
@@ -508,10 +512,20 @@ pub(crate) async fn append(
             Role::Holder => Some(shared.node),
             Role::Guest => None,
         },
-        documents: Vec::new(),
+        documents,
         budget: Vec::new(),
     };
-    shared.store.append(append).await?;
+    let began = std::time::Instant::now();
+    let appended = shared.store.append(append).await;
+    let error = appended.as_ref().err().map(StoreError::kind);
+    shared.metrics.appended(batch.events.len(), began.elapsed(), error);
+    appended?;
+    if told {
+        shared.webhooks.wake();
+    }
+    if let Some(exporter) = &shared.exporter {
+        exporter.committed(batch, &shared.metrics);
+    }
     Ok(if due { version } else { snapshot })
 }
 

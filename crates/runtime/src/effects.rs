@@ -1,6 +1,7 @@
 //! Running attempts: one task each, cancelled by its actor, answered with an outcome.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -130,6 +131,7 @@ async fn ask(
         return Err(failure(FailureKind::NotFound, message));
     };
     source.cancel = cancel.clone();
+    let named = shared.models.named.contains_key(&request.model).then(|| request.model.clone());
     request.model = route.model;
     request.output_tokens_max = route.output_tokens_max;
     let mut sink = |delta| live.delta(&source, delta);
@@ -139,7 +141,11 @@ async fn ask(
     let _place = shared.model_gate.enter(project, cancel).await.ok_or_else(cancelled)?;
     drop(waiting);
     let _running = shared.load.model_calls_running.hold();
-    let answer = route.provider.answer(&request, &mut sink, cancel).await?;
+    let began = Instant::now();
+    let answer = route.provider.answer(&request, &mut sink, cancel).await;
+    let told = answer.as_ref().map(|answer| answer.usage).map_err(|failure| failure.kind);
+    shared.metrics.model_called(route.provider.name(), named.as_deref(), began.elapsed(), told);
+    let answer = answer?;
     let cost_nano_usd = route.prices.zip(answer.usage).map(|(prices, usage)| prices.cost_nano_usd(&usage));
     Ok(Attempted::Answered { answer, cost_nano_usd })
 }
@@ -169,7 +175,10 @@ async fn call(
     let _place = tool_place(shared, project, cancel).await?;
     let _running = shared.load.tool_calls_running.hold();
     let call = Call { name, arguments, idempotency_key, metadata: &tool.request_metadata };
-    let result = shared.servers.call(&server, call, cancel).await?;
+    let began = Instant::now();
+    let result = shared.servers.call(&server, call, cancel).await;
+    shared.metrics.tool_called(began.elapsed(), result.as_ref().map(|result| result.is_error));
+    let result = result?;
     if result.text.len() <= limit::INLINE_BYTES_MAX {
         let result = ToolResult { text: result.text, is_error: result.is_error, stored: None };
         return Ok(Attempted::Returned(result));

@@ -12,6 +12,7 @@ use tenure_journal::{
 use tenure_policy::PolicySet;
 use tenure_session::{Command, Context, Role, Session, SessionView, StreamEvent};
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreErrorKind};
+use tenure_telemetry::Content;
 use tenure_tools::{Server, Servers};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -19,10 +20,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Actor, Mail};
 use crate::clock::{self, Clock};
+use crate::export::{self, ExportConfig, Exporter};
 use crate::fair::Gate;
 use crate::hub::{Hub, Subscription};
 use crate::load::Quota;
+use crate::metrics::{Metrics, Sampled};
 use crate::registry::{Admission, Registry};
+use crate::webhooks::{self, WebhookConfig, Webhooks};
 use crate::{
     Bound, Full, Limit, Load, ModelTable, Places, RuntimeError, RuntimeErrorKind, Sealer, Share, follow, node,
 };
@@ -50,6 +54,21 @@ pub struct Parts {
     pub sealer: Sealer,
     /// Limits.
     pub limits: Limits,
+    /// What leaves the server unasked.
+    pub outbound: Outbound,
+}
+
+/// What leaves the server unasked.
+#[derive(Debug, Clone, Default)]
+pub struct Outbound {
+    /// How webhooks are delivered.
+    pub webhooks: WebhookConfig,
+    /// Whether traces hold what was said.
+    pub trace_content: Content,
+    /// Where the traces of finished turns are sent.
+    pub export: Option<ExportConfig>,
+    /// Numbers of other parts that are shown among the metrics.
+    pub sampled: Vec<Sampled>,
 }
 
 /// What one runtime takes on at once, and one project of it.
@@ -108,6 +127,10 @@ pub(crate) struct Shared {
     pub(crate) node: NodeId,
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
+    pub(crate) webhooks: Webhooks,
+    pub(crate) metrics: Metrics,
+    pub(crate) trace_content: Content,
+    pub(crate) exporter: Option<Exporter>,
     /// Fires when everything is to end at once.
     pub(crate) stop: CancellationToken,
     /// Fires when nothing new is to begin.
@@ -166,10 +189,11 @@ impl Runtime {
     /// # Errors
     /// `Storage`, `Damaged`: unfinished sessions cannot be looked up.
     pub async fn start(parts: Parts) -> Result<Self, RuntimeError> {
-        let Parts { store, models, servers, project_servers, policy, sealer, limits } = parts;
+        let Parts { store, models, servers, project_servers, policy, sealer, limits, outbound } = parts;
         let clock = Clock::default();
         let load = Arc::new(Load::default());
         let quota = |limit, bound| Quota::new(limit, bound, &load);
+        let (exporter, finished) = outbound.export.as_ref().map(|_| Exporter::new()).unzip();
         let shared = Arc::new(Shared {
             node: NodeId::fresh(&clock.fresh()),
             store,
@@ -188,11 +212,18 @@ impl Runtime {
             load,
             clock,
             hub: Arc::new(Hub::default()),
+            webhooks: Webhooks::new(outbound.webhooks),
+            metrics: Metrics::new(outbound.sampled),
+            trace_content: outbound.trace_content,
+            exporter,
             stop: CancellationToken::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             automations: Arc::default(),
         });
+        if let Some((config, finished)) = outbound.export.zip(finished) {
+            shared.tasks.spawn(export::run(Arc::clone(&shared), config, finished));
+        }
         let runtime = Self { shared };
         node::enter(&runtime.shared).await?;
         // Whatever has a time to wake was being worked on: a pause between two tries is only waited for here.
@@ -202,6 +233,7 @@ impl Runtime {
         }
         node::start(&runtime);
         runtime.shared.tasks.spawn(sweep(Arc::clone(&runtime.shared)));
+        runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));
         Ok(runtime)
     }
 

@@ -20,25 +20,38 @@ mod automations;
 mod clock;
 mod effects;
 mod error;
+mod export;
 mod fair;
 mod follow;
 mod handle;
 mod hub;
 mod live;
 mod load;
+mod metrics;
 mod models;
 mod node;
 mod registry;
 mod seal;
+mod traces;
+mod webhooks;
 
 pub use automations::{
     AgentCheck, AutomationError, AutomationRefusal, Automations, Change, NewAutomation, Saved,
     SavedAutomation, SavedInvocation,
 };
 pub use error::{RuntimeError, RuntimeErrorKind};
+pub use export::ExportConfig;
 pub use fair::Places;
-pub use handle::{Limits, Opening, Parts, ReceiptDraft, Runtime};
+pub use handle::{Limits, Opening, Outbound, Parts, ReceiptDraft, Runtime};
 pub use hub::{Subscription, SubscriptionItem};
 pub use load::{Bound, Full, Gauge, Limit, Load, Share, Whose};
+pub use metrics::{Metrics, Sampled};
 pub use models::{ModelTable, Prices, Provider, Route};
 pub use seal::{Sealer, SealerError};
+pub use tenure_telemetry::Content;
+pub use tenure_telemetry::metrics::{Kind as MetricKind, MEDIA_TYPE as METRICS_MEDIA_TYPE, Present};
+pub use tenure_webhook::{AddressError, Policy as WebhookPolicy, SigningSecret};
+pub use traces::ShownTrace;
+pub use webhooks::{
+    DeadLetter, EventType, NewWebhook, Webhook, WebhookConfig, WebhookError, WebhookPatch, WebhookTiming,
+};

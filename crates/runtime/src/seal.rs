@@ -119,7 +119,8 @@ fn bound(project: ProjectId, id: SecretId) -> String {
     format!("{project}/{id}")
 }
 
-fn random<const N: usize>() -> [u8; N] {
+/// Random bytes from the operating system.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system has a source of randomness from boot on");
     bytes

@@ -93,6 +93,7 @@ impl World {
             policy: Arc::new(PolicySet::defaults()),
             sealer: Sealer::ephemeral(),
             limits,
+            outbound: tenure_runtime::Outbound::default(),
         };
         let runtime = Runtime::start(parts).await.expect("starts");
         let fresh = Fresh::new(Timestamp::from_millis(1), 1);

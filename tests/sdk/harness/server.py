@@ -26,6 +26,7 @@ def settings(upstream_url, limits):
         },
         "default_model": "m1",
         "limits": limits,
+        "webhooks": {"allow_loopback": True},
     }
 
 

@@ -12,7 +12,7 @@ pub(crate) use agent::{AgentFields, AgentScope, default_agent};
 pub(crate) use automation::{AutomationBody, AutomationChange, NewSessionBody, TargetBody};
 pub(crate) use input::read_events;
 pub(crate) use metadata::approval_of;
-pub(crate) use reader::{Reader, missing, shortened, unsupported_value};
+pub(crate) use reader::{Field, Reader, missing, shortened, unsupported_value};
 pub(crate) use session::{NewSession, SessionChange};
 pub(crate) use tool::{LOCATION_PARTS, refuse_unavailable};
 

@@ -77,8 +77,15 @@ pub(super) async fn no_artifacts(call: Call) -> Result<Response, ApiError> {
     empty(call, Limit::Strict).await
 }
 
-pub(super) async fn no_traces(call: Call) -> Result<Response, ApiError> {
-    empty(call, Limit::Clamped).await
+/// The traces of a session's finished turns. A turn that runs has none yet and is left out.
+pub(super) async fn traces(call: Call) -> Result<Response, ApiError> {
+    let key = session(&call).await?;
+    let page = call.query.page(Limit::Clamped)?;
+    let mut turns = call.store().turns(key, &page).await?;
+    let has_more = query::cut(&mut turns, &page);
+    let (traces, is_cut) = call.app.runtime.traces(key, &turns, page.order).await?;
+    let shown = traces.iter().map(|trace| show::trace(key.session, trace)).collect();
+    Ok(query::list(shown, has_more || is_cut))
 }
 
 pub(super) async fn unknown_subagent(call: Call) -> Result<Response, ApiError> {

@@ -9,11 +9,13 @@ mod sessions;
 mod stream;
 mod tenure;
 mod versions;
+mod webhooks;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post};
 use axum::{Json, middleware};
@@ -21,13 +23,14 @@ use serde_json::{Value, json};
 
 use crate::call::{App, Call};
 use crate::error::ApiError;
-use crate::front::front;
+use crate::front::{METRICS_PATH, front};
 
 /// Every route, behind the front.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let v1 = v1();
     Router::new()
         .route("/healthz", get(healthz))
+        .route(METRICS_PATH, get(metrics))
         .nest("/v1", v1.clone())
         .nest("/openai/v1", v1)
         .fallback(no_route)
@@ -39,6 +42,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 fn v1() -> Router<Arc<App>> {
     let session = "/agents/sessions/{session}";
     let at = |rest: &str| format!("{session}{rest}");
+    let webhook = "/tenure/webhooks/{webhook}";
     Router::new()
         .route("/agents", get(agents::list).post(agents::create))
         .route("/agents/{agent}", get(agents::retrieve).post(agents::update).delete(agents::delete))
@@ -56,7 +60,7 @@ fn v1() -> Router<Arc<App>> {
         .route(&at("/artifacts"), get(lists::no_artifacts))
         .route(&at("/artifacts/{artifact}"), get(lists::unknown_artifact).delete(lists::unknown_artifact))
         .route(&at("/artifacts/{artifact}/content"), get(lists::unknown_artifact))
-        .route(&at("/traces"), get(lists::no_traces))
+        .route(&at("/traces"), get(lists::traces))
         .merge(unsupported("/agents/environments", no_environments))
         .merge(unsupported("/vaults", no_vaults))
         .merge(unsupported("/files", no_files))
@@ -78,6 +82,11 @@ fn v1() -> Router<Arc<App>> {
             "/tenure/agents/{agent}/split",
             get(versions::split).put(versions::put_split).delete(versions::end_split),
         )
+        .route("/tenure/webhooks", get(webhooks::list).post(webhooks::create))
+        .route(webhook, get(webhooks::retrieve).post(webhooks::update).delete(webhooks::delete))
+        .route(&format!("{webhook}/rotate_secret"), post(webhooks::rotate))
+        .route(&format!("{webhook}/dead_letters"), get(webhooks::dead_letters))
+        .route(&format!("{webhook}/dead_letters/{{delivery}}/redeliver"), post(webhooks::redeliver))
 }
 
 fn automation_routes() -> Router<Arc<App>> {
@@ -118,6 +127,12 @@ async fn no_skills(_: Call) -> ApiError {
 
 async fn healthz() -> Response {
     Json(json!({"status": "ok"})).into_response()
+}
+
+/// The metrics of this node, for Prometheus.
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let media_type = tenure_runtime::METRICS_MEDIA_TYPE;
+    ([(header::CONTENT_TYPE, media_type)], app.runtime.metrics_text()).into_response()
 }
 
 async fn no_route() -> ApiError {

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tenure_journal::SessionId;
-use tenure_runtime::{Subscription, SubscriptionItem};
+use tenure_runtime::{Present, Subscription, SubscriptionItem};
 use tenure_session::{SessionNotice, StreamEvent};
 use tokio_util::sync::CancellationToken;
 
@@ -75,6 +75,8 @@ struct Feed {
     end: End,
     keepalive: Duration,
     shutdown: CancellationToken,
+    /// Counted while it lasts.
+    _open: Present,
 }
 
 impl Feed {
@@ -119,6 +121,7 @@ fn response(
         end,
         keepalive: app.config.keepalive,
         shutdown: app.config.shutdown.clone(),
+        _open: app.runtime.metrics().stream_opened(),
     };
     let frames = futures_util::stream::unfold(feed, |mut feed| async move {
         let frame = feed.next().await?;

@@ -6,6 +6,7 @@ mod automation;
 mod item;
 pub(crate) mod session;
 mod stream;
+mod trace;
 mod turn;
 
 pub(crate) use agent::{agent_version, compared, saved_agent, tenure_agent};
@@ -13,6 +14,7 @@ pub(crate) use automation::{automation, invocation};
 pub(crate) use item::item;
 pub(crate) use session::{session, tenure_session};
 pub(crate) use stream::{EventIds, frames, lagged};
+pub(crate) use trace::trace;
 pub(crate) use turn::turn;
 
 use serde_json::{Value, json};

@@ -95,6 +95,7 @@ impl World {
             policy: Arc::new(PolicySet::defaults()),
             sealer: Sealer::ephemeral(),
             limits,
+            outbound: tenure_runtime::Outbound::default(),
         };
         let runtime = Runtime::start(parts).await.expect("starts");
         let now = Timestamp::from_millis(1_790_000_000_000);

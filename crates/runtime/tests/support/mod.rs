@@ -97,6 +97,7 @@ pub(crate) async fn start_with(store: Arc<MemoryStore>, shop: Arc<Shop>, model: 
         policy: Arc::new(PolicySet::defaults()),
         sealer: Sealer::ephemeral(),
         limits: Limits::default(),
+        outbound: tenure_runtime::Outbound::default(),
     };
     Runtime::start(parts).await.expect("starts")
 }

@@ -25,6 +25,7 @@ mod sessions;
 mod talk;
 mod target;
 mod transcript;
+mod webhooks;
 mod world;
 
 use std::ffi::OsString;
@@ -101,6 +102,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Move everything from the data directory into a database that several nodes share
     Migrate(migrate::MigrateArgs),
+    /// Manage addresses that are told of what happens to sessions
+    Webhooks(webhooks::WebhooksArgs),
     /// Check this machine, the project and its server
     Doctor(doctor::DoctorArgs),
     /// Serve what demos and tests talk to
@@ -203,6 +206,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Agents(args) => agents::agents(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
         Command::Migrate(args) => migrate::migrate(cx, &args).await,
+        Command::Webhooks(args) => webhooks::webhooks(cx, &args).await,
         Command::Doctor(args) => doctor::doctor(cx, &args).await,
         Command::Mock(args) => mock::mock(cx, &args).await,
         Command::Bench(args) => bench::bench(cx, &args).await,
@@ -293,6 +297,11 @@ mod tests {
             ("tenure agents split helper --end", true),
             ("tenure keys", false),
             ("tenure keys create ci", true),
+            ("tenure webhooks ls", true),
+            ("tenure webhooks add https://crm.example/ --event agent.session.idle", true),
+            ("tenure webhooks add", false),
+            ("tenure webhooks rotate wh_1 --overlap 0", true),
+            ("tenure webhooks redeliver wh_1 dlv_1", true),
             ("tenure mock openai --script script.yaml --port 0", true),
             ("tenure mock orders", true),
             ("tenure mock payments", false),

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod left;
+mod outbound;
 mod providers;
 pub(crate) mod state;
 mod tools;
@@ -127,6 +128,7 @@ impl Server {
             policy: Arc::new(policy),
             sealer,
             limits,
+            outbound: outbound::outbound(&project.settings, &project.env, &store),
         };
         let runtime = Runtime::start(parts)
             .await

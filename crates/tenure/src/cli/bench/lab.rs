@@ -77,6 +77,7 @@ impl Lab {
             policy: Arc::new(PolicySet::defaults()),
             sealer: Sealer::ephemeral(),
             limits: Limits::default(),
+            outbound: tenure_runtime::Outbound::default(),
         };
         let runtime = Runtime::start(parts).await.map_err(|error| failed("starting the runtime", error))?;
         let project = ProjectId::fresh(&runtime.fresh());

@@ -1,0 +1,198 @@
+//! A webhook as it is stored, and what the append path knows of a project's webhooks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tenure_journal::{ProjectId, SecretId, Timestamp, WebhookId};
+use tenure_store::{Document, DocumentKind, Order, Page, Store, StoreError, StoreErrorKind};
+use tenure_webhook::{EventType, SigningSecret};
+
+use super::WebhookError;
+use crate::Sealer;
+
+/// Webhooks of one project: each costs a document for every event it wants.
+pub(super) const WEBHOOKS_MAX: usize = 32;
+/// How long a project's webhooks are believed to be as they were. Another node's change is seen after it.
+const CACHED_FOR: Duration = Duration::from_secs(1);
+/// Projects that are remembered; more are looked up each time.
+const CACHED_MAX: usize = 4_096;
+
+/// An address that is told of events.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Its id.
+    pub id: WebhookId,
+    /// What people call it.
+    pub name: String,
+    /// Where messages go.
+    pub url: String,
+    /// What it wants to be told; never empty.
+    pub event_types: Vec<EventType>,
+    /// Enough of its newest secret to recognise it by.
+    pub secret_hint: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed, its secret included.
+    pub updated_at: Timestamp,
+    pub(super) version: u64,
+    pub(super) secrets: Vec<SealedSecret>,
+}
+
+/// A secret as it is stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SealedSecret {
+    /// Its id, which the seal binds.
+    id: SecretId,
+    /// The sealed text.
+    sealed: Vec<u8>,
+    /// Enough to recognise it by.
+    hint: String,
+    /// When messages are no longer signed with it; absent for the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) until: Option<Timestamp>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    url: String,
+    event_types: Vec<EventType>,
+    secrets: Vec<SealedSecret>,
+}
+
+impl SealedSecret {
+    pub(super) fn seal(sealer: &Sealer, project: ProjectId, id: SecretId, secret: &SigningSecret) -> Self {
+        let sealed = sealer.seal(project, id, secret.expose());
+        Self { id, sealed, hint: secret.hint(), until: None }
+    }
+
+    fn open(&self, sealer: &Sealer, project: ProjectId) -> Option<SigningSecret> {
+        let text = sealer.unseal(project, self.id, &self.sealed).ok()?;
+        SigningSecret::parse(&text).ok()
+    }
+}
+
+impl Webhook {
+    pub(super) fn from_document(document: &Document) -> Result<Self, WebhookError> {
+        let Body { url, event_types, secrets } =
+            Body::deserialize(&document.body).map_err(WebhookError::Damaged)?;
+        let secret_hint = secrets.first().map(|secret| secret.hint.clone()).unwrap_or_default();
+        Ok(Self {
+            id: document.id.parse().map_err(|_| WebhookError::DamagedId)?,
+            name: document.name.clone().unwrap_or_default(),
+            url,
+            event_types,
+            secret_hint,
+            created_at: document.created_at,
+            updated_at: document.updated_at,
+            version: document.version,
+            secrets,
+        })
+    }
+
+    pub(super) fn to_document(&self, project: ProjectId) -> Document {
+        let body = Body {
+            url: self.url.clone(),
+            event_types: self.event_types.clone(),
+            secrets: self.secrets.clone(),
+        };
+        Document {
+            project,
+            kind: DocumentKind::Webhook,
+            id: self.id.to_string(),
+            version: self.version,
+            name: Some(self.name.clone()),
+            body: serde_json::to_value(body)
+                .expect("a webhook holds only strings, numbers and lists of them"),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            wake_at: None,
+            deleted: false,
+        }
+    }
+
+    /// Makes `secret` the one that messages are signed with. The one before stays beside it until then.
+    pub(super) fn renew(&mut self, secret: SealedSecret, keep_until: Option<Timestamp>) {
+        let old = self.secrets.first_mut().filter(|_| keep_until.is_some()).map(|old| {
+            old.until = keep_until;
+            old.clone()
+        });
+        self.secret_hint.clone_from(&secret.hint);
+        self.secrets = std::iter::once(secret).chain(old).collect();
+    }
+
+    /// The secrets that a message sent at `now` is signed with, the newest first. None when the installation's
+    /// key is another than the one they were sealed with.
+    pub(super) fn signing(
+        &self,
+        sealer: &Sealer,
+        project: ProjectId,
+        now: Timestamp,
+    ) -> Option<Vec<SigningSecret>> {
+        let valid = self.secrets.iter().filter(|secret| secret.until.is_none_or(|until| now < until));
+        valid.map(|secret| secret.open(sealer, project)).collect()
+    }
+}
+
+/// All webhooks of a project.
+pub(super) async fn all(store: &dyn Store, project: ProjectId) -> Result<Vec<Webhook>, WebhookError> {
+    let page = Page { after: None, limit: WEBHOOKS_MAX, order: Order::Ascending };
+    let documents = store.documents(project, DocumentKind::Webhook, None, &page).await?;
+    documents.iter().map(Webhook::from_document).collect()
+}
+
+/// What the append path knows of the webhooks of each project: a cheap answer that is at most a second old.
+#[derive(Debug, Default)]
+pub(crate) struct Cache {
+    projects: Mutex<HashMap<ProjectId, Known>>,
+}
+
+/// The webhooks of a project as they were at a moment.
+#[derive(Debug, Clone)]
+struct Known {
+    at: Instant,
+    webhooks: Arc<[Webhook]>,
+}
+
+impl Cache {
+    /// The webhooks of a project.
+    pub(super) async fn of(
+        &self,
+        store: &dyn Store,
+        project: ProjectId,
+    ) -> Result<Arc<[Webhook]>, StoreError> {
+        let known = self.lock().get(&project).filter(|known| known.at.elapsed() < CACHED_FOR).cloned();
+        if let Some(known) = known {
+            return Ok(known.webhooks);
+        }
+        // The clock first: what is read is at least as fresh as it says.
+        let at = Instant::now();
+        let webhooks: Arc<[Webhook]> = match all(store, project).await {
+            Ok(webhooks) => webhooks.into(),
+            Err(WebhookError::Store(error)) => return Err(error),
+            Err(error) => {
+                tracing::error!(%project, %error, "a stored webhook cannot be read");
+                return Err(StoreError::new(StoreErrorKind::Corrupt, "reading the project's webhooks"));
+            }
+        };
+        let mut projects = self.lock();
+        if projects.len() >= CACHED_MAX {
+            projects.clear();
+        }
+        projects.insert(project, Known { at, webhooks: Arc::clone(&webhooks) });
+        Ok(webhooks)
+    }
+
+    /// Forgets a project's webhooks, so that a change made here is seen at once.
+    pub(super) fn forget(&self, project: ProjectId) {
+        self.lock().remove(&project);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ProjectId, Known>> {
+        // A map is whole between its methods, so one poisoned by a panic elsewhere is usable.
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
