@@ -128,7 +128,7 @@ impl Server {
             policy: Arc::new(policy),
             sealer,
             limits,
-            outbound: outbound::outbound(&project.settings, &project.env, &store),
+            outbound: outbound::outbound(&project.settings, &project.env, &state),
         };
         let runtime = Runtime::start(parts)
             .await

@@ -6,12 +6,13 @@ use tenure_project::{Env, Settings};
 use tenure_runtime::{
     Content, ExportConfig, MetricKind, Outbound, Sampled, WebhookConfig, WebhookPolicy, WebhookTiming,
 };
-use tenure_store_sqlite::SqliteStore;
+
+use super::state::State;
 
 /// The path below a collector's address that traces are posted to.
 const TRACES_PATH: &str = "/v1/traces";
 
-pub(crate) fn outbound(settings: &Settings, env: &Env, store: &Arc<SqliteStore>) -> Outbound {
+pub(crate) fn outbound(settings: &Settings, env: &Env, state: &State) -> Outbound {
     let policy = WebhookPolicy {
         loopback: settings.webhooks.allow_loopback,
         private_hosts: settings.webhooks.private_hosts.clone(),
@@ -20,19 +21,19 @@ pub(crate) fn outbound(settings: &Settings, env: &Env, store: &Arc<SqliteStore>)
         webhooks: WebhookConfig { policy, timing: WebhookTiming::default() },
         trace_content: if settings.telemetry.content { Content::Included } else { Content::Omitted },
         export: export(settings, env),
-        sampled: sampled(store),
+        sampled: sampled(state),
     }
 }
 
 /// What the store counts. Writes over commits is how many share a sync.
-fn sampled(store: &Arc<SqliteStore>) -> Vec<Sampled> {
-    let counter = |name, help, read: fn(&SqliteStore) -> u64| {
-        let store = Arc::clone(store);
-        Sampled { name, help, kind: MetricKind::Counter, read: Arc::new(move || read(&store)) }
+fn sampled(state: &State) -> Vec<Sampled> {
+    let counter = |name, help, read: fn(&State) -> u64| {
+        let state = state.clone();
+        Sampled { name, help, kind: MetricKind::Counter, read: Arc::new(move || read(&state)) }
     };
     vec![
-        counter("tenure_store_commits_total", "Transactions that were committed.", SqliteStore::commits),
-        counter("tenure_store_writes_total", "Writes that those transactions carried.", SqliteStore::writes),
+        counter("tenure_store_commits_total", "Transactions that were committed.", State::commits),
+        counter("tenure_store_writes_total", "Writes that those transactions carried.", State::writes),
     ]
 }
 

@@ -89,7 +89,8 @@ fn bucket_of(_: &str, _: &tenure_project::Env) -> Result<BlobPlace, StartError> 
         .fix("build with `--features s3`, or give --blobs a directory that all nodes share"))
 }
 
-/// Open durable state.
+/// Open durable state. Cheap to clone.
+#[derive(Clone)]
 pub(crate) enum State {
     Embedded(Arc<SqliteStore>),
     Postgres(Arc<PostgresStore>),
@@ -124,6 +125,22 @@ impl State {
         match self {
             Self::Embedded(store) => Arc::clone(store) as Arc<dyn Store>,
             Self::Postgres(store) => Arc::clone(store) as Arc<dyn Store>,
+        }
+    }
+
+    /// Transactions since it was opened.
+    pub(crate) fn commits(&self) -> u64 {
+        match self {
+            Self::Embedded(store) => store.commits(),
+            Self::Postgres(store) => store.commits(),
+        }
+    }
+
+    /// Writes that those transactions carried.
+    pub(crate) fn writes(&self) -> u64 {
+        match self {
+            Self::Embedded(store) => store.writes(),
+            Self::Postgres(store) => store.writes(),
         }
     }
 
