@@ -108,9 +108,11 @@ fn check(name: &str, parsed: &Parsed) {
     }
 }
 
+/// Bounds with their counts, the sum, and the count of all.
+type Series = (Vec<(f64, f64)>, Option<f64>, Option<f64>);
+
 fn check_histogram(name: &str, parsed: &Parsed) {
-    let mut series: BTreeMap<BTreeMap<String, String>, (Vec<(f64, f64)>, Option<f64>, Option<f64>)> =
-        BTreeMap::new();
+    let mut series: BTreeMap<BTreeMap<String, String>, Series> = BTreeMap::new();
     for (sample, labels, value) in &parsed.samples {
         let mut labels = labels.clone();
         let le = labels.remove("le");

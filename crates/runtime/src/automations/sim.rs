@@ -634,10 +634,8 @@ fn changes_keep_to_the_rules() {
         (outside.create(1, cron("0 * * * *"), existing()), outside.create(2, once(60), new_session()));
     let refused = |id, change: Change| {
         let error = finish(automations.update(project, id, &change, &|_| None)).expect_err("refused");
-        match error {
-            AutomationError::Refused(refusal) => refusal,
-            other => panic!("{other}"),
-        }
+        let AutomationError::Refused(refusal) = error else { panic!("{error}") };
+        refusal
     };
     let at = |minutes| Some(T.plus_millis(minutes * MINUTE));
     let run_at = |minutes| Change { run_at: at(minutes), ..Change::default() };
