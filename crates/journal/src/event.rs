@@ -93,6 +93,9 @@ pub enum Event {
         effect_id: EffectId,
         /// Its number, from 1.
         attempt: u32,
+        /// What it may cost, in billionths of a US dollar: set aside in the budget before it begins.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reserved_nano_usd: Option<u64>,
     },
     /// An attempt ended.
     AttemptEnded {

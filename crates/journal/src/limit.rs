@@ -41,6 +41,9 @@ pub const LISTING_AGE_MS_MAX: u64 = 10 * 60 * 1000;
 pub const DECISIONS_KEPT_MAX: usize = 256;
 /// Times one turn's context may be cut shorter because the provider said it was too long.
 pub const CONTEXT_TRIMS_PER_TURN_MAX: u32 = 4;
+/// Output tokens that are set aside in a budget for an answer whose length nothing else limits. Where a
+/// spending limit holds, the model is told to keep to them; models of every provider may be asked for so many.
+pub const OUTPUT_TOKENS_RESERVED: u64 = 8_192;
 
 const _: () = assert!(MODEL_ATTEMPTS_MAX <= THROTTLED_ATTEMPTS_MAX, "patience outlasts impatience");
 const _: () = assert!(PREVIEW_BYTES_MAX < INLINE_BYTES_MAX, "a preview is shorter than what it previews");

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tenure_journal::{EffectId, SessionKey, Timestamp, Version};
-use tenure_session::{Attempted, Batch, Command, Context, Input, Session, SessionView};
+use tenure_session::{Attempted, Batch, Command, Context, Input, Reserving, Session, SessionView};
 use tenure_store::{Append, ItemRow, Receipt, StoreError, StoreErrorKind};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget;
 use crate::clock;
 use crate::effects::Launch;
 use crate::handle::{ReceiptDraft, Shared};
@@ -190,7 +191,7 @@ impl Actor {
         receipt: Option<&ReceiptDraft>,
     ) -> Result<Arc<SessionView>, RuntimeError> {
         let changed = self.turn_crank(&Input::Commands(commands), receipt).await?;
-        let view = Arc::new(self.state.view());
+        let view = Arc::new(budget::counted(&self.shared, self.state.view()).await);
         if let (false, Some(receipt)) = (changed, receipt) {
             // Nothing to append, but the key still has to be taken.
             self.shared
@@ -271,6 +272,7 @@ impl Actor {
         input: &Input<'_>,
         receipt: Option<&ReceiptDraft>,
     ) -> Result<bool, RuntimeError> {
+        let mut reserving = Reserving::Asked;
         for _ in 0..CONFLICTS_MAX {
             let now = self.shared.clock.now();
             let fresh = self.shared.clock.fresh();
@@ -283,15 +285,28 @@ impl Actor {
                 chance: clock::chance(),
                 policy: &self.shared.policy,
                 context_tokens,
+                prices: &self.shared.prices,
+                reserving,
                 partial: &partial,
             };
-            let Some(batch) = self.state.crank(input, &cx)? else { return Ok(false) };
-            let receipt = receipt.map(|draft| draft.to_receipt(self.key.project, now, &batch.after.view()));
+            let Some(mut batch) = self.state.crank(input, &cx)? else { return Ok(false) };
+            let receipt = match receipt {
+                Some(draft) => {
+                    let view = budget::counted(&self.shared, batch.after.view()).await;
+                    Some(draft.to_receipt(self.key.project, now, &view))
+                }
+                None => None,
+            };
             match append(&self.shared, &batch, now, self.snapshot, receipt).await {
                 Ok(snapshot) => {
                     self.snapshot = snapshot;
+                    budget::tell(&self.shared, &mut batch).await;
                     self.committed(batch);
                     return Ok(true);
+                }
+                // Decided again, the turn fails instead.
+                Err(error) if error.kind() == StoreErrorKind::BudgetExceeded => {
+                    reserving = Reserving::Refused;
                 }
                 Err(error) if matches!(error.kind(), StoreErrorKind::Conflict { .. }) => {
                     self.reload().await?;
@@ -371,7 +386,7 @@ pub(crate) async fn append(
         receipt,
         holder: Some(shared.node),
         documents: Vec::new(),
-        budget: Vec::new(),
+        budget: budget::entries(batch),
     };
     shared.store.append(append).await?;
     Ok(if due { version } else { snapshot })

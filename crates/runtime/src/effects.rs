@@ -24,7 +24,7 @@ pub(crate) struct Launch {
 }
 
 enum Work {
-    Model { request: Box<ModelRequest>, source: Source },
+    Model { request: Box<ModelRequest>, source: Source, limited: bool },
     List { server: Box<McpTool> },
     Tool { server: Option<Box<McpTool>>, name: String, arguments: Value },
 }
@@ -44,7 +44,7 @@ impl Launch {
                 };
                 let mut request = state.context();
                 request.model.clone_from(model);
-                Work::Model { request: Box::new(request), source }
+                Work::Model { request: Box::new(request), source, limited: state.is_limited() }
             }
             EffectKind::ListTools { server_label } => match mcp_tool(state, server_label) {
                 Some(server) => Work::List { server: Box::new(server) },
@@ -81,7 +81,9 @@ impl Launch {
         cancel: CancellationToken,
     ) -> Attempted {
         let outcome = match self.work {
-            Work::Model { request, source } => ask(&shared, *request, source, &live, &cancel).await,
+            Work::Model { request, source, limited } => {
+                ask(&shared, *request, source, limited, &live, &cancel).await
+            }
             Work::List { server } => list(&shared, project, &server, &cancel).await,
             Work::Tool { server: Some(server), name, arguments } => {
                 let key = self.effect.id.to_string();
@@ -116,6 +118,7 @@ async fn ask(
     shared: &Shared,
     mut request: ModelRequest,
     mut source: Source,
+    limited: bool,
     live: &Live,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
@@ -125,7 +128,9 @@ async fn ask(
     };
     source.cancel = cancel.clone();
     request.model = route.model;
-    request.output_tokens_max = route.output_tokens_max;
+    // What nothing else limits is held to what was set aside for it.
+    let reserved = (limited && route.prices.is_some()).then_some(limit::OUTPUT_TOKENS_RESERVED);
+    request.output_tokens_max = route.output_tokens_max.or(reserved);
     let mut sink = |delta| live.delta(&source, delta);
     let answer = route.provider.answer(&request, &mut sink, cancel).await?;
     let cost_nano_usd = route.prices.zip(answer.usage).map(|(prices, usage)| prices.cost_nano_usd(&usage));

@@ -10,7 +10,7 @@ use tenure_journal::{
     Version,
 };
 use tenure_policy::PolicySet;
-use tenure_session::{Command, Context, Session, SessionView, StreamEvent};
+use tenure_session::{Command, Context, Price, Reserving, Session, SessionView, StreamEvent};
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreErrorKind};
 use tenure_tools::{Server, Servers};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Actor, Mail};
+use crate::budget;
 use crate::clock::{self, Clock};
 use crate::hub::{Hub, Subscription};
 use crate::registry::Registry;
@@ -67,6 +68,8 @@ impl Default for Limits {
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) models: ModelTable,
+    /// What the models cost whose price is known.
+    pub(crate) prices: BTreeMap<String, Price>,
     pub(crate) servers: Arc<dyn Servers>,
     pub(crate) project_servers: BTreeMap<String, Server>,
     pub(crate) policy: Arc<PolicySet>,
@@ -140,6 +143,7 @@ impl Runtime {
         let shared = Arc::new(Shared {
             node: NodeId::fresh(&clock.fresh()),
             store,
+            prices: budget::prices(&models),
             models,
             servers,
             project_servers,
@@ -244,20 +248,32 @@ impl Runtime {
         let (_, mailbox) = self.enter(key, self.shared.limits.active_sessions_max)?;
         let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;
         let subscription = subscribe.then(|| self.shared.hub.subscribe(key));
-        let cx = Context {
+        let mut cx = Context {
             now,
             fresh: &fresh,
             chance: clock::chance(),
             policy: &self.shared.policy,
             context_tokens: None,
+            prices: &self.shared.prices,
+            reserving: Reserving::Asked,
             partial: &[],
         };
         let opened = async {
-            let batch = Session::crank_open(key, opening.opened, opening.input, &cx)?;
-            let view = Arc::new(batch.after.view());
-            let receipt = receipt.map(|draft| draft.to_receipt(key.project, now, &view));
-            actor::append(&self.shared, &batch, now, Version::ZERO, receipt).await?;
-            Ok((batch, view))
+            loop {
+                let batch = Session::crank_open(key, opening.opened.clone(), opening.input.clone(), &cx)?;
+                let view = Arc::new(batch.after.view());
+                let receipt = receipt.as_ref().map(|draft| draft.to_receipt(key.project, now, &view));
+                match actor::append(&self.shared, &batch, now, Version::ZERO, receipt).await {
+                    Ok(_) => return Ok((batch, view)),
+                    Err(error)
+                        if error.kind() == StoreErrorKind::BudgetExceeded
+                            && cx.reserving == Reserving::Asked =>
+                    {
+                        cx.reserving = Reserving::Refused;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
         };
         match opened.await {
             Ok((batch, view)) => {
@@ -305,7 +321,8 @@ impl Runtime {
     /// `Storage`, `Damaged`.
     pub async fn view(&self, key: SessionKey) -> Result<Option<Arc<SessionView>>, RuntimeError> {
         let loaded = actor::load(key, &self.shared).await?;
-        Ok(loaded.filter(|(state, _)| !state.is_deleted()).map(|(state, _)| Arc::new(state.view())))
+        let Some((state, _)) = loaded.filter(|(state, _)| !state.is_deleted()) else { return Ok(None) };
+        Ok(Some(Arc::new(budget::counted(&self.shared, state.view()).await)))
     }
 
     /// Watches a session from now on. While a turn runs, its items so far come first as snapshots.

@@ -16,6 +16,7 @@
 //! unfinished session is found by one indexed query, and the session machine says what may be repeated.
 
 mod actor;
+mod budget;
 mod clock;
 mod effects;
 mod error;

@@ -9,6 +9,7 @@ use tenure_journal::{
     SessionKey, SessionOpened, SessionPatch, Timestamp, Turn, TurnEnd, TurnId, TurnStatus, Version,
 };
 
+use crate::budget;
 use crate::catalogue;
 use crate::state::{ActiveTurn, Listing, Pending, PendingPhase, Session, Spent, Totals};
 
@@ -101,13 +102,14 @@ impl Session {
                     turn.answered = false;
                 }
                 let (id, effect) = (effect.id, Arc::new(effect.clone()));
-                let pending =
-                    Pending { effect, attempts: 0, doubtful: false, phase: PendingPhase::Requested };
+                let phase = PendingPhase::Requested;
+                let pending = Pending { effect, attempts: 0, doubtful: false, reserved: None, phase };
                 self.effects.insert(id, pending);
             }
-            Event::AttemptStarted { effect_id, attempt } => {
+            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd } => {
                 if let Some(pending) = self.effects.get_mut(effect_id) {
                     pending.attempts = *attempt;
+                    pending.reserved = *reserved_nano_usd;
                     pending.phase = PendingPhase::Running;
                     if let (EffectKind::ModelCall { .. }, Some(turn)) = (&pending.effect.kind, &mut self.turn)
                     {
@@ -119,7 +121,9 @@ impl Session {
                 self.end_attempt(*effect_id, at, outcome, *next);
             }
             Event::EffectAbandoned { effect_id } => {
-                self.effects.remove(effect_id);
+                if let Some(pending) = self.effects.remove(effect_id) {
+                    self.spent.add(budget::abandoned(&pending));
+                }
             }
             Event::ApprovalRequested { approval } => {
                 self.approvals.insert(approval.id, approval.clone());
@@ -267,6 +271,7 @@ impl Session {
 
     fn end_attempt(&mut self, id: EffectId, at: Timestamp, outcome: &Outcome, next: Next) {
         let Some(pending) = self.effects.get_mut(&id) else { return };
+        self.spent.add(budget::cost(outcome, pending.reserved.take()));
         if let Next::Retry { at } = next {
             pending.phase = PendingPhase::Retry { at };
             pending.doubtful |= match outcome {
@@ -280,9 +285,8 @@ impl Session {
             self.effects.remove(&id);
         }
         match (&effect.kind, outcome) {
-            (_, Outcome::Done { done: Done::Model { usage, cost_nano_usd, .. } }) => {
+            (_, Outcome::Done { done: Done::Model { usage, .. } }) => {
                 self.usage.add(usage.as_ref());
-                self.spent.add(*cost_nano_usd);
                 if let Some(turn) = &mut self.turn {
                     turn.usage.add(usage.as_ref());
                     // Calls among the items that follow say otherwise.

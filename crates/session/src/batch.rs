@@ -12,6 +12,7 @@ use tenure_journal::{
     SessionOpened, SessionStatus, Turn, TurnEnd, Version,
 };
 
+use crate::budget::{self, BudgetStep};
 use crate::decide::{Context, Input};
 use crate::{PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent, TurnNotice};
 
@@ -26,6 +27,8 @@ pub struct Batch {
     pub items: BTreeMap<u64, Item>,
     /// Turns that are new or changed, in order; the last row of each turn counts.
     pub turns: Vec<Turn>,
+    /// What the events set aside in the tree's budget and spend of it, in order.
+    pub budget: Vec<BudgetStep>,
     /// What clients are told once the events are durable, in order.
     pub notices: Vec<StreamEvent>,
     /// Attempts to begin once the events are durable.
@@ -63,6 +66,7 @@ impl Session {
         let mut events = Self::open(key, opened, messages, cx)?;
         let rest = events.split_off(1);
         let mut builder = Builder::new(state, Version::ZERO, None, cx);
+        builder.budget.extend(events.first().and_then(|opened| budget::step(&builder.state, opened)));
         let session = builder.view();
         builder.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
         builder.events = events;
@@ -78,6 +82,7 @@ struct Builder<'a> {
     events: Vec<Event>,
     items: BTreeMap<u64, Item>,
     turns: Vec<Turn>,
+    budget: Vec<BudgetStep>,
     notices: Vec<StreamEvent>,
     stop: Vec<EffectId>,
     started: Vec<EffectId>,
@@ -93,6 +98,7 @@ impl<'a> Builder<'a> {
             events: Vec::new(),
             items: BTreeMap::new(),
             turns: Vec::new(),
+            budget: Vec::new(),
             notices: Vec::new(),
             stop: Vec::new(),
             started: Vec::new(),
@@ -108,6 +114,7 @@ impl<'a> Builder<'a> {
                 None
             };
             let settled = self.settled_item(event);
+            self.budget.extend(budget::step(&self.state, event));
             self.state.apply(self.cx.now, event);
             self.keep_row(event, settled);
             self.tell(event, settled, closing);
@@ -125,6 +132,7 @@ impl<'a> Builder<'a> {
             events: self.events,
             items: self.items,
             turns: self.turns,
+            budget: self.budget,
             notices: self.notices,
             start,
             stop: self.stop,

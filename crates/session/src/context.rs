@@ -240,6 +240,16 @@ fn rfc3339(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| "unknown".to_owned(), |time| time.to_string())
 }
 
+/// About how many tokens the whole request takes, tools included.
+pub(crate) fn estimate_request_tokens(state: &Session) -> u64 {
+    let tool = |offer: &catalogue::Offer<'_>| {
+        let spec = offer.spec();
+        spec.name.len() + spec.description.len() + spec.parameters.to_string().len()
+    };
+    let tools: usize = catalogue::of(state).iter().map(tool).sum();
+    estimate_tokens(state) + tools as u64 / BYTES_PER_TOKEN
+}
+
 /// About how many tokens the context takes.
 pub(crate) fn estimate_tokens(state: &Session) -> u64 {
     let fixed = state.agent.instructions.as_ref().map_or(0, String::len) as u64 / BYTES_PER_TOKEN;

@@ -11,6 +11,7 @@
 
 mod apply;
 mod batch;
+mod budget;
 mod catalogue;
 mod command;
 mod context;
@@ -20,6 +21,7 @@ mod stream;
 mod view;
 
 pub use batch::{Batch, begun};
+pub use budget::{BudgetStep, Price, Reserving};
 pub use command::{Command, Refusal};
 pub use decide::{Attempted, Context, Input};
 pub use state::Session;

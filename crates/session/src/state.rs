@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
     AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, Environment, Head, Input, Item, ItemBody,
-    ItemId, ItemStatus, PromptCache, Review, SessionKey, SessionStatus, SpendLimit, Timestamp, ToolDef, Turn,
+    ItemId, ItemStatus, PromptCache, Review, SessionId, SessionKey, SessionStatus, SpendLimit, Timestamp, ToolDef, Turn,
     TurnStatus, Usage, Version, limit,
 };
 
+use crate::budget;
 use crate::{RequiredAction, SessionView, Spend};
 
 /// A session, folded.
@@ -108,8 +109,6 @@ pub(crate) struct Spent {
 }
 
 impl Spent {
-    const NANO_USD_PER_CENT: u64 = 10_000_000;
-
     pub(crate) fn add(&mut self, cost_nano_usd: Option<u64>) {
         if let Some(cost) = cost_nano_usd {
             self.nano_usd = self.nano_usd.saturating_add(cost);
@@ -118,11 +117,11 @@ impl Spent {
     }
 
     fn cents(&self) -> Option<u64> {
-        self.priced.then_some(self.nano_usd / Self::NANO_USD_PER_CENT)
+        self.priced.then_some(budget::cents(self.nano_usd))
     }
 
     pub(crate) fn reaches(&self, limit: SpendLimit) -> bool {
-        limit.limit.is_some_and(|cents| self.nano_usd >= cents.saturating_mul(Self::NANO_USD_PER_CENT))
+        budget::nano_usd(limit).is_some_and(|limit| self.nano_usd >= limit)
     }
 }
 
@@ -143,6 +142,9 @@ pub(crate) struct Pending {
     pub(crate) attempts: u32,
     /// Whether an earlier attempt may have taken effect without anyone knowing.
     pub(crate) doubtful: bool,
+    /// What is set aside for the attempt that runs, in billionths of a US dollar.
+    #[serde(default)]
+    pub(crate) reserved: Option<u64>,
     pub(crate) phase: PendingPhase,
 }
 
@@ -174,6 +176,18 @@ impl Session {
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// The session whose budget it spends.
+    #[must_use]
+    pub fn budget_root(&self) -> SessionId {
+        self.key.session
+    }
+
+    /// Whether what it spends is limited.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.spend_limit.is_some_and(|spend| spend.limit.is_some())
     }
 
     /// The agent it runs.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tenure_journal::{
     ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, InputId, ItemId, Outcome, Recorded,
-    Repeat, SessionKey, TurnId, json, limit,
+    Repeat, SessionId, SessionKey, TurnId, json, limit,
 };
 
 use crate::{Property, Violation};
@@ -14,6 +14,8 @@ use crate::{Property, Violation};
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     sessions: BTreeMap<SessionKey, Watched>,
+    /// Budgets, by the session at the root of their tree.
+    budgets: BTreeMap<SessionId, Budget>,
     /// What each model's answer really cost, in billionths of a dollar, by its response id.
     pub(crate) costs: BTreeMap<String, u64>,
 }
@@ -30,8 +32,46 @@ pub(crate) struct Watched {
     queued: BTreeSet<InputId>,
     approvals: BTreeMap<ApprovalId, (String, Option<Decision>)>,
     pub(crate) effects: BTreeMap<EffectId, Seen>,
-    limit_nano_usd: Option<u64>,
-    spent_nano_usd: u64,
+}
+
+/// What is known of one budget, in billionths of a dollar.
+#[derive(Debug, Default)]
+struct Budget {
+    limit: Option<u64>,
+    /// The highest limit since the last look.
+    high: Option<u64>,
+    spent: u64,
+    /// What running attempts set aside.
+    reserved: BTreeMap<(EffectId, u32), u64>,
+    /// What was spent and set aside at the last look.
+    before: u64,
+}
+
+impl Budget {
+    fn set_limit(&mut self, limit: Option<u64>) {
+        self.high = self.high.zip(limit).map(|(high, limit)| high.max(limit));
+        self.limit = limit;
+    }
+
+    /// Looks whether more was set aside than any limit allowed. What was spent before a limit was lowered
+    /// may be more than it.
+    fn look(&mut self) -> Result<(), Violation> {
+        let total = self.spent + self.reserved.values().sum::<u64>();
+        if let Some(high) = self.high
+            && total > high.max(self.before)
+        {
+            let detail = format!("{total} is spent and set aside, {high} is the limit");
+            return broken(Property::BudgetKept, detail);
+        }
+        self.before = total;
+        self.high = self.limit;
+        Ok(())
+    }
+
+    fn settle(&mut self, attempt: (EffectId, u32), cost: Option<u64>) {
+        let reserved = self.reserved.remove(&attempt);
+        self.spent += cost.or(reserved).unwrap_or(0);
+    }
 }
 
 /// What is known of one effect.
@@ -82,7 +122,14 @@ impl Oracle {
             return broken(Property::EventsContiguous, detail);
         }
         watched.read += 1;
-        watched.read(&recorded.event, &self.costs)
+        let budget = self.budgets.entry(key.session).or_default();
+        watched.pay(&recorded.event, &self.costs, budget);
+        watched.read(&recorded.event)
+    }
+
+    /// Looks at every budget, once everything that is durable was read.
+    pub(crate) fn look_at_budgets(&mut self) -> Result<(), Violation> {
+        self.budgets.values_mut().try_for_each(Budget::look)
     }
 
     /// Reads events that were published after `expected`.
@@ -171,20 +218,61 @@ impl Oracle {
 }
 
 impl Watched {
-    fn read(&mut self, event: &Event, costs: &BTreeMap<String, u64>) -> Result<(), Violation> {
+    /// What an event does to the budget: real costs, whatever the journal says of them.
+    fn pay(&self, event: &Event, costs: &BTreeMap<String, u64>, budget: &mut Budget) {
+        match event {
+            Event::SessionOpened(opened) => {
+                budget.set_limit(opened.spend_limit.and_then(|limit| limit.limit).map(nano_usd));
+                budget.high = budget.limit;
+            }
+            Event::SessionUpdated { patch } => {
+                if let Some(limit) = patch.spend_limit {
+                    budget.set_limit(limit.and_then(|limit| limit.limit).map(nano_usd));
+                }
+            }
+            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd: Some(reserved) } => {
+                budget.reserved.insert((*effect_id, *attempt), *reserved);
+            }
+            Event::AttemptEnded { effect_id, attempt, outcome, .. } => {
+                let cost = match outcome {
+                    Outcome::Done { done: Done::Model { response_id: Some(response), .. } } => {
+                        costs.get(response).copied()
+                    }
+                    Outcome::Failed { failure } if !failure.kind.is_ambiguous() => Some(0),
+                    Outcome::Done { .. } | Outcome::Failed { .. } | Outcome::Unknown => None,
+                };
+                budget.settle((*effect_id, *attempt), cost);
+            }
+            Event::EffectAbandoned { effect_id } => {
+                if let Some(seen) = self.effects.get(effect_id) {
+                    budget.settle((*effect_id, seen.started), None);
+                }
+            }
+            Event::AttemptStarted { .. }
+            | Event::SessionFailed { .. }
+            | Event::SessionDeleted
+            | Event::InputAccepted { .. }
+            | Event::InputJoined { .. }
+            | Event::TurnCreated { .. }
+            | Event::TurnStarted { .. }
+            | Event::TurnEnded { .. }
+            | Event::ItemAdded { .. }
+            | Event::ItemClosed { .. }
+            | Event::FunctionsLoaded { .. }
+            | Event::EffectRequested { .. }
+            | Event::ApprovalRequested { .. }
+            | Event::ApprovalDecided { .. }
+            | Event::FunctionReturned { .. }
+            | Event::ContextTrimmed { .. } => {}
+        }
+    }
+
+    fn read(&mut self, event: &Event) -> Result<(), Violation> {
         let legal = |is: bool, what: &str| {
             if is { Ok(()) } else { broken(Property::OneWriter, format!("{what}: {event:?}")) }
         };
         match event {
-            Event::SessionOpened(opened) => {
-                legal(self.read == 1, "a session opens first")?;
-                self.limit_nano_usd = opened.spend_limit.and_then(|limit| limit.limit).map(nano_usd);
-            }
-            Event::SessionUpdated { patch } => {
-                if let Some(limit) = patch.spend_limit {
-                    self.limit_nano_usd = limit.and_then(|limit| limit.limit).map(nano_usd);
-                }
-            }
+            Event::SessionOpened(_) => legal(self.read == 1, "a session opens first")?,
             Event::SessionDeleted => legal(self.turn.is_none(), "only an idle session is deleted")?,
             Event::InputAccepted { input } => {
                 legal(self.queued.insert(input.id), "an input is accepted once")?;
@@ -213,10 +301,12 @@ impl Watched {
                 self.ended.insert(*turn_id);
             }
             Event::EffectRequested { effect } => self.requested(effect)?,
-            Event::AttemptStarted { effect_id, attempt } => self.started(*effect_id, *attempt)?,
+            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd } => {
+                self.started(*effect_id, *attempt, *reserved_nano_usd)?;
+            }
             Event::AttemptEnded { effect_id, attempt, outcome, next } => {
                 let settles = *next == tenure_journal::Next::Settled;
-                self.ended(*effect_id, *attempt, outcome, settles, costs)?;
+                self.ended(*effect_id, *attempt, outcome, settles)?;
             }
             Event::EffectAbandoned { effect_id } => {
                 let seen = self.effects.get_mut(effect_id);
@@ -237,7 +327,8 @@ impl Watched {
                     *given = Some(*decision);
                 }
             }
-            Event::SessionFailed { .. }
+            Event::SessionUpdated { .. }
+            | Event::SessionFailed { .. }
             | Event::ItemAdded { .. }
             | Event::ItemClosed { .. }
             | Event::FunctionsLoaded { .. }
@@ -277,8 +368,7 @@ impl Watched {
         }
     }
 
-    fn started(&mut self, id: EffectId, attempt: u32) -> Result<(), Violation> {
-        let over_budget = self.limit_nano_usd.is_some_and(|limit| self.spent_nano_usd >= limit);
+    fn started(&mut self, id: EffectId, attempt: u32, reserved: Option<u64>) -> Result<(), Violation> {
         let Some(seen) = self.effects.get_mut(&id) else {
             return broken(Property::OneWriter, format!("{id} starts without having been requested"));
         };
@@ -291,8 +381,8 @@ impl Watched {
         if seen.effect.repeat == Repeat::Never && seen.doubtful {
             return broken(Property::NeverRepeated, format!("{id} is tried again after doubt"));
         }
-        if over_budget && matches!(seen.effect.kind, EffectKind::ModelCall { .. }) {
-            return broken(Property::BudgetKept, format!("{id} starts with the limit reached"));
+        if reserved.is_none() && matches!(seen.effect.kind, EffectKind::ModelCall { .. }) {
+            return broken(Property::BudgetKept, format!("{id} starts with nothing set aside for it"));
         }
         seen.started = attempt;
         seen.running = true;
@@ -305,7 +395,6 @@ impl Watched {
         attempt: u32,
         outcome: &Outcome,
         settles: bool,
-        costs: &BTreeMap<String, u64>,
     ) -> Result<(), Violation> {
         let Some(seen) = self.effects.get_mut(&id) else {
             return broken(Property::OneWriter, format!("{id} ends without having been requested"));
@@ -319,12 +408,11 @@ impl Watched {
             Outcome::Failed { failure } => failure.kind.is_ambiguous(),
             Outcome::Unknown => true,
         };
-        if let Outcome::Done { done: Done::Model { response_id: Some(response), .. } } = outcome {
-            if *response != response_id(id, attempt) {
-                let detail = format!("{id} attempt {attempt} ends with {response}");
-                return broken(Property::LatestAttemptOnly, detail);
-            }
-            self.spent_nano_usd += costs.get(response).copied().unwrap_or(0);
+        if let Outcome::Done { done: Done::Model { response_id: Some(response), .. } } = outcome
+            && *response != response_id(id, attempt)
+        {
+            let detail = format!("{id} attempt {attempt} ends with {response}");
+            return broken(Property::LatestAttemptOnly, detail);
         }
         if settles {
             seen.settled = Some(outcome.clone());

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tenure_journal::{Effect, EffectKind, Event, FailureKind, Fresh, Repeat, SessionKey, Timestamp, Version};
-use tenure_session::{Attempted, Batch, Context, Input, Session};
-use tenure_store::{Append, ItemRow, Receipt, StoreErrorKind};
+use tenure_session::{Attempted, Batch, BudgetStep, Context, Input, Reserving, Session};
+use tenure_store::{Append, BudgetChange, BudgetEntry, ItemRow, Receipt, StoreErrorKind};
 
 use crate::client::{Answer, Ask};
 use crate::outside;
@@ -171,11 +171,17 @@ impl World {
             let Some(message) = actor.inbox.pop_front() else { return Ok(()) };
             self.note(|| format!("process {process} handles {message:?}"));
             self.step("before the decision")?;
-            self.crank(process, key, message)?;
+            self.crank(process, key, message, Reserving::Asked)?;
         }
     }
 
-    fn crank(&mut self, process: u64, key: SessionKey, message: Message) -> Result<(), Stop> {
+    fn crank(
+        &mut self,
+        process: u64,
+        key: SessionKey,
+        message: Message,
+        reserving: Reserving,
+    ) -> Result<(), Stop> {
         let Some((skew, state, last_at)) = self.process(process).and_then(|found| {
             let actor = found.actors.get(&key)?;
             Some((found.skew, actor.state.clone(), actor.last_at))
@@ -186,8 +192,17 @@ impl World {
         let now = self.clock(skew).max(last_at);
         let (seed, chance) = (self.rng.u64(..), self.rng.u64(..));
         let fresh = Fresh::new(now, seed);
-        let cx =
-            Context { now, fresh: &fresh, chance, policy: &policy, context_tokens: window, partial: &[] };
+        let prices = outside::prices();
+        let cx = Context {
+            now,
+            fresh: &fresh,
+            chance,
+            policy: &policy,
+            context_tokens: window,
+            prices: &prices,
+            reserving,
+            partial: &[],
+        };
         let mut answers = None;
         let batch = match (&message, state) {
             (Message::Request(number), state) => {
@@ -244,7 +259,7 @@ impl World {
         let mut outcome = outcome;
         if let (Attempted::Answered { cost_nano_usd, .. }, Some(Bug::FreeAnswers)) = (&mut outcome, self.bug)
         {
-            *cost_nano_usd = None;
+            *cost_nano_usd = Some(0);
         }
         outcome
     }
@@ -324,7 +339,13 @@ impl World {
         }
         if self.bug == Some(Bug::TornAppend) && append.events.len() > 1 {
             let rest = append.events.split_off(append.events.len() / 2);
-            let half = Append { receipt: None, items: Vec::new(), turns: Vec::new(), ..append.clone() };
+            let half = Append {
+                receipt: None,
+                items: Vec::new(),
+                turns: Vec::new(),
+                budget: Vec::new(),
+                ..append.clone()
+            };
             append.expected = append.expected.plus(append.events.len());
             append.events = rest;
             if self.store.append_now(half).is_err() {
@@ -333,6 +354,9 @@ impl World {
         }
         if let Err(error) = self.store.append_now(append.clone()) {
             self.note(|| format!("process {process}: {error}"));
+            if error.kind() == StoreErrorKind::BudgetExceeded {
+                return self.crank(process, key, message, Reserving::Refused);
+            }
             let StoreErrorKind::Conflict { actual } = error.kind() else {
                 return self.reload(process, key, message);
             };
@@ -390,7 +414,7 @@ impl World {
             receipt: None,
             holder: None,
             documents: Vec::new(),
-            budget: Vec::new(),
+            budget: entries(batch),
         }
     }
 
@@ -532,4 +556,15 @@ impl World {
         self.clients.answered(number, answer);
         Ok(())
     }
+}
+
+/// What a batch changes in the budget of its tree.
+fn entries(batch: &Batch) -> Vec<BudgetEntry> {
+    let root = batch.after.budget_root();
+    let change = |step: &BudgetStep| match step.clone() {
+        BudgetStep::Limit(limit) => BudgetChange::Limit(limit),
+        BudgetStep::Reserve { key, nano_usd } => BudgetChange::Reserve { key, nano_usd },
+        BudgetStep::Settle { key, nano_usd } => BudgetChange::Settle { key, nano_usd },
+    };
+    batch.budget.iter().map(|step| BudgetEntry { root, change: change(step) }).collect()
 }

@@ -342,7 +342,7 @@ impl World {
                 self.oracle.durable(key, &recorded)?;
             }
         }
-        Ok(())
+        self.oracle.look_at_budgets()
     }
 
     pub(crate) fn events(&self, key: SessionKey, after: Version) -> Vec<Recorded> {

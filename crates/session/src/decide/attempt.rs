@@ -7,6 +7,7 @@ use tenure_journal::{
 };
 
 use super::{Attempted, Draft};
+use crate::budget;
 use crate::state::{Pending, PendingPhase};
 
 impl Draft<'_> {
@@ -109,10 +110,10 @@ impl Draft<'_> {
             PendingPhase::Running => false,
         };
         for (effect_id, pending) in self.in_phase(due) {
-            if matches!(pending.effect.kind, EffectKind::ModelCall { .. }) && self.stop_at_budget() {
+            if budget::model(&pending.effect).is_some_and(|model| self.stop_at_budget(model)) {
                 return;
             }
-            self.push(Event::AttemptStarted { effect_id, attempt: pending.attempts + 1 });
+            self.begin(effect_id, pending.attempts + 1);
         }
     }
 

@@ -5,13 +5,15 @@ mod attempt;
 mod client;
 mod turn;
 
+use std::collections::BTreeMap;
+
 use tenure_journal::{
     EffectId, Event, Failure, Fresh, InputPart, Item, ModelAnswer, SessionKey, SessionOpened, Timestamp,
     ToolDef, ToolResult,
 };
 use tenure_policy::PolicySet;
 
-use crate::{Command, Refusal, Session};
+use crate::{Command, Price, Refusal, Reserving, Session};
 
 /// What a decision may depend on beside the state: time, chance, policy and limits, all as values.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +28,10 @@ pub struct Context<'a> {
     pub policy: &'a PolicySet,
     /// Tokens the model's context window holds, where known.
     pub context_tokens: Option<u64>,
+    /// What models cost, by name; one that is not here has no known price.
+    pub prices: &'a BTreeMap<String, Price>,
+    /// Whether the budget refused what this decision wants to set aside.
+    pub reserving: Reserving,
     /// Messages and thinking that are being streamed, as far as they have come: what a cancelled turn keeps.
     pub partial: &'a [Item],
 }

@@ -8,6 +8,8 @@ use tenure_journal::{
 use tenure_policy::{Action, Verdict};
 
 use super::Draft;
+use crate::Reserving;
+use crate::budget;
 use crate::catalogue;
 use crate::context;
 
@@ -139,7 +141,7 @@ impl Draft<'_> {
             let message = format!("the turn needed more than {} model requests", limit::STEPS_PER_TURN_MAX);
             return Some(("invalid_request", message));
         }
-        if self.is_budget_spent() {
+        if self.is_budget_spent(&self.state.agent.model) {
             return Some(("session_budget_exceeded", BUDGET_SPENT.to_owned()));
         }
         let down = catalogue::servers(&self.state.agent.tools).filter(|mcp| mcp.required).find(|mcp| {
@@ -150,14 +152,21 @@ impl Draft<'_> {
         })
     }
 
-    fn is_budget_spent(&self) -> bool {
-        self.state.spend_limit.is_some_and(|limit| self.state.spent.reaches(limit))
+    /// Whether `model` cannot be paid for. What the whole tree spent is known to its budget alone; that this
+    /// session reached the limit by itself is known here.
+    fn is_budget_spent(&self, model: &str) -> bool {
+        let reached = self.state.spend_limit.is_some_and(|limit| self.state.spent.reaches(limit));
+        let refused = match self.cx.reserving {
+            Reserving::Asked => false,
+            Reserving::Refused => self.cx.prices.contains_key(model),
+        };
+        reached || refused
     }
 
-    /// Ends the turn if the model may not be asked again because its limit was lowered meanwhile. Returns
+    /// Ends the turn if `model` cannot be asked again because too little is left of the budget. Returns
     /// whether it did.
-    pub(super) fn stop_at_budget(&mut self) -> bool {
-        let spent = self.is_budget_spent();
+    pub(super) fn stop_at_budget(&mut self, model: &str) -> bool {
+        let spent = self.is_budget_spent(model);
         if spent {
             self.fail_turn("session_budget_exceeded", BUDGET_SPENT.to_owned());
         }
@@ -185,7 +194,15 @@ impl Draft<'_> {
     pub(super) fn request(&mut self, effect: Effect) {
         let effect_id = effect.id;
         self.push(Event::EffectRequested { effect });
-        self.push(Event::AttemptStarted { effect_id, attempt: 1 });
+        self.begin(effect_id, 1);
+    }
+
+    /// Records that an attempt begins, and what it may cost.
+    pub(super) fn begin(&mut self, effect_id: EffectId, attempt: u32) {
+        let model = self.state.effects.get(&effect_id).and_then(|pending| budget::model(&pending.effect));
+        let price = model.and_then(|model| self.cx.prices.get(model));
+        let reserved_nano_usd = price.map(|price| budget::worst_case(&self.state, price));
+        self.push(Event::AttemptStarted { effect_id, attempt, reserved_nano_usd });
     }
 
     pub(super) fn fail_turn(&mut self, code: &str, message: String) {

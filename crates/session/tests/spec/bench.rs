@@ -17,7 +17,9 @@ use tenure_journal::{
     Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version,
 };
 use tenure_policy::PolicySet;
-use tenure_session::{Attempted, Batch, Command, Context, Input, Refusal, RequiredAction, Session};
+use tenure_session::{
+    Attempted, Batch, BudgetStep, Command, Context, Input, Price, Refusal, RequiredAction, Reserving, Session,
+};
 
 use crate::{strict, text};
 
@@ -40,6 +42,12 @@ pub(crate) struct Bench {
     /// Attempts that were begun and neither ended nor stopped, oldest first.
     pub(crate) running: Vec<(Arc<Effect>, u32)>,
     pub(crate) context_tokens: Option<u64>,
+    pub(crate) prices: BTreeMap<String, Price>,
+    pub(crate) reserving: Reserving,
+    /// What running attempts set aside, by attempt.
+    pub(crate) reserved: BTreeMap<String, u64>,
+    /// What ended attempts counted as having cost.
+    pub(crate) spent: u64,
     pub(crate) partial: Vec<Item>,
     pub(crate) show: Show,
     policy: Arc<PolicySet>,
@@ -191,6 +199,8 @@ impl Bench {
             chance: 0,
             policy: &policy,
             context_tokens: None,
+            prices: &BTreeMap::new(),
+            reserving: Reserving::Asked,
             partial: &[],
         };
         let messages = if first.is_empty() { vec![] } else { vec![vec![InputPart::text(first)]] };
@@ -201,6 +211,10 @@ impl Bench {
             now: START,
             running: Vec::new(),
             context_tokens: None,
+            prices: BTreeMap::new(),
+            reserving: Reserving::Asked,
+            reserved: BTreeMap::new(),
+            spent: 0,
             partial: Vec::new(),
             show,
             policy: Arc::clone(&policy),
@@ -230,6 +244,8 @@ impl Bench {
             chance: 0,
             policy: &policy,
             context_tokens: self.context_tokens,
+            prices: &self.prices,
+            reserving: self.reserving,
             partial: &partial,
         };
         let decided = self.session.crank(input, &cx);
@@ -277,6 +293,18 @@ impl Bench {
             assert_eq!(batch.after.running_attempt(effect.id), Some(*attempt));
             self.running.push((Arc::clone(effect), *attempt));
         }
+        for step in batch.budget {
+            match step {
+                BudgetStep::Limit(_) => {}
+                BudgetStep::Reserve { key, nano_usd } => {
+                    assert_eq!(self.reserved.insert(key, nano_usd), None, "an attempt reserves once");
+                }
+                BudgetStep::Settle { key, nano_usd } => {
+                    self.reserved.remove(&key);
+                    self.spent += nano_usd;
+                }
+            }
+        }
         self.items.extend(batch.items);
         self.turns.extend(batch.turns.into_iter().map(|turn| (turn.id, turn)));
         self.session = batch.after;
@@ -299,6 +327,7 @@ impl Bench {
         } else {
             assert!(self.turns.values().all(|turn| turn.status.is_terminal()), "{:?}", self.turns);
             assert_eq!(self.session.pending().count(), 0, "without a turn nothing is pending");
+            assert!(self.reserved.is_empty(), "without a turn nothing is set aside: {:?}", self.reserved);
             let approvals = self.session.view().required_actions.into_iter();
             assert!(!approvals.into_iter().any(|action| matches!(action, RequiredAction::Approval(_))));
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where its story does")]
 
 mod bench;
+mod budgets;
 mod strict;
 mod text;
 

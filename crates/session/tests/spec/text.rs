@@ -183,7 +183,10 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
                 requested.permit.approval.map_or_else(String::new, |id| format!(", approved by {id}"));
             format!("{} requested: {} ({repeat}{approval})", requested.id, effect(&requested.kind))
         }
-        Event::AttemptStarted { effect_id, attempt } => format!("{effect_id} attempt {attempt}"),
+        Event::AttemptStarted { effect_id, attempt, reserved_nano_usd } => {
+            let reserved = reserved_nano_usd.map_or_else(String::new, |nano| format!(", reserves {nano}"));
+            format!("{effect_id} attempt {attempt}{reserved}")
+        }
         Event::AttemptEnded { effect_id, attempt, outcome: what, next: then } => {
             format!("{effect_id} attempt {attempt} {}, {}", outcome(what), next(*then, now))
         }
