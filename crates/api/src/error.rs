@@ -253,7 +253,7 @@ fn refused(refusal: &Refusal) -> ApiError {
         | Refusal::AlreadyDecided { .. }
         | Refusal::Busy
         | Refusal::Failed => ApiError::conflict(message),
-        Refusal::Deleted => ApiError::not_found("session"),
+        Refusal::Hidden | Refusal::Deleted => ApiError::not_found("session"),
         Refusal::QueueFull { .. } => overloaded(message),
     }
 }

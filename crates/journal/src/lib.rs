@@ -18,6 +18,7 @@ mod item;
 pub mod json;
 pub mod limit;
 mod projection;
+mod subagent;
 mod time;
 
 pub use agent::{
@@ -39,8 +40,9 @@ pub use event::{
 };
 pub use id::{
     AgentId, ApprovalId, EffectId, Fresh, IdError, InputId, ItemId, KeyId, NodeId, ProjectId, RequestId,
-    SecretId, SessionId, TurnId,
+    SecretId, SessionId, SubagentId, TurnId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
+pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
 pub use time::Timestamp;

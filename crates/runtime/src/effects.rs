@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::handle::Shared;
 use crate::live::{Live, Source};
+use crate::subagents;
 
 /// Everything one attempt needs, taken from the state when it begins.
 pub(crate) struct Launch {
@@ -27,6 +28,7 @@ enum Work {
     Model { request: Box<ModelRequest>, source: Source, limited: bool },
     List { server: Box<McpTool> },
     Tool { server: Option<Box<McpTool>>, name: String, arguments: Value },
+    Subagent(Box<subagents::Work>),
 }
 
 impl Launch {
@@ -60,6 +62,10 @@ impl Launch {
             EffectKind::ToolCall { server: ServerRef::Builtin, name, arguments, .. } => {
                 Work::Tool { server: None, name: name.clone(), arguments: arguments.clone() }
             }
+            EffectKind::Subagent { request, .. } => {
+                Work::Subagent(Box::new(subagents::Work::of(state, effect.id, request)))
+            }
+            EffectKind::EndSubagents { ends } => Work::Subagent(Box::new(subagents::Work::End(ends.clone()))),
         };
         Self { effect, attempt, work }
     }
@@ -89,6 +95,7 @@ impl Launch {
                 let key = self.effect.id.to_string();
                 call(&shared, project, &server, &name, &arguments, &key, &cancel).await
             }
+            Work::Subagent(work) => Ok(subagents::run(&shared, project, *work, &cancel).await),
             Work::Tool { server: None, name, arguments } => {
                 builtin(&shared, project, &name, &arguments).await
             }

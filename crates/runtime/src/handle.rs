@@ -10,7 +10,7 @@ use tenure_journal::{
     Version,
 };
 use tenure_policy::PolicySet;
-use tenure_session::{Command, Context, Price, Reserving, Session, SessionView, StreamEvent};
+use tenure_session::{Command, Context, Price, Reserving, Session, SessionView, StreamEvent, SubagentView};
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreErrorKind};
 use tenure_tools::{Server, Servers};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -175,7 +175,7 @@ impl Runtime {
         }
         for key in unfinished {
             // A full mailbox means that its actor is already at work.
-            if let Some(mailbox) = self.mailbox(key, usize::MAX) {
+            if let Some(mailbox) = self.shared.mailbox(key, usize::MAX) {
                 let _ = mailbox.try_send(Mail::Resume);
             }
         }
@@ -243,51 +243,12 @@ impl Runtime {
         receipt: Option<ReceiptDraft>,
         subscribe: bool,
     ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
-        let (now, fresh) = (self.now(), self.fresh());
-        let key = SessionKey { project: opening.opened.project_id, session: SessionId::fresh(&fresh) };
-        let (_, mailbox) = self.enter(key, self.shared.limits.active_sessions_max)?;
-        let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;
-        let subscription = subscribe.then(|| self.shared.hub.subscribe(key));
-        let mut cx = Context {
-            now,
-            fresh: &fresh,
-            chance: clock::chance(),
-            policy: &self.shared.policy,
-            context_tokens: None,
-            prices: &self.shared.prices,
-            reserving: Reserving::Asked,
-            partial: &[],
-        };
-        let opened = async {
-            loop {
-                let batch = Session::crank_open(key, opening.opened.clone(), opening.input.clone(), &cx)?;
-                let view = Arc::new(batch.after.view());
-                let receipt = receipt.as_ref().map(|draft| draft.to_receipt(key.project, now, &view));
-                match actor::append(&self.shared, &batch, now, Version::ZERO, receipt).await {
-                    Ok(_) => return Ok((batch, view)),
-                    Err(error)
-                        if error.kind() == StoreErrorKind::BudgetExceeded
-                            && cx.reserving == Reserving::Asked =>
-                    {
-                        cx.reserving = Reserving::Refused;
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        };
-        match opened.await {
-            Ok((batch, view)) => {
-                let state = batch.after.clone();
-                let actor = Actor::new(key, Arc::clone(&self.shared), mailbox, state, Version::ZERO);
-                self.spawn(key, actor.opened(batch));
-                Ok((view, subscription))
-            }
-            Err(error) => {
-                drop(mailbox);
-                self.shared.registry.remove_closed(key);
-                Err(error)
-            }
+        if self.shared.closing.is_cancelled() {
+            return Err(RuntimeErrorKind::ShuttingDown.into());
         }
+        let key = SessionKey { project: opening.opened.project_id, session: SessionId::fresh(&self.fresh()) };
+        let actors_max = self.shared.limits.active_sessions_max;
+        self.shared.open(key, opening, receipt, subscribe, actors_max).await
     }
 
     /// Carries out a batch of commands, all or none. Durable when it returns; gives the session after it.
@@ -303,26 +264,32 @@ impl Runtime {
         if self.shared.closing.is_cancelled() {
             return Err(RuntimeErrorKind::ShuttingDown.into());
         }
-        let mailbox =
-            self.mailbox(key, self.shared.limits.active_sessions_max).ok_or(RuntimeErrorKind::Overloaded)?;
-        let (reply, answer) = oneshot::channel();
-        let gone = |_| RuntimeError::from(RuntimeErrorKind::Storage);
-        mailbox
-            .send(Mail::Submit { commands, receipt, reply })
-            .await
-            .map_err(|_| RuntimeErrorKind::Storage)?;
-        drop(mailbox);
-        answer.await.map_err(gone)?
+        self.shared.submit(key, commands, receipt, self.shared.limits.active_sessions_max).await
     }
 
-    /// The session as it is now, or `None` if it does not exist or is deleted.
+    /// The session as it is now, or `None` if it does not exist, is deleted, or is a subagent's.
     ///
     /// # Errors
     /// `Storage`, `Damaged`.
     pub async fn view(&self, key: SessionKey) -> Result<Option<Arc<SessionView>>, RuntimeError> {
-        let loaded = actor::load(key, &self.shared).await?;
-        let Some((state, _)) = loaded.filter(|(state, _)| !state.is_deleted()) else { return Ok(None) };
+        let Some(state) = self.visible(key).await? else { return Ok(None) };
         Ok(Some(Arc::new(budget::counted(&self.shared, state.view()).await)))
+    }
+
+    /// The session's subagents, oldest first, or `None` as for [`Runtime::view`].
+    ///
+    /// # Errors
+    /// `Storage`, `Damaged`.
+    pub async fn subagents(&self, key: SessionKey) -> Result<Option<Vec<SubagentView>>, RuntimeError> {
+        let state = self.visible(key).await?;
+        Ok(state.map(|state| state.subagents().collect()))
+    }
+
+    /// A session that clients can see.
+    async fn visible(&self, key: SessionKey) -> Result<Option<Session>, RuntimeError> {
+        let loaded = actor::load(key, &self.shared).await?;
+        let state = loaded.map(|(state, _)| state);
+        Ok(state.filter(|state| !state.is_deleted() && state.parent().is_none()))
     }
 
     /// Watches a session from now on. While a turn runs, its items so far come first as snapshots.
@@ -332,12 +299,9 @@ impl Runtime {
     pub async fn subscribe(&self, key: SessionKey) -> Result<Subscription, RuntimeError> {
         // First the subscription, then the items: what happens in between is seen at least once.
         let mut subscription = self.shared.hub.subscribe(key);
-        let Some((state, _)) = actor::load(key, &self.shared).await? else {
+        let Some(state) = self.visible(key).await? else {
             return Err(RuntimeErrorKind::NotFound.into());
         };
-        if state.is_deleted() {
-            return Err(RuntimeErrorKind::NotFound.into());
-        }
         if let Some(turn) = state.active_turn() {
             let page = Page { after: None, limit: SNAPSHOT_ITEMS_MAX, order: Order::Ascending };
             let items = self.shared.store.items(key, Some(turn.id), &page).await?;
@@ -368,30 +332,101 @@ impl Runtime {
         self.shared.store.put(vec![document], None).await?;
         Ok(Secret(id))
     }
+}
 
-    fn mailbox(&self, key: SessionKey, actors_max: usize) -> Option<mpsc::Sender<Mail>> {
-        let (sender, receiver) = self.shared.registry.mailbox(key, actors_max)?;
+impl Shared {
+    /// Opens a session under a key that was chosen for it, and starts its first turn.
+    ///
+    /// # Errors
+    /// As [`Runtime::open`]; `Storage` also for a session that exists.
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        key: SessionKey,
+        opening: Opening,
+        receipt: Option<ReceiptDraft>,
+        subscribe: bool,
+        actors_max: usize,
+    ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
+        let (now, fresh) = (self.clock.now(), self.clock.fresh());
+        let (_, mailbox) = self.registry.mailbox(key, actors_max).ok_or(RuntimeErrorKind::Overloaded)?;
+        let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;
+        let subscription = subscribe.then(|| self.hub.subscribe(key));
+        let mut cx = Context {
+            now,
+            fresh: &fresh,
+            chance: clock::chance(),
+            policy: &self.policy,
+            context_tokens: None,
+            prices: &self.prices,
+            reserving: Reserving::Asked,
+            partial: &[],
+        };
+        let opened = async {
+            loop {
+                let batch = Session::crank_open(key, opening.opened.clone(), opening.input.clone(), &cx)?;
+                let view = Arc::new(batch.after.view());
+                let receipt = receipt.as_ref().map(|draft| draft.to_receipt(key.project, now, &view));
+                match actor::append(self, &batch, now, Version::ZERO, receipt).await {
+                    Ok(_) => return Ok((batch, view)),
+                    Err(error)
+                        if error.kind() == StoreErrorKind::BudgetExceeded
+                            && cx.reserving == Reserving::Asked =>
+                    {
+                        cx.reserving = Reserving::Refused;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        match opened.await {
+            Ok((batch, view)) => {
+                let state = batch.after.clone();
+                let actor = Actor::new(key, Arc::clone(self), mailbox, state, Version::ZERO);
+                self.spawn(key, actor.opened(batch));
+                Ok((view, subscription))
+            }
+            Err(error) => {
+                drop(mailbox);
+                self.registry.remove_closed(key);
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts a batch of commands into the mailbox of the session's actor, and waits for what it says.
+    ///
+    /// # Errors
+    /// As [`Runtime::submit`].
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        key: SessionKey,
+        commands: Vec<Command>,
+        receipt: Option<ReceiptDraft>,
+        actors_max: usize,
+    ) -> Result<Arc<SessionView>, RuntimeError> {
+        let mailbox = self.mailbox(key, actors_max).ok_or(RuntimeErrorKind::Overloaded)?;
+        let (reply, answer) = oneshot::channel();
+        let gone = |_| RuntimeError::from(RuntimeErrorKind::Storage);
+        mailbox
+            .send(Mail::Submit { commands, receipt, reply })
+            .await
+            .map_err(|_| RuntimeErrorKind::Storage)?;
+        drop(mailbox);
+        answer.await.map_err(gone)?
+    }
+
+    fn mailbox(self: &Arc<Self>, key: SessionKey, actors_max: usize) -> Option<mpsc::Sender<Mail>> {
+        let (sender, receiver) = self.registry.mailbox(key, actors_max)?;
         if let Some(receiver) = receiver {
-            self.spawn(key, actor::run(key, Arc::clone(&self.shared), receiver));
+            self.spawn(key, actor::run(key, Arc::clone(self), receiver));
         }
         Some(sender)
     }
 
-    fn enter(
-        &self,
-        key: SessionKey,
-        actors_max: usize,
-    ) -> Result<(mpsc::Sender<Mail>, Option<mpsc::Receiver<Mail>>), RuntimeError> {
-        if self.shared.closing.is_cancelled() {
-            return Err(RuntimeErrorKind::ShuttingDown.into());
-        }
-        self.shared.registry.mailbox(key, actors_max).ok_or_else(|| RuntimeErrorKind::Overloaded.into())
-    }
-
     /// Runs an actor's task; when it ends, however it ends, the registry forgets it.
-    fn spawn(&self, key: SessionKey, task: impl Future<Output = ()> + Send + 'static) {
-        let shared = Arc::clone(&self.shared);
-        self.shared.tasks.spawn(async move {
+    fn spawn(self: &Arc<Self>, key: SessionKey, task: impl Future<Output = ()> + Send + 'static) {
+        let shared = Arc::clone(self);
+        self.tasks.spawn(async move {
             // A panic inside one session ends that session's actor and nothing else.
             if let Err(error) = tokio::spawn(task).await {
                 tracing::error!(session = %key.session, %error, "a session's actor panicked");
@@ -399,9 +434,7 @@ impl Runtime {
             shared.registry.remove_closed(key);
         });
     }
-}
 
-impl Shared {
     /// Takes an idempotency key for a request that changed nothing.
     pub(crate) async fn keep_receipt(&self, receipt: Receipt) -> Result<(), RuntimeError> {
         let document = Document {

@@ -26,6 +26,7 @@ mod live;
 mod models;
 mod registry;
 mod seal;
+mod subagents;
 
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use handle::{Limits, Opening, Parts, ReceiptDraft, Runtime};

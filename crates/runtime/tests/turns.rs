@@ -115,6 +115,7 @@ fn opening(text: &str) -> Opening {
         review: None,
         spend_limit: None,
         prompt_cache: None,
+        parent: None,
     };
     Opening { opened, input: vec![vec![InputPart::text(text)]] }
 }
@@ -137,6 +138,7 @@ async fn until(stream: &mut Subscription, status: SessionNotice) -> Vec<String> 
             StreamEvent::ItemDone { item } => seen.push(format!("item.{:?}", item.status)),
             StreamEvent::Part { .. } => {}
             StreamEvent::Error { .. } => seen.push("error".into()),
+            StreamEvent::Subagent { kind, .. } => seen.push(format!("subagent.{kind:?}")),
             StreamEvent::Deleted => seen.push("deleted".into()),
         }
     }

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tenure_journal::{
-    Done, EffectId, EffectKind, Event, Item, ItemBody, ItemId, ItemStatus, Next, Outcome, Recorded, Repeat,
-    SessionKey, SessionOpened, SessionPatch, Timestamp, Turn, TurnEnd, TurnId, TurnStatus, Version,
+    AgentRef, Done, EffectId, EffectKind, Event, InputPart, Item, ItemBody, ItemId, ItemStatus, Next,
+    Outcome, Recorded, Repeat, SessionKey, SessionOpened, SessionPatch, Timestamp, Turn, TurnEnd, TurnId,
+    TurnStatus, Version,
 };
 
 use crate::budget;
 use crate::catalogue;
 use crate::state::{ActiveTurn, Listing, Pending, PendingPhase, Session, Spent, Totals};
+use crate::subagent::Subagent;
 
 /// What the model is told about a call whose outcome nobody knows.
 pub(crate) const UNKNOWN_OUTCOME: &str = "The call was interrupted and its outcome is unknown: it may or may not have \
@@ -49,6 +51,8 @@ impl Session {
             loaded: BTreeSet::new(),
             usage: Totals::default(),
             spent: Spent::default(),
+            parent: opened.parent,
+            subagents: BTreeMap::new(),
         }
     }
 
@@ -79,7 +83,7 @@ impl Session {
             Event::InputJoined { input_id, item_id, turn_id } => {
                 if let Some(place) = self.queue.iter().position(|input| input.id == *input_id) {
                     let content = self.queue.remove(place).map(|input| input.content).unwrap_or_default();
-                    let body = ItemBody::UserMessage { content };
+                    let body = self.given_as(content);
                     self.push_item(input_item(*item_id, *turn_id, ItemStatus::Completed, body));
                 }
             }
@@ -143,6 +147,19 @@ impl Session {
                     turn.unseen = true;
                 }
             }
+            Event::SubagentOpened { subagent_id, name, task } => {
+                self.subagents.insert(*subagent_id, Subagent::new(name, task, at));
+            }
+            Event::SubagentClosed { subagent_id } => {
+                if let Some(subagent) = self.subagents.get_mut(subagent_id) {
+                    subagent.closed_at = Some(at);
+                }
+            }
+            Event::SubagentResumed { subagent_id } => {
+                if let Some(subagent) = self.subagents.get_mut(subagent_id) {
+                    subagent.closed_at = None;
+                }
+            }
             Event::ContextTrimmed { first_kept, .. } => {
                 if let Some(place) = self.items.iter().position(|item| item.id == *first_kept) {
                     self.items.drain(..place);
@@ -153,6 +170,18 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// An input as the item it becomes: a user's message, or what a subagent's parent says to it.
+    fn given_as(&self, content: Vec<InputPart>) -> ItemBody {
+        let Some(parent) = &self.parent else { return ItemBody::UserMessage { content } };
+        let text = |part| match part {
+            InputPart::Text { text } => Some(text),
+            InputPart::Image { .. } => None,
+        };
+        let content = content.into_iter().filter_map(text).collect();
+        let recipient = AgentRef::Subagent(parent.subagent_id);
+        ItemBody::AgentMessage { sender: parent.agent, recipient, content, reports: None }
     }
 
     fn patch(&mut self, patch: &SessionPatch) {
@@ -231,15 +260,25 @@ impl Session {
         if let (Some(turn), Some(index)) = (&mut self.turn, item.output_index) {
             turn.outputs = turn.outputs.max(index + 1);
             match &item.body {
-                ItemBody::FunctionCall { .. } | ItemBody::McpCall { .. } | ItemBody::InternalCall { .. } => {
+                ItemBody::FunctionCall { .. }
+                | ItemBody::McpCall { .. }
+                | ItemBody::SubagentCall { .. }
+                | ItemBody::InternalCall { .. } => {
                     turn.calls += 1;
                     turn.answered = false;
                 }
                 ItemBody::UserMessage { .. }
                 | ItemBody::AssistantMessage { .. }
                 | ItemBody::Reasoning { .. }
+                | ItemBody::AgentMessage { .. }
                 | ItemBody::FunctionCallOutput { .. } => {}
             }
+        }
+        if let ItemBody::AgentMessage { sender: AgentRef::Subagent(sender), reports: Some(turn), .. } =
+            &item.body
+            && let Some(subagent) = self.subagents.get_mut(sender)
+        {
+            subagent.reported = Some(*turn);
         }
         self.items.push(Arc::new(item));
     }
@@ -262,6 +301,15 @@ impl Session {
                     *output = Some(result.text.clone());
                 }
                 *stored = result.stored;
+            }
+            if let Some(why) = why {
+                *error = Some(why.to_owned());
+            }
+        }
+        if let ItemBody::SubagentCall { output, error, .. } = &mut item.body {
+            if let Some(result) = text {
+                let told = if result.is_error { &mut *error } else { output };
+                *told = Some(result.text.clone());
             }
             if let Some(why) = why {
                 *error = Some(why.to_owned());
@@ -301,16 +349,25 @@ impl Session {
                     self.list(server_label, at, None);
                 }
             }
-            (EffectKind::ToolCall { item_id, .. }, Outcome::Done { done: Done::Tool { result } }) => {
+            (
+                EffectKind::ToolCall { item_id, .. } | EffectKind::Subagent { item_id, .. },
+                Outcome::Done { done: Done::Tool { result } },
+            ) => {
                 let status = if result.is_error { ItemStatus::Failed } else { ItemStatus::Completed };
                 self.close_item(*item_id, status, Some(result), None);
             }
-            (EffectKind::ToolCall { item_id, .. }, Outcome::Failed { failure }) => {
+            (
+                EffectKind::ToolCall { item_id, .. } | EffectKind::Subagent { item_id, .. },
+                Outcome::Failed { failure },
+            ) => {
                 if next == Next::Settled {
                     self.close_item(*item_id, ItemStatus::Failed, None, Some(&failure.message));
                 }
             }
-            (EffectKind::ToolCall { item_id, .. }, Outcome::Unknown) => {
+            (
+                EffectKind::ToolCall { item_id, .. } | EffectKind::Subagent { item_id, .. },
+                Outcome::Unknown,
+            ) => {
                 if next == Next::Settled {
                     let told = match effect.repeat {
                         Repeat::Never => UNKNOWN_OUTCOME,
@@ -319,9 +376,16 @@ impl Session {
                     self.close_item(*item_id, ItemStatus::Failed, None, Some(told));
                 }
             }
-            (EffectKind::ModelCall { .. }, Outcome::Failed { .. } | Outcome::Unknown)
+            (
+                EffectKind::ModelCall { .. } | EffectKind::EndSubagents { .. },
+                Outcome::Failed { .. } | Outcome::Unknown,
+            )
             | (
-                EffectKind::ModelCall { .. } | EffectKind::ListTools { .. } | EffectKind::ToolCall { .. },
+                EffectKind::ModelCall { .. }
+                | EffectKind::ListTools { .. }
+                | EffectKind::ToolCall { .. }
+                | EffectKind::Subagent { .. }
+                | EffectKind::EndSubagents { .. },
                 Outcome::Done { .. },
             ) => {}
         }

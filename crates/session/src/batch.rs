@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    Effect, EffectId, EffectKind, Event, InputPart, Item, ItemBody, ItemId, ItemStatus, Next, SessionKey,
-    SessionOpened, SessionStatus, Turn, TurnEnd, Version,
+    Effect, EffectId, Event, InputPart, Item, ItemBody, ItemId, ItemStatus, Next, SessionKey, SessionOpened,
+    SessionStatus, SubagentId, Turn, TurnEnd, Version,
 };
 
 use crate::budget::{self, BudgetStep};
 use crate::decide::{Context, Input};
-use crate::{PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent, TurnNotice};
+use crate::{PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
 
 /// What one decision leads to.
 #[derive(Debug)]
@@ -143,10 +143,7 @@ impl<'a> Builder<'a> {
     /// The item that an attempt's end closes; to be asked before the event is applied.
     fn settled_item(&self, event: &Event) -> Option<ItemId> {
         if let Event::AttemptEnded { effect_id, next: Next::Settled, .. } = event {
-            return match self.state.effects.get(effect_id)?.effect.kind {
-                EffectKind::ToolCall { item_id, .. } => Some(item_id),
-                EffectKind::ModelCall { .. } | EffectKind::ListTools { .. } => None,
-            };
+            return self.state.effects.get(effect_id)?.effect.kind.item_id();
         }
         if let Event::ItemClosed { item_id, .. } | Event::FunctionReturned { call_item_id: item_id, .. } =
             event
@@ -218,6 +215,13 @@ impl<'a> Builder<'a> {
                 }
             }
             Event::SessionDeleted => self.notices.push(StreamEvent::Deleted),
+            Event::SubagentOpened { subagent_id, .. } => {
+                self.tell_subagent(SubagentNotice::Created, *subagent_id);
+            }
+            Event::SubagentClosed { subagent_id } => self.tell_subagent(SubagentNotice::Closed, *subagent_id),
+            Event::SubagentResumed { subagent_id } => {
+                self.tell_subagent(SubagentNotice::Active, *subagent_id);
+            }
             Event::SessionOpened(_)
             | Event::SessionUpdated { .. }
             | Event::SessionFailed { .. }
@@ -233,6 +237,10 @@ impl<'a> Builder<'a> {
             | Event::ApprovalDecided { .. }
             | Event::ContextTrimmed { .. } => {}
         }
+    }
+
+    fn tell_subagent(&mut self, kind: SubagentNotice, id: SubagentId) {
+        self.notices.extend(self.state.subagent(id).map(|subagent| StreamEvent::Subagent { kind, subagent }));
     }
 
     fn tell_turn(&mut self, kind: TurnNotice) {
@@ -268,6 +276,8 @@ fn added(item: &Item) -> Vec<StreamEvent> {
         | ItemBody::FunctionCall { .. }
         | ItemBody::FunctionCallOutput { .. }
         | ItemBody::McpCall { .. }
+        | ItemBody::SubagentCall { .. }
+        | ItemBody::AgentMessage { .. }
         | ItemBody::InternalCall { .. } => return vec![StreamEvent::ItemAdded { item: item.clone() }],
     };
     let mut notices = vec![StreamEvent::ItemAdded { item: begun(item) }];
@@ -309,6 +319,8 @@ pub fn begun(item: &Item) -> Item {
         | ItemBody::FunctionCall { .. }
         | ItemBody::FunctionCallOutput { .. }
         | ItemBody::McpCall { .. }
+        | ItemBody::SubagentCall { .. }
+        | ItemBody::AgentMessage { .. }
         | ItemBody::InternalCall { .. } => {}
     }
     item

@@ -79,7 +79,7 @@ pub(crate) fn worst_case(state: &Session, price: &Price) -> u64 {
 pub(crate) fn cost(outcome: &Outcome, reserved: Option<u64>) -> Option<u64> {
     match outcome {
         Outcome::Done { done: Done::Model { cost_nano_usd, .. } } => cost_nano_usd.or(reserved),
-        Outcome::Done { done: Done::Tools { .. } | Done::Tool { .. } } => None,
+        Outcome::Done { done: Done::Tools { .. } | Done::Tool { .. } | Done::Ended } => None,
         Outcome::Failed { failure } if failure.kind.is_ambiguous() => reserved,
         Outcome::Failed { .. } => reserved.map(|_| 0),
         Outcome::Unknown => reserved,
@@ -130,6 +130,9 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::ApprovalRequested { .. }
         | Event::ApprovalDecided { .. }
         | Event::FunctionReturned { .. }
+        | Event::SubagentOpened { .. }
+        | Event::SubagentClosed { .. }
+        | Event::SubagentResumed { .. }
         | Event::ContextTrimmed { .. } => None,
     }
 }
@@ -146,7 +149,10 @@ pub(crate) fn abandoned(pending: &Pending) -> Option<u64> {
 pub(crate) fn model(effect: &Effect) -> Option<&str> {
     match &effect.kind {
         EffectKind::ModelCall { model, .. } => Some(model),
-        EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => None,
+        EffectKind::ListTools { .. }
+        | EffectKind::ToolCall { .. }
+        | EffectKind::Subagent { .. }
+        | EffectKind::EndSubagents { .. } => None,
     }
 }
 

@@ -74,6 +74,10 @@ impl Session {
     fn given(&self, item: &Item) -> Option<ContextItem> {
         match &item.body {
             ItemBody::UserMessage { content } => Some(ContextItem::User { content: content.clone() }),
+            // What a subagent reports is told as the result of waiting for it.
+            ItemBody::AgentMessage { content, reports: None, .. } => {
+                Some(ContextItem::User { content: content.iter().map(InputPart::text).collect() })
+            }
             ItemBody::FunctionCallOutput { call_id, output, error } if self.stands_alone(call_id) => {
                 let mut content =
                     vec![InputPart::text(format!("The result of the earlier call `{call_id}` has arrived:"))];
@@ -85,10 +89,12 @@ impl Session {
             }
             // Shown beside the call it answers.
             ItemBody::FunctionCallOutput { .. }
+            | ItemBody::AgentMessage { .. }
             | ItemBody::AssistantMessage { .. }
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
             | ItemBody::InternalCall { .. } => None,
         }
     }
@@ -127,11 +133,18 @@ impl Session {
                     results.push((call_id.clone(), FunctionOutput::Text(text)));
                     call(call_id, tool, arguments.to_string())
                 }
+                ItemBody::SubagentCall { call_id, tool, arguments, output, error, .. } => {
+                    let text = error.as_ref().or(output.as_ref()).map_or(CANCELLED, String::as_str);
+                    results.push((call_id.clone(), FunctionOutput::Text(text.to_owned())));
+                    call(call_id, tool, arguments.to_string())
+                }
                 ItemBody::InternalCall { call_id, name, arguments, output } => {
                     results.push((call_id.clone(), FunctionOutput::Text(output.clone())));
                     call(call_id, &legal_name(name), legal_arguments(arguments))
                 }
-                ItemBody::UserMessage { .. } | ItemBody::FunctionCallOutput { .. } => continue,
+                ItemBody::UserMessage { .. }
+                | ItemBody::AgentMessage { .. }
+                | ItemBody::FunctionCallOutput { .. } => continue,
             };
             // A thought goes with what it led to; one that led to nothing is left out.
             out.append(&mut thoughts);
@@ -157,6 +170,8 @@ impl Session {
             | ItemBody::FunctionCall { .. }
             | ItemBody::FunctionCallOutput { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
+            | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,
         }
     }
@@ -175,6 +190,8 @@ impl Session {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
+            | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,
         });
         debug_assert!(
@@ -279,6 +296,12 @@ fn item_tokens(item: &Item) -> u64 {
             let given = output.as_ref().or(error.as_ref()).map_or(0, String::len);
             text(arguments.to_string().len() + given)
         }
+        ItemBody::SubagentCall { arguments, output, error, .. } => {
+            let given = output.as_ref().or(error.as_ref()).map_or(0, String::len);
+            text(arguments.to_string().len() + given)
+        }
+        ItemBody::AgentMessage { reports: Some(_), .. } => 0,
+        ItemBody::AgentMessage { content, .. } => text(content.iter().map(String::len).sum()),
         ItemBody::InternalCall { arguments, output, .. } => text(arguments.len() + output.len()),
     }
 }
@@ -298,12 +321,14 @@ pub(crate) fn older_half(state: &Session) -> Option<(ItemId, u32)> {
         }
         let place = (item.turn_id, item.step);
         let begins = || match &item.body {
-            ItemBody::UserMessage { .. } => true,
+            ItemBody::UserMessage { .. } | ItemBody::AgentMessage { reports: None, .. } => true,
+            ItemBody::AgentMessage { .. } => false,
             ItemBody::FunctionCallOutput { call_id, .. } => state.stands_alone(call_id),
             ItemBody::AssistantMessage { .. }
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
             | ItemBody::InternalCall { .. } => previous != Some(place),
         };
         if index > 0 && before >= half && begins() {

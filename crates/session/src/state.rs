@@ -6,11 +6,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
     AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, Environment, Head, Input, Item, ItemBody,
-    ItemId, ItemStatus, PromptCache, Review, SessionId, SessionKey, SessionStatus, SpendLimit, Timestamp, ToolDef, Turn,
-    TurnStatus, Usage, Version, limit,
+    ItemId, ItemStatus, Parent, PromptCache, Review, SessionId, SessionKey, SessionStatus, SpendLimit,
+    SubagentId, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version, limit,
 };
 
 use crate::budget;
+use crate::subagent::Subagent;
 use crate::{RequiredAction, SessionView, Spend};
 
 /// A session, folded.
@@ -57,6 +58,11 @@ pub struct Session {
     pub(crate) loaded: BTreeSet<String>,
     pub(crate) usage: Totals,
     pub(crate) spent: Spent,
+    /// Where it belongs, if it is a subagent's session.
+    #[serde(default)]
+    pub(crate) parent: Option<Parent>,
+    #[serde(default)]
+    pub(crate) subagents: BTreeMap<SubagentId, Subagent>,
 }
 
 /// The turn that runs.
@@ -181,13 +187,13 @@ impl Session {
     /// The session whose budget it spends.
     #[must_use]
     pub fn budget_root(&self) -> SessionId {
-        self.key.session
+        self.parent.as_ref().map_or(self.key.session, |parent| parent.root)
     }
 
-    /// Whether what it spends is limited.
+    /// Whether what it spends is limited, or may be: a subagent does not know.
     #[must_use]
     pub fn is_limited(&self) -> bool {
-        self.spend_limit.is_some_and(|spend| spend.limit.is_some())
+        self.parent.is_some() || self.spend_limit.is_some_and(|spend| spend.limit.is_some())
     }
 
     /// The agent it runs.
@@ -271,6 +277,8 @@ impl Session {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCallOutput { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
+            | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,
         })
     }
@@ -299,6 +307,7 @@ impl Session {
         Head {
             key: self.key,
             status: self.status(),
+            parent: self.parent.as_ref().map(|parent| parent.session),
             agent_id: self.agent.id,
             agent_name: self.agent.name.clone(),
             metadata: self.metadata.clone(),
@@ -343,6 +352,8 @@ impl Session {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCallOutput { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
+            | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,
         };
         let functions = self.open_function_calls().filter_map(function);

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tenure_journal::{
-    ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, InputId, ItemId, Outcome, Recorded,
-    Repeat, SessionId, SessionKey, TurnId, json, limit,
+    AgentRef, ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, InputId, Item, ItemBody,
+    ItemId, Outcome, Recorded, Repeat, SessionId, SessionKey, SubagentId, SubagentRequest, TurnId, json,
+    limit,
 };
 
 use crate::{Property, Violation};
@@ -14,6 +15,10 @@ use crate::{Property, Violation};
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     sessions: BTreeMap<SessionKey, Watched>,
+    /// The root of each session's tree.
+    roots: BTreeMap<SessionKey, SessionId>,
+    /// Subagents that were stopped for good and were given nothing to do since.
+    stopped: BTreeSet<SessionKey>,
     /// Budgets, by the session at the root of their tree.
     budgets: BTreeMap<SessionId, Budget>,
     /// What each model's answer really cost, in billionths of a dollar, by its response id.
@@ -29,6 +34,8 @@ pub(crate) struct Watched {
     published: Vec<Event>,
     turn: Option<TurnId>,
     ended: BTreeSet<TurnId>,
+    /// Turns that were reported to the parent.
+    reported: BTreeSet<TurnId>,
     queued: BTreeSet<InputId>,
     approvals: BTreeMap<ApprovalId, (String, Option<Decision>)>,
     pub(crate) effects: BTreeMap<EffectId, Seen>,
@@ -122,9 +129,73 @@ impl Oracle {
             return broken(Property::EventsContiguous, detail);
         }
         watched.read += 1;
-        let budget = self.budgets.entry(key.session).or_default();
-        watched.pay(&recorded.event, &self.costs, budget);
-        watched.read(&recorded.event)
+        if let Event::SessionOpened(opened) = &recorded.event {
+            let root = opened.parent.map_or(key.session, |parent| parent.root);
+            self.roots.insert(key, root);
+        }
+        let root = self.roots.get(&key).copied().unwrap_or(key.session);
+        let budget = self.budgets.entry(root).or_default();
+        watched.pay(&recorded.event, &self.costs, budget, root == key.session);
+        watched.read(&recorded.event)?;
+        self.read_tree(key, &recorded.event)
+    }
+
+    /// What an event says about other sessions.
+    fn read_tree(&mut self, key: SessionKey, event: &Event) -> Result<(), Violation> {
+        let session = |id: SubagentId| SessionKey { session: id.session(), ..key };
+        if let Event::TurnStarted { turn_id } = event
+            && self.stopped.contains(&key)
+        {
+            return broken(Property::NoOrphan, format!("{turn_id} starts in a subagent that was stopped"));
+        }
+        if let Event::EffectRequested {
+            effect:
+                Effect {
+                    kind:
+                        EffectKind::Subagent {
+                            request:
+                                SubagentRequest::SendInput { subagent_id, .. }
+                                | SubagentRequest::Create { subagent_id, .. },
+                            ..
+                        },
+                    ..
+                },
+        } = event
+        {
+            self.stopped.remove(&session(*subagent_id));
+        }
+        if let Event::AttemptEnded { effect_id, outcome: Outcome::Done { done: Done::Ended }, .. } = event {
+            let seen = self.sessions.get(&key).and_then(|watched| watched.effects.get(effect_id));
+            let Some(EffectKind::EndSubagents { ends }) = seen.map(|seen| seen.effect.kind.clone()) else {
+                return Ok(());
+            };
+            for end in ends {
+                let child = session(end.subagent_id);
+                if let Some(turn) = self.sessions.get(&child).and_then(|watched| watched.turn) {
+                    let detail = format!("{turn} of {} goes on when it is said to be stopped", child.session);
+                    return broken(Property::NoOrphan, detail);
+                }
+                self.stopped.insert(child);
+            }
+        }
+        if let Event::ItemAdded {
+            item:
+                Item {
+                    body:
+                        ItemBody::AgentMessage { sender: AgentRef::Subagent(sender), reports: Some(turn), .. },
+                    ..
+                },
+        } = event
+        {
+            let child = self.sessions.entry(session(*sender)).or_default();
+            if !child.ended.contains(turn) {
+                return broken(Property::ReportOnce, format!("{turn} is reported before it ended"));
+            }
+            if !child.reported.insert(*turn) {
+                return broken(Property::ReportOnce, format!("{turn} is reported twice"));
+            }
+        }
+        Ok(())
     }
 
     /// Looks at every budget, once everything that is durable was read.
@@ -183,7 +254,7 @@ impl Oracle {
     /// An attempt is about to begin at the process that owns the session.
     pub(crate) fn begins(&self, key: SessionKey, effect: &Effect) -> Result<(), Violation> {
         let ended = self.sessions.get(&key).is_some_and(|watched| watched.ended.contains(&effect.turn_id));
-        if ended {
+        if ended && !effect.kind.outlives_turn() {
             return broken(Property::CancelStops, format!("{} begins after its turn ended", effect.id));
         }
         Ok(())
@@ -219,8 +290,9 @@ impl Oracle {
 
 impl Watched {
     /// What an event does to the budget: real costs, whatever the journal says of them.
-    fn pay(&self, event: &Event, costs: &BTreeMap<String, u64>, budget: &mut Budget) {
+    fn pay(&self, event: &Event, costs: &BTreeMap<String, u64>, budget: &mut Budget, is_root: bool) {
         match event {
+            Event::SessionOpened(_) if !is_root => {}
             Event::SessionOpened(opened) => {
                 budget.set_limit(opened.spend_limit.and_then(|limit| limit.limit).map(nano_usd));
                 budget.high = budget.limit;
@@ -263,6 +335,9 @@ impl Watched {
             | Event::ApprovalRequested { .. }
             | Event::ApprovalDecided { .. }
             | Event::FunctionReturned { .. }
+            | Event::SubagentOpened { .. }
+            | Event::SubagentClosed { .. }
+            | Event::SubagentResumed { .. }
             | Event::ContextTrimmed { .. } => {}
         }
     }
@@ -293,7 +368,9 @@ impl Watched {
             }
             Event::TurnEnded { turn_id, .. } => {
                 legal(self.turn == Some(*turn_id), "a turn ends that is there")?;
-                let over = |seen: &Seen| seen.settled.is_some() || seen.abandoned;
+                let over = |seen: &Seen| {
+                    seen.settled.is_some() || seen.abandoned || seen.effect.kind.outlives_turn()
+                };
                 legal(self.effects.values().all(over), "a turn ends with its effects")?;
                 let open = self.approvals.values().any(|(_, decision)| decision.is_none());
                 legal(!open, "a turn ends with its questions")?;
@@ -333,13 +410,16 @@ impl Watched {
             | Event::ItemClosed { .. }
             | Event::FunctionsLoaded { .. }
             | Event::FunctionReturned { .. }
+            | Event::SubagentOpened { .. }
+            | Event::SubagentClosed { .. }
+            | Event::SubagentResumed { .. }
             | Event::ContextTrimmed { .. } => {}
         }
         Ok(())
     }
 
     fn requested(&mut self, effect: &Effect) -> Result<(), Violation> {
-        if self.turn != Some(effect.turn_id) {
+        if self.turn != Some(effect.turn_id) && !effect.kind.outlives_turn() {
             return broken(Property::OneWriter, format!("{} belongs to no running turn", effect.id));
         }
         if let EffectKind::ToolCall { name, arguments, .. } = &effect.kind {
@@ -375,7 +455,8 @@ impl Watched {
         if seen.running || seen.settled.is_some() || attempt != seen.started + 1 {
             return broken(Property::OneWriter, format!("{id} attempt {attempt} starts out of order"));
         }
-        if self.ended.contains(&seen.effect.turn_id) || seen.abandoned {
+        let over = self.ended.contains(&seen.effect.turn_id) && !seen.effect.kind.outlives_turn();
+        if over || seen.abandoned {
             return broken(Property::CancelStops, format!("{id} starts after its turn ended"));
         }
         if seen.effect.repeat == Repeat::Never && seen.doubtful {

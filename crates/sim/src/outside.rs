@@ -193,7 +193,14 @@ fn item(rng: &mut fastrand::Rng, request: &ModelRequest) -> AnswerItem {
         number => {
             let known = (!request.tools.is_empty() && number > 3)
                 .then(|| request.tools[rng.usize(..request.tools.len())].name.clone());
+            let asks_subagent = known.as_ref().is_some_and(|name| name.contains("subagent"));
             let arguments = match rng.u8(..12) {
+                _ if asks_subagent => {
+                    let (which, mark) = (rng.u8(1..4), rng.u32(..));
+                    format!(
+                        r#"{{"task":"task {mark}","input":"input {mark}","subagent":"subagent-{which}"}}"#
+                    )
+                }
                 0 => "{".to_owned(),
                 1 => "[]".to_owned(),
                 2 => r#"{"n":1,"n":2}"#.to_owned(),

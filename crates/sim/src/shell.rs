@@ -289,7 +289,7 @@ impl World {
     }
 
     /// Readers see only what is durable: they wait for a write that another process has under way.
-    fn wait_for_writes(&mut self, key: SessionKey) -> Result<(), Stop> {
+    pub(crate) fn wait_for_writes(&mut self, key: SessionKey) -> Result<(), Stop> {
         if self.dirty.contains(&key) {
             self.sync()?;
         }
@@ -298,7 +298,8 @@ impl World {
 
     fn receipt_exists(&self, number: usize) -> bool {
         let request = self.clients.request(number);
-        let receipt = self.store.receipt_now(request.key.project, &request.idempotency_key());
+        let Some(key) = request.idempotency_key() else { return false };
+        let receipt = self.store.receipt_now(request.key.project, &key);
         receipt.expect("the model of the store always answers").is_some()
     }
 
@@ -309,7 +310,7 @@ impl World {
         let request = self.clients.request(number);
         Some(Receipt {
             project: request.key.project,
-            key: request.idempotency_key(),
+            key: request.idempotency_key()?,
             digest: String::new(),
             status: 202,
             body: String::new(),
@@ -553,7 +554,9 @@ impl World {
 
     fn answer(&mut self, number: usize, answer: Answer) -> Result<(), Stop> {
         self.note(|| format!("request {number} is answered: {answer:?}"));
-        self.clients.answered(number, answer);
+        if let Some(asking) = self.clients.answered(number, answer) {
+            self.subagent_answered(&asking, answer);
+        }
         Ok(())
     }
 }

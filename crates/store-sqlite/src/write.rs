@@ -141,7 +141,8 @@ impl AppendRows {
         let agent = head.agent_id.to_string();
         let wake_at = head.wake_at.map(Timestamp::as_millis);
         let holder = self.append.holder.map(|node| node.to_string());
-        let row: [&dyn ToSql; 13] = [
+        let parent = head.parent.map(|parent| parent.to_string());
+        let row: [&dyn ToSql; 14] = [
             &self.project,
             &self.session,
             &version,
@@ -154,11 +155,12 @@ impl AppendRows {
             &wake_at,
             &head.deleted,
             &holder,
+            &parent,
             &expected,
         ];
         let changed = match self.append.expected {
             Version::ZERO => {
-                connection.prepare_cached(include_str!("../sql/open_session.sql"))?.execute(&row[..12])?
+                connection.prepare_cached(include_str!("../sql/open_session.sql"))?.execute(&row[..13])?
             }
             Version(_) => {
                 connection.prepare_cached(include_str!("../sql/extend_session.sql"))?.execute(&row[..])?

@@ -5,12 +5,14 @@ mod agent;
 mod item;
 pub(crate) mod session;
 mod stream;
+mod subagent;
 mod turn;
 
 pub(crate) use agent::saved_agent;
 pub(crate) use item::item;
 pub(crate) use session::session;
 pub(crate) use stream::{EventIds, frames, lagged};
+pub(crate) use subagent::subagent;
 pub(crate) use turn::turn;
 
 use serde_json::{Value, json};

@@ -11,7 +11,7 @@ use tenure_policy::{Action, ToolFacts, Verdict};
 
 use super::Draft;
 use super::attempt::turn_code;
-use crate::catalogue::{self, BUILTIN_LABEL, READ_OUTPUT, Target};
+use crate::catalogue::{self, BUILTIN_LABEL, READ_OUTPUT, SubagentTool, Target};
 
 /// Call ids longer than this are replaced: no provider needs them.
 const CALL_ID_CHARS_MAX: usize = 64;
@@ -19,8 +19,8 @@ const CALL_ID_CHARS_MAX: usize = 64;
 const BAD_ARGUMENTS_CHARS_MAX: usize = 2_000;
 
 /// Where an answer's items go.
-struct Place {
-    turn_id: TurnId,
+pub(super) struct Place {
+    pub(super) turn_id: TurnId,
     effect_id: EffectId,
     attempt: u32,
     step: u32,
@@ -29,12 +29,22 @@ struct Place {
     model: String,
 }
 
+/// A call on its way to becoming an item.
+pub(super) struct Call<'a> {
+    pub(super) place: &'a Place,
+    pub(super) index: u32,
+    pub(super) call_id: String,
+    /// The name the model used.
+    pub(super) name: &'a str,
+}
+
 /// A call as it will be carried out, once its name and arguments were understood.
 enum Understood {
     Function { name: String, arguments: Value, is_async: bool },
     Mcp { server_label: String, name: String, arguments: Value },
     Read { arguments: Value },
     Search { query: String },
+    Subagents { tool: SubagentTool, arguments: Value },
     Rejected { error: String },
 }
 
@@ -95,7 +105,7 @@ impl Draft<'_> {
         }
     }
 
-    fn add(&mut self, place: &Place, index: u32, status: ItemStatus, body: ItemBody) -> ItemId {
+    pub(super) fn add(&mut self, place: &Place, index: u32, status: ItemStatus, body: ItemBody) -> ItemId {
         let id = ItemId::of_output(place.effect_id, place.attempt, index);
         let (output_index, step) = (Some(place.base + index), Some(place.step));
         self.push(Event::ItemAdded {
@@ -131,13 +141,31 @@ impl Draft<'_> {
                 let body = ItemBody::InternalCall { call_id, name: name.to_owned(), arguments, output };
                 self.add(place, index, ItemStatus::Completed, body);
             }
+            Understood::Subagents { tool, arguments: given } => {
+                let call = Call { place, index, call_id, name };
+                if let Err((call_id, error)) = self.subagent_call(call, tool, given) {
+                    self.rejected(place, index, call_id, name, arguments, error);
+                }
+            }
             Understood::Rejected { error } => {
-                let arguments = arguments.chars().take(BAD_ARGUMENTS_CHARS_MAX).collect();
-                let name = name.chars().take(CALL_ID_CHARS_MAX).collect();
-                let body = ItemBody::InternalCall { call_id, name, arguments, output: error };
-                self.add(place, index, ItemStatus::Failed, body);
+                self.rejected(place, index, call_id, name, arguments, error);
             }
         }
+    }
+
+    fn rejected(
+        &mut self,
+        place: &Place,
+        index: u32,
+        call_id: String,
+        name: &str,
+        arguments: &str,
+        error: String,
+    ) {
+        let arguments = arguments.chars().take(BAD_ARGUMENTS_CHARS_MAX).collect();
+        let name = name.chars().take(CALL_ID_CHARS_MAX).collect();
+        let body = ItemBody::InternalCall { call_id, name, arguments, output: error };
+        self.add(place, index, ItemStatus::Failed, body);
     }
 
     /// The provider's call id if it is usable and new, else one of our own.
@@ -188,6 +216,7 @@ impl Draft<'_> {
                 None => rejected("Not called: `query` must be a string.".to_owned()),
             },
             Target::Read => Understood::Read { arguments },
+            Target::Subagents(tool) => Understood::Subagents { tool: *tool, arguments },
         }
     }
 
@@ -276,6 +305,8 @@ impl Draft<'_> {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::FunctionCallOutput { .. }
+            | ItemBody::SubagentCall { .. }
+            | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,
         });
         let offset = arguments.get("offset").and_then(Value::as_u64).unwrap_or(0);

@@ -25,6 +25,8 @@ impl Draft<'_> {
             Attempted::Returned(result) => {
                 self.settle(effect_id, attempt, Done::Tool { result: result.clone() });
             }
+            Attempted::Subagent(reply) => self.subagent_replied(&effect, attempt, reply),
+            Attempted::Ended => self.settle(effect_id, attempt, Done::Ended),
             Attempted::Failed(failure) => self.failed(&effect, attempt, failure),
         }
     }
@@ -70,8 +72,17 @@ impl Draft<'_> {
             }
             (EffectKind::ModelCall { .. }, _) => limit::MODEL_ATTEMPTS_MAX,
             (EffectKind::ListTools { .. } | EffectKind::ToolCall { .. }, _) => limit::TOOL_ATTEMPTS_MAX,
+            // Nothing but our own store is asked: until it answers, nobody knows what runs.
+            (EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. }, _) => u32::MAX,
         };
-        if !failure.kind.is_transient() || !repeatable || attempt >= tries_max {
+        let hopeless = match &effect.kind {
+            // Whatever went wrong went wrong here, and a subagent may be running.
+            EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => false,
+            EffectKind::ModelCall { .. } | EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => {
+                !failure.kind.is_transient()
+            }
+        };
+        if hopeless || !repeatable || attempt >= tries_max {
             return Next::Settled;
         }
         let pause =
@@ -90,7 +101,13 @@ impl Draft<'_> {
     pub(super) fn resumed(&mut self) {
         for (effect_id, pending) in self.in_phase(|phase| phase == PendingPhase::Running) {
             let attempt = pending.attempts;
-            let repeat = pending.effect.repeat != Repeat::Never && attempt < limit::INTERRUPTED_ATTEMPTS_MAX;
+            let repeat = match &pending.effect.kind {
+                // They only wait, or stop: giving up would leave a subagent running that nobody hears.
+                EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => true,
+                EffectKind::ModelCall { .. } | EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => {
+                    pending.effect.repeat != Repeat::Never && attempt < limit::INTERRUPTED_ATTEMPTS_MAX
+                }
+            };
             let next = if repeat { Next::Retry { at: self.cx.now } } else { Next::Settled };
             self.push(Event::AttemptEnded { effect_id, attempt, outcome: Outcome::Unknown, next });
             if !repeat && matches!(pending.effect.kind, EffectKind::ModelCall { .. }) {
@@ -110,6 +127,10 @@ impl Draft<'_> {
             PendingPhase::Running => false,
         };
         for (effect_id, pending) in self.in_phase(due) {
+            // What was asked of subagents and never begun waits for its turn.
+            if pending.attempts == 0 && matches!(pending.effect.kind, EffectKind::Subagent { .. }) {
+                continue;
+            }
             if budget::model(&pending.effect).is_some_and(|model| self.stop_at_budget(model)) {
                 return;
             }

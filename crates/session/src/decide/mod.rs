@@ -3,13 +3,14 @@
 mod answer;
 mod attempt;
 mod client;
+mod subagents;
 mod turn;
 
 use std::collections::BTreeMap;
 
 use tenure_journal::{
-    EffectId, Event, Failure, Fresh, InputPart, Item, ModelAnswer, SessionKey, SessionOpened, Timestamp,
-    ToolDef, ToolResult,
+    EffectId, Event, Failure, Fresh, InputPart, Item, ModelAnswer, SessionKey, SessionOpened, SubagentReport,
+    Timestamp, ToolDef, ToolResult,
 };
 use tenure_policy::PolicySet;
 
@@ -70,8 +71,23 @@ pub enum Attempted {
     Listed(Vec<ToolDef>),
     /// A tool returned.
     Returned(ToolResult),
+    /// What was asked of a subagent was done, or not.
+    Subagent(SubagentReply),
+    /// Subagents were stopped.
+    Ended,
     /// It failed.
     Failed(Failure),
+}
+
+/// What came of asking something of a subagent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubagentReply {
+    /// It is done.
+    Done,
+    /// The subagent does not do that.
+    Refused(String),
+    /// What was waited for.
+    Reports(Vec<SubagentReport>),
 }
 
 impl Session {

@@ -28,6 +28,7 @@ impl Draft<'_> {
     }
 
     fn step(&mut self) -> bool {
+        self.begin_next_subagent();
         let Some(turn) = &self.state.turn else {
             if self.state.queue.is_empty() {
                 return false;
@@ -57,7 +58,7 @@ impl Draft<'_> {
         turn_id
     }
 
-    fn join_inputs(&mut self, turn_id: TurnId) {
+    pub(super) fn join_inputs(&mut self, turn_id: TurnId) {
         while let Some(input) = self.state.queue.front() {
             let input_id = input.id;
             self.push(Event::InputJoined { input_id, item_id: ItemId::fresh(self.cx.fresh), turn_id });
@@ -193,8 +194,11 @@ impl Draft<'_> {
     /// Records an effect together with the beginning of its first attempt.
     pub(super) fn request(&mut self, effect: Effect) {
         let effect_id = effect.id;
+        let waits = matches!(effect.kind, EffectKind::Subagent { .. });
         self.push(Event::EffectRequested { effect });
-        self.begin(effect_id, 1);
+        if !waits {
+            self.begin(effect_id, 1);
+        }
     }
 
     /// Records that an attempt begins, and what it may cost.
@@ -213,14 +217,19 @@ impl Draft<'_> {
     /// Ends the running turn, if there is one, and everything it left open.
     pub(super) fn end_turn(&mut self, end: TurnEnd) {
         let Some(turn_id) = self.state.turn.as_ref().map(|turn| turn.row.id) else { return };
-        if end != TurnEnd::Completed {
-            self.close_all(turn_id);
+        if end == TurnEnd::Completed {
+            self.push(Event::TurnEnded { turn_id, end });
+            return;
         }
+        let ends = self.ends();
+        self.close_all(turn_id);
         self.push(Event::TurnEnded { turn_id, end });
+        self.end_subagents(turn_id, ends);
     }
 
     fn close_all(&mut self, turn_id: TurnId) {
-        let effects: Vec<EffectId> = self.state.effects.keys().copied().collect();
+        let within = self.state.effects.values().filter(|pending| !pending.effect.kind.outlives_turn());
+        let effects: Vec<EffectId> = within.map(|pending| pending.effect.id).collect();
         for effect_id in effects {
             self.push(Event::EffectAbandoned { effect_id });
         }
@@ -238,7 +247,9 @@ impl Draft<'_> {
     }
 
     pub(super) fn cancel(&mut self) {
-        let Some(turn_id) = self.state.turn.as_ref().map(|turn| turn.row.id) else { return };
+        let Some(turn_id) = self.state.turn.as_ref().map(|turn| turn.row.id) else {
+            return self.interrupt_subagents();
+        };
         for item in self.cx.partial.iter().filter(|item| item.turn_id == turn_id) {
             self.push(Event::ItemAdded { item: item.clone() });
         }

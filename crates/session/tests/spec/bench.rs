@@ -18,7 +18,8 @@ use tenure_journal::{
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
-    Attempted, Batch, BudgetStep, Command, Context, Input, Price, Refusal, RequiredAction, Reserving, Session,
+    Attempted, Batch, BudgetStep, Command, Context, Input, Price, Refusal, RequiredAction, Reserving,
+    Session, SubagentReply,
 };
 
 use crate::{strict, text};
@@ -95,6 +96,7 @@ pub(crate) fn opened(agent: AgentConfig) -> SessionOpened {
         review: None,
         spend_limit: None,
         prompt_cache: None,
+        parent: None,
     }
 }
 
@@ -326,7 +328,8 @@ impl Bench {
             assert_eq!(self.turns.get(&turn.id), Some(&turn), "the turn's row is that of the fold");
         } else {
             assert!(self.turns.values().all(|turn| turn.status.is_terminal()), "{:?}", self.turns);
-            assert_eq!(self.session.pending().count(), 0, "without a turn nothing is pending");
+            let within = self.session.pending().filter(|effect| !effect.kind.outlives_turn());
+            assert_eq!(within.count(), 0, "without a turn nothing of it is pending");
             assert!(self.reserved.is_empty(), "without a turn nothing is set aside: {:?}", self.reserved);
             let approvals = self.session.view().required_actions.into_iter();
             assert!(!approvals.into_iter().any(|action| matches!(action, RequiredAction::Approval(_))));
@@ -422,6 +425,18 @@ impl Bench {
         let (effect, attempt) =
             self.take_running(|kind| matches!(kind, EffectKind::ToolCall { name, .. } if name == tool));
         self.attempted(&format!("{tool} returns"), effect.id, attempt, Attempted::Returned(result));
+    }
+
+    /// What is asked of a subagent next is answered.
+    pub(crate) fn replies(&mut self, reply: SubagentReply) {
+        let (effect, attempt) = self.take_running(|kind| matches!(kind, EffectKind::Subagent { .. }));
+        self.attempted("subagent", effect.id, attempt, Attempted::Subagent(reply));
+    }
+
+    /// Subagents were stopped.
+    pub(crate) fn ended(&mut self) {
+        let (effect, attempt) = self.take_running(|kind| matches!(kind, EffectKind::EndSubagents { .. }));
+        self.attempted("subagents stopped", effect.id, attempt, Attempted::Ended);
     }
 
     /// The oldest running attempt fails.

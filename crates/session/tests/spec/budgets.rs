@@ -11,11 +11,8 @@ fn priced(first: &str) -> Bench {
     opening.agent.instructions = None;
     opening.spend_limit = Some(SpendLimit { limit: Some(100) });
     let mut b = Bench::open(opening, "", defaults(), Show::Events);
-    let price = Price {
-        input_nano_usd: 1_000_000_000,
-        output_nano_usd: 1_000_000_000,
-        output_tokens_max: 10,
-    };
+    let price =
+        Price { input_nano_usd: 1_000_000_000, output_nano_usd: 1_000_000_000, output_tokens_max: 10 };
     b.prices.insert("m".to_owned(), price);
     b.message(first);
     b
@@ -120,7 +117,7 @@ fn a_turn_fails_when_the_budget_refuses() {
           inp3 joined turn3 as item5
           turn3 started
           eff2 requested: ask m, step 0 (freely)
-          eff2 attempt 1, reserves 55000
+          eff2 attempt 1, reserves 58000
         > Overloaded
           eff2 attempt 1 failed: overloaded "Overloaded happened", again in 100 ms
         > 1000 ms pass

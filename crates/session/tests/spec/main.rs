@@ -18,4 +18,5 @@ mod prompts;
 mod random;
 mod servers;
 mod settings;
+mod subagents;
 mod turns;

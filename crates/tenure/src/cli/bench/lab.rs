@@ -124,6 +124,7 @@ impl Lab {
             review: None,
             spend_limit: None,
             prompt_cache: None,
+            parent: None,
         }
     }
 }
@@ -159,6 +160,7 @@ impl Conversation {
                 | StreamEvent::ItemAdded { .. }
                 | StreamEvent::ItemDone { .. }
                 | StreamEvent::Part { .. }
+                | StreamEvent::Subagent { .. }
                 | StreamEvent::Deleted => {}
             }
         }
