@@ -258,7 +258,7 @@ fn refused(refusal: &Refusal) -> ApiError {
         | Refusal::AlreadyDecided { .. }
         | Refusal::Busy
         | Refusal::Failed => ApiError::conflict(message),
-        Refusal::Deleted => ApiError::not_found("session"),
+        Refusal::Hidden | Refusal::Deleted => ApiError::not_found("session"),
         Refusal::QueueFull { .. } => overloaded(StatusCode::TOO_MANY_REQUESTS, message),
     }
 }

@@ -293,6 +293,54 @@ async fn what_this_server_lacks_says_so() {
 }
 
 #[tokio::test]
+async fn subagents_are_read_beneath_their_session_alone() {
+    let world = World::new().await;
+    let mut body = none("delegate");
+    body["agent"]["multi_agent"] = json!({"enabled": true});
+    body["stream"] = json!(true);
+    let events = world.stream(request("POST", "/v1/agents/sessions", Some(body), &[])).await;
+    assert!(types(&events).contains(&"agent.session.subagent.created"));
+    let id = events[0]["session"]["id"].as_str().expect("an id");
+    let path = format!("/v1/agents/sessions/{id}");
+    let (_, page) = world.call("GET", &format!("{path}/subagents"), None).await;
+    let subagent = &page["data"][0];
+    assert_eq!(
+        (&subagent["object"], &subagent["session_id"]),
+        (&json!("agent.session.subagent"), &json!(id))
+    );
+    let text = subagent["id"].as_str().expect("an id");
+    let beneath = format!("{path}/subagents/{text}");
+    assert_eq!(world.call("GET", &beneath, None).await.1, *subagent);
+    let (_, turns) = world.call("GET", &format!("{beneath}/turns"), None).await;
+    let turn = &turns["data"][0];
+    assert_eq!((&turn["subagent_id"], &turn["session_id"]), (&json!(text), &json!(id)));
+    let turn_id = turn["id"].as_str().expect("an id");
+    assert_eq!(world.call("GET", &format!("{beneath}/turns/{turn_id}"), None).await.1, *turn);
+    let (_, items) = world.call("GET", &format!("{beneath}/turns/{turn_id}/items?order=asc"), None).await;
+    assert_eq!(items["data"][0]["type"], "agent_message");
+    assert_eq!(world.call("GET", &format!("{path}/turns/{turn_id}"), None).await.0, 404);
+
+    let hidden = format!("/v1/agents/sessions/{}", text.replace("subagent_", "sess_"));
+    let message = json!({"events": [{"type": "agent.session.input.cancel"}]});
+    for (method, rest, body) in [
+        ("GET", "", None),
+        ("GET", "/items", None),
+        ("GET", "/turns", None),
+        ("GET", "/subagents", None),
+        ("GET", "/events", None),
+        ("POST", "", Some(json!({"metadata": {"a": "b"}}))),
+        ("POST", "/events", Some(message)),
+        ("DELETE", "", None),
+    ] {
+        let (status, _) = world.call(method, &format!("{hidden}{rest}"), body).await;
+        assert_eq!(status, 404, "{method} {rest}");
+    }
+    let other = format!("Bearer {OTHER_KEY}");
+    let with = [("authorization", other.as_str())];
+    assert_eq!(world.call_with("GET", &beneath, None, &with).await.0, 404);
+}
+
+#[tokio::test]
 async fn models_and_health() {
     let world = World::new().await;
     let (_, models) = world.call("GET", "/v1/models", None).await;

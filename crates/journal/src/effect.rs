@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ApprovalId, BlobRef, EffectId, ItemId, Timestamp, TurnId, Usage};
+use crate::{ApprovalId, BlobRef, EffectId, ItemId, SubagentEnd, SubagentRequest, Timestamp, TurnId, Usage};
 
 /// An intention, recorded before anything outside the process happens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,41 @@ pub enum EffectKind {
         /// Its arguments: exactly what the permit's digest binds and what is sent.
         arguments: Value,
     },
+    /// Ask something of a subagent. Attempts of one session are made one after the other, as they were asked.
+    Subagent {
+        /// The item that shows the call.
+        item_id: ItemId,
+        /// What is asked: exactly what the permit's digest binds.
+        request: SubagentRequest,
+    },
+    /// Stop subagents. It may outlive its turn, and is attempted until it is done.
+    EndSubagents {
+        /// Which, and how.
+        ends: Vec<SubagentEnd>,
+    },
+}
+
+impl EffectKind {
+    /// The item that shows the call the effect carries out.
+    #[must_use]
+    pub fn item_id(&self) -> Option<ItemId> {
+        match self {
+            Self::ToolCall { item_id, .. } | Self::Subagent { item_id, .. } => Some(*item_id),
+            Self::ModelCall { .. } | Self::ListTools { .. } | Self::EndSubagents { .. } => None,
+        }
+    }
+
+    /// Whether it goes on when its turn has ended.
+    #[must_use]
+    pub fn outlives_turn(&self) -> bool {
+        match self {
+            Self::EndSubagents { .. } => true,
+            Self::ModelCall { .. }
+            | Self::ListTools { .. }
+            | Self::ToolCall { .. }
+            | Self::Subagent { .. } => false,
+        }
+    }
 }
 
 /// Whose tool a call is for.
@@ -133,6 +168,8 @@ pub enum Done {
         /// The result.
         result: ToolResult,
     },
+    /// Subagents were stopped.
+    Ended,
 }
 
 /// What a tool gave.

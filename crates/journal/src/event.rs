@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     AgentConfig, ApprovalId, Effect, EffectId, Effort, FunctionOutput, InputId, Item, ItemId, ItemStatus,
-    Next, Outcome, ProjectId, ServiceTier, Tool, TurnId,
+    Next, Outcome, Parent, ProjectId, ServiceTier, SubagentId, Tool, TurnId,
 };
 
 /// A durable fact.
@@ -93,6 +93,9 @@ pub enum Event {
         effect_id: EffectId,
         /// Its number, from 1.
         attempt: u32,
+        /// What it may cost, in billionths of a US dollar: set aside in the budget before it begins.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reserved_nano_usd: Option<u64>,
     },
     /// An attempt ended.
     AttemptEnded {
@@ -139,6 +142,25 @@ pub enum Event {
         /// Its error.
         error: Option<String>,
     },
+    /// A subagent exists.
+    SubagentOpened {
+        /// The subagent.
+        subagent_id: SubagentId,
+        /// What it is called.
+        name: String,
+        /// Its first input.
+        task: String,
+    },
+    /// A subagent was closed.
+    SubagentClosed {
+        /// The subagent.
+        subagent_id: SubagentId,
+    },
+    /// A closed subagent is available again.
+    SubagentResumed {
+        /// The subagent.
+        subagent_id: SubagentId,
+    },
     /// Older items left the context because it was too long. The journal keeps them.
     ContextTrimmed {
         /// The first item that stays.
@@ -177,6 +199,9 @@ pub struct SessionOpened {
     /// Prompt cache settings, if set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_cache: Option<PromptCache>,
+    /// Where it belongs, if it is a subagent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
 }
 
 /// Where commands and files live.

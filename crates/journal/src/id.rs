@@ -105,6 +105,8 @@ ids! {
     InputId = "inp";
     /// An effect: a durable intention to touch the world.
     EffectId = "eff";
+    /// A subagent of a session.
+    SubagentId = "subagent";
     /// A person's pending or given answer about one exact effect.
     ApprovalId = "apr";
     /// A sealed secret, kept outside the journal.
@@ -160,6 +162,20 @@ fn derived(millis: u64, parts: &[&[u8]]) -> Uuid {
     let mut tail = [0; 10];
     tail.copy_from_slice(&hasher.finalize().as_bytes()[..10]);
     uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
+}
+
+impl SubagentId {
+    /// The subagent that an effect creates, however often it is attempted. Subagents sort as their effects do.
+    #[must_use]
+    pub fn of_effect(effect: EffectId) -> Self {
+        Self(effect.0)
+    }
+
+    /// The session that the subagent is. Each names the other.
+    #[must_use]
+    pub fn session(self) -> SessionId {
+        SessionId(self.0)
+    }
 }
 
 fn split(id: Uuid) -> (u64, u64) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{BlobRef, FunctionOutput, InputPart, ItemId, TurnId};
+use crate::{AgentRef, BlobRef, FunctionOutput, InputPart, ItemId, SubagentRequest, TurnId};
 
 /// One item of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +121,36 @@ pub enum ItemBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stored: Option<BlobRef>,
     },
+    /// What the agent asked of its subagents.
+    SubagentCall {
+        /// Pairs call and output in the context; unique in the session.
+        call_id: String,
+        /// The name the model calls the tool by.
+        tool: String,
+        /// Its arguments as the model gave them, strictly parsed.
+        arguments: Value,
+        /// The agent that asks.
+        sender: AgentRef,
+        /// What is asked.
+        request: SubagentRequest,
+        /// What the model is told when it is done.
+        output: Option<String>,
+        /// Why it was not done.
+        error: Option<String>,
+    },
+    /// What one agent of a tree said to another: a subagent's input in its own session, its report in its
+    /// parent's.
+    AgentMessage {
+        /// Who said it.
+        sender: AgentRef,
+        /// To whom.
+        recipient: AgentRef,
+        /// The texts.
+        content: Vec<String>,
+        /// The sender's turn that is reported here, once and never again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reports: Option<TurnId>,
+    },
     /// A call answered by the runtime itself: made wrongly and never run, or a search for tools.
     /// Part of the context only; clients do not see it.
     InternalCall {
@@ -146,7 +176,9 @@ impl Item {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::FunctionCallOutput { .. }
-            | ItemBody::McpCall { .. } => true,
+            | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
+            | ItemBody::AgentMessage { .. } => true,
         }
     }
 
@@ -157,10 +189,12 @@ impl Item {
             ItemBody::FunctionCall { call_id, .. }
             | ItemBody::FunctionCallOutput { call_id, .. }
             | ItemBody::McpCall { call_id, .. }
+            | ItemBody::SubagentCall { call_id, .. }
             | ItemBody::InternalCall { call_id, .. } => Some(call_id),
-            ItemBody::UserMessage { .. } | ItemBody::AssistantMessage { .. } | ItemBody::Reasoning { .. } => {
-                None
-            }
+            ItemBody::UserMessage { .. }
+            | ItemBody::AssistantMessage { .. }
+            | ItemBody::Reasoning { .. }
+            | ItemBody::AgentMessage { .. } => None,
         }
     }
 }

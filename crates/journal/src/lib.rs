@@ -19,6 +19,7 @@ mod item;
 pub mod json;
 pub mod limit;
 mod projection;
+mod subagent;
 mod time;
 
 pub use agent::{
@@ -45,8 +46,9 @@ pub use event::{
 };
 pub use id::{
     AgentId, ApprovalId, AutomationId, EffectId, Fresh, IdError, InputId, InvocationId, ItemId, KeyId,
-    NodeId, ProjectId, RequestId, SecretId, SessionId, TurnId, WebhookId,
+    NodeId, ProjectId, RequestId, SecretId, SessionId, SubagentId, TurnId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
+pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
 pub use time::Timestamp;

@@ -49,6 +49,25 @@ pub const LISTING_AGE_MS_MAX: u64 = 10 * 60 * 1000;
 pub const DECISIONS_KEPT_MAX: usize = 256;
 /// Times one turn's context may be cut shorter because the provider said it was too long.
 pub const CONTEXT_TRIMS_PER_TURN_MAX: u32 = 4;
+/// Output tokens that are set aside in a budget for an answer whose length nothing else limits. Where a
+/// spending limit holds, the model is told to keep to them; models of every provider may be asked for so many.
+pub const OUTPUT_TOKENS_RESERVED: u64 = 8_192;
+/// How deep subagents may nest: those of a session's agent, and none of theirs. A tree's cost and its clients'
+/// view stay in proportion to what the root asked for.
+pub const SUBAGENT_DEPTH_MAX: u32 = 1;
+/// Subagents that one session may create in its life, closed ones included.
+pub const SUBAGENTS_PER_SESSION_MAX: usize = 256;
+/// Subagents that may be active at once where the agent's settings say nothing.
+pub const SUBAGENTS_ACTIVE_DEFAULT: u32 = 6;
+/// Bytes of a task or an input that is given to a subagent.
+pub const SUBAGENT_INPUT_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of what a subagent said that its parent is told.
+pub const SUBAGENT_REPORT_BYTES_MAX: usize = 16 * 1024;
+/// Characters of a subagent's name.
+pub const SUBAGENT_NAME_CHARS_MAX: usize = 64;
+/// The longest that an agent may ask to wait for subagents, in seconds: a day. Without a limit it waits as
+/// long as they work.
+pub const SUBAGENT_WAIT_SECONDS_MAX: u64 = 24 * 3_600;
 
 const _: () = assert!(MODEL_ATTEMPTS_MAX <= THROTTLED_ATTEMPTS_MAX, "patience outlasts impatience");
 const _: () = assert!(

@@ -62,6 +62,9 @@ pub struct Head {
     pub key: SessionKey,
     /// What it is doing.
     pub status: SessionStatus,
+    /// The session whose subagent it is. A subagent's session is never listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<SessionId>,
     /// The agent it runs.
     pub agent_id: AgentId,
     /// That agent's name.

@@ -20,13 +20,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tenure_journal::{Effect, EffectId, Failure, FailureKind, SessionKey, Timestamp, Tool, Version};
-use tenure_session::{Attempted, Batch, Command, Context, Input, Role, Session, SessionView, appends};
+use tenure_session::{
+    Attempted, Batch, Command, Context, Input, Reserving, Role, Session, SessionView, appends,
+};
 use tenure_store::{Append, ItemRow, Receipt, StoreError, StoreErrorKind};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget;
 use crate::clock;
 use crate::effects::{self, Launch};
 use crate::handle::{ReceiptDraft, Shared};
@@ -246,7 +249,7 @@ impl Actor {
         receipt: Option<&ReceiptDraft>,
     ) -> Result<Arc<SessionView>, RuntimeError> {
         let changed = self.turn_crank(&Input::Commands(commands), receipt).await?;
-        let view = Arc::new(self.state.view());
+        let view = Arc::new(budget::counted(&self.shared, self.state.view()).await);
         if let (false, Some(receipt)) = (changed, receipt) {
             // Nothing to append, but the key still has to be taken.
             self.shared
@@ -304,6 +307,7 @@ impl Actor {
         input: &Input<'_>,
         receipt: Option<&ReceiptDraft>,
     ) -> Result<bool, RuntimeError> {
+        let mut reserving = Reserving::Asked;
         for _ in 0..CONFLICTS_MAX {
             if self.role == Role::Guest && !matches!(input, Input::Commands(_)) {
                 return Ok(false);
@@ -322,29 +326,38 @@ impl Actor {
                 policy: &self.shared.policy,
                 context_tokens,
                 tools_changed: &tools_changed,
+                prices: &self.shared.prices,
+                reserving,
                 partial: &partial,
             };
-            let Some(batch) = self.state.crank(input, &cx)? else { return Ok(false) };
-            let receipt =
-                receipt.map(|draft| draft.to_receipt(self.key.project, batch.at, &batch.after.view()));
+            let Some(mut batch) = self.state.crank(input, &cx)? else { return Ok(false) };
+            let receipt = match receipt {
+                Some(draft) => {
+                    let view = budget::counted(&self.shared, batch.after.view()).await;
+                    Some(draft.to_receipt(self.key.project, batch.at, &view))
+                }
+                None => None,
+            };
             // Before the append: from its commit on, readers here are told by this actor.
             self.shared.registry.set_holding(self.key, self.role == Role::Holder);
             match append(&self.shared, &batch, self.role, self.snapshot, receipt).await {
                 Ok(snapshot) => {
                     self.snapshot = snapshot;
+                    budget::tell(&self.shared, &mut batch).await;
                     self.committed(batch);
                     return Ok(true);
                 }
                 Err(error) => match error.kind() {
                     StoreErrorKind::Conflict { .. } => self.catch_up().await?,
                     StoreErrorKind::Held => self.claim().await?,
+                    // Decided again, the turn fails instead.
+                    StoreErrorKind::BudgetExceeded => reserving = Reserving::Refused,
                     StoreErrorKind::Unavailable => {
                         // It may have been written after all.
                         self.catch_up().await?;
                         return Err(error.into());
                     }
                     StoreErrorKind::ReceiptExists
-                    | StoreErrorKind::BudgetExceeded
                     | StoreErrorKind::UnknownCursor
                     | StoreErrorKind::Full
                     | StoreErrorKind::Corrupt
@@ -378,8 +391,9 @@ impl Actor {
     async fn catch_up(&mut self) -> Result<(), RuntimeError> {
         let events = self.shared.store.events(self.key, self.state.version(), usize::MAX).await?;
         for part in appends(&events) {
-            let batch =
+            let mut batch =
                 Session::follow(self.key, Some(&self.state), part).ok_or(RuntimeErrorKind::Damaged)?;
+            budget::tell(&self.shared, &mut batch).await;
             self.state = batch.after;
             self.stop(&batch.stop);
             self.tell(batch.notices);
@@ -513,7 +527,7 @@ pub(crate) async fn append(
             Role::Guest => None,
         },
         documents,
-        budget: Vec::new(),
+        budget: budget::entries(batch),
     };
     let began = std::time::Instant::now();
     let appended = shared.store.append(append).await;

@@ -19,6 +19,7 @@ use crate::automations;
 use crate::fair::Place;
 use crate::handle::Shared;
 use crate::live::{Live, Source};
+use crate::subagents;
 
 /// Everything one attempt needs, taken from the state when it begins.
 pub(crate) struct Launch {
@@ -27,10 +28,11 @@ pub(crate) struct Launch {
 }
 
 enum Work {
-    Model { request: Box<ModelRequest>, source: Source },
+    Model { request: Box<ModelRequest>, source: Source, limited: bool },
     List { server: Box<McpTool> },
     Tool { server: Option<Box<McpTool>>, name: String, arguments: Value },
     Builtin(Box<automations::Call>),
+    Subagent(Box<subagents::Work>),
 }
 
 impl Launch {
@@ -48,7 +50,7 @@ impl Launch {
                 };
                 let mut request = state.context();
                 request.model.clone_from(model);
-                Work::Model { request: Box::new(request), source }
+                Work::Model { request: Box::new(request), source, limited: state.is_limited() }
             }
             EffectKind::ListTools { server_label } => match mcp_tool(state, server_label) {
                 Some(server) => Work::List { server: Box::new(server) },
@@ -70,6 +72,10 @@ impl Launch {
                     arguments: arguments.clone(),
                 }))
             }
+            EffectKind::Subagent { request, .. } => {
+                Work::Subagent(Box::new(subagents::Work::of(state, effect.id, request)))
+            }
+            EffectKind::EndSubagents { ends } => Work::Subagent(Box::new(subagents::Work::End(ends.clone()))),
         };
         Self { effect, work }
     }
@@ -83,7 +89,9 @@ impl Launch {
         cancel: CancellationToken,
     ) -> Attempted {
         let outcome = match self.work {
-            Work::Model { request, source } => ask(&shared, project, *request, source, &live, &cancel).await,
+            Work::Model { request, source, limited } => {
+                ask(&shared, project, *request, source, limited, &live, &cancel).await
+            }
             Work::List { server } => list(&shared, project, &server, &cancel).await,
             Work::Tool { server: Some(server), name, arguments } => {
                 let key = self.effect.id.to_string();
@@ -91,6 +99,7 @@ impl Launch {
             }
             Work::Tool { server: None, .. } => Err(gone()),
             Work::Builtin(call) => builtin(&shared, project, &call).await,
+            Work::Subagent(work) => Ok(subagents::run(&shared, project, *work, &cancel).await),
         };
         outcome.unwrap_or_else(Attempted::Failed)
     }
@@ -123,6 +132,7 @@ async fn ask(
     project: ProjectId,
     mut request: ModelRequest,
     mut source: Source,
+    limited: bool,
     live: &Live,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
@@ -133,7 +143,9 @@ async fn ask(
     source.cancel = cancel.clone();
     let named = shared.models.named.contains_key(&request.model).then(|| request.model.clone());
     request.model = route.model;
-    request.output_tokens_max = route.output_tokens_max;
+    // What nothing else limits is held to what was set aside for it.
+    let reserved = (limited && route.prices.is_some()).then_some(limit::OUTPUT_TOKENS_RESERVED);
+    request.output_tokens_max = route.output_tokens_max.or(reserved);
     let mut sink = |delta| live.delta(&source, delta);
     // First the provider's place, then the server's: one that throttles or stalls holds up nobody else's.
     let waiting = shared.load.model_calls_waiting.hold();

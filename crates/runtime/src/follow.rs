@@ -8,6 +8,7 @@ use tenure_journal::{SessionKey, Version};
 use tenure_session::{Session, appends};
 use tokio::sync::Notify;
 
+use crate::budget;
 use crate::handle::Shared;
 use crate::{RuntimeError, RuntimeErrorKind};
 
@@ -58,7 +59,8 @@ async fn catch_up(
             parts.pop();
         }
         for part in parts {
-            let batch = Session::follow(key, place.as_ref(), part).ok_or(RuntimeErrorKind::Damaged)?;
+            let mut batch = Session::follow(key, place.as_ref(), part).ok_or(RuntimeErrorKind::Damaged)?;
+            budget::tell(shared, &mut batch).await;
             shared.hub.publish_commit(key, batch.after.version(), batch.notices);
             *place = Some(batch.after);
         }

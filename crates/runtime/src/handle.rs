@@ -10,7 +10,9 @@ use tenure_journal::{
     Version,
 };
 use tenure_policy::PolicySet;
-use tenure_session::{Command, Context, Role, Session, SessionView, StreamEvent};
+use tenure_session::{
+    Command, Context, FromParent, Price, Reserving, Role, Session, SessionView, StreamEvent, SubagentView,
+};
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreErrorKind};
 use tenure_telemetry::Content;
 use tenure_tools::{Server, Servers};
@@ -19,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Actor, Mail};
+use crate::budget;
 use crate::clock::{self, Clock};
 use crate::export::{self, ExportConfig, Exporter};
 use crate::fair::Gate;
@@ -108,6 +111,8 @@ impl Default for Limits {
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) models: ModelTable,
+    /// What the models cost whose price is known.
+    pub(crate) prices: BTreeMap<String, Price>,
     pub(crate) servers: Arc<dyn Servers>,
     pub(crate) project_servers: BTreeMap<String, Server>,
     pub(crate) policy: Arc<PolicySet>,
@@ -197,6 +202,7 @@ impl Runtime {
         let shared = Arc::new(Shared {
             node: NodeId::fresh(&clock.fresh()),
             store,
+            prices: budget::prices(&models),
             models,
             servers,
             project_servers,
@@ -248,17 +254,9 @@ impl Runtime {
         }
         let claimed = self.shared.store.claim_due(self.shared.node, now, limit).await?;
         for key in &claimed {
-            self.wake(*key, Mail::Look);
+            self.shared.wake(*key, Mail::Look);
         }
         Ok(claimed.len())
-    }
-
-    /// Puts a mail into a session's mailbox, with an actor to read it.
-    pub(crate) fn wake(&self, key: SessionKey, mail: Mail) {
-        // Unfinished sessions are never refused. A full mailbox means that its actor is already at work.
-        if let Ok(mailbox) = self.mailbox(key, Admission::Always) {
-            let _ = mailbox.try_send(mail);
-        }
     }
 
     /// Ends the runtime: nothing new begins, what runs may finish until `deadline`, the rest is cut off and
@@ -358,43 +356,12 @@ impl Runtime {
         receipt: Option<ReceiptDraft>,
         subscribe: bool,
     ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
-        let (now, fresh) = (self.now(), self.fresh());
+        if self.shared.closing.is_cancelled() {
+            return Err(RuntimeErrorKind::ShuttingDown.into());
+        }
         let key = SessionKey { project: opening.opened.project_id, session: id };
         let share = subscribe.then(|| self.shared.streams.take(key.project, 1)).transpose()?;
-        let (_, mailbox) = self.enter(key)?;
-        let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;
-        self.shared.registry.set_holding(key, true);
-        let subscription = share.map(|share| self.watch(key, Version::ZERO, share));
-        let cx = Context {
-            now,
-            role: Role::Holder,
-            fresh: &fresh,
-            chance: clock::chance(),
-            policy: &self.shared.policy,
-            context_tokens: None,
-            tools_changed: &BTreeMap::new(),
-            partial: &[],
-        };
-        let opened = async {
-            let batch = Session::crank_open(key, opening.opened, opening.input, &cx)?;
-            let view = Arc::new(batch.after.view());
-            let receipt = receipt.map(|draft| draft.to_receipt(key.project, now, &view));
-            actor::append(&self.shared, &batch, Role::Holder, Version::ZERO, receipt).await?;
-            Ok((batch, view))
-        };
-        match opened.await {
-            Ok((batch, view)) => {
-                let state = batch.after.clone();
-                let actor = Actor::new(key, Arc::clone(&self.shared), mailbox, state, Version::ZERO);
-                self.spawn(key, actor.opened(batch));
-                Ok((view, subscription))
-            }
-            Err(error) => {
-                drop(mailbox);
-                self.shared.registry.remove_closed(key);
-                Err(error)
-            }
-        }
+        self.shared.open(key, opening, receipt, share, Admission::Bounded).await
     }
 
     /// Carries out a batch of commands, all or none. Durable when it returns; gives the session after it.
@@ -411,24 +378,33 @@ impl Runtime {
             return Err(RuntimeErrorKind::ShuttingDown.into());
         }
         let _waiting = self.shared.messages.take(key.project, 1)?;
-        let mailbox = self.mailbox(key, admission(&commands))?;
-        let (reply, answer) = oneshot::channel();
-        let gone = |_| RuntimeError::from(RuntimeErrorKind::Storage);
-        mailbox
-            .send(Mail::Submit { commands, receipt, reply })
-            .await
-            .map_err(|_| RuntimeErrorKind::Storage)?;
-        drop(mailbox);
-        answer.await.map_err(gone)?
+        let admission = admission(&commands);
+        self.shared.submit(key, commands, receipt, admission).await
     }
 
-    /// The session as it is now, or `None` if it does not exist or is deleted.
+    /// The session as it is now, or `None` if it does not exist, is deleted, or is a subagent's.
     ///
     /// # Errors
     /// `Storage`, `Damaged`.
     pub async fn view(&self, key: SessionKey) -> Result<Option<Arc<SessionView>>, RuntimeError> {
+        let Some(state) = self.visible(key).await? else { return Ok(None) };
+        Ok(Some(Arc::new(budget::counted(&self.shared, state.view()).await)))
+    }
+
+    /// The session's subagents, oldest first, or `None` as for [`Runtime::view`].
+    ///
+    /// # Errors
+    /// `Storage`, `Damaged`.
+    pub async fn subagents(&self, key: SessionKey) -> Result<Option<Vec<SubagentView>>, RuntimeError> {
+        let state = self.visible(key).await?;
+        Ok(state.map(|state| state.subagents().collect()))
+    }
+
+    /// A session that clients can see.
+    async fn visible(&self, key: SessionKey) -> Result<Option<Session>, RuntimeError> {
         let loaded = actor::load(key, &self.shared).await?;
-        Ok(loaded.filter(|(state, _)| !state.is_deleted()).map(|(state, _)| Arc::new(state.view())))
+        let state = loaded.map(|(state, _)| state);
+        Ok(state.filter(|state| !state.is_deleted() && state.parent().is_none()))
     }
 
     /// Watches a session from now on. While a turn runs, its items so far come first as snapshots.
@@ -439,38 +415,17 @@ impl Runtime {
         // First the subscription, then the items: what happens in between is seen at least once.
         let share = self.shared.streams.take(key.project, 1)?;
         let mut subscription = self.shared.hub.subscribe(key, share);
-        let Some((state, _)) = actor::load(key, &self.shared).await? else {
+        let Some(state) = self.visible(key).await? else {
             return Err(RuntimeErrorKind::NotFound.into());
         };
-        if state.is_deleted() {
-            return Err(RuntimeErrorKind::NotFound.into());
-        }
         self.shared.hub.start_at(key, state.version());
-        self.follow(key);
+        self.shared.follow(key);
         if let Some(turn) = state.active_turn() {
             let page = Page { after: None, limit: SNAPSHOT_ITEMS_MAX, order: Order::Ascending };
             let items = self.shared.store.items(key, Some(turn.id), &page).await?;
             subscription.show_first(items.into_iter().map(|item| StreamEvent::ItemAdded { item }));
         }
         Ok(subscription)
-    }
-
-    /// Watches a session from the event after `told` on.
-    fn watch(&self, key: SessionKey, told: Version, share: Share) -> Subscription {
-        let subscription = self.shared.hub.subscribe(key, share);
-        self.shared.hub.start_at(key, told);
-        self.follow(key);
-        subscription
-    }
-
-    /// Sees to it that readers here are told what other nodes commit to the session.
-    fn follow(&self, key: SessionKey) {
-        if !self.shared.store.is_shared() {
-            return;
-        }
-        if let Some(wake) = self.shared.hub.follow(key) {
-            self.shared.tasks.spawn(follow::run(key, Arc::clone(&self.shared), wake));
-        }
     }
 
     /// Seals a secret for the project and gives the reference that may be journaled.
@@ -495,29 +450,131 @@ impl Runtime {
         self.shared.store.put(vec![document], None).await?;
         Ok(Secret(id))
     }
+}
 
-    fn mailbox(&self, key: SessionKey, admission: Admission) -> Result<mpsc::Sender<Mail>, Full> {
-        let (sender, receiver) = self.shared.registry.mailbox(key, admission)?;
+impl Shared {
+    /// Opens a session under a key that was chosen for it, and starts its first turn. With a `share` of the
+    /// open streams, the subscription sees everything.
+    ///
+    /// # Errors
+    /// As [`Runtime::open`]; `Storage` also for a session that exists.
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        key: SessionKey,
+        opening: Opening,
+        receipt: Option<ReceiptDraft>,
+        share: Option<Share>,
+        admission: Admission,
+    ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
+        let (now, fresh) = (self.clock.now(), self.clock.fresh());
+        let (_, mailbox) = self.registry.mailbox(key, admission)?;
+        let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;
+        self.registry.set_holding(key, true);
+        let subscription = share.map(|share| self.watch(key, Version::ZERO, share));
+        let mut cx = Context {
+            now,
+            role: Role::Holder,
+            fresh: &fresh,
+            chance: clock::chance(),
+            policy: &self.policy,
+            context_tokens: None,
+            tools_changed: &BTreeMap::new(),
+            prices: &self.prices,
+            reserving: Reserving::Asked,
+            partial: &[],
+        };
+        let opened = async {
+            loop {
+                let batch = Session::crank_open(key, opening.opened.clone(), opening.input.clone(), &cx)?;
+                let view = Arc::new(batch.after.view());
+                let receipt = receipt.as_ref().map(|draft| draft.to_receipt(key.project, now, &view));
+                match actor::append(self, &batch, Role::Holder, Version::ZERO, receipt).await {
+                    Ok(_) => return Ok((batch, view)),
+                    Err(error)
+                        if error.kind() == StoreErrorKind::BudgetExceeded
+                            && cx.reserving == Reserving::Asked =>
+                    {
+                        cx.reserving = Reserving::Refused;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        match opened.await {
+            Ok((batch, view)) => {
+                let state = batch.after.clone();
+                let actor = Actor::new(key, Arc::clone(self), mailbox, state, Version::ZERO);
+                self.spawn(key, actor.opened(batch));
+                Ok((view, subscription))
+            }
+            Err(error) => {
+                drop(mailbox);
+                self.registry.remove_closed(key);
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts a batch of commands into the mailbox of the session's actor, and waits for what it says.
+    ///
+    /// # Errors
+    /// As [`Runtime::submit`].
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        key: SessionKey,
+        commands: Vec<Command>,
+        receipt: Option<ReceiptDraft>,
+        admission: Admission,
+    ) -> Result<Arc<SessionView>, RuntimeError> {
+        let mailbox = self.mailbox(key, admission)?;
+        let (reply, answer) = oneshot::channel();
+        let gone = |_| RuntimeError::from(RuntimeErrorKind::Storage);
+        mailbox
+            .send(Mail::Submit { commands, receipt, reply })
+            .await
+            .map_err(|_| RuntimeErrorKind::Storage)?;
+        drop(mailbox);
+        answer.await.map_err(gone)?
+    }
+
+    /// Puts a mail into a session's mailbox, with an actor to read it.
+    pub(crate) fn wake(self: &Arc<Self>, key: SessionKey, mail: Mail) {
+        // Unfinished sessions are never refused. A full mailbox means that its actor is already at work.
+        if let Ok(mailbox) = self.mailbox(key, Admission::Always) {
+            let _ = mailbox.try_send(mail);
+        }
+    }
+
+    /// Watches a session from the event after `told` on.
+    fn watch(self: &Arc<Self>, key: SessionKey, told: Version, share: Share) -> Subscription {
+        let subscription = self.hub.subscribe(key, share);
+        self.hub.start_at(key, told);
+        self.follow(key);
+        subscription
+    }
+
+    /// Sees to it that readers here are told what other nodes commit to the session.
+    fn follow(self: &Arc<Self>, key: SessionKey) {
+        if !self.store.is_shared() {
+            return;
+        }
+        if let Some(wake) = self.hub.follow(key) {
+            self.tasks.spawn(follow::run(key, Arc::clone(self), wake));
+        }
+    }
+
+    fn mailbox(self: &Arc<Self>, key: SessionKey, admission: Admission) -> Result<mpsc::Sender<Mail>, Full> {
+        let (sender, receiver) = self.registry.mailbox(key, admission)?;
         if let Some(receiver) = receiver {
-            self.spawn(key, actor::run(key, Arc::clone(&self.shared), receiver));
+            self.spawn(key, actor::run(key, Arc::clone(self), receiver));
         }
         Ok(sender)
     }
 
-    fn enter(
-        &self,
-        key: SessionKey,
-    ) -> Result<(mpsc::Sender<Mail>, Option<mpsc::Receiver<Mail>>), RuntimeError> {
-        if self.shared.closing.is_cancelled() {
-            return Err(RuntimeErrorKind::ShuttingDown.into());
-        }
-        Ok(self.shared.registry.mailbox(key, Admission::Bounded)?)
-    }
-
     /// Runs an actor's task; when it ends, however it ends, the registry forgets it.
-    fn spawn(&self, key: SessionKey, task: impl Future<Output = ()> + Send + 'static) {
-        let shared = Arc::clone(&self.shared);
-        self.shared.tasks.spawn(async move {
+    fn spawn(self: &Arc<Self>, key: SessionKey, task: impl Future<Output = ()> + Send + 'static) {
+        let shared = Arc::clone(self);
+        self.tasks.spawn(async move {
             // A panic inside one session ends that session's actor and nothing else.
             if let Err(error) = tokio::spawn(task).await {
                 tracing::error!(session = %key.session, %error, "a session's actor panicked");
@@ -525,9 +582,7 @@ impl Runtime {
             shared.registry.remove_closed(key);
         });
     }
-}
 
-impl Shared {
     /// Takes an idempotency key for a request that changed nothing.
     pub(crate) async fn keep_receipt(&self, receipt: Receipt) -> Result<(), RuntimeError> {
         let document = Document {
@@ -556,7 +611,9 @@ impl Shared {
 fn admission(commands: &[Command]) -> Admission {
     let begins = |command: &Command| match command {
         Command::Message { .. } => true,
-        Command::Cancel
+        // A subagent's work was let in with its parent's.
+        Command::Parent(FromParent::Input { .. } | FromParent::Halt | FromParent::Delete)
+        | Command::Cancel
         | Command::FunctionResult { .. }
         | Command::Decide { .. }
         | Command::Update { .. }

@@ -17,6 +17,7 @@
 
 mod actor;
 mod automations;
+mod budget;
 mod clock;
 mod effects;
 mod error;
@@ -32,6 +33,7 @@ mod models;
 mod node;
 mod registry;
 mod seal;
+mod subagents;
 mod traces;
 mod webhooks;
 
@@ -39,6 +41,7 @@ pub use automations::{
     AgentCheck, AutomationError, AutomationRefusal, Automations, Change, NewAutomation, Saved,
     SavedAutomation, SavedInvocation,
 };
+pub use budget::entries as budget_entries;
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;
 pub use fair::Places;

@@ -129,6 +129,7 @@ impl Live {
             StreamEvent::Part { .. }
             | StreamEvent::Session { .. }
             | StreamEvent::Turn { .. }
+            | StreamEvent::Subagent { .. }
             | StreamEvent::Error { .. }
             | StreamEvent::Deleted => false,
         }

@@ -83,7 +83,7 @@ async fn compare(runtime: Runtime) {
                 let mut lost: std::collections::HashSet<_> = shared.registry.holding().into_iter().collect();
                 for (key, version) in held {
                     lost.remove(&key);
-                    runtime.wake(key, Mail::Wake { version });
+                    shared.wake(key, Mail::Wake { version });
                 }
                 for key in lost {
                     shared.registry.tell(key, Mail::Look);

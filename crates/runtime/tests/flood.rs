@@ -128,6 +128,7 @@ impl World {
             review: None,
             spend_limit: None,
             prompt_cache: None,
+            parent: None,
         };
         let opening = Opening { opened, input: vec![vec![InputPart::text("hi")]] };
         Ok(self.runtime.open(opening, None, false).await?.0.key)

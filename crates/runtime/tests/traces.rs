@@ -85,6 +85,7 @@ async fn session(runtime: &Runtime, turns: usize) -> SessionKey {
         review: None,
         spend_limit: None,
         prompt_cache: None,
+        parent: None,
     };
     let input = vec![vec![InputPart::text("say nothing of this")]];
     let (view, stream) = runtime.open(Opening { opened, input }, None, true).await.expect("opens");

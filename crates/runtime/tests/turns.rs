@@ -178,6 +178,7 @@ async fn what_is_streamed_and_what_is_kept_have_the_same_index() {
             }
             StreamEvent::Session { .. }
             | StreamEvent::Turn { .. }
+            | StreamEvent::Subagent { .. }
             | StreamEvent::Error { .. }
             | StreamEvent::Deleted => continue,
         };

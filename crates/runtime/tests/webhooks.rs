@@ -107,6 +107,7 @@ fn opening(project_id: ProjectId) -> Opening {
         review: None,
         spend_limit: None,
         prompt_cache: None,
+        parent: None,
     };
     Opening { opened, input: vec![vec![InputPart::text("hi")]] }
 }

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tenure_journal::{
-    Done, EffectId, EffectKind, Event, FailureKind, Item, ItemBody, ItemId, ItemStatus, Next, Outcome,
-    Recorded, Repeat, SessionKey, SessionOpened, SessionPatch, Timestamp, Turn, TurnEnd, TurnId, TurnStatus,
-    Version,
+    AgentRef, Done, EffectId, EffectKind, Event, FailureKind, InputPart, Item, ItemBody, ItemId, ItemStatus,
+    Next, Outcome, Recorded, Repeat, SessionKey, SessionOpened, SessionPatch, Timestamp, Turn, TurnEnd,
+    TurnId, TurnStatus, Version,
 };
 
+use crate::budget;
 use crate::catalogue;
 use crate::state::{ActiveTurn, Ends, Listing, Pending, PendingPhase, Session, Spent, Totals};
+use crate::subagent::Subagent;
 
 /// What the model is told about a call whose outcome nobody knows.
 pub(crate) const UNKNOWN_OUTCOME: &str = "The call was interrupted and its outcome is unknown: it may or may not have \
@@ -51,6 +53,8 @@ impl Session {
             usage: Totals::default(),
             spent: Spent::default(),
             crashes: 0,
+            parent: opened.parent,
+            subagents: BTreeMap::new(),
         }
     }
 
@@ -81,7 +85,7 @@ impl Session {
             Event::InputJoined { input_id, item_id, turn_id } => {
                 if let Some(place) = self.queue.iter().position(|input| input.id == *input_id) {
                     let content = self.queue.remove(place).map(|input| input.content).unwrap_or_default();
-                    let body = ItemBody::UserMessage { content };
+                    let body = self.given_as(content);
                     self.push_item(input_item(*item_id, *turn_id, ItemStatus::Completed, body));
                 }
             }
@@ -109,13 +113,15 @@ impl Session {
                     attempts: 0,
                     ends: Ends::default(),
                     doubtful: false,
+                    reserved: None,
                     phase: PendingPhase::Requested,
                 };
                 self.effects.insert(id, pending);
             }
-            Event::AttemptStarted { effect_id, attempt } => {
+            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd } => {
                 if let Some(pending) = self.effects.get_mut(effect_id) {
                     pending.attempts = *attempt;
+                    pending.reserved = *reserved_nano_usd;
                     pending.phase = PendingPhase::Running;
                     if let (EffectKind::ModelCall { .. }, Some(turn)) = (&pending.effect.kind, &mut self.turn)
                     {
@@ -127,7 +133,9 @@ impl Session {
                 self.end_attempt(*effect_id, at, outcome, *next);
             }
             Event::EffectAbandoned { effect_id } => {
-                self.effects.remove(effect_id);
+                if let Some(pending) = self.effects.remove(effect_id) {
+                    self.spent.add(budget::abandoned(&pending));
+                }
             }
             Event::ApprovalRequested { approval } => {
                 self.approvals.insert(approval.id, approval.clone());
@@ -145,6 +153,19 @@ impl Session {
                 self.push_item(input_item(*item_id, *turn_id, status, body));
                 if let Some(turn) = &mut self.turn {
                     turn.unseen = true;
+                }
+            }
+            Event::SubagentOpened { subagent_id, name, task } => {
+                self.subagents.insert(*subagent_id, Subagent::new(name, task, at));
+            }
+            Event::SubagentClosed { subagent_id } => {
+                if let Some(subagent) = self.subagents.get_mut(subagent_id) {
+                    subagent.closed_at = Some(at);
+                }
+            }
+            Event::SubagentResumed { subagent_id } => {
+                if let Some(subagent) = self.subagents.get_mut(subagent_id) {
+                    subagent.closed_at = None;
                 }
             }
             Event::ContextTrimmed { first_kept, .. } => {
@@ -165,6 +186,18 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// An input as the item it becomes: a user's message, or what a subagent's parent says to it.
+    fn given_as(&self, content: Vec<InputPart>) -> ItemBody {
+        let Some(parent) = &self.parent else { return ItemBody::UserMessage { content } };
+        let text = |part| match part {
+            InputPart::Text { text } => Some(text),
+            InputPart::Image { .. } => None,
+        };
+        let content = content.into_iter().filter_map(text).collect();
+        let recipient = AgentRef::Subagent(parent.subagent_id);
+        ItemBody::AgentMessage { sender: parent.agent, recipient, content, reports: None }
     }
 
     fn patch(&mut self, patch: &SessionPatch) {
@@ -244,15 +277,25 @@ impl Session {
             // What only the model sees has no index, so that clients count without gaps.
             turn.outputs = turn.outputs.max(item.output_index.map_or(0, |index| index + 1));
             match &item.body {
-                ItemBody::FunctionCall { .. } | ItemBody::McpCall { .. } | ItemBody::InternalCall { .. } => {
+                ItemBody::FunctionCall { .. }
+                | ItemBody::McpCall { .. }
+                | ItemBody::SubagentCall { .. }
+                | ItemBody::InternalCall { .. } => {
                     turn.calls += 1;
                     turn.answered = false;
                 }
                 ItemBody::UserMessage { .. }
                 | ItemBody::AssistantMessage { .. }
                 | ItemBody::Reasoning { .. }
+                | ItemBody::AgentMessage { .. }
                 | ItemBody::FunctionCallOutput { .. } => {}
             }
+        }
+        if let ItemBody::AgentMessage { sender: AgentRef::Subagent(sender), reports: Some(turn), .. } =
+            &item.body
+            && let Some(subagent) = self.subagents.get_mut(sender)
+        {
+            subagent.reported = Some(*turn);
         }
         self.items.push(Arc::new(item));
     }
@@ -280,10 +323,20 @@ impl Session {
                 *error = Some(why.to_owned());
             }
         }
+        if let ItemBody::SubagentCall { output, error, .. } = &mut item.body {
+            if let Some(result) = text {
+                let told = if result.is_error { &mut *error } else { output };
+                *told = Some(result.text.clone());
+            }
+            if let Some(why) = why {
+                *error = Some(why.to_owned());
+            }
+        }
     }
 
     fn end_attempt(&mut self, id: EffectId, at: Timestamp, outcome: &Outcome, next: Next) {
         let Some(pending) = self.effects.get_mut(&id) else { return };
+        self.spent.add(budget::cost(outcome, pending.reserved.take()));
         if let Next::Retry { at } = next {
             pending.phase = PendingPhase::Retry { at };
             pending.ends.count(outcome);
@@ -306,9 +359,8 @@ impl Session {
             }
         }
         match (&effect.kind, outcome) {
-            (_, Outcome::Done { done: Done::Model { usage, cost_nano_usd, .. } }) => {
+            (_, Outcome::Done { done: Done::Model { usage, .. } }) => {
                 self.usage.add(usage.as_ref());
-                self.spent.add(*cost_nano_usd);
                 if let Some(turn) = &mut self.turn {
                     turn.usage.add(usage.as_ref());
                     // Calls among the items that follow say otherwise.
@@ -323,16 +375,25 @@ impl Session {
                     self.list(server_label, at, None);
                 }
             }
-            (EffectKind::ToolCall { item_id, .. }, Outcome::Done { done: Done::Tool { result } }) => {
+            (
+                EffectKind::ToolCall { item_id, .. } | EffectKind::Subagent { item_id, .. },
+                Outcome::Done { done: Done::Tool { result } },
+            ) => {
                 let status = if result.is_error { ItemStatus::Failed } else { ItemStatus::Completed };
                 self.close_item(*item_id, status, Some(result), None);
             }
-            (EffectKind::ToolCall { item_id, .. }, Outcome::Failed { failure }) => {
+            (
+                EffectKind::ToolCall { item_id, .. } | EffectKind::Subagent { item_id, .. },
+                Outcome::Failed { failure },
+            ) => {
                 if next == Next::Settled {
                     self.close_item(*item_id, ItemStatus::Failed, None, Some(&failure.message));
                 }
             }
-            (EffectKind::ToolCall { item_id, .. }, Outcome::Unknown) => {
+            (
+                EffectKind::ToolCall { item_id, .. } | EffectKind::Subagent { item_id, .. },
+                Outcome::Unknown,
+            ) => {
                 if next == Next::Settled {
                     let told = match effect.repeat {
                         Repeat::Never => UNKNOWN_OUTCOME,
@@ -341,9 +402,16 @@ impl Session {
                     self.close_item(*item_id, ItemStatus::Failed, None, Some(told));
                 }
             }
-            (EffectKind::ModelCall { .. }, Outcome::Failed { .. } | Outcome::Unknown)
+            (
+                EffectKind::ModelCall { .. } | EffectKind::EndSubagents { .. },
+                Outcome::Failed { .. } | Outcome::Unknown,
+            )
             | (
-                EffectKind::ModelCall { .. } | EffectKind::ListTools { .. } | EffectKind::ToolCall { .. },
+                EffectKind::ModelCall { .. }
+                | EffectKind::ListTools { .. }
+                | EffectKind::ToolCall { .. }
+                | EffectKind::Subagent { .. }
+                | EffectKind::EndSubagents { .. },
                 Outcome::Done { .. },
             ) => {}
         }

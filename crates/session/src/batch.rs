@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    Effect, EffectId, EffectKind, Event, InputPart, Item, ItemBody, ItemId, ItemStatus, Next, Recorded,
-    SessionKey, SessionOpened, SessionStatus, Timestamp, Turn, TurnEnd, Version,
+    Effect, EffectId, Event, InputPart, Item, ItemBody, ItemId, ItemStatus, Next, Recorded, SessionKey,
+    SessionOpened, SessionStatus, SubagentId, Timestamp, Turn, TurnEnd, Version,
 };
 
+use crate::budget::{self, BudgetStep};
 use crate::decide::{Context, Input};
-use crate::{PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent, TurnNotice};
+use crate::{PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
 
 /// What one decision leads to.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Batch {
     pub items: BTreeMap<u64, Item>,
     /// Turns that are new or changed, in order; the last row of each turn counts.
     pub turns: Vec<Turn>,
+    /// What the events set aside in the tree's budget and spend of it, in order.
+    pub budget: Vec<BudgetStep>,
     /// What clients are told once the events are durable, in order.
     pub notices: Vec<StreamEvent>,
     /// Attempts to begin once the events are durable.
@@ -67,7 +70,8 @@ impl Session {
                 Some(builder.fold(events().collect()))
             }
             (None, Event::SessionOpened(opened)) => {
-                let mut builder = Builder::opening(Self::opened(key, first.at, opened), first.at);
+                let state = Self::opened(key, first.at, opened);
+                let mut builder = Builder::opening(state, first.at, Some(&first.event));
                 builder.events.push(first.event.clone());
                 Some(builder.fold(events().skip(1).collect()))
             }
@@ -88,7 +92,7 @@ impl Session {
         let state = Self::opened(key, cx.now, &opened);
         let mut events = Self::open(key, opened, messages, cx)?;
         let rest = events.split_off(1);
-        let mut builder = Builder::opening(state, cx.now);
+        let mut builder = Builder::opening(state, cx.now, events.first());
         builder.events = events;
         Ok(builder.fold(rest))
     }
@@ -108,15 +112,17 @@ struct Builder {
     events: Vec<Event>,
     items: BTreeMap<u64, Item>,
     turns: Vec<Turn>,
+    budget: Vec<BudgetStep>,
     notices: Vec<StreamEvent>,
     stop: Vec<EffectId>,
     started: Vec<EffectId>,
 }
 
 impl Builder {
-    /// For the first events of a session.
-    fn opening(state: Session, now: Timestamp) -> Self {
+    /// For the first events of a session, of which `state` holds the very first.
+    fn opening(state: Session, now: Timestamp, opened: Option<&Event>) -> Self {
         let mut builder = Self::new(state, Version::ZERO, None, now);
+        builder.budget.extend(opened.and_then(|opened| budget::step(&builder.state, opened)));
         let session = builder.view();
         builder.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
         builder
@@ -131,6 +137,7 @@ impl Builder {
             events: Vec::new(),
             items: BTreeMap::new(),
             turns: Vec::new(),
+            budget: Vec::new(),
             notices: Vec::new(),
             stop: Vec::new(),
             started: Vec::new(),
@@ -146,6 +153,7 @@ impl Builder {
                 None
             };
             let settled = self.settled_item(event);
+            self.budget.extend(budget::step(&self.state, event));
             self.state.apply(self.now, event);
             self.keep_row(event, settled);
             self.tell(event, settled, closing);
@@ -164,6 +172,7 @@ impl Builder {
             events: self.events,
             items: self.items,
             turns: self.turns,
+            budget: self.budget,
             notices: self.notices,
             start,
             stop: self.stop,
@@ -174,10 +183,7 @@ impl Builder {
     /// The item that an attempt's end closes; to be asked before the event is applied.
     fn settled_item(&self, event: &Event) -> Option<ItemId> {
         if let Event::AttemptEnded { effect_id, next: Next::Settled, .. } = event {
-            return match self.state.effects.get(effect_id)?.effect.kind {
-                EffectKind::ToolCall { item_id, .. } => Some(item_id),
-                EffectKind::ModelCall { .. } | EffectKind::ListTools { .. } => None,
-            };
+            return self.state.effects.get(effect_id)?.effect.kind.item_id();
         }
         if let Event::ItemClosed { item_id, .. } | Event::FunctionReturned { call_item_id: item_id, .. } =
             event
@@ -249,6 +255,13 @@ impl Builder {
                 }
             }
             Event::SessionDeleted => self.notices.push(StreamEvent::Deleted),
+            Event::SubagentOpened { subagent_id, .. } => {
+                self.tell_subagent(SubagentNotice::Created, *subagent_id);
+            }
+            Event::SubagentClosed { subagent_id } => self.tell_subagent(SubagentNotice::Closed, *subagent_id),
+            Event::SubagentResumed { subagent_id } => {
+                self.tell_subagent(SubagentNotice::Active, *subagent_id);
+            }
             Event::SessionOpened(_)
             | Event::SessionUpdated { .. }
             | Event::SessionFailed { .. }
@@ -265,6 +278,10 @@ impl Builder {
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. } => {}
         }
+    }
+
+    fn tell_subagent(&mut self, kind: SubagentNotice, id: SubagentId) {
+        self.notices.extend(self.state.subagent(id).map(|subagent| StreamEvent::Subagent { kind, subagent }));
     }
 
     fn tell_turn(&mut self, kind: TurnNotice) {
@@ -300,6 +317,8 @@ fn added(item: &Item) -> Vec<StreamEvent> {
         | ItemBody::FunctionCall { .. }
         | ItemBody::FunctionCallOutput { .. }
         | ItemBody::McpCall { .. }
+        | ItemBody::SubagentCall { .. }
+        | ItemBody::AgentMessage { .. }
         | ItemBody::InternalCall { .. } => return vec![StreamEvent::ItemAdded { item: item.clone() }],
     };
     let mut notices = vec![StreamEvent::ItemAdded { item: begun(item) }];
@@ -341,6 +360,8 @@ pub fn begun(item: &Item) -> Item {
         | ItemBody::FunctionCall { .. }
         | ItemBody::FunctionCallOutput { .. }
         | ItemBody::McpCall { .. }
+        | ItemBody::SubagentCall { .. }
+        | ItemBody::AgentMessage { .. }
         | ItemBody::InternalCall { .. } => {}
     }
     item

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tenure_journal::{FunctionTool, McpTool, Repeat, Tool, ToolDef, ToolSpec, limit};
+use tenure_journal::{Effort, FunctionTool, McpTool, Repeat, Tool, ToolDef, ToolSpec, limit};
 use tenure_policy::{Action, Principal, Request, ToolFacts};
 
 use crate::Session;
@@ -35,6 +35,7 @@ pub(crate) enum Target<'a> {
     Search,
     Read,
     Builtin(BuiltinTool),
+    Subagents(SubagentTool),
 }
 
 /// A tool of the runtime itself that is called like one of a server.
@@ -105,6 +106,86 @@ impl BuiltinTool {
     }
 }
 
+/// What an agent can do with subagents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SubagentTool {
+    Create,
+    SendInput,
+    Resume,
+    Wait,
+    Interrupt,
+    Close,
+}
+
+impl SubagentTool {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Create, Self::SendInput, Self::Wait, Self::Interrupt, Self::Close, Self::Resume];
+
+    /// The name the model calls it by, and policies know it by.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create_subagent",
+            Self::SendInput => "send_subagent_input",
+            Self::Resume => "resume_subagent",
+            Self::Wait => "wait_for_subagents",
+            Self::Interrupt => "interrupt_subagent",
+            Self::Close => "close_subagent",
+        }
+    }
+
+    fn description(self) -> &'static str {
+        match self {
+            Self::Create => {
+                "Create a subagent that works on a task of its own, beside you. It knows only what the task says \
+                 and reports with its last message. Returns its id; wait for it to read its report."
+            }
+            Self::SendInput => {
+                "Give a subagent more to do. While it works, the input joins what it does; otherwise it begins \
+                 anew with everything it did before in mind."
+            }
+            Self::Resume => "Make a closed subagent available again, with everything it did before in mind.",
+            Self::Wait => {
+                "Wait until subagents have nothing more to do, and read their reports. Each report is given once."
+            }
+            Self::Interrupt => "Stop what a subagent does. It stays available for further input.",
+            Self::Close => "Stop a subagent and make room for another. It can be resumed.",
+        }
+    }
+
+    fn parameters(self) -> Value {
+        let which = json!({"type": "string", "description": "The subagent's id or name."});
+        let object = |properties: Value, required: &[&str]| {
+            json!({"type": "object", "properties": properties, "required": required,
+                "additionalProperties": false})
+        };
+        match self {
+            Self::Create => object(
+                json!({
+                    "task": {"type": "string", "description": "Everything the subagent needs to know."},
+                    "name": {"type": "string", "description": "What to call it."},
+                    "model": {"type": "string", "description": "Another model than yours."},
+                    "reasoning_effort": {"type": "string", "enum": Effort::WORDS},
+                }),
+                &["task"],
+            ),
+            Self::SendInput => {
+                object(json!({"subagent": which, "input": {"type": "string"}}), &["subagent", "input"])
+            }
+            Self::Wait => object(
+                json!({
+                    "subagents": {"type": "array", "items": {"type": "string"},
+                        "description": "Ids or names; all that are active when left out."},
+                    "timeout_seconds": {"type": "integer", "minimum": 1,
+                        "maximum": limit::SUBAGENT_WAIT_SECONDS_MAX,
+                        "description": "When to stop waiting; as long as it takes when left out."},
+                }),
+                &[],
+            ),
+            Self::Resume | Self::Interrupt | Self::Close => object(json!({"subagent": which}), &["subagent"]),
+        }
+    }
+}
+
 /// Everything on offer, in a stable order: functions, then servers, as the agent lists them.
 pub(crate) fn of(state: &Session) -> Vec<Offer<'_>> {
     let mut offers = Vec::new();
@@ -143,6 +224,11 @@ pub(crate) fn of(state: &Session) -> Vec<Offer<'_>> {
     if state.agent.tools.contains(&Tool::Automations) {
         for tool in AUTOMATIONS {
             offer(tool.name(), Target::Builtin(tool));
+        }
+    }
+    if state.has_subagents() {
+        for tool in SubagentTool::ALL {
+            offer(tool.name(), Target::Subagents(tool));
         }
     }
     offers
@@ -226,6 +312,7 @@ impl Offer<'_> {
                     "required": ["output_id"], "additionalProperties": false}),
             ),
             Target::Builtin(tool) => (tool.description().to_owned(), tool.parameters()),
+            Target::Subagents(tool) => (tool.description().to_owned(), tool.parameters()),
         };
         ToolSpec { name: self.name.clone(), description, parameters }
     }

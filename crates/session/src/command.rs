@@ -41,6 +41,22 @@ pub enum Command {
     },
     /// Delete the session.
     Delete,
+    /// What a subagent's parent asks of it. A subagent's session takes nothing else.
+    Parent(FromParent),
+}
+
+/// What a parent asks of its subagent's session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromParent {
+    /// More to do: starts a turn, joins the running one at its next step, or waits for the next.
+    Input {
+        /// The text.
+        text: String,
+    },
+    /// Stop: the running turn is cancelled, with every input that waits.
+    Halt,
+    /// Delete the session, whatever it does.
+    Delete,
 }
 
 /// Why a session does not do what it is asked. Nothing was changed.
@@ -76,6 +92,9 @@ pub enum Refusal {
     /// The session failed for good.
     #[error("the session has failed and accepts no more input")]
     Failed,
+    /// The session is a subagent's and takes commands of its parent alone, or it is nobody's subagent.
+    #[error("no such session")]
+    Hidden,
     /// The session is deleted.
     #[error("the session is deleted")]
     Deleted,

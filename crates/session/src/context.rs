@@ -76,6 +76,10 @@ impl Session {
     fn given(&self, item: &Item) -> Option<ContextItem> {
         match &item.body {
             ItemBody::UserMessage { content } => Some(ContextItem::User { content: content.clone() }),
+            // What a subagent reports is told as the result of waiting for it.
+            ItemBody::AgentMessage { content, reports: None, .. } => {
+                Some(ContextItem::User { content: content.iter().map(InputPart::text).collect() })
+            }
             ItemBody::FunctionCallOutput { call_id, output, error } if self.stands_alone(call_id) => {
                 let mut content =
                     vec![InputPart::text(format!("The result of the earlier call `{call_id}` has arrived:"))];
@@ -88,10 +92,12 @@ impl Session {
             }
             // Shown beside the call it answers.
             ItemBody::FunctionCallOutput { .. }
+            | ItemBody::AgentMessage { .. }
             | ItemBody::AssistantMessage { .. }
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
             | ItemBody::InternalCall { .. } => None,
         }
     }
@@ -131,11 +137,19 @@ impl Session {
                     results.push((call_id.clone(), FunctionOutput::Text(text)));
                     call(call_id, tool, arguments.to_string())
                 }
+                ItemBody::SubagentCall { call_id, tool, arguments, output, error, .. } => {
+                    let text = error.as_ref().or(output.as_ref()).map_or(CANCELLED, String::as_str);
+                    let output = FunctionOutput::Text(text.to_owned());
+                    results.push((call_id.clone(), self.as_shown(item.id, output)));
+                    call(call_id, tool, arguments.to_string())
+                }
                 ItemBody::InternalCall { call_id, name, arguments, output } => {
                     results.push((call_id.clone(), FunctionOutput::Text(output.clone())));
                     call(call_id, &legal_name(name), legal_arguments(arguments))
                 }
-                ItemBody::UserMessage { .. } | ItemBody::FunctionCallOutput { .. } => continue,
+                ItemBody::UserMessage { .. }
+                | ItemBody::AgentMessage { .. }
+                | ItemBody::FunctionCallOutput { .. } => continue,
             };
             // A thought goes with what it led to; one that led to nothing is left out.
             out.append(&mut thoughts);
@@ -161,6 +175,8 @@ impl Session {
             | ItemBody::FunctionCall { .. }
             | ItemBody::FunctionCallOutput { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
+            | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,
         }
     }
@@ -179,6 +195,8 @@ impl Session {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
+            | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,
         });
         debug_assert!(
@@ -188,7 +206,7 @@ impl Session {
         found.unwrap_or_else(|| FunctionOutput::Text(CANCELLED.to_owned()))
     }
 
-    /// A function's output as far as the model is shown it.
+    /// A call's output as far as the model is shown it.
     fn as_shown(&self, item: ItemId, output: FunctionOutput) -> FunctionOutput {
         if !self.shortened.contains(&item) {
             return output;
@@ -277,6 +295,16 @@ fn shorten(text: &str) -> String {
     )
 }
 
+/// About how many tokens the whole request takes, tools included.
+pub(crate) fn estimate_request_tokens(state: &Session) -> u64 {
+    let tool = |offer: &catalogue::Offer<'_>| {
+        let spec = offer.spec();
+        spec.name.len() + spec.description.len() + spec.parameters.to_string().len()
+    };
+    let tools: usize = catalogue::of(state).iter().map(tool).sum();
+    estimate_tokens(state) + tools as u64 / BYTES_PER_TOKEN
+}
+
 /// About how many tokens the context takes.
 pub(crate) fn estimate_tokens(state: &Session) -> u64 {
     let fixed = state.agent.instructions.as_ref().map_or(0, String::len) as u64 / BYTES_PER_TOKEN;
@@ -319,6 +347,12 @@ fn item_tokens(item: &Item, shortened: bool) -> u64 {
             let given = error.as_ref().or(given.as_ref()).map_or(0, String::len);
             text(arguments.to_string().len() + output(given))
         }
+        ItemBody::SubagentCall { arguments, output: given, error, .. } => {
+            let given = error.as_ref().or(given.as_ref()).map_or(0, String::len);
+            text(arguments.to_string().len() + output(given))
+        }
+        ItemBody::AgentMessage { reports: Some(_), .. } => 0,
+        ItemBody::AgentMessage { content, .. } => text(content.iter().map(String::len).sum()),
         ItemBody::InternalCall { arguments, output, .. } => text(arguments.len() + output.len()),
     }
 }
@@ -341,12 +375,14 @@ pub(crate) fn older_half(state: &Session) -> Option<(ItemId, u32)> {
         }
         let place = (item.turn_id, item.step);
         let begins = || match &item.body {
-            ItemBody::UserMessage { .. } => true,
+            ItemBody::UserMessage { .. } | ItemBody::AgentMessage { reports: None, .. } => true,
+            ItemBody::AgentMessage { .. } => false,
             ItemBody::FunctionCallOutput { call_id, .. } => state.stands_alone(call_id),
             ItemBody::AssistantMessage { .. }
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
             | ItemBody::InternalCall { .. } => previous != Some(place),
         };
         if index > 0 && begins() {

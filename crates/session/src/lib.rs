@@ -11,17 +11,20 @@
 
 mod apply;
 mod batch;
+mod budget;
 mod catalogue;
 mod command;
 mod context;
 mod decide;
 mod state;
 mod stream;
+mod subagent;
 mod view;
 
 pub use batch::{Batch, appends, begun};
-pub use command::{Command, Refusal};
-pub use decide::{Attempted, Context, Input, Role};
+pub use budget::{BudgetStep, Price, Reserving};
+pub use command::{Command, FromParent, Refusal};
+pub use decide::{Attempted, Context, Input, Role, SubagentReply};
 pub use state::Session;
-pub use stream::{PartNotice, PartOf, SessionNotice, StreamEvent, TurnNotice};
-pub use view::{RequiredAction, SessionView, Spend};
+pub use stream::{PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
+pub use view::{RequiredAction, SessionView, Spend, SubagentView};

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
-    AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, Environment, FailureKind, Head, Input,
-    Item, ItemBody, ItemId, ItemStatus, Outcome, PromptCache, Review, SessionKey, SessionStatus, SpendLimit,
-    Timestamp, ToolDef, Turn, TurnStatus, Usage, Version, limit,
+    AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, EffectKind, Environment, FailureKind,
+    Head, Input, Item, ItemBody, ItemId, ItemStatus, Outcome, Parent, PromptCache, Review, SessionId,
+    SessionKey, SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version,
+    limit,
 };
 
+use crate::budget;
+use crate::subagent::Subagent;
 use crate::{RequiredAction, SessionView, Spend};
 
 /// A session, folded.
@@ -64,6 +67,11 @@ pub struct Session {
     /// Model calls that crashed since one ended in any other way.
     #[serde(default)]
     pub(crate) crashes: u32,
+    /// Where it belongs, if it is a subagent's session.
+    #[serde(default)]
+    pub(crate) parent: Option<Parent>,
+    #[serde(default)]
+    pub(crate) subagents: BTreeMap<SubagentId, Subagent>,
 }
 
 /// The turn that runs.
@@ -116,8 +124,6 @@ pub(crate) struct Spent {
 }
 
 impl Spent {
-    const NANO_USD_PER_CENT: u64 = 10_000_000;
-
     pub(crate) fn add(&mut self, cost_nano_usd: Option<u64>) {
         if let Some(cost) = cost_nano_usd {
             self.nano_usd = self.nano_usd.saturating_add(cost);
@@ -126,11 +132,11 @@ impl Spent {
     }
 
     fn cents(&self) -> Option<u64> {
-        self.priced.then_some(self.nano_usd / Self::NANO_USD_PER_CENT)
+        self.priced.then_some(budget::cents(self.nano_usd))
     }
 
     pub(crate) fn reaches(&self, limit: SpendLimit) -> bool {
-        limit.limit.is_some_and(|cents| self.nano_usd >= cents.saturating_mul(Self::NANO_USD_PER_CENT))
+        budget::nano_usd(limit).is_some_and(|limit| self.nano_usd >= limit)
     }
 }
 
@@ -154,6 +160,9 @@ pub(crate) struct Pending {
     pub(crate) ends: Ends,
     /// Whether an earlier attempt may have taken effect without anyone knowing.
     pub(crate) doubtful: bool,
+    /// What is set aside for the attempt that runs, in billionths of a US dollar.
+    #[serde(default)]
+    pub(crate) reserved: Option<u64>,
     pub(crate) phase: PendingPhase,
 }
 
@@ -236,6 +245,18 @@ impl Session {
         self.last_active_at
     }
 
+    /// The session whose budget it spends.
+    #[must_use]
+    pub fn budget_root(&self) -> SessionId {
+        self.parent.as_ref().map_or(self.key.session, |parent| parent.root)
+    }
+
+    /// Whether what it spends is limited, or may be: a subagent does not know.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.parent.is_some() || self.spend_limit.is_some_and(|spend| spend.limit.is_some())
+    }
+
     /// The agent it runs.
     #[must_use]
     pub fn agent(&self) -> &AgentConfig {
@@ -260,10 +281,14 @@ impl Session {
         (pending.phase == PendingPhase::Running).then_some(pending.attempts)
     }
 
-    /// Whether an effect waits for its first attempt.
+    /// Whether an effect waits for its first attempt, which may begin.
     #[must_use]
     pub fn has_requested(&self) -> bool {
-        self.effects.values().any(|pending| pending.phase == PendingPhase::Requested)
+        let requested = |pending: &Pending| {
+            pending.phase == PendingPhase::Requested
+                && !matches!(pending.effect.kind, EffectKind::Subagent { .. })
+        };
+        self.next_subagent().is_some() || self.effects.values().any(requested)
     }
 
     /// When the next attempt that waits may begin.
@@ -323,6 +348,8 @@ impl Session {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCallOutput { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
+            | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,
         })
     }
@@ -351,6 +378,7 @@ impl Session {
         Head {
             key: self.key,
             status: self.status(),
+            parent: self.parent.as_ref().map(|parent| parent.session),
             agent_id: self.agent.id,
             agent_name: self.agent.name.clone(),
             metadata: self.metadata.clone(),
@@ -395,6 +423,8 @@ impl Session {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCallOutput { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
+            | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,
         };
         let functions = self.open_function_calls().filter_map(function);

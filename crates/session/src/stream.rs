@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tenure_journal::{Item, ItemId, Turn, TurnError, TurnId};
 
-use crate::SessionView;
+use crate::{SessionView, SubagentView};
 
 /// One notice to the clients that watch a session.
 #[derive(Debug, Clone)]
@@ -49,6 +49,13 @@ pub enum StreamEvent {
         /// What happened.
         notice: PartNotice,
     },
+    /// A subagent came to be, was closed, or was resumed.
+    Subagent {
+        /// What happened.
+        kind: SubagentNotice,
+        /// The subagent at that moment.
+        subagent: SubagentView,
+    },
     /// A turn fails; its `Turn` notice follows.
     Error {
         /// The turn.
@@ -88,6 +95,17 @@ pub enum TurnNotice {
     Failed,
     /// A client ended it.
     Cancelled,
+}
+
+/// What happened to a subagent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubagentNotice {
+    /// It exists.
+    Created,
+    /// It was closed and is available again.
+    Active,
+    /// It was closed.
+    Closed,
 }
 
 /// What a part belongs to.

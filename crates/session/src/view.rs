@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tenure_journal::{
-    AgentConfig, Approval, Environment, PromptCache, Review, SessionKey, SessionStatus, Timestamp, TurnId,
-    Usage,
+    AgentConfig, AgentRef, Approval, Environment, PromptCache, Review, SessionId, SessionKey, SessionStatus,
+    SubagentId, Timestamp, TurnId, Usage,
 };
 
 /// What a client can know about a session.
@@ -66,4 +66,23 @@ pub enum RequiredAction {
     },
     /// Decide about a held tool call.
     Approval(Approval),
+}
+
+/// A subagent as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubagentView {
+    /// Its id.
+    pub id: SubagentId,
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// The agent that created it.
+    pub parent: AgentRef,
+    /// What it is called.
+    pub name: String,
+    /// Its first input.
+    pub task: String,
+    /// When it was opened; resuming changes nothing about it.
+    pub opened_at: Timestamp,
+    /// When it was closed, while it is.
+    pub closed_at: Option<Timestamp>,
 }

@@ -69,6 +69,10 @@ bugs! {
     RestartStopped = "restart-stopped" breaks CancelStops,
     /// The cost of answers is not counted.
     FreeAnswers = "free-answers" breaks BudgetKept,
+    /// A subagent that works is reported as done.
+    ReportEarly = "report-early" breaks ReportOnce,
+    /// Subagents are said to be stopped and are not.
+    ForgetSubagents = "forget-subagents" breaks NoOrphan,
     /// A session's inbox takes whatever comes.
     EndlessInbox = "endless-inbox" breaks QueuesBounded,
     /// Changed rows are not always written.

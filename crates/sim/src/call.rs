@@ -9,6 +9,7 @@ use tenure_session::{Attempted, Session};
 use crate::oracle::{Arrival, response_id};
 use crate::outside;
 use crate::shell::Message;
+use crate::subagents::Asking;
 use crate::world::{Happening, Stop, World};
 use crate::{Bug, Property, Violation, strict};
 
@@ -57,7 +58,8 @@ impl World {
         }
         let travel = self.rng.u64(..TRAVEL_MS_MAX);
         let faulty = self.faults.outside;
-        if self.chance(faulty / 4) {
+        let inside = matches!(effect.kind, EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. });
+        if !inside && self.chance(faulty / 4) {
             self.count_fault(true);
             // It may be lost, or arrive after the shell has given up waiting for it.
             let failure =
@@ -86,6 +88,9 @@ impl World {
         }
         self.note(|| format!("{} attempt {attempt} arrives: {:?}", effect.id, effect.kind));
         self.oracle.arrives(&Arrival { key, effect: &effect, attempt })?;
+        if matches!(effect.kind, EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. }) {
+            return self.ask_subagents(Asking { process, key, effect, attempt });
+        }
         let faulty = self.faults.outside;
         let fails = self.chance(faulty);
         self.count_fault(fails);
@@ -111,6 +116,7 @@ impl World {
             EffectKind::ToolCall { name, item_id, .. } => {
                 self.tool(&effect, attempt, name, *item_id, fails)?
             }
+            EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => return Ok(()),
         };
         self.tell(process, key, &effect, attempt, outcome);
         Ok(())

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use tenure_journal::{
-    AgentConfig, AgentId, AgentPatch, ApprovalMode, Decision, Environment, Event, Fresh, FunctionOutput,
-    InputPart, MultiAgent, ProjectId, Reasoning, Recorded, ServiceTier, SessionId, SessionKey, SessionOpened,
-    SessionPatch, SpendLimit, TextConfig, Timestamp,
+    AgentConfig, AgentId, AgentPatch, ApprovalMode, Decision, EffectId, Environment, Event, Fresh,
+    FunctionOutput, InputPart, MultiAgent, ProjectId, Reasoning, Recorded, ServiceTier, SessionId,
+    SessionKey, SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
 };
 use tenure_session::{Command, RequiredAction};
 
 use crate::shell::{INBOX_MAX, Message};
+use crate::subagents::{Asking, receipt_key};
 use crate::world::{Happening, Stop, World};
 use crate::{Property, Violation, outside};
 
@@ -45,11 +46,32 @@ pub(crate) struct Request {
     pub(crate) key: SessionKey,
     pub(crate) ask: Ask,
     answer: Option<Answer>,
+    from: From,
+}
+
+/// Who sends a request.
+#[derive(Debug)]
+enum From {
+    /// A client, until it is answered.
+    Client,
+    /// A process for a parent session, as long as the process lives; under the receipt of an effect, or none.
+    Parent(Asking, Option<EffectId>),
 }
 
 impl Request {
-    pub(crate) fn idempotency_key(&self) -> String {
-        format!("request-{}", self.number)
+    pub(crate) fn idempotency_key(&self) -> Option<String> {
+        match &self.from {
+            From::Client => Some(format!("request-{}", self.number)),
+            From::Parent(_, receipt) => receipt.map(receipt_key),
+        }
+    }
+
+    /// The process that has to carry it out, where it is not whichever serves clients.
+    fn process(&self) -> Option<u64> {
+        match &self.from {
+            From::Client => None,
+            From::Parent(asking, _) => Some(asking.process),
+        }
     }
 }
 
@@ -68,6 +90,8 @@ struct Client {
 pub(crate) struct Clients {
     clients: Vec<Client>,
     requests: Vec<Request>,
+    /// How many answers are missing until an attempt to stop subagents is done.
+    missing: BTreeMap<(EffectId, u32, u64), usize>,
 }
 
 fn marked(number: usize, part: usize) -> String {
@@ -85,7 +109,7 @@ impl Clients {
             rounds: 0,
         };
         let clients = (0..rng.usize(1..4)).map(|_| client(rng)).collect();
-        Self { clients, requests: Vec::new() }
+        Self { clients, requests: Vec::new(), missing: BTreeMap::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -96,18 +120,52 @@ impl Clients {
         &self.requests[number]
     }
 
-    pub(crate) fn answered(&mut self, number: usize, answer: Answer) {
-        self.requests[number].answer.get_or_insert(answer);
+    /// Records the first answer; gives the parent that waits for it.
+    pub(crate) fn answered(&mut self, number: usize, answer: Answer) -> Option<Asking> {
+        let request = &mut self.requests[number];
+        let first = request.answer.is_none();
+        request.answer.get_or_insert(answer);
+        match &request.from {
+            From::Parent(asking, _) if first => Some(asking.clone()),
+            From::Parent(..) | From::Client => None,
+        }
     }
 
     fn add(&mut self, key: SessionKey, ask: Ask) {
         let number = self.requests.len();
-        self.requests.push(Request { number, key, ask, answer: None });
+        self.requests.push(Request { number, key, ask, answer: None, from: From::Client });
+    }
+
+    /// Adds a request of a parent to its subagent.
+    pub(crate) fn add_internal(
+        &mut self,
+        key: SessionKey,
+        ask: Ask,
+        asking: Asking,
+        receipt: Option<EffectId>,
+    ) -> usize {
+        let number = self.requests.len();
+        let from = From::Parent(asking, receipt);
+        self.requests.push(Request { number, key, ask, answer: None, from });
+        number
+    }
+
+    /// Expects so many answers for one attempt.
+    pub(crate) fn expect(&mut self, effect: EffectId, attempt: u32, process: u64, answers: usize) {
+        self.missing.insert((effect, attempt, process), answers);
+    }
+
+    /// Whether the answer that just came was the last one expected.
+    pub(crate) fn is_last(&mut self, effect: EffectId, attempt: u32, process: u64) -> bool {
+        let Some(missing) = self.missing.get_mut(&(effect, attempt, process)) else { return false };
+        *missing -= 1;
+        *missing == 0
     }
 
     /// A request that was never answered.
     pub(crate) fn unanswered(&self) -> Option<String> {
-        let open = self.requests.iter().find(|request| request.answer.is_none());
+        let open = |request: &&Request| request.answer.is_none() && request.process().is_none();
+        let open = self.requests.iter().find(open);
         open.map(|request| format!("request {} is never answered: {:?}", request.number, request.ask))
     }
 
@@ -165,6 +223,9 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::ApprovalRequested { .. }
         | Event::ApprovalDecided { .. }
         | Event::FunctionReturned { .. }
+        | Event::SubagentOpened { .. }
+        | Event::SubagentClosed { .. }
+        | Event::SubagentResumed { .. }
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. } => vec![],
     }
@@ -215,7 +276,11 @@ fn command_marks(command: &Command) -> Vec<&str> {
             patch.metadata.iter().flat_map(|metadata| metadata.values()).map(String::as_str).collect()
         }
         // A result may be given twice, by two requests: it is judged by the one that gave it first.
-        Command::FunctionResult { .. } | Command::Cancel | Command::Decide { .. } | Command::Delete => vec![],
+        Command::FunctionResult { .. }
+        | Command::Cancel
+        | Command::Decide { .. }
+        | Command::Delete
+        | Command::Parent(_) => vec![],
     }
 }
 
@@ -225,10 +290,20 @@ impl World {
         if self.clients.requests[number].answer.is_some() {
             return Ok(());
         }
+        // A parent that died asks no more; the next one asks anew.
+        let asks = self.clients.requests[number].process();
+        if asks.is_some_and(|process| self.process(process).is_none()) {
+            return Ok(());
+        }
         let patience = self.rng.u64(PATIENCE_MS_MAX / 8..PATIENCE_MS_MAX);
         self.after(patience, Happening::Send { request: number });
         let key = self.clients.requests[number].key;
-        let Some(process) = self.live.as_ref().map(|process| process.id) else { return Ok(()) };
+        let live = self.live.as_ref().map(|process| process.id);
+        let process = match self.clients.requests[number].process() {
+            Some(process) => self.process(process).map(|process| process.id),
+            None => live,
+        };
+        let Some(process) = process else { return Ok(()) };
         self.deliver(process, key, Message::Request(number))
     }
 
@@ -270,7 +345,10 @@ impl World {
             text: TextConfig::default(),
             service_tier: ServiceTier::Auto,
             tools: outside::tools(),
-            multi_agent: MultiAgent::default(),
+            multi_agent: MultiAgent {
+                enabled: self.rng.u8(..3) == 0,
+                max_concurrent_subagents: Some(self.rng.u32(1..4)),
+            },
             compaction_async: false,
             time_awareness: self.rng.bool(),
             approval: ApprovalMode::Destructive,
@@ -284,6 +362,7 @@ impl World {
             review: None,
             spend_limit: self.spend_limit(),
             prompt_cache: None,
+            parent: None,
         };
         let messages =
             (0..self.rng.usize(..3)).map(|part| vec![InputPart::text(marked(number, part))]).collect();

@@ -22,6 +22,7 @@ mod rebuild;
 mod shell;
 #[path = "../../session/tests/spec/strict.rs"]
 mod strict;
+mod subagents;
 mod world;
 
 pub use bug::Bug;

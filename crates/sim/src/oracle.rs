@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tenure_journal::{
-    ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, InputId, ItemId, Outcome, Recorded,
-    Repeat, SessionKey, TurnId, json, limit,
+    AgentRef, ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, InputId, Item, ItemBody,
+    ItemId, Outcome, Recorded, Repeat, SessionId, SessionKey, SubagentId, SubagentRequest, TurnId, json,
+    limit,
 };
 
 use crate::{Property, Violation};
@@ -14,6 +15,12 @@ use crate::{Property, Violation};
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     sessions: BTreeMap<SessionKey, Watched>,
+    /// The root of each session's tree.
+    roots: BTreeMap<SessionKey, SessionId>,
+    /// Subagents that were stopped for good and were given nothing to do since.
+    stopped: BTreeSet<SessionKey>,
+    /// Budgets, by the session at the root of their tree.
+    budgets: BTreeMap<SessionId, Budget>,
     /// What each model's answer really cost, in billionths of a dollar, by its response id.
     pub(crate) costs: BTreeMap<String, u64>,
 }
@@ -28,11 +35,51 @@ pub(crate) struct Watched {
     turn: Option<TurnId>,
     failed: bool,
     ended: BTreeSet<TurnId>,
+    /// Turns that were reported to the parent.
+    reported: BTreeSet<TurnId>,
     queued: BTreeSet<InputId>,
     approvals: BTreeMap<ApprovalId, (String, Option<Decision>)>,
     pub(crate) effects: BTreeMap<EffectId, Seen>,
-    limit_nano_usd: Option<u64>,
-    spent_nano_usd: u64,
+}
+
+/// What is known of one budget, in billionths of a dollar.
+#[derive(Debug, Default)]
+struct Budget {
+    limit: Option<u64>,
+    /// The highest limit since the last look.
+    high: Option<u64>,
+    spent: u64,
+    /// What running attempts set aside.
+    reserved: BTreeMap<(EffectId, u32), u64>,
+    /// What was spent and set aside at the last look.
+    before: u64,
+}
+
+impl Budget {
+    fn set_limit(&mut self, limit: Option<u64>) {
+        self.high = self.high.zip(limit).map(|(high, limit)| high.max(limit));
+        self.limit = limit;
+    }
+
+    /// Looks whether more was set aside than any limit allowed. What was spent before a limit was lowered
+    /// may be more than it.
+    fn look(&mut self) -> Result<(), Violation> {
+        let total = self.spent + self.reserved.values().sum::<u64>();
+        if let Some(high) = self.high
+            && total > high.max(self.before)
+        {
+            let detail = format!("{total} is spent and set aside, {high} is the limit");
+            return broken(Property::BudgetKept, detail);
+        }
+        self.before = total;
+        self.high = self.limit;
+        Ok(())
+    }
+
+    fn settle(&mut self, attempt: (EffectId, u32), cost: Option<u64>) {
+        let reserved = self.reserved.remove(&attempt);
+        self.spent += cost.or(reserved).unwrap_or(0);
+    }
 }
 
 /// What is known of one effect.
@@ -83,7 +130,78 @@ impl Oracle {
             return broken(Property::EventsContiguous, detail);
         }
         watched.read += 1;
-        watched.read(&recorded.event, &self.costs)
+        if let Event::SessionOpened(opened) = &recorded.event {
+            let root = opened.parent.map_or(key.session, |parent| parent.root);
+            self.roots.insert(key, root);
+        }
+        let root = self.roots.get(&key).copied().unwrap_or(key.session);
+        let budget = self.budgets.entry(root).or_default();
+        watched.pay(&recorded.event, &self.costs, budget, root == key.session);
+        watched.read(&recorded.event)?;
+        self.read_tree(key, &recorded.event)
+    }
+
+    /// What an event says about other sessions.
+    fn read_tree(&mut self, key: SessionKey, event: &Event) -> Result<(), Violation> {
+        let session = |id: SubagentId| SessionKey { session: id.session(), ..key };
+        if let Event::TurnStarted { turn_id } = event
+            && self.stopped.contains(&key)
+        {
+            return broken(Property::NoOrphan, format!("{turn_id} starts in a subagent that was stopped"));
+        }
+        if let Event::EffectRequested {
+            effect:
+                Effect {
+                    kind:
+                        EffectKind::Subagent {
+                            request:
+                                SubagentRequest::SendInput { subagent_id, .. }
+                                | SubagentRequest::Create { subagent_id, .. },
+                            ..
+                        },
+                    ..
+                },
+        } = event
+        {
+            self.stopped.remove(&session(*subagent_id));
+        }
+        if let Event::AttemptEnded { effect_id, outcome: Outcome::Done { done: Done::Ended }, .. } = event {
+            let seen = self.sessions.get(&key).and_then(|watched| watched.effects.get(effect_id));
+            let Some(EffectKind::EndSubagents { ends }) = seen.map(|seen| seen.effect.kind.clone()) else {
+                return Ok(());
+            };
+            for end in ends {
+                let child = session(end.subagent_id);
+                if let Some(turn) = self.sessions.get(&child).and_then(|watched| watched.turn) {
+                    let detail = format!("{turn} of {} goes on when it is said to be stopped", child.session);
+                    return broken(Property::NoOrphan, detail);
+                }
+                self.stopped.insert(child);
+            }
+        }
+        if let Event::ItemAdded {
+            item:
+                Item {
+                    body:
+                        ItemBody::AgentMessage { sender: AgentRef::Subagent(sender), reports: Some(turn), .. },
+                    ..
+                },
+        } = event
+        {
+            let child = self.sessions.entry(session(*sender)).or_default();
+            if !child.ended.contains(turn) {
+                return broken(Property::ReportOnce, format!("{turn} is reported before it ended"));
+            }
+            if !child.reported.insert(*turn) {
+                return broken(Property::ReportOnce, format!("{turn} is reported twice"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at every budget, once everything that is durable was read.
+    pub(crate) fn look_at_budgets(&mut self) -> Result<(), Violation> {
+        self.budgets.values_mut().try_for_each(Budget::look)
     }
 
     /// Reads events that were published after `expected`.
@@ -137,7 +255,7 @@ impl Oracle {
     /// An attempt is about to begin at the process that owns the session.
     pub(crate) fn begins(&self, key: SessionKey, effect: &Effect) -> Result<(), Violation> {
         let ended = self.sessions.get(&key).is_some_and(|watched| watched.ended.contains(&effect.turn_id));
-        if ended {
+        if ended && !effect.kind.outlives_turn() {
             return broken(Property::CancelStops, format!("{} begins after its turn ended", effect.id));
         }
         Ok(())
@@ -172,20 +290,66 @@ impl Oracle {
 }
 
 impl Watched {
-    fn read(&mut self, event: &Event, costs: &BTreeMap<String, u64>) -> Result<(), Violation> {
+    /// What an event does to the budget: real costs, whatever the journal says of them.
+    fn pay(&self, event: &Event, costs: &BTreeMap<String, u64>, budget: &mut Budget, is_root: bool) {
+        match event {
+            Event::SessionOpened(_) if !is_root => {}
+            Event::SessionOpened(opened) => {
+                budget.set_limit(opened.spend_limit.and_then(|limit| limit.limit).map(nano_usd));
+                budget.high = budget.limit;
+            }
+            Event::SessionUpdated { patch } => {
+                if let Some(limit) = patch.spend_limit {
+                    budget.set_limit(limit.and_then(|limit| limit.limit).map(nano_usd));
+                }
+            }
+            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd: Some(reserved) } => {
+                budget.reserved.insert((*effect_id, *attempt), *reserved);
+            }
+            Event::AttemptEnded { effect_id, attempt, outcome, .. } => {
+                let cost = match outcome {
+                    Outcome::Done { done: Done::Model { response_id: Some(response), .. } } => {
+                        costs.get(response).copied()
+                    }
+                    Outcome::Failed { failure } if !failure.kind.is_ambiguous() => Some(0),
+                    Outcome::Done { .. } | Outcome::Failed { .. } | Outcome::Unknown => None,
+                };
+                budget.settle((*effect_id, *attempt), cost);
+            }
+            Event::EffectAbandoned { effect_id } => {
+                if let Some(seen) = self.effects.get(effect_id) {
+                    budget.settle((*effect_id, seen.started), None);
+                }
+            }
+            Event::AttemptStarted { .. }
+            | Event::SessionFailed { .. }
+            | Event::SessionDeleted
+            | Event::InputAccepted { .. }
+            | Event::InputJoined { .. }
+            | Event::TurnCreated { .. }
+            | Event::TurnStarted { .. }
+            | Event::TurnEnded { .. }
+            | Event::ItemAdded { .. }
+            | Event::ItemClosed { .. }
+            | Event::FunctionsLoaded { .. }
+            | Event::EffectRequested { .. }
+            | Event::ApprovalRequested { .. }
+            | Event::ApprovalDecided { .. }
+            | Event::FunctionReturned { .. }
+            | Event::SubagentOpened { .. }
+            | Event::SubagentClosed { .. }
+            | Event::SubagentResumed { .. }
+            | Event::ContextTrimmed { .. }
+            | Event::OutputsShortened { .. } => {}
+        }
+    }
+
+    fn read(&mut self, event: &Event) -> Result<(), Violation> {
         let legal = |is: bool, what: &str| {
             if is { Ok(()) } else { broken(Property::OneWriter, format!("{what}: {event:?}")) }
         };
         match event {
-            Event::SessionOpened(opened) => {
-                legal(self.read == 1, "a session opens first")?;
-                self.limit_nano_usd = opened.spend_limit.and_then(|limit| limit.limit).map(nano_usd);
-            }
-            Event::SessionUpdated { patch } => {
-                if let Some(limit) = patch.spend_limit {
-                    self.limit_nano_usd = limit.and_then(|limit| limit.limit).map(nano_usd);
-                }
-            }
+            Event::SessionOpened(_) => legal(self.read == 1, "a session opens first")?,
             Event::SessionDeleted => legal(self.turn.is_none(), "only an idle session is deleted")?,
             Event::InputAccepted { input } => {
                 legal(self.queued.insert(input.id), "an input is accepted once")?;
@@ -207,7 +371,9 @@ impl Watched {
             }
             Event::TurnEnded { turn_id, .. } => {
                 legal(self.turn == Some(*turn_id), "a turn ends that is there")?;
-                let over = |seen: &Seen| seen.settled.is_some() || seen.abandoned;
+                let over = |seen: &Seen| {
+                    seen.settled.is_some() || seen.abandoned || seen.effect.kind.outlives_turn()
+                };
                 legal(self.effects.values().all(over), "a turn ends with its effects")?;
                 let open = self.approvals.values().any(|(_, decision)| decision.is_none());
                 legal(!open, "a turn ends with its questions")?;
@@ -215,10 +381,12 @@ impl Watched {
                 self.ended.insert(*turn_id);
             }
             Event::EffectRequested { effect } => self.requested(effect)?,
-            Event::AttemptStarted { effect_id, attempt } => self.started(*effect_id, *attempt)?,
+            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd } => {
+                self.started(*effect_id, *attempt, *reserved_nano_usd)?;
+            }
             Event::AttemptEnded { effect_id, attempt, outcome, next } => {
                 let settles = *next == tenure_journal::Next::Settled;
-                self.ended(*effect_id, *attempt, outcome, settles, costs)?;
+                self.ended(*effect_id, *attempt, outcome, settles)?;
             }
             Event::EffectAbandoned { effect_id } => {
                 let seen = self.effects.get_mut(effect_id);
@@ -243,10 +411,14 @@ impl Watched {
                 legal(self.turn.is_none() && !self.failed, "a session fails once, and ends its turn before")?;
                 self.failed = true;
             }
-            Event::ItemAdded { .. }
+            Event::SessionUpdated { .. }
+            | Event::ItemAdded { .. }
             | Event::ItemClosed { .. }
             | Event::FunctionsLoaded { .. }
             | Event::FunctionReturned { .. }
+            | Event::SubagentOpened { .. }
+            | Event::SubagentClosed { .. }
+            | Event::SubagentResumed { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. } => {}
         }
@@ -254,7 +426,7 @@ impl Watched {
     }
 
     fn requested(&mut self, effect: &Effect) -> Result<(), Violation> {
-        if self.turn != Some(effect.turn_id) {
+        if self.turn != Some(effect.turn_id) && !effect.kind.outlives_turn() {
             return broken(Property::OneWriter, format!("{} belongs to no running turn", effect.id));
         }
         if let EffectKind::ToolCall { name, arguments, .. } = &effect.kind {
@@ -283,22 +455,22 @@ impl Watched {
         }
     }
 
-    fn started(&mut self, id: EffectId, attempt: u32) -> Result<(), Violation> {
-        let over_budget = self.limit_nano_usd.is_some_and(|limit| self.spent_nano_usd >= limit);
+    fn started(&mut self, id: EffectId, attempt: u32, reserved: Option<u64>) -> Result<(), Violation> {
         let Some(seen) = self.effects.get_mut(&id) else {
             return broken(Property::OneWriter, format!("{id} starts without having been requested"));
         };
         if seen.running || seen.settled.is_some() || attempt != seen.started + 1 {
             return broken(Property::OneWriter, format!("{id} attempt {attempt} starts out of order"));
         }
-        if self.ended.contains(&seen.effect.turn_id) || seen.abandoned {
+        let over = self.ended.contains(&seen.effect.turn_id) && !seen.effect.kind.outlives_turn();
+        if over || seen.abandoned {
             return broken(Property::CancelStops, format!("{id} starts after its turn ended"));
         }
         if seen.effect.repeat == Repeat::Never && seen.doubtful {
             return broken(Property::NeverRepeated, format!("{id} is tried again after doubt"));
         }
-        if over_budget && matches!(seen.effect.kind, EffectKind::ModelCall { .. }) {
-            return broken(Property::BudgetKept, format!("{id} starts with the limit reached"));
+        if reserved.is_none() && matches!(seen.effect.kind, EffectKind::ModelCall { .. }) {
+            return broken(Property::BudgetKept, format!("{id} starts with nothing set aside for it"));
         }
         seen.started = attempt;
         seen.running = true;
@@ -311,7 +483,6 @@ impl Watched {
         attempt: u32,
         outcome: &Outcome,
         settles: bool,
-        costs: &BTreeMap<String, u64>,
     ) -> Result<(), Violation> {
         let Some(seen) = self.effects.get_mut(&id) else {
             return broken(Property::OneWriter, format!("{id} ends without having been requested"));
@@ -325,12 +496,11 @@ impl Watched {
             Outcome::Failed { failure } => failure.kind.is_ambiguous(),
             Outcome::Unknown => true,
         };
-        if let Outcome::Done { done: Done::Model { response_id: Some(response), .. } } = outcome {
-            if *response != response_id(id, attempt) {
-                let detail = format!("{id} attempt {attempt} ends with {response}");
-                return broken(Property::LatestAttemptOnly, detail);
-            }
-            self.spent_nano_usd += costs.get(response).copied().unwrap_or(0);
+        if let Outcome::Done { done: Done::Model { response_id: Some(response), .. } } = outcome
+            && *response != response_id(id, attempt)
+        {
+            let detail = format!("{id} attempt {attempt} ends with {response}");
+            return broken(Property::LatestAttemptOnly, detail);
         }
         if settles {
             seen.settled = Some(outcome.clone());

@@ -9,6 +9,8 @@ use tenure_journal::{
     ModelRequest, Origin, Stop, Tool, ToolDef, ToolResult, Usage,
 };
 
+use tenure_session::Price;
+
 use crate::{Property, Violation};
 
 /// The tool that waits for a person.
@@ -17,6 +19,17 @@ pub(crate) const DESTRUCTIVE: &str = "refund";
 const UNSAFE: &str = "send";
 /// The most a simulated answer costs: half a cent.
 const COST_NANO_USD_MAX: u64 = 5_000_000;
+
+/// What the simulated models cost: each answer at most as much as is set aside for it.
+pub(crate) fn prices() -> BTreeMap<String, Price> {
+    const TOKENS_PER_PRICE: u64 = 1_000_000;
+    let price = Price {
+        input_nano_usd: 0,
+        output_nano_usd: COST_NANO_USD_MAX * TOKENS_PER_PRICE,
+        output_tokens_max: 1,
+    };
+    ["m", "n"].map(|model| (model.to_owned(), price)).into()
+}
 
 /// The agent's tools.
 pub(crate) fn tools() -> Vec<Tool> {
@@ -181,7 +194,14 @@ fn item(rng: &mut fastrand::Rng, request: &ModelRequest) -> AnswerItem {
         number => {
             let known = (!request.tools.is_empty() && number > 3)
                 .then(|| request.tools[rng.usize(..request.tools.len())].name.clone());
+            let asks_subagent = known.as_ref().is_some_and(|name| name.contains("subagent"));
             let arguments = match rng.u8(..12) {
+                _ if asks_subagent => {
+                    let (which, mark) = (rng.u8(1..4), rng.u32(..));
+                    format!(
+                        r#"{{"task":"task {mark}","input":"input {mark}","subagent":"subagent-{which}"}}"#
+                    )
+                }
                 0 => "{".to_owned(),
                 1 => "[]".to_owned(),
                 2 => r#"{"n":1,"n":2}"#.to_owned(),

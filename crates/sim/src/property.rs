@@ -35,8 +35,12 @@ pub enum Property {
     ContextValid,
     /// No attempt begins for a turn that has ended.
     CancelStops,
-    /// No model is asked once the spending limit is reached.
+    /// What a tree of sessions spent and set aside never grows beyond its limit.
     BudgetKept,
+    /// A turn of a subagent is reported to its parent at most once, and only once it has ended.
+    ReportOnce,
+    /// What a cancelled, failed or deleted session started is stopped, and stays stopped.
+    NoOrphan,
     /// Queues keep their limits.
     QueuesBounded,
     /// The rows beside the journal are those that the journal gives.
@@ -65,6 +69,8 @@ impl Property {
         Self::ContextValid,
         Self::CancelStops,
         Self::BudgetKept,
+        Self::ReportOnce,
+        Self::NoOrphan,
         Self::QueuesBounded,
         Self::ProjectionsRebuilt,
         Self::Progress,
@@ -91,6 +97,8 @@ impl Property {
             Self::ContextValid => "context-valid",
             Self::CancelStops => "cancel-stops",
             Self::BudgetKept => "budget-kept",
+            Self::ReportOnce => "report-once",
+            Self::NoOrphan => "no-orphan",
             Self::QueuesBounded => "queues-bounded",
             Self::ProjectionsRebuilt => "projections-rebuilt",
             Self::Progress => "progress",
@@ -122,6 +130,8 @@ impl Property {
             Self::ContextValid => "the transcript a provider sees is well-formed by construction",
             Self::CancelStops => "no new model or tool call after the acknowledged cancel",
             Self::BudgetKept => "budgets are never overspent",
+            Self::ReportOnce => "a subagent's result is delivered once to its parent even if either dies",
+            Self::NoOrphan => "a cancelled, failed or deleted session leaves no running subagent",
             Self::QueuesBounded => "every queue has a named limit",
             Self::ProjectionsRebuilt => "the journal is the only truth; every projection can be rebuilt",
             Self::Progress => "every turn ends; a fault stops nothing for ever",

@@ -63,6 +63,9 @@ fn changes_items(event: &Event) -> bool {
         | Event::EffectAbandoned { .. }
         | Event::ApprovalRequested { .. }
         | Event::ApprovalDecided { .. }
+        | Event::SubagentOpened { .. }
+        | Event::SubagentClosed { .. }
+        | Event::SubagentResumed { .. }
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. } => false,
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tenure_journal::{Effect, EffectKind, Event, FailureKind, Fresh, Repeat, SessionKey, Timestamp, Version};
-use tenure_session::{Attempted, Batch, Context, Input, Role, Session};
-use tenure_store::{Append, ItemRow, Receipt, StoreErrorKind};
+use tenure_session::{Attempted, Batch, BudgetStep, Context, Input, Reserving, Role, Session};
+use tenure_store::{Append, BudgetChange, BudgetEntry, ItemRow, Receipt, StoreErrorKind};
 
 use crate::client::{Answer, Ask};
 use crate::outside;
@@ -171,11 +171,17 @@ impl World {
             let Some(message) = actor.inbox.pop_front() else { return Ok(()) };
             self.note(|| format!("process {process} handles {message:?}"));
             self.step("before the decision")?;
-            self.crank(process, key, message)?;
+            self.crank(process, key, message, Reserving::Asked)?;
         }
     }
 
-    fn crank(&mut self, process: u64, key: SessionKey, message: Message) -> Result<(), Stop> {
+    fn crank(
+        &mut self,
+        process: u64,
+        key: SessionKey,
+        message: Message,
+        reserving: Reserving,
+    ) -> Result<(), Stop> {
         let Some((skew, state, last_at)) = self.process(process).and_then(|found| {
             let actor = found.actors.get(&key)?;
             Some((found.skew, actor.state.clone(), actor.last_at))
@@ -186,6 +192,7 @@ impl World {
         let now = self.clock(skew).max(last_at);
         let (seed, chance) = (self.rng.u64(..), self.rng.u64(..));
         let fresh = Fresh::new(now, seed);
+        let prices = outside::prices();
         let cx = Context {
             now,
             role: Role::Holder,
@@ -194,6 +201,8 @@ impl World {
             policy: &policy,
             context_tokens: window,
             tools_changed: &BTreeMap::new(),
+            prices: &prices,
+            reserving,
             partial: &[],
         };
         let mut answers = None;
@@ -252,7 +261,7 @@ impl World {
         let mut outcome = outcome;
         if let (Attempted::Answered { cost_nano_usd, .. }, Some(Bug::FreeAnswers)) = (&mut outcome, self.bug)
         {
-            *cost_nano_usd = None;
+            *cost_nano_usd = Some(0);
         }
         outcome
     }
@@ -282,7 +291,7 @@ impl World {
     }
 
     /// Readers see only what is durable: they wait for a write that another process has under way.
-    fn wait_for_writes(&mut self, key: SessionKey) -> Result<(), Stop> {
+    pub(crate) fn wait_for_writes(&mut self, key: SessionKey) -> Result<(), Stop> {
         if self.dirty.contains(&key) {
             self.sync()?;
         }
@@ -291,7 +300,8 @@ impl World {
 
     fn receipt_exists(&self, number: usize) -> bool {
         let request = self.clients.request(number);
-        let receipt = self.store.receipt_now(request.key.project, &request.idempotency_key());
+        let Some(key) = request.idempotency_key() else { return false };
+        let receipt = self.store.receipt_now(request.key.project, &key);
         receipt.expect("the model of the store always answers").is_some()
     }
 
@@ -302,7 +312,7 @@ impl World {
         let request = self.clients.request(number);
         Some(Receipt {
             project: request.key.project,
-            key: request.idempotency_key(),
+            key: request.idempotency_key()?,
             digest: String::new(),
             status: 202,
             body: String::new(),
@@ -326,7 +336,13 @@ impl World {
         }
         if self.bug == Some(Bug::TornAppend) && append.events.len() > 1 {
             let rest = append.events.split_off(append.events.len() / 2);
-            let half = Append { receipt: None, items: Vec::new(), turns: Vec::new(), ..append.clone() };
+            let half = Append {
+                receipt: None,
+                items: Vec::new(),
+                turns: Vec::new(),
+                budget: Vec::new(),
+                ..append.clone()
+            };
             append.expected = append.expected.plus(append.events.len());
             append.events = rest;
             if self.store.append_now(half).is_err() {
@@ -335,6 +351,9 @@ impl World {
         }
         if let Err(error) = self.store.append_now(append.clone()) {
             self.note(|| format!("process {process}: {error}"));
+            if error.kind() == StoreErrorKind::BudgetExceeded {
+                return self.crank(process, key, message, Reserving::Refused);
+            }
             let StoreErrorKind::Conflict { actual } = error.kind() else {
                 return self.reload(process, key, message);
             };
@@ -392,7 +411,7 @@ impl World {
             receipt: None,
             holder: None,
             documents: Vec::new(),
-            budget: Vec::new(),
+            budget: entries(batch),
         }
     }
 
@@ -531,7 +550,20 @@ impl World {
 
     fn answer(&mut self, number: usize, answer: Answer) -> Result<(), Stop> {
         self.note(|| format!("request {number} is answered: {answer:?}"));
-        self.clients.answered(number, answer);
+        if let Some(asking) = self.clients.answered(number, answer) {
+            self.subagent_answered(&asking, answer);
+        }
         Ok(())
     }
+}
+
+/// What a batch changes in the budget of its tree.
+fn entries(batch: &Batch) -> Vec<BudgetEntry> {
+    let root = batch.after.budget_root();
+    let change = |step: &BudgetStep| match step.clone() {
+        BudgetStep::Limit(limit) => BudgetChange::Limit(limit),
+        BudgetStep::Reserve { key, nano_usd } => BudgetChange::Reserve { key, nano_usd },
+        BudgetStep::Settle { key, nano_usd } => BudgetChange::Settle { key, nano_usd },
+    };
+    batch.budget.iter().map(|step| BudgetEntry { root, change: change(step) }).collect()
 }

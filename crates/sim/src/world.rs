@@ -14,6 +14,7 @@ use crate::client::Clients;
 use crate::oracle::Oracle;
 use crate::outside::Ledger;
 use crate::shell::{Message, Process};
+use crate::subagents::Asking;
 use crate::{Bug, Property, Violation, rebuild};
 
 /// When the simulated calendar begins.
@@ -94,6 +95,8 @@ pub(crate) enum Happening {
     Synced { process: u64, key: SessionKey },
     /// A request reaches the outside.
     Arrive(Box<Call>),
+    /// A process looks whether subagents are done.
+    Look(Asking),
     /// A client sends a request, for the first time or again.
     Send { request: usize },
     /// A client thinks of something to ask.
@@ -306,6 +309,7 @@ impl World {
             Happening::Deliver { process, key, message } => self.deliver(process, key, message),
             Happening::Synced { process, key } => self.synced(process, key),
             Happening::Arrive(call) => self.arrive(*call),
+            Happening::Look(asking) => self.ask_subagents(asking),
             Happening::Send { request } => self.send(request),
             Happening::Act { client } => {
                 self.act(client);
@@ -342,7 +346,7 @@ impl World {
                 self.oracle.durable(key, &recorded)?;
             }
         }
-        Ok(())
+        self.oracle.look_at_budgets()
     }
 
     pub(crate) fn events(&self, key: SessionKey, after: Version) -> Vec<Recorded> {
@@ -414,7 +418,22 @@ impl World {
                 watched.told(|item| self.ledger.acts(item))?;
             }
         }
+        self.judge_orphans()?;
         self.clients.judge_lost(&self.store.keys_now())
+    }
+
+    /// A deleted session leaves no subagent behind.
+    fn judge_orphans(&self) -> Result<(), Violation> {
+        for key in self.store.keys_now() {
+            let head = |key| self.store.head_now(key).ok().flatten();
+            let Some(child) = head(key).filter(|head| !head.deleted) else { continue };
+            let parent = child.parent.and_then(|parent| head(SessionKey { session: parent, ..key }));
+            if parent.is_some_and(|parent| parent.deleted) {
+                let detail = format!("the subagent {} outlives its deleted session", key.session);
+                return Err(Violation::new(Property::NoOrphan, detail));
+            }
+        }
+        Ok(())
     }
 
     fn judge_session(&self, key: SessionKey, journal: &[Recorded]) -> Result<(), Violation> {

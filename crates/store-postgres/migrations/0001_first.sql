@@ -20,6 +20,8 @@ CREATE TABLE sessions (
     wake_at BIGINT,
     deleted BOOLEAN NOT NULL,
     holder TEXT COLLATE "C",
+    -- The session whose subagent this is; such sessions are never listed.
+    parent_id TEXT COLLATE "C",
     PRIMARY KEY (project_id, session_id)
 ) WITH (fillfactor = 70);
 

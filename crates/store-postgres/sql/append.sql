@@ -5,13 +5,14 @@ WITH heads AS (
     SELECT
         project_id, session_id, version, status, agent_id, agent_name,
         string_to_array(metadata, E'\n') AS metadata,
-        created_at, last_active_at, wake_at, deleted, holder, expected
+        created_at, last_active_at, wake_at, deleted, parent_id, holder, expected
     FROM unnest(
         $1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
-        $8::bigint[], $9::bigint[], $10::bigint[], $11::boolean[], $12::text[], $13::bigint[]
+        $8::bigint[], $9::bigint[], $10::bigint[], $11::boolean[], $12::text[], $13::text[],
+        $14::bigint[]
     ) AS heads (
         project_id, session_id, version, status, agent_id, agent_name, metadata,
-        created_at, last_active_at, wake_at, deleted, holder, expected
+        created_at, last_active_at, wake_at, deleted, parent_id, holder, expected
     )
 ),
 extended AS (
@@ -29,37 +30,38 @@ extended AS (
 opened AS (
     INSERT INTO sessions (
         project_id, session_id, version, status, agent_id, agent_name, metadata,
-        created_at, last_active_at, wake_at, deleted, holder
+        created_at, last_active_at, wake_at, deleted, parent_id, holder
     )
     SELECT
         project_id, session_id, version, status, agent_id, agent_name, metadata,
-        created_at, last_active_at, wake_at, deleted, CASE WHEN wake_at IS NOT NULL THEN holder END
+        created_at, last_active_at, wake_at, deleted, parent_id,
+        CASE WHEN wake_at IS NOT NULL THEN holder END
     FROM heads
     WHERE expected = 0
 ),
 put_events AS (
     INSERT INTO journal (project_id, session_id, version, at, event)
-    SELECT * FROM unnest($14::text[], $15::text[], $16::bigint[], $17::bigint[], $18::text[])
+    SELECT * FROM unnest($15::text[], $16::text[], $17::bigint[], $18::bigint[], $19::text[])
 ),
 put_items AS (
     INSERT INTO items (project_id, session_id, ordinal, item_id, turn_id, is_public, item)
     SELECT *
-    FROM unnest($19::text[], $20::text[], $21::bigint[], $22::text[], $23::text[], $24::boolean[], $25::text[])
+    FROM unnest($20::text[], $21::text[], $22::bigint[], $23::text[], $24::text[], $25::boolean[], $26::text[])
     ON CONFLICT (project_id, session_id, item_id)
     DO UPDATE SET turn_id = excluded.turn_id, is_public = excluded.is_public, item = excluded.item
 ),
 put_turns AS (
     INSERT INTO turns (project_id, session_id, turn_id, turn)
-    SELECT * FROM unnest($26::text[], $27::text[], $28::text[], $29::text[])
+    SELECT * FROM unnest($27::text[], $28::text[], $29::text[], $30::text[])
     ON CONFLICT (project_id, session_id, turn_id) DO UPDATE SET turn = excluded.turn
 ),
 put_snapshots AS (
     INSERT INTO snapshots (project_id, session_id, version, bytes)
-    SELECT * FROM unnest($30::text[], $31::text[], $32::bigint[], $33::bytea[])
+    SELECT * FROM unnest($31::text[], $32::text[], $33::bigint[], $34::bytea[])
     ON CONFLICT (project_id, session_id) DO UPDATE SET version = excluded.version, bytes = excluded.bytes
 ),
 put_receipts AS (
     INSERT INTO receipts (project_id, key, digest, status, body, at)
-    SELECT * FROM unnest($34::text[], $35::text[], $36::text[], $37::integer[], $38::text[], $39::bigint[])
+    SELECT * FROM unnest($35::text[], $36::text[], $37::text[], $38::integer[], $39::text[], $40::bigint[])
 )
 SELECT 1 / ((SELECT count(*) FROM extended) = (SELECT count(*) FROM heads WHERE expected > 0))::integer

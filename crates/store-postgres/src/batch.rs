@@ -516,7 +516,7 @@ impl<'a> Changes<'a> {
         let head = |rows: &&'a AppendRows| -> &'a Head { &rows.append.head };
         let version = |key: &SessionKey| self.now.sessions.get(key).map_or(0, |(version, _)| int(version.0));
         let mut params = key_columns(heads.iter().map(|(key, _)| *key));
-        let rest: [Param<'a>; 10] = [
+        let rest: [Param<'a>; 11] = [
             column(heads.iter().map(|(key, _)| version(key))),
             column(heads.iter().map(|(_, rows)| head(rows).status.as_str())),
             column(heads.iter().map(|(_, rows)| head(rows).agent_id.to_string())),
@@ -526,6 +526,7 @@ impl<'a> Changes<'a> {
             column(heads.iter().map(|(_, rows)| head(rows).last_active_at.as_millis())),
             column(heads.iter().map(|(_, rows)| head(rows).wake_at.map(Timestamp::as_millis))),
             column(heads.iter().map(|(_, rows)| head(rows).deleted)),
+            column(heads.iter().map(|(_, rows)| head(rows).parent.map(|parent| parent.to_string()))),
             column(heads.iter().map(|(key, _)| self.holder(key).map(|node| node.to_string()))),
         ];
         params.extend(rest);

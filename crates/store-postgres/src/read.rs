@@ -121,6 +121,9 @@ fn head_of(row: &Row, project: ProjectId) -> Read<Head> {
         last_active_at: Timestamp::from_millis(value(row, 6)?),
         wake_at: value::<Option<i64>>(row, 7)?.map(Timestamp::from_millis),
         deleted: value(row, 8)?,
+        parent: value::<Option<&str>>(row, 9)?
+            .map(|parent| parent.parse().map_err(|_| wrong("parent_id")))
+            .transpose()?,
     })
 }
 

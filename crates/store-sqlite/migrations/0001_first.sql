@@ -18,6 +18,8 @@ CREATE TABLE sessions (
     wake_at INTEGER,
     deleted INTEGER NOT NULL,
     holder TEXT,
+    -- The session whose subagent this is; such sessions are never listed.
+    parent_id TEXT,
     PRIMARY KEY (project_id, session_id)
 ) STRICT, WITHOUT ROWID;
 

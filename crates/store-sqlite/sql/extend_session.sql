@@ -3,4 +3,4 @@ UPDATE sessions
 SET version = ?3, status = ?4, agent_id = ?5, agent_name = ?6, metadata = ?7,
     created_at = ?8, last_active_at = ?9, wake_at = ?10, deleted = ?11,
     holder = CASE WHEN ?10 IS NOT NULL THEN coalesce(?12, holder) END, tail = ?13
-WHERE project_id = ?1 AND session_id = ?2 AND version = ?14
+WHERE project_id = ?1 AND session_id = ?2 AND version = ?15

@@ -239,6 +239,7 @@ impl Session {
                 key: SessionKey { project, session },
                 status: SessionStatus::InProgress,
                 agent_id: AgentId::fresh(&Fresh::new(now, 4)),
+                parent: None,
                 agent_name: Some("bench".to_owned()),
                 metadata: BTreeMap::new(),
                 created_at: now,

@@ -81,6 +81,10 @@ fn head_of(row: &Row<'_>, project: ProjectId) -> Read<Head> {
         last_active_at: Timestamp::from_millis(row.get(6)?),
         wake_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_millis),
         deleted: row.get(8)?,
+        parent: row
+            .get::<_, Option<String>>(9)?
+            .map(|parent| parent.parse().map_err(|_| damaged("parent_id")))
+            .transpose()?,
     })
 }
 

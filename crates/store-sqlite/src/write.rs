@@ -188,7 +188,8 @@ impl AppendRows {
         let version = int(tail.version.0);
         let agent = head.agent_id.to_string();
         let wake_at = head.wake_at.map(Timestamp::as_millis);
-        let row: [&dyn ToSql; 14] = [
+        let parent = head.parent.map(|parent| parent.to_string());
+        let row: [&dyn ToSql; 15] = [
             &self.project,
             &self.session,
             &version,
@@ -202,12 +203,13 @@ impl AppendRows {
             &head.deleted,
             &holder,
             &tail.position,
+            &parent,
             &expected,
         ];
         let changed = match self.append.expected {
             Version::ZERO => {
                 let open_session = include_str!("../sql/open_session.sql");
-                statements.connection.prepare_cached(open_session)?.execute(&row[..13])?
+                statements.connection.prepare_cached(open_session)?.execute(&row[..14])?
             }
             Version(_) => statements.extend_session.execute(&row[..])?,
         };

@@ -98,6 +98,7 @@ fn append(key: SessionKey, expected: u64) -> Append {
             key,
             status: SessionStatus::Idle,
             agent_id: AgentId::fresh(&Fresh::new(now, 2)),
+            parent: None,
             agent_name: None,
             metadata: BTreeMap::new(),
             created_at: now,

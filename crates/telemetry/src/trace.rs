@@ -161,11 +161,12 @@ impl Tracer {
             }
             Event::EffectRequested { effect } => {
                 let (subject, content) = (&self.subject, self.content);
-                if let Some(open) = &mut self.open {
+                // What stops the subagents of a turn that has ended is of no turn.
+                if let Some(open) = self.open.as_mut().filter(|open| open.turn_id == effect.turn_id) {
                     open.request(at, effect, subject, content);
                 }
             }
-            Event::AttemptStarted { effect_id, attempt } => {
+            Event::AttemptStarted { effect_id, attempt, .. } => {
                 if let Some(work) = self.work(Of::Effect(*effect_id)) {
                     work.begin_attempt(at, *effect_id, *attempt);
                 }
@@ -200,6 +201,9 @@ impl Tracer {
             | Event::SessionDeleted
             | Event::TurnStarted { .. }
             | Event::FunctionsLoaded { .. }
+            | Event::SubagentOpened { .. }
+            | Event::SubagentClosed { .. }
+            | Event::SubagentResumed { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. } => {}
         }
@@ -240,7 +244,7 @@ impl Tracer {
         let content = self.content;
         let usage = match outcome {
             Outcome::Done { done: Done::Model { usage, .. } } => *usage,
-            Outcome::Done { done: Done::Tools { .. } | Done::Tool { .. } }
+            Outcome::Done { done: Done::Tools { .. } | Done::Tool { .. } | Done::Ended }
             | Outcome::Failed { .. }
             | Outcome::Unknown => None,
         };
@@ -321,6 +325,23 @@ impl Open {
                 }
                 format!("execute_tool {name}")
             }
+            EffectKind::Subagent { item_id, request } => {
+                let name = request.tool();
+                span.kind = SpanKind::Internal;
+                add("gen_ai.operation.name", text("execute_tool"));
+                add("gen_ai.tool.name", text(name));
+                add("gen_ai.tool.type", text("extension"));
+                add("gen_ai.tool.call.id", text(&item_id.to_string()));
+                if content == Content::Included {
+                    let arguments = serde_json::to_value(request).unwrap_or_default();
+                    add("gen_ai.tool.call.arguments", text(&arguments.to_string()));
+                }
+                format!("execute_tool {name}")
+            }
+            EffectKind::EndSubagents { .. } => {
+                span.kind = SpanKind::Internal;
+                "end_subagents".to_owned()
+            }
         };
         let of = Of::Effect(effect.id);
         self.work.push(Work { of, span, ended: false, attempts: Vec::new(), output: Vec::new() });
@@ -368,13 +389,16 @@ impl Open {
             }
             ItemBody::Reasoning { summary, .. } => json!({"type": "reasoning", "content": summary.concat()}),
             ItemBody::FunctionCall { call_id, name, arguments, .. }
-            | ItemBody::McpCall { call_id, tool: name, arguments, .. } => {
+            | ItemBody::McpCall { call_id, tool: name, arguments, .. }
+            | ItemBody::SubagentCall { call_id, tool: name, arguments, .. } => {
                 json!({"type": "tool_call", "id": call_id, "name": name, "arguments": arguments})
             }
             ItemBody::InternalCall { call_id, name, arguments, .. } => {
                 json!({"type": "tool_call", "id": call_id, "name": name, "arguments": arguments})
             }
-            ItemBody::UserMessage { .. } | ItemBody::FunctionCallOutput { .. } => return,
+            ItemBody::UserMessage { .. }
+            | ItemBody::AgentMessage { .. }
+            | ItemBody::FunctionCallOutput { .. } => return,
         };
         let is_chat = |work: &&mut Work| work.span.name.starts_with("chat ");
         if let Some(step) = self.work.iter_mut().rev().find(is_chat) {
@@ -474,7 +498,7 @@ fn given(outcome: &Outcome, content: Content) -> Vec<(&'static str, Attribute)> 
         Done::Tool { result } if content == Content::Included => {
             vec![("gen_ai.tool.call.result", text(&result.text))]
         }
-        Done::Tool { .. } => Vec::new(),
+        Done::Tool { .. } | Done::Ended => Vec::new(),
     }
 }
 

@@ -22,7 +22,7 @@ def settings(upstream_url, limits):
             "m1": {"provider": "first", "model": "m1"},
             "m2": {"provider": "first", "model": "m2"},
             "m1-chat": {"provider": "second", "model": "m1"},
-            "priced": {"provider": "first", "model": "m1", "price_usd_per_million": price},
+            "priced": {"provider": "first", "model": "m1", "price_usd_per_million": price, "output_tokens_max": 20},
         },
         "default_model": "m1",
         "limits": limits,

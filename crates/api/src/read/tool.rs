@@ -156,11 +156,7 @@ impl Unique {
 ///
 /// Refusing at the start beats a session whose agent believes it has a tool: the path names it.
 pub(crate) fn refuse_unavailable(agent: &AgentConfig) -> Result<(), ApiError> {
-    refuse_unavailable_tools(&agent.tools, "agent.tools")?;
-    if agent.multi_agent.enabled {
-        return Err(ApiError::unsupported("subagents").param("agent.multi_agent.enabled"));
-    }
-    Ok(())
+    refuse_unavailable_tools(&agent.tools, "agent.tools")
 }
 
 /// The part of [`refuse_unavailable`] that is about tools at `path`.

@@ -98,7 +98,7 @@ async fn resolve(call: &Call, target: TargetBody) -> Result<Target, ApiError> {
     match target {
         TargetBody::ExistingSession { session_id, instructions } => {
             let head = call.store().head(Runtime::key(call.project(), session_id)).await?;
-            if head.is_none_or(|head| head.deleted) {
+            if head.is_none_or(|head| head.deleted || head.parent.is_some()) {
                 return Err(ApiError::not_found("session").param("target.session_id"));
             }
             Ok(Target::ExistingSession { session_id, instructions })

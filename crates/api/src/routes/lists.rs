@@ -13,7 +13,7 @@ use crate::show;
 /// Refuses a session that does not exist or is deleted.
 pub(super) async fn must_exist(call: &Call, key: SessionKey) -> Result<(), ApiError> {
     match call.store().head(key).await? {
-        Some(head) if !head.deleted => Ok(()),
+        Some(head) if !head.deleted && head.parent.is_none() => Ok(()),
         Some(_) | None => Err(ApiError::not_found("session")),
     }
 }
@@ -37,7 +37,11 @@ pub(super) async fn turn_items(call: Call) -> Result<Response, ApiError> {
     page_of_items(&call, key, Some(turn)).await
 }
 
-async fn page_of_items(call: &Call, key: SessionKey, turn: Option<TurnId>) -> Result<Response, ApiError> {
+pub(super) async fn page_of_items(
+    call: &Call,
+    key: SessionKey,
+    turn: Option<TurnId>,
+) -> Result<Response, ApiError> {
     let page = call.query.page(Limit::Clamped)?;
     let mut items = call.store().items(key, turn, &page).await?;
     let has_more = query::cut(&mut items, &page);
@@ -49,14 +53,14 @@ pub(super) async fn turns(call: Call) -> Result<Response, ApiError> {
     let page = call.query.page(Limit::Strict)?;
     let mut turns = call.store().turns(key, &page).await?;
     let has_more = query::cut(&mut turns, &page);
-    Ok(query::list(turns.iter().map(|turn| show::turn(key.session, turn)).collect(), has_more))
+    Ok(query::list(turns.iter().map(|turn| show::turn(key.session, None, turn)).collect(), has_more))
 }
 
 pub(super) async fn turn(call: Call) -> Result<Response, ApiError> {
     let key = session(&call).await?;
     let turn = call.store().turn(key, call.id("turn", "turn")?).await?;
     let turn = turn.ok_or_else(|| ApiError::not_found("turn"))?;
-    Ok(Json(show::turn(key.session, &turn)).into_response())
+    Ok(Json(show::turn(key.session, None, &turn)).into_response())
 }
 
 async fn empty(call: Call, limit: Limit) -> Result<Response, ApiError> {
@@ -67,10 +71,6 @@ async fn empty(call: Call, limit: Limit) -> Result<Response, ApiError> {
         return Err(crate::error::bad_cursor());
     }
     Ok(query::list(Vec::new(), false))
-}
-
-pub(super) async fn no_subagents(call: Call) -> Result<Response, ApiError> {
-    empty(call, Limit::Strict).await
 }
 
 pub(super) async fn no_artifacts(call: Call) -> Result<Response, ApiError> {
@@ -86,11 +86,6 @@ pub(super) async fn traces(call: Call) -> Result<Response, ApiError> {
     let (traces, is_cut) = call.app.runtime.traces(key, &turns, page.order).await?;
     let shown = traces.iter().map(|trace| show::trace(key.session, trace)).collect();
     Ok(query::list(shown, has_more || is_cut))
-}
-
-pub(super) async fn unknown_subagent(call: Call) -> Result<Response, ApiError> {
-    session(&call).await?;
-    Err(ApiError::not_found("subagent"))
 }
 
 pub(super) async fn unknown_artifact(call: Call) -> Result<Response, ApiError> {

@@ -7,6 +7,7 @@ mod lists;
 mod models;
 mod sessions;
 mod stream;
+mod subagents;
 mod tenure;
 mod versions;
 mod webhooks;
@@ -54,9 +55,12 @@ fn v1() -> Router<Arc<App>> {
         .route(&at("/turns"), get(lists::turns))
         .route(&at("/turns/{turn}"), get(lists::turn))
         .route(&at("/turns/{turn}/items"), get(lists::turn_items))
-        .route(&at("/subagents"), get(lists::no_subagents))
-        .route(&at("/subagents/{subagent}"), get(lists::unknown_subagent))
-        .route(&at("/subagents/{subagent}/{*rest}"), get(lists::unknown_subagent))
+        .route(&at("/subagents"), get(subagents::list))
+        .route(&at("/subagents/{subagent}"), get(subagents::retrieve))
+        .route(&at("/subagents/{subagent}/items"), get(subagents::items))
+        .route(&at("/subagents/{subagent}/turns"), get(subagents::turns))
+        .route(&at("/subagents/{subagent}/turns/{turn}"), get(subagents::turn))
+        .route(&at("/subagents/{subagent}/turns/{turn}/items"), get(subagents::turn_items))
         .route(&at("/artifacts"), get(lists::no_artifacts))
         .route(&at("/artifacts/{artifact}"), get(lists::unknown_artifact).delete(lists::unknown_artifact))
         .route(&at("/artifacts/{artifact}/content"), get(lists::unknown_artifact))

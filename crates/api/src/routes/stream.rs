@@ -63,6 +63,7 @@ impl End {
             | StreamEvent::ItemAdded { .. }
             | StreamEvent::ItemDone { .. }
             | StreamEvent::Part { .. }
+            | StreamEvent::Subagent { .. }
             | StreamEvent::Error { .. } => self,
         }
     }

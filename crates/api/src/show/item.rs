@@ -1,7 +1,11 @@
 //! Items.
 
 use serde_json::{Value, json};
-use tenure_journal::{FunctionOutput, InputPart, Item, ItemBody, ItemStatus, Phase};
+use tenure_journal::{
+    AgentRef, FunctionOutput, InputPart, Item, ItemBody, ItemStatus, Phase, SubagentId, SubagentRequest,
+};
+
+use super::subagent::texts;
 
 /// An item as lists and events show it.
 pub(crate) fn item(item: &Item) -> Value {
@@ -48,6 +52,13 @@ pub(crate) fn item(item: &Item) -> Value {
             "error": error,
             "status": item.status,
         }),
+        ItemBody::SubagentCall { sender, request, .. } => subagent_call(*sender, request, item.status),
+        ItemBody::AgentMessage { sender, recipient, content, .. } => json!({
+            "type": "agent_message",
+            "sender_agent_id": sender,
+            "recipient_agent_id": recipient,
+            "content": texts(content),
+        }),
         // Never listed and never streamed; shown here for a reader of the journal only.
         ItemBody::InternalCall { call_id, name, arguments, output } => json!({
             "type": "internal_call",
@@ -61,6 +72,41 @@ pub(crate) fn item(item: &Item) -> Value {
     shown["id"] = json!(item.id);
     shown["turn_id"] = json!(item.turn_id);
     shown
+}
+
+fn subagent_call(sender: AgentRef, request: &SubagentRequest, status: ItemStatus) -> Value {
+    let to = |kind: &str, recipient: &SubagentId| {
+        json!({
+            "type": kind,
+            "sender_agent_id": sender,
+            "recipient_agent_id": recipient,
+            "status": status,
+        })
+    };
+    match request {
+        SubagentRequest::Create { task, model, effort, .. } => json!({
+            "type": "create_subagent_call",
+            "agent_id": sender,
+            "content": texts([task]),
+            "model": model,
+            "reasoning_effort": effort,
+            "status": status,
+        }),
+        SubagentRequest::SendInput { subagent_id, input } => {
+            let mut shown = to("send_subagent_input_call", subagent_id);
+            shown["content"] = texts([input]);
+            shown
+        }
+        SubagentRequest::Resume { subagent_id } => to("resume_subagent_call", subagent_id),
+        SubagentRequest::Interrupt { subagent_id } => to("interrupt_subagent_call", subagent_id),
+        SubagentRequest::Close { subagent_id } => to("close_subagent_call", subagent_id),
+        SubagentRequest::Wait { subagent_ids, .. } => json!({
+            "type": "wait_for_subagents_call",
+            "sender_agent_id": sender,
+            "recipient_agent_ids": subagent_ids,
+            "status": status,
+        }),
+    }
 }
 
 /// Messages and thinking know no failure: what was cut off is incomplete.

@@ -6,6 +6,7 @@ mod automation;
 mod item;
 pub(crate) mod session;
 mod stream;
+mod subagent;
 mod trace;
 mod turn;
 
@@ -14,6 +15,7 @@ pub(crate) use automation::{automation, invocation};
 pub(crate) use item::item;
 pub(crate) use session::{session, tenure_session};
 pub(crate) use stream::{EventIds, frames, lagged};
+pub(crate) use subagent::subagent;
 pub(crate) use trace::trace;
 pub(crate) use turn::turn;
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use tenure_journal::{Item, SessionId};
-use tenure_session::{PartNotice, PartOf, SessionNotice, StreamEvent, TurnNotice};
+use tenure_session::{PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
 
 /// Ids of the events of one stream: unique, without order.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(crate) fn frames(session_id: SessionId, event: &StreamEvent, ids: &mut Event
             let mut body = json!({
                 "session_id": session_id,
                 "turn_id": turn.id,
-                "turn": super::turn(session_id, turn),
+                "turn": super::turn(session_id, None, turn),
             });
             if has_usage(*kind) {
                 body["usage"] = super::usage(turn.usage.as_ref());
@@ -58,6 +58,10 @@ pub(crate) fn frames(session_id: SessionId, event: &StreamEvent, ids: &mut Event
             });
             let name = part_body(&mut body, *part, *of, notice);
             frame(&mut out, name, body, ids);
+        }
+        StreamEvent::Subagent { kind, subagent } => {
+            let name = format!("agent.session.subagent.{}", subagent_word(*kind));
+            frame(&mut out, &name, json!({"subagent": super::subagent(subagent)}), ids);
         }
         StreamEvent::Error { error, .. } => {
             error_frame(&mut out, session_id, &error.code, &error.message, ids);
@@ -92,6 +96,14 @@ fn turn_word(kind: TurnNotice) -> &'static str {
         TurnNotice::Completed => "completed",
         TurnNotice::Failed => "failed",
         TurnNotice::Cancelled => "cancelled",
+    }
+}
+
+fn subagent_word(kind: SubagentNotice) -> &'static str {
+    match kind {
+        SubagentNotice::Created => "created",
+        SubagentNotice::Active => "active",
+        SubagentNotice::Closed => "closed",
     }
 }
 

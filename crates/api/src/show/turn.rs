@@ -1,16 +1,16 @@
 //! Turns.
 
 use serde_json::{Value, json};
-use tenure_journal::{SessionId, Timestamp, Turn};
+use tenure_journal::{SessionId, SubagentId, Timestamp, Turn};
 
-/// A root turn of a session.
-pub(crate) fn turn(session: SessionId, turn: &Turn) -> Value {
+/// A turn of a session: its own, or one of a subagent.
+pub(crate) fn turn(session: SessionId, subagent: Option<SubagentId>, turn: &Turn) -> Value {
     json!({
         "id": turn.id,
         "object": "agent.session.turn",
         "session_id": session,
         "agent_id": turn.agent_id,
-        "subagent_id": null,
+        "subagent_id": subagent,
         "status": turn.status,
         "created_at": turn.created_at.as_secs(),
         "started_at": turn.started_at.map(Timestamp::as_secs),
@@ -44,7 +44,7 @@ mod tests {
             cache_ttl: Some("30m".into()),
         };
         assert_eq!(
-            turn(session, &value),
+            turn(session, None, &value),
             json!({
                 "id": value.id, "object": "agent.session.turn", "session_id": session,
                 "agent_id": value.agent_id, "subagent_id": null, "status": "failed", "created_at": 1,

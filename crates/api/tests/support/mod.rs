@@ -35,6 +35,12 @@ rules:
     reply: [{ text: "Found it." }]
   - when: { user: '^look up' }
     reply: [{ call: { tool: look_up, arguments: { id: 7 } } }]
+  - when: { user: '^delegate', result_of: wait_for_subagents }
+    reply: [{ text: "Done." }]
+  - when: { user: '^delegate', result_of: create_subagent }
+    reply: [{ call: { tool: wait_for_subagents, arguments: {} } }]
+  - when: { user: '^delegate' }
+    reply: [{ call: { tool: create_subagent, arguments: { task: Look. } } }]
   - when: { user: '^stall' }
     fault: { stall_ms: 600000 }
     reply: [{ text: "late" }]

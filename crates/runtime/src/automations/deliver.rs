@@ -172,6 +172,7 @@ async fn opening(
         review: None,
         spend_limit: None,
         prompt_cache: None,
+        parent: None,
     };
     Ok(Ok(Opening { opened, input: target.input.clone() }))
 }
@@ -191,7 +192,7 @@ async fn refused(
         },
         RuntimeErrorKind::NotFound => Outcome::Failed(gone()),
         RuntimeErrorKind::Refused(refusal) => match refusal {
-            Refusal::Deleted => Outcome::Failed(gone()),
+            Refusal::Deleted | Refusal::Hidden => Outcome::Failed(gone()),
             Refusal::Failed => {
                 let words = "the session has failed and accepts no more input";
                 Outcome::Failed(Failed::target_lost("target_session_failed", words))

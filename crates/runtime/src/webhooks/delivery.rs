@@ -160,6 +160,7 @@ pub(super) fn of_batch(webhooks: &[Webhook], batch: &Batch, at: Timestamp) -> Ve
         | StreamEvent::ItemAdded { .. }
         | StreamEvent::ItemDone { .. }
         | StreamEvent::Part { .. }
+        | StreamEvent::Subagent { .. }
         | StreamEvent::Error { .. }
         | StreamEvent::Deleted => None,
     });

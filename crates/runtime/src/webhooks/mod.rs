@@ -114,7 +114,8 @@ impl Webhooks {
         batch: &Batch,
         at: Timestamp,
     ) -> Result<Vec<Document>, StoreError> {
-        if !delivery::is_telling(batch) {
+        // Nobody outside knows of a subagent's session.
+        if batch.after.parent().is_some() || !delivery::is_telling(batch) {
             return Ok(Vec::new());
         }
         let webhooks = self.cache.of(shared.store.as_ref(), batch.after.key().project).await?;

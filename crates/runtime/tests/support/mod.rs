@@ -137,6 +137,7 @@ pub(crate) fn opening(text: &str) -> Opening {
         review: None,
         spend_limit: None,
         prompt_cache: None,
+        parent: None,
     };
     Opening { opened, input: vec![vec![InputPart::text(text)]] }
 }
@@ -159,6 +160,7 @@ pub(crate) async fn until(stream: &mut Subscription, status: SessionNotice) -> V
             StreamEvent::ItemDone { item } => seen.push(format!("item.{:?}", item.status)),
             StreamEvent::Part { .. } => {}
             StreamEvent::Error { .. } => seen.push("error".into()),
+            StreamEvent::Subagent { kind, .. } => seen.push(format!("subagent.{kind:?}")),
             StreamEvent::Deleted => seen.push("deleted".into()),
         }
     }

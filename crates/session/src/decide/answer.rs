@@ -11,7 +11,7 @@ use tenure_policy::{Action, ToolFacts, Verdict};
 
 use super::Draft;
 use super::attempt::turn_code;
-use crate::catalogue::{self, BUILTIN_LABEL, BuiltinTool, READ_OUTPUT, Target};
+use crate::catalogue::{self, BUILTIN_LABEL, BuiltinTool, READ_OUTPUT, SubagentTool, Target};
 
 /// Call ids longer than this are replaced: no provider needs them.
 const CALL_ID_CHARS_MAX: usize = 64;
@@ -23,8 +23,8 @@ const BAD_ARGUMENTS_CHARS_MAX: usize = 2_000;
 /// Clients count a turn's outputs from 0. A text is streamed under its index before anyone knows which of the
 /// answer's calls will be theirs to see, so an answer's messages and thinking are counted first, in their
 /// order, and the calls that are public after them. [`tenure_journal::Item::step`] keeps the answer together.
-struct Place {
-    turn_id: TurnId,
+pub(super) struct Place {
+    pub(super) turn_id: TurnId,
     effect_id: EffectId,
     attempt: u32,
     step: u32,
@@ -40,7 +40,10 @@ impl Place {
     fn take_output_index(&mut self, body: &ItemBody) -> Option<u32> {
         let next = match body {
             ItemBody::AssistantMessage { .. } | ItemBody::Reasoning { .. } => &mut self.said,
-            ItemBody::FunctionCall { .. } | ItemBody::McpCall { .. } => &mut self.called,
+            ItemBody::FunctionCall { .. }
+            | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
+            | ItemBody::AgentMessage { .. } => &mut self.called,
             ItemBody::InternalCall { .. }
             | ItemBody::UserMessage { .. }
             | ItemBody::FunctionCallOutput { .. } => return None,
@@ -51,6 +54,15 @@ impl Place {
     }
 }
 
+/// A call on its way to becoming an item.
+pub(super) struct Call<'a> {
+    pub(super) place: &'a mut Place,
+    pub(super) index: u32,
+    pub(super) call_id: String,
+    /// The name the model used.
+    pub(super) name: &'a str,
+}
+
 /// A call as it will be carried out, once its name and arguments were understood.
 enum Understood {
     Function { name: String, arguments: Value, is_async: bool },
@@ -58,6 +70,7 @@ enum Understood {
     Read { arguments: Value },
     Builtin { tool: BuiltinTool, arguments: Value },
     Search { query: String },
+    Subagents { tool: SubagentTool, arguments: Value },
     Rejected { error: String },
 }
 
@@ -125,7 +138,13 @@ impl Draft<'_> {
         }
     }
 
-    fn add(&mut self, place: &mut Place, index: u32, status: ItemStatus, body: ItemBody) -> ItemId {
+    pub(super) fn add(
+        &mut self,
+        place: &mut Place,
+        index: u32,
+        status: ItemStatus,
+        body: ItemBody,
+    ) -> ItemId {
         let id = ItemId::of_output(place.effect_id, place.attempt, index);
         let (output_index, step) = (place.take_output_index(&body), Some(place.step));
         self.push(Event::ItemAdded {
@@ -164,13 +183,31 @@ impl Draft<'_> {
                 let body = ItemBody::InternalCall { call_id, name: name.to_owned(), arguments, output };
                 self.add(place, index, ItemStatus::Completed, body);
             }
+            Understood::Subagents { tool, arguments: given } => {
+                let call = Call { place: &mut *place, index, call_id, name };
+                if let Err((call_id, error)) = self.subagent_call(call, tool, given) {
+                    self.rejected(place, index, call_id, name, arguments, error);
+                }
+            }
             Understood::Rejected { error } => {
-                let arguments = arguments.chars().take(BAD_ARGUMENTS_CHARS_MAX).collect();
-                let name = name.chars().take(CALL_ID_CHARS_MAX).collect();
-                let body = ItemBody::InternalCall { call_id, name, arguments, output: error };
-                self.add(place, index, ItemStatus::Failed, body);
+                self.rejected(place, index, call_id, name, arguments, error);
             }
         }
+    }
+
+    fn rejected(
+        &mut self,
+        place: &mut Place,
+        index: u32,
+        call_id: String,
+        name: &str,
+        arguments: &str,
+        error: String,
+    ) {
+        let arguments = arguments.chars().take(BAD_ARGUMENTS_CHARS_MAX).collect();
+        let name = name.chars().take(CALL_ID_CHARS_MAX).collect();
+        let body = ItemBody::InternalCall { call_id, name, arguments, output: error };
+        self.add(place, index, ItemStatus::Failed, body);
     }
 
     /// The provider's call id if it is usable and new, else one of our own.
@@ -222,6 +259,7 @@ impl Draft<'_> {
             },
             Target::Read => Understood::Read { arguments },
             Target::Builtin(tool) => Understood::Builtin { tool: *tool, arguments },
+            Target::Subagents(tool) => Understood::Subagents { tool: *tool, arguments },
         }
     }
 
@@ -310,6 +348,8 @@ impl Draft<'_> {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::FunctionCallOutput { .. }
+            | ItemBody::SubagentCall { .. }
+            | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,
         });
         let offset = arguments.get("offset").and_then(Value::as_u64).unwrap_or(0);

@@ -7,6 +7,7 @@ use tenure_journal::{
 };
 
 use super::{Attempted, Draft, Role};
+use crate::budget;
 use crate::context::Excess;
 use crate::state::{Pending, PendingPhase};
 
@@ -28,6 +29,8 @@ impl Draft<'_> {
             Attempted::Returned(result) => {
                 self.settle(effect_id, attempt, Done::Tool { result: result.clone() });
             }
+            Attempted::Subagent(reply) => self.subagent_replied(&effect, attempt, reply),
+            Attempted::Ended => self.settle(effect_id, attempt, Done::Ended),
             Attempted::Failed(failure) => self.failed(&effect, attempt, failure),
         }
     }
@@ -73,15 +76,20 @@ impl Draft<'_> {
         let repeatable = effect.repeat != Repeat::Never || certain;
         let tries_max = match (&effect.kind, failure.kind) {
             (EffectKind::ModelCall { .. }, FailureKind::RateLimited | FailureKind::Overloaded) => {
-                limit::THROTTLED_ATTEMPTS_MAX
+                Some(limit::THROTTLED_ATTEMPTS_MAX)
             }
-            (EffectKind::ModelCall { .. }, _) => limit::MODEL_ATTEMPTS_MAX,
-            (EffectKind::ListTools { .. } | EffectKind::ToolCall { .. }, _) => limit::TOOL_ATTEMPTS_MAX,
+            (EffectKind::ModelCall { .. }, _) => Some(limit::MODEL_ATTEMPTS_MAX),
+            (EffectKind::ListTools { .. } | EffectKind::ToolCall { .. }, _) => Some(limit::TOOL_ATTEMPTS_MAX),
+            // Nothing but our own store is asked: whatever went wrong went wrong here, and until it answers,
+            // nobody knows what runs.
+            (EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. }, _) => None,
         };
         let mut ends = self.state.effects.get(&effect.id).map(|pending| pending.ends).unwrap_or_default();
         let tries = *ends.failures_like(failure.kind) + 1;
-        let exhausted = tries >= tries_max || attempt >= limit::ATTEMPTS_MAX;
-        if !failure.kind.is_transient() || !repeatable || exhausted {
+        let hopeless = tries_max.is_some_and(|tries_max| {
+            !failure.kind.is_transient() || tries >= tries_max || attempt >= limit::ATTEMPTS_MAX
+        });
+        if hopeless || !repeatable {
             return Next::Settled;
         }
         let pause =
@@ -100,9 +108,15 @@ impl Draft<'_> {
     pub(super) fn resumed(&mut self) {
         for (effect_id, pending) in self.in_phase(|phase| phase == PendingPhase::Running) {
             let attempt = pending.attempts;
-            let exhausted = pending.ends.interrupted + 1 >= limit::INTERRUPTED_ATTEMPTS_MAX
-                || attempt >= limit::ATTEMPTS_MAX;
-            let repeat = pending.effect.repeat != Repeat::Never && !exhausted;
+            let repeat = match &pending.effect.kind {
+                // They only wait, or stop: giving up would leave a subagent running that nobody hears.
+                EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => true,
+                EffectKind::ModelCall { .. } | EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => {
+                    let exhausted = pending.ends.interrupted + 1 >= limit::INTERRUPTED_ATTEMPTS_MAX
+                        || attempt >= limit::ATTEMPTS_MAX;
+                    pending.effect.repeat != Repeat::Never && !exhausted
+                }
+            };
             let next = if repeat { Next::Retry { at: self.cx.now } } else { Next::Settled };
             self.push(Event::AttemptEnded { effect_id, attempt, outcome: Outcome::Unknown, next });
             if !repeat && matches!(pending.effect.kind, EffectKind::ModelCall { .. }) {
@@ -126,10 +140,14 @@ impl Draft<'_> {
             PendingPhase::Running => false,
         };
         for (effect_id, pending) in self.in_phase(due) {
-            if matches!(pending.effect.kind, EffectKind::ModelCall { .. }) && self.stop_at_budget() {
+            // What was asked of subagents and never begun waits for its turn.
+            if pending.attempts == 0 && matches!(pending.effect.kind, EffectKind::Subagent { .. }) {
+                continue;
+            }
+            if budget::model(&pending.effect).is_some_and(|model| self.stop_at_budget(model)) {
                 return;
             }
-            self.push(Event::AttemptStarted { effect_id, attempt: pending.attempts + 1 });
+            self.begin(effect_id, pending.attempts + 1);
         }
     }
 

@@ -10,7 +10,7 @@ use tenure_policy::{Approved, Verdict};
 
 use super::Draft;
 use crate::catalogue::{self, Target};
-use crate::{Command, Refusal};
+use crate::{Command, FromParent, Refusal};
 
 /// What the model is told about a call that a person refused.
 const DENIED: &str = "A person was asked to approve this call and refused. It was not made.";
@@ -19,10 +19,15 @@ const DISMISSED: &str = "The approval request for this call was dismissed. It wa
 
 impl Draft<'_> {
     pub(super) fn command(&mut self, command: &Command) -> Result<(), Refusal> {
+        let hidden = self.state.parent.is_some() != matches!(command, Command::Parent(_));
+        if hidden {
+            return Err(Refusal::Hidden);
+        }
         if self.state.deleted {
             return match command {
-                Command::Delete => Ok(()),
-                Command::Message { .. }
+                Command::Delete | Command::Parent(FromParent::Halt | FromParent::Delete) => Ok(()),
+                Command::Parent(FromParent::Input { .. })
+                | Command::Message { .. }
                 | Command::Cancel
                 | Command::FunctionResult { .. }
                 | Command::Decide { .. }
@@ -46,6 +51,15 @@ impl Draft<'_> {
                 Ok(())
             }
             Command::Delete => self.delete(),
+            Command::Parent(FromParent::Input { text }) => self.message(vec![InputPart::text(text)]),
+            Command::Parent(FromParent::Halt) => {
+                self.halt();
+                Ok(())
+            }
+            Command::Parent(FromParent::Delete) => {
+                self.halt();
+                self.delete()
+            }
         }
     }
 
@@ -84,6 +98,7 @@ impl Draft<'_> {
             return Err(Refusal::Busy);
         }
         self.push(Event::SessionDeleted);
+        self.delete_subagents();
         Ok(())
     }
 
@@ -155,6 +170,8 @@ impl Draft<'_> {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::SubagentCall { .. }
+            | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => false,
         };
         if self.state.items().any(|(_, item)| same(item)) {
@@ -232,9 +249,12 @@ impl Draft<'_> {
             Target::Mcp { server_label: label, def } if label == server_label && def.name == name => {
                 Some((label, def))
             }
-            Target::Mcp { .. } | Target::Function(_) | Target::Search | Target::Read | Target::Builtin(_) => {
-                None
-            }
+            Target::Mcp { .. }
+            | Target::Function(_)
+            | Target::Search
+            | Target::Read
+            | Target::Builtin(_)
+            | Target::Subagents(_) => None,
         })?;
         let request =
             catalogue::request(&self.state, catalogue::tool_action(&self.state, label, def), arguments);

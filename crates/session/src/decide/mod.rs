@@ -3,17 +3,18 @@
 mod answer;
 mod attempt;
 mod client;
+mod subagents;
 mod turn;
 
 use std::collections::BTreeMap;
 
 use tenure_journal::{
-    EffectId, Event, Failure, Fresh, InputPart, Item, ModelAnswer, SessionKey, SessionOpened, Timestamp,
-    ToolDef, ToolResult,
+    EffectId, Event, Failure, Fresh, InputPart, Item, ModelAnswer, SessionKey, SessionOpened, SubagentReport,
+    Timestamp, ToolDef, ToolResult,
 };
 use tenure_policy::PolicySet;
 
-use crate::{Command, Refusal, Session};
+use crate::{Command, Price, Refusal, Reserving, Session};
 
 /// What a decision may depend on beside the state: time, chance, policy and limits, all as values.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +33,10 @@ pub struct Context<'a> {
     pub context_tokens: Option<u64>,
     /// When servers, by label, last said that their tools have changed.
     pub tools_changed: &'a BTreeMap<String, Timestamp>,
+    /// What models cost, by name; one that is not here has no known price.
+    pub prices: &'a BTreeMap<String, Price>,
+    /// Whether the budget refused what this decision wants to set aside.
+    pub reserving: Reserving,
     /// Messages and thinking that are being streamed, as far as they have come: what a cancelled turn keeps.
     pub partial: &'a [Item],
 }
@@ -79,8 +84,23 @@ pub enum Attempted {
     Listed(Vec<ToolDef>),
     /// A tool returned.
     Returned(ToolResult),
+    /// What was asked of a subagent was done, or not.
+    Subagent(SubagentReply),
+    /// Subagents were stopped.
+    Ended,
     /// It failed.
     Failed(Failure),
+}
+
+/// What came of asking something of a subagent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubagentReply {
+    /// It is done.
+    Done,
+    /// The subagent does not do that.
+    Refused(String),
+    /// What was waited for.
+    Reports(Vec<SubagentReport>),
 }
 
 impl Session {

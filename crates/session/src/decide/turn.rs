@@ -8,6 +8,8 @@ use tenure_journal::{
 use tenure_policy::{Action, Verdict};
 
 use super::{Draft, Role};
+use crate::Reserving;
+use crate::budget;
 use crate::catalogue;
 use crate::context::{self, Excess};
 
@@ -26,6 +28,7 @@ impl Draft<'_> {
     }
 
     fn step(&mut self) -> bool {
+        self.begin_next_subagent();
         let Some(turn) = &self.state.turn else {
             if self.state.queue.is_empty() {
                 return false;
@@ -55,7 +58,7 @@ impl Draft<'_> {
         turn_id
     }
 
-    fn join_inputs(&mut self, turn_id: TurnId) {
+    pub(super) fn join_inputs(&mut self, turn_id: TurnId) {
         while let Some(input) = self.state.queue.front() {
             let input_id = input.id;
             self.push(Event::InputJoined { input_id, item_id: ItemId::fresh(self.cx.fresh), turn_id });
@@ -145,7 +148,7 @@ impl Draft<'_> {
             let message = format!("the turn needed more than {} model requests", limit::STEPS_PER_TURN_MAX);
             return Some(("invalid_request", message));
         }
-        if self.is_budget_spent() {
+        if self.is_budget_spent(&self.state.agent.model) {
             return Some(("session_budget_exceeded", BUDGET_SPENT.to_owned()));
         }
         let down = catalogue::servers(&self.state.agent.tools).filter(|mcp| mcp.required).find(|mcp| {
@@ -156,14 +159,21 @@ impl Draft<'_> {
         })
     }
 
-    fn is_budget_spent(&self) -> bool {
-        self.state.spend_limit.is_some_and(|limit| self.state.spent.reaches(limit))
+    /// Whether `model` cannot be paid for. What the whole tree spent is known to its budget alone; that this
+    /// session reached the limit by itself is known here.
+    fn is_budget_spent(&self, model: &str) -> bool {
+        let reached = self.state.spend_limit.is_some_and(|limit| self.state.spent.reaches(limit));
+        let refused = match self.cx.reserving {
+            Reserving::Asked => false,
+            Reserving::Refused => self.cx.prices.contains_key(model),
+        };
+        reached || refused
     }
 
-    /// Ends the turn if the model may not be asked again because its limit was lowered meanwhile. Returns
+    /// Ends the turn if `model` cannot be asked again because too little is left of the budget. Returns
     /// whether it did.
-    pub(super) fn stop_at_budget(&mut self) -> bool {
-        let spent = self.is_budget_spent();
+    pub(super) fn stop_at_budget(&mut self, model: &str) -> bool {
+        let spent = self.is_budget_spent(model);
         if spent {
             self.fail_turn("session_budget_exceeded", BUDGET_SPENT.to_owned());
         }
@@ -199,11 +209,20 @@ impl Draft<'_> {
     /// Records an effect together with the beginning of its first attempt, if it may begin here.
     pub(super) fn request(&mut self, effect: Effect) {
         let effect_id = effect.id;
+        let waits = matches!(effect.kind, EffectKind::Subagent { .. });
         self.push(Event::EffectRequested { effect });
         match self.cx.role {
-            Role::Holder => self.push(Event::AttemptStarted { effect_id, attempt: 1 }),
-            Role::Guest => {}
+            Role::Holder if !waits => self.begin(effect_id, 1),
+            Role::Holder | Role::Guest => {}
         }
+    }
+
+    /// Records that an attempt begins, and what it may cost.
+    pub(super) fn begin(&mut self, effect_id: EffectId, attempt: u32) {
+        let model = self.state.effects.get(&effect_id).and_then(|pending| budget::model(&pending.effect));
+        let price = model.and_then(|model| self.cx.prices.get(model));
+        let reserved_nano_usd = price.map(|price| budget::worst_case(&self.state, price));
+        self.push(Event::AttemptStarted { effect_id, attempt, reserved_nano_usd });
     }
 
     pub(super) fn fail_turn(&mut self, code: &str, message: String) {
@@ -214,14 +233,19 @@ impl Draft<'_> {
     /// Ends the running turn, if there is one, and everything it left open.
     pub(super) fn end_turn(&mut self, end: TurnEnd) {
         let Some(turn_id) = self.state.turn.as_ref().map(|turn| turn.row.id) else { return };
-        if end != TurnEnd::Completed {
-            self.close_all(turn_id);
+        if end == TurnEnd::Completed {
+            self.push(Event::TurnEnded { turn_id, end });
+            return;
         }
+        let ends = self.ends();
+        self.close_all(turn_id);
         self.push(Event::TurnEnded { turn_id, end });
+        self.end_subagents(turn_id, ends);
     }
 
     fn close_all(&mut self, turn_id: TurnId) {
-        let effects: Vec<EffectId> = self.state.effects.keys().copied().collect();
+        let within = self.state.effects.values().filter(|pending| !pending.effect.kind.outlives_turn());
+        let effects: Vec<EffectId> = within.map(|pending| pending.effect.id).collect();
         for effect_id in effects {
             self.push(Event::EffectAbandoned { effect_id });
         }
@@ -239,7 +263,9 @@ impl Draft<'_> {
     }
 
     pub(super) fn cancel(&mut self) {
-        let Some(turn_id) = self.state.turn.as_ref().map(|turn| turn.row.id) else { return };
+        let Some(turn_id) = self.state.turn.as_ref().map(|turn| turn.row.id) else {
+            return self.interrupt_subagents();
+        };
         for item in self.cx.partial.iter().filter(|item| item.turn_id == turn_id) {
             self.push(Event::ItemAdded { item: item.clone() });
         }

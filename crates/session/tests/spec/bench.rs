@@ -17,7 +17,10 @@ use tenure_journal::{
     Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version,
 };
 use tenure_policy::PolicySet;
-use tenure_session::{Attempted, Batch, Command, Context, Input, Refusal, RequiredAction, Role, Session};
+use tenure_session::{
+    Attempted, Batch, BudgetStep, Command, Context, Input, Price, Refusal, RequiredAction, Reserving, Role,
+    Session, SubagentReply,
+};
 
 use crate::{strict, text};
 
@@ -43,6 +46,12 @@ pub(crate) struct Bench {
     pub(crate) context_tokens: Option<u64>,
     /// When servers said that their tools have changed.
     pub(crate) tools_changed: BTreeMap<String, Timestamp>,
+    pub(crate) prices: BTreeMap<String, Price>,
+    pub(crate) reserving: Reserving,
+    /// What running attempts set aside, by attempt.
+    pub(crate) reserved: BTreeMap<String, u64>,
+    /// What ended attempts counted as having cost.
+    pub(crate) spent: u64,
     pub(crate) partial: Vec<Item>,
     pub(crate) show: Show,
     policy: Arc<PolicySet>,
@@ -90,6 +99,7 @@ pub(crate) fn opened(agent: AgentConfig) -> SessionOpened {
         review: None,
         spend_limit: None,
         prompt_cache: None,
+        parent: None,
     }
 }
 
@@ -196,6 +206,8 @@ impl Bench {
             policy: &policy,
             context_tokens: None,
             tools_changed: &BTreeMap::new(),
+            prices: &BTreeMap::new(),
+            reserving: Reserving::Asked,
             partial: &[],
         };
         let messages = if first.is_empty() { vec![] } else { vec![vec![InputPart::text(first)]] };
@@ -208,6 +220,10 @@ impl Bench {
             running: Vec::new(),
             context_tokens: None,
             tools_changed: BTreeMap::new(),
+            prices: BTreeMap::new(),
+            reserving: Reserving::Asked,
+            reserved: BTreeMap::new(),
+            spent: 0,
             partial: Vec::new(),
             show,
             policy: Arc::clone(&policy),
@@ -241,6 +257,8 @@ impl Bench {
             policy: &policy,
             context_tokens: self.context_tokens,
             tools_changed: &tools_changed,
+            prices: &self.prices,
+            reserving: self.reserving,
             partial: &partial,
         };
         let decided = self.session.crank(input, &cx);
@@ -310,6 +328,18 @@ impl Bench {
             assert_eq!(batch.after.running_attempt(effect.id), Some(*attempt));
             self.running.push((Arc::clone(effect), *attempt));
         }
+        for step in batch.budget {
+            match step {
+                BudgetStep::Limit(_) => {}
+                BudgetStep::Reserve { key, nano_usd } => {
+                    assert_eq!(self.reserved.insert(key, nano_usd), None, "an attempt reserves once");
+                }
+                BudgetStep::Settle { key, nano_usd } => {
+                    self.reserved.remove(&key);
+                    self.spent += nano_usd;
+                }
+            }
+        }
         self.items.extend(batch.items);
         self.turns.extend(batch.turns.into_iter().map(|turn| (turn.id, turn)));
         self.session = batch.after;
@@ -331,7 +361,9 @@ impl Bench {
             assert_eq!(self.turns.get(&turn.id), Some(&turn), "the turn's row is that of the fold");
         } else {
             assert!(self.turns.values().all(|turn| turn.status.is_terminal()), "{:?}", self.turns);
-            assert_eq!(self.session.pending().count(), 0, "without a turn nothing is pending");
+            let within = self.session.pending().filter(|effect| !effect.kind.outlives_turn());
+            assert_eq!(within.count(), 0, "without a turn nothing of it is pending");
+            assert!(self.reserved.is_empty(), "without a turn nothing is set aside: {:?}", self.reserved);
             let approvals = self.session.view().required_actions.into_iter();
             assert!(!approvals.into_iter().any(|action| matches!(action, RequiredAction::Approval(_))));
         }
@@ -426,6 +458,18 @@ impl Bench {
         let (effect, attempt) =
             self.take_running(|kind| matches!(kind, EffectKind::ToolCall { name, .. } if name == tool));
         self.attempted(&format!("{tool} returns"), effect.id, attempt, Attempted::Returned(result));
+    }
+
+    /// What is asked of a subagent next is answered.
+    pub(crate) fn replies(&mut self, reply: SubagentReply) {
+        let (effect, attempt) = self.take_running(|kind| matches!(kind, EffectKind::Subagent { .. }));
+        self.attempted("subagent", effect.id, attempt, Attempted::Subagent(reply));
+    }
+
+    /// Subagents were stopped.
+    pub(crate) fn ended(&mut self) {
+        let (effect, attempt) = self.take_running(|kind| matches!(kind, EffectKind::EndSubagents { .. }));
+        self.attempted("subagents stopped", effect.id, attempt, Attempted::Ended);
     }
 
     /// The oldest running attempt fails.

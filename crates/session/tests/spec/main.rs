@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where its story does")]
 
 mod bench;
+mod budgets;
 mod strict;
 mod text;
 
@@ -19,4 +20,5 @@ mod prompts;
 mod random;
 mod servers;
 mod settings;
+mod subagents;
 mod turns;

@@ -2,10 +2,11 @@
 //! [`Bench`] checks after every step holds.
 
 use tenure_journal::{
-    AgentPatch, AnswerItem, ApprovalMode, Decision, Failure, FailureKind, FunctionOutput, InputPart,
-    ModelAnswer, SessionPatch, SpendLimit, Stop, Tool, ToolResult, TurnStatus,
+    AgentPatch, AnswerItem, ApprovalMode, Decision, Failure, FailureKind, Fresh, FunctionOutput, InputPart,
+    ModelAnswer, ReportStatus, SessionPatch, SpendLimit, Stop, SubagentReport, SubagentRequest, Timestamp,
+    Tool, ToolResult, TurnId, TurnStatus,
 };
-use tenure_session::{Attempted, Command, Input, RequiredAction};
+use tenure_session::{Attempted, Command, Input, RequiredAction, SubagentReply};
 
 use crate::bench::{
     Bench, Show, agent, async_function, call, defaults, deferred_function, function, mcp, opened, say,
@@ -40,6 +41,7 @@ pub(crate) fn history(seed: u64, steps: usize) -> Bench {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut opening = opened(agent(tools(&mut rng)));
     opening.agent.time_awareness = rng.bool();
+    opening.agent.multi_agent.enabled = rng.bool();
     opening.agent.approval = if rng.bool() { ApprovalMode::Destructive } else { ApprovalMode::Writes };
     let mut b = Bench::open(opening, "Go", defaults(), Show::Nothing);
     for _ in 0..steps {
@@ -139,12 +141,36 @@ fn outcome(b: &mut Bench, rng: &mut fastrand::Rng) {
             cost_nano_usd: rng.bool().then(|| rng.u64(..10_000_000)),
         },
         tenure_journal::EffectKind::ListTools { .. } => Attempted::Listed(shop()),
+        tenure_journal::EffectKind::Subagent { request, .. } => subagent_reply(rng, request),
+        tenure_journal::EffectKind::EndSubagents { .. } => Attempted::Ended,
         tenure_journal::EffectKind::ToolCall { .. } => {
             let stored = rng.bool().then(|| tenure_journal::BlobRef::of(b"whole"));
             Attempted::Returned(ToolResult { text: "z".repeat(300), is_error: rng.bool(), stored })
         }
     };
     b.attempted("outcome", effect.id, attempt, outcome);
+}
+
+fn subagent_reply(rng: &mut fastrand::Rng, request: &SubagentRequest) -> Attempted {
+    let turns = Fresh::new(Timestamp::from_millis(1), 9);
+    let turns: Vec<TurnId> = (0..3).map(|_| TurnId::fresh(&turns)).collect();
+    let report = |rng: &mut fastrand::Rng, subagent_id| SubagentReport {
+        subagent_id,
+        turn_id: rng.choice(&turns).copied(),
+        status: *rng.choice(&[ReportStatus::Running, ReportStatus::Completed, ReportStatus::Failed]).unwrap(),
+        text: "found".into(),
+    };
+    Attempted::Subagent(match request {
+        _ if rng.u8(..6) == 0 => SubagentReply::Refused("no".into()),
+        SubagentRequest::Wait { subagent_ids, .. } => {
+            SubagentReply::Reports(subagent_ids.iter().map(|id| report(rng, *id)).collect())
+        }
+        SubagentRequest::Create { .. }
+        | SubagentRequest::SendInput { .. }
+        | SubagentRequest::Resume { .. }
+        | SubagentRequest::Interrupt { .. }
+        | SubagentRequest::Close { .. } => SubagentReply::Done,
+    })
 }
 
 fn answer(rng: &mut fastrand::Rng) -> ModelAnswer {
@@ -154,7 +180,7 @@ fn answer(rng: &mut fastrand::Rng) -> ModelAnswer {
 }
 
 fn answer_item(rng: &mut fastrand::Rng) -> AnswerItem {
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 15] = [
         "ask",
         "report",
         "weather",
@@ -164,12 +190,19 @@ fn answer_item(rng: &mut fastrand::Rng) -> AnswerItem {
         "shop__send",
         "shop__refund",
         "read_output",
+        "create_subagent",
+        "send_subagent_input",
+        "wait_for_subagents",
+        "close_subagent",
+        "resume_subagent",
         "what?",
     ];
-    const ARGUMENTS: [&str; 7] = [
+    const ARGUMENTS: [&str; 9] = [
         r#"{"b":0.30000000000000004,"a":-1e-7}"#,
         "{}",
         r#"{"query":"weather"}"#,
+        r#"{"task":"look","subagent":"subagent-1","input":"more"}"#,
+        r#"{"task":"look","name":"scout","subagent":"scout"}"#,
         "",
         "[",
         "[]",
@@ -200,6 +233,10 @@ fn quiesce(b: &mut Bench) {
                 Attempted::Answered { answer: whole(vec![say("Done.")]), cost_nano_usd: None }
             }
             tenure_journal::EffectKind::ListTools { .. } => Attempted::Listed(shop()),
+            tenure_journal::EffectKind::Subagent { .. } => {
+                Attempted::Subagent(SubagentReply::Refused("no".into()))
+            }
+            tenure_journal::EffectKind::EndSubagents { .. } => Attempted::Ended,
             tenure_journal::EffectKind::ToolCall { .. } => {
                 Attempted::Returned(ToolResult { text: "ok".into(), is_error: false, stored: None })
             }

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use tenure_journal::{
     ContextItem, Done, EffectKind, Event, FunctionOutput, InputPart, Item, ItemBody, ModelRequest, Next,
-    Outcome, ServerRef, Timestamp, TurnEnd,
+    Outcome, ServerRef, SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
 };
-use tenure_session::{PartNotice, SessionNotice, StreamEvent, TurnNotice};
+use tenure_session::{PartNotice, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
 
 /// Ids by the short names they are printed with.
 #[derive(Debug, Default)]
@@ -107,6 +107,20 @@ fn body(body: &ItemBody) -> String {
             }
             line
         }
+        ItemBody::SubagentCall { call_id, request: asked, output, error, .. } => {
+            let mut line = format!("{call_id} {}", request(asked));
+            if let Some(output) = output {
+                line += &format!(" gave {}", quote(output));
+            }
+            if let Some(error) = error {
+                line += &format!(" error {}", quote(error));
+            }
+            line
+        }
+        ItemBody::AgentMessage { sender, recipient, content, reports } => {
+            let reports = reports.map_or_else(String::new, |turn| format!(" of {turn}"));
+            format!("{sender} to {recipient}{reports} {}", quote(&content.join("|")))
+        }
         ItemBody::InternalCall { call_id, name, arguments, output } => {
             format!("internal {name} {call_id} {} told {}", quote(arguments), quote(output))
         }
@@ -118,6 +132,26 @@ pub(crate) fn item(item: &Item) -> String {
     format!("{} {}{place} {}: {}", item.turn_id, item.id, word(&item.status), body(&item.body))
 }
 
+fn request(request: &SubagentRequest) -> String {
+    match request {
+        SubagentRequest::Create { subagent_id, name, task, model, .. } => {
+            let model = model.as_ref().map_or_else(String::new, |model| format!(" with {model}"));
+            format!("create {subagent_id} {name}{model}: {}", quote(task))
+        }
+        SubagentRequest::SendInput { subagent_id, input } => {
+            format!("send {subagent_id} {}", quote(input))
+        }
+        SubagentRequest::Resume { subagent_id } => format!("resume {subagent_id}"),
+        SubagentRequest::Wait { subagent_ids, until } => {
+            let ids: Vec<String> = subagent_ids.iter().map(ToString::to_string).collect();
+            let until = if until.is_some() { ", for a while" } else { "" };
+            format!("wait for {}{until}", ids.join(" "))
+        }
+        SubagentRequest::Interrupt { subagent_id } => format!("interrupt {subagent_id}"),
+        SubagentRequest::Close { subagent_id } => format!("close {subagent_id}"),
+    }
+}
+
 fn effect(kind: &EffectKind) -> String {
     match kind {
         EffectKind::ModelCall { model, step } => format!("ask {model}, step {step}"),
@@ -126,6 +160,14 @@ fn effect(kind: &EffectKind) -> String {
             ServerRef::Builtin => format!("call built-in {name} {arguments}"),
             ServerRef::Mcp { server_label } => format!("call {server_label}/{name} {arguments}"),
         },
+        EffectKind::Subagent { request: asked, .. } => request(asked),
+        EffectKind::EndSubagents { ends } => {
+            let end = |end: &SubagentEnd| {
+                let fences: String = end.fences.iter().map(|id| format!(" against {id}")).collect();
+                format!("{} {}{fences}", word(&end.how), end.subagent_id)
+            };
+            ends.iter().map(end).collect::<Vec<_>>().join(", ")
+        }
     }
 }
 
@@ -140,6 +182,7 @@ fn outcome(outcome: &Outcome) -> String {
                 quote(&result.text)
             )
         }
+        Outcome::Done { done: Done::Ended } => "done".to_owned(),
         Outcome::Failed { failure } => format!("failed: {} {}", word(&failure.kind), quote(&failure.message)),
         Outcome::Unknown => "unknown".to_owned(),
     }
@@ -183,7 +226,10 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
                 requested.permit.approval.map_or_else(String::new, |id| format!(", approved by {id}"));
             format!("{} requested: {} ({repeat}{approval})", requested.id, effect(&requested.kind))
         }
-        Event::AttemptStarted { effect_id, attempt } => format!("{effect_id} attempt {attempt}"),
+        Event::AttemptStarted { effect_id, attempt, reserved_nano_usd } => {
+            let reserved = reserved_nano_usd.map_or_else(String::new, |nano| format!(", reserves {nano}"));
+            format!("{effect_id} attempt {attempt}{reserved}")
+        }
         Event::AttemptEnded { effect_id, attempt, outcome: what, next: then } => {
             format!("{effect_id} attempt {attempt} {}, {}", outcome(what), next(*then, now))
         }
@@ -205,6 +251,9 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
             let how = if *success { "returned" } else { "failed" };
             format!("{call_item_id} {how} {given}{error} as {item_id} in {turn_id}")
         }
+        Event::SubagentOpened { subagent_id, name, .. } => format!("{subagent_id} opened: {name}"),
+        Event::SubagentClosed { subagent_id } => format!("{subagent_id} closed"),
+        Event::SubagentResumed { subagent_id } => format!("{subagent_id} resumed"),
         Event::ContextTrimmed { first_kept, dropped } => {
             format!("context trimmed by {dropped} items, {first_kept} is the first kept")
         }
@@ -249,6 +298,14 @@ pub(crate) fn notice(notice: &StreamEvent) -> String {
                 }
             };
             format!("part {part} of {item_id} {what}")
+        }
+        StreamEvent::Subagent { kind, subagent } => {
+            let kind = match kind {
+                SubagentNotice::Created => "created",
+                SubagentNotice::Active => "active",
+                SubagentNotice::Closed => "closed",
+            };
+            format!("{} {kind}", subagent.id)
         }
         StreamEvent::Error { error, .. } => format!("error {}", error.code),
         StreamEvent::Deleted => "deleted".to_owned(),

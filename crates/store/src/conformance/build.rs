@@ -31,6 +31,7 @@ pub(super) fn head(key: SessionKey, agent_id: AgentId) -> Head {
         key,
         status: SessionStatus::Idle,
         agent_id,
+        parent: None,
         agent_name: Some("refunds".into()),
         metadata: BTreeMap::new(),
         created_at: NOW,

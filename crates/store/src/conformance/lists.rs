@@ -51,6 +51,10 @@ pub(super) async fn pages_sessions(store: &dyn Store) {
     }
     let deleted = SessionKey { project, session: SessionId::fresh(&fresh) };
     open(store, &fresh, Head { deleted: true, ..head(deleted, agent) }).await;
+    let child = SessionKey { session: SessionId::fresh(&fresh), ..deleted };
+    let hidden = Head { parent: Some(keys[0].session), ..head(child, agent) };
+    open(store, &fresh, hidden.clone()).await;
+    assert_eq!(accepted(store.head(child).await), Some(hidden), "a subagent's head names its parent");
     let between = SessionId::fresh(&fresh);
     let id = |index: usize| keys[index].session;
     for (page, expected) in [

@@ -231,6 +231,7 @@ impl State {
         let heads = self.sessions.values().map(|session| &session.head).filter(|head| {
             head.key.project == project
                 && !head.deleted
+                && head.parent.is_none()
                 && filter.agent_id.is_none_or(|agent| agent == head.agent_id)
                 && filter.status.is_none_or(|status| status == head.status)
                 && filter.metadata.iter().all(|(name, value)| head.metadata.get(name) == Some(value))

@@ -9,8 +9,11 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use tenure_journal::{SessionKey, Version};
 use tenure_project::{Project, Redacted, Unset};
+use tenure_runtime::budget_entries;
 use tenure_session::{Session, appends};
-use tenure_store::{Append, ItemRow, Order, Page, Store, StoreError, StoreErrorKind};
+use tenure_store::{
+    Append, BudgetChange, BudgetEntry, ItemRow, Order, Page, Store, StoreError, StoreErrorKind,
+};
 use tenure_store_postgres::{Options, PostgresStore};
 use tenure_store_sqlite::SqliteStore;
 
@@ -135,14 +138,21 @@ async fn everything(from: &SqliteStore, to: &PostgresStore) -> Result<Moved, Cli
     }
     moved.documents = documents(from, to).await?;
     moved.receipts = receipts(from, to).await?;
-    let mut after = None;
-    loop {
-        let page = from.every_session(after, PAGE).await.map_err(reading)?;
-        let Some(last) = page.last() else { break };
-        after = Some(*last);
-        for key in page {
-            moved.events += session(from, to, key).await?;
-            moved.sessions += 1;
+    // Subagents first: the limit of a tree is set with the last events of its root, so that no reservation of
+    // the past is refused for the order in which sessions are moved.
+    for is_child in [true, false] {
+        let mut after = None;
+        loop {
+            let page = from.every_session(after, PAGE).await.map_err(reading)?;
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            for key in page {
+                let head = from.head(key).await.map_err(reading)?;
+                if head.is_some_and(|head| head.parent.is_some()) == is_child {
+                    moved.events += session(from, to, key).await?;
+                    moved.sessions += 1;
+                }
+            }
         }
     }
     Ok(moved)
@@ -207,14 +217,19 @@ async fn session(from: &SqliteStore, to: &PostgresStore, key: SessionKey) -> Res
     let events = from.events(key, Version::ZERO, usize::MAX).await.map_err(reading)?;
     let there = to.events(key, Version::ZERO, usize::MAX).await.map_err(comparing)?;
     let mut state: Option<Session> = None;
+    let mut limit = None;
     for part in appends(&events) {
         let followed = Session::follow(key, state.as_ref(), part);
         let batch = followed.ok_or_else(|| {
             CliError::failed("damaged", format!("the journal of `{}` has a gap", key.session))
         })?;
         let version = batch.after.version();
+        let is_last = events.last().is_some_and(|last| last.version == version);
+        let is_limit = |entry: &BudgetEntry| matches!(entry.change, BudgetChange::Limit(_));
+        let (limits, mut budget): (Vec<_>, Vec<_>) = budget_entries(&batch).into_iter().partition(is_limit);
+        limit = limits.into_iter().next_back().or(limit);
         if version.0 > there.len() as u64 {
-            let is_last = events.last().is_some_and(|last| last.version == version);
+            budget.extend(limit.take_if(|_| is_last));
             let append = Append {
                 expected: batch.expected,
                 at: batch.at,
@@ -226,7 +241,7 @@ async fn session(from: &SqliteStore, to: &PostgresStore, key: SessionKey) -> Res
                 receipt: None,
                 holder: None,
                 documents: Vec::new(),
-                budget: Vec::new(),
+                budget,
             };
             to.append(append).await.map_err(|error| failed("writing a session", &error))?;
         }
@@ -242,6 +257,10 @@ async fn session(from: &SqliteStore, to: &PostgresStore, key: SessionKey) -> Res
     let (ours, theirs) = (rows(from).await.map_err(reading)?, rows(to).await.map_err(comparing)?);
     if found != events || ours != theirs {
         return Err(differs(format!("a session `{}`", key.session)));
+    }
+    let ours = from.budget(key.project, key.session).await.map_err(reading)?;
+    if ours != to.budget(key.project, key.session).await.map_err(comparing)? {
+        return Err(differs(format!("the budget of a session `{}`", key.session)));
     }
     Ok(events.len() as u64)
 }

@@ -125,6 +125,7 @@ impl Lab {
             review: None,
             spend_limit: None,
             prompt_cache: None,
+            parent: None,
         }
     }
 }
@@ -160,6 +161,7 @@ impl Conversation {
                 | StreamEvent::ItemAdded { .. }
                 | StreamEvent::ItemDone { .. }
                 | StreamEvent::Part { .. }
+                | StreamEvent::Subagent { .. }
                 | StreamEvent::Deleted => {}
             }
         }
