@@ -340,17 +340,24 @@ impl World {
         }
         if self.bug == Some(Bug::TornAppend) && append.events.len() > 1 {
             let rest = append.events.split_off(append.events.len() / 2);
-            let half = Append {
-                receipt: None,
-                items: Vec::new(),
-                turns: Vec::new(),
-                budget: Vec::new(),
-                ..append.clone()
-            };
+            let half = Append { receipt: None, items: Vec::new(), turns: Vec::new(), ..append.clone() };
             append.expected = append.expected.plus(append.events.len());
             append.events = rest;
-            if self.store.append_now(half).is_err() {
-                return self.reload(process, key, message);
+            // Once the first half is written, nothing may refuse the second.
+            append.budget = Vec::new();
+            if let Err(error) = self.store.append_now(half) {
+                return match error.kind() {
+                    StoreErrorKind::BudgetExceeded => self.crank(process, key, message, Reserving::Refused),
+                    StoreErrorKind::Conflict { .. }
+                    | StoreErrorKind::ReceiptExists
+                    | StoreErrorKind::Held
+                    | StoreErrorKind::UnknownCursor
+                    | StoreErrorKind::Unavailable
+                    | StoreErrorKind::Full
+                    | StoreErrorKind::Corrupt
+                    | StoreErrorKind::Locked
+                    | StoreErrorKind::TooNew => self.reload(process, key, message),
+                };
             }
         }
         if let Err(error) = self.store.append_now(append.clone()) {
@@ -365,6 +372,8 @@ impl World {
                 return self.lose(process, key, message);
             }
             append.expected = actual;
+            // What it set aside was decided on a state that is gone.
+            append.budget = Vec::new();
             self.store.append_now(append).map_err(|error| {
                 Violation::new(Property::OneWriter, format!("a second append is refused: {error}"))
             })?;

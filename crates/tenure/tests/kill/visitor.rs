@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How long a turn may take, over all kills.
 const TURN: Duration = Duration::from_secs(60);
 /// The words that the script knows.
-const WORDS: [&str; 9] = ["look", "refund", "ship", "all", "chain", "weigh", "busy", "cut", "slow"];
+const WORDS: [&str; 10] = ["look", "refund", "ship", "all", "chain", "weigh", "busy", "cut", "slow", "team"];
 
 /// What all visitors share.
 #[derive(Default)]
