@@ -11,6 +11,7 @@ use tenure_store::{Append, BudgetChange, BudgetEntry, ItemRow, Receipt, StoreErr
 
 use crate::client::{Answer, Ask};
 use crate::outside;
+use crate::subagents;
 use crate::world::{Happening, Stop, World};
 use crate::{Bug, Property, Violation};
 
@@ -207,8 +208,8 @@ impl World {
         let batch = match (&message, state) {
             (Message::Request(number), state) => {
                 self.wait_for_writes(key)?;
-                if self.receipt_exists(*number) {
-                    return self.answer(*number, Answer::Done);
+                if let Some(answer) = self.earlier_answer(*number) {
+                    return self.answer(*number, answer);
                 }
                 answers = Some(*number);
                 let decided = match (&self.clients.request(*number).ask, state) {
@@ -296,11 +297,12 @@ impl World {
         Ok(())
     }
 
-    fn receipt_exists(&self, number: usize) -> bool {
+    /// What the receipt of a request says: it was done before, or it is not to be done any more.
+    fn earlier_answer(&self, number: usize) -> Option<Answer> {
         let request = self.clients.request(number);
-        let Some(key) = request.idempotency_key() else { return false };
-        let receipt = self.store.receipt_now(request.key.project, &key);
-        receipt.expect("the model of the store always answers").is_some()
+        let receipt = self.store.receipt_now(request.key.project, &request.idempotency_key()?);
+        let receipt = receipt.expect("the model of the store always answers")?;
+        Some(if receipt.status == subagents::FENCED { Answer::Refused } else { Answer::Done })
     }
 
     fn receipt(&self, number: usize, at: Timestamp) -> Option<Receipt> {

@@ -16,6 +16,8 @@ use crate::client::{Answer, Ask};
 use crate::shell::Message;
 use crate::world::{Happening, Stop, World};
 
+/// The status of a receipt that was taken so that nothing can come under it any more.
+pub(crate) const FENCED: u16 = 0;
 /// The pause between two looks at subagents that are waited for, at most, in milliseconds.
 const LOOK_AGAIN_MS_MAX: u64 = 5_000;
 /// The longest that a request is on its way to a subagent, in milliseconds.
@@ -116,7 +118,7 @@ impl World {
                 project: asking.key.project,
                 key: receipt_key(fence),
                 digest: String::new(),
-                status: 0,
+                status: FENCED,
                 body: String::new(),
                 at: self.clock(0),
             };
