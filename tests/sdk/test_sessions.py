@@ -261,16 +261,6 @@ def test_review_shape(client, mark):
         sessions.update(session.id, review="some")
 
 
-def test_subagents_empty(client, mark):
-    session = talk.finished(client, f"say {mark}")
-    subagents = client.beta.agents.sessions.subagents
-    assert list(subagents.list(session.id)) == []
-    with refused(404):
-        subagents.retrieve("sub_missing", session_id=session.id)
-    with refused(400, param="agent.multi_agent.enabled"):
-        talk.create(client, f"say {mark}", agent={"multi_agent": {"enabled": True}})
-
-
 def test_artifacts_empty(client, mark):
     session = talk.finished(client, f"say {mark}")
     artifacts = client.beta.agents.sessions.artifacts

@@ -1,6 +1,5 @@
 """Subagents: agents that a session's agent creates; clients only read what they did."""
 
-import openai
 import pytest
 from openai.types.beta.agent_session_item import AgentSessionItem
 

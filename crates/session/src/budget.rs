@@ -62,8 +62,8 @@ pub enum BudgetStep {
 impl Price {
     fn worst_case(&self, input_tokens: u64) -> u64 {
         let cost = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
-        let both =
-            cost(input_tokens, self.input_nano_usd) + cost(self.output_tokens_max, self.output_nano_usd);
+        let input = cost(input_tokens, self.input_nano_usd);
+        let both = input.saturating_add(cost(self.output_tokens_max, self.output_nano_usd));
         u64::try_from(both.div_ceil(TOKENS_PER_PRICE)).unwrap_or(u64::MAX)
     }
 }

@@ -73,6 +73,8 @@ bugs! {
     ReportEarly = "report-early" breaks ReportOnce,
     /// Subagents are said to be stopped and are not.
     ForgetSubagents = "forget-subagents" breaks NoOrphan,
+    /// What was on its way to a subagent when it was stopped may still arrive.
+    NoFence = "no-fence" breaks NoOrphan,
     /// A session's inbox takes whatever comes.
     EndlessInbox = "endless-inbox" breaks QueuesBounded,
     /// Changed rows are not always written.

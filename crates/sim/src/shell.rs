@@ -11,6 +11,7 @@ use tenure_store::{Append, BudgetChange, BudgetEntry, ItemRow, Receipt, StoreErr
 
 use crate::client::{Answer, Ask};
 use crate::outside;
+use crate::subagents;
 use crate::world::{Happening, Stop, World};
 use crate::{Bug, Property, Violation};
 
@@ -209,8 +210,8 @@ impl World {
         let batch = match (&message, state) {
             (Message::Request(number), state) => {
                 self.wait_for_writes(key)?;
-                if self.receipt_exists(*number) {
-                    return self.answer(*number, Answer::Done);
+                if let Some(answer) = self.earlier_answer(*number) {
+                    return self.answer(*number, answer);
                 }
                 answers = Some(*number);
                 let decided = match (&self.clients.request(*number).ask, state) {
@@ -298,11 +299,12 @@ impl World {
         Ok(())
     }
 
-    fn receipt_exists(&self, number: usize) -> bool {
+    /// What the receipt of a request says: it was done before, or it is not to be done any more.
+    fn earlier_answer(&self, number: usize) -> Option<Answer> {
         let request = self.clients.request(number);
-        let Some(key) = request.idempotency_key() else { return false };
-        let receipt = self.store.receipt_now(request.key.project, &key);
-        receipt.expect("the model of the store always answers").is_some()
+        let receipt = self.store.receipt_now(request.key.project, &request.idempotency_key()?);
+        let receipt = receipt.expect("the model of the store always answers")?;
+        Some(if receipt.status == subagents::FENCED { Answer::Refused } else { Answer::Done })
     }
 
     fn receipt(&self, number: usize, at: Timestamp) -> Option<Receipt> {
@@ -336,17 +338,24 @@ impl World {
         }
         if self.bug == Some(Bug::TornAppend) && append.events.len() > 1 {
             let rest = append.events.split_off(append.events.len() / 2);
-            let half = Append {
-                receipt: None,
-                items: Vec::new(),
-                turns: Vec::new(),
-                budget: Vec::new(),
-                ..append.clone()
-            };
+            let half = Append { receipt: None, items: Vec::new(), turns: Vec::new(), ..append.clone() };
             append.expected = append.expected.plus(append.events.len());
             append.events = rest;
-            if self.store.append_now(half).is_err() {
-                return self.reload(process, key, message);
+            // Once the first half is written, nothing may refuse the second.
+            append.budget = Vec::new();
+            if let Err(error) = self.store.append_now(half) {
+                return match error.kind() {
+                    StoreErrorKind::BudgetExceeded => self.crank(process, key, message, Reserving::Refused),
+                    StoreErrorKind::Conflict { .. }
+                    | StoreErrorKind::ReceiptExists
+                    | StoreErrorKind::Held
+                    | StoreErrorKind::UnknownCursor
+                    | StoreErrorKind::Unavailable
+                    | StoreErrorKind::Full
+                    | StoreErrorKind::Corrupt
+                    | StoreErrorKind::Locked
+                    | StoreErrorKind::TooNew => self.reload(process, key, message),
+                };
             }
         }
         if let Err(error) = self.store.append_now(append.clone()) {
@@ -361,6 +370,8 @@ impl World {
                 return self.lose(process, key, message);
             }
             append.expected = actual;
+            // What it set aside was decided on a state that is gone.
+            append.budget = Vec::new();
             self.store.append_now(append).map_err(|error| {
                 Violation::new(Property::OneWriter, format!("a second append is refused: {error}"))
             })?;

@@ -16,8 +16,12 @@ use crate::client::{Answer, Ask};
 use crate::shell::Message;
 use crate::world::{Happening, Stop, World};
 
+/// The status of a receipt that was taken so that nothing can come under it any more.
+pub(crate) const FENCED: u16 = 0;
 /// The pause between two looks at subagents that are waited for, at most, in milliseconds.
 const LOOK_AGAIN_MS_MAX: u64 = 5_000;
+/// The longest that a request is on its way to a subagent, in milliseconds.
+const LATE_MS_MAX: u64 = 30_000;
 
 /// An attempt at an effect that asks something of subagents.
 #[derive(Debug, Clone)]
@@ -108,12 +112,13 @@ impl World {
             self.replied(asking, Attempted::Ended);
             return Ok(());
         }
-        for fence in ends.iter().flat_map(|end| &end.fences) {
+        let fences = ends.iter().flat_map(|end| &end.fences);
+        for fence in fences.filter(|_| self.bug != Some(Bug::NoFence)).copied().collect::<Vec<_>>() {
             let receipt = Receipt {
                 project: asking.key.project,
-                key: receipt_key(*fence),
+                key: receipt_key(fence),
                 digest: String::new(),
-                status: 0,
+                status: FENCED,
                 body: String::new(),
                 at: self.clock(0),
             };
@@ -144,7 +149,10 @@ impl World {
         let (key, process) = (asking.child(subagent), asking.process);
         let number = self.clients.add_internal(key, ask, asking.clone(), receipt);
         self.note(|| format!("process {process} asks subagent {subagent} as request {number}"));
-        self.after(0, Happening::Send { request: number });
+        // It may be on its way for long, and arrive when nobody wants it any more.
+        let late = self.rng.u8(..4) == 0;
+        let travel = self.rng.u64(..if late { LATE_MS_MAX } else { 20 });
+        self.after(travel, Happening::Send { request: number });
         Ok(())
     }
 

@@ -89,7 +89,7 @@ fn every_property_has_a_bug_that_breaks_it() {
 
 #[test]
 fn the_histories_reach_every_crash_point_and_every_event() {
-    const MARKS: [&str; 37] = [
+    const MARKS: [&str; 47] = [
         "CRASH whenever",
         "CRASH before recovery",
         "CRASH before the decision",
@@ -127,6 +127,16 @@ fn the_histories_reach_every_crash_point_and_every_event() {
         "decision: Deny",
         ": FunctionReturned",
         ": ContextTrimmed",
+        "the budget has not enough left",
+        "session_budget_exceeded",
+        ": SubagentOpened",
+        ": SubagentClosed",
+        ": SubagentResumed",
+        "reports: Some(",
+        "how: Interrupt, fences: []",
+        "how: Interrupt, fences: [eff_",
+        "how: Delete, fences: []",
+        "how: Delete, fences: [eff_",
     ];
     let mut missing: BTreeSet<&str> = MARKS.into();
     for seed in 0..SEEDS_PER_BUG_MAX {

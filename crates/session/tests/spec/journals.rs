@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tenure_journal::{Decision, Event, FailureKind, ProjectId, Recorded, SessionKey, Timestamp, Version};
-use tenure_session::Session;
+use tenure_session::{Session, SubagentReply};
 
 use crate::bench::{
     Bench, agent, async_function, call, deferred_function, function, opened, say, server, shop, think,
@@ -95,7 +95,7 @@ fn journals_of_this_release_contain_every_event() {
             }
         }
     }
-    assert_eq!(seen.len(), 21, "{seen:?}");
+    assert_eq!(seen.len(), 24, "{seen:?}");
 }
 
 #[test]
@@ -143,6 +143,7 @@ fn stories() -> Vec<(&'static str, Bench)> {
         b
     }));
     stories.push(("shortened", shortened()));
+    stories.push(("subagents", subagents()));
     stories.push(("random", crate::random::history(7, 40)));
     stories
 }
@@ -162,6 +163,34 @@ fn refund() -> Bench {
     b.answer(vec![call("c2", "shop__send", "{}"), call("c3", "shop__find", "{}")]);
     b.resumed();
     b.returns("find", "found");
+    b
+}
+
+fn subagents() -> Bench {
+    let mut opening = opened(agent(vec![]));
+    opening.agent.multi_agent =
+        tenure_journal::MultiAgent { enabled: true, max_concurrent_subagents: Some(2) };
+    opening.spend_limit = Some(tenure_journal::SpendLimit { limit: Some(100) });
+    let mut b = Bench::open(opening, "", crate::bench::defaults(), crate::bench::Show::Nothing);
+    let price =
+        tenure_session::Price { input_nano_usd: 1_000, output_nano_usd: 1_000, output_tokens_max: 10 };
+    b.prices.insert("m".to_owned(), price);
+    b.message("Go");
+    b.answer(vec![call("c1", "create_subagent", r#"{"task":"Look.","name":"scout"}"#)]);
+    b.replies(SubagentReply::Done);
+    b.answer(vec![call("c2", "wait_for_subagents", "{}")]);
+    let scout = b.session.subagents().next().unwrap().id;
+    let turn_id = Some("turn_0199699e1a0070008000000000000002".parse().unwrap());
+    let (status, text) = (tenure_journal::ReportStatus::Completed, "Found it.".to_owned());
+    let report = tenure_journal::SubagentReport { subagent_id: scout, turn_id, status, text };
+    b.replies(SubagentReply::Reports(vec![report]));
+    b.answer(vec![call("c3", "close_subagent", r#"{"subagent":"scout"}"#)]);
+    b.replies(SubagentReply::Done);
+    b.answer(vec![
+        call("c4", "resume_subagent", r#"{"subagent":"scout"}"#),
+        call("c5", "send_subagent_input", r#"{"subagent":"scout","input":"More."}"#),
+    ]);
+    b.cancel();
     b
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn item(item: &Value) -> String {
             let output = brief(text(item, "/output"), DETAIL_CHARS_MAX);
             ("command".to_owned(), format!("{}\n{output}", text(item, "/command")))
         }
-        other => (other.replace('_', " "), String::new()),
+        other => (other.replace('_', " "), joined(item, "/content")),
     };
     let body = plain(body.trim_end());
     indent(&format!("{label}{status}"), &body)

@@ -2,6 +2,7 @@
 //! what the services around the server did.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -10,6 +11,11 @@ use super::visitor::{Visited, order_of};
 
 /// Why a turn may fail: its model call met one kill after the other, until the limit for that was reached.
 const GIVEN_UP: &str = "the turn was interrupted too often and was given up";
+
+/// How long what is stopped may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// How often things happened, so that a run can be seen to have tested something.
 #[derive(Debug, Default)]
@@ -26,6 +32,8 @@ pub(crate) struct Tally {
     pub(crate) parcels: usize,
     /// Calls that say that nobody knows.
     pub(crate) unknown: usize,
+    pub(crate) subagents: usize,
+    pub(crate) reports: usize,
 }
 
 /// What the services did: how often for each order.
@@ -112,6 +120,7 @@ async fn one(
     assert_eq!(said, expected, "{} holds other messages than were acknowledged", visited.id);
     tally.messages += said.len();
     functions(visited, &items);
+    subagents(client, &path, &items, tally).await;
     for item in items.iter().filter(|item| item["type"] == "mcp_call") {
         let server = item["server_label"].as_str().expect("a server");
         let order = order_of(&item["arguments"]);
@@ -151,6 +160,47 @@ fn call(visited: &Visited, item: &Value, name: &str, done: usize, tally: &mut Ta
             assert!(visited.left && decision.is_none() && done == 0, "{name} is still under way: {item}");
         }
         other => panic!("{name} is {other}"),
+    }
+}
+
+/// Every subagent has stopped, each of its turns was reported once at most, and a wait that is done reported
+/// every turn that had ended.
+async fn subagents(client: &Client, path: &str, items: &[Value], tally: &mut Tally) {
+    let mut reports: BTreeMap<&str, usize> = BTreeMap::new();
+    for message in items.iter().filter(|item| item["type"] == "agent_message") {
+        *reports.entry(message["sender_agent_id"].as_str().expect("an id")).or_default() += 1;
+    }
+    for subagent in client.list(&format!("{path}/subagents")).await {
+        let name = id(&subagent);
+        let turns = stopped(client, &format!("{path}/subagents/{name}/turns")).await;
+        assert_eq!(turns.len(), 1, "{name} was given one task: {turns:?}");
+        let reported = reports.get(name).copied().unwrap_or(0);
+        assert!(reported <= 1, "{name} is reported {reported} times");
+        let awaited = items.iter().any(|item| {
+            let recipients = item["recipient_agent_ids"].as_array().into_iter().flatten();
+            item["status"] == "completed" && recipients.into_iter().any(|recipient| *recipient == *name)
+        });
+        assert_eq!(reported, usize::from(awaited), "{name} and its report: {turns:?}");
+        tally.subagents += 1;
+        tally.reports += reported;
+    }
+}
+
+/// The turns of a subagent once none of them runs: what stops it is on its way.
+async fn stopped(client: &Client, path: &str) -> Vec<Value> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let turns = client.list(path).await;
+        let over = |turn: &Value| {
+            turn["status"]
+                .as_str()
+                .is_some_and(|status| ["completed", "cancelled", "failed"].contains(&status))
+        };
+        if turns.iter().all(over) {
+            return turns;
+        }
+        assert!(Instant::now() < deadline, "a subagent runs on: {turns:?}");
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

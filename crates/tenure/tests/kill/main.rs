@@ -102,7 +102,7 @@ impl Services {
             let weigh = "{name: weigh, description: Weighs a parcel.}";
             format!(
                 "---\nmodel: {model}\napproval: {approval}\nmcp: [orders, payments, courier]\n\
-                 functions: [{weigh}]\n---\nDo what you are told.\n"
+                 functions: [{weigh}]\nmulti_agent: {{enabled: true, max_concurrent_subagents: 64}}\n---\nDo what you are told.\n"
             )
         };
         directory.write("agents/bold.md", &agent("over-chat", "never"));
@@ -265,6 +265,8 @@ fn was_a_test(tally: &Tally) -> bool {
         tally.refunds,
         tally.parcels,
         tally.unknown,
+        tally.subagents,
+        tally.reports,
     ];
     counts.iter().all(|count| *count > 0)
 }

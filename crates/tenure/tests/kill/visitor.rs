@@ -15,7 +15,7 @@ const SESSIONS: &str = "/v1/agents/sessions";
 /// How long a turn may take, over all kills.
 const TURN: Duration = Duration::from_secs(180);
 /// The words that the script knows.
-const WORDS: [&str; 9] = ["look", "refund", "ship", "all", "chain", "weigh", "busy", "cut", "slow"];
+const WORDS: [&str; 10] = ["look", "refund", "ship", "all", "chain", "weigh", "busy", "cut", "slow", "team"];
 
 /// What all visitors share.
 pub(crate) struct Town {
