@@ -35,10 +35,12 @@ async fn one_of_two_nodes_wins_each_version() {
                 while version < VERSIONS {
                     match store.append(append(key, version, &[name])).await {
                         Ok(next) => (version, won) = (next.0, won + 1),
-                        Err(error) => match error.kind() {
-                            StoreErrorKind::Conflict { actual } => version = actual.0,
-                            other => panic!("{other:?}: {error}"),
-                        },
+                        Err(error) => {
+                            let StoreErrorKind::Conflict { actual } = error.kind() else {
+                                panic!("{error:?}")
+                            };
+                            version = actual.0;
+                        }
                     }
                 }
                 won
@@ -210,9 +212,9 @@ async fn finding_what_is_due_costs_what_is_due() {
     let messages = client.simple_query(&explain).await.expect("explains");
     let plan: Vec<String> = messages
         .iter()
-        .filter_map(|message| match message {
-            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-            _ => None,
+        .filter_map(|message| {
+            let tokio_postgres::SimpleQueryMessage::Row(row) = message else { return None };
+            row.get(0).map(str::to_owned)
         })
         .collect();
     let plan: serde_json::Value = serde_json::from_str(&plan.concat()).expect("a plan");
