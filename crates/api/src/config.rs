@@ -22,6 +22,8 @@ pub struct ApiConfig {
     pub origins: Vec<String>,
     /// Whether any address literal is a host of this server: true when it listens on all addresses.
     pub any_address: bool,
+    /// Whether clients may name tool servers at private addresses.
+    pub private_tool_servers: bool,
     /// Silence after which an open stream sends a comment.
     pub keepalive: Duration,
     /// Ends every open stream when it fires.
@@ -42,6 +44,7 @@ impl ApiConfig {
             hosts,
             origins: Vec::new(),
             any_address: bind.ip().is_unspecified(),
+            private_tool_servers: true,
             keepalive: KEEPALIVE_DEFAULT,
             shutdown: CancellationToken::new(),
         }

@@ -26,6 +26,22 @@ pub struct Settings {
     pub limits: Limits,
     /// Where the server listens and whom it answers.
     pub server: Server,
+    /// What holds for tool servers that clients name.
+    pub tool_servers: ToolServers,
+}
+
+/// What holds for tool servers that clients name; those of `mcp.json` are the operator's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToolServers {
+    /// Whether they may stand at private addresses.
+    pub private_addresses: bool,
+}
+
+impl Default for ToolServers {
+    /// They may: a server of one's own often stands beside this one.
+    fn default() -> Self {
+        Self { private_addresses: true }
+    }
 }
 
 /// A service that offers models.
@@ -174,7 +190,7 @@ pub fn parse_settings(text: &str, env: &Env, unset: Unset) -> Result<(Settings, 
     settle(settings, report.into_problems())
 }
 
-const KEYS: &[&str] = &["providers", "models", "default_model", "limits", "server"];
+const KEYS: &[&str] = &["providers", "models", "default_model", "limits", "server", "tool_servers"];
 const OPENAI_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env"];
 const SCRIPTED_KEYS: &[&str] = &["type", "script"];
 const PROVIDER_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env", "script"];
@@ -183,12 +199,13 @@ const MODEL_KEYS: &[&str] =
     &["provider", "model", "price_usd_per_million", "context_tokens", "output_tokens_max"];
 const PRICE_KEYS: &[&str] = &["input", "cached_input", "output"];
 const LIMIT_KEYS: &[&str] = &["sessions_active_max", "model_calls_max", "tool_calls_max"];
+const TOOL_SERVER_KEYS: &[&str] = &["private_addresses"];
 const SERVER_KEYS: &[&str] = &["bind", "port", "allowed_hosts", "allowed_origins"];
 
 /// What the reference page must name.
 #[cfg(test)]
 pub(crate) const DOCUMENTED: &[&[&str]] =
-    &[KEYS, PROVIDER_KEYS, PROVIDER_TYPES, MODEL_KEYS, PRICE_KEYS, LIMIT_KEYS, SERVER_KEYS];
+    &[KEYS, PROVIDER_KEYS, PROVIDER_TYPES, MODEL_KEYS, PRICE_KEYS, LIMIT_KEYS, SERVER_KEYS, TOOL_SERVER_KEYS];
 
 /// The official address, used when a provider of type `openai` names none.
 pub(crate) const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
@@ -212,6 +229,12 @@ fn read(root: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Settings
     }
     if let Some(node) = fields.find("server") {
         settings.server = server(node, report)?;
+    }
+    if let Some(node) = fields.find("tool_servers") {
+        let fields = Fields::open(node, "`tool_servers`", TOOL_SERVER_KEYS, report)?;
+        if let Some(node) = fields.find("private_addresses") {
+            settings.tool_servers.private_addresses = node.boolean("`private_addresses`", report)?;
+        }
     }
     Some(settings)
 }

@@ -54,11 +54,13 @@ pub struct Limits {
     pub active_sessions_max: usize,
     /// Tool calls in flight, over all sessions; further ones wait.
     pub tool_calls_max: usize,
+    /// Whether tool servers that clients name may stand at private addresses; those of the project always may.
+    pub private_tool_servers: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { active_sessions_max: 10_000, tool_calls_max: 64 }
+        Self { active_sessions_max: 10_000, tool_calls_max: 64, private_tool_servers: true }
     }
 }
 

@@ -31,3 +31,4 @@ pub use handle::{Limits, Opening, Parts, ReceiptDraft, Runtime};
 pub use hub::{Subscription, SubscriptionItem};
 pub use models::{ModelTable, Prices, Provider, Route};
 pub use seal::{Sealer, SealerError};
+pub use tenure_tools::is_private_url;

@@ -93,7 +93,7 @@ impl Draft<'_> {
         for (index, item) in (0..).zip(&answer.items) {
             match item {
                 AnswerItem::Message { content } => {
-                    self.message_item(&mut place, index, content, whole, calls)
+                    self.message_item(&mut place, index, content, whole, calls);
                 }
                 AnswerItem::Reasoning { summary, encrypted, provider_id } => {
                     let body = ItemBody::Reasoning {

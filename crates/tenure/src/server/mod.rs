@@ -99,6 +99,7 @@ impl Server {
         let limits = Limits {
             active_sessions_max: usize::try_from(written.sessions_active_max).unwrap_or(usize::MAX),
             tool_calls_max: usize::try_from(written.tool_calls_max).unwrap_or(usize::MAX),
+            private_tool_servers: project.settings.tool_servers.private_addresses,
         };
         let model_names = models.named.keys().cloned().collect();
         let parts = Parts {
@@ -130,6 +131,7 @@ impl Server {
         api.models = model_names;
         api.hosts.extend(project.settings.server.allowed_hosts.iter().cloned());
         api.origins.extend(project.settings.server.allowed_origins.iter().cloned());
+        api.private_tool_servers = project.settings.tool_servers.private_addresses;
         api.shutdown = stop.clone();
         let app = tenure_api::app(api, runtime.clone());
         let http = tokio::spawn(tenure_api::serve(listener, app, stop.clone()));
