@@ -88,6 +88,8 @@ pub struct Limits {
     pub tool_calls: Places,
     /// How long a node keeps its sessions without a sign of life, where several share a store.
     pub lease: Duration,
+    /// Whether tool servers that clients name may stand at private addresses; those of the project always may.
+    pub private_tool_servers: bool,
 }
 
 impl Default for Limits {
@@ -100,6 +102,7 @@ impl Default for Limits {
             model_calls: Places::shared(64),
             tool_calls: Places::shared(64),
             lease: Duration::from_secs(10),
+            private_tool_servers: true,
         }
     }
 }
