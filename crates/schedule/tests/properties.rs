@@ -91,7 +91,7 @@ impl Expression {
             if self.matches(missing) {
                 return true;
             }
-            missing = missing + 1.minute();
+            missing += 1.minute();
         }
         false
     }
