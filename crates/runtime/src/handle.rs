@@ -126,6 +126,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// How long this node keeps its sessions without a sign of life.
     pub(crate) lease: Duration,
+    /// Whether tool servers that clients name may stand at private addresses.
+    pub(crate) private_tool_servers: bool,
     /// This process among those that share the store.
     pub(crate) node: NodeId,
     pub(crate) hub: Arc<Hub>,
@@ -211,6 +213,7 @@ impl Runtime {
             streams: quota(Limit::Streams, limits.streams),
             bodies: quota(Limit::BodyBytes, limits.body_bytes),
             lease: limits.lease,
+            private_tool_servers: limits.private_tool_servers,
             registry: Registry::new(quota(Limit::ActiveSessions, limits.active_sessions)),
             load,
             clock,

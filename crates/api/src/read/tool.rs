@@ -586,11 +586,11 @@ mod tests {
         };
         assert_eq!(place(json!([{"type": "computer_use"}])).as_deref(), Some("agent.tools[0]"));
         assert_eq!(place(json!([function("f"), {"type": "web_search"}])).as_deref(), Some("agent.tools[1]"));
-        assert_eq!(place(json!([{"type": "automations"}])), None);
         let origin = json!([{"type": "mcp", "server_label": "s", "connection_origin": "environment",
             "transport": {"type": "http", "server_url": "https://x.example"}}]);
         assert_eq!(place(origin).as_deref(), Some("agent.tools[0].connection_origin"));
-        let disabled = read(json!([{"type": "web_search", "mode": "disabled"}])).expect("accepted");
-        assert_eq!(refuse_unavailable_tools(disabled.as_slice(), "agent.tools"), Ok(()));
+        let runs = json!([{"type": "web_search", "mode": "disabled"}, {"type": "automations"}]);
+        let runs = read(runs).expect("accepted");
+        assert_eq!(refuse_unavailable_tools(runs.as_slice(), "agent.tools"), Ok(()));
     }
 }
