@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "workspace",
             "memory",
             "webhook",
+            "telemetry",
         ],
     ),
     ("api", &["journal", "session", "store", "runtime"]),
