@@ -551,8 +551,7 @@ fn what_was_given_up_is_not_delivered_by_a_late_attempt() {
     outside.pass(60 * MINUTE);
     // A node that claims the invocation and then hangs, just before it reaches the session.
     for polls in 1.. {
-        let hanging = outside.look();
-        let mut hanging = hanging;
+        let mut hanging = outside.look();
         let mut done = false;
         for _ in 0..polls {
             done |= hanging.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
@@ -630,10 +629,8 @@ fn changes_keep_to_the_rules() {
         (outside.create(1, cron("0 * * * *"), existing()), outside.create(2, once(60), new_session()));
     let refused = |id, change: Change| {
         let error = finish(automations.update(project, id, &change, &|_| None)).expect_err("refused");
-        match error {
-            AutomationError::Refused(refusal) => refusal,
-            other => panic!("{other}"),
-        }
+        let AutomationError::Refused(refusal) = error else { panic!("{error}") };
+        refusal
     };
     let at = |minutes| Some(T.plus_millis(minutes * MINUTE));
     let run_at = |minutes| Change { run_at: at(minutes), ..Change::default() };
