@@ -37,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "workspace",
             "memory",
             "webhook",
+            "telemetry",
         ],
     ),
     ("api", &["journal", "schedule", "session", "store", "runtime"]),

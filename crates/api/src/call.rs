@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts as _, OriginalUri, RawPathParams, Request};
 use axum::http::{HeaderMap, Method};
 use serde_json::Value;
-use tenure_journal::{Author, ProjectId};
+use tenure_journal::{Author, ProjectId, Tool};
 use tenure_runtime::{Runtime, Share};
 use tenure_store::Store;
 
@@ -17,6 +17,7 @@ use crate::error::{ApiError, Dialect};
 use crate::idempotency::InFlight;
 use crate::keys::{Key, KeyRing};
 use crate::query::Query;
+use crate::read::refuse_private_servers;
 
 /// What all requests share.
 pub(crate) struct App {
@@ -114,6 +115,11 @@ impl Call {
     pub(crate) fn id<Id: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Id, ApiError> {
         let text = self.params.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
         text.and_then(|text| text.parse().ok()).ok_or_else(|| ApiError::not_found(what))
+    }
+
+    /// Refuses tools that name servers where this server does not go.
+    pub(crate) fn check_servers(&self, tools: &[Tool], path: &str) -> Result<(), ApiError> {
+        if self.app.config.private_tool_servers { Ok(()) } else { refuse_private_servers(tools, path) }
     }
 
     /// Reads the body; it can be read once.

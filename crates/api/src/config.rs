@@ -24,6 +24,8 @@ pub struct ApiConfig {
     pub any_address: bool,
     /// Whether metrics are shown without a key: true when only this machine can ask.
     pub open_metrics: bool,
+    /// Whether clients may name tool servers at private addresses.
+    pub private_tool_servers: bool,
     /// Silence after which an open stream sends a comment.
     pub keepalive: Duration,
     /// Ends every open stream when it fires.
@@ -45,6 +47,7 @@ impl ApiConfig {
             origins: Vec::new(),
             any_address: bind.ip().is_unspecified(),
             open_metrics: bind.ip().is_loopback(),
+            private_tool_servers: true,
             keepalive: KEEPALIVE_DEFAULT,
             shutdown: CancellationToken::new(),
         }

@@ -88,6 +88,7 @@ async fn admit(app: &Arc<App>, request: &mut Request) -> Result<(), ApiError> {
     }
     hosts::check_host(&app.config, request.uri(), request.headers())?;
     hosts::check_origin(&app.config, request.headers())?;
+    check_precondition(request.headers())?;
     check_method(request.method())?;
     check_path(request.uri().path())?;
     let query = Query::parse(request.uri().query().unwrap_or_default())?;
@@ -114,6 +115,16 @@ async fn admit(app: &Arc<App>, request: &mut Request) -> Result<(), ApiError> {
 fn check_method(method: &Method) -> Result<(), ApiError> {
     let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
     if known.contains(method) { Ok(()) } else { Err(ApiError::method_not_allowed(METHODS)) }
+}
+
+/// A condition on a version (RFC 9110, section 13.1.1). Nothing here has an entity tag, so that none ever matches;
+/// a client that asks for one must not find its request carried out.
+fn check_precondition(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.get_all(header::IF_MATCH).iter().all(|value| value == "*") {
+        return Ok(());
+    }
+    let message = "Nothing of this server has an entity tag, so 'If-Match' is never met; leave it out.";
+    Err(ApiError::new(StatusCode::PRECONDITION_FAILED, message).code("precondition_failed"))
 }
 
 /// A path is taken as it is sent. Escapes are valid only where they could never be needed: no route of this

@@ -282,7 +282,7 @@ async fn what_this_server_lacks_says_so() {
     }
     let session = world.session(none("hi")).await;
     let path = format!("/v1/agents/sessions/{}", session["id"].as_str().expect("an id"));
-    for list in ["subagents", "artifacts", "traces"] {
+    for list in ["subagents", "artifacts"] {
         let (status, page) = world.call("GET", &format!("{path}/{list}"), None).await;
         let empty =
             json!({"object": "list", "data": [], "first_id": null, "last_id": null, "has_more": false});
@@ -326,6 +326,7 @@ async fn subagents_are_read_beneath_their_session_alone() {
         ("GET", "", None),
         ("GET", "/items", None),
         ("GET", "/turns", None),
+        ("GET", "/traces", None),
         ("GET", "/subagents", None),
         ("GET", "/events", None),
         ("POST", "", Some(json!({"metadata": {"a": "b"}}))),
@@ -338,6 +339,25 @@ async fn subagents_are_read_beneath_their_session_alone() {
     let other = format!("Bearer {OTHER_KEY}");
     let with = [("authorization", other.as_str())];
     assert_eq!(world.call_with("GET", &beneath, None, &with).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_finished_turn_has_a_trace() {
+    let world = World::new().await;
+    let session = world.session(none("hi")).await;
+    let path = format!("/v1/agents/sessions/{}", session["id"].as_str().expect("an id"));
+    let (_, turns) = world.call("GET", &format!("{path}/turns"), None).await;
+    let (status, traces) = world.call("GET", &format!("{path}/traces"), None).await;
+    assert_eq!((status, &traces["first_id"], &traces["has_more"]), (200, &turns["first_id"], &json!(false)));
+    let trace = &traces["data"][0];
+    assert_eq!((&trace["object"], &trace["session_id"]), (&json!("agent.session.trace"), &session["id"]));
+    assert_eq!(trace["created_at"], turns["data"][0]["created_at"]);
+    assert!(trace["otlp"]["resourceSpans"].is_array());
+    let (_, none) = world
+        .call("GET", &format!("{path}/traces?order=asc&after={}", trace["id"].as_str().expect("an id")), None)
+        .await;
+    assert_eq!(none["data"], json!([]));
+    assert_eq!(world.call("GET", &format!("{path}/traces?after=x"), None).await.0, 400);
 }
 
 #[tokio::test]

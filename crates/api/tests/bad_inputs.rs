@@ -135,6 +135,7 @@ async fn credentials() {
         ("B9", format!("GET /v1/agents HTTP/1.1\r\n{HOST}{BETA}\r\n")),
         ("B10 wrong", bearer("Bearer tnr_wrong")),
         ("B10 revoked", bearer(&format!("Bearer {}", world.revoked))),
+        ("B10 expired", bearer(&format!("Bearer {}", world.expired))),
         ("B10 truncated", bearer(&format!("Bearer {truncated}"))),
         ("B10 scheme", bearer(&format!("Basic {KEY}"))),
         ("B10 empty", bearer("Bearer ")),
@@ -178,6 +179,20 @@ async fn another_projects_things_look_like_nothing() {
     let body = format!(r#"{{"agent_id":"{theirs}","environment":{{"type":"none"}},"input":"x"}}"#);
     let session = answer(&listening, post("/v1/agents/sessions", "", &body).as_bytes()).await;
     assert_eq!(session.status, 404, "B15");
+
+    let cursor = answer(&listening, get(&format!("/v1/agents?after={theirs}"), "").as_bytes()).await;
+    let nowhere = answer(&listening, get(&format!("/v1/agents?after={unknown}"), "").as_bytes()).await;
+    assert_eq!((cursor.status, cursor.body), (nowhere.status, nowhere.body), "B15 cursor");
+    let under = [other[0], ("idempotency-key", "shared")];
+    let (made, _) = world.call_with("POST", "/v1/agents", Some(json!({"model": "m"})), &under).await;
+    let key = "Idempotency-Key: shared\r\n";
+    let ours = answer(&listening, post("/v1/agents", key, r#"{"model":"n"}"#).as_bytes()).await;
+    assert_eq!((made, ours.status), (201, 201), "B15 idempotency key");
+    assert!(ours.body.contains(r#""model":"n""#), "B15 idempotency key: {}", ours.body);
+    let (_, theirs) = world.call_with("POST", "/v1/tenure/keys", Some(json!({"name": "k"})), &other).await;
+    let path = format!("/v1/tenure/keys/{}", theirs["id"].as_str().expect("an id"));
+    let revoked = format!("DELETE {path} HTTP/1.1\r\n{HOST}{}\r\n", auth());
+    assert_eq!(answer(&listening, revoked.as_bytes()).await.status, 404, "B15 key");
 }
 
 #[tokio::test]
@@ -350,6 +365,16 @@ async fn bodies() {
         let tool = format!(r#"{{"type":"function","name":"f","description":"","parameters":{schema}}}"#);
         agent(&format!(r#"{{"model":"m","tools":[{tool}]}}"#))
     };
+    let function = |name: &str| {
+        let tool = format!(
+            r#"{{"type":"function","name":"{name}","description":"","parameters":{{"type":"object"}}}}"#
+        );
+        agent(&format!(r#"{{"model":"m","tools":[{tool}]}}"#))
+    };
+    let one = r#"{"type":"function","name":"f","description":"","parameters":{"type":"object"}}"#;
+    let twice = agent(&format!(r#"{{"model":"m","tools":[{one},{one}]}}"#));
+    let named = |name: &str| agent(&format!(r#"{{"model":"m","name":"{name}"}}"#));
+    let metadata = |pairs: &str| agent(&format!(r#"{{"model":"m","metadata":{{{pairs}}}}}"#));
     let many: Vec<String> = (0..100_000).map(|n| n.to_string()).collect();
     let pairs: Vec<String> = (0..10_000).map(|n| format!(r#""k{n}":"v""#)).collect();
     let mut invalid_utf8 = typed(json, r#"{"model":"m?"}"#).into_bytes();
@@ -406,7 +431,38 @@ async fn bodies() {
             400,
             "object_above_max_properties",
         ),
-        case("B56", agent("{\"model\":\"m\",\"name\":\"a\u{202e}b\"}"), 400, "name_characters"),
+        case("B55 cursor", get(&format!("/v1/agents?after={}", "a".repeat(4_000)), ""), 400, "bad_cursor"),
+        case(
+            "B55 model",
+            agent(&format!(r#"{{"model":"{}"}}"#, "m".repeat(257))),
+            400,
+            "string_above_max_length",
+        ),
+        case(
+            "B55 metadata key",
+            metadata(&format!(r#""{}":"v""#, "k".repeat(65))),
+            400,
+            "invalid_metadata_key",
+        ),
+        case("B55 metadata no key", metadata(r#""":"v""#), 400, "invalid_metadata_key"),
+        case(
+            "B55 metadata value",
+            metadata(&format!(r#""k":"{}""#, "v".repeat(513))),
+            400,
+            "string_above_max_length",
+        ),
+        case("B55 metadata number", metadata(r#""k":1"#), 400, "invalid_type"),
+        case("B55 metadata null", metadata(r#""k":null"#), 400, "invalid_type"),
+        case("B55 metadata word", metadata(r#""tenure.approval":"sometimes""#), 400, "invalid_value"),
+        case("B56 direction", named("a\u{202e}b"), 400, "name_characters"),
+        case("B56 invisible", named("a\u{200b}b"), 400, "name_characters"),
+        case("B56 mark", named("a\u{feff}b"), 400, "name_characters"),
+        case("B56 look-alike", named("cl\u{0435}rk"), 400, "name_characters"),
+        case("B56 decomposed", named("Zoe\u{0308}"), 400, "name_characters"),
+        case("B56 key", post("/v1/tenure/keys", "", "{\"name\":\"c\u{0456}\"}"), 400, "name_characters"),
+        case("B56 function", function("p\u{0430}y"), 400, "name_characters"),
+        case("B56 server", server("p\u{0430}y", "https://x.example/"), 400, "name_characters"),
+        case("B56 one script", named("заказы"), 201, ""),
         case("B57 empty", session(r#","input":"""#), 400, "empty_string"),
         case(
             "B57 role",
@@ -421,19 +477,51 @@ async fn bodies() {
             400,
             "integer_out_of_range",
         ),
+        case(
+            "B62 never",
+            post("/v1/tenure/keys", "", r#"{"name":"k","expires_at":-1}"#),
+            400,
+            "integer_out_of_range",
+        ),
         case("B63", session(r#","input":"x","spend_control":{"limit":-1}"#), 400, "integer_out_of_range"),
-        case("B66 file", session_with_server("file:///etc/passwd"), 400, "url_not_allowed"),
-        case("B66 credentials", session_with_server("https://u:p@x.example/"), 400, "url_not_allowed"),
+        case("B63 parts", session(r#","input":"x","spend_control":{"limit":1.5}"#), 400, "invalid_type"),
+        case("B63 NaN", session(r#","input":"x","spend_control":{"limit":NaN}"#), 400, "json"),
+        case("B63 text", session(r#","input":"x","spend_control":{"limit":"100"}"#), 400, "invalid_type"),
+        case(
+            "B63 currency",
+            session(r#","input":"x","spend_control":{"limit":1,"currency":"EUR"}"#),
+            400,
+            "unknown_parameter",
+        ),
+        case("B66 file", server("s", "file:///etc/passwd"), 400, "url_not_allowed"),
+        case("B66 credentials", server("s", "https://u:p@x.example/"), 400, "url_not_allowed"),
+        case("B66 none", server("s", ""), 400, "empty_string"),
+        case("B66 host", server("s", "https:///mcp"), 400, "url_not_allowed"),
+        case("B66 script", server("s", "javascript://x/%0aalert(1)"), 400, "url_not_allowed"),
+        case("B66 private", server("s", "http://169.254.169.254/"), 201, ""),
         case("B70 root", schema(r#"{"type":"string"}"#), 400, "invalid_function_parameters"),
+        case("B70 no root", schema("{}"), 400, "invalid_function_parameters"),
+        case("B70 list", schema("[]"), 400, "invalid_type"),
+        case("B70 control", function("f\\u0007"), 400, "name_characters"),
+        case("B70 empty", function(""), 400, "empty_string"),
+        case(
+            "B70 large",
+            schema(&format!(r#"{{"type":"object","x":"{}"}}"#, "x".repeat(3 << 20))),
+            400,
+            "tools_too_large",
+        ),
+        case("B70 twice", twice, 400, "duplicate_tool"),
     ];
     check(&listening, cases).await;
     let spaces = answer(&listening, session(r#","input":"  ""#).as_bytes()).await;
     assert_eq!(spaces.status, 201, "B57: spaces are text here");
 }
 
-fn session_with_server(url: &str) -> String {
-    let tool =
-        format!(r#"{{"type":"mcp","server_label":"s","transport":{{"type":"http","server_url":"{url}"}}}}"#);
+/// A request to open a session with one tool server.
+fn server(label: &str, url: &str) -> String {
+    let tool = format!(
+        r#"{{"type":"mcp","server_label":"{label}","transport":{{"type":"http","server_url":"{url}"}}}}"#
+    );
     let body = format!(
         r#"{{"agent":{{"model":"m","tools":[{tool}]}},"environment":{{"type":"none"}},"input":"x"}}"#
     );
@@ -451,13 +539,56 @@ async fn idempotency_keys_and_closed_sessions() {
     assert_eq!(world.call("DELETE", &format!("/v1/agents/sessions/{id}"), None).await.0, 200);
     let cancel = r#"{"events":[{"type":"agent.session.input.cancel"}]}"#;
     let two_keys = format!("{key}{key}");
+    let tenure = "Idempotency-Key: t\r\n";
     let long = format!("Idempotency-Key: {}\r\n", "k".repeat(257));
     let cases = vec![
         case("B58", post("/v1/agents", key, r#"{"model":"n"}"#), 409, "idempotency_mismatch"),
         case("B58 two", post("/v1/agents", &two_keys, r#"{"model":"n"}"#), 400, "invalid_idempotency_key"),
         case("B58 long", post("/v1/agents", &long, r#"{"model":"n"}"#), 400, "invalid_idempotency_key"),
         case("B60", post(&format!("/v1/agents/sessions/{id}/events"), "", cancel), 404, "not_found_error"),
+        case(
+            "B60 version",
+            post("/v1/agents", "If-Match: \"1\"\r\n", r#"{"model":"m"}"#),
+            412,
+            "precondition_failed",
+        ),
+        case("B60 any", post("/v1/agents", "If-Match: *\r\n", r#"{"model":"m"}"#), 201, ""),
+        case("B58 problem, first", post("/v1/tenure/keys", tenure, r#"{"name":"a"}"#), 201, ""),
+        case("B58 problem", post("/v1/tenure/keys", tenure, r#"{"name":"b"}"#), 422, "idempotency_mismatch"),
     ];
+    check(&listening, cases).await;
+}
+
+#[tokio::test]
+async fn private_addresses_are_refused_where_the_operator_says_so() {
+    let world = World::with(|config| config.private_tool_servers = false).await;
+    let listening = listen(world.app.clone(), Limits::default()).await;
+    let opened = json!({"agent": {"model": "m"}, "environment": {"type": "none"}, "input": "hi"});
+    let id = world.session(opened).await["id"].as_str().expect("an id").to_owned();
+    let tool =
+        r#"{"type":"mcp","server_label":"s","transport":{"type":"http","server_url":"http://10.0.0.1/"}}"#;
+    let mut cases = vec![
+        case("B66 public", server("s", "https://x.example/"), 201, ""),
+        case("B66 saved", agent(&format!(r#"{{"model":"m","tools":[{tool}]}}"#)), 400, "url_not_allowed"),
+        case(
+            "B66 update",
+            post(&format!("/v1/agents/sessions/{id}"), "", &format!(r#"{{"agent":{{"tools":[{tool}]}}}}"#)),
+            400,
+            "url_not_allowed",
+        ),
+    ];
+    for url in [
+        "http://localhost/",
+        "http://127.0.0.1:8080/mcp",
+        "http://2130706433/",
+        "http://0x7f.1/",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[::1]/",
+        "http://[::ffff:10.0.0.1]/",
+        "https://192.168.1.1/",
+    ] {
+        cases.push(case("B66 private", server("s", url), 400, "url_not_allowed"));
+    }
     check(&listening, cases).await;
 }
 
@@ -494,14 +625,15 @@ async fn shutting_down_finishes_answers_and_ends_streams() {
 // B13  Tokens are not JWTs; one is an unknown key like any other.
 // B26  Tested with a paused clock beside the reader of bodies: half a minute of real time proves no more.
 // B30  HTTP/2 is not spoken; its preface is refused above.
-// B56  Look-alikes of other scripts are not detected: the tables that would tell are not part of the server.
+// B37  Ids of agents, sessions and keys are moments in time: one that does not exist, or is another project's,
+//      pages as any other moment does, and tells nothing.
+// B56  A whole word of another script that looks like a word of this one is let through: it is a name as well.
 // B59  Two requests at one moment cannot be arranged from outside without a store that waits; the set of
 //      running keys and its answer are tested beside them.
 // B61  The session machine refuses second answers; approvals do not expire and have no digest on the wire.
 // B64  Tools, models and secrets are judged where they are used, by policy, and not when they are named.
 // B65  Policies cannot be sent to the API.
-// B66  Private addresses are allowed: a server of one's own often stands beside this one. Redirects are
-//      refused by the connection to the tool server.
+// B66  What a name resolves to is judged, and redirects are refused, by the connection to the tool server.
 // B67, B68, B69, B71  Belong to tool servers and models, which are reached from this server and never call it.
 // B70  Remote references and regular expressions in a schema are not followed or run by the server.
 // B72 to B75  No files are uploaded to this server.

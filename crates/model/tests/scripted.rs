@@ -251,6 +251,23 @@ fn says_what_is_wrong_with_a_script_and_where() {
 }
 
 #[test]
+fn scripts_that_would_cost_too_much_are_refused() {
+    let mut bomb = String::from("a: &a [x, x, x, x, x, x, x, x, x, x]\n");
+    for (of, name) in ('a'..='h').zip('b'..) {
+        bomb.push_str(&format!("{name}: &{name} [{}]\n", vec![format!("*{of}"); 10].join(", ")));
+    }
+    for (what, text) in [
+        ("large", format!("rules:\n- reply: [{{ text: '{}' }}]\n", "x".repeat(1 << 20))),
+        ("deep", format!("rules: {}{}\n", "[".repeat(1_000), "]".repeat(1_000))),
+        ("aliases", bomb),
+        ("pattern", "rules:\n- when: { user: '(((a{100}){100}){100}){100}' }\n  reply: []\n".to_owned()),
+        ("twice", "rules: []\nrules: []\n".to_owned()),
+    ] {
+        assert!(Script::parse(&text).is_err(), "{what}");
+    }
+}
+
+#[test]
 fn reports_what_no_rule_matched() {
     let text = "model: other\nrules: [{ reply: [{ text: hi }] }]\n";
     let lines = ["user: hello", "call a orders__get: {}", "result a: forty two"];

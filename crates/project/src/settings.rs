@@ -32,6 +32,22 @@ pub struct Settings {
     pub webhooks: Webhooks,
     /// What is told to those who watch the server.
     pub telemetry: Telemetry,
+    /// What holds for tool servers that clients name.
+    pub tool_servers: ToolServers,
+}
+
+/// What holds for tool servers that clients name; those of `mcp.json` are the operator's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToolServers {
+    /// Whether they may stand at private addresses.
+    pub private_addresses: bool,
+}
+
+impl Default for ToolServers {
+    /// They may: a server of one's own often stands beside this one.
+    fn default() -> Self {
+        Self { private_addresses: true }
+    }
 }
 
 /// A service that offers models.
@@ -217,7 +233,8 @@ pub fn parse_settings(text: &str, env: &Env, unset: Unset) -> Result<(Settings, 
     settle(settings, report.into_problems())
 }
 
-const KEYS: &[&str] = &["providers", "models", "default_model", "limits", "server", "webhooks", "telemetry"];
+const KEYS: &[&str] =
+    &["providers", "models", "default_model", "limits", "server", "webhooks", "telemetry", "tool_servers"];
 const OPENAI_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env"];
 const SCRIPTED_KEYS: &[&str] = &["type", "script"];
 const PROVIDER_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env", "script"];
@@ -240,6 +257,7 @@ const LIMIT_KEYS: &[&str] = &[
     "tool_calls_per_project_max",
     "project_weights",
 ];
+const TOOL_SERVER_KEYS: &[&str] = &["private_addresses"];
 const SERVER_KEYS: &[&str] = &["bind", "port", "allowed_hosts", "allowed_origins"];
 
 /// What the reference page must name.
@@ -254,6 +272,7 @@ pub(crate) const DOCUMENTED: &[&[&str]] = &[
     SERVER_KEYS,
     crate::outbound::WEBHOOK_KEYS,
     crate::outbound::TELEMETRY_KEYS,
+    TOOL_SERVER_KEYS,
 ];
 
 /// The official address, used when a provider of type `openai` names none.
@@ -284,6 +303,12 @@ fn read(root: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Settings
     }
     if let Some(node) = fields.find("telemetry") {
         settings.telemetry = telemetry(node, report)?;
+    }
+    if let Some(node) = fields.find("tool_servers") {
+        let fields = Fields::open(node, "`tool_servers`", TOOL_SERVER_KEYS, report)?;
+        if let Some(node) = fields.find("private_addresses") {
+            settings.tool_servers.private_addresses = node.boolean("`private_addresses`", report)?;
+        }
     }
     Some(settings)
 }

@@ -148,11 +148,14 @@ impl<'de> Visitor<'de> for RawVisitor {
         Ok(Raw::Scalar(Data::Float(value)))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
-        Ok(Raw::Scalar(Data::Text(value.to_owned())))
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Raw, E> {
+        self.visit_string(value.to_owned())
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Raw, E> {
+    fn visit_string<E: serde::de::Error>(self, value: String) -> Result<Raw, E> {
+        if value.contains('\0') {
+            return Err(E::custom("text with a NUL character"));
+        }
         Ok(Raw::Scalar(Data::Text(value)))
     }
 

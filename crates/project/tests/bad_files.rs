@@ -221,6 +221,28 @@ fn agent_files() {
     );
 }
 
+/// The rows of the table of bad inputs that concern text, in files.
+#[test]
+fn texts() {
+    let place = "\n\x20 --> agents/helper.md:2:8";
+    for (row, text, expected) in [
+        ("B49", "---\nmodel: m\nmetadata: {a: 99999999999999999999}\n---\nx", "error[type]"),
+        ("B50", "---\nmulti_agent: {enabled: true, max_concurrent_subagents: .nan}\n---\nx", "error[yaml]"),
+        ("B51", "---\nmulti_agent: {enabled: true, max_concurrent_subagents: 1.0}\n---\nx", "error[type]"),
+        ("B53", "---\nmodel: \"a\\0b\"\n---\nx", "error[yaml]: invalid YAML: text with a NUL"),
+        ("B53 body", "---\nmodel: m\n---\na\0b", "error[encoding]"),
+        ("B56", "---\nfunctions:\n  - {name: p\u{430}y, description: x}\n---\nx", "error[name]"),
+    ] {
+        let found =
+            parse_agent_file("helper", text).err().map_or_else(|| "accepted".to_owned(), |e| e.to_string());
+        assert!(found.starts_with(expected), "{row}: {found}");
+    }
+    let deep = format!("---\nmodel: {}x{}\n---\nHelp.\n", "[".repeat(100), "]".repeat(100));
+    let found = parse_agent_file("helper", &deep).expect_err("B48").to_string();
+    assert!(found.contains("error[yaml]"), "B48: {found}");
+    agent("B57", "---\nmodel: '  '\n---\nHelp.\n", &format!("error[missing]: `model` is empty{place}"));
+}
+
 #[test]
 fn settings_files() {
     settings(
@@ -356,6 +378,19 @@ fn settings_files() {
         "limits:\n  project_weights: {default: 0}\n",
         "error[range]: the weight of `default` must be from 1 to 100, not `0`\n\
          \x20 --> tenure.yaml:2:30",
+    );
+    settings(
+        "private addresses",
+        "tool_servers:\n  private_addresses: no\n",
+        "error[type]: `private_addresses` must be true or false, not text\n\
+         \x20 --> tenure.yaml:2:22",
+    );
+    settings(
+        "key of tool servers",
+        "tool_servers:\n  private: false\n",
+        "error[unknown_key]: unknown key `private` in `tool_servers`\n\
+         \x20 --> tenure.yaml:2:3\n\
+         \x20 hint: the keys are `private_addresses`",
     );
     settings(
         "bind with port",

@@ -224,7 +224,8 @@ async fn reach(shared: &Shared, project: ProjectId, tool: &McpTool) -> Result<Se
             if let Some(secret) = secret {
                 headers.extend(sealed_headers(shared, project, *secret).await?);
             }
-            Ok(Server::Http { url: server_url.clone(), headers, hints: Hints::default() })
+            let hints = Hints { public_only: !shared.private_tool_servers, ..Hints::default() };
+            Ok(Server::Http { url: server_url.clone(), headers, hints })
         }
     }
 }

@@ -142,8 +142,8 @@ pub(crate) async fn run(shared: Arc<Shared>, config: ExportConfig, mut finished:
 async fn read(shared: &Shared, turn: Finished) -> Result<Vec<Trace>, RuntimeError> {
     let Finished { key, turn_id, version, subject } = turn;
     let store = shared.store.as_ref();
-    let from = traces::before(store, key, version, turn_id).await?;
     let wanted = BTreeSet::from([turn_id]);
+    let from = traces::before(store, key, version, wanted.clone()).await?;
     traces::of_turns(store, key, from, wanted, subject, shared.trace_content).await
 }
 

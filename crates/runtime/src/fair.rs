@@ -90,6 +90,12 @@ impl Fair {
         self.weights.insert(project, weight.max(1));
     }
 
+    /// Changes how many places there are, one at least. Those beyond a smaller number are not taken away; they
+    /// are not given again.
+    pub(crate) fn bound(&mut self, max: usize) {
+        self.places.max = max.max(1);
+    }
+
     /// Joins the line.
     pub(crate) fn ask(&mut self, project: ProjectId) -> Ticket {
         let ticket = self.next;
@@ -186,6 +192,8 @@ impl Fair {
 /// Where tasks wait for a place.
 #[derive(Debug)]
 pub(crate) struct Gate {
+    /// Places of all nodes together.
+    full: usize,
     inner: Mutex<Inner>,
 }
 
@@ -213,7 +221,15 @@ struct Waiting {
 
 impl Gate {
     pub(crate) fn new(places: Places) -> Arc<Self> {
-        Arc::new(Self { inner: Mutex::new(Inner { fair: Fair::new(places), waiters: HashMap::new() }) })
+        let inner = Inner { fair: Fair::new(places), waiters: HashMap::new() };
+        Arc::new(Self { full: places.max, inner: Mutex::new(inner) })
+    }
+
+    /// Keeps this node's part of places that `nodes` nodes share.
+    pub(crate) fn divide(&self, nodes: usize) {
+        let mut inner = self.lock();
+        inner.fair.bound(self.full / nodes.max(1));
+        inner.admit();
     }
 
     /// As [`Fair::weigh`].
@@ -320,6 +336,25 @@ mod tests {
         }
         assert_eq!(order, expected);
         assert!(fair.lanes.is_empty() && fair.line.is_empty(), "{fair:?}");
+    }
+
+    #[tokio::test]
+    async fn nodes_share_the_places_of_a_provider() {
+        let gate = Gate::new(Places::shared(6));
+        let (project, cancel) = (projects(1)[0], CancellationToken::new());
+        gate.divide(3);
+        let held = [gate.enter(project, &cancel).await, gate.enter(project, &cancel).await];
+        let mut third = Box::pin(gate.enter(project, &cancel));
+        assert!(futures_poll(&mut third).is_none(), "a third of six is two");
+        gate.divide(2);
+        assert!(third.await.is_some(), "half of six is three");
+        gate.divide(100);
+        drop(held);
+        let one = gate.enter(project, &cancel).await;
+        let mut two = Box::pin(gate.enter(project, &cancel));
+        assert!(futures_poll(&mut two).is_none(), "every node keeps one");
+        drop(one);
+        assert!(two.await.is_some());
     }
 
     #[test]

@@ -91,6 +91,8 @@ pub struct Limits {
     pub tool_calls: Places,
     /// How long a node keeps its sessions without a sign of life, where several share a store.
     pub lease: Duration,
+    /// Whether tool servers that clients name may stand at private addresses; those of the project always may.
+    pub private_tool_servers: bool,
 }
 
 impl Default for Limits {
@@ -103,6 +105,7 @@ impl Default for Limits {
             model_calls: Places::shared(64),
             tool_calls: Places::shared(64),
             lease: Duration::from_secs(10),
+            private_tool_servers: true,
         }
     }
 }
@@ -128,6 +131,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// How long this node keeps its sessions without a sign of life.
     pub(crate) lease: Duration,
+    /// Whether tool servers that clients name may stand at private addresses.
+    pub(crate) private_tool_servers: bool,
     /// This process among those that share the store.
     pub(crate) node: NodeId,
     pub(crate) hub: Arc<Hub>,
@@ -214,6 +219,7 @@ impl Runtime {
             streams: quota(Limit::Streams, limits.streams),
             bodies: quota(Limit::BodyBytes, limits.body_bytes),
             lease: limits.lease,
+            private_tool_servers: limits.private_tool_servers,
             registry: Registry::new(quota(Limit::ActiveSessions, limits.active_sessions)),
             load,
             clock,

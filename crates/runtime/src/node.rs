@@ -5,7 +5,8 @@
 //!   every quarter of the lease   heartbeat
 //!   every second                 claim what is due and held by no living node, and give it an actor
 //!   at a wake                    the actor or the follower of that session looks at the journal
-//!   every five seconds           the same for everything held here, in case a wake was lost
+//!   every five seconds           the same for everything held here, in case a wake was lost; and the places
+//!                                of providers are divided among the nodes that live
 //! ```
 //!
 //! A store that no other process uses needs none of it beyond the claims at the start.
@@ -78,6 +79,10 @@ async fn take_over(runtime: Runtime) {
 async fn compare(runtime: Runtime) {
     let shared = runtime.shared();
     while sleep(shared, COMPARE_EVERY).await {
+        match shared.store.nodes().await {
+            Ok(nodes) => shared.models.providers().for_each(|provider| provider.gate().divide(nodes)),
+            Err(error) => tracing::warn!(%error, "the nodes cannot be counted; trying again"),
+        }
         match shared.store.held(shared.node).await {
             Ok(held) => {
                 let mut lost: std::collections::HashSet<_> = shared.registry.holding().into_iter().collect();

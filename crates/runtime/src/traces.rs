@@ -1,9 +1,9 @@
 //! Traces of finished turns, made from the journal when they are asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use tenure_journal::{Event, Recorded, SessionKey, Timestamp, Turn, TurnId, Version};
+use tenure_journal::{Event, SessionKey, Timestamp, Turn, TurnId, Version};
 use tenure_store::{Order, Store};
 use tenure_telemetry::{Content, Subject, Trace, Tracer, otlp};
 
@@ -40,7 +40,9 @@ impl Runtime {
         let shared = self.shared();
         let ended = turns.iter().filter(|turn| turn.status.is_terminal()).map(|turn| turn.id);
         let wanted: BTreeSet<TurnId> = ended.collect();
-        let Some(oldest) = wanted.first() else { return Ok((Vec::new(), false)) };
+        if wanted.is_empty() {
+            return Ok((Vec::new(), false));
+        }
         let store = shared.store.as_ref();
         let first = store.events(key, Version::ZERO, 1).await?;
         let Some(Event::SessionOpened(opened)) = first.first().map(|first| &first.event) else {
@@ -49,16 +51,16 @@ impl Runtime {
         let subject = Subject::new(key.session, &opened.agent);
         let from = match order {
             Order::Ascending => Version::ZERO,
-            Order::Descending => before(store, key, end(store, key).await?, *oldest).await?,
+            Order::Descending => before(store, key, end(store, key).await?, wanted.clone()).await?,
         };
-        let mut found = of_turns(store, key, from, wanted, subject, shared.trace_content).await?;
-        if order == Order::Descending {
-            found.reverse();
-        }
+        let found = of_turns(store, key, from, wanted, subject, shared.trace_content).await?;
+        // Lists go by id, and ids of one millisecond do not follow the journal.
+        let mut found: BTreeMap<TurnId, Trace> =
+            found.into_iter().map(|trace| (trace.turn_id, trace)).collect();
         let mut bytes = 0;
         let mut shown = Vec::with_capacity(found.len());
-        for trace in &found {
-            let otlp = otlp::request([trace]);
+        for trace in turns.iter().filter_map(|turn| found.remove(&turn.id)) {
+            let otlp = otlp::request([&trace]);
             bytes += otlp.to_string().len();
             if bytes > ANSWER_BYTES_MAX && !shown.is_empty() {
                 return Ok((shown, true));
@@ -76,22 +78,26 @@ async fn end(store: &dyn Store, key: SessionKey) -> Result<Version, RuntimeError
     Ok(stored.tail.last().map_or(snapshot, |last| last.version))
 }
 
-/// A version before the creation of `turn`, looked for from `end` backwards: what is asked for is mostly new,
-/// and journals are long.
+/// A version before the creation of each of `turns`, looked for from `end` backwards: what is asked for is
+/// mostly new, and journals are long.
 pub(crate) async fn before(
     store: &dyn Store,
     key: SessionKey,
     end: Version,
-    turn: TurnId,
+    mut turns: BTreeSet<TurnId>,
 ) -> Result<Version, RuntimeError> {
     let mut after = end;
     while after > Version::ZERO {
         after = Version(after.0.saturating_sub(EVENTS_AT_ONCE as u64));
         let events = store.events(key, after, EVENTS_AT_ONCE).await?;
-        let is_creation = |recorded: &&Recorded| matches!(&recorded.event, Event::TurnCreated { turn_id } if *turn_id == turn);
-        if let Some(created) = events.iter().find(is_creation) {
+        for recorded in &events {
+            if let Event::TurnCreated { turn_id } = &recorded.event {
+                turns.remove(turn_id);
+            }
+        }
+        if turns.is_empty() {
             // The messages that a turn begins with were accepted just before it.
-            return Ok(Version(created.version.0.saturating_sub(EVENTS_AT_ONCE as u64)));
+            return Ok(Version(after.0.saturating_sub(EVENTS_AT_ONCE as u64)));
         }
     }
     Ok(Version::ZERO)

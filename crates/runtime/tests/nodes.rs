@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_journal::{Decision, InputPart, SessionStatus};
-use tenure_runtime::{Limits, Runtime, Subscription, SubscriptionItem};
+use tenure_runtime::{Limits, Subscription, SubscriptionItem};
 use tenure_session::{Command, RequiredAction, SessionNotice, StreamEvent, TurnNotice};
 use tenure_store::MemoryStore;
 
-use support::{Shop, opening, start, until};
+use support::{Shop, opening, start, until, wait};
 
 fn say(text: &str) -> Command {
     Command::Message { content: vec![InputPart::text(text)] }
@@ -117,23 +117,9 @@ async fn a_node_that_leaves_hands_its_sessions_over_at_once() {
         start(Arc::clone(&store), Arc::clone(&shop)).await,
         start(Arc::clone(&store), Arc::clone(&shop)).await,
     );
-    let (view, stream) = a.open(opening("stall"), None, true).await.expect("opens");
+    let (_, stream) = a.open(opening("stall"), None, true).await.expect("opens");
     until_turn(&mut stream.expect("subscribed"), TurnNotice::InProgress).await;
     a.shutdown(Duration::ZERO).await;
-    held_by(&b, &store, view.key).await;
+    wait::until("the other node works on the session", || b.active_sessions() > 0).await;
     b.shutdown(Duration::ZERO).await;
-}
-
-/// Waits until the node works on the session.
-async fn held_by(node: &Runtime, store: &MemoryStore, key: tenure_journal::SessionKey) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while node.active_sessions() == 0 {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "nobody took {key:?} over: {:?}",
-            store.head_now(key)
-        );
-        tokio::task::yield_now().await;
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }

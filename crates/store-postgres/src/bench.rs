@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tenure_journal::{
-    AgentId, Event, Fresh, Head, Input, InputId, InputPart, ProjectId, SessionId, SessionKey, SessionStatus,
-    Timestamp, Version,
+    AgentId, Event, Fresh, Head, Input, InputId, InputPart, NodeId, ProjectId, SessionId, SessionKey,
+    SessionStatus, Timestamp, Version,
 };
 use tenure_store::{Append, Store as _, StoreError};
 use tokio::process::Command;
@@ -29,6 +29,11 @@ const BARE_BYTES: usize = 1024;
 const TURN_MIN: Duration = Duration::from_secs(1);
 /// Turns of each within one row, so that both meet the same moods of the disk.
 const TURNS: u32 = 3;
+/// Sessions that are due, when claims are measured, and how often they are claimed.
+const DUE: usize = 100;
+const CLAIMS: u64 = 41;
+/// Idle sessions that are inserted with one statement.
+const IDLE_AT_ONCE: usize = 50_000;
 /// The program that makes the bare inserts.
 const PROGRAM: &str = "pgbench";
 
@@ -76,6 +81,71 @@ pub fn appends(url: &str, each: Duration) -> Result<Vec<Row>, StoreError> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| unavailable("starting a runtime").with_source(error))?;
     runtime.block_on(measure(url, each))
+}
+
+/// What claiming 100 due sessions takes, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Claims {
+    /// Sessions in the table with nothing to do.
+    pub idle: u64,
+    /// The median of the claims.
+    pub median_ms: f64,
+}
+
+/// Measures claims beside no idle sessions and beside `idle` of them, in a database as for [`appends`].
+///
+/// # Errors
+/// As [`appends`].
+pub fn claims(url: &str, idle: u64) -> Result<Vec<Claims>, StoreError> {
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| unavailable("starting a runtime").with_source(error))?;
+    runtime.block_on(measure_claims(url, idle))
+}
+
+async fn measure_claims(url: &str, idle: u64) -> Result<Vec<Claims>, StoreError> {
+    let options = Options::parse(url)?;
+    let store = PostgresStore::open(&options).await?;
+    for index in 0..DUE {
+        let mut append = Session::new(1_000_000 + index).next();
+        append.head.wake_at = Some(Timestamp::EPOCH);
+        store.append(append).await?;
+    }
+    let mut rows = vec![Claims { idle: 0, median_ms: claimed(&store).await? }];
+    let connection = Connector::new(&options)?.connect(WRITER_SETTINGS).await?;
+    for first in (1..=idle).step_by(IDLE_AT_ONCE) {
+        let last = idle.min(first + IDLE_AT_ONCE as u64 - 1);
+        let row: [&(dyn ToSql + Sync); 2] = [&int(first), &int(last)];
+        let filled = connection.query(include_str!("../sql/bench_idle.sql"), &row);
+        within(STATEMENT_DEADLINE, "measuring", filled).await?;
+    }
+    let counted = connection.client.batch_execute(include_str!("../sql/bench_analyze.sql"));
+    within(STATEMENT_DEADLINE, "measuring", counted).await?;
+    connection.close().await;
+    rows.push(Claims { idle, median_ms: claimed(&store).await? });
+    store.close().await?;
+    Ok(rows)
+}
+
+/// What one of many claims of everything that is due takes.
+async fn claimed(store: &PostgresStore) -> Result<f64, StoreError> {
+    let mut took = Vec::new();
+    for round in 0..CLAIMS {
+        let node = NodeId::fresh(&Fresh::new(Timestamp::EPOCH, round));
+        store.heartbeat(node, Duration::from_secs(60)).await?;
+        let began = Instant::now();
+        let claimed = store.claim_due(node, Timestamp::EPOCH, DUE).await?;
+        took.push(began.elapsed().as_secs_f64() * 1_000.0);
+        if claimed.len() != DUE {
+            return Err(unavailable(format!("{} of {DUE} sessions were claimed", claimed.len())));
+        }
+        store.retire(node).await?;
+    }
+    took.sort_by(f64::total_cmp);
+    Ok(took[took.len() / 2])
+}
+
+fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 async fn measure(url: &str, each: Duration) -> Result<Vec<Row>, StoreError> {

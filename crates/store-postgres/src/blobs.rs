@@ -28,7 +28,8 @@ pub enum BlobPlace {
     Database,
     /// As files of a directory that all nodes share. It must exist.
     Directory(PathBuf),
-    /// In a bucket of an S3-compatible object store.
+    /// In a bucket of an S3-compatible object store. The process must have chosen its default provider of
+    /// `rustls` cryptography.
     #[cfg(feature = "s3")]
     S3(S3),
 }

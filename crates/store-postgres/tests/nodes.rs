@@ -36,7 +36,9 @@ async fn one_of_two_nodes_wins_each_version() {
                     match store.append(append(key, version, &[name])).await {
                         Ok(next) => (version, won) = (next.0, won + 1),
                         Err(error) => {
-                            let StoreErrorKind::Conflict { actual } = error.kind() else { panic!("{error}") };
+                            let StoreErrorKind::Conflict { actual } = error.kind() else {
+                                panic!("{error:?}")
+                            };
                             version = actual.0;
                         }
                     }

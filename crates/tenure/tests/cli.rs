@@ -188,6 +188,22 @@ struct Running {
     fake: Fake,
 }
 
+async fn webhooks() -> Json<Value> {
+    page(
+        json!([{"id": "wh_1", "name": "crm", "url": "https://crm.example/", "event_types": [], "created_at": 1}]),
+    )
+}
+
+async fn dead_letters() -> Json<Value> {
+    page(json!([{"id": "dlv_12", "event_type": "agent.session.idle", "session_id": SESSION,
+                 "last_error": "the receiver took too long", "failed_at": 1}]))
+}
+
+async fn post_webhook(State(fake): State<Fake>, Json(body): Json<Value>) -> Json<Value> {
+    fake.posted.lock().expect("no writer panicked").push(body);
+    Json(json!({"id": "wh_2", "signing_secret": "whsec_secret"}))
+}
+
 async fn serve(waits: bool) -> Running {
     let fake = Fake { posted: Arc::default(), waits, live: broadcast::channel(16).0 };
     let status = if waits { "requires_action" } else { "idle" };
@@ -216,6 +232,17 @@ async fn serve(waits: bool) -> Running {
             .post(keys_create),
         )
         .route("/v1/tenure/keys/{id}", delete(keys_revoke))
+        .route("/v1/tenure/webhooks", get(webhooks).post(post_webhook))
+        .route("/v1/tenure/webhooks/{id}", delete(keys_revoke))
+        .route("/v1/tenure/webhooks/{id}/rotate_secret", post(post_webhook))
+        .route("/v1/tenure/webhooks/{id}/dead_letters", get(dead_letters))
+        .route(
+            "/v1/tenure/webhooks/{id}/dead_letters/{delivery}/redeliver",
+            post(|Path(ids): Path<(String, String)>| async move {
+                assert_eq!(ids, ("wh_1".to_owned(), "dlv_12".to_owned()));
+                StatusCode::ACCEPTED
+            }),
+        )
         .layer(axum::middleware::from_fn(guard))
         .with_state(fake.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -375,6 +402,28 @@ async fn agents_are_seen_compared_rolled_back_and_split() {
     assert_eq!(code, 3);
     let versions = json!([{"version": 1, "weight": 9}, {"version": 2, "weight": 1}]);
     assert_eq!(server.posted(), [json!({"version": 1}), json!({"versions": versions})]);
+}
+
+#[tokio::test]
+async fn manages_webhooks() {
+    let server = serve(false).await;
+    let add = "webhooks add https://crm.example/hook --name crm --event agent.session.idle";
+    let (code, out, err) = server.run(add, "").await;
+    assert_eq!((code, out.as_str()), (0, "whsec_secret\n"), "{err}");
+    assert_eq!(err, "wh_2: this is the only time the secret is shown\n");
+    let (_, out, _) = server.run("webhooks ls -o name", "").await;
+    assert_eq!(out, "wh_1\n");
+    let (_, out, _) = server.run("webhooks rotate wh_1 --overlap 2", "").await;
+    assert_eq!(out, "whsec_secret\n");
+    let sent =
+        json!({"url": "https://crm.example/hook", "name": "crm", "event_types": ["agent.session.idle"]});
+    assert_eq!(server.posted(), [sent, json!({"overlap_seconds": 7200})]);
+    let (_, out, _) = server.run("webhooks dead 1 -o name", "").await;
+    assert_eq!(out, "dlv_12\n");
+    let (code, out, err) = server.run("webhooks redeliver wh_1 dlv_1", "").await;
+    assert_eq!((code, out.as_str()), (0, "sending dlv_12 again\n"), "{err}");
+    let (_, out, _) = server.run("webhooks rm wh_1", "").await;
+    assert_eq!(out, "removed wh_1\n");
 }
 
 #[tokio::test]

@@ -40,6 +40,8 @@ const PROGRESS_BYTES_MAX: usize = 256;
 /// What all connections of a pool share.
 pub(crate) struct Ground {
     pub(crate) http: reqwest::Client,
+    /// For servers that may be reached at public addresses only.
+    pub(crate) public_http: reqwest::Client,
     /// The variables that every child sees.
     pub(crate) inherited: BTreeMap<OsString, OsString>,
     /// Every task that a connection leaves behind; joined at shutdown.
@@ -178,8 +180,14 @@ async fn start(
     let handler =
         Handler { progress: Progress::default(), listens: Some((server.address(), ground.changes.clone())) };
     let opened = match server {
-        Server::Http { url, headers, .. } => {
-            let transport = http::transport(ground.http.clone(), url, headers)?;
+        Server::Http { url, headers, hints } => {
+            let client = if hints.public_only {
+                http::check_public(url)?;
+                &ground.public_http
+            } else {
+                &ground.http
+            };
+            let transport = http::transport(client.clone(), url, headers)?;
             serve_client_with_ct(handler, transport, end).await
         }
         Server::Stdio { command, args, env, cwd, .. } => {

@@ -194,7 +194,7 @@ mod tests {
             read_only: owned(read_only),
             destructive: owned(destructive),
             keyed: owned(keyed),
-            timeout_ms: None,
+            ..Hints::default()
         }
     }
 

@@ -24,6 +24,7 @@ use rmcp::transport::streamable_http_client::{
 };
 use tenure_journal::{Failure, FailureKind};
 
+use crate::address::{PublicOnly, is_private_url};
 use crate::failure::failure;
 
 /// Where the idempotency key travels in a call's `_meta`.
@@ -51,6 +52,18 @@ const RESUMPTIONS_MAX: usize = 3;
 /// # Errors
 /// TLS could not be set up.
 pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
+    builder().build()
+}
+
+/// The same for servers that may be reached at public addresses only.
+///
+/// # Errors
+/// TLS could not be set up.
+pub(crate) fn public_client() -> Result<reqwest::Client, reqwest::Error> {
+    builder().dns_resolver(Arc::new(PublicOnly)).build()
+}
+
+fn builder() -> reqwest::ClientBuilder {
     // Fails only when a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
@@ -58,7 +71,6 @@ pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIME_MAX)
         .pool_max_idle_per_host(0)
-        .build()
 }
 
 /// A transport to one server.
@@ -80,6 +92,18 @@ pub(crate) fn transport(
     config.reinit_on_expired_session = false;
     config.retry_config = Arc::new(resumption);
     Ok(StreamableHttpClientTransport::with_client(HttpClient(client), config))
+}
+
+/// Refuses an address that is certainly not public.
+///
+/// # Errors
+/// `InvalidRequest`: this server's operator does not allow it.
+pub(crate) fn check_public(url: &str) -> Result<(), Failure> {
+    if is_private_url(url) {
+        let message = "the tool server's address is private, which this server does not allow";
+        return Err(failure(FailureKind::InvalidRequest, message));
+    }
+    Ok(())
 }
 
 /// Whether `key` can travel in a header.

@@ -27,6 +27,7 @@
 //! `list` reports a connection that could not be opened as `ConnectionFailed` or `Timeout`, since nothing
 //! hangs on the difference there.
 
+mod address;
 mod changes;
 mod connection;
 mod definition;
@@ -45,6 +46,7 @@ use serde_json::{Map, Value};
 use tenure_journal::{Failure, ToolDef};
 use tokio_util::sync::CancellationToken;
 
+pub use self::address::is_private_url;
 pub use self::outcome::RESULT_BYTES_MAX;
 pub use self::pool::{Limits, McpServers};
 
@@ -113,6 +115,8 @@ pub struct Hints {
     pub destructive: Vec<String>,
     /// How long one call may take without a sign of progress; 60 seconds if absent.
     pub timeout_ms: Option<u64>,
+    /// Whether it may be reached at public addresses only.
+    pub public_only: bool,
 }
 
 impl Server {
@@ -124,11 +128,13 @@ impl Server {
         }
     }
 
-    /// What distinguishes its connection: everything but the hints.
+    /// What distinguishes its connection: everything but the hints about its tools.
     fn endpoint(&self) -> Self {
         let mut endpoint = self.clone();
         match &mut endpoint {
-            Self::Http { hints, .. } | Self::Stdio { hints, .. } => *hints = Hints::default(),
+            Self::Http { hints, .. } | Self::Stdio { hints, .. } => {
+                *hints = Hints { public_only: hints.public_only, ..Hints::default() };
+            }
         }
         endpoint
     }
@@ -137,8 +143,14 @@ impl Server {
     fn address(&self) -> Self {
         let mut address = self.endpoint();
         match &mut address {
-            Self::Http { headers, .. } => headers.clear(),
-            Self::Stdio { env, .. } => env.clear(),
+            Self::Http { headers, hints, .. } => {
+                headers.clear();
+                *hints = Hints::default();
+            }
+            Self::Stdio { env, hints, .. } => {
+                env.clear();
+                *hints = Hints::default();
+            }
         }
         address
     }

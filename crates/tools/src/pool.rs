@@ -111,14 +111,16 @@ impl McpServers {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         limits: Limits,
     ) -> Result<Self, Failure> {
-        let http = http::client()
-            .map_err(|error| failure(FailureKind::Internal, format!("TLS could not be set up: {error}")))?;
+        let tls = |error| failure(FailureKind::Internal, format!("TLS could not be set up: {error}"));
+        let http = http::client().map_err(tls)?;
+        let public_http = http::public_client().map_err(tls)?;
         let inherited = environment
             .into_iter()
             .filter(|(name, _)| INHERITED.iter().any(|known| name == *known))
             .collect();
         let ground = Ground {
             http,
+            public_http,
             inherited,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

@@ -14,7 +14,7 @@ use tenure_journal::FailureKind::{
     self, Authentication, ConnectionFailed, InvalidRequest, NotFound, Overloaded, Protocol, RateLimited,
     ServerError, Timeout, ToolNotFound,
 };
-use tenure_tools::{Call, Hints, Limits, McpServers, RESULT_BYTES_MAX, Servers};
+use tenure_tools::{Call, Hints, Limits, McpServers, RESULT_BYTES_MAX, Server, Servers};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
@@ -27,6 +27,7 @@ async fn all_pages_are_listed_with_annotations_and_hints() {
         read_only: vec!["plain".to_owned()],
         destructive: vec!["put".to_owned()],
         timeout_ms: None,
+        ..Hints::default()
     };
     let cancel = CancellationToken::new();
     for (hints, expected) in [
@@ -457,4 +458,26 @@ async fn a_server_that_accepts_and_says_nothing_costs_the_callers_patience_only(
     let begun = std::time::Instant::now();
     servers.shutdown().await;
     assert!(begun.elapsed() < Duration::from_secs(9), "shutdown does not wait for the handshake");
+}
+
+#[tokio::test]
+async fn private_addresses_are_not_reached_where_that_is_not_allowed() {
+    let (bench, _events) = Bench::new();
+    let running = HttpServer::bench(&bench, true, None);
+    let servers = pool();
+    let server = |host: &str, public_only| Server::Http {
+        url: format!("http://{host}:{}/mcp", running.address.port()),
+        headers: Default::default(),
+        hints: Hints { public_only, ..Hints::default() },
+    };
+    for (host, public_only, expected) in [
+        ("127.0.0.1", false, None),
+        ("127.0.0.1", true, Some(FailureKind::InvalidRequest)),
+        ("localhost", true, Some(FailureKind::InvalidRequest)),
+        ("[::ffff:127.0.0.1]", true, Some(FailureKind::InvalidRequest)),
+    ] {
+        let listed = servers.list(&server(host, public_only), &CancellationToken::new()).await;
+        assert_eq!(listed.err().map(|failure| failure.kind), expected, "{host} {public_only}");
+    }
+    servers.shutdown().await;
 }

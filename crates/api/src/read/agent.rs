@@ -8,6 +8,7 @@ use tenure_journal::{
 };
 
 use super::metadata::read_metadata;
+use super::name;
 use super::reader::{Field, Reader};
 use super::tool::{ToolScope, Tools};
 use crate::error::ApiError;
@@ -134,24 +135,10 @@ pub(super) fn read_model(field: &Field<'_>) -> Result<String, ApiError> {
 }
 
 pub(super) fn read_name(field: Field<'_>) -> Result<Option<String>, ApiError> {
-    let Some(field) = field.nullable() else { return Ok(None) };
-    let name = field.text(NAME_CHARS_MAX)?;
-    if name.chars().any(is_deceptive) {
-        let message = format!(
-            "Invalid '{}': control, invisible and text-direction characters are not allowed.",
-            field.path()
-        );
-        return Err(field.refuse("name_characters", message));
+    match field.nullable() {
+        None => Ok(None),
+        Some(field) => name::read_name(&field, NAME_CHARS_MAX).map(|name| Some(name.to_owned())),
     }
-    Ok(Some(name.to_owned()))
-}
-
-/// Characters that make two names look alike or one name look like something else.
-fn is_deceptive(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn read_instructions(field: Field<'_>) -> Result<Option<String>, ApiError> {

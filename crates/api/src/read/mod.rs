@@ -4,6 +4,7 @@ mod agent;
 mod automation;
 mod input;
 mod metadata;
+mod name;
 mod reader;
 mod session;
 mod tool;
@@ -12,9 +13,10 @@ pub(crate) use agent::{AgentFields, AgentScope, default_agent};
 pub(crate) use automation::{AutomationBody, AutomationChange, NewSessionBody, TargetBody};
 pub(crate) use input::read_events;
 pub(crate) use metadata::approval_of;
+pub(crate) use name::read_name;
 pub(crate) use reader::{Field, Reader, missing, shortened, unsupported_value};
 pub(crate) use session::{NewSession, SessionChange};
-pub(crate) use tool::{LOCATION_PARTS, refuse_unavailable};
+pub(crate) use tool::{LOCATION_PARTS, refuse_private_servers, refuse_unavailable};
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use tenure_journal::{AgentConfig, FunctionTool, McpTool, McpTransport, Origin, ProjectId, Tool};
 use tenure_runtime::Runtime;
 
+use super::name::read_name;
 use super::reader::{Field, Reader};
 use crate::error::ApiError;
 
@@ -183,6 +184,21 @@ pub(crate) fn refuse_unavailable_tools(tools: &[Tool], path: &str) -> Result<(),
     Ok(())
 }
 
+/// Refuses tool servers at private addresses, for servers whose operator does not allow them. What a name
+/// resolves to is judged when it is connected to.
+pub(crate) fn refuse_private_servers(tools: &[Tool], path: &str) -> Result<(), ApiError> {
+    for (index, tool) in tools.iter().enumerate() {
+        if let Tool::Mcp(McpTool { transport: McpTransport::Http { server_url, .. }, .. }) = tool
+            && tenure_runtime::is_private_url(server_url)
+        {
+            let path = format!("{path}[{index}].transport.server_url");
+            let message = format!("Invalid '{path}': this server does not allow private addresses.");
+            return Err(ApiError::invalid(message).code("url_not_allowed").param(path));
+        }
+    }
+    Ok(())
+}
+
 const TOOL_TYPES: &[&str] = &[
     "function",
     "tool_search",
@@ -222,7 +238,7 @@ fn flag(reader: &mut Reader<'_>, name: &'static str, default: bool) -> Result<bo
 }
 
 fn read_function(reader: &mut Reader<'_>) -> Result<FunctionTool, ApiError> {
-    let name = reader.required("name")?.text(FUNCTION_NAME_CHARS_MAX)?.to_owned();
+    let name = read_name(&reader.required("name")?, FUNCTION_NAME_CHARS_MAX)?.to_owned();
     let description = reader.required("description")?.any_text(DESCRIPTION_CHARS_MAX)?.to_owned();
     let parameters = reader.required("parameters")?;
     match parameters.map()?.get("type") {
@@ -247,7 +263,7 @@ fn read_function(reader: &mut Reader<'_>) -> Result<FunctionTool, ApiError> {
 }
 
 fn read_mcp(reader: &mut Reader<'_>, scope: ToolScope) -> Result<(McpTool, Option<Unsealed>), ApiError> {
-    let server_label = reader.required("server_label")?.text(LABEL_CHARS_MAX)?.to_owned();
+    let server_label = read_name(&reader.required("server_label")?, LABEL_CHARS_MAX)?.to_owned();
     let (transport, secret) = read_transport(reader.required("transport")?, scope)?;
     let allowed_tools = reader.optional_or_null("allowed_tools");
     let allowed_tools = allowed_tools.map(|field| read_words(&field, TOOLS_MAX)).transpose()?;
@@ -566,11 +582,11 @@ mod tests {
         };
         assert_eq!(place(json!([{"type": "computer_use"}])).as_deref(), Some("agent.tools[0]"));
         assert_eq!(place(json!([function("f"), {"type": "web_search"}])).as_deref(), Some("agent.tools[1]"));
-        assert_eq!(place(json!([{"type": "automations"}])), None);
         let origin = json!([{"type": "mcp", "server_label": "s", "connection_origin": "environment",
             "transport": {"type": "http", "server_url": "https://x.example"}}]);
         assert_eq!(place(origin).as_deref(), Some("agent.tools[0].connection_origin"));
-        let disabled = read(json!([{"type": "web_search", "mode": "disabled"}])).expect("accepted");
-        assert_eq!(refuse_unavailable_tools(disabled.as_slice(), "agent.tools"), Ok(()));
+        let runs = json!([{"type": "web_search", "mode": "disabled"}, {"type": "automations"}]);
+        let runs = read(runs).expect("accepted");
+        assert_eq!(refuse_unavailable_tools(runs.as_slice(), "agent.tools"), Ok(()));
     }
 }

@@ -62,6 +62,9 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         Begin::Replay(response) => return Ok(response),
     };
     let mut fields = AgentFields::read(Reader::new("", &body)?, AgentScope::Saved)?;
+    if let Some(tools) = &fields.tools {
+        call.check_servers(tools.as_slice(), "tools")?;
+    }
     let model = fields.model.clone().ok_or_else(|| crate::read::missing("model"))?;
     let now = call.app.runtime.now();
     let id = AgentId::fresh(&call.app.runtime.fresh());
@@ -86,6 +89,9 @@ pub(super) async fn update(mut call: Call) -> Result<Response, ApiError> {
         Begin::Replay(response) => return Ok(response),
     };
     let mut fields = AgentFields::read(Reader::new("", &body)?, AgentScope::Saved)?;
+    if let Some(tools) = &fields.tools {
+        call.check_servers(tools.as_slice(), "tools")?;
+    }
     let tools = match fields.tools.take() {
         Some(tools) => Some(tools.seal(&call.app.runtime, call.project()).await?),
         None => None,

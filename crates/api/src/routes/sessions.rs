@@ -49,6 +49,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         agent.tools = tools.as_slice().to_vec();
     }
     refuse_unavailable(&agent)?;
+    call.check_servers(&agent.tools, "agent.tools")?;
     let input = new.input()?;
     if let Some(tools) = tools {
         // The last thing before the session: a request that is refused leaves no sealed secret behind.
@@ -120,6 +121,7 @@ pub(super) async fn update(mut call: Call) -> Result<Response, ApiError> {
         change
     };
     if let (Some(tools), Some(agent)) = (tools, &mut patch.agent) {
+        call.check_servers(tools.as_slice(), "agent.tools")?;
         agent.tools = Some(tools.seal(&call.app.runtime, call.project()).await?);
     }
     let commands = vec![Command::Update { patch: Box::new(patch) }];

@@ -14,7 +14,7 @@ use crate::error::{ApiError, bad_cursor};
 use crate::idempotency::{self, Begin};
 use crate::keys::{self, Key, KeyError, NewKey, Scope};
 use crate::query::{self, Limit};
-use crate::read::Reader;
+use crate::read::{Reader, read_name};
 use crate::show;
 
 /// Characters of a key's name.
@@ -68,7 +68,7 @@ pub(super) async fn create_key(mut call: Call) -> Result<Response, ApiError> {
 
 fn read_key(call: &Call, body: &Value, now: Timestamp) -> Result<NewKey, ApiError> {
     let mut reader = Reader::new("", body)?;
-    let name = reader.required("name")?.text(NAME_CHARS_MAX)?.to_owned();
+    let name = read_name(&reader.required("name")?, NAME_CHARS_MAX)?.to_owned();
     let mut scopes = vec![Scope::Read, Scope::Write];
     if let Some(field) = reader.optional_or_null("scopes") {
         scopes = field

@@ -73,6 +73,7 @@ pub(crate) struct World {
     pub(crate) runtime: Runtime,
     pub(crate) read_only: String,
     pub(crate) revoked: String,
+    pub(crate) expired: String,
 }
 
 impl World {
@@ -122,6 +123,8 @@ impl World {
         let (read_only, _) = keys::create(&store, now, id(2), new("read"), None).await.expect("a key");
         let (revoked, key) = keys::create(&store, now, id(3), new("old"), None).await.expect("a key");
         assert!(keys::revoke(&store, now, project, key.id).await.expect("works"));
+        let long_ago = NewKey { expires_at: Some(Timestamp::from_millis(1)), ..new("short-lived") };
+        let (expired, _) = keys::create(&store, now, id(4), long_ago, None).await.expect("a key");
         let mut config = ApiConfig::new("127.0.0.1:0".parse().expect("an address"));
         config.models = vec!["m1".into()];
         change(&mut config);
@@ -130,6 +133,7 @@ impl World {
             runtime,
             read_only: read_only.expose().into(),
             revoked: revoked.expose().into(),
+            expired: expired.expose().into(),
         }
     }
 

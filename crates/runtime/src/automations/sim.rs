@@ -555,8 +555,7 @@ fn what_was_given_up_is_not_delivered_by_a_late_attempt() {
     outside.pass(60 * MINUTE);
     // A node that claims the invocation and then hangs, just before it reaches the session.
     for polls in 1.. {
-        let hanging = outside.look();
-        let mut hanging = hanging;
+        let mut hanging = outside.look();
         let mut done = false;
         for _ in 0..polls {
             done |= hanging.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();

@@ -81,12 +81,12 @@ fn calls_are_carried_out_one_after_the_other_and_reports_are_given_once() {
           eff5 attempt 1
         > subagent
           eff5 attempt 1 returned "{\"subagents\":[{\"subagent_id\":\"subagent1\",\"name\":\"scout\",\"status\":\"completed\",\"message\":\"Found it.\"}]}", settled
-          turn1 item5 completed: subagent1 to agt1 of turn2 "Found it."
+          turn1 item5 #3 completed: subagent1 to agt1 of turn2 "Found it."
           eff6 requested: ask m, step 2 (freely)
           eff6 attempt 1
         > answer
           eff6 attempt 1 answered, settled
-          turn1 item6 #3 in_progress: c4 wait for subagent1, for a while
+          turn1 item6 #4 in_progress: c4 wait for subagent1, for a while
           eff7 requested: wait for subagent1, for a while (with_key)
           eff7 attempt 1
         > subagent
@@ -95,7 +95,7 @@ fn calls_are_carried_out_one_after_the_other_and_reports_are_given_once() {
           eff8 attempt 1
         > answer
           eff8 attempt 1 answered, settled
-          turn1 item7 #4 completed: message (final_answer) "It was found."
+          turn1 item7 #5 completed: message (final_answer) "It was found."
           turn1 completed
           | user: "Go"
           | call c1: create_subagent {"task":"Look.","name":"scout"}
@@ -149,10 +149,10 @@ fn a_subagent_is_steered_interrupted_closed_and_resumed() {
           eff4 requested: send subagent1 "Further left." (with_key)
           turn1 item4 #2 in_progress: c3 interrupt subagent1
           eff5 requested: interrupt subagent1 (with_key)
-          turn1 item5 #3 failed: internal create_subagent c4 "{\"task\":\"Count.\"}" told "Not done: as many subagents are active as may be (1); close one first."
-          turn1 item6 #4 failed: internal resume_subagent c5 "{\"subagent\":\"scout\"}" told "Not done: as many subagents are active as may be (1); close one first."
-          turn1 item7 #5 failed: internal close_subagent c6 "{\"subagent\":\"nobody\"}" told "Not done: there is no subagent of that id or name. Subagents: scout."
-          turn1 item8 #6 in_progress: c7 close subagent1
+          turn1 item5 failed: internal create_subagent c4 "{\"task\":\"Count.\"}" told "Not done: as many subagents are active as may be (1); close one first."
+          turn1 item6 failed: internal resume_subagent c5 "{\"subagent\":\"scout\"}" told "Not done: as many subagents are active as may be (1); close one first."
+          turn1 item7 failed: internal close_subagent c6 "{\"subagent\":\"nobody\"}" told "Not done: there is no subagent of that id or name. Subagents: scout."
+          turn1 item8 #3 in_progress: c7 close subagent1
           eff6 requested: close subagent1 (with_key)
           eff4 attempt 1
         > subagent
@@ -168,8 +168,8 @@ fn a_subagent_is_steered_interrupted_closed_and_resumed() {
           eff7 attempt 1
         > answer
           eff7 attempt 1 answered, settled
-          turn1 item9 #7 failed: internal send_subagent_input c8 "{\"subagent\":\"scout\",\"input\":\"Hello?\"}" told "Not done: the subagent is closed; resume it first."
-          turn1 item10 #8 completed: c9 resume subagent1 gave "{\"subagent_id\":\"subagent1\"}"
+          turn1 item9 failed: internal send_subagent_input c8 "{\"subagent\":\"scout\",\"input\":\"Hello?\"}" told "Not done: the subagent is closed; resume it first."
+          turn1 item10 #4 completed: c9 resume subagent1 gave "{\"subagent_id\":\"subagent1\"}"
           subagent1 resumed
           eff8 requested: ask m, step 3 (freely)
           eff8 attempt 1

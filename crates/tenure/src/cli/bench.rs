@@ -4,6 +4,7 @@
 //! that the ratio says something even where the machine is unknown. Goals are printed beside the numbers;
 //! they are goals, and nothing here passes or fails. `docs/benchmarks.md` says what each number means.
 
+mod cluster;
 mod journal;
 mod lab;
 mod server;
@@ -30,6 +31,9 @@ pub(crate) struct BenchArgs {
     /// Where to write; the disk there is what is measured [default: the project directory]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// An empty PostgreSQL database, to measure what several nodes do with it; what is written stays there
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
 }
 
 /// What can be measured.
@@ -47,6 +51,14 @@ enum Benchmark {
     Recovery,
     /// Start of the server
     Start,
+    /// Durable appends per second on PostgreSQL (needs --database)
+    ClusterAppends,
+    /// Whole turns per second with one, two and three nodes on PostgreSQL (needs --database)
+    ClusterTurns,
+    /// Claiming what is due beside a million idle sessions on PostgreSQL (needs --database)
+    ClusterClaims,
+    /// Takeover of 1,000 sessions after SIGKILL of their node (needs --database)
+    ClusterTakeover,
 }
 
 /// One measured number.
@@ -74,8 +86,15 @@ pub(crate) async fn bench(cx: &mut Context, args: &BenchArgs) -> Result<Exit, Cl
         if !args.only.is_empty() && !args.only.contains(benchmark) {
             continue;
         }
+        if benchmark.needs_database() && args.database.is_none() {
+            if args.only.contains(benchmark) {
+                return Err(CliError::usage(format!("{} needs a database", benchmark.name()))
+                    .fix("give an empty one: --database postgres://..."));
+            }
+            continue;
+        }
         cx.note(&format!("measuring {} ...", benchmark.name()))?;
-        rows.extend(benchmark.measure(&directory, each).await?);
+        rows.extend(benchmark.measure(&directory, args.database.as_deref().unwrap_or_default(), each).await?);
     }
     let rows: Vec<Value> = rows.iter().map(Row::to_json).collect();
     output::list(&mut cx.world.out, cx.format, &columns(), &rows)?;
@@ -87,7 +106,14 @@ impl Benchmark {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    async fn measure(self, directory: &Path, each: Duration) -> Result<Vec<Row>, CliError> {
+    fn needs_database(self) -> bool {
+        match self {
+            Self::ClusterAppends | Self::ClusterTurns | Self::ClusterClaims | Self::ClusterTakeover => true,
+            Self::Appends | Self::Turns | Self::Open | Self::Idle | Self::Recovery | Self::Start => false,
+        }
+    }
+
+    async fn measure(self, directory: &Path, database: &str, each: Duration) -> Result<Vec<Row>, CliError> {
         match self {
             Self::Appends => journal::appends(directory, each).await,
             Self::Turns => turns::measure(directory, each).await,
@@ -95,6 +121,10 @@ impl Benchmark {
             Self::Idle => server::idle(directory).await,
             Self::Recovery => server::recovery(directory).await,
             Self::Start => server::start(directory).await,
+            Self::ClusterAppends => cluster::appends(database, each).await,
+            Self::ClusterTurns => cluster::turns(database, each).await,
+            Self::ClusterClaims => cluster::claims(database).await,
+            Self::ClusterTakeover => cluster::takeover(directory, database).await,
         }
     }
 }
@@ -210,7 +240,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let each = Duration::from_millis(100);
         for (benchmark, rows) in [(Benchmark::Appends, 3), (Benchmark::Turns, 5)] {
-            let measured = benchmark.measure(directory.path(), each).await.expect("measured");
+            let measured = benchmark.measure(directory.path(), "", each).await.expect("measured");
             assert_eq!(measured.len(), rows, "{benchmark:?}");
             assert!(measured.iter().all(|row| row.value.is_finite()), "{benchmark:?}");
         }

@@ -22,7 +22,9 @@ enum WebhooksCommand {
     /// Add a webhook and print its secret, once
     Add {
         /// Where messages go
-        url: String,
+        // Not `url`: that is the server's, for every command.
+        #[arg(value_name = "URL")]
+        address: String,
         /// What people call it
         #[arg(long)]
         name: Option<String>,
@@ -69,8 +71,8 @@ pub(crate) async fn webhooks(cx: &mut Context, args: &WebhooksArgs) -> Result<Ex
             let webhooks = client.list(PATH, &[]).await?;
             output::list(&mut cx.world.out, cx.format, &columns(now), &webhooks)?;
         }
-        WebhooksCommand::Add { url, name, events } => {
-            let mut body = json!({"url": url, "name": name});
+        WebhooksCommand::Add { address, name, events } => {
+            let mut body = json!({"url": address, "name": name});
             if !events.is_empty() {
                 body["event_types"] = json!(events);
             }

@@ -118,6 +118,7 @@ impl Server {
             model_calls: places(written.model_calls),
             tool_calls: places(written.tool_calls),
             lease,
+            private_tool_servers: project.settings.tool_servers.private_addresses,
         };
         let model_names = models.named.keys().cloned().collect();
         let parts = Parts {
@@ -152,6 +153,7 @@ impl Server {
         api.models = model_names;
         api.hosts.extend(project.settings.server.allowed_hosts.iter().cloned());
         api.origins.extend(project.settings.server.allowed_origins.iter().cloned());
+        api.private_tool_servers = project.settings.tool_servers.private_addresses;
         api.shutdown = stop.clone();
         let app = tenure_api::app(api, runtime.clone());
         let http = tokio::spawn(tenure_api::serve(listener, app, stop.clone()));

@@ -34,5 +34,6 @@ fn hints(written: &ServerHints) -> Hints {
         read_only: written.read_only.clone(),
         destructive: written.destructive.clone(),
         timeout_ms: written.timeout_ms,
+        public_only: false,
     }
 }

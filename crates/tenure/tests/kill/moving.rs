@@ -36,7 +36,7 @@ async fn sessions_move_to_postgres_and_go_on() {
     server.ask_to_end();
     assert_eq!(server.ended().await.0, Some(0));
 
-    let postgres = Arc::new(Postgres::start("-c fsync=off"));
+    let postgres = Arc::new(Postgres::start(""));
     let database = postgres.database();
     for again in [false, true] {
         let output = Command::new(env!("CARGO_BIN_EXE_tenure"))

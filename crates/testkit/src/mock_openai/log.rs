@@ -25,7 +25,7 @@ pub struct Received {
     pub body: Value,
 }
 
-/// The latest requests, and optionally a file of all of them. Clones share it.
+/// The latest requests, those with violations longest, and optionally a file of all of them. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct RequestLog {
     inner: Arc<Mutex<Inner>>,
@@ -80,7 +80,9 @@ impl RequestLog {
                 inner.file = None;
             }
             if inner.kept.len() == LOGGED_REQUESTS_MAX {
-                inner.kept.pop_front();
+                // What was wrong is what a reader looks for.
+                let oldest = inner.kept.iter().position(|kept| kept.violations.is_empty()).unwrap_or(0);
+                inner.kept.remove(oldest);
             }
             inner.kept.push_back(received);
         });

@@ -21,6 +21,7 @@ use tenure_runtime::{
 };
 use tenure_session::{Command, SessionNotice, StreamEvent};
 use tenure_store::Store;
+use tenure_store_postgres::{Options, PostgresStore};
 use tenure_store_sqlite::SqliteStore;
 use tenure_tools::McpServers;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -53,18 +54,42 @@ pub(super) fn instant_model() -> Result<Arc<ScriptedModel>, CliError> {
 }
 
 /// A runtime over durable state.
-pub(super) struct Lab {
+pub(super) struct Lab<S = SqliteStore> {
     pub(super) runtime: Runtime,
-    pub(super) store: Arc<SqliteStore>,
+    pub(super) store: Arc<S>,
     project: ProjectId,
 }
 
 impl Lab {
     /// Opens durable state at `data`.
     pub(super) async fn open(data: &Path) -> Result<Self, CliError> {
+        Self::over(SqliteStore::open(data).map_err(|error| failed("opening the store", error))?).await
+    }
+
+    pub(super) async fn close(self) -> Result<(), CliError> {
+        self.runtime.shutdown(DRAIN).await;
+        self.store.close().await.map_err(|error| failed("closing the store", error))
+    }
+}
+
+impl Lab<PostgresStore> {
+    /// A node on the database.
+    pub(super) async fn join(url: &str) -> Result<Self, CliError> {
+        let options = Options::parse(url).map_err(|error| failed("reading the URL", error))?;
+        let store = PostgresStore::open(&options).await;
+        Self::over(store.map_err(|error| failed("opening the database", error))?).await
+    }
+
+    pub(super) async fn leave(self) -> Result<(), CliError> {
+        self.runtime.shutdown(DRAIN).await;
+        self.store.close().await.map_err(|error| failed("closing the store", error))
+    }
+}
+
+impl<S: Store> Lab<S> {
+    async fn over(store: S) -> Result<Self, CliError> {
         // Reqwest is built without a provider of its own; only the first of several can be installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let store = SqliteStore::open(data).map_err(|error| failed("opening the store", error))?;
         let store = Arc::new(store);
         let servers = McpServers::new(Vec::new(), tenure_tools::Limits::default())
             .map_err(|failure| failed("preparing for tool servers", failure.message))?;
@@ -82,11 +107,6 @@ impl Lab {
         let runtime = Runtime::start(parts).await.map_err(|error| failed("starting the runtime", error))?;
         let project = ProjectId::fresh(&runtime.fresh());
         Ok(Self { runtime, store, project })
-    }
-
-    pub(super) async fn close(self) -> Result<(), CliError> {
-        self.runtime.shutdown(DRAIN).await;
-        self.store.close().await.map_err(|error| failed("closing the store", error))
     }
 
     /// Opens a session and waits for the end of its first turn.
@@ -200,10 +220,21 @@ impl Site {
 
     /// Starts a server and waits until it listens.
     pub(super) async fn serve(&self) -> Result<Served, CliError> {
+        self.serve_with(&["--data", "data"]).await
+    }
+
+    /// Starts the node of a number and waits until it listens.
+    pub(super) async fn node(&self, number: u32, database: &str) -> Result<Served, CliError> {
+        let data = format!("node-{number}");
+        self.serve_with(&["--data", &data, "--database", database, "--sealing-key", "sealing.key"]).await
+    }
+
+    async fn serve_with(&self, further: &[&str]) -> Result<Served, CliError> {
         let log = self.root.path().join("log");
         let began = Instant::now();
         let mut child = tokio::process::Command::new(std::env::current_exe()?)
-            .args(["serve", "--port", "0", "--data", "data"])
+            .args(["serve", "--port", "0"])
+            .args(further)
             .current_dir(self.root.path())
             .env("TENURE_API_KEY", KEY)
             .env("TENURE_LOG", "warn")

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::lab::{Lab, Site};
+use super::lab::{Lab, Served, Site};
 use super::{Benchmark, Row, failed, median};
 use crate::cli::error::CliError;
 use crate::cli::find::SESSIONS;
@@ -20,7 +20,7 @@ use crate::cli::find::SESSIONS;
 /// Sessions that are there and do nothing.
 const IDLE: usize = 10_000;
 /// Sessions that wait for a model when the server is killed.
-const IN_FLIGHT: usize = 1_000;
+pub(super) const IN_FLIGHT: usize = 1_000;
 /// Requests at once.
 const CONCURRENT: usize = 32;
 /// Starts, of which the middle one counts.
@@ -111,22 +111,7 @@ pub(super) async fn recovery(parent: &Path) -> Result<Vec<Row>, CliError> {
     let (upstream, address) = Upstream::serve().await?;
     let site = Site::new(parent, &address)?;
     let server = site.serve().await?;
-    let client = Arc::new(server.client()?);
-    let mut workers = JoinSet::new();
-    for worker in 0..CONCURRENT {
-        let client = Arc::clone(&client);
-        workers.spawn(async move {
-            for number in (worker..IN_FLIGHT).step_by(CONCURRENT) {
-                let body = json!({"agent_id": "bench", "environment": {"type": "none"},
-                    "input": format!("session {number}")});
-                client.post(SESSIONS, &body).await?;
-            }
-            Ok::<_, CliError>(())
-        });
-    }
-    while let Some(done) = workers.join_next().await {
-        done.map_err(|error| failed("a worker", error))??;
-    }
+    open(&server).await?;
     upstream.wait_for_all().await?;
     server.kill().await?;
 
@@ -144,13 +129,34 @@ pub(super) async fn recovery(parent: &Path) -> Result<Vec<Row>, CliError> {
     ])
 }
 
-fn millis(time: Duration) -> f64 {
+/// Opens the sessions that will wait for a model.
+pub(super) async fn open(server: &Served) -> Result<(), CliError> {
+    let client = Arc::new(server.client()?);
+    let mut workers = JoinSet::new();
+    for worker in 0..CONCURRENT {
+        let client = Arc::clone(&client);
+        workers.spawn(async move {
+            for number in (worker..IN_FLIGHT).step_by(CONCURRENT) {
+                let body = json!({"agent_id": "bench", "environment": {"type": "none"},
+                    "input": format!("session {number}")});
+                client.post(SESSIONS, &body).await?;
+            }
+            Ok::<_, CliError>(())
+        });
+    }
+    while let Some(done) = workers.join_next().await {
+        done.map_err(|error| failed("a worker", error))??;
+    }
+    Ok(())
+}
+
+pub(super) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }
 
 /// A provider that never answers and knows who asked.
 #[derive(Clone, Default)]
-struct Upstream {
+pub(super) struct Upstream {
     asked: Arc<Mutex<Asked>>,
     /// When everybody had asked.
     complete: watch::Sender<Option<Instant>>,
@@ -164,7 +170,7 @@ struct Asked {
 
 impl Upstream {
     /// Serves on a free port; gives the address.
-    async fn serve() -> Result<(Self, String), CliError> {
+    pub(super) async fn serve() -> Result<(Self, String), CliError> {
         let upstream = Self::default();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = format!("http://{}/v1", listener.local_addr()?);
@@ -193,16 +199,16 @@ impl Upstream {
         }
     }
 
-    fn forget(&self) {
+    pub(super) fn forget(&self) {
         *self.asked() = Asked::default();
         self.complete.send_replace(None);
     }
 
-    fn calls(&self) -> usize {
+    pub(super) fn calls(&self) -> usize {
         self.asked().calls
     }
 
-    async fn wait_for_all(&self) -> Result<Instant, CliError> {
+    pub(super) async fn wait_for_all(&self) -> Result<Instant, CliError> {
         let mut complete = self.complete.subscribe();
         let found = tokio::time::timeout(PATIENCE, complete.wait_for(Option::is_some)).await;
         let found = found.ok().and_then(|found| found.ok().and_then(|at| *at));

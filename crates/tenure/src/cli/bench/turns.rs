@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tenure_journal::{ContextItem, InputPart, ModelRequest, Reasoning, ServiceTier, TextConfig};
 use tenure_model::Model as _;
+use tenure_store::Store;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -14,13 +15,13 @@ use super::{Benchmark, Row, failed, median};
 use crate::cli::error::CliError;
 
 /// Sessions at once.
-const CONCURRENT: usize = 64;
+pub(super) const CONCURRENT: usize = 64;
 /// Turns of one session, so that contexts stay as short as those of the bare loop.
 const TURNS_PER_SESSION: usize = 8;
 const CPU_GOAL: &str = "under 1 ms over the bare call";
 
 /// Counts over a time.
-struct Rate {
+pub(super) struct Rate {
     count: u64,
     seconds: f64,
     /// Seconds of processor time.
@@ -28,7 +29,7 @@ struct Rate {
 }
 
 impl Rate {
-    fn per_second(&self) -> f64 {
+    pub(super) fn per_second(&self) -> f64 {
         self.count as f64 / self.seconds
     }
 
@@ -71,7 +72,7 @@ pub(super) async fn measure(parent: &Path, each: Duration) -> Result<Vec<Row>, C
 }
 
 /// Lets `concurrent` workers count for a time.
-async fn timed<F>(
+pub(super) async fn timed<F>(
     concurrent: usize,
     each: Duration,
     work: &(dyn Fn(Instant) -> F + Sync),
@@ -92,7 +93,7 @@ where
     Ok(Rate { count, seconds: began.elapsed().as_secs_f64(), cpu })
 }
 
-async fn turns(lab: Arc<Lab>, until: Instant) -> Result<u64, CliError> {
+pub(super) async fn turns<S: Store>(lab: Arc<Lab<S>>, until: Instant) -> Result<u64, CliError> {
     let mut turns = 0;
     while Instant::now() < until {
         let mut conversation = lab.converse().await?;
