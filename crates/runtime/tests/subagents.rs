@@ -24,14 +24,14 @@ const SCRIPT: &str = r#"
 rules:
   - when: { result_of: wait_for_subagents }
     reply: [{ text: "{{ result }}" }]
+  - when: { user: '^leave', result_of: create_subagent }
+    reply: [{ text: "Left." }]
   - when: { result_of: create_subagent }
     reply: [{ call: { tool: wait_for_subagents, arguments: {} } }]
-  - when: { user: '^create (?P<task>.+)', no_result: true }
+  - when: { user: '^(create|leave) (?P<task>.+)', no_result: true }
     reply:
       - call: { tool: create_subagent, arguments: { task: "{{ task }}", name: one } }
       - call: { tool: create_subagent, arguments: { task: "{{ task }}", name: two } }
-  - when: { user: '^leave (?P<task>.+)', result_of: create_subagent }
-    reply: [{ text: "Left." }]
   - when: { user: '^wait' , no_result: true }
     reply: [{ call: { tool: wait_for_subagents, arguments: {} } }]
   - when: { user: '^stall' }
@@ -220,6 +220,42 @@ async fn a_restart_goes_on_with_parent_and_children_and_a_cancel_stops_all() {
             store.head(key).await.expect("readable").expect("there").deleted.then_some(())
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn any_node_steers_a_tree_that_others_work_on() {
+    let store = Arc::new(MemoryStore::new());
+    let (a, b) = (start(&store).await, start(&store).await);
+    // One node works on parent and children; the other is a guest of the parent.
+    let (view, _) = a.open(opening("create stall"), None, false).await.expect("opens");
+    let waiting = children(&store, &a, view.key).await;
+    b.submit(view.key, vec![Command::Cancel], None).await.expect("accepted");
+    for key in [view.key, waiting[0], waiting[1]] {
+        rests(&store, key).await;
+        assert_eq!(turns(&store, key).await[0].status, TurnStatus::Cancelled);
+    }
+
+    // One node works on the children; the other holds the parent and is a guest of the children.
+    let (view, _) = a.open(opening("leave stall"), None, false).await.expect("opens");
+    rests(&store, view.key).await;
+    let left = children(&store, &b, view.key).await;
+    let wait = Command::Message { content: vec![InputPart::text("wait")] };
+    b.submit(view.key, vec![wait], None).await.expect("accepted");
+    until(&store, "the parent to wait", async || {
+        let items = items(&store, view.key).await;
+        let waits = items.iter().filter(
+            |item| matches!(&item.body, ItemBody::SubagentCall { tool, .. } if tool == "wait_for_subagents"),
+        );
+        (waits.count() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(b.active_sessions(), 1, "the subagents stay where they run");
+    b.submit(view.key, vec![Command::Cancel], None).await.expect("accepted");
+    for key in [view.key, left[0], left[1]] {
+        rests(&store, key).await;
+        let last = turns(&store, key).await.pop().expect("a turn");
+        assert_eq!(last.status, TurnStatus::Cancelled);
     }
 }
 
