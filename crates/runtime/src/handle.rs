@@ -129,12 +129,11 @@ pub(crate) struct Shared {
     streams: Arc<Quota>,
     bodies: Arc<Quota>,
     pub(crate) clock: Clock,
-    /// How long this node keeps its sessions without a sign of life.
-    pub(crate) lease: Duration,
     /// Whether tool servers that clients name may stand at private addresses.
     pub(crate) private_tool_servers: bool,
     /// This process among those that share the store.
     pub(crate) node: NodeId,
+    pub(crate) lease: node::Lease,
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
@@ -206,6 +205,7 @@ impl Runtime {
         let (exporter, finished) = outbound.export.as_ref().map(|_| Exporter::new()).unzip();
         let shared = Arc::new(Shared {
             node: NodeId::fresh(&clock.fresh()),
+            lease: node::Lease::new(limits.lease),
             store,
             prices: budget::prices(&models),
             models,
@@ -218,7 +218,6 @@ impl Runtime {
             messages: quota(Limit::WaitingMessages, limits.waiting_messages),
             streams: quota(Limit::Streams, limits.streams),
             bodies: quota(Limit::BodyBytes, limits.body_bytes),
-            lease: limits.lease,
             private_tool_servers: limits.private_tool_servers,
             registry: Registry::new(quota(Limit::ActiveSessions, limits.active_sessions)),
             load,
@@ -494,8 +493,9 @@ impl Shared {
                 let batch = Session::crank_open(key, opening.opened.clone(), opening.input.clone(), &cx)?;
                 let view = Arc::new(batch.after.view());
                 let receipt = receipt.as_ref().map(|draft| draft.to_receipt(key.project, now, &view));
+                let covered = node::covered(self).await?;
                 match actor::append(self, &batch, Role::Holder, Version::ZERO, receipt).await {
-                    Ok(_) => return Ok((batch, view)),
+                    Ok(_) => return Ok((batch, view, covered)),
                     Err(error)
                         if error.kind() == StoreErrorKind::BudgetExceeded
                             && cx.reserving == Reserving::Asked =>
@@ -507,10 +507,10 @@ impl Shared {
             }
         };
         match opened.await {
-            Ok((batch, view)) => {
+            Ok((batch, view, covered)) => {
                 let state = batch.after.clone();
                 let actor = Actor::new(key, Arc::clone(self), mailbox, state, Version::ZERO);
-                self.spawn(key, actor.opened(batch));
+                self.spawn(key, actor.opened(batch, covered));
                 Ok((view, subscription))
             }
             Err(error) => {

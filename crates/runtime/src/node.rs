@@ -11,11 +11,12 @@
 //!
 //! A store that no other process uses needs none of it beyond the claims at the start.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tenure_store::{StoreError, Wake};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 
 use crate::actor::Mail;
 use crate::clock;
@@ -30,9 +31,51 @@ const COMPARE_EVERY: Duration = Duration::from_secs(5);
 /// Heartbeats within one lease, so that a few may be lost.
 const HEARTBEATS_PER_LEASE: u32 = 4;
 
+/// How long this node keeps its sessions without a sign of life, and until when, as far as it knows.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    length: Duration,
+    until: Mutex<Instant>,
+}
+
+impl Lease {
+    /// A lease that has not begun.
+    pub(crate) fn new(length: Duration) -> Self {
+        Self { length, until: Mutex::new(Instant::now()) }
+    }
+
+    fn until(&self) -> Instant {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn extend(&self, until: Instant) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+}
+
 /// Begins the lease. The node takes nothing before this.
 pub(crate) async fn enter(shared: &Shared) -> Result<(), StoreError> {
-    if shared.store.is_shared() { shared.store.heartbeat(shared.node, shared.lease).await } else { Ok(()) }
+    if shared.store.is_shared() { extend(shared).await } else { Ok(()) }
+}
+
+/// A moment before which nobody takes over what this node comes to hold now; absent where nobody could.
+/// Extends a lease that ends soon.
+pub(crate) async fn covered(shared: &Shared) -> Result<Option<Instant>, StoreError> {
+    if !shared.store.is_shared() {
+        return Ok(None);
+    }
+    if shared.lease.until() < Instant::now() + shared.lease.length / 2 {
+        extend(shared).await?;
+    }
+    Ok(Some(shared.lease.until()))
+}
+
+async fn extend(shared: &Shared) -> Result<(), StoreError> {
+    // Before the call: it may take long, and the store counts from some moment within it.
+    let asked = Instant::now();
+    shared.store.heartbeat(shared.node, shared.lease.length).await?;
+    shared.lease.extend(asked + shared.lease.length);
+    Ok(())
 }
 
 /// Starts what a node does all its life.
@@ -55,9 +98,9 @@ pub(crate) async fn leave(shared: &Shared) {
 }
 
 async fn beat(shared: Arc<Shared>) {
-    let pause = shared.lease / HEARTBEATS_PER_LEASE;
+    let pause = shared.lease.length / HEARTBEATS_PER_LEASE;
     while sleep(&shared, pause).await {
-        if let Err(error) = shared.store.heartbeat(shared.node, shared.lease).await {
+        if let Err(error) = extend(&shared).await {
             tracing::warn!(%error, "the lease could not be extended; trying again");
         }
     }
