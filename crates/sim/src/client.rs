@@ -1,13 +1,14 @@
 //! Clients: what they ask, how they repeat what was not answered, and what they may expect in the end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tenure_journal::{
     AgentConfig, AgentId, AgentPatch, ApprovalMode, Decision, Environment, Event, Fresh, FunctionOutput,
     InputPart, MultiAgent, ProjectId, Reasoning, Recorded, ServiceTier, SessionId, SessionKey, SessionOpened,
     SessionPatch, SpendLimit, TextConfig, Timestamp,
 };
-use tenure_session::{Command, RequiredAction};
+use tenure_session::{Command, RequiredAction, Session};
 
 use crate::shell::{INBOX_MAX, Message};
 use crate::world::{Happening, Stop, World};
@@ -45,6 +46,8 @@ pub(crate) struct Request {
     pub(crate) key: SessionKey,
     pub(crate) ask: Ask,
     answer: Option<Answer>,
+    /// How often it was sent to one of several nodes: while one refuses it, another may still have it.
+    copies: u32,
 }
 
 impl Request {
@@ -92,6 +95,10 @@ impl Clients {
         self.clients.len()
     }
 
+    pub(crate) fn key(&self, client: usize) -> SessionKey {
+        self.clients[client].key
+    }
+
     pub(crate) fn request(&self, number: usize) -> &Request {
         &self.requests[number]
     }
@@ -102,7 +109,7 @@ impl Clients {
 
     fn add(&mut self, key: SessionKey, ask: Ask) {
         let number = self.requests.len();
-        self.requests.push(Request { number, key, ask, answer: None });
+        self.requests.push(Request { number, key, ask, answer: None, copies: 0 });
     }
 
     /// A request that was never answered.
@@ -200,7 +207,7 @@ impl Request {
                 broken(Property::AcknowledgedIsKept, "was acknowledged and is lost")
             }
             (Some(2..), _) => broken(Property::RequestOnce, "happened more than once"),
-            (Some(_), Some(Answer::Refused)) if counts[0] > 0 => {
+            (Some(_), Some(Answer::Refused)) if counts[0] > 0 && self.copies <= 1 => {
                 broken(Property::WholeOrAbsent, "was refused and happened")
             }
             (Some(_) | None, _) => Ok(()),
@@ -228,7 +235,8 @@ impl World {
         let patience = self.rng.u64(PATIENCE_MS_MAX / 8..PATIENCE_MS_MAX);
         self.after(patience, Happening::Send { request: number });
         let key = self.clients.requests[number].key;
-        let Some(process) = self.live.as_ref().map(|process| process.id) else { return Ok(()) };
+        let Some(process) = self.serving() else { return Ok(()) };
+        self.clients.requests[number].copies += u32::from(self.cluster.is_some());
         self.deliver(process, key, Message::Request(number))
     }
 
@@ -339,9 +347,18 @@ impl World {
         patch
     }
 
+    /// The session as a client sees it.
+    fn shown(&mut self, key: SessionKey) -> Option<Arc<Session>> {
+        if self.cluster.is_some() {
+            // A property that reading breaks is broken for the next reader, too.
+            return self.stored(key).ok().flatten().map(Arc::new);
+        }
+        self.live.as_ref()?.actors.get(&key)?.state.clone()
+    }
+
     /// An answer to something the session waits for, as far as the client can see.
     fn required(&mut self, key: SessionKey) -> Option<Command> {
-        let state = self.live.as_ref()?.actors.get(&key)?.state.clone()?;
+        let state = self.shown(key)?;
         let mut actions = state.view().required_actions;
         if actions.is_empty() {
             return None;
