@@ -27,11 +27,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
 use crate::effects::Launch;
 use crate::handle::{ReceiptDraft, Shared};
 use crate::live::Live;
 use crate::{RuntimeError, RuntimeErrorKind};
+use crate::{clock, follow, node};
 
 /// Events between two snapshots: opening a session folds at most this many beside the snapshot.
 const EVENTS_PER_SNAPSHOT: u64 = 128;
@@ -153,8 +153,8 @@ impl Actor {
     }
 
     /// Goes on after the events that opened the session were appended.
-    pub(crate) async fn opened(mut self, batch: Batch) {
-        self.committed(batch);
+    pub(crate) async fn opened(mut self, batch: Batch, covered: Option<Instant>) {
+        self.committed(batch, covered);
         self.work().await;
     }
 
@@ -230,6 +230,10 @@ impl Actor {
             }
             Mail::Wake { version } if version <= self.state.version() => {}
             Mail::Wake { .. } | Mail::Look => {
+                if matches!(mail, Mail::Look) {
+                    // It may have been taken over for this actor while that was a guest.
+                    self.role = Role::Holder;
+                }
                 if let Err(error) = self.catch_up().await {
                     tracing::warn!(session = %self.key.session, %error, "what others appended cannot be read now");
                 }
@@ -323,12 +327,14 @@ impl Actor {
             let Some(batch) = self.state.crank(input, &cx)? else { return Ok(false) };
             let receipt =
                 receipt.map(|draft| draft.to_receipt(self.key.project, batch.at, &batch.after.view()));
-            // Before the append: from its commit on, readers here are told by this actor.
-            self.shared.registry.set_holding(self.key, self.role == Role::Holder);
+            let covered = match self.role {
+                Role::Holder => self.hold().await?,
+                Role::Guest => None,
+            };
             match append(&self.shared, &batch, self.role, self.snapshot, receipt).await {
                 Ok(snapshot) => {
                     self.snapshot = snapshot;
-                    self.committed(batch);
+                    self.committed(batch, covered);
                     return Ok(true);
                 }
                 Err(error) => match error.kind() {
@@ -350,6 +356,20 @@ impl Actor {
             }
         }
         Err(RuntimeErrorKind::Storage.into())
+    }
+
+    /// Prepares an append as the holder. From its commit on, readers here are told by this actor: before that,
+    /// of all that others committed, or it would be passed over. Gives the moment before which nobody takes
+    /// the session over.
+    async fn hold(&self) -> Result<Option<Instant>, RuntimeError> {
+        let covered = node::covered(&self.shared).await?;
+        if !self.shared.registry.is_holding(self.key) {
+            if self.shared.hub.told(self.key).is_some_and(|told| told < self.state.version()) {
+                follow::tell(self.key, &self.shared).await?;
+            }
+            self.shared.registry.set_holding(self.key, true);
+        }
+        Ok(covered)
     }
 
     /// Takes the session from a holder that is gone, or leaves it to one that is not.
@@ -395,7 +415,7 @@ impl Actor {
     }
 
     /// What follows once a batch is durable.
-    fn committed(&mut self, batch: Batch) {
+    fn committed(&mut self, batch: Batch, covered: Option<Instant>) {
         self.state = batch.after;
         self.stop(&batch.stop);
         self.tell(batch.notices);
@@ -403,7 +423,7 @@ impl Actor {
             self.live.abandon(*effect);
         }
         for (effect, attempt) in batch.start {
-            self.start(effect, attempt);
+            self.start(effect, attempt, covered);
         }
     }
 
@@ -415,29 +435,29 @@ impl Actor {
         }
     }
 
-    /// Tells readers here what the commit of the present version brought. A guest leaves that to the
-    /// follower, which knows in what order commits came.
+    /// Tells readers here what the commit of the present version brought. Who has not appended as the holder
+    /// leaves that to the follower, which knows where readers are.
     fn tell(&self, notices: Vec<tenure_session::StreamEvent>) {
-        match self.role {
-            Role::Holder => self.live.publish(self.state.version(), notices),
-            Role::Guest => self.shared.hub.wake(self.key),
+        if self.shared.registry.is_holding(self.key) {
+            self.live.publish(self.state.version(), notices);
+        } else {
+            self.shared.hub.wake(self.key);
         }
     }
 
     /// Begins an attempt. A panic in it is our own bug, contained to this session: it is the attempt's outcome.
-    fn start(&mut self, effect: Arc<Effect>, attempt: u32) {
+    fn start(&mut self, effect: Arc<Effect>, attempt: u32, covered: Option<Instant>) {
         let cancel = self.shared.stop.child_token();
         let id = effect.id;
         self.running.insert(id, (attempt, cancel.clone()));
         // What an attempt shows a model is derived from the state here, which is part of the attempt.
         let launch = catch_unwind(AssertUnwindSafe(|| Launch::new(&self.state, effect, attempt)));
         let (shared, live, key) = (Arc::clone(&self.shared), Arc::clone(&self.live), self.key);
-        let committed = Instant::now();
         self.attempts.spawn(async move {
             let outcome = match launch {
-                // A process that was stopped for that long may have lost the session: then the attempt is no
-                // longer wanted, and if it has not, it is made again.
-                Ok(_) if shared.store.is_shared() && committed.elapsed() > shared.limits.lease => {
+                // A process that was stopped since before the append may have lost the session: then the
+                // attempt is no longer wanted, and if it has not, it is made again.
+                Ok(_) if covered.is_some_and(|until| Instant::now() >= until) => {
                     Ok(Attempted::Failed(stopped()))
                 }
                 Ok(launch) => {

@@ -34,6 +34,11 @@ pub(crate) async fn run(key: SessionKey, shared: Arc<Shared>, wake: Arc<Notify>)
     }
 }
 
+/// Tells the session's readers now what was committed so far, whoever does it from here on.
+pub(crate) async fn tell(key: SessionKey, shared: &Shared) -> Result<(), RuntimeError> {
+    catch_up(key, shared, &mut None).await
+}
+
 /// Where a follower is: the state, or before the first event.
 type Place = Option<Session>;
 

@@ -79,6 +79,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// This process among those that share the store.
     pub(crate) node: NodeId,
+    pub(crate) lease: node::Lease,
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
     /// Fires when everything is to end at once.
@@ -141,6 +142,7 @@ impl Runtime {
         let clock = Clock::default();
         let shared = Arc::new(Shared {
             node: NodeId::fresh(&clock.fresh()),
+            lease: node::Lease::new(),
             store,
             models,
             servers,
@@ -273,14 +275,15 @@ impl Runtime {
             let batch = Session::crank_open(key, opening.opened, opening.input, &cx)?;
             let view = Arc::new(batch.after.view());
             let receipt = receipt.map(|draft| draft.to_receipt(key.project, now, &view));
+            let covered = node::covered(&self.shared).await?;
             actor::append(&self.shared, &batch, Role::Holder, Version::ZERO, receipt).await?;
-            Ok((batch, view))
+            Ok((batch, view, covered))
         };
         match opened.await {
-            Ok((batch, view)) => {
+            Ok((batch, view, covered)) => {
                 let state = batch.after.clone();
                 let actor = Actor::new(key, Arc::clone(&self.shared), mailbox, state, Version::ZERO);
-                self.spawn(key, actor.opened(batch));
+                self.spawn(key, actor.opened(batch, covered));
                 Ok((view, subscription))
             }
             Err(error) => {

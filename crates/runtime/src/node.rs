@@ -10,11 +10,12 @@
 //!
 //! A store that no other process uses needs none of it beyond the claims at the start.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tenure_store::{StoreError, Wake};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 
 use crate::actor::Mail;
 use crate::clock;
@@ -29,13 +30,50 @@ const COMPARE_EVERY: Duration = Duration::from_secs(5);
 /// Heartbeats within one lease, so that a few may be lost.
 const HEARTBEATS_PER_LEASE: u32 = 4;
 
+/// Until when this node's lease runs, as far as it knows.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    until: Mutex<Instant>,
+}
+
+impl Lease {
+    /// A lease that has not begun.
+    pub(crate) fn new() -> Self {
+        Self { until: Mutex::new(Instant::now()) }
+    }
+
+    fn until(&self) -> Instant {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn extend(&self, until: Instant) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+}
+
 /// Begins the lease. The node takes nothing before this.
 pub(crate) async fn enter(shared: &Shared) -> Result<(), StoreError> {
-    if shared.store.is_shared() {
-        shared.store.heartbeat(shared.node, shared.limits.lease).await
-    } else {
-        Ok(())
+    if shared.store.is_shared() { extend(shared).await } else { Ok(()) }
+}
+
+/// A moment before which nobody takes over what this node comes to hold now; absent where nobody could.
+/// Extends a lease that ends soon.
+pub(crate) async fn covered(shared: &Shared) -> Result<Option<Instant>, StoreError> {
+    if !shared.store.is_shared() {
+        return Ok(None);
     }
+    if shared.lease.until() < Instant::now() + shared.limits.lease / 2 {
+        extend(shared).await?;
+    }
+    Ok(Some(shared.lease.until()))
+}
+
+async fn extend(shared: &Shared) -> Result<(), StoreError> {
+    // Before the call: it may take long, and the store counts from some moment within it.
+    let asked = Instant::now();
+    shared.store.heartbeat(shared.node, shared.limits.lease).await?;
+    shared.lease.extend(asked + shared.limits.lease);
+    Ok(())
 }
 
 /// Starts what a node does all its life.
@@ -60,7 +98,7 @@ pub(crate) async fn leave(shared: &Shared) {
 async fn beat(shared: Arc<Shared>) {
     let pause = shared.limits.lease / HEARTBEATS_PER_LEASE;
     while sleep(&shared, pause).await {
-        if let Err(error) = shared.store.heartbeat(shared.node, shared.limits.lease).await {
+        if let Err(error) = extend(&shared).await {
             tracing::warn!(%error, "the lease could not be extended; trying again");
         }
     }
