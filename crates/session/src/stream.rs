@@ -8,7 +8,7 @@ use tenure_journal::{Item, ItemId, Turn, TurnError, TurnId};
 use crate::{SessionView, SubagentView};
 
 /// One notice to the clients that watch a session.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamEvent {
     /// The session changed its status, or was created.
     Session {

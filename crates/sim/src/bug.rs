@@ -81,4 +81,14 @@ bugs! {
     SkipRows = "skip-rows" breaks ProjectionsRebuilt,
     /// A restarted process does not resume what was interrupted.
     NeverResume = "never-resume" breaks Progress,
+    /// A guest begins the attempts that it should leave to the holder.
+    GuestBegins = "guest-begins" breaks HolderOnly,
+    /// An attempt begins however long ago it was recorded.
+    StartLate = "start-late" breaks HolderOnly,
+    /// A holder appends without its name.
+    AppendUnnamed = "append-unnamed" breaks StaleHolderFenced,
+    /// Nodes leave what is due to others.
+    NeverTakeOver = "never-take-over" breaks TakeoverCompletes,
+    /// A new holder tells its readers of its own commits before those of others.
+    TellPast = "tell-past" breaks FollowedAsCommitted,
 }

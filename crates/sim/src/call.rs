@@ -40,7 +40,9 @@ impl World {
         attempt: u32,
     ) -> Result<(), Stop> {
         self.step("before an effect starts")?;
-        if !self.is_stale(process) {
+        if self.cluster.is_some() {
+            self.begins(process, key, state, effect, attempt)?;
+        } else if !self.is_stale(process) {
             self.oracle.begins(key, effect)?;
         }
         let request = matches!(effect.kind, EffectKind::ModelCall { .. }).then(|| {

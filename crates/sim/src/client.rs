@@ -1,13 +1,14 @@
 //! Clients: what they ask, how they repeat what was not answered, and what they may expect in the end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tenure_journal::{
     AgentConfig, AgentId, AgentPatch, ApprovalMode, Decision, EffectId, Environment, Event, Fresh,
     FunctionOutput, InputPart, MultiAgent, ProjectId, Reasoning, Recorded, ServiceTier, SessionId,
     SessionKey, SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
 };
-use tenure_session::{Command, RequiredAction};
+use tenure_session::{Command, RequiredAction, Session};
 
 use crate::shell::{INBOX_MAX, Message};
 use crate::subagents::{Asking, receipt_key};
@@ -47,6 +48,8 @@ pub(crate) struct Request {
     pub(crate) ask: Ask,
     answer: Option<Answer>,
     from: From,
+    /// How often it was sent to one of several nodes: while one refuses it, another may still have it.
+    copies: u32,
 }
 
 /// Who sends a request.
@@ -116,6 +119,10 @@ impl Clients {
         self.clients.len()
     }
 
+    pub(crate) fn key(&self, client: usize) -> SessionKey {
+        self.clients[client].key
+    }
+
     pub(crate) fn request(&self, number: usize) -> &Request {
         &self.requests[number]
     }
@@ -133,7 +140,7 @@ impl Clients {
 
     fn add(&mut self, key: SessionKey, ask: Ask) {
         let number = self.requests.len();
-        self.requests.push(Request { number, key, ask, answer: None, from: From::Client });
+        self.requests.push(Request { number, key, ask, answer: None, from: From::Client, copies: 0 });
     }
 
     /// Adds a request of a parent to its subagent.
@@ -146,7 +153,7 @@ impl Clients {
     ) -> usize {
         let number = self.requests.len();
         let from = From::Parent(asking, receipt);
-        self.requests.push(Request { number, key, ask, answer: None, from });
+        self.requests.push(Request { number, key, ask, answer: None, from, copies: 0 });
         number
     }
 
@@ -261,7 +268,7 @@ impl Request {
                 broken(Property::AcknowledgedIsKept, "was acknowledged and is lost")
             }
             (Some(2..), _) => broken(Property::RequestOnce, "happened more than once"),
-            (Some(_), Some(Answer::Refused)) if counts[0] > 0 => {
+            (Some(_), Some(Answer::Refused)) if counts[0] > 0 && self.copies <= 1 => {
                 broken(Property::WholeOrAbsent, "was refused and happened")
             }
             (Some(_) | None, _) => Ok(()),
@@ -298,12 +305,12 @@ impl World {
         let patience = self.rng.u64(PATIENCE_MS_MAX / 8..PATIENCE_MS_MAX);
         self.after(patience, Happening::Send { request: number });
         let key = self.clients.requests[number].key;
-        let live = self.live.as_ref().map(|process| process.id);
         let process = match self.clients.requests[number].process() {
             Some(process) => self.process(process).map(|process| process.id),
-            None => live,
+            None => self.serving(),
         };
         let Some(process) = process else { return Ok(()) };
+        self.clients.requests[number].copies += u32::from(self.cluster.is_some());
         self.deliver(process, key, Message::Request(number))
     }
 
@@ -418,9 +425,18 @@ impl World {
         patch
     }
 
+    /// The session as a client sees it.
+    fn shown(&mut self, key: SessionKey) -> Option<Arc<Session>> {
+        if self.cluster.is_some() {
+            // A property that reading breaks is broken for the next reader, too.
+            return self.stored(key).ok().flatten().map(Arc::new);
+        }
+        self.live.as_ref()?.actors.get(&key)?.state.clone()
+    }
+
     /// An answer to something the session waits for, as far as the client can see.
     fn required(&mut self, key: SessionKey) -> Option<Command> {
-        let state = self.live.as_ref()?.actors.get(&key)?.state.clone()?;
+        let state = self.shown(key)?;
         let mut actions = state.view().required_actions;
         if actions.is_empty() {
             return None;

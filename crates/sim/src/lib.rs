@@ -2,7 +2,7 @@
 //!
 //! The session machine and the store's model are the real ones. Around them everything is simulated and
 //! drawn from one seed: the clock, the order of events, the disk (a write is durable only after its sync), the
-//! processes that run sessions and die at any step, a model, a tool server with a ledger, and clients who
+//! processes that run sessions and die at any step (in half of the worlds several nodes on one store), a model, a tool server with a ledger, and clients who
 //! repeat what was not acknowledged. While it runs, an [oracle](Property) reads every durable event and every
 //! request that reaches the outside. First come faults; then the world heals, and everything must come to
 //! rest.
@@ -15,8 +15,11 @@
 mod bug;
 mod call;
 mod client;
+mod follower;
+mod nodes;
 mod oracle;
 mod outside;
+mod part;
 mod property;
 mod rebuild;
 mod shell;

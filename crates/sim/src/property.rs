@@ -47,6 +47,14 @@ pub enum Property {
     ProjectionsRebuilt,
     /// After the faults every turn ends or waits for a client or a person, and every request is answered.
     Progress,
+    /// No attempt begins at a node that another had taken the session from, or never let have it.
+    HolderOnly,
+    /// No append in a holder's name is accepted while another node holds the session.
+    StaleHolderFenced,
+    /// After the faults no session is left that only a node would take over that is gone.
+    TakeoverCompletes,
+    /// What readers at any node are told of commits is what was said where they were decided, once, in order.
+    FollowedAsCommitted,
 }
 
 impl Property {
@@ -74,6 +82,10 @@ impl Property {
         Self::QueuesBounded,
         Self::ProjectionsRebuilt,
         Self::Progress,
+        Self::HolderOnly,
+        Self::StaleHolderFenced,
+        Self::TakeoverCompletes,
+        Self::FollowedAsCommitted,
     ];
 
     /// Its name, as reports and the documentation print it.
@@ -102,6 +114,10 @@ impl Property {
             Self::QueuesBounded => "queues-bounded",
             Self::ProjectionsRebuilt => "projections-rebuilt",
             Self::Progress => "progress",
+            Self::HolderOnly => "holder-only",
+            Self::StaleHolderFenced => "stale-holder-fenced",
+            Self::TakeoverCompletes => "takeover-completes",
+            Self::FollowedAsCommitted => "followed-as-committed",
         }
     }
 
@@ -135,6 +151,12 @@ impl Property {
             Self::QueuesBounded => "every queue has a named limit",
             Self::ProjectionsRebuilt => "the journal is the only truth; every projection can be rebuilt",
             Self::Progress => "every turn ends; a fault stops nothing for ever",
+            Self::HolderOnly => "a node begins no attempt once another has taken the session over",
+            Self::StaleHolderFenced => "a holder that was replaced appends nothing in its name",
+            Self::TakeoverCompletes => "the sessions of a node that is gone are taken over and end",
+            Self::FollowedAsCommitted => {
+                "a stream at any node tells each commit once, in order, as it was made"
+            }
         }
     }
 }

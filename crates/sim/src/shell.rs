@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tenure_journal::{Effect, EffectKind, Event, FailureKind, Fresh, Repeat, SessionKey, Timestamp, Version};
-use tenure_session::{Attempted, Batch, BudgetStep, Context, Input, Reserving, Role, Session};
+use tenure_session::{Attempted, Batch, BudgetStep, Context, Input, Reserving, Session};
 use tenure_store::{Append, BudgetChange, BudgetEntry, ItemRow, Receipt, StoreErrorKind};
 
 use crate::client::{Answer, Ask};
+use crate::nodes::Member;
 use crate::outside;
+use crate::part::Part;
 use crate::subagents;
 use crate::world::{Happening, Stop, World};
 use crate::{Bug, Property, Violation};
@@ -28,13 +30,15 @@ pub(crate) struct Process {
     pub(crate) id: u64,
     /// Until when it does nothing, without knowing.
     pub(crate) paused_until: u64,
-    skew: i64,
+    pub(crate) skew: i64,
     pub(crate) actors: BTreeMap<SessionKey, Actor>,
+    /// What makes it one of several nodes.
+    pub(crate) member: Option<Member>,
 }
 
 impl Process {
     pub(crate) fn new(id: u64, skew: i64) -> Self {
-        Self { id, paused_until: 0, skew, actors: BTreeMap::new() }
+        Self { id, paused_until: 0, skew, actors: BTreeMap::new(), member: None }
     }
 }
 
@@ -44,10 +48,11 @@ pub(crate) struct Actor {
     /// Absent until the session was opened.
     pub(crate) state: Option<Arc<Session>>,
     /// When the last event was decided: time never runs backwards in a journal.
-    last_at: Timestamp,
-    inbox: VecDeque<Message>,
-    write: Option<Write>,
+    pub(crate) last_at: Timestamp,
+    pub(crate) inbox: VecDeque<Message>,
+    pub(crate) write: Option<Write>,
     batches: u64,
+    pub(crate) part: Part,
 }
 
 /// Something an actor is told.
@@ -61,19 +66,27 @@ pub(crate) enum Message {
     Tick,
     /// Whatever ran attempts before is gone.
     Resume,
+    /// The journal may have reached this version elsewhere.
+    Wake(Version),
+    /// There may be something to do.
+    Look,
 }
 
 /// A write that is not durable yet.
 #[derive(Debug)]
-struct Write {
+pub(crate) struct Write {
     batch: Batch,
     request: Option<usize>,
+    /// What led to it.
+    pub(crate) message: Message,
+    /// Until when the lease runs under which it was made.
+    lease_until: u64,
 }
 
 impl World {
     pub(crate) fn process(&mut self, id: u64) -> Option<&mut Process> {
-        let live = self.live.as_mut().filter(|process| process.id == id);
-        live.or_else(|| self.stale.as_mut().filter(|process| process.id == id))
+        let nodes = self.cluster.iter_mut().flat_map(|cluster| &mut cluster.nodes);
+        self.live.iter_mut().chain(&mut self.stale).chain(nodes).find(|process| process.id == id)
     }
 
     pub(crate) fn is_stale(&self, id: u64) -> bool {
@@ -99,7 +112,11 @@ impl World {
             self.after(wait, Happening::Deliver { process, key, message });
             return Ok(());
         }
-        if !found.actors.contains_key(&key) {
+        self.acting = Some(process);
+        if self.is_moot(process, key, &message) {
+            return Ok(());
+        }
+        if !self.process(process).is_some_and(|found| found.actors.contains_key(&key)) {
             self.load(process, key)?;
         }
         let endless = self.bug == Some(Bug::EndlessInbox);
@@ -121,7 +138,7 @@ impl World {
     }
 
     /// Reads a session from the store. What ran there is interrupted: nobody here runs it.
-    fn load(&mut self, process: u64, key: SessionKey) -> Result<(), Stop> {
+    pub(crate) fn load(&mut self, process: u64, key: SessionKey) -> Result<(), Stop> {
         self.wait_for_writes(key)?;
         let stored = self.store.load_now(key).expect("the model of the store always answers");
         let mut inbox = VecDeque::new();
@@ -147,13 +164,13 @@ impl World {
             let head = self.store.head_now(key).expect("the model of the store always answers");
             last_at = head.map_or(Timestamp::EPOCH, |head| head.last_active_at);
             state = folded.map(Arc::new);
-            if self.bug != Some(Bug::NeverResume) {
+            if self.bug != Some(Bug::NeverResume) && self.cluster.is_none() {
                 inbox.push_back(Message::Resume);
             }
         } else {
             self.oracle.loaded(key, 0, &[])?;
         }
-        let actor = Actor { state, last_at, inbox, write: None, batches: 0 };
+        let actor = Actor { state, last_at, inbox, write: None, batches: 0, part: Part::new() };
         if let Some(process) = self.process(process) {
             process.actors.insert(key, actor);
         }
@@ -163,13 +180,18 @@ impl World {
     /// Turns the crank until the actor waits for the disk or has nothing to do.
     fn work(&mut self, process: u64, key: SessionKey) -> Result<(), Stop> {
         loop {
+            self.settle(process, key);
             let Some(actor) = self.process(process).and_then(|process| process.actors.get_mut(&key)) else {
                 return Ok(());
             };
             if actor.write.is_some() {
                 return Ok(());
             }
-            let Some(message) = actor.inbox.pop_front() else { return Ok(()) };
+            let Some(message) = actor.inbox.pop_front() else {
+                self.leave(process, key);
+                return Ok(());
+            };
+            let Some(message) = self.try_to_hold(process, key, message) else { continue };
             self.note(|| format!("process {process} handles {message:?}"));
             self.step("before the decision")?;
             self.crank(process, key, message, Reserving::Asked)?;
@@ -183,6 +205,15 @@ impl World {
         message: Message,
         reserving: Reserving,
     ) -> Result<(), Stop> {
+        match message {
+            Message::Wake(version) => return self.hears(process, key, Some(version)),
+            Message::Look => return self.hears(process, key, None),
+            Message::Outcome { .. } | Message::Tick | Message::Resume if self.is_guest(process, key) => {
+                return Ok(());
+            }
+            Message::Request(_) | Message::Outcome { .. } | Message::Tick | Message::Resume => {}
+        }
+        let role = self.role(process, key);
         let Some((skew, state, last_at)) = self.process(process).and_then(|found| {
             let actor = found.actors.get(&key)?;
             Some((found.skew, actor.state.clone(), actor.last_at))
@@ -196,7 +227,7 @@ impl World {
         let prices = outside::prices();
         let cx = Context {
             now,
-            role: Role::Holder,
+            role,
             fresh: &fresh,
             chance,
             policy: &policy,
@@ -229,6 +260,7 @@ impl World {
             }
             (Message::Outcome { effect, attempt, outcome }, Some(state)) => {
                 let mut attempt = *attempt;
+                self.ends(process, key, effect.id, attempt);
                 if self.bug == Some(Bug::AnyAttempt) {
                     attempt = state.running_attempt(effect.id).unwrap_or(attempt);
                 }
@@ -245,7 +277,8 @@ impl World {
                     state.crank(&Input::Resumed, &cx).expect("a restart is never refused")
                 }
             }
-            (Message::Outcome { .. } | Message::Tick | Message::Resume, None) => None,
+            (Message::Outcome { .. } | Message::Tick | Message::Resume, None)
+            | (Message::Wake(_) | Message::Look, _) => None,
         };
         if matches!(message, Message::Resume | Message::Tick) {
             self.wake_later(process, key);
@@ -327,15 +360,18 @@ impl World {
         let at = batch.at;
         self.step("before the append")?;
         let request = if let Message::Request(number) = message { Some(number) } else { None };
+        let (lease_until, name) = self.ready(process, key)?;
         let mut append = self.append_of(process, key, &batch);
+        append.holder = name;
         append.receipt = request.and_then(|number| self.receipt(number, at));
         let unavailable = self.faults.unavailable;
         let fails = self.chance(unavailable);
         self.count_fault(fails);
         if fails && self.rng.bool() {
             self.note(|| "the store is unavailable and wrote nothing".to_owned());
-            return self.reload(process, key, message);
+            return self.unanswered(process, key, message);
         }
+        let holder = self.store.holder_now(key);
         if self.bug == Some(Bug::TornAppend) && append.events.len() > 1 {
             let rest = append.events.split_off(append.events.len() / 2);
             let half = Append { receipt: None, items: Vec::new(), turns: Vec::new(), ..append.clone() };
@@ -344,18 +380,10 @@ impl World {
             // Once the first half is written, nothing may refuse the second.
             append.budget = Vec::new();
             if let Err(error) = self.store.append_now(half) {
-                return match error.kind() {
-                    StoreErrorKind::BudgetExceeded => self.crank(process, key, message, Reserving::Refused),
-                    StoreErrorKind::Conflict { .. }
-                    | StoreErrorKind::ReceiptExists
-                    | StoreErrorKind::Held
-                    | StoreErrorKind::UnknownCursor
-                    | StoreErrorKind::Unavailable
-                    | StoreErrorKind::Full
-                    | StoreErrorKind::Corrupt
-                    | StoreErrorKind::Locked
-                    | StoreErrorKind::TooNew => self.reload(process, key, message),
-                };
+                if error.kind() == StoreErrorKind::BudgetExceeded {
+                    return self.crank(process, key, message, Reserving::Refused);
+                }
+                return self.refused(process, key, error.kind(), message);
             }
         }
         if let Err(error) = self.store.append_now(append.clone()) {
@@ -364,7 +392,7 @@ impl World {
                 return self.crank(process, key, message, Reserving::Refused);
             }
             let StoreErrorKind::Conflict { actual } = error.kind() else {
-                return self.reload(process, key, message);
+                return self.refused(process, key, error.kind(), message);
             };
             if self.bug != Some(Bug::IgnoreConflict) || actual == Version::ZERO {
                 return self.lose(process, key, message);
@@ -379,13 +407,15 @@ impl World {
         self.dirty.insert(key);
         if fails {
             self.note(|| "the store is unavailable, though it wrote".to_owned());
+            self.accepted(process, key, holder, &batch)?;
             self.sync()?;
-            return self.reload(process, key, message);
+            return self.unanswered(process, key, message);
         }
+        self.accepted(process, key, holder, &batch)?;
         self.step("after the append")?;
         self.early(process, key, &batch, request)?;
         if let Some(actor) = self.process(process).and_then(|found| found.actors.get_mut(&key)) {
-            actor.write = Some(Write { batch, request });
+            actor.write = Some(Write { batch, request, message, lease_until });
             actor.last_at = at;
         }
         let slow = self.faults.slow_disk;
@@ -457,11 +487,15 @@ impl World {
             self.stale = None;
             return Ok(());
         }
+        if self.cluster.is_some() {
+            let kind = StoreErrorKind::Conflict { actual: Version::ZERO };
+            return self.refused(process, key, kind, message);
+        }
         self.reload(process, key, message)
     }
 
     /// Forgets a session and reads it again, then goes on with `message`.
-    fn reload(&mut self, process: u64, key: SessionKey, message: Message) -> Result<(), Stop> {
+    pub(crate) fn reload(&mut self, process: u64, key: SessionKey, message: Message) -> Result<(), Stop> {
         let inbox =
             self.process(process).and_then(|found| found.actors.remove(&key)).map(|actor| actor.inbox);
         self.load(process, key)?;
@@ -483,13 +517,14 @@ impl World {
             self.after(wait, Happening::Synced { process, key });
             return Ok(());
         }
+        self.acting = Some(process);
         self.sync()?;
         self.step("after the sync")?;
         let Some(actor) = self.process(process).and_then(|found| found.actors.get_mut(&key)) else {
             return Ok(());
         };
-        let Some(Write { batch, request }) = actor.write.take() else { return Ok(()) };
-        let state = Arc::new(batch.after);
+        let Some(Write { batch, request, lease_until, .. }) = actor.write.take() else { return Ok(()) };
+        let state = Arc::new(batch.after.clone());
         actor.state = Some(Arc::clone(&state));
         if let Some(number) = request {
             self.answer(number, Answer::Done)?;
@@ -500,7 +535,8 @@ impl World {
             self.oracle.published(key, batch.expected.0, &batch.events)?;
         }
         self.step("after the publication")?;
-        if self.bug != Some(Bug::StartEarly) {
+        let in_time = self.committed(process, key, &batch, lease_until)?;
+        if in_time && self.bug != Some(Bug::StartEarly) {
             for (effect, attempt) in &batch.start {
                 self.begin(process, key, &state, effect, *attempt)?;
             }
@@ -548,7 +584,7 @@ impl World {
     }
 
     /// Wakes the session when its next attempt may begin.
-    fn wake_later(&mut self, process: u64, key: SessionKey) {
+    pub(crate) fn wake_later(&mut self, process: u64, key: SessionKey) {
         let Some((at, skew)) = self.process(process).and_then(|found| {
             let state = found.actors.get(&key)?.state.as_ref()?;
             Some((state.next_retry()?, found.skew))

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tenure_journal::{Recorded, SessionKey, SessionStatus, Timestamp, Version};
 use tenure_policy::PolicySet;
@@ -11,6 +12,7 @@ use tenure_store::{MemoryStore, Order, Page};
 
 use crate::call::Call;
 use crate::client::Clients;
+use crate::nodes::{Cluster, NodeHappening};
 use crate::oracle::Oracle;
 use crate::outside::Ledger;
 use crate::shell::{Message, Process};
@@ -20,7 +22,7 @@ use crate::{Bug, Property, Violation, rebuild};
 /// When the simulated calendar begins.
 const EPOCH_MS: i64 = 1_790_000_000_000;
 /// How long faults last, in virtual milliseconds: ten minutes.
-const FAULTS_MS: u64 = 600_000;
+pub(crate) const FAULTS_MS: u64 = 600_000;
 /// How long a killed process stays down at most, in milliseconds.
 const DOWN_MS_MAX: u64 = 5_000;
 /// How far a clock may jump between two processes, in milliseconds: an hour.
@@ -109,6 +111,8 @@ pub(crate) enum Happening {
     PowerCut,
     /// No more faults from here on.
     Heal,
+    /// Where several nodes run.
+    Node(NodeHappening),
 }
 
 /// How bad a world is. Chances are in thousands.
@@ -158,13 +162,17 @@ pub(crate) struct World {
     pub(crate) live: Option<Process>,
     /// A process that was replaced and does not know it.
     pub(crate) stale: Option<Process>,
+    /// The nodes of a world that has several.
+    pub(crate) cluster: Option<Cluster>,
+    /// The node that does something now.
+    pub(crate) acting: Option<u64>,
     /// Sessions with writes that are not durable.
     pub(crate) dirty: BTreeSet<SessionKey>,
     pub(crate) window: Option<u64>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     waiting: BTreeMap<u64, Happening>,
     scheduled: u64,
-    processes: u64,
+    pub(crate) processes: u64,
     /// How far the clock of the next process is off, in milliseconds.
     skew: i64,
     trace: Option<Vec<String>>,
@@ -204,7 +212,12 @@ pub fn trace(seed: u64, bug: Option<Bug>) -> (Vec<String>, Option<Violation>) {
 impl World {
     fn new(seed: u64, bug: Option<Bug>, trace: Option<Vec<String>>) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let faults = Faults::drawn(&mut rng);
+        let cluster = Cluster::drawn(seed);
+        let mut faults = Faults::drawn(&mut rng);
+        if cluster.is_some() {
+            // Whoever is killed at every step takes nothing over.
+            faults.crash /= 4;
+        }
         let window = (rng.u8(..4) == 0).then(|| rng.u64(60..400));
         Self {
             clients: Clients::new(&mut rng),
@@ -219,6 +232,8 @@ impl World {
             ledger: Ledger::default(),
             live: None,
             stale: None,
+            cluster,
+            acting: None,
             dirty: BTreeSet::new(),
             window,
             queue: BinaryHeap::new(),
@@ -264,21 +279,27 @@ impl World {
     }
 
     fn live_through(&mut self) -> Result<(), Violation> {
-        self.after(0, Happening::Start);
-        self.after(FAULTS_MS, Happening::Heal);
+        let faults_ms = if self.cluster.is_some() { Cluster::faults_ms() } else { FAULTS_MS };
+        self.after(faults_ms, Happening::Heal);
         for client in 0..self.clients.len() {
             let at = self.rng.u64(..FAULTS_MS / 10);
             self.after(at, Happening::Act { client });
         }
-        for _ in 0..self.rng.usize(..PAUSES_MAX) {
-            let at = self.rng.u64(..FAULTS_MS);
-            self.after(at, Happening::Pause);
+        if self.cluster.is_some() {
+            self.begin_cluster();
+        } else {
+            self.after(0, Happening::Start);
+            for _ in 0..self.rng.usize(..PAUSES_MAX) {
+                let at = self.rng.u64(..FAULTS_MS);
+                self.after(at, Happening::Pause);
+            }
         }
         for _ in 0..self.rng.usize(..POWER_CUTS_MAX) {
             let at = self.rng.u64(..FAULTS_MS);
             self.after(at, Happening::PowerCut);
         }
         loop {
+            self.keep_polling();
             self.drain()?;
             if !self.ask_what_is_left() {
                 break;
@@ -287,16 +308,28 @@ impl World {
         self.judge()
     }
 
+    fn pass_to(&mut self, at: u64) {
+        if self.cluster.is_some() && at > self.now {
+            self.store.pass(Duration::from_millis(at - self.now));
+        }
+        self.now = self.now.max(at);
+    }
+
     fn drain(&mut self) -> Result<(), Violation> {
         while let Some(Reverse((at, number))) = self.queue.pop() {
-            self.now = self.now.max(at);
+            self.pass_to(at);
             self.summary.happenings += 1;
             if self.summary.happenings > HAPPENINGS_MAX {
                 return Err(Violation::new(Property::Progress, "the world does not come to rest"));
             }
             let Some(happening) = self.waiting.remove(&number) else { continue };
+            self.acting = None;
+            if let Some(cluster) = &mut self.cluster {
+                cluster.is_busy(self.now, &happening);
+            }
             match self.happen(happening) {
                 Ok(()) => {}
+                Err(Stop::Crash(point)) if self.cluster.is_some() => self.cluster_crash(point)?,
                 Err(Stop::Crash(point)) => self.power_cut(point)?,
                 Err(Stop::Broken(violation)) => return Err(violation),
             }
@@ -318,6 +351,7 @@ impl World {
             Happening::Start => self.start(),
             Happening::Pause => self.pause(),
             Happening::PowerCut => Err(Stop::Crash("whenever")),
+            Happening::Node(happening) => self.node_happens(happening),
             Happening::Heal => {
                 self.note(|| "the faults end".to_owned());
                 self.faults = Faults::none();
@@ -334,7 +368,7 @@ impl World {
         self.read_durable()
     }
 
-    fn read_durable(&mut self) -> Result<(), Violation> {
+    pub(crate) fn read_durable(&mut self) -> Result<(), Violation> {
         for key in std::mem::take(&mut self.dirty) {
             let after = Version(self.oracle.read(key));
             for recorded in self.events(key, after) {
@@ -358,15 +392,7 @@ impl World {
             return Ok(());
         }
         self.summary.faults += 1;
-        let unsynced = self.store.unsynced();
-        let kept = if unsynced == 0 { 0 } else { self.rng.usize(..=unsynced) };
-        self.note(|| format!("CRASH {point}; {kept} of {unsynced} unsynced writes survive"));
-        if kept == unsynced {
-            // The same as a crash that loses nothing, without copying the disk.
-            self.store.sync();
-        } else {
-            self.store.crash_keeping(kept);
-        }
+        self.lose_unsynced(point);
         self.live = None;
         self.stale = None;
         self.read_durable()?;
@@ -377,6 +403,19 @@ impl World {
         let down = self.rng.u64(..DOWN_MS_MAX);
         self.after(down, Happening::Start);
         Ok(())
+    }
+
+    /// The disk keeps some of the first writes that were not synced.
+    pub(crate) fn lose_unsynced(&mut self, point: &'static str) {
+        let unsynced = self.store.unsynced();
+        let kept = if unsynced == 0 { 0 } else { self.rng.usize(..=unsynced) };
+        self.note(|| format!("CRASH {point}; {kept} of {unsynced} unsynced writes survive"));
+        if kept == unsynced {
+            // The same as a crash that loses nothing, without copying the disk.
+            self.store.sync();
+        } else {
+            self.store.crash_keeping(kept);
+        }
     }
 
     fn start(&mut self) -> Result<(), Stop> {
@@ -419,6 +458,7 @@ impl World {
             }
         }
         self.judge_orphans()?;
+        self.judge_readers()?;
         self.clients.judge_lost(&self.store.keys_now())
     }
 
@@ -458,7 +498,7 @@ impl World {
         if !at_rest {
             let pending: Vec<_> = state.iter().flat_map(|state| state.pending().cloned()).collect();
             let detail = format!("session {} is not at rest: {pending:?}", key.session);
-            return Err(Violation::new(Property::Progress, detail));
+            return Err(Violation::new(self.unrest(key), detail));
         }
         Ok(())
     }

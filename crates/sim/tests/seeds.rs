@@ -89,7 +89,7 @@ fn every_property_has_a_bug_that_breaks_it() {
 
 #[test]
 fn the_histories_reach_every_crash_point_and_every_event() {
-    const MARKS: [&str; 47] = [
+    const MARKS: [&str; 55] = [
         "CRASH whenever",
         "CRASH before recovery",
         "CRASH before the decision",
@@ -100,6 +100,14 @@ fn the_histories_reach_every_crash_point_and_every_event() {
         "CRASH after the publication",
         "CRASH before an effect starts",
         "is fenced and ends",
+        "is killed",
+        "is frozen until",
+        "retires",
+        "is a guest in",
+        "over when asked",
+        "is not begun: the lease has passed",
+        " shows ",
+        "CRASH together with the store",
         "is unavailable and wrote nothing",
         "is unavailable, though it wrote",
         "is lost on its way",

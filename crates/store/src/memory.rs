@@ -234,6 +234,12 @@ impl MemoryStore {
         }
     }
 
+    /// Who holds a session, alive or not.
+    #[must_use]
+    pub fn holder_now(&self, key: SessionKey) -> Option<NodeId> {
+        self.lock().seen.holder(key).flatten()
+    }
+
     /// [`Store::held`].
     pub fn held_now(&self, node: NodeId) -> Result<Vec<(SessionKey, Version)>, StoreError> {
         Ok(self.lock().seen.held(node))
