@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ApprovalId, BlobRef, EffectId, ItemId, SubagentEnd, SubagentRequest, Timestamp, TurnId, Usage};
+use crate::{
+    ApprovalId, Artifact, BlobRef, CommandRequest, CommandResult, EffectId, EnvironmentFile, ItemId,
+    SubagentEnd, SubagentRequest, Timestamp, TurnId, Usage, WorkspaceRoot,
+};
 
 /// An intention, recorded before anything outside the process happens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,8 +14,9 @@ use crate::{ApprovalId, BlobRef, EffectId, ItemId, SubagentEnd, SubagentRequest,
 pub struct Effect {
     /// Its id; also the idempotency key that travels with it.
     pub id: EffectId,
-    /// The turn that asked for it.
-    pub turn_id: TurnId,
+    /// The turn that asked for it; absent for what no turn asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn_id: Option<TurnId>,
     /// What it does.
     pub kind: EffectKind,
     /// What may be done after an interrupted attempt.
@@ -48,7 +52,23 @@ pub enum EffectKind {
         /// Its arguments: exactly what the permit's digest binds and what is sent.
         arguments: Value,
     },
-    /// Ask something of a subagent. Attempts of one session are made one after the other, as they were asked.
+    /// Make the environment ready: its files, then its setup commands.
+    PrepareEnvironment,
+    /// Put files of a client into the environment.
+    PlaceFiles {
+        /// The files; a later one replaces an earlier one at the same path.
+        files: Vec<EnvironmentFile>,
+    },
+    /// Do something in the environment.
+    Command {
+        /// The item that shows it.
+        item_id: ItemId,
+        /// What: exactly what the permit's digest binds.
+        request: CommandRequest,
+    },
+    /// Publish the files that a turn left for its client.
+    PublishArtifacts,
+    /// Ask something of a subagent.
     Subagent {
         /// The item that shows the call.
         item_id: ItemId,
@@ -62,13 +82,50 @@ pub enum EffectKind {
     },
 }
 
+/// Effects of one lane are attempted one after the other, in the order they were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// What is asked of subagents: input is sent before it is waited for.
+    Subagents,
+    /// What changes the environment's files: each begins with the files that the one before left.
+    Environment,
+}
+
+impl Lane {
+    /// Every lane.
+    pub const ALL: [Self; 2] = [Self::Subagents, Self::Environment];
+}
+
 impl EffectKind {
+    /// The lane it is attempted in; absent for what may be attempted beside everything else.
+    #[must_use]
+    pub fn lane(&self) -> Option<Lane> {
+        match self {
+            Self::Subagent { .. } => Some(Lane::Subagents),
+            Self::PrepareEnvironment
+            | Self::PlaceFiles { .. }
+            | Self::Command { .. }
+            | Self::PublishArtifacts => Some(Lane::Environment),
+            Self::ModelCall { .. }
+            | Self::ListTools { .. }
+            | Self::ToolCall { .. }
+            | Self::EndSubagents { .. } => None,
+        }
+    }
+
     /// The item that shows the call the effect carries out.
     #[must_use]
     pub fn item_id(&self) -> Option<ItemId> {
         match self {
-            Self::ToolCall { item_id, .. } | Self::Subagent { item_id, .. } => Some(*item_id),
-            Self::ModelCall { .. } | Self::ListTools { .. } | Self::EndSubagents { .. } => None,
+            Self::ToolCall { item_id, .. }
+            | Self::Subagent { item_id, .. }
+            | Self::Command { item_id, .. } => Some(*item_id),
+            Self::ModelCall { .. }
+            | Self::ListTools { .. }
+            | Self::EndSubagents { .. }
+            | Self::PrepareEnvironment
+            | Self::PlaceFiles { .. }
+            | Self::PublishArtifacts => None,
         }
     }
 
@@ -76,10 +133,12 @@ impl EffectKind {
     #[must_use]
     pub fn outlives_turn(&self) -> bool {
         match self {
-            Self::EndSubagents { .. } => true,
+            Self::EndSubagents { .. } | Self::PrepareEnvironment | Self::PlaceFiles { .. } => true,
             Self::ModelCall { .. }
             | Self::ListTools { .. }
             | Self::ToolCall { .. }
+            | Self::Command { .. }
+            | Self::PublishArtifacts
             | Self::Subagent { .. } => false,
         }
     }
@@ -170,6 +229,21 @@ pub enum Done {
     },
     /// Subagents were stopped.
     Ended,
+    /// The environment's files are as they were meant to be.
+    Placed {
+        /// The files.
+        root: WorkspaceRoot,
+    },
+    /// A command ran.
+    Command {
+        /// What came of it.
+        result: CommandResult,
+    },
+    /// Files were published.
+    Published {
+        /// Those that are new.
+        artifacts: Vec<Artifact>,
+    },
 }
 
 /// What a tool gave.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AgentConfig, ApprovalId, Effect, EffectId, Effort, FunctionOutput, InputId, Item, ItemId, ItemStatus,
-    Next, Outcome, Parent, ProjectId, ServiceTier, SubagentId, Tool, TurnId,
+    AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, FunctionOutput, InputId,
+    Item, ItemId, ItemStatus, Next, Outcome, Parent, ProjectId, ServiceTier, SubagentId, Tool, TurnId,
 };
 
 /// A durable fact.
@@ -161,6 +161,11 @@ pub enum Event {
         /// The subagent.
         subagent_id: SubagentId,
     },
+    /// A client deleted an artifact.
+    ArtifactDeleted {
+        /// The artifact.
+        artifact_id: ArtifactId,
+    },
     /// Older items left the context because it was too long. The journal keeps them.
     ContextTrimmed {
         /// The first item that stays.
@@ -202,14 +207,6 @@ pub struct SessionOpened {
     /// Where it belongs, if it is a subagent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
-}
-
-/// Where commands and files live.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Environment {
-    /// Nowhere: the agent has no commands and no files.
-    None,
 }
 
 /// Whether actions are reviewed by a model.

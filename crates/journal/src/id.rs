@@ -107,6 +107,10 @@ ids! {
     EffectId = "eff";
     /// A subagent of a session.
     SubagentId = "subagent";
+    /// A hosted environment of a session.
+    EnvironmentId = "env";
+    /// A file that a turn published.
+    ArtifactId = "artifact";
     /// A person's pending or given answer about one exact effect.
     ApprovalId = "apr";
     /// A sealed secret, kept outside the journal.
@@ -175,6 +179,29 @@ impl SubagentId {
     #[must_use]
     pub fn session(self) -> SessionId {
         SessionId(self.0)
+    }
+}
+
+impl EnvironmentId {
+    /// The environment of a session.
+    #[must_use]
+    pub fn of_session(session: SessionId) -> Self {
+        Self(session.0)
+    }
+
+    /// The session whose environment it is. Each names the other.
+    #[must_use]
+    pub fn session(self) -> SessionId {
+        SessionId(self.0)
+    }
+}
+
+impl ArtifactId {
+    /// The id of file `index` of what an effect publishes: the same at every attempt.
+    #[must_use]
+    pub fn of_output(effect: EffectId, index: u32) -> Self {
+        let (millis, _) = split(effect.0);
+        Self(derived(millis, &[b"artifact", effect.as_bytes(), &index.to_be_bytes()]))
     }
 }
 

@@ -121,6 +121,30 @@ pub enum ItemBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stored: Option<BlobRef>,
     },
+    /// What the agent did in its environment: a command, or a patch of files.
+    CommandExecution {
+        /// Pairs call and output in the context; unique in the session.
+        call_id: String,
+        /// The name the model calls the tool by.
+        tool: String,
+        /// Its arguments, strictly parsed.
+        arguments: Value,
+        /// The command as people read it.
+        command: String,
+        /// Where it runs, absolute.
+        cwd: String,
+        /// What it wrote, or a preview of it.
+        output: Option<String>,
+        /// Why it did not run, or what ended it before its end.
+        error: Option<String>,
+        /// The status it exited with.
+        exit_code: Option<i32>,
+        /// How long it ran, in milliseconds.
+        duration_ms: Option<u64>,
+        /// Where the whole output is when `output` is a preview.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stored: Option<BlobRef>,
+    },
     /// What the agent asked of its subagents.
     SubagentCall {
         /// Pairs call and output in the context; unique in the session.
@@ -177,6 +201,7 @@ impl Item {
             | ItemBody::FunctionCall { .. }
             | ItemBody::FunctionCallOutput { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::CommandExecution { .. }
             | ItemBody::SubagentCall { .. }
             | ItemBody::AgentMessage { .. } => true,
         }
@@ -189,6 +214,7 @@ impl Item {
             ItemBody::FunctionCall { call_id, .. }
             | ItemBody::FunctionCallOutput { call_id, .. }
             | ItemBody::McpCall { call_id, .. }
+            | ItemBody::CommandExecution { call_id, .. }
             | ItemBody::SubagentCall { call_id, .. }
             | ItemBody::InternalCall { call_id, .. } => Some(call_id),
             ItemBody::UserMessage { .. }

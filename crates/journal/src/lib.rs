@@ -13,6 +13,7 @@ mod content;
 mod context;
 mod effect;
 mod envelope;
+mod environment;
 mod event;
 mod id;
 mod item;
@@ -36,17 +37,22 @@ pub use blob::BlobRef;
 pub use content::{FunctionOutput, InputPart};
 pub use context::{ContextItem, ModelRequest, ToolSpec};
 pub use effect::{
-    Done, Effect, EffectKind, Failure, FailureKind, Next, Outcome, PermitRecord, Repeat, ServerRef, ToolDef,
-    ToolResult,
+    Done, Effect, EffectKind, Failure, FailureKind, Lane, Next, Outcome, PermitRecord, Repeat, ServerRef,
+    ToolDef, ToolResult,
 };
 pub use envelope::{DecodeError, Recorded, Version};
+pub use environment::{
+    Artifact, CommandRequest, CommandResult, ContainerSize, Environment, EnvironmentFile, EnvironmentStatus,
+    HostedEnvironment, Network, SetupCommand, WorkspaceRoot, WorkspaceRootError,
+};
 pub use event::{
-    AgentPatch, Approval, Decision, Environment, Event, Input, PromptCache, Review, SessionOpened,
-    SessionPatch, SpendLimit, TurnEnd, TurnError,
+    AgentPatch, Approval, Decision, Event, Input, PromptCache, Review, SessionOpened, SessionPatch,
+    SpendLimit, TurnEnd, TurnError,
 };
 pub use id::{
-    AgentId, ApprovalId, AutomationId, EffectId, Fresh, IdError, InputId, InvocationId, ItemId, KeyId,
-    NodeId, ProjectId, RequestId, SecretId, SessionId, SubagentId, TurnId, WebhookId,
+    AgentId, ApprovalId, ArtifactId, AutomationId, EffectId, EnvironmentId, Fresh, IdError, InputId,
+    InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SubagentId, TurnId,
+    WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};

@@ -68,7 +68,20 @@ pub const SUBAGENT_NAME_CHARS_MAX: usize = 64;
 /// The longest that an agent may ask to wait for subagents, in seconds: a day. Without a limit it waits as
 /// long as they work.
 pub const SUBAGENT_WAIT_SECONDS_MAX: u64 = 24 * 3_600;
+/// How long a command may take where the model names no time, in milliseconds: two minutes.
+pub const COMMAND_MS_DEFAULT: u64 = 120_000;
+/// The longest time that a model may give a command, in milliseconds: an hour.
+pub const COMMAND_MS_MAX: u64 = 3_600_000;
+/// Bytes of a command or a patch.
+pub const COMMAND_BYTES_MAX: usize = 256 * 1024;
+/// Characters of a command that people are shown of a long one.
+pub const COMMAND_SHOWN_CHARS_MAX: usize = 4_096;
+/// Artifacts that one session keeps; what is published beyond them is left out.
+pub const ARTIFACTS_MAX: usize = 1_000;
+/// Files that one upload, or one environment's settings, may place.
+pub const FILES_PLACED_MAX: usize = 50;
 
+const _: () = assert!(COMMAND_MS_DEFAULT <= COMMAND_MS_MAX, "the default is allowed");
 const _: () = assert!(MODEL_ATTEMPTS_MAX <= THROTTLED_ATTEMPTS_MAX, "patience outlasts impatience");
 const _: () = assert!(
     INTERRUPTED_ATTEMPTS_MAX <= ATTEMPTS_MAX && THROTTLED_ATTEMPTS_MAX + MODEL_ATTEMPTS_MAX <= ATTEMPTS_MAX

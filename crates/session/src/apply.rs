@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tenure_journal::{
-    AgentRef, Done, EffectId, EffectKind, Event, FailureKind, InputPart, Item, ItemBody, ItemId, ItemStatus,
-    Next, Outcome, Recorded, Repeat, SessionKey, SessionOpened, SessionPatch, Timestamp, Turn, TurnEnd,
-    TurnId, TurnStatus, Version,
+    AgentRef, CommandResult, Done, EffectId, EffectKind, Event, FailureKind, InputPart, Item, ItemBody,
+    ItemId, ItemStatus, Next, Outcome, Recorded, Repeat, SessionKey, SessionOpened, SessionPatch, Timestamp,
+    Turn, TurnEnd, TurnId, TurnStatus, Version,
 };
 
 use crate::budget;
 use crate::catalogue;
+use crate::environment::Workspace;
 use crate::state::{ActiveTurn, Ends, Listing, Pending, PendingPhase, Session, Spent, Totals};
 use crate::subagent::Subagent;
 
@@ -55,6 +56,7 @@ impl Session {
             crashes: 0,
             parent: opened.parent,
             subagents: BTreeMap::new(),
+            workspace: Workspace::new(&opened.environment),
         }
     }
 
@@ -168,6 +170,7 @@ impl Session {
                     subagent.closed_at = None;
                 }
             }
+            Event::ArtifactDeleted { artifact_id } => self.workspace.delete_artifact(*artifact_id),
             Event::ContextTrimmed { first_kept, .. } => {
                 if let Some(place) = self.items.iter().position(|item| item.id == *first_kept) {
                     for item in self.items.drain(..place) {
@@ -279,6 +282,7 @@ impl Session {
             match &item.body {
                 ItemBody::FunctionCall { .. }
                 | ItemBody::McpCall { .. }
+                | ItemBody::CommandExecution { .. }
                 | ItemBody::SubagentCall { .. }
                 | ItemBody::InternalCall { .. } => {
                     turn.calls += 1;
@@ -323,6 +327,9 @@ impl Session {
                 *error = Some(why.to_owned());
             }
         }
+        if let (ItemBody::CommandExecution { error, .. }, Some(why)) = (&mut item.body, why) {
+            *error = Some(why.to_owned());
+        }
         if let ItemBody::SubagentCall { output, error, .. } = &mut item.body {
             if let Some(result) = text {
                 let told = if result.is_error { &mut *error } else { output };
@@ -331,6 +338,21 @@ impl Session {
             if let Some(why) = why {
                 *error = Some(why.to_owned());
             }
+        }
+    }
+
+    fn close_command(&mut self, id: ItemId, result: &CommandResult) {
+        let Some(item) = self.items.iter_mut().rev().find(|item| item.id == id) else { return };
+        let item = Arc::make_mut(item);
+        item.status = if result.exit_code == Some(0) { ItemStatus::Completed } else { ItemStatus::Failed };
+        if let ItemBody::CommandExecution { output, error, exit_code, duration_ms, stored, .. } =
+            &mut item.body
+        {
+            *output = Some(result.output.clone());
+            error.clone_from(&result.ended_by);
+            *exit_code = result.exit_code;
+            *duration_ms = Some(result.duration_ms);
+            *stored = result.stored;
         }
     }
 
@@ -382,8 +404,33 @@ impl Session {
                 let status = if result.is_error { ItemStatus::Failed } else { ItemStatus::Completed };
                 self.close_item(*item_id, status, Some(result), None);
             }
+            (EffectKind::Command { item_id, .. }, Outcome::Done { done: Done::Command { result } }) => {
+                self.close_command(*item_id, result);
+                self.workspace.ran(result);
+            }
+            (_, Outcome::Done { done: Done::Placed { root } }) => self.workspace.place(*root),
+            (_, Outcome::Done { done: Done::Published { artifacts } }) => self.workspace.publish(artifacts),
+            (EffectKind::PrepareEnvironment, Outcome::Failed { failure }) => {
+                if next == Next::Settled {
+                    self.workspace.fail(&failure.message);
+                }
+            }
+            (EffectKind::PrepareEnvironment, Outcome::Unknown) => {
+                if next == Next::Settled {
+                    self.workspace.fail(UNKNOWN_AFTER_REPEATS);
+                }
+            }
+            (EffectKind::PublishArtifacts, Outcome::Failed { .. } | Outcome::Unknown) => {
+                // The turn goes on without: its files stay in the environment, and the next turn's change
+                // publishes them.
+                if next == Next::Settled {
+                    self.workspace.publish(&[]);
+                }
+            }
             (
-                EffectKind::ToolCall { item_id, .. } | EffectKind::Subagent { item_id, .. },
+                EffectKind::ToolCall { item_id, .. }
+                | EffectKind::Subagent { item_id, .. }
+                | EffectKind::Command { item_id, .. },
                 Outcome::Failed { failure },
             ) => {
                 if next == Next::Settled {
@@ -391,10 +438,15 @@ impl Session {
                 }
             }
             (
-                EffectKind::ToolCall { item_id, .. } | EffectKind::Subagent { item_id, .. },
+                EffectKind::ToolCall { item_id, .. }
+                | EffectKind::Subagent { item_id, .. }
+                | EffectKind::Command { item_id, .. },
                 Outcome::Unknown,
             ) => {
                 if next == Next::Settled {
+                    if matches!(effect.kind, EffectKind::Command { .. }) {
+                        self.workspace.leave(id);
+                    }
                     let told = match effect.repeat {
                         Repeat::Never => UNKNOWN_OUTCOME,
                         Repeat::Freely | Repeat::WithKey => UNKNOWN_AFTER_REPEATS,
@@ -403,7 +455,9 @@ impl Session {
                 }
             }
             (
-                EffectKind::ModelCall { .. } | EffectKind::EndSubagents { .. },
+                EffectKind::ModelCall { .. }
+                | EffectKind::EndSubagents { .. }
+                | EffectKind::PlaceFiles { .. },
                 Outcome::Failed { .. } | Outcome::Unknown,
             )
             | (
@@ -411,7 +465,11 @@ impl Session {
                 | EffectKind::ListTools { .. }
                 | EffectKind::ToolCall { .. }
                 | EffectKind::Subagent { .. }
-                | EffectKind::EndSubagents { .. },
+                | EffectKind::EndSubagents { .. }
+                | EffectKind::PrepareEnvironment
+                | EffectKind::Command { .. }
+                | EffectKind::PlaceFiles { .. }
+                | EffectKind::PublishArtifacts,
                 Outcome::Done { .. },
             ) => {}
         }

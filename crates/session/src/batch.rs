@@ -8,13 +8,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    Effect, EffectId, Event, InputPart, Item, ItemBody, ItemId, ItemStatus, Next, Recorded, SessionKey,
-    SessionOpened, SessionStatus, SubagentId, Timestamp, Turn, TurnEnd, Version,
+    Effect, EffectId, EnvironmentStatus, Event, InputPart, Item, ItemBody, ItemId, ItemStatus, Next,
+    Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId, Timestamp, Turn, TurnEnd, Version,
 };
 
 use crate::budget::{self, BudgetStep};
 use crate::decide::{Context, Input};
-use crate::{PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
+use crate::{
+    EnvironmentNotice, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent, SubagentNotice,
+    TurnNotice,
+};
 
 /// What one decision leads to.
 #[derive(Debug)]
@@ -125,6 +128,7 @@ impl Builder {
         builder.budget.extend(opened.and_then(|opened| budget::step(&builder.state, opened)));
         let session = builder.view();
         builder.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
+        builder.tell_environment();
         builder
     }
 
@@ -153,10 +157,14 @@ impl Builder {
                 None
             };
             let settled = self.settled_item(event);
+            let environment = self.state.environment_status();
             self.budget.extend(budget::step(&self.state, event));
             self.state.apply(self.now, event);
             self.keep_row(event, settled);
             self.tell(event, settled, closing);
+            if self.state.environment_status() != environment {
+                self.tell_environment();
+            }
         }
         let row = self.state.active_turn();
         if let Some(row) = row.filter(|row| row_before.as_ref() != Some(row)) {
@@ -275,8 +283,25 @@ impl Builder {
             | Event::EffectAbandoned { .. }
             | Event::ApprovalRequested { .. }
             | Event::ApprovalDecided { .. }
+            | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. } => {}
+        }
+    }
+
+    fn tell_environment(&mut self) {
+        let Some((id, status)) =
+            self.state.hosted().map(|hosted| hosted.id).zip(self.state.environment_status())
+        else {
+            return;
+        };
+        let (kinds, error): (&[EnvironmentNotice], _) = match status {
+            EnvironmentStatus::Pending => (&[EnvironmentNotice::Pending], None),
+            EnvironmentStatus::Connected => (&[EnvironmentNotice::Ready, EnvironmentNotice::Connected], None),
+            EnvironmentStatus::Failed { message } => (&[EnvironmentNotice::Failed], Some(message)),
+        };
+        for kind in kinds {
+            self.notices.push(StreamEvent::Environment { kind: *kind, id, error: error.clone() });
         }
     }
 
@@ -317,6 +342,7 @@ fn added(item: &Item) -> Vec<StreamEvent> {
         | ItemBody::FunctionCall { .. }
         | ItemBody::FunctionCallOutput { .. }
         | ItemBody::McpCall { .. }
+        | ItemBody::CommandExecution { .. }
         | ItemBody::SubagentCall { .. }
         | ItemBody::AgentMessage { .. }
         | ItemBody::InternalCall { .. } => return vec![StreamEvent::ItemAdded { item: item.clone() }],
@@ -360,6 +386,7 @@ pub fn begun(item: &Item) -> Item {
         | ItemBody::FunctionCall { .. }
         | ItemBody::FunctionCallOutput { .. }
         | ItemBody::McpCall { .. }
+        | ItemBody::CommandExecution { .. }
         | ItemBody::SubagentCall { .. }
         | ItemBody::AgentMessage { .. }
         | ItemBody::InternalCall { .. } => {}

@@ -79,7 +79,15 @@ pub(crate) fn worst_case(state: &Session, price: &Price) -> u64 {
 pub(crate) fn cost(outcome: &Outcome, reserved: Option<u64>) -> Option<u64> {
     match outcome {
         Outcome::Done { done: Done::Model { cost_nano_usd, .. } } => cost_nano_usd.or(reserved),
-        Outcome::Done { done: Done::Tools { .. } | Done::Tool { .. } | Done::Ended } => None,
+        Outcome::Done {
+            done:
+                Done::Tools { .. }
+                | Done::Tool { .. }
+                | Done::Ended
+                | Done::Placed { .. }
+                | Done::Command { .. }
+                | Done::Published { .. },
+        } => None,
         Outcome::Failed { failure } if failure.kind.is_ambiguous() => reserved,
         Outcome::Failed { .. } => reserved.map(|_| 0),
         Outcome::Unknown => reserved,
@@ -133,6 +141,7 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
+        | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. } => None,
     }
@@ -153,7 +162,11 @@ pub(crate) fn model(effect: &Effect) -> Option<&str> {
         EffectKind::ListTools { .. }
         | EffectKind::ToolCall { .. }
         | EffectKind::Subagent { .. }
-        | EffectKind::EndSubagents { .. } => None,
+        | EffectKind::EndSubagents { .. }
+        | EffectKind::PrepareEnvironment
+        | EffectKind::Command { .. }
+        | EffectKind::PlaceFiles { .. }
+        | EffectKind::PublishArtifacts => None,
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) enum Target<'a> {
     Read,
     Builtin(BuiltinTool),
     Subagents(SubagentTool),
+    Environment(EnvironmentTool),
 }
 
 /// A tool of the runtime itself that is called like one of a server.
@@ -102,6 +103,56 @@ impl BuiltinTool {
             Self::DeleteAutomation => json!({"type": "object", "properties": {
                 "id": text("The id that create_automation or list_automations gave.")},
                 "required": ["id"], "additionalProperties": false}),
+        }
+    }
+}
+
+/// What an agent can do in its environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EnvironmentTool {
+    Shell,
+    ApplyPatch,
+}
+
+impl EnvironmentTool {
+    pub(crate) const ALL: [Self; 2] = [Self::Shell, Self::ApplyPatch];
+
+    /// The name the model calls it by, and policies know it by.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::ApplyPatch => "apply_patch",
+        }
+    }
+
+    fn description(self) -> &'static str {
+        match self {
+            Self::Shell => {
+                "Run a command with a POSIX shell in your environment. Files below /workspace are kept from one \
+                 command to the next; processes are not. Files you leave in /workspace/outputs are given to the \
+                 user when you are done."
+            }
+            Self::ApplyPatch => {
+                "Change files by a patch: a line `*** Begin Patch`, then for each file `*** Add File: path` \
+                 followed by lines that begin with `+`, `*** Delete File: path`, or `*** Update File: path` \
+                 (optionally `*** Move to: path`) followed by hunks, each a line that begins with `@@` and then \
+                 lines that begin with a space, `-` or `+`; at the end a line `*** End Patch`. Paths are \
+                 relative to /workspace."
+            }
+        }
+    }
+
+    fn parameters(self) -> Value {
+        let text = |description: &str| json!({"type": "string", "description": description});
+        match self {
+            Self::Shell => json!({"type": "object", "properties": {
+                "command": text("The command, as it would be typed."),
+                "cwd": text("Where to run it; /workspace by default."),
+                "timeout_seconds": {"type": "integer", "minimum": 1, "maximum": limit::COMMAND_MS_MAX / 1_000,
+                    "description": "When to stop it; after two minutes by default."}},
+                "required": ["command"], "additionalProperties": false}),
+            Self::ApplyPatch => json!({"type": "object", "properties": {"patch": text("The patch.")},
+                "required": ["patch"], "additionalProperties": false}),
         }
     }
 }
@@ -226,6 +277,11 @@ pub(crate) fn of(state: &Session) -> Vec<Offer<'_>> {
             offer(tool.name(), Target::Builtin(tool));
         }
     }
+    if state.hosted().is_some() {
+        for tool in EnvironmentTool::ALL {
+            offer(tool.name(), Target::Environment(tool));
+        }
+    }
     if state.has_subagents() {
         for tool in SubagentTool::ALL {
             offer(tool.name(), Target::Subagents(tool));
@@ -313,6 +369,7 @@ impl Offer<'_> {
             ),
             Target::Builtin(tool) => (tool.description().to_owned(), tool.parameters()),
             Target::Subagents(tool) => (tool.description().to_owned(), tool.parameters()),
+            Target::Environment(tool) => (tool.description().to_owned(), tool.parameters()),
         };
         ToolSpec { name: self.name.clone(), description, parameters }
     }

@@ -1,6 +1,8 @@
 //! What clients and people ask of a session, and why it may be refused.
 
-use tenure_journal::{ApprovalId, Decision, FunctionOutput, InputPart, SessionPatch, TurnId};
+use tenure_journal::{
+    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, InputPart, SessionPatch, TurnId,
+};
 
 /// What a client asks of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,16 @@ pub enum Command {
     },
     /// Delete the session.
     Delete,
+    /// Put files into the environment, before anything that is asked for later.
+    PlaceFiles {
+        /// The files, at least one.
+        files: Vec<EnvironmentFile>,
+    },
+    /// Delete a published file. The environment keeps its own.
+    DeleteArtifact {
+        /// The artifact.
+        artifact_id: ArtifactId,
+    },
     /// What a subagent's parent asks of it. A subagent's session takes nothing else.
     Parent(FromParent),
 }
@@ -98,6 +110,15 @@ pub enum Refusal {
     /// The session is deleted.
     #[error("the session is deleted")]
     Deleted,
+    /// There is no environment, or it is not ready.
+    #[error("the environment is not connected")]
+    NotConnected,
+    /// No such artifact was published, or it is deleted.
+    #[error("no artifact `{artifact_id}` in this session")]
+    UnknownArtifact {
+        /// The artifact asked for.
+        artifact_id: ArtifactId,
+    },
     /// Too many messages wait already.
     #[error("{waiting} messages already wait in this session; wait until some have been taken up")]
     QueueFull {

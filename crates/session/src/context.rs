@@ -97,6 +97,7 @@ impl Session {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::CommandExecution { .. }
             | ItemBody::SubagentCall { .. }
             | ItemBody::InternalCall { .. } => None,
         }
@@ -129,9 +130,15 @@ impl Session {
                         (Some(output), None) => output.clone(),
                         (None, None) => CANCELLED.to_owned(),
                     };
-                    let hint = stored.as_ref().map(|_| {
-                        format!("\n[Shortened. Read more with read_output, output_id `{}`.]", item.id)
-                    });
+                    let hint = stored.as_ref().map(|_| read_hint(item.id));
+                    let text = if self.shortened.contains(&item.id) { shorten(&text) } else { text };
+                    let text = text + hint.as_deref().unwrap_or_default();
+                    results.push((call_id.clone(), FunctionOutput::Text(text)));
+                    call(call_id, tool, arguments.to_string())
+                }
+                ItemBody::CommandExecution { call_id, tool, arguments, stored, .. } => {
+                    let text = told_of_command(&item.body);
+                    let hint = stored.as_ref().map(|_| read_hint(item.id));
                     let text = if self.shortened.contains(&item.id) { shorten(&text) } else { text };
                     let text = text + hint.as_deref().unwrap_or_default();
                     results.push((call_id.clone(), FunctionOutput::Text(text)));
@@ -175,6 +182,7 @@ impl Session {
             | ItemBody::FunctionCall { .. }
             | ItemBody::FunctionCallOutput { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::CommandExecution { .. }
             | ItemBody::SubagentCall { .. }
             | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,
@@ -195,6 +203,7 @@ impl Session {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::CommandExecution { .. }
             | ItemBody::SubagentCall { .. }
             | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,
@@ -231,7 +240,17 @@ impl Session {
 
     /// Whether the context names an output that is stored whole elsewhere.
     pub(crate) fn has_stored_output(&self) -> bool {
-        self.items.iter().any(|item| matches!(&item.body, ItemBody::McpCall { stored: Some(_), .. }))
+        self.items.iter().any(|item| match &item.body {
+            ItemBody::McpCall { stored, .. } | ItemBody::CommandExecution { stored, .. } => stored.is_some(),
+            ItemBody::UserMessage { .. }
+            | ItemBody::AssistantMessage { .. }
+            | ItemBody::Reasoning { .. }
+            | ItemBody::FunctionCall { .. }
+            | ItemBody::FunctionCallOutput { .. }
+            | ItemBody::SubagentCall { .. }
+            | ItemBody::AgentMessage { .. }
+            | ItemBody::InternalCall { .. } => false,
+        })
     }
 }
 
@@ -241,6 +260,25 @@ fn answer_length(items: &[std::sync::Arc<Item>]) -> usize {
     let Some(first) = items.first().and_then(|item| place(item)) else { return 0 };
     // Results and messages of users never stand between the items of one answer.
     items.iter().take_while(|item| place(item) == Some(first)).count()
+}
+
+fn read_hint(item: ItemId) -> String {
+    format!("\n[Shortened. Read more with read_output, output_id `{item}`.]")
+}
+
+/// What the model is told about a command: how it ended, then what it wrote.
+fn told_of_command(body: &ItemBody) -> String {
+    let ItemBody::CommandExecution { output, error, exit_code, .. } = body else { return String::new() };
+    let end = match (exit_code, error) {
+        (Some(code), None) => format!("Exit code {code}."),
+        (Some(code), Some(error)) => format!("Exit code {code}. {error}"),
+        (None, Some(error)) => error.clone(),
+        (None, None) => CANCELLED.to_owned(),
+    };
+    match output.as_deref() {
+        None | Some("") => end,
+        Some(output) => format!("{end}\n{output}"),
+    }
 }
 
 fn call(call_id: &str, name: &str, arguments: String) -> ContextItem {
@@ -347,6 +385,10 @@ fn item_tokens(item: &Item, shortened: bool) -> u64 {
             let given = error.as_ref().or(given.as_ref()).map_or(0, String::len);
             text(arguments.to_string().len() + output(given))
         }
+        ItemBody::CommandExecution { arguments, output: given, error, .. } => {
+            let given = given.as_ref().map_or(0, String::len) + error.as_ref().map_or(0, String::len);
+            text(arguments.to_string().len() + output(given))
+        }
         ItemBody::SubagentCall { arguments, output: given, error, .. } => {
             let given = error.as_ref().or(given.as_ref()).map_or(0, String::len);
             text(arguments.to_string().len() + output(given))
@@ -382,6 +424,7 @@ pub(crate) fn older_half(state: &Session) -> Option<(ItemId, u32)> {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::CommandExecution { .. }
             | ItemBody::SubagentCall { .. }
             | ItemBody::InternalCall { .. } => previous != Some(place),
         };

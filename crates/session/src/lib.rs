@@ -16,6 +16,7 @@ mod catalogue;
 mod command;
 mod context;
 mod decide;
+mod environment;
 mod state;
 mod stream;
 mod subagent;
@@ -26,5 +27,7 @@ pub use budget::{BudgetStep, Price, Reserving};
 pub use command::{Command, FromParent, Refusal};
 pub use decide::{Attempted, Context, Input, Role, SubagentReply};
 pub use state::Session;
-pub use stream::{PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
+pub use stream::{
+    EnvironmentNotice, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,
+};
 pub use view::{RequiredAction, SessionView, Spend, SubagentView};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
-    AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, EffectKind, Environment, FailureKind,
-    Head, Input, Item, ItemBody, ItemId, ItemStatus, Outcome, Parent, PromptCache, Review, SessionId,
-    SessionKey, SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version,
-    limit,
+    AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, Environment, FailureKind, Head, Input,
+    Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, PromptCache, Review, SessionId, SessionKey,
+    SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version, limit,
 };
 
 use crate::budget;
+use crate::environment::Workspace;
 use crate::subagent::Subagent;
 use crate::{RequiredAction, SessionView, Spend};
 
@@ -72,6 +72,8 @@ pub struct Session {
     pub(crate) parent: Option<Parent>,
     #[serde(default)]
     pub(crate) subagents: BTreeMap<SubagentId, Subagent>,
+    #[serde(default)]
+    pub(crate) workspace: Workspace,
 }
 
 /// The turn that runs.
@@ -285,10 +287,18 @@ impl Session {
     #[must_use]
     pub fn has_requested(&self) -> bool {
         let requested = |pending: &Pending| {
-            pending.phase == PendingPhase::Requested
-                && !matches!(pending.effect.kind, EffectKind::Subagent { .. })
+            pending.phase == PendingPhase::Requested && pending.effect.kind.lane().is_none()
         };
-        self.next_subagent().is_some() || self.effects.values().any(requested)
+        Lane::ALL.into_iter().any(|lane| self.next_in(lane).is_some()) || self.effects.values().any(requested)
+    }
+
+    /// What may begin in a lane: the first that was asked for in it, once nothing asked before is under way.
+    pub(crate) fn next_in(&self, lane: Lane) -> Option<EffectId> {
+        let asked = self.effects.values();
+        let mut asked = asked.filter(|pending| pending.effect.kind.lane() == Some(lane));
+        let is_new = |pending: &Pending| pending.phase == PendingPhase::Requested;
+        let next = asked.next().filter(|first| is_new(first))?.effect.id;
+        asked.all(is_new).then_some(next)
     }
 
     /// When the next attempt that waits may begin.
@@ -348,6 +358,7 @@ impl Session {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCallOutput { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::CommandExecution { .. }
             | ItemBody::SubagentCall { .. }
             | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,
@@ -397,6 +408,7 @@ impl Session {
             status: self.status(),
             agent: self.agent.as_ref().clone(),
             environment: self.environment.clone(),
+            environment_status: self.environment_status(),
             required_actions: self.required_actions(),
             error: self.failed.clone(),
             usage: self.usage.known(),
@@ -423,6 +435,7 @@ impl Session {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCallOutput { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::CommandExecution { .. }
             | ItemBody::SubagentCall { .. }
             | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,

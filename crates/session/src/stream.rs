@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tenure_journal::{Item, ItemId, Turn, TurnError, TurnId};
+use tenure_journal::{EnvironmentId, Item, ItemId, Turn, TurnError, TurnId};
 
 use crate::{SessionView, SubagentView};
 
@@ -56,6 +56,26 @@ pub enum StreamEvent {
         /// The subagent at that moment.
         subagent: SubagentView,
     },
+    /// The environment changed its status.
+    Environment {
+        /// What happened.
+        kind: EnvironmentNotice,
+        /// The environment.
+        id: EnvironmentId,
+        /// Why it failed, if it did.
+        error: Option<String>,
+    },
+    /// A running command wrote something.
+    CommandOutput {
+        /// The turn.
+        turn_id: TurnId,
+        /// The item that shows the command.
+        item_id: ItemId,
+        /// The item's place among the turn's outputs.
+        output_index: u32,
+        /// What it wrote.
+        delta: String,
+    },
     /// A turn fails; its `Turn` notice follows.
     Error {
         /// The turn.
@@ -106,6 +126,19 @@ pub enum SubagentNotice {
     Active,
     /// It was closed.
     Closed,
+}
+
+/// What happened to an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnvironmentNotice {
+    /// It is being made ready.
+    Pending,
+    /// Its files and packages are there.
+    Ready,
+    /// Commands can run.
+    Connected,
+    /// It could not be made ready.
+    Failed,
 }
 
 /// What a part belongs to.

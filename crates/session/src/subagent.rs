@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
-    AgentConfig, AgentRef, EffectId, EffectKind, InputPart, MultiAgent, Parent, Review, SessionOpened,
-    SubagentId, SubagentRequest, TextConfig, Timestamp, Tool, TurnId, limit,
+    AgentConfig, AgentRef, Environment, EnvironmentId, HostedEnvironment, InputPart, MultiAgent, Parent,
+    Review, SessionId, SessionOpened, SubagentId, SubagentRequest, TextConfig, Timestamp, Tool, TurnId,
+    limit,
 };
 
-use crate::state::{Pending, PendingPhase};
 use crate::{Session, SubagentView};
 
 /// One subagent, as its parent knows it.
@@ -66,15 +66,6 @@ impl Session {
         self.subagents.get(&id).map(|subagent| self.view_of(id, subagent))
     }
 
-    /// What was asked of subagents and may begin: the first of it, once nothing asked before is under way.
-    pub(crate) fn next_subagent(&self) -> Option<EffectId> {
-        let asked = self.effects.values();
-        let mut asked = asked.filter(|pending| matches!(pending.effect.kind, EffectKind::Subagent { .. }));
-        let is_new = |pending: &Pending| pending.phase == PendingPhase::Requested;
-        let next = asked.next().filter(|first| is_new(first))?.effect.id;
-        asked.all(is_new).then_some(next)
-    }
-
     fn view_of(&self, id: SubagentId, subagent: &Subagent) -> SubagentView {
         SubagentView {
             id,
@@ -94,6 +85,19 @@ impl Session {
 
     fn depth(&self) -> u32 {
         self.parent.as_ref().map_or(0, |parent| parent.depth)
+    }
+
+    /// The environment of a subagent's session: a copy of this one's as it is now. What either does in it
+    /// afterwards, the other does not see.
+    fn environment_of(&self, child: SessionId) -> Environment {
+        match &self.environment {
+            Environment::None => Environment::None,
+            Environment::Hosted(hosted) => Environment::Hosted(Box::new(HostedEnvironment {
+                id: EnvironmentId::of_session(child),
+                base: self.workspace_root(),
+                ..hosted.as_ref().clone()
+            })),
+        }
     }
 
     /// How the session of a subagent begins that its agent asks for, and its first input; nothing for other
@@ -129,7 +133,7 @@ impl Session {
         let opened = SessionOpened {
             project_id: self.key.project,
             agent,
-            environment: self.environment.clone(),
+            environment: self.environment_of(subagent_id.session()),
             metadata: std::collections::BTreeMap::new(),
             vault_ids: self.vault_ids.clone(),
             review: Some(Review::AutoReview),

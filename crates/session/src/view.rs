@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tenure_journal::{
-    AgentConfig, AgentRef, Approval, Environment, PromptCache, Review, SessionId, SessionKey, SessionStatus,
-    SubagentId, Timestamp, TurnId, Usage,
+    AgentConfig, AgentRef, Approval, Environment, EnvironmentStatus, PromptCache, Review, SessionId,
+    SessionKey, SessionStatus, SubagentId, Timestamp, TurnId, Usage,
 };
 
 /// What a client can know about a session.
@@ -19,6 +19,8 @@ pub struct SessionView {
     pub agent: AgentConfig,
     /// Where commands and files live.
     pub environment: Environment,
+    /// How far that is; absent where there is none.
+    pub environment_status: Option<EnvironmentStatus>,
     /// What it waits for, oldest first.
     pub required_actions: Vec<RequiredAction>,
     /// Why it failed for good.

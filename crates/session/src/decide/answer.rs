@@ -11,7 +11,9 @@ use tenure_policy::{Action, ToolFacts, Verdict};
 
 use super::Draft;
 use super::attempt::turn_code;
-use crate::catalogue::{self, BUILTIN_LABEL, BuiltinTool, READ_OUTPUT, SubagentTool, Target};
+use crate::catalogue::{
+    self, BUILTIN_LABEL, BuiltinTool, EnvironmentTool, READ_OUTPUT, SubagentTool, Target,
+};
 
 /// Call ids longer than this are replaced: no provider needs them.
 const CALL_ID_CHARS_MAX: usize = 64;
@@ -42,6 +44,7 @@ impl Place {
             ItemBody::AssistantMessage { .. } | ItemBody::Reasoning { .. } => &mut self.said,
             ItemBody::FunctionCall { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::CommandExecution { .. }
             | ItemBody::SubagentCall { .. }
             | ItemBody::AgentMessage { .. } => &mut self.called,
             ItemBody::InternalCall { .. }
@@ -71,6 +74,7 @@ enum Understood {
     Builtin { tool: BuiltinTool, arguments: Value },
     Search { query: String },
     Subagents { tool: SubagentTool, arguments: Value },
+    Environment { tool: EnvironmentTool, arguments: Value },
     Rejected { error: String },
 }
 
@@ -82,13 +86,15 @@ impl Draft<'_> {
         answer: &ModelAnswer,
         cost: Option<u64>,
     ) {
-        let EffectKind::ModelCall { model, step } = &effect.kind else { return };
+        let (EffectKind::ModelCall { model, step }, Some(turn_id)) = (&effect.kind, effect.turn_id) else {
+            return;
+        };
         let said = self.state.next_output_index();
         let is_said =
             |item: &&AnswerItem| matches!(item, AnswerItem::Message { .. } | AnswerItem::Reasoning { .. });
         let sayings = answer.items.iter().filter(is_said).count();
         let mut place = Place {
-            turn_id: effect.turn_id,
+            turn_id,
             effect_id: effect.id,
             attempt,
             step: *step,
@@ -189,6 +195,12 @@ impl Draft<'_> {
                     self.rejected(place, index, call_id, name, arguments, error);
                 }
             }
+            Understood::Environment { tool, arguments: given } => {
+                let call = Call { place: &mut *place, index, call_id, name };
+                if let Err((call_id, error)) = self.environment_call(call, tool, given) {
+                    self.rejected(place, index, call_id, name, arguments, error);
+                }
+            }
             Understood::Rejected { error } => {
                 self.rejected(place, index, call_id, name, arguments, error);
             }
@@ -260,6 +272,7 @@ impl Draft<'_> {
             Target::Read => Understood::Read { arguments },
             Target::Builtin(tool) => Understood::Builtin { tool: *tool, arguments },
             Target::Subagents(tool) => Understood::Subagents { tool: *tool, arguments },
+            Target::Environment(tool) => Understood::Environment { tool: *tool, arguments },
         }
     }
 
@@ -297,7 +310,7 @@ impl Draft<'_> {
         match verdict {
             Verdict::Allow(permit) => self.request(Effect {
                 id: EffectId::fresh(self.cx.fresh),
-                turn_id: place.turn_id,
+                turn_id: Some(place.turn_id),
                 kind: EffectKind::ToolCall {
                     item_id,
                     server: ServerRef::Mcp { server_label: server_label.to_owned() },
@@ -342,7 +355,7 @@ impl Draft<'_> {
         let wanted =
             arguments.get("output_id").and_then(Value::as_str).and_then(|id| id.parse::<ItemId>().ok());
         let stored = wanted.and_then(|id| self.state.item(id)).and_then(|item| match &item.body {
-            ItemBody::McpCall { stored, .. } => *stored,
+            ItemBody::McpCall { stored, .. } | ItemBody::CommandExecution { stored, .. } => *stored,
             ItemBody::UserMessage { .. }
             | ItemBody::AssistantMessage { .. }
             | ItemBody::Reasoning { .. }
@@ -388,7 +401,7 @@ impl Draft<'_> {
         match self.cx.policy.decide(&request, None) {
             Verdict::Allow(permit) => self.request(Effect {
                 id: EffectId::fresh(self.cx.fresh),
-                turn_id: place.turn_id,
+                turn_id: Some(place.turn_id),
                 kind: EffectKind::ToolCall {
                     item_id,
                     server: ServerRef::Builtin,
@@ -428,7 +441,7 @@ impl Draft<'_> {
         match self.cx.policy.decide(&request, None) {
             Verdict::Allow(permit) => self.request(Effect {
                 id: EffectId::fresh(self.cx.fresh),
-                turn_id: place.turn_id,
+                turn_id: Some(place.turn_id),
                 kind: EffectKind::ToolCall {
                     item_id,
                     server: ServerRef::Builtin,

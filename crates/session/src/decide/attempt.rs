@@ -31,6 +31,13 @@ impl Draft<'_> {
             }
             Attempted::Subagent(reply) => self.subagent_replied(&effect, attempt, reply),
             Attempted::Ended => self.settle(effect_id, attempt, Done::Ended),
+            Attempted::Placed(root) => self.settle(effect_id, attempt, Done::Placed { root: *root }),
+            Attempted::Ran(result) => {
+                self.settle(effect_id, attempt, Done::Command { result: result.clone() });
+            }
+            Attempted::Published(artifacts) => {
+                self.settle(effect_id, attempt, Done::Published { artifacts: artifacts.clone() });
+            }
             Attempted::Failed(failure) => self.failed(&effect, attempt, failure),
         }
     }
@@ -54,6 +61,9 @@ impl Draft<'_> {
         self.push(Event::AttemptEnded { effect_id, attempt, outcome, next });
         if next == Next::Settled && matches!(effect.kind, EffectKind::ModelCall { .. }) {
             self.model_failed(failure);
+        }
+        if next == Next::Settled && matches!(effect.kind, EffectKind::PrepareEnvironment) {
+            self.environment_failed(failure);
         }
     }
 
@@ -79,7 +89,15 @@ impl Draft<'_> {
                 Some(limit::THROTTLED_ATTEMPTS_MAX)
             }
             (EffectKind::ModelCall { .. }, _) => Some(limit::MODEL_ATTEMPTS_MAX),
-            (EffectKind::ListTools { .. } | EffectKind::ToolCall { .. }, _) => Some(limit::TOOL_ATTEMPTS_MAX),
+            (
+                EffectKind::ListTools { .. }
+                | EffectKind::ToolCall { .. }
+                | EffectKind::PrepareEnvironment
+                | EffectKind::Command { .. }
+                | EffectKind::PlaceFiles { .. }
+                | EffectKind::PublishArtifacts,
+                _,
+            ) => Some(limit::TOOL_ATTEMPTS_MAX),
             // Nothing but our own store is asked: whatever went wrong went wrong here, and until it answers,
             // nobody knows what runs.
             (EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. }, _) => None,
@@ -111,7 +129,13 @@ impl Draft<'_> {
             let repeat = match &pending.effect.kind {
                 // They only wait, or stop: giving up would leave a subagent running that nobody hears.
                 EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => true,
-                EffectKind::ModelCall { .. } | EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => {
+                EffectKind::ModelCall { .. }
+                | EffectKind::ListTools { .. }
+                | EffectKind::ToolCall { .. }
+                | EffectKind::PrepareEnvironment
+                | EffectKind::Command { .. }
+                | EffectKind::PlaceFiles { .. }
+                | EffectKind::PublishArtifacts => {
                     let exhausted = pending.ends.interrupted + 1 >= limit::INTERRUPTED_ATTEMPTS_MAX
                         || attempt >= limit::ATTEMPTS_MAX;
                     pending.effect.repeat != Repeat::Never && !exhausted
@@ -122,6 +146,9 @@ impl Draft<'_> {
             if !repeat && matches!(pending.effect.kind, EffectKind::ModelCall { .. }) {
                 let message = "the turn was interrupted too often and was given up".to_owned();
                 self.fail_turn("internal_error", message);
+            }
+            if !repeat && matches!(pending.effect.kind, EffectKind::PrepareEnvironment) {
+                self.environment_failed(&interrupted_too_often());
             }
         }
         self.tick();
@@ -140,8 +167,8 @@ impl Draft<'_> {
             PendingPhase::Running => false,
         };
         for (effect_id, pending) in self.in_phase(due) {
-            // What was asked of subagents and never begun waits for its turn.
-            if pending.attempts == 0 && matches!(pending.effect.kind, EffectKind::Subagent { .. }) {
+            // What goes one after the other and was never begun waits for its turn.
+            if pending.attempts == 0 && pending.effect.kind.lane().is_some() {
                 continue;
             }
             if budget::model(&pending.effect).is_some_and(|model| self.stop_at_budget(model)) {
@@ -158,6 +185,11 @@ impl Draft<'_> {
             .map(|(id, pending)| (*id, pending.clone()))
             .collect()
     }
+}
+
+fn interrupted_too_often() -> Failure {
+    let message = "it was interrupted too often".to_owned();
+    Failure { kind: FailureKind::Internal, message, retry_after_ms: None }
 }
 
 /// The turn error code of the Agents API for a failed model call.

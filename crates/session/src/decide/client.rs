@@ -31,6 +31,8 @@ impl Draft<'_> {
                 | Command::Cancel
                 | Command::FunctionResult { .. }
                 | Command::Decide { .. }
+                | Command::PlaceFiles { .. }
+                | Command::DeleteArtifact { .. }
                 | Command::Update { .. } => Err(Refusal::Deleted),
             };
         }
@@ -51,6 +53,8 @@ impl Draft<'_> {
                 Ok(())
             }
             Command::Delete => self.delete(),
+            Command::PlaceFiles { files } => self.place_files(files),
+            Command::DeleteArtifact { artifact_id } => self.delete_artifact(*artifact_id),
             Command::Parent(FromParent::Input { text }) => self.message(vec![InputPart::text(text)]),
             Command::Parent(FromParent::Halt) => {
                 self.halt();
@@ -170,6 +174,7 @@ impl Draft<'_> {
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::CommandExecution { .. }
             | ItemBody::SubagentCall { .. }
             | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => false,
@@ -210,7 +215,7 @@ impl Draft<'_> {
                     Some((Verdict::Allow(permit), repeat)) => {
                         let effect = Effect {
                             id: EffectId::fresh(self.cx.fresh),
-                            turn_id: approval.turn_id,
+                            turn_id: Some(approval.turn_id),
                             kind: EffectKind::ToolCall {
                                 item_id: approval.item_id,
                                 server: ServerRef::Mcp { server_label: approval.server_label.clone() },
@@ -254,6 +259,7 @@ impl Draft<'_> {
             | Target::Search
             | Target::Read
             | Target::Builtin(_)
+            | Target::Environment(_)
             | Target::Subagents(_) => None,
         })?;
         let request =

@@ -3,14 +3,15 @@
 mod answer;
 mod attempt;
 mod client;
+mod environment;
 mod subagents;
 mod turn;
 
 use std::collections::BTreeMap;
 
 use tenure_journal::{
-    EffectId, Event, Failure, Fresh, InputPart, Item, ModelAnswer, SessionKey, SessionOpened, SubagentReport,
-    Timestamp, ToolDef, ToolResult,
+    Artifact, CommandResult, EffectId, Event, Failure, Fresh, InputPart, Item, ModelAnswer, SessionKey,
+    SessionOpened, SubagentReport, Timestamp, ToolDef, ToolResult, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 
@@ -88,6 +89,12 @@ pub enum Attempted {
     Subagent(SubagentReply),
     /// Subagents were stopped.
     Ended,
+    /// The environment's files are as they were meant to be.
+    Placed(WorkspaceRoot),
+    /// A command ran.
+    Ran(CommandResult),
+    /// Files were published.
+    Published(Vec<Artifact>),
     /// It failed.
     Failed(Failure),
 }
@@ -119,6 +126,7 @@ impl Session {
         for content in messages {
             draft.message(content)?;
         }
+        draft.prepare_environment();
         draft.advance();
         Ok(draft.events)
     }

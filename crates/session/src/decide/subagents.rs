@@ -13,7 +13,7 @@ use tenure_journal::{
 use tenure_policy::{Action, ToolFacts, Verdict};
 
 use super::answer::Call;
-use super::{Draft, Role, SubagentReply};
+use super::{Draft, SubagentReply};
 use crate::catalogue::{self, BUILTIN_LABEL, SubagentTool};
 
 /// The policy named by the permit of what stops subagents: stopping is never asked of anybody.
@@ -76,7 +76,7 @@ impl Draft<'_> {
             (Verdict::Allow(_), Some(subagent_id)) => self.push(Event::SubagentResumed { subagent_id }),
             (Verdict::Allow(permit), None) => self.request(Effect {
                 id: effect_id,
-                turn_id: call.place.turn_id,
+                turn_id: Some(call.place.turn_id),
                 kind: EffectKind::Subagent { item_id, request },
                 repeat: Repeat::WithKey,
                 permit: permit.into_record(),
@@ -218,7 +218,11 @@ impl Draft<'_> {
             EffectKind::ModelCall { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::ToolCall { .. }
-            | EffectKind::EndSubagents { .. } => None,
+            | EffectKind::EndSubagents { .. }
+            | EffectKind::PrepareEnvironment
+            | EffectKind::Command { .. }
+            | EffectKind::PlaceFiles { .. }
+            | EffectKind::PublishArtifacts => None,
         })
     }
 
@@ -239,14 +243,6 @@ impl Draft<'_> {
         // As many names as there may be subagents, and one more, so that one of them is free.
         let mut names = (1..=limit::SUBAGENTS_PER_SESSION_MAX + 1).map(|number| format!("subagent-{number}"));
         names.find(|name| self.names().all(|taken| taken != name)).unwrap_or_default()
-    }
-
-    /// Begins what was asked of subagents next, once nothing asked before is under way.
-    pub(super) fn begin_next_subagent(&mut self) {
-        match (self.cx.role, self.state.next_subagent()) {
-            (Role::Holder, Some(next)) => self.begin(next, 1),
-            (Role::Holder, None) | (Role::Guest, _) => {}
-        }
     }
 
     /// What follows from a subagent's reply.
@@ -270,7 +266,11 @@ impl Draft<'_> {
             (SubagentReply::Done, SubagentRequest::Close { subagent_id }) => {
                 self.push(Event::SubagentClosed { subagent_id: *subagent_id });
             }
-            (SubagentReply::Reports(reports), _) => self.add_reports(effect.turn_id, reports),
+            (SubagentReply::Reports(reports), _) => {
+                if let Some(turn_id) = effect.turn_id {
+                    self.add_reports(turn_id, reports);
+                }
+            }
             (SubagentReply::Done | SubagentReply::Refused(_), _) => {}
         }
     }
@@ -387,7 +387,7 @@ impl Draft<'_> {
         };
         self.request(Effect {
             id: EffectId::fresh(self.cx.fresh),
-            turn_id,
+            turn_id: Some(turn_id),
             kind: EffectKind::EndSubagents { ends },
             repeat: Repeat::Freely,
             permit,

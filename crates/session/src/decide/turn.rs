@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use tenure_journal::{
-    Decision, Effect, EffectId, EffectKind, Event, Item, ItemId, ItemStatus, McpTool, Repeat, Timestamp,
-    TurnEnd, TurnError, TurnId, limit,
+    Decision, Effect, EffectId, EffectKind, Event, Item, ItemId, ItemStatus, Lane, McpTool, Repeat,
+    Timestamp, TurnEnd, TurnError, TurnId, limit,
 };
 use tenure_policy::{Action, Verdict};
 
@@ -28,9 +28,9 @@ impl Draft<'_> {
     }
 
     fn step(&mut self) -> bool {
-        self.begin_next_subagent();
+        self.begin_next();
         let Some(turn) = &self.state.turn else {
-            if self.state.queue.is_empty() {
+            if self.state.queue.is_empty() || self.state.awaits_environment() {
                 return false;
             }
             self.create_turn();
@@ -40,6 +40,10 @@ impl Draft<'_> {
             return false;
         }
         if turn.answered && !turn.unseen {
+            let turn_id = turn.row.id;
+            if self.publish_artifacts(turn_id) {
+                return true;
+            }
             self.end_turn(TurnEnd::Completed);
             return true;
         }
@@ -74,7 +78,7 @@ impl Draft<'_> {
             match self.cx.policy.decide(&request, None) {
                 Verdict::Allow(permit) => self.request(Effect {
                     id: EffectId::fresh(self.cx.fresh),
-                    turn_id,
+                    turn_id: Some(turn_id),
                     kind: EffectKind::ListTools { server_label },
                     repeat: Repeat::Freely,
                     permit: permit.into_record(),
@@ -127,7 +131,7 @@ impl Draft<'_> {
                 let step = self.state.turn.as_ref().map_or(0, |turn| turn.steps);
                 self.request(Effect {
                     id: EffectId::fresh(self.cx.fresh),
-                    turn_id,
+                    turn_id: Some(turn_id),
                     kind: EffectKind::ModelCall { model, step },
                     repeat: Repeat::Freely,
                     permit: permit.into_record(),
@@ -209,11 +213,24 @@ impl Draft<'_> {
     /// Records an effect together with the beginning of its first attempt, if it may begin here.
     pub(super) fn request(&mut self, effect: Effect) {
         let effect_id = effect.id;
-        let waits = matches!(effect.kind, EffectKind::Subagent { .. });
+        let waits = effect.kind.lane().is_some();
         self.push(Event::EffectRequested { effect });
         match self.cx.role {
             Role::Holder if !waits => self.begin(effect_id, 1),
             Role::Holder | Role::Guest => {}
+        }
+    }
+
+    /// Begins what was asked for next in each lane, once nothing asked before is under way.
+    fn begin_next(&mut self) {
+        match self.cx.role {
+            Role::Holder => {}
+            Role::Guest => return,
+        }
+        for lane in Lane::ALL {
+            if let Some(next) = self.state.next_in(lane) {
+                self.begin(next, 1);
+            }
         }
     }
 

@@ -10,11 +10,12 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
 use tenure_journal::{
-    AgentConfig, AgentId, AnswerItem, ApprovalId, ApprovalMode, ContextItem, Decision, Effect, EffectId,
-    EffectKind, Environment, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool, InputPart, Item,
-    ItemBody, ItemId, ItemStatus, McpTool, McpTransport, ModelAnswer, MultiAgent, Origin, ProjectId,
+    AgentConfig, AgentId, AnswerItem, ApprovalId, ApprovalMode, BlobRef, CommandResult, ContainerSize,
+    ContextItem, Decision, Effect, EffectId, EffectKind, Environment, EnvironmentFile, EnvironmentId,
+    Failure, FailureKind, Fresh, FunctionOutput, FunctionTool, HostedEnvironment, InputPart, Item, ItemBody,
+    ItemId, ItemStatus, Lane, McpTool, McpTransport, ModelAnswer, MultiAgent, Network, Origin, ProjectId,
     Reasoning, Recorded, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig,
-    Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version,
+    Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -101,6 +102,34 @@ pub(crate) fn opened(agent: AgentConfig) -> SessionOpened {
         prompt_cache: None,
         parent: None,
     }
+}
+
+/// An environment whose commands reach this.
+pub(crate) fn hosted(network: Network) -> Environment {
+    Environment::Hosted(Box::new(HostedEnvironment {
+        id: EnvironmentId::of_session(SessionId::fresh(&Fresh::new(START, 3))),
+        network,
+        size: ContainerSize::Medium,
+        files: Vec::new(),
+        setup: Vec::new(),
+        variables: None,
+        base: None,
+    }))
+}
+
+/// Some files, told from others by a number.
+pub(crate) fn root(number: u8) -> WorkspaceRoot {
+    WorkspaceRoot::new([number; 32])
+}
+
+pub(crate) fn file(path: &str) -> EnvironmentFile {
+    EnvironmentFile { path: path.to_owned(), blob: BlobRef::of(b"bytes") }
+}
+
+/// What came of a command that ran to its end.
+pub(crate) fn exited(code: i32, output: &str, root: Option<WorkspaceRoot>) -> CommandResult {
+    let output = output.to_owned();
+    CommandResult { output, stored: None, exit_code: Some(code), ended_by: None, duration_ms: 12, root }
 }
 
 pub(crate) fn function(name: &str) -> Tool {
@@ -464,6 +493,12 @@ impl Bench {
     pub(crate) fn replies(&mut self, reply: SubagentReply) {
         let (effect, attempt) = self.take_running(|kind| matches!(kind, EffectKind::Subagent { .. }));
         self.attempted("subagent", effect.id, attempt, Attempted::Subagent(reply));
+    }
+
+    /// What changes the environment next is done.
+    pub(crate) fn environment(&mut self, label: &str, outcome: Attempted) {
+        let (effect, attempt) = self.take_running(|kind| kind.lane() == Some(Lane::Environment));
+        self.attempted(label, effect.id, attempt, outcome);
     }
 
     /// Subagents were stopped.

@@ -12,7 +12,7 @@ fn while_the_model_runs() {
     let body = |text: &str| ItemBody::AssistantMessage { content: vec![text.to_owned()], phase: None };
     b.partial = vec![Item {
         id: ItemId::of_output(effect.id, attempt, 0),
-        turn_id: effect.turn_id,
+        turn_id: effect.turn_id.unwrap(),
         status: ItemStatus::Incomplete,
         output_index: Some(0),
         step: Some(0),

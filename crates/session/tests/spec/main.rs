@@ -12,6 +12,7 @@ mod approvals;
 mod attempts;
 mod automations;
 mod cancels;
+mod environments;
 mod functions;
 mod guests;
 mod journals;

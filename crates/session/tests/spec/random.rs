@@ -2,15 +2,15 @@
 //! [`Bench`] checks after every step holds.
 
 use tenure_journal::{
-    AgentPatch, AnswerItem, ApprovalMode, Decision, Failure, FailureKind, Fresh, FunctionOutput, InputPart,
-    ModelAnswer, ReportStatus, SessionPatch, SpendLimit, Stop, SubagentReport, SubagentRequest, Timestamp,
-    Tool, ToolResult, TurnId, TurnStatus,
+    AgentPatch, AnswerItem, ApprovalMode, CommandResult, Decision, Failure, FailureKind, Fresh,
+    FunctionOutput, InputPart, ModelAnswer, Network, ReportStatus, SessionPatch, SpendLimit, Stop,
+    SubagentReport, SubagentRequest, Timestamp, Tool, ToolResult, TurnId, TurnStatus,
 };
 use tenure_session::{Attempted, Command, Input, RequiredAction, SubagentReply};
 
 use crate::bench::{
-    Bench, Show, agent, async_function, call, defaults, deferred_function, function, mcp, opened, say,
-    server, shop, think, whole,
+    Bench, Show, agent, async_function, call, defaults, deferred_function, exited, file, function, hosted,
+    mcp, opened, root, say, server, shop, think, whole,
 };
 
 const HISTORIES: u64 = 300;
@@ -43,6 +43,9 @@ pub(crate) fn history(seed: u64, steps: usize) -> Bench {
     opening.agent.time_awareness = rng.bool();
     opening.agent.multi_agent.enabled = rng.bool();
     opening.agent.approval = if rng.bool() { ApprovalMode::Destructive } else { ApprovalMode::Writes };
+    if rng.bool() {
+        opening.environment = hosted(if rng.bool() { Network::Disabled } else { Network::Enabled });
+    }
     let mut b = Bench::open(opening, "Go", defaults(), Show::Nothing);
     for _ in 0..steps {
         step(&mut b, &mut rng);
@@ -90,7 +93,8 @@ fn step(b: &mut Bench, rng: &mut fastrand::Rng) {
 
 fn command(b: &Bench, rng: &mut fastrand::Rng) -> Command {
     let actions = b.session.view().required_actions;
-    match rng.u8(..10) {
+    match rng.u8(..11) {
+        10 => Command::PlaceFiles { files: vec![file("/workspace/a")] },
         0..=2 => Command::Message { content: vec![InputPart::text("More ".repeat(rng.usize(1..40)))] },
         3 => Command::Cancel,
         4 => Command::Update { patch: Box::new(patch(rng)) },
@@ -141,6 +145,18 @@ fn outcome(b: &mut Bench, rng: &mut fastrand::Rng) {
             cost_nano_usd: rng.bool().then(|| rng.u64(..10_000_000)),
         },
         tenure_journal::EffectKind::ListTools { .. } => Attempted::Listed(shop()),
+        tenure_journal::EffectKind::PrepareEnvironment | tenure_journal::EffectKind::PlaceFiles { .. } => {
+            Attempted::Placed(root(rng.u8(..4)))
+        }
+        tenure_journal::EffectKind::Command { .. } => Attempted::Ran(CommandResult {
+            output: "w".repeat(rng.usize(..300)),
+            stored: rng.bool().then(|| tenure_journal::BlobRef::of(b"whole")),
+            exit_code: rng.bool().then(|| i32::from(rng.u8(..2))),
+            ended_by: rng.bool().then(|| "It took too long.".to_owned()),
+            duration_ms: rng.u64(..9_000),
+            root: rng.bool().then(|| root(rng.u8(..4))),
+        }),
+        tenure_journal::EffectKind::PublishArtifacts => Attempted::Published(vec![]),
         tenure_journal::EffectKind::Subagent { request, .. } => subagent_reply(rng, request),
         tenure_journal::EffectKind::EndSubagents { .. } => Attempted::Ended,
         tenure_journal::EffectKind::ToolCall { .. } => {
@@ -180,7 +196,9 @@ fn answer(rng: &mut fastrand::Rng) -> ModelAnswer {
 }
 
 fn answer_item(rng: &mut fastrand::Rng) -> AnswerItem {
-    const NAMES: [&str; 15] = [
+    const NAMES: [&str; 17] = [
+        "shell",
+        "apply_patch",
         "ask",
         "report",
         "weather",
@@ -197,7 +215,9 @@ fn answer_item(rng: &mut fastrand::Rng) -> AnswerItem {
         "resume_subagent",
         "what?",
     ];
-    const ARGUMENTS: [&str; 9] = [
+    const ARGUMENTS: [&str; 11] = [
+        r#"{"command":"make","cwd":"src","timeout_seconds":9}"#,
+        r#"{"patch":"*** Begin Patch\n*** End Patch"}"#,
         r#"{"b":0.30000000000000004,"a":-1e-7}"#,
         "{}",
         r#"{"query":"weather"}"#,
@@ -233,6 +253,10 @@ fn quiesce(b: &mut Bench) {
                 Attempted::Answered { answer: whole(vec![say("Done.")]), cost_nano_usd: None }
             }
             tenure_journal::EffectKind::ListTools { .. } => Attempted::Listed(shop()),
+            tenure_journal::EffectKind::PrepareEnvironment
+            | tenure_journal::EffectKind::PlaceFiles { .. } => Attempted::Placed(root(1)),
+            tenure_journal::EffectKind::Command { .. } => Attempted::Ran(exited(0, "", None)),
+            tenure_journal::EffectKind::PublishArtifacts => Attempted::Published(vec![]),
             tenure_journal::EffectKind::Subagent { .. } => {
                 Attempted::Subagent(SubagentReply::Refused("no".into()))
             }

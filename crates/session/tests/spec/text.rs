@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use tenure_journal::{
-    ContextItem, Done, EffectKind, Event, FunctionOutput, InputPart, Item, ItemBody, ModelRequest, Next,
-    Outcome, ServerRef, SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
+    CommandRequest, ContextItem, Done, EffectKind, Event, FunctionOutput, InputPart, Item, ItemBody,
+    ModelRequest, Next, Outcome, ServerRef, SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
 };
-use tenure_session::{PartNotice, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
+use tenure_session::{EnvironmentNotice, PartNotice, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
 
 /// Ids by the short names they are printed with.
 #[derive(Debug, Default)]
@@ -107,6 +107,22 @@ fn body(body: &ItemBody) -> String {
             }
             line
         }
+        ItemBody::CommandExecution { call_id, command, cwd, output, error, exit_code, stored, .. } => {
+            let mut line = format!("command {call_id} {} in {cwd}", quote(command));
+            if let Some(code) = exit_code {
+                line += &format!(" exits {code}");
+            }
+            if let Some(output) = output {
+                line += &format!(" gave {}", quote(output));
+            }
+            if let Some(error) = error {
+                line += &format!(" error {}", quote(error));
+            }
+            if stored.is_some() {
+                line += " (stored)";
+            }
+            line
+        }
         ItemBody::SubagentCall { call_id, request: asked, output, error, .. } => {
             let mut line = format!("{call_id} {}", request(asked));
             if let Some(output) = output {
@@ -161,6 +177,18 @@ fn effect(kind: &EffectKind) -> String {
             ServerRef::Mcp { server_label } => format!("call {server_label}/{name} {arguments}"),
         },
         EffectKind::Subagent { request: asked, .. } => request(asked),
+        EffectKind::PrepareEnvironment => "prepare the environment".to_owned(),
+        EffectKind::PlaceFiles { files } => {
+            let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+            format!("place {}", paths.join(" "))
+        }
+        EffectKind::Command { request, .. } => match request {
+            CommandRequest::Shell { script, cwd, timeout_ms } => {
+                format!("run {} in {cwd} for {timeout_ms} ms", quote(script))
+            }
+            CommandRequest::Patch { patch } => format!("patch {}", quote(patch)),
+        },
+        EffectKind::PublishArtifacts => "publish artifacts".to_owned(),
         EffectKind::EndSubagents { ends } => {
             let end = |end: &SubagentEnd| {
                 let fences: String = end.fences.iter().map(|id| format!(" against {id}")).collect();
@@ -183,6 +211,16 @@ fn outcome(outcome: &Outcome) -> String {
             )
         }
         Outcome::Done { done: Done::Ended } => "done".to_owned(),
+        Outcome::Done { done: Done::Placed { .. } } => "placed".to_owned(),
+        Outcome::Done { done: Done::Command { result } } => {
+            let files = if result.root.is_some() { "new files" } else { "the same files" };
+            let code = result.exit_code.map_or_else(|| "ended".to_owned(), |code| format!("exited {code}"));
+            format!("{code} with {files} {}", quote(&result.output))
+        }
+        Outcome::Done { done: Done::Published { artifacts } } => {
+            let paths: Vec<&str> = artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
+            format!("published {}", paths.join(" "))
+        }
         Outcome::Failed { failure } => format!("failed: {} {}", word(&failure.kind), quote(&failure.message)),
         Outcome::Unknown => "unknown".to_owned(),
     }
@@ -254,6 +292,7 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
         Event::SubagentOpened { subagent_id, name, .. } => format!("{subagent_id} opened: {name}"),
         Event::SubagentClosed { subagent_id } => format!("{subagent_id} closed"),
         Event::SubagentResumed { subagent_id } => format!("{subagent_id} resumed"),
+        Event::ArtifactDeleted { artifact_id } => format!("{artifact_id} deleted"),
         Event::ContextTrimmed { first_kept, dropped } => {
             format!("context trimmed by {dropped} items, {first_kept} is the first kept")
         }
@@ -307,6 +346,17 @@ pub(crate) fn notice(notice: &StreamEvent) -> String {
             };
             format!("{} {kind}", subagent.id)
         }
+        StreamEvent::Environment { kind, id, error } => {
+            let kind = match kind {
+                EnvironmentNotice::Pending => "pending",
+                EnvironmentNotice::Ready => "ready",
+                EnvironmentNotice::Connected => "connected",
+                EnvironmentNotice::Failed => "failed",
+            };
+            let why = error.as_ref().map_or_else(String::new, |error| format!(" {}", quote(error)));
+            format!("{id} {kind}{why}")
+        }
+        StreamEvent::CommandOutput { item_id, delta, .. } => format!("{item_id} wrote {}", quote(delta)),
         StreamEvent::Error { error, .. } => format!("error {}", error.code),
         StreamEvent::Deleted => "deleted".to_owned(),
     }

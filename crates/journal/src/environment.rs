@@ -1,0 +1,288 @@
+//! Environments: where an agent's commands and files live, and what was done there.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{ArtifactId, BlobRef, EnvironmentId, Secret, TurnId};
+
+/// Where commands and files live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Environment {
+    /// Nowhere: the agent has no commands and no files.
+    None,
+    /// On the machine that holds the session, isolated; its files are kept with the journal.
+    Hosted(Box<HostedEnvironment>),
+}
+
+impl Environment {
+    /// The settings of a hosted environment.
+    #[must_use]
+    pub fn hosted(&self) -> Option<&HostedEnvironment> {
+        match self {
+            Self::None => None,
+            Self::Hosted(hosted) => Some(hosted),
+        }
+    }
+}
+
+/// What a hosted environment is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostedEnvironment {
+    /// Its id; that of its session in another form.
+    pub id: EnvironmentId,
+    /// What its commands may reach.
+    pub network: Network,
+    /// How much of the machine its commands may use.
+    pub size: ContainerSize,
+    /// Files that are there before anything runs, in the order they were given.
+    pub files: Vec<EnvironmentFile>,
+    /// Commands that make it ready, in order.
+    pub setup: Vec<SetupCommand>,
+    /// Variables of its commands, sealed: clients never read their values back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Secret>,
+    /// The files it begins with instead, where it continues another environment. Nothing is prepared then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<WorkspaceRoot>,
+}
+
+/// What commands of an environment may reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "access", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Network {
+    /// Nothing.
+    Disabled,
+    /// The named hosts, through a proxy.
+    Restricted {
+        /// Exact host names.
+        allowed_domains: Vec<String>,
+    },
+    /// Whatever the machine reaches.
+    Enabled,
+}
+
+/// How much of the machine an environment's commands may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerSize {
+    /// One processor, 1 GiB.
+    Small,
+    /// Two processors, 4 GiB.
+    Medium,
+    /// Four processors, 16 GiB.
+    Large,
+}
+
+impl ContainerSize {
+    /// Every word, in the order of the specification.
+    pub const WORDS: &'static [&'static str] = &["small", "medium", "large"];
+
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Medium => "medium",
+            Self::Large => "large",
+        }
+    }
+
+    /// The value of a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "small" => Some(Self::Small),
+            "medium" => Some(Self::Medium),
+            "large" => Some(Self::Large),
+            _ => None,
+        }
+    }
+
+    /// The memory of one command and everything it starts, in bytes.
+    #[must_use]
+    pub fn memory_bytes(self) -> u64 {
+        const GIB: u64 = 1 << 30;
+        match self {
+            Self::Small => GIB,
+            Self::Medium => 4 * GIB,
+            Self::Large => 16 * GIB,
+        }
+    }
+}
+
+/// A file that a client put into an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentFile {
+    /// Where, absolute.
+    pub path: String,
+    /// Its bytes.
+    pub blob: BlobRef,
+}
+
+/// A command that makes an environment ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetupCommand {
+    /// What the shell is given.
+    pub command: String,
+    /// Where it runs, absolute.
+    pub cwd: String,
+}
+
+/// The files of an environment at one moment: the digest of their tree.
+///
+/// Prints as `b3:` and 64 hexadecimal digits. Equal roots are equal files.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkspaceRoot([u8; 32]);
+
+impl WorkspaceRoot {
+    /// The root with this BLAKE3 digest.
+    #[must_use]
+    pub fn new(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
+    /// The BLAKE3 digest.
+    #[must_use]
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for WorkspaceRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b3:{}", blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for WorkspaceRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Text that is not the root of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a workspace root of the form `b3:<64 hexadecimal digits>`")]
+pub struct WorkspaceRootError;
+
+impl FromStr for WorkspaceRoot {
+    type Err = WorkspaceRootError;
+
+    fn from_str(text: &str) -> Result<Self, WorkspaceRootError> {
+        let digits = text.strip_prefix("b3:").ok_or(WorkspaceRootError)?;
+        blake3::Hash::from_hex(digits).map(|hash| Self(*hash.as_bytes())).map_err(|_| WorkspaceRootError)
+    }
+}
+
+impl Serialize for WorkspaceRoot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for WorkspaceRoot {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What an agent does in its environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum CommandRequest {
+    /// Give a script to the shell.
+    Shell {
+        /// The script.
+        script: String,
+        /// Where it runs, absolute.
+        cwd: String,
+        /// How long it may take, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// Change files by a patch.
+    Patch {
+        /// The patch.
+        patch: String,
+    },
+}
+
+/// What came of a command that ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandResult {
+    /// What it wrote, or a preview when `stored` is set.
+    pub output: String,
+    /// Where the whole output is, when it was too large to inline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<BlobRef>,
+    /// The status it exited with; absent when something else ended it.
+    pub exit_code: Option<i32>,
+    /// What ended it, for the model: a limit, a signal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<String>,
+    /// How long it ran, in milliseconds.
+    pub duration_ms: u64,
+    /// The files it left; absent when it changed none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<WorkspaceRoot>,
+}
+
+/// A file that a turn left for its client. Its bytes never change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Artifact {
+    /// Its id.
+    pub id: ArtifactId,
+    /// The turn that published it.
+    pub turn_id: TurnId,
+    /// Where it lay in the environment, absolute.
+    pub path: String,
+    /// How long it is.
+    pub size_bytes: u64,
+    /// The files it is part of.
+    pub root: WorkspaceRoot,
+    /// A digest of its content and mode: two artifacts with the same one are the same file.
+    pub digest: WorkspaceRoot,
+}
+
+/// How far an environment is.
+///
+/// ```text
+///            prepared
+///   Pending ──────────▶ Connected
+///      │ a setup command failed, or it cannot be isolated
+///      ▼
+///   Failed
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case", deny_unknown_fields)]
+pub enum EnvironmentStatus {
+    /// It is being made ready.
+    Pending,
+    /// Commands can run.
+    Connected,
+    /// It could not be made ready.
+    Failed {
+        /// Why, safe for customers.
+        message: String,
+    },
+}
+
+impl EnvironmentStatus {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Connected => "connected",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}

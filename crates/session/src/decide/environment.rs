@@ -1,0 +1,263 @@
+//! What an agent does in its environment, and what has to be done for that.
+//!
+//! An environment is prepared before the first turn; messages wait until it is ready. Commands and whatever
+//! else changes its files are attempted one after the other, each on the files that the one before left. A
+//! command that cannot reach the network may be repeated at will, because its files are put back first; one
+//! that can may have done something that no repetition should do again.
+
+use serde_json::{Value, json};
+use tenure_journal::{
+    ArtifactId, CommandRequest, Effect, EffectId, EffectKind, EnvironmentFile, Event, Failure, ItemBody,
+    ItemStatus, Network, PermitRecord, Repeat, TurnId, json as strict, limit,
+};
+use tenure_policy::{Action, ToolFacts, Verdict};
+
+use super::Draft;
+use super::answer::Call;
+use crate::Refusal;
+use crate::catalogue::{self, BUILTIN_LABEL, EnvironmentTool};
+
+/// The directory that commands run in where the model names none.
+const HOME: &str = "/workspace";
+/// The policy named by the permit of what an environment needs by its settings: whoever may open the session
+/// may have it.
+const PREPARING: &str = "builtin.prepare-environment";
+/// The policy named by the permit of what a client put there.
+const PLACING: &str = "builtin.place-files";
+/// The policy named by the permit of what a turn publishes: its own client is shown its own files.
+const PUBLISHING: &str = "builtin.publish-artifacts";
+
+impl Draft<'_> {
+    /// Records that the environment is to be made ready, if there is one and that was never asked for.
+    pub(super) fn prepare_environment(&mut self) {
+        if self.state.hosted().is_some() && self.state.workspace_root().is_none() {
+            self.request_unasked(None, EffectKind::PrepareEnvironment, PREPARING, &Value::Null);
+        }
+    }
+
+    /// Records that a client's files are to be placed.
+    pub(super) fn place_files(&mut self, files: &[EnvironmentFile]) -> Result<(), Refusal> {
+        if self.state.failed.is_some() {
+            return Err(Refusal::Failed);
+        }
+        if self.state.hosted().is_none() || self.state.awaits_environment() {
+            return Err(Refusal::NotConnected);
+        }
+        let waiting =
+            self.state.pending().filter(|effect| matches!(effect.kind, EffectKind::PlaceFiles { .. }));
+        let waiting = waiting.count();
+        if waiting >= limit::FILES_PLACED_MAX {
+            return Err(Refusal::QueueFull { waiting });
+        }
+        let bound = json!(files.iter().map(|file| (&file.path, &file.blob)).collect::<Vec<_>>());
+        let kind = EffectKind::PlaceFiles { files: files.to_vec() };
+        self.request_unasked(None, kind, PLACING, &bound);
+        Ok(())
+    }
+
+    /// Records that the turn's files are to be published, if there may be any. Returns whether it did.
+    pub(super) fn publish_artifacts(&mut self, turn_id: TurnId) -> bool {
+        if !self.state.may_publish() {
+            return false;
+        }
+        self.request_unasked(Some(turn_id), EffectKind::PublishArtifacts, PUBLISHING, &Value::Null);
+        true
+    }
+
+    pub(super) fn delete_artifact(&mut self, artifact_id: ArtifactId) -> Result<(), Refusal> {
+        if !self.state.artifacts().iter().any(|artifact| artifact.id == artifact_id) {
+            return Err(Refusal::UnknownArtifact { artifact_id });
+        }
+        self.push(Event::ArtifactDeleted { artifact_id });
+        Ok(())
+    }
+
+    /// What follows from an environment that cannot be made ready: the session can do nothing.
+    pub(super) fn environment_failed(&mut self, failure: &Failure) {
+        let message = format!("the environment could not be made ready: {}", failure.message);
+        self.push(Event::SessionFailed { message });
+    }
+
+    /// Adds the item of a call and, unless policy refuses it, what carries it out. A call that makes no sense
+    /// gives its id back, and why.
+    pub(super) fn environment_call(
+        &mut self,
+        call: Call<'_>,
+        tool: EnvironmentTool,
+        arguments: Value,
+    ) -> Result<(), (String, String)> {
+        let request = match read(tool, &arguments) {
+            Ok(request) => request,
+            Err(error) => return Err((call.call_id, format!("Not run: {error}"))),
+        };
+        let bound = serde_json::to_value(&request).expect("a request holds only string keys and integers");
+        let facts = ToolFacts {
+            server: BUILTIN_LABEL,
+            name: tool.name(),
+            builtin: true,
+            read_only: false,
+            destructive: false,
+        };
+        let action = Action::ToolCall { tool: facts, mode: self.state.agent.approval };
+        let verdict = self.cx.policy.decide(&catalogue::request(&self.state, action, &bound), None);
+        let (error, status) = match &verdict {
+            Verdict::Allow(_) => (None, ItemStatus::InProgress),
+            Verdict::Ask(_) | Verdict::Deny(_) => {
+                (Some("Policy does not allow this command. It was not run.".to_owned()), ItemStatus::Failed)
+            }
+        };
+        let (command, cwd) = shown(&request);
+        let body = ItemBody::CommandExecution {
+            call_id: call.call_id,
+            tool: call.name.to_owned(),
+            arguments,
+            command,
+            cwd,
+            output: None,
+            error,
+            exit_code: None,
+            duration_ms: None,
+            stored: None,
+        };
+        let item_id = self.add(call.place, call.index, status, body);
+        if let Verdict::Allow(permit) = verdict {
+            let repeat = self.repeat_of(&request);
+            self.request(Effect {
+                id: EffectId::fresh(self.cx.fresh),
+                turn_id: Some(call.place.turn_id),
+                kind: EffectKind::Command { item_id, request },
+                repeat,
+                permit: permit.into_record(),
+            });
+        }
+        Ok(())
+    }
+
+    /// How a command may be repeated. Its files are put back before it runs again; what it may have sent is not.
+    fn repeat_of(&self, request: &CommandRequest) -> Repeat {
+        match (request, self.state.hosted().map(|hosted| &hosted.network)) {
+            (CommandRequest::Patch { .. }, _) | (_, None | Some(Network::Disabled)) => Repeat::Freely,
+            (CommandRequest::Shell { .. }, Some(Network::Restricted { .. } | Network::Enabled)) => {
+                Repeat::Never
+            }
+        }
+    }
+
+    /// Records what is asked of no policy.
+    fn request_unasked(&mut self, turn_id: Option<TurnId>, kind: EffectKind, policy: &str, bound: &Value) {
+        let permit = PermitRecord {
+            policies: vec![policy.to_owned()],
+            policy_digest: String::new(),
+            arguments_digest: strict::digest(bound),
+            approval: None,
+        };
+        let id = EffectId::fresh(self.cx.fresh);
+        self.request(Effect { id, turn_id, kind, repeat: Repeat::Freely, permit });
+    }
+}
+
+fn read(tool: EnvironmentTool, arguments: &Value) -> Result<CommandRequest, String> {
+    match tool {
+        EnvironmentTool::Shell => {
+            let cwd = match arguments.get("cwd") {
+                None | Some(Value::Null) => HOME.to_owned(),
+                Some(Value::String(cwd)) => inside(cwd)?,
+                Some(_) => return Err("`cwd` must be a string.".to_owned()),
+            };
+            let most = limit::COMMAND_MS_MAX / 1_000;
+            let timeout_ms = match arguments.get("timeout_seconds") {
+                None | Some(Value::Null) => limit::COMMAND_MS_DEFAULT,
+                Some(seconds) => {
+                    let seconds = seconds.as_u64().filter(|seconds| (1..=most).contains(seconds));
+                    seconds.ok_or_else(|| format!("`timeout_seconds` must be 1 to {most}."))? * 1_000
+                }
+            };
+            Ok(CommandRequest::Shell { script: text(arguments, "command")?, cwd, timeout_ms })
+        }
+        EnvironmentTool::ApplyPatch => Ok(CommandRequest::Patch { patch: text(arguments, "patch")? }),
+    }
+}
+
+fn text(arguments: &Value, name: &str) -> Result<String, String> {
+    let text = arguments.get(name).and_then(Value::as_str);
+    let text = text.ok_or_else(|| format!("`{name}` must be a string."))?;
+    if text.trim().is_empty() {
+        return Err(format!("`{name}` must not be empty."));
+    }
+    if text.contains('\0') {
+        return Err(format!("`{name}` must not hold a NUL character."));
+    }
+    if text.len() > limit::COMMAND_BYTES_MAX {
+        return Err(format!("`{name}` may have at most {} bytes.", limit::COMMAND_BYTES_MAX));
+    }
+    Ok(text.to_owned())
+}
+
+/// A directory below the workspace; a relative one is taken from there.
+fn inside(cwd: &str) -> Result<String, String> {
+    let path = if cwd.starts_with('/') { cwd.to_owned() } else { format!("{HOME}/{cwd}") };
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let below = parts.first() == Some(&"workspace") && !parts.contains(&"..") && !path.contains('\0');
+    if below {
+        Ok(format!("/{}", parts.join("/")))
+    } else {
+        Err(format!("`cwd` must be {HOME} or below it."))
+    }
+}
+
+/// A request as people read it, and where it runs.
+fn shown(request: &CommandRequest) -> (String, String) {
+    let (text, cwd) = match request {
+        CommandRequest::Shell { script, cwd, .. } => (script.clone(), cwd.clone()),
+        CommandRequest::Patch { patch } => {
+            (format!("apply_patch <<'PATCH'\n{patch}\nPATCH"), HOME.to_owned())
+        }
+    };
+    (text.chars().take(limit::COMMAND_SHOWN_CHARS_MAX).collect(), cwd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(tool: EnvironmentTool, arguments: &Value, expected: Result<CommandRequest, &str>) {
+        assert_eq!(read(tool, arguments), expected.map_err(str::to_owned));
+    }
+
+    fn shell(cwd: &str, timeout_ms: u64) -> Result<CommandRequest, &'static str> {
+        Ok(CommandRequest::Shell { script: "ls".into(), cwd: cwd.into(), timeout_ms })
+    }
+
+    #[test]
+    fn reads_commands() {
+        let run = EnvironmentTool::Shell;
+        check(run, &json!({"command": "ls"}), shell("/workspace", 120_000));
+        check(run, &json!({"command": "ls", "cwd": "src/./a"}), shell("/workspace/src/a", 120_000));
+        check(
+            run,
+            &json!({"command": "ls", "cwd": "/workspace//b/", "timeout_seconds": 5}),
+            shell("/workspace/b", 5_000),
+        );
+        for cwd in ["/", "/etc", "..", "/workspace/../etc", "a/../../b", "/workspacex"] {
+            check(run, &json!({"command": "ls", "cwd": cwd}), Err("`cwd` must be /workspace or below it."));
+        }
+        check(
+            run,
+            &json!({"command": "ls", "timeout_seconds": 0}),
+            Err("`timeout_seconds` must be 1 to 3600."),
+        );
+        check(run, &json!({"command": " "}), Err("`command` must not be empty."));
+        check(run, &json!({"command": ["ls"]}), Err("`command` must be a string."));
+        check(run, &json!({"command": "a\u{0}b"}), Err("`command` must not hold a NUL character."));
+    }
+
+    #[test]
+    fn reads_patches() {
+        let patch = EnvironmentTool::ApplyPatch;
+        check(patch, &json!({"patch": "*** x"}), Ok(CommandRequest::Patch { patch: "*** x".into() }));
+        check(patch, &json!({}), Err("`patch` must be a string."));
+        let long = "x".repeat(limit::COMMAND_BYTES_MAX + 1);
+        check(patch, &json!({"patch": long}), Err("`patch` may have at most 262144 bytes."));
+    }
+}

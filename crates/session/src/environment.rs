@@ -1,0 +1,117 @@
+//! What a session knows of its environment: how far it is, its files, and what was published of them.
+
+use serde::{Deserialize, Serialize};
+use tenure_journal::{
+    Artifact, ArtifactId, CommandResult, EffectId, Environment, EnvironmentStatus, HostedEnvironment,
+    WorkspaceRoot, limit,
+};
+
+use crate::Session;
+
+/// The files of a session's environment, as its journal knows them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Workspace {
+    /// The files after everything that is settled; absent until the environment was prepared.
+    root: Option<WorkspaceRoot>,
+    /// Why it could not be prepared.
+    failed: Option<String>,
+    /// The command whose outcome is not known and whose files were left as they were.
+    left_by: Option<EffectId>,
+    /// The files that were looked at when something was last published.
+    published: Option<WorkspaceRoot>,
+    /// What was published and not deleted, oldest first.
+    artifacts: Vec<Artifact>,
+}
+
+impl Workspace {
+    pub(crate) fn new(environment: &Environment) -> Self {
+        let root = environment.hosted().and_then(|hosted| hosted.base);
+        // What another environment left was published there.
+        Self { root, published: root, ..Self::default() }
+    }
+
+    pub(crate) fn place(&mut self, root: WorkspaceRoot) {
+        self.root = Some(root);
+        self.left_by = None;
+    }
+
+    pub(crate) fn ran(&mut self, result: &CommandResult) {
+        if let Some(root) = result.root {
+            self.place(root);
+        }
+    }
+
+    pub(crate) fn fail(&mut self, message: &str) {
+        self.failed = Some(message.to_owned());
+    }
+
+    pub(crate) fn leave(&mut self, effect: EffectId) {
+        self.left_by = Some(effect);
+    }
+
+    pub(crate) fn publish(&mut self, artifacts: &[Artifact]) {
+        self.published = self.root;
+        let room = limit::ARTIFACTS_MAX.saturating_sub(self.artifacts.len());
+        self.artifacts.extend(artifacts.iter().take(room).cloned());
+    }
+
+    pub(crate) fn delete_artifact(&mut self, id: ArtifactId) {
+        self.artifacts.retain(|artifact| artifact.id != id);
+        // What was deleted and is still there is published again by the next turn.
+        self.published = None;
+    }
+}
+
+impl Session {
+    /// Its hosted environment's settings, if it has one.
+    #[must_use]
+    pub fn hosted(&self) -> Option<&HostedEnvironment> {
+        self.environment.hosted()
+    }
+
+    /// How far its environment is; nothing without one.
+    #[must_use]
+    pub fn environment_status(&self) -> Option<EnvironmentStatus> {
+        self.hosted()?;
+        Some(match (&self.workspace.failed, self.workspace.root) {
+            (Some(message), _) => EnvironmentStatus::Failed { message: message.clone() },
+            (None, Some(_)) => EnvironmentStatus::Connected,
+            (None, None) => EnvironmentStatus::Pending,
+        })
+    }
+
+    /// The files of its environment, after everything that is settled.
+    #[must_use]
+    pub fn workspace_root(&self) -> Option<WorkspaceRoot> {
+        self.workspace.root
+    }
+
+    /// The command whose outcome is not known and that may have left other files than
+    /// [`Session::workspace_root`], which are to be kept where they can be found.
+    #[must_use]
+    pub fn files_left_by(&self) -> Option<EffectId> {
+        self.workspace.left_by
+    }
+
+    /// What was published and not deleted, oldest first.
+    #[must_use]
+    pub fn artifacts(&self) -> &[Artifact] {
+        &self.workspace.artifacts
+    }
+
+    /// Whether the environment is not ready: turns wait for it.
+    pub(crate) fn awaits_environment(&self) -> bool {
+        match self.environment_status() {
+            None | Some(EnvironmentStatus::Connected) => false,
+            Some(EnvironmentStatus::Pending | EnvironmentStatus::Failed { .. }) => true,
+        }
+    }
+
+    /// Whether files may have to be published before the turn ends. A subagent publishes nothing.
+    pub(crate) fn may_publish(&self) -> bool {
+        self.parent.is_none()
+            && self.workspace.root.is_some()
+            && self.workspace.root != self.workspace.published
+    }
+}
