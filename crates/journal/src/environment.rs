@@ -213,6 +213,17 @@ pub enum CommandRequest {
     },
 }
 
+impl CommandRequest {
+    /// The built-in tool that asks for it.
+    #[must_use]
+    pub fn tool(&self) -> &'static str {
+        match self {
+            Self::Shell { .. } => "shell",
+            Self::Patch { .. } => "apply_patch",
+        }
+    }
+}
+
 /// What came of a command that ran.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

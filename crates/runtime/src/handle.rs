@@ -612,17 +612,18 @@ impl Shared {
     }
 }
 
-/// A message begins something new. An answer, a cancellation, a change of settings and a deletion are about
+/// A message begins something new, and so do files. An answer, a cancellation, a change of settings and a deletion are about
 /// what was let in before: refusing them would keep it from ending.
 fn admission(commands: &[Command]) -> Admission {
     let begins = |command: &Command| match command {
-        Command::Message { .. } => true,
+        Command::Message { .. } | Command::PlaceFiles { .. } => true,
         // A subagent's work was let in with its parent's.
         Command::Parent(FromParent::Input { .. } | FromParent::Halt | FromParent::Delete)
         | Command::Cancel
         | Command::FunctionResult { .. }
         | Command::Decide { .. }
         | Command::Update { .. }
+        | Command::DeleteArtifact { .. }
         | Command::Delete => false,
     };
     if commands.iter().any(begins) { Admission::Bounded } else { Admission::Always }

@@ -130,6 +130,8 @@ impl Live {
             | StreamEvent::Session { .. }
             | StreamEvent::Turn { .. }
             | StreamEvent::Subagent { .. }
+            | StreamEvent::Environment { .. }
+            | StreamEvent::CommandOutput { .. }
             | StreamEvent::Error { .. }
             | StreamEvent::Deleted => false,
         }

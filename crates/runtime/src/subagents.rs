@@ -345,6 +345,7 @@ impl Tree<'_> {
             | ItemBody::FunctionCall { .. }
             | ItemBody::FunctionCallOutput { .. }
             | ItemBody::McpCall { .. }
+            | ItemBody::CommandExecution { .. }
             | ItemBody::SubagentCall { .. }
             | ItemBody::AgentMessage { .. }
             | ItemBody::InternalCall { .. } => None,

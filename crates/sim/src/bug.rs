@@ -91,4 +91,6 @@ bugs! {
     NeverTakeOver = "never-take-over" breaks TakeoverCompletes,
     /// A new holder tells its readers of its own commits before those of others.
     TellPast = "tell-past" breaks FollowedAsCommitted,
+    /// Every command begins with empty files.
+    OldFiles = "old-files" breaks FilesInOrder,
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tenure_journal::{Effect, EffectKind, FailureKind, ItemId, ModelRequest, SessionKey};
+use tenure_journal::{
+    CommandResult, Effect, EffectKind, FailureKind, ItemId, ModelRequest, SessionKey, WorkspaceRoot,
+};
 use tenure_session::{Attempted, Session};
 
 use crate::oracle::{Arrival, response_id};
@@ -27,6 +29,8 @@ pub(crate) struct Call {
     attempt: u32,
     /// What a model is asked.
     request: Option<ModelRequest>,
+    /// The files that a command finds.
+    files: Option<WorkspaceRoot>,
 }
 
 impl World {
@@ -52,6 +56,7 @@ impl World {
             }
             request
         });
+        let files = state.workspace_root().filter(|_| self.bug != Some(Bug::OldFiles));
         let mut effect = Arc::clone(effect);
         if let (Some(Bug::OtherArguments), EffectKind::ToolCall { arguments, .. }) =
             (self.bug, &mut Arc::make_mut(&mut effect).kind)
@@ -72,18 +77,18 @@ impl World {
                 return Ok(());
             }
             let late = self.rng.u64(..WORK_MS_MAX);
-            let call = Call { process, key, effect, attempt, request };
+            let call = Call { process, key, effect, attempt, request, files };
             self.after(travel + late, Happening::Arrive(Box::new(call)));
             return Ok(());
         }
-        let call = Call { process, key, effect, attempt, request };
+        let call = Call { process, key, effect, attempt, request, files };
         self.after(travel, Happening::Arrive(Box::new(call)));
         Ok(())
     }
 
     /// A request reaches the outside, whether or not its sender still lives.
     pub(crate) fn arrive(&mut self, call: Call) -> Result<(), Stop> {
-        let Call { process, key, effect, attempt, request } = call;
+        let Call { process, key, effect, attempt, request, files } = call;
         let gone = self.process(process).is_none();
         if gone && self.rng.bool() {
             return Ok(());
@@ -118,10 +123,40 @@ impl World {
             EffectKind::ToolCall { name, item_id, .. } => {
                 self.tool(&effect, attempt, name, *item_id, fails)?
             }
+            EffectKind::PrepareEnvironment
+            | EffectKind::PlaceFiles { .. }
+            | EffectKind::Command { .. }
+            | EffectKind::PublishArtifacts => self.in_environment(&effect, files, fails),
             EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => return Ok(()),
         };
         self.tell(process, key, &effect, attempt, outcome);
         Ok(())
+    }
+
+    /// Something is done in an environment, on the files that its process found there.
+    fn in_environment(&mut self, effect: &Effect, found: Option<WorkspaceRoot>, fails: bool) -> Attempted {
+        if fails {
+            return Attempted::Failed(outside::failure(&mut self.rng, outside::DOUBTS));
+        }
+        let left = outside::files(found, effect.id);
+        match &effect.kind {
+            EffectKind::Command { .. } => Attempted::Ran(CommandResult {
+                output: "made".to_owned(),
+                stored: None,
+                exit_code: Some(i32::from(self.rng.u8(..2))),
+                ended_by: None,
+                duration_ms: 1,
+                root: self.rng.bool().then_some(left),
+            }),
+            EffectKind::PublishArtifacts => Attempted::Published(Vec::new()),
+            EffectKind::PrepareEnvironment
+            | EffectKind::PlaceFiles { .. }
+            | EffectKind::ModelCall { .. }
+            | EffectKind::ListTools { .. }
+            | EffectKind::ToolCall { .. }
+            | EffectKind::Subagent { .. }
+            | EffectKind::EndSubagents { .. } => Attempted::Placed(left),
+        }
     }
 
     /// The tool server does its work, or fails before it, after it, or on the way back.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    AgentConfig, AgentId, AgentPatch, ApprovalMode, Decision, EffectId, Environment, Event, Fresh,
-    FunctionOutput, InputPart, MultiAgent, ProjectId, Reasoning, Recorded, ServiceTier, SessionId,
-    SessionKey, SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
+    AgentConfig, AgentId, AgentPatch, ApprovalMode, BlobRef, ContainerSize, Decision, Effect, EffectId,
+    EffectKind, Environment, EnvironmentFile, EnvironmentId, Event, Fresh, FunctionOutput, HostedEnvironment,
+    InputPart, MultiAgent, Network, ProjectId, Reasoning, Recorded, ServiceTier, SessionId, SessionKey,
+    SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
 };
 use tenure_session::{Command, RequiredAction, Session};
 
@@ -213,6 +214,9 @@ fn words(event: &Event) -> Vec<&str> {
             patch.metadata.iter().flat_map(|metadata| metadata.values()).map(String::as_str).collect()
         }
         Event::FunctionReturned { output: Some(FunctionOutput::Text(text)), .. } => vec![text],
+        Event::EffectRequested { effect: Effect { kind: EffectKind::PlaceFiles { files }, .. } } => {
+            files.iter().map(|file| file.path.as_str()).collect()
+        }
         Event::SessionOpened(_)
         | Event::SessionFailed { .. }
         | Event::SessionDeleted
@@ -233,6 +237,7 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
+        | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. } => vec![],
     }
@@ -287,7 +292,9 @@ fn command_marks(command: &Command) -> Vec<&str> {
         | Command::Cancel
         | Command::Decide { .. }
         | Command::Delete
+        | Command::DeleteArtifact { .. }
         | Command::Parent(_) => vec![],
+        Command::PlaceFiles { files } => files.iter().map(|file| file.path.as_str()).collect(),
     }
 }
 
@@ -363,7 +370,7 @@ impl World {
         let opened = SessionOpened {
             project_id: key.project,
             agent,
-            environment: Environment::None,
+            environment: self.environment(key),
             metadata: BTreeMap::new(),
             vault_ids: Vec::new(),
             review: None,
@@ -374,6 +381,23 @@ impl World {
         let messages =
             (0..self.rng.usize(..3)).map(|part| vec![InputPart::text(marked(number, part))]).collect();
         Ask::Open(Box::new(opened), messages)
+    }
+
+    fn environment(&mut self, key: SessionKey) -> Environment {
+        let network = match self.rng.u8(..4) {
+            0 => Network::Disabled,
+            1 => Network::Enabled,
+            _ => return Environment::None,
+        };
+        Environment::Hosted(Box::new(HostedEnvironment {
+            id: EnvironmentId::of_session(key.session),
+            network,
+            size: ContainerSize::Medium,
+            files: Vec::new(),
+            setup: Vec::new(),
+            variables: None,
+            base: None,
+        }))
     }
 
     fn spend_limit(&mut self) -> Option<SpendLimit> {
@@ -393,6 +417,10 @@ impl World {
                 self.ask(key, Ask::Commands(vec![Command::Update { patch }]));
             }
             14 if self.rng.u8(..4) == 0 => self.ask(key, Ask::Commands(vec![Command::Delete])),
+            16 if self.rng.bool() => {
+                let file = EnvironmentFile { path: marked(number, 0), blob: BlobRef::of(b"bytes") };
+                self.ask(key, Ask::Commands(vec![Command::PlaceFiles { files: vec![file] }]));
+            }
             15 if self.rng.u8(..4) == 0 => {
                 for more in 0..INBOX_MAX + 4 {
                     self.ask(key, Ask::Commands(vec![message(number + more, 0)]));

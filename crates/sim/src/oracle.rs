@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tenure_journal::{
     AgentRef, ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, InputId, Item, ItemBody,
-    ItemId, Outcome, Recorded, Repeat, SessionId, SessionKey, SubagentId, SubagentRequest, TurnId, json,
-    limit,
+    ItemId, Outcome, Recorded, Repeat, SessionId, SessionKey, SubagentId, SubagentRequest, TurnId,
+    WorkspaceRoot, json, limit,
 };
 
 use crate::{Property, Violation};
@@ -40,6 +40,8 @@ pub(crate) struct Watched {
     queued: BTreeSet<InputId>,
     approvals: BTreeMap<ApprovalId, (String, Option<Decision>)>,
     pub(crate) effects: BTreeMap<EffectId, Seen>,
+    /// The files of its environment.
+    files: Option<WorkspaceRoot>,
 }
 
 /// What is known of one budget, in billionths of a dollar.
@@ -254,7 +256,8 @@ impl Oracle {
 
     /// An attempt is about to begin at the process that owns the session.
     pub(crate) fn begins(&self, key: SessionKey, effect: &Effect) -> Result<(), Violation> {
-        let ended = self.sessions.get(&key).is_some_and(|watched| watched.ended.contains(&effect.turn_id));
+        let watched = self.sessions.get(&key);
+        let ended = watched.is_some_and(|watched| watched.has_ended(effect.turn_id));
         if ended && !effect.kind.outlives_turn() {
             return broken(Property::CancelStops, format!("{} begins after its turn ended", effect.id));
         }
@@ -290,6 +293,10 @@ impl Oracle {
 }
 
 impl Watched {
+    fn has_ended(&self, turn_id: Option<TurnId>) -> bool {
+        turn_id.is_some_and(|turn| self.ended.contains(&turn))
+    }
+
     /// What an event does to the budget: real costs, whatever the journal says of them.
     fn pay(&self, event: &Event, costs: &BTreeMap<String, u64>, budget: &mut Budget, is_root: bool) {
         match event {
@@ -339,6 +346,7 @@ impl Watched {
             | Event::SubagentOpened { .. }
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
+            | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. } => {}
         }
@@ -349,7 +357,10 @@ impl Watched {
             if is { Ok(()) } else { broken(Property::OneWriter, format!("{what}: {event:?}")) }
         };
         match event {
-            Event::SessionOpened(_) => legal(self.read == 1, "a session opens first")?,
+            Event::SessionOpened(opened) => {
+                legal(self.read == 1, "a session opens first")?;
+                self.files = opened.environment.hosted().and_then(|hosted| hosted.base);
+            }
             Event::SessionDeleted => legal(self.turn.is_none(), "only an idle session is deleted")?,
             Event::InputAccepted { input } => {
                 legal(self.queued.insert(input.id), "an input is accepted once")?;
@@ -419,6 +430,7 @@ impl Watched {
             | Event::SubagentOpened { .. }
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
+            | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. } => {}
         }
@@ -426,7 +438,7 @@ impl Watched {
     }
 
     fn requested(&mut self, effect: &Effect) -> Result<(), Violation> {
-        if self.turn != Some(effect.turn_id) && !effect.kind.outlives_turn() {
+        if (self.turn.is_none() || self.turn != effect.turn_id) && !effect.kind.outlives_turn() {
             return broken(Property::OneWriter, format!("{} belongs to no running turn", effect.id));
         }
         if let EffectKind::ToolCall { name, arguments, .. } = &effect.kind {
@@ -462,7 +474,9 @@ impl Watched {
         if seen.running || seen.settled.is_some() || attempt != seen.started + 1 {
             return broken(Property::OneWriter, format!("{id} attempt {attempt} starts out of order"));
         }
-        let over = self.ended.contains(&seen.effect.turn_id) && !seen.effect.kind.outlives_turn();
+        let turn_id = seen.effect.turn_id;
+        let over =
+            turn_id.is_some_and(|turn| self.ended.contains(&turn)) && !seen.effect.kind.outlives_turn();
         if over || seen.abandoned {
             return broken(Property::CancelStops, format!("{id} starts after its turn ended"));
         }
@@ -504,6 +518,17 @@ impl Watched {
         }
         if settles {
             seen.settled = Some(outcome.clone());
+        }
+        let left = match outcome {
+            Outcome::Done { done: Done::Placed { root } } => Some(*root),
+            Outcome::Done { done: Done::Command { result } } => result.root,
+            Outcome::Done { .. } | Outcome::Failed { .. } | Outcome::Unknown => None,
+        };
+        if let Some(left) = left {
+            if left != crate::outside::files(self.files, id) {
+                return broken(Property::FilesInOrder, format!("{id} began with other files"));
+            }
+            self.files = Some(left);
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use tenure_journal::{
-    AnswerItem, EffectId, Failure, FailureKind, FunctionTool, ItemId, McpTool, McpTransport, ModelAnswer,
-    ModelRequest, Origin, Stop, Tool, ToolDef, ToolResult, Usage,
+    AnswerItem, BlobRef, EffectId, Failure, FailureKind, FunctionTool, ItemId, McpTool, McpTransport,
+    ModelAnswer, ModelRequest, Origin, Stop, Tool, ToolDef, ToolResult, Usage, WorkspaceRoot,
 };
 
 use tenure_session::Price;
@@ -195,6 +195,7 @@ fn item(rng: &mut fastrand::Rng, request: &ModelRequest) -> AnswerItem {
             let known = (!request.tools.is_empty() && number > 3)
                 .then(|| request.tools[rng.usize(..request.tools.len())].name.clone());
             let asks_subagent = known.as_ref().is_some_and(|name| name.contains("subagent"));
+            let runs = known.as_ref().is_some_and(|name| name == "shell" || name == "apply_patch");
             let arguments = match rng.u8(..12) {
                 _ if asks_subagent => {
                     let (which, mark) = (rng.u8(1..4), rng.u32(..));
@@ -202,6 +203,7 @@ fn item(rng: &mut fastrand::Rng, request: &ModelRequest) -> AnswerItem {
                         r#"{{"task":"task {mark}","input":"input {mark}","subagent":"subagent-{which}"}}"#
                     )
                 }
+                4..=7 if runs => r#"{"command":"make","patch":"*** Begin Patch"}"#.to_owned(),
                 0 => "{".to_owned(),
                 1 => "[]".to_owned(),
                 2 => r#"{"n":1,"n":2}"#.to_owned(),
@@ -215,6 +217,12 @@ fn item(rng: &mut fastrand::Rng, request: &ModelRequest) -> AnswerItem {
             }
         }
     }
+}
+
+/// The files that an effect makes of others.
+pub(crate) fn files(before: Option<WorkspaceRoot>, effect: EffectId) -> WorkspaceRoot {
+    let before = before.map_or([0; 32], |before| *before.digest());
+    WorkspaceRoot::new(*BlobRef::of(&[&before[..], effect.as_bytes()].concat()).digest())
 }
 
 /// What a tool says when it has acted.

@@ -371,7 +371,7 @@ impl World {
                 format!("{} attempt {attempt} begins at {node}; {other} holds the session", effect.id);
             return Err(Violation::new(Property::HolderOnly, detail).into());
         }
-        let active = state.active_turn().map(|turn| turn.id) == Some(effect.turn_id);
+        let active = state.active_turn().map(|turn| turn.id) == effect.turn_id;
         if !active && !effect.kind.outlives_turn() {
             let detail = format!("{} begins after its turn ended", effect.id);
             return Err(Violation::new(Property::CancelStops, detail).into());

@@ -55,6 +55,8 @@ pub enum Property {
     TakeoverCompletes,
     /// What readers at any node are told of commits is what was said where they were decided, once, in order.
     FollowedAsCommitted,
+    /// What changes an environment's files begins with those that the last such effect left.
+    FilesInOrder,
 }
 
 impl Property {
@@ -86,6 +88,7 @@ impl Property {
         Self::StaleHolderFenced,
         Self::TakeoverCompletes,
         Self::FollowedAsCommitted,
+        Self::FilesInOrder,
     ];
 
     /// Its name, as reports and the documentation print it.
@@ -118,6 +121,7 @@ impl Property {
             Self::StaleHolderFenced => "stale-holder-fenced",
             Self::TakeoverCompletes => "takeover-completes",
             Self::FollowedAsCommitted => "followed-as-committed",
+            Self::FilesInOrder => "files-in-order",
         }
     }
 
@@ -157,6 +161,7 @@ impl Property {
             Self::FollowedAsCommitted => {
                 "a stream at any node tells each commit once, in order, as it was made"
             }
+            Self::FilesInOrder => "each command begins with the files that the one before left",
         }
     }
 }

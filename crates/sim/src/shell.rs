@@ -558,7 +558,7 @@ impl World {
             if let (Some(Bug::DoNotWait), Event::ApprovalRequested { approval }) = (self.bug, event) {
                 let Some(mut effect) = self.any_effect(key) else { continue };
                 effect.id = tenure_journal::EffectId::fresh(&Fresh::new(self.clock(0), 0));
-                effect.turn_id = approval.turn_id;
+                effect.turn_id = Some(approval.turn_id);
                 effect.kind = EffectKind::ToolCall {
                     item_id: approval.item_id,
                     server: tenure_journal::ServerRef::Mcp { server_label: "shop".to_owned() },

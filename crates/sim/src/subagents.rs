@@ -54,9 +54,13 @@ impl World {
         match &effect.kind {
             EffectKind::Subagent { request, .. } => self.ask_subagent(asking, request),
             EffectKind::EndSubagents { ends } => self.end_subagents(&asking, ends),
-            EffectKind::ModelCall { .. } | EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => {
-                Ok(())
-            }
+            EffectKind::ModelCall { .. }
+            | EffectKind::ListTools { .. }
+            | EffectKind::ToolCall { .. }
+            | EffectKind::PrepareEnvironment
+            | EffectKind::PlaceFiles { .. }
+            | EffectKind::Command { .. }
+            | EffectKind::PublishArtifacts => Ok(()),
         }
     }
 
@@ -171,7 +175,13 @@ impl World {
                 };
                 self.replied(asking, Attempted::Subagent(reply));
             }
-            EffectKind::ModelCall { .. } | EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => {}
+            EffectKind::ModelCall { .. }
+            | EffectKind::ListTools { .. }
+            | EffectKind::ToolCall { .. }
+            | EffectKind::PrepareEnvironment
+            | EffectKind::PlaceFiles { .. }
+            | EffectKind::Command { .. }
+            | EffectKind::PublishArtifacts => {}
         }
     }
 

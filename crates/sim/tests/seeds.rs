@@ -89,7 +89,9 @@ fn every_property_has_a_bug_that_breaks_it() {
 
 #[test]
 fn the_histories_reach_every_crash_point_and_every_event() {
-    const MARKS: [&str; 55] = [
+    const MARKS: [&str; 57] = [
+        "done: Placed",
+        "done: Command",
         "CRASH whenever",
         "CRASH before recovery",
         "CRASH before the decision",

@@ -161,8 +161,8 @@ impl Tracer {
             }
             Event::EffectRequested { effect } => {
                 let (subject, content) = (&self.subject, self.content);
-                // What stops the subagents of a turn that has ended is of no turn.
-                if let Some(open) = self.open.as_mut().filter(|open| open.turn_id == effect.turn_id) {
+                // What stops the subagents of a turn that has ended, or prepares an environment, is of no turn.
+                if let Some(open) = self.open.as_mut().filter(|open| Some(open.turn_id) == effect.turn_id) {
                     open.request(at, effect, subject, content);
                 }
             }
@@ -204,6 +204,7 @@ impl Tracer {
             | Event::SubagentOpened { .. }
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
+            | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. } => {}
         }
@@ -244,7 +245,15 @@ impl Tracer {
         let content = self.content;
         let usage = match outcome {
             Outcome::Done { done: Done::Model { usage, .. } } => *usage,
-            Outcome::Done { done: Done::Tools { .. } | Done::Tool { .. } | Done::Ended }
+            Outcome::Done {
+                done:
+                    Done::Tools { .. }
+                    | Done::Tool { .. }
+                    | Done::Ended
+                    | Done::Placed { .. }
+                    | Done::Command { .. }
+                    | Done::Published { .. },
+            }
             | Outcome::Failed { .. }
             | Outcome::Unknown => None,
         };
@@ -338,6 +347,31 @@ impl Open {
                 }
                 format!("execute_tool {name}")
             }
+            EffectKind::Command { item_id, request } => {
+                let name = request.tool();
+                span.kind = SpanKind::Internal;
+                add("gen_ai.operation.name", text("execute_tool"));
+                add("gen_ai.tool.name", text(name));
+                add("gen_ai.tool.type", text("extension"));
+                add("gen_ai.tool.call.id", text(&item_id.to_string()));
+                if content == Content::Included {
+                    let arguments = serde_json::to_value(request).unwrap_or_default();
+                    add("gen_ai.tool.call.arguments", text(&arguments.to_string()));
+                }
+                format!("execute_tool {name}")
+            }
+            EffectKind::PrepareEnvironment => {
+                span.kind = SpanKind::Internal;
+                "prepare_environment".to_owned()
+            }
+            EffectKind::PlaceFiles { .. } => {
+                span.kind = SpanKind::Internal;
+                "place_files".to_owned()
+            }
+            EffectKind::PublishArtifacts => {
+                span.kind = SpanKind::Internal;
+                "publish_artifacts".to_owned()
+            }
             EffectKind::EndSubagents { .. } => {
                 span.kind = SpanKind::Internal;
                 "end_subagents".to_owned()
@@ -390,6 +424,7 @@ impl Open {
             ItemBody::Reasoning { summary, .. } => json!({"type": "reasoning", "content": summary.concat()}),
             ItemBody::FunctionCall { call_id, name, arguments, .. }
             | ItemBody::McpCall { call_id, tool: name, arguments, .. }
+            | ItemBody::CommandExecution { call_id, tool: name, arguments, .. }
             | ItemBody::SubagentCall { call_id, tool: name, arguments, .. } => {
                 json!({"type": "tool_call", "id": call_id, "name": name, "arguments": arguments})
             }
@@ -498,7 +533,18 @@ fn given(outcome: &Outcome, content: Content) -> Vec<(&'static str, Attribute)> 
         Done::Tool { result } if content == Content::Included => {
             vec![("gen_ai.tool.call.result", text(&result.text))]
         }
-        Done::Tool { .. } | Done::Ended => Vec::new(),
+        Done::Command { result } => {
+            let mut given = vec![("tenure.command.duration_ms", number(result.duration_ms))];
+            given.extend(
+                result.exit_code.map(|code| ("process.exit.code", Attribute::Integer(i64::from(code)))),
+            );
+            if content == Content::Included {
+                given.push(("gen_ai.tool.call.result", text(&result.output)));
+            }
+            given
+        }
+        Done::Published { artifacts } => vec![("tenure.artifacts.count", number(artifacts.len() as u64))],
+        Done::Tool { .. } | Done::Ended | Done::Placed { .. } => Vec::new(),
     }
 }
 

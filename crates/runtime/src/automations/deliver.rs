@@ -202,6 +202,8 @@ async fn refused(
             | Refusal::ConflictingResult { .. }
             | Refusal::UnknownApproval { .. }
             | Refusal::AlreadyDecided { .. }
+            | Refusal::NotConnected
+            | Refusal::UnknownArtifact { .. }
             | Refusal::Busy => Outcome::Failed(Failed::new("invalid_request", refusal.to_string())),
         },
         RuntimeErrorKind::Damaged => {

@@ -161,6 +161,8 @@ pub(super) fn of_batch(webhooks: &[Webhook], batch: &Batch, at: Timestamp) -> Ve
         | StreamEvent::ItemDone { .. }
         | StreamEvent::Part { .. }
         | StreamEvent::Subagent { .. }
+        | StreamEvent::Environment { .. }
+        | StreamEvent::CommandOutput { .. }
         | StreamEvent::Error { .. }
         | StreamEvent::Deleted => None,
     });
@@ -226,6 +228,7 @@ fn payload_of(session: &SessionView, version: Version, place: u8, kind: EventTyp
         session_id: &session.key.session.to_string(),
         environment: match session.environment {
             Environment::None => "none",
+            Environment::Hosted(_) => "openai_hosted",
         },
         required_action,
     };

@@ -138,7 +138,7 @@ pub(super) async fn keeps_what_events_hold(store: &dyn Store) {
     let turn_id = TurnId::fresh(&fresh);
     let effect = Effect {
         id: EffectId::fresh(&fresh),
-        turn_id,
+        turn_id: Some(turn_id),
         kind: EffectKind::ToolCall {
             item_id: ItemId::fresh(&fresh),
             server: ServerRef::Mcp { server_label: "bank".into() },
