@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
-use crate::host::{self, Kind, Meta};
+use crate::host::{self, Dir, Kind, Meta, Use};
 use crate::limits::Tally;
 use crate::manifest::Time;
 use crate::{Error, ErrorKind, FilePath, Limit, Limits};
@@ -21,9 +21,9 @@ const LISTED_MAX: usize = 1_000_000;
 /// An open workspace. Everything is relative to it; see `host.rs` for why nothing leads out of it.
 #[derive(Debug)]
 pub struct Directory {
-    root: OwnedFd,
+    root: Dir,
     /// On the same file system and out of the sandbox's reach: files are written and trees removed here.
-    aside: OwnedFd,
+    aside: Dir,
     device: u64,
 }
 
@@ -65,7 +65,7 @@ pub struct Page {
 }
 
 impl Directory {
-    pub(crate) fn new(root: OwnedFd, aside: OwnedFd) -> Result<Self, Error> {
+    pub(crate) fn new(root: Dir, aside: Dir) -> Result<Self, Error> {
         let device = host::meta_of(&root)?.device;
         Ok(Self { root, aside, device })
     }
@@ -78,7 +78,7 @@ impl Directory {
         let meta = match path.split() {
             None => host::meta_of(&self.root)?,
             Some((parent, name)) => {
-                let parent = self.open(&parent)?;
+                let parent = self.open(&parent, Use::Read)?;
                 host::meta(parent, name).map_err(|errno| Error::from(errno).at(path))?
             }
         };
@@ -113,7 +113,7 @@ impl Directory {
     /// Those of [`Directory::read`], but for its limit.
     pub fn open_file(&self, path: &FilePath) -> Result<(File, Found), Error> {
         let (parent, name) = path.split().ok_or(ErrorKind::NotAFile)?;
-        let parent = self.open(&parent)?;
+        let parent = self.open(&parent, Use::Read)?;
         let (file, meta) = host::open_file(&parent, name).map_err(|errno| Error::from(errno).at(path))?;
         let found = found(path.clone(), &meta);
         Ok((file, found))
@@ -163,7 +163,7 @@ impl Directory {
     pub fn rename(&self, from: &FilePath, to: &FilePath) -> Result<(), Error> {
         let (from_parent, from_name) = from.split().ok_or(ErrorKind::NotAFile)?;
         let (to_parent, to_name) = to.split().ok_or(ErrorKind::Exists)?;
-        let from_parent = self.open(&from_parent)?;
+        let from_parent = self.open(&from_parent, Use::Change)?;
         host::meta(&from_parent, from_name).map_err(|errno| Error::from(errno).at(from))?;
         let to_parent = self.make_directories(&to_parent)?;
         host::rename(from_parent, from_name, to_parent, to_name).map_err(|errno| Error::from(errno).at(to))
@@ -176,7 +176,7 @@ impl Directory {
     /// `NotFound`, and those of [`Directory::stat`]. The root stays: `NotAFile`.
     pub fn remove(&self, path: &FilePath) -> Result<(), Error> {
         let (parent, name) = path.split().ok_or(ErrorKind::NotAFile)?;
-        let parent = self.open(&parent)?;
+        let parent = self.open(&parent, Use::Change)?;
         host::discard(&parent, name, &self.aside).map_err(|error| error.at(path))
     }
 
@@ -185,7 +185,7 @@ impl Directory {
     /// # Errors
     /// Those of [`Directory::stat`]; `NotADirectory`.
     pub fn list(&self, path: &FilePath, after: Option<&[u8]>, most: usize) -> Result<Page, Error> {
-        let directory = self.open(path)?;
+        let directory = self.open(path, Use::Read)?;
         let (mut names, _) = host::names(&directory, LISTED_MAX)?;
         names.retain(|name| after.is_none_or(|after| name.as_slice() > after));
         names.sort_unstable();
@@ -209,14 +209,14 @@ impl Directory {
     /// `Limit`: there is more, or it is deeper, than `limits` allows.
     pub fn walk(&self, path: &FilePath, limits: &Limits) -> Result<Vec<Found>, Error> {
         let mut all = Vec::new();
-        let directory = self.open(path)?;
+        let directory = self.open(path, Use::Read)?;
         self.walk_into(directory, path, &mut Tally::new(limits), &mut all)?;
         Ok(all)
     }
 
     fn walk_into(
         &self,
-        directory: OwnedFd,
+        directory: Dir,
         path: &FilePath,
         tally: &mut Tally,
         all: &mut Vec<Found>,
@@ -232,7 +232,7 @@ impl Directory {
                 .map_err(|limit| Error::from(limit).at(&path))?;
             let enter = meta.kind == Kind::Directory && meta.device == self.device;
             all.push(found(path.clone(), &meta));
-            if enter && let Ok(child) = host::open_directory(&directory, &name) {
+            if enter && let Ok(child) = host::open_directory(&directory, &name, Use::Read) {
                 self.walk_into(child, &path, tally, all)?;
             }
         }
@@ -240,8 +240,8 @@ impl Directory {
     }
 
     /// The open directory at `path`.
-    pub(crate) fn open(&self, path: &FilePath) -> Result<OwnedFd, Error> {
-        host::walk(self.root.as_fd(), path)
+    pub(crate) fn open(&self, path: &FilePath, r#for: Use) -> Result<Dir, Error> {
+        host::walk(self.root.as_fd(), path, r#for)
     }
 
     /// The device of the workspace; what is on another one is not part of it.
@@ -250,26 +250,26 @@ impl Directory {
     }
 
     /// An empty directory out of the sandbox's reach, by name and opened.
-    pub(crate) fn stage(&self) -> Result<(Vec<u8>, OwnedFd), Error> {
+    pub(crate) fn stage(&self) -> Result<(Vec<u8>, Dir), Error> {
         let name = host::make_fresh(&self.aside)?;
-        let opened = host::open_directory(&self.aside, &name)?;
+        let opened = host::open_directory(&self.aside, &name, Use::Change)?;
         Ok((name, opened))
     }
 
     /// Removes what [`Directory::stage`] made.
-    pub(crate) fn unstage(&self, name: &[u8], staged: &OwnedFd) -> Result<(), Error> {
+    pub(crate) fn unstage(&self, name: &[u8], staged: &Dir) -> Result<(), Error> {
         host::empty(staged.as_fd())?;
         Ok(rustix::fs::unlinkat(&self.aside, name, rustix::fs::AtFlags::REMOVEDIR)?)
     }
 
-    pub(crate) fn make_directories(&self, path: &FilePath) -> Result<OwnedFd, Error> {
-        let mut at = self.open(&FilePath::root())?;
+    pub(crate) fn make_directories(&self, path: &FilePath) -> Result<Dir, Error> {
+        let mut at = self.open(&FilePath::root(), Use::Change)?;
         for name in path.names() {
             match host::make_directory(&at, name, DIRECTORY_MODE) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(Error::from(errno).at(path)),
             }
-            at = host::open_directory(&at, name)
+            at = host::open_directory(&at, name, Use::Change)
                 .map_err(|errno| host::not_a_directory(&at, name, errno).at(path))?;
         }
         Ok(at)

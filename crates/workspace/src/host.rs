@@ -97,15 +97,64 @@ pub(crate) fn meta_of(file: impl AsFd) -> Result<Meta> {
     fs::fstat(file).map(|stat| Meta::of(&stat))
 }
 
-/// Opens a directory, even one that its owner may not read.
-///
-/// `NotDir` stands for everything that is none, links included.
-pub(crate) fn open_directory(at: impl AsFd, name: &[u8]) -> Result<OwnedFd> {
-    let open = || fs::openat(&at, name, DIRECTORY, Mode::empty());
-    match open() {
-        Err(Errno::ACCESS) => forced(&at, name, 0o700, open),
-        result => result,
+/// An open directory. One that its owner locked is unlocked for as long as it is open, because the right to
+/// look up names in it is checked at each of them.
+#[derive(Debug)]
+pub(crate) struct Dir {
+    fd: OwnedFd,
+    locked: Option<Mode>,
+}
+
+/// What an open directory is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    Read = 0o500,
+    Change = 0o700,
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        if let Some(mode) = self.locked {
+            // It was unlocked through the same right; at worst it stays so.
+            let _ = fs::fchmod(&self.fd, mode);
+        }
+    }
+}
+
+impl Dir {
+    /// A directory that is not locked.
+    pub(crate) fn unlocked(fd: OwnedFd) -> Self {
+        Self { fd, locked: None }
+    }
+
+    /// Leaves it locked with this mode when it is closed.
+    pub(crate) fn set_mode(&mut self, bits: u16) -> Result<()> {
+        self.locked = None;
+        set_mode(&self.fd, bits)
+    }
+}
+
+/// Opens a directory, even one that its owner may not use. `NotDir` stands for everything that is none, links
+/// included.
+pub(crate) fn open_directory(at: impl AsFd, name: &[u8], r#for: Use) -> Result<Dir> {
+    let open = || fs::openat(&at, name, DIRECTORY, Mode::empty());
+    let (fd, before) = match open() {
+        Err(Errno::ACCESS) => forced(&at, name, r#for as u16, open)?,
+        result => (result?, None),
+    };
+    let mut directory = Dir::unlocked(fd);
+    let bits = before.map_or_else(|| meta_of(&directory).map(|meta| meta.mode), Ok)?;
+    if bits & r#for as u16 != r#for as u16 {
+        set_mode(&directory, bits | r#for as u16)?;
+        directory.locked = Some(mode(bits));
+    }
+    Ok(directory)
 }
 
 /// Opens a regular file for reading, even one that its owner may not read. `Loop` stands for a link,
@@ -113,7 +162,7 @@ pub(crate) fn open_directory(at: impl AsFd, name: &[u8]) -> Result<OwnedFd> {
 pub(crate) fn open_file(at: impl AsFd, name: &[u8]) -> Result<(File, Meta)> {
     let open = || fs::openat(&at, name, READ, Mode::empty());
     let file = match open() {
-        Err(Errno::ACCESS) => forced(&at, name, 0o600, open),
+        Err(Errno::ACCESS) => forced(&at, name, 0o600, open).map(|(file, _)| file),
         // A socket, or a fifo or device without an other end.
         Err(Errno::NXIO | Errno::NODEV) => Err(Errno::ISDIR),
         result => result,
@@ -125,51 +174,34 @@ pub(crate) fn open_file(at: impl AsFd, name: &[u8]) -> Result<(File, Meta)> {
     Ok((File::from(file), meta))
 }
 
-/// Grants the owner `bits` for as long as `open` takes.
+/// Opens something whose owner has no right to, by granting `bits` for a moment; says what its mode was.
 ///
 /// The program in the sandbox has our user, so what it locked is ours to unlock. The inode is taken hold of
 /// first and changed through that, because a change by name would follow a link that took its place.
 #[cfg(target_os = "linux")]
-fn forced<T>(at: impl AsFd, name: &[u8], bits: u16, open: impl Fn() -> Result<T>) -> Result<T> {
-    let before = grant(at, name, bits)?;
-    let opened = open();
-    if let Some((path, mode)) = before {
-        fs::chmod(path.as_str(), mode)?;
-    }
-    opened
-}
-
-#[cfg(not(target_os = "linux"))]
-fn forced<T>(_: impl AsFd, _: &[u8], _: u16, _: impl Fn() -> Result<T>) -> Result<T> {
-    Err(Errno::ACCESS)
-}
-
-/// Grants the owner of a file or directory `bits`; returns how to take them away again.
-#[cfg(target_os = "linux")]
-fn grant(at: impl AsFd, name: &[u8], bits: u16) -> Result<Option<(Granted, Mode)>> {
+fn forced<T>(
+    at: impl AsFd,
+    name: &[u8],
+    bits: u16,
+    open: impl Fn() -> Result<T>,
+) -> Result<(T, Option<u16>)> {
     use std::os::fd::AsRawFd;
 
-    let handle = fs::openat(at, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let handle = fs::openat(&at, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     let meta = meta_of(&handle)?;
     if !matches!(meta.kind, Kind::File | Kind::Directory) || meta.mode & bits == bits {
-        return Ok(None);
+        return Err(Errno::ACCESS);
     }
     let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
     fs::chmod(path.as_str(), mode(meta.mode | bits))?;
-    Ok(Some((Granted { path, _handle: handle }, mode(meta.mode))))
+    let opened = open();
+    fs::chmod(path.as_str(), mode(meta.mode))?;
+    Ok((opened?, Some(meta.mode)))
 }
 
-#[cfg(target_os = "linux")]
-struct Granted {
-    path: String,
-    _handle: OwnedFd,
-}
-
-#[cfg(target_os = "linux")]
-impl Granted {
-    fn as_str(&self) -> &str {
-        &self.path
-    }
+#[cfg(not(target_os = "linux"))]
+fn forced<T>(_: impl AsFd, _: &[u8], _: u16, _: impl Fn() -> Result<T>) -> Result<(T, Option<u16>)> {
+    Err(Errno::ACCESS)
 }
 
 fn mode(bits: u16) -> Mode {
@@ -197,10 +229,10 @@ pub(crate) fn names(directory: impl AsFd, most: usize) -> Result<(Vec<Vec<u8>>, 
 }
 
 /// Opens the directory at `path` beneath `root`.
-pub(crate) fn walk(root: BorrowedFd<'_>, path: &FilePath) -> std::result::Result<OwnedFd, Error> {
-    let mut at = rustix::io::fcntl_dupfd_cloexec(root, 0)?;
+pub(crate) fn walk(root: BorrowedFd<'_>, path: &FilePath, r#for: Use) -> std::result::Result<Dir, Error> {
+    let mut at = Dir::unlocked(rustix::io::fcntl_dupfd_cloexec(root, 0)?);
     for name in path.names() {
-        at = open_directory(&at, name).map_err(|errno| not_a_directory(&at, name, errno).at(path))?;
+        at = open_directory(&at, name, r#for).map_err(|errno| not_a_directory(&at, name, errno).at(path))?;
     }
     Ok(at)
 }
@@ -254,13 +286,12 @@ pub(crate) fn exchange(at: impl AsFd, one: &[u8], other: &[u8]) -> Result<()> {
     fs::renameat_with(&at, one, &at, other, RenameFlags::EXCHANGE)
 }
 
-/// Renames a directory or file out of `from`, whatever its mode: moving a directory to another one needs the
-/// right to write it.
+/// Renames something out of `from`, whatever its mode: moving a directory to another one needs the right to
+/// change it.
 pub(crate) fn take_out(from: impl AsFd, old: &[u8], to: impl AsFd, new: &[u8]) -> Result<()> {
     match rename_new(&from, old, &to, new) {
-        #[cfg(target_os = "linux")]
         Err(Errno::ACCESS) => {
-            let _granted = grant(&from, old, 0o700)?;
+            let _unlocked = open_directory(&from, old, Use::Change)?;
             rename_new(from, old, to, new)
         }
         result => result,
@@ -293,7 +324,7 @@ pub(crate) fn make_fresh(at: impl AsFd) -> Result<Vec<u8>> {
 /// what takes time is done there.
 pub(crate) fn discard(from: impl AsFd, name: &[u8], aside: impl AsFd) -> std::result::Result<(), Error> {
     let bin = make_fresh(&aside)?;
-    let opened = open_directory(&aside, &bin)?;
+    let opened = open_directory(&aside, &bin, Use::Change)?;
     let taken = take_out(from, name, &opened, b"removed");
     let emptied = empty(opened.as_fd());
     fs::unlinkat(&aside, bin.as_slice(), AtFlags::REMOVEDIR)?;
@@ -330,9 +361,7 @@ fn remove_shallow(top: BorrowedFd<'_>, name: &[u8], fresh: &mut u64) -> Result<(
         Err(Errno::ISDIR | Errno::PERM) => {}
         result => return result,
     }
-    #[cfg(target_os = "linux")]
-    let _granted = grant(top, name, 0o700)?;
-    let directory = open_directory(top, name)?;
+    let directory = open_directory(top, name, Use::Change)?;
     loop {
         let (children, more) = names(&directory, EMPTY_NAMES_MAX)?;
         for child in &children {
@@ -349,7 +378,7 @@ fn remove_shallow(top: BorrowedFd<'_>, name: &[u8], fresh: &mut u64) -> Result<(
     fs::unlinkat(top, name, AtFlags::REMOVEDIR)
 }
 
-fn move_up(from: &OwnedFd, name: &[u8], top: BorrowedFd<'_>, fresh: &mut u64) -> Result<()> {
+fn move_up(from: &Dir, name: &[u8], top: BorrowedFd<'_>, fresh: &mut u64) -> Result<()> {
     loop {
         *fresh += 1;
         match take_out(from, name, top, format!(".{fresh}").as_bytes()) {

@@ -20,6 +20,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::host::{Dir, Use};
 use crate::{Digest, Directory, Error, ErrorKind, StatCache, host};
 
 const FILES: &[u8] = b"files";
@@ -56,7 +57,7 @@ impl Place {
         let place = Self { home: rustix::fs::openat(CWD, path, flags, Mode::empty())? };
         place.make(FILES)?;
         place.make(ASIDE)?;
-        host::empty(host::open_directory(&place.home, ASIDE)?.as_fd())?;
+        host::empty(host::open_directory(&place.home, ASIDE, Use::Change)?.as_fd())?;
         place.discard_building()?;
         Ok(place)
     }
@@ -67,7 +68,10 @@ impl Place {
     /// # Errors
     /// `Io` and its relatives: the host refused.
     pub fn files(&self) -> Result<Directory, Error> {
-        Directory::new(host::open_directory(&self.home, FILES)?, host::open_directory(&self.home, ASIDE)?)
+        Directory::new(
+            host::open_directory(&self.home, FILES, Use::Change)?,
+            host::open_directory(&self.home, ASIDE, Use::Change)?,
+        )
     }
 
     /// The root that the files were last equal to, after a snapshot or a restore; programs may have changed
@@ -114,15 +118,15 @@ impl Place {
     }
 
     /// An empty directory to build a workspace in.
-    pub(crate) fn begin_building(&self) -> Result<OwnedFd, Error> {
+    pub(crate) fn begin_building(&self) -> Result<Dir, Error> {
         self.discard_building()?;
         host::make_directory(&self.home, BUILDING, 0o700)?;
-        Ok(host::open_directory(&self.home, BUILDING)?)
+        Ok(host::open_directory(&self.home, BUILDING, Use::Change)?)
     }
 
     /// Removes what was built, or what it replaced.
     pub(crate) fn discard_building(&self) -> Result<(), Error> {
-        let aside = host::open_directory(&self.home, ASIDE)?;
+        let aside = host::open_directory(&self.home, ASIDE, Use::Change)?;
         match host::discard(&self.home, BUILDING, &aside) {
             Err(error) if *error.kind() == ErrorKind::NotFound => Ok(()),
             result => result,

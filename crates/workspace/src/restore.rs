@@ -8,13 +8,13 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
-use std::os::fd::OwnedFd;
 
 use crate::chunks::read_verified;
+use crate::host::{self, Dir, Use};
 use crate::limits::{NODE_BYTES_MAX, Tally};
 use crate::manifest::{self, Content, Entry, FileNode, Node};
 use crate::split::{CHUNK_BYTES_MAX, SMALL_BYTES_MAX};
-use crate::{Chunks, Digest, Error, ErrorKind, FilePath, Limit, Limits, Place, host};
+use crate::{Chunks, Digest, Error, ErrorKind, FilePath, Limit, Limits, Place};
 
 /// What was restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,7 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     /// Fills an empty directory. On an error `path` says where it happened.
-    fn directory(&mut self, into: &OwnedFd, digest: &Digest) -> Result<(), Error> {
+    fn directory(&mut self, into: &Dir, digest: &Digest) -> Result<(), Error> {
         for Entry { name, node } in read_directory(self.chunks, digest)? {
             self.path.push(&name)?;
             self.tally.entry()?;
@@ -146,10 +146,10 @@ impl Builder<'_> {
                 Node::Link { target } => host::make_link(&target, into, &name)?,
                 Node::Directory { mode, digest } => {
                     host::make_directory(into, &name, 0o700)?;
-                    let child = host::open_directory(into, &name)?;
+                    let mut child = host::open_directory(into, &name, Use::Change)?;
                     self.directory(&child, &digest)?;
                     // Last, because it may forbid what was just done.
-                    host::set_mode(&child, mode)?;
+                    child.set_mode(mode)?;
                 }
             }
             self.path.pop();
@@ -157,7 +157,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn file(&mut self, into: &OwnedFd, name: &[u8], node: &FileNode) -> Result<(), Error> {
+    fn file(&mut self, into: &Dir, name: &[u8], node: &FileNode) -> Result<(), Error> {
         self.tally.file(node.size)?;
         let mut file = host::create_file(into, name)?;
         write_content(self.chunks, node, &mut Sparse(&mut file))?;

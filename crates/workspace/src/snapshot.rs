@@ -6,12 +6,11 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 
 use crate::cache::{Known, KnownEntry, More, Stamp};
-use crate::host::{self, Kind, Meta};
+use crate::host::{self, Dir, Kind, Meta, Use};
 use crate::limits::{LINK_BYTES_MAX, NODE_BYTES_MAX, Tally};
 use crate::manifest::{self, Content, Entry, FileNode, Node, Piece};
 use crate::split::{self, CHUNK_BYTES_MAX, SMALL_BYTES_MAX};
@@ -109,7 +108,7 @@ pub fn snapshot(
         read: 0,
         buffer: Vec::new(),
     };
-    let root = taker.directory(&directory.open(&FilePath::root())?, known)?;
+    let root = taker.directory(&directory.open(&FilePath::root(), Use::Read)?, known)?;
     let Taker { tally, mut batch, skipped, skipped_count, read, .. } = taker;
     batch.flush()?;
     let digest = root.digest;
@@ -148,7 +147,7 @@ enum Look {
 }
 
 impl Taker<'_> {
-    fn directory(&mut self, directory: &OwnedFd, known: Option<&Known>) -> Result<Known, Error> {
+    fn directory(&mut self, directory: &Dir, known: Option<&Known>) -> Result<Known, Error> {
         let (mut names, more) = host::names(directory, NAMES_MAX)?;
         if more {
             return Err(self.limit(Limit::NodeBytes(NODE_BYTES_MAX)));
@@ -179,7 +178,7 @@ impl Taker<'_> {
 
     fn entry(
         &mut self,
-        directory: &OwnedFd,
+        directory: &Dir,
         name: Vec<u8>,
         known: Option<&KnownEntry>,
     ) -> Result<Option<KnownEntry>, Error> {
@@ -201,7 +200,7 @@ impl Taker<'_> {
         Ok(None)
     }
 
-    fn look(&mut self, directory: &OwnedFd, name: &[u8], known: Option<&KnownEntry>) -> Result<Look, Error> {
+    fn look(&mut self, directory: &Dir, name: &[u8], known: Option<&KnownEntry>) -> Result<Look, Error> {
         let meta = match host::meta(directory, name) {
             Ok(meta) => meta,
             Err(Errno::NOENT) => return Ok(Look::Again),
@@ -212,7 +211,7 @@ impl Taker<'_> {
             Kind::Directory if meta.device != self.device => Ok(Look::Skipped(Why::OtherFileSystem)),
             Kind::Directory => {
                 self.tally.depth(self.path.depth())?;
-                let child = match host::open_directory(directory, name) {
+                let child = match host::open_directory(directory, name, Use::Read) {
                     Ok(child) => child,
                     Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Look::Again),
                     Err(errno) => return Err(errno.into()),
@@ -237,7 +236,7 @@ impl Taker<'_> {
 
     fn file(
         &mut self,
-        directory: &OwnedFd,
+        directory: &Dir,
         name: &[u8],
         meta: &Meta,
         known: Option<&KnownEntry>,
