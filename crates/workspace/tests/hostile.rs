@@ -131,12 +131,12 @@ fn two_hundred_levels_of_two_hundred_characters() {
 #[test]
 fn any_depth_can_be_removed() {
     let mut workspace = Workspace::new();
-    deep(&workspace.plain(), 3000);
+    deep(&workspace.plain(), 1000);
     let error = workspace.try_snapshot().expect_err("too deep");
     assert_eq!(*error.kind(), ErrorKind::Limit(Limit::Depth(256)));
     workspace.files().remove(&path(&"d".repeat(200))).expect("removed");
     assert!(workspace.tree().is_empty());
-    deep(&workspace.plain(), 3000);
+    deep(&workspace.plain(), 1000);
     let empty = {
         let hold = tenure_workspace::Chunks::hold(&workspace.chunks).expect("a hold");
         let other = Workspace::new();
