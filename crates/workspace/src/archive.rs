@@ -113,7 +113,10 @@ pub fn read(
         Format::TarGz => {
             // The headers count as well: an archive of a million empty files is a bomb, too.
             let mut bounded = Bounded { inner: GzDecoder::new(archive), left: most };
-            tar::read(&mut bounded, &mut guard, entry)
+            tar::read(&mut bounded, &mut guard, entry)?;
+            // To the end, where the sum of everything is.
+            std::io::copy(&mut bounded, &mut std::io::sink()).map_err(|error| unreadable(&error))?;
+            Ok(())
         }
     }
 }
