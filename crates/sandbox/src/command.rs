@@ -166,7 +166,8 @@ impl Command {
             if !is_plain(host) || !is_plain(inside) {
                 return wrong("files.read_only", "must hold absolute paths without `..`");
             }
-            if RESERVED.iter().any(|taken| inside.starts_with(taken) || Path::new(taken).starts_with(inside)) {
+            let is_taken = RESERVED.iter().any(|taken| inside.starts_with(taken));
+            if is_taken || RESERVED.iter().chain(&["/tmp"]).any(|taken| Path::new(taken).starts_with(inside)) {
                 return wrong("files.read_only", &format!("must not cover `{}`", inside.display()));
             }
         }
@@ -177,8 +178,8 @@ impl Command {
     }
 }
 
-/// Places inside that are the sandbox's own.
-const RESERVED: &[&str] = &[WORKSPACE, "/proc", "/dev", "/tmp", "/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64"];
+/// Places inside that are the sandbox's own, with everything below.
+const RESERVED: &[&str] = &[WORKSPACE, "/proc", "/dev", "/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64"];
 
 impl Limits {
     fn check(&self) -> Result<(), Error> {
@@ -264,7 +265,7 @@ mod tests {
             let error = refused(|c| c.files.workspace = workspace.into());
             assert_eq!(error, "`files.workspace` must be an absolute path without `..`", "{workspace}");
         }
-        for inside in ["/", "/usr/lib", "/workspace", "/etc/shadow", "/proc/1"] {
+        for inside in ["/", "/usr/lib", "/workspace", "/tmp", "/etc/shadow", "/proc/1"] {
             let error = refused(|c| c.files.read_only.push(("/srv".into(), inside.into())));
             assert_eq!(error, format!("`files.read_only` must not cover `{inside}`"));
         }

@@ -19,7 +19,7 @@ usage: tenure-sandbox survey
 options of run:
   --workspace DIR      the directory that can be written to [default: the current one]
   --read-only PATH     shows a file or directory of the host, at the same path; more than once
-  --tier TIER          at least this: `namespaces` or `landlock` [default: landlock]
+  --tier TIER          `namespaces` or `landlock` [default: the strongest that works]
   --proxy SOCKET       forwards 127.0.0.1:3128 inside to this Unix socket
   --network            the host's network
   --env NAME=VALUE     sets a variable; more than once
@@ -70,7 +70,7 @@ fn run(args: impl Iterator<Item = String>) -> Result<ExitCode, String> {
     let directory = std::env::current_dir().map_err(|error| format!("the current directory: {error}"))?;
     let mut wanted = Wanted {
         command: Command::new(Vec::new(), directory),
-        tier: Tier::Landlock,
+        tier: None,
         is_reported: false,
     };
     wanted.read(args)?;
@@ -79,7 +79,10 @@ fn run(args: impl Iterator<Item = String>) -> Result<ExitCode, String> {
         Some(remedy) => format!("{error}\ntry: {remedy}"),
         None => error.to_string(),
     };
-    let backend = survey.choose(wanted.tier).map_err(show)?;
+    let backend = match wanted.tier {
+        Some(tier) => survey.exactly(tier).map_err(show)?,
+        None => survey.choose(Tier::Landlock).map_err(show)?,
+    };
     // A reader that is gone does not end the command.
     let output = |stream, bytes: &[u8]| {
         let _ = match stream {
@@ -102,7 +105,7 @@ fn run(args: impl Iterator<Item = String>) -> Result<ExitCode, String> {
 #[cfg(target_os = "linux")]
 struct Wanted {
     command: Command,
-    tier: Tier,
+    tier: Option<Tier>,
     is_reported: bool,
 }
 
@@ -129,7 +132,7 @@ impl Wanted {
         match option {
             "--workspace" => command.files.workspace = absolute(&value)?,
             "--read-only" => command.files.read_only.push((absolute(&value)?, absolute(&value)?)),
-            "--tier" => self.tier = value.parse()?,
+            "--tier" => self.tier = Some(value.parse()?),
             "--proxy" => command.network = Network::Restricted { proxy_socket: absolute(&value)? },
             "--network" => command.network = Network::Enabled,
             "--env" => {

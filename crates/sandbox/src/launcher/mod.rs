@@ -13,6 +13,7 @@ mod init;
 pub(crate) mod landlock;
 mod mounts;
 mod program;
+mod scratch;
 mod seccomp;
 mod start;
 mod tree;
@@ -122,7 +123,9 @@ impl Supervision<'_> {
                 break;
             }
         }
-        let cpu = self.sandbox.kill();
+        // What is killed together with init is not accounted for by the kernel.
+        let seen = if own.is_some() { Duration::ZERO } else { self.sandbox.cpu() };
+        let cpu = self.sandbox.kill().max(seen);
         // What init said before it died may still lie in the socket.
         let own = own.or_else(|| self.sandbox.told()).or_else(|| self.sandbox.status_of_itself());
         let end = self.end(own, cpu);

@@ -74,7 +74,8 @@ fn limits(spec: &Spec) -> rustix::io::Result<()> {
         (Resource::Fsize, file_bytes),
         (Resource::Nofile, u64::from(open_files)),
         (Resource::Cpu, cpu.as_secs() + 1),
-        (Resource::Core, 0),
+        // One byte: too little for a file, and the value at which no handler of dumps is run either.
+        (Resource::Core, 1),
         (Resource::Memlock, 0),
         (Resource::Msgqueue, 0),
         (Resource::Nice, 0),

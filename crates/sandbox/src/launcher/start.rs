@@ -1,10 +1,9 @@
 //! Building a sandbox, from outside.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, set_child_subreaper, set_parent_process_death_signal};
 
 use super::cgroup::Cgroup;
@@ -15,6 +14,7 @@ use super::init::{Init, NONE, Status};
 use super::landlock::{self, Reach, Tcp};
 use super::mounts;
 use super::program;
+use super::scratch::Scratch;
 use super::seccomp::{Filters, Terms};
 use super::tree::Tree;
 use super::watch::{Files, Place};
@@ -276,30 +276,4 @@ fn places(spec: &Spec) -> Vec<Place> {
     let place = |path: &Path, growth_bytes_max| Place { path: path.to_owned(), growth_bytes_max };
     let tmp = spec.tmp.as_ref().map(|tmp| place(tmp, spec.limits.tmp_bytes));
     std::iter::once(place(&spec.workspace, spec.limits.disk_bytes)).chain(tmp).collect()
-}
-
-/// A directory for temporary files on the host; goes away with this value.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make(identity: Identity) -> Result<Self, Failure> {
-        let path = PathBuf::from(format!("/tmp/tenure-sandbox-{}", std::process::id()));
-        rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)).failed("making a temporary directory")?;
-        let made = Self(path);
-        match identity.source {
-            Source::Server => {}
-            Source::Passing | Source::Lasting => {
-                std::os::unix::fs::chown(&made.0, Some(identity.uid), Some(identity.gid))
-                    .failed("giving the temporary directory to the command's user")?;
-            }
-        }
-        Ok(made)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Without following links, and after everything that could be in it is dead.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

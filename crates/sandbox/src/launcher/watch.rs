@@ -19,7 +19,7 @@ const PAUSE_RATIO: u32 = 4;
 const ENTRIES_BEFORE: u64 = 1_000;
 /// Levels that are looked into. Nothing deeper can be reached with one path, but a patient program can
 /// build deeper; what is that deep counts as too much.
-const DEPTH_MAX: usize = 400;
+pub(crate) const DEPTH_MAX: usize = 400;
 /// What one entry costs a file system beside its blocks.
 const ENTRY_BYTES: u64 = 512;
 
@@ -133,7 +133,7 @@ fn add(directory: OwnedFd, entries_max: u64, depth: usize, sum: &mut Size) -> bo
 
 /// Opens a directory whatever its owner made of its mode, which is the supervisor's own user unless that is
 /// root. The mode is put back: it is part of the workspace.
-fn open_below(directory: BorrowedFd<'_>, name: &CStr, mode: u32) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_below(directory: BorrowedFd<'_>, name: &CStr, mode: u32) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(directory, name, flags, Mode::empty()) {
         Err(Errno::ACCESS) => {}
