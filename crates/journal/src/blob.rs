@@ -21,6 +21,18 @@ impl BlobRef {
         Self { digest: *blake3::hash(payload).as_bytes(), bytes: payload.len() as u64 }
     }
 
+    /// The reference of a payload that has this digest and so many bytes.
+    #[must_use]
+    pub fn from_parts(digest: [u8; 32], bytes: u64) -> Self {
+        Self { digest, bytes }
+    }
+
+    /// What the references of payloads with this digest print with: their length follows.
+    #[must_use]
+    pub fn prefix(digest: [u8; 32]) -> String {
+        format!("b3:{}:", blake3::Hash::from_bytes(digest).to_hex())
+    }
+
     /// The BLAKE3 digest.
     #[must_use]
     pub fn digest(&self) -> &[u8; 32] {

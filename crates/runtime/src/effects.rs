@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use tenure_journal::{
     BlobRef, Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, ModelRequest, ProjectId,
-    Secret, ServerRef, Tool, ToolResult, limit,
+    Secret, SecretId, ServerRef, Tool, ToolResult, limit,
 };
 use tenure_session::{Attempted, Session};
 use tenure_store::DocumentKind;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Runtime;
 use crate::automations;
+use crate::environments;
 use crate::fair::Place;
 use crate::handle::Shared;
 use crate::live::{Live, Source};
@@ -33,16 +34,20 @@ enum Work {
     Tool { server: Option<Box<McpTool>>, name: String, arguments: Value },
     Builtin(Box<automations::Call>),
     Subagent(Box<subagents::Work>),
+    Environment(Option<Box<environments::Work>>),
 }
 
 impl Launch {
     pub(crate) fn new(state: &Session, effect: Arc<Effect>, attempt: u32) -> Self {
         let work = match &effect.kind {
             EffectKind::ModelCall { model, step } => {
+                // A model is asked within a turn only.
+                let turn_id = effect.turn_id.or_else(|| state.active_turn().map(|turn| turn.id));
+                let Some(turn_id) = turn_id else { return Self { effect, work: Work::Environment(None) } };
                 let source = Source {
                     effect: effect.id,
                     attempt,
-                    turn_id: effect.turn_id,
+                    turn_id,
                     step: *step,
                     base: state.next_output_index(),
                     model: model.clone(),
@@ -75,6 +80,12 @@ impl Launch {
             EffectKind::Subagent { request, .. } => {
                 Work::Subagent(Box::new(subagents::Work::of(state, effect.id, request)))
             }
+            EffectKind::PrepareEnvironment
+            | EffectKind::PlaceFiles { .. }
+            | EffectKind::Command { .. }
+            | EffectKind::PublishArtifacts => {
+                Work::Environment(environments::Work::of(state, &effect).map(Box::new))
+            }
             EffectKind::EndSubagents { ends } => Work::Subagent(Box::new(subagents::Work::End(ends.clone()))),
         };
         Self { effect, work }
@@ -99,6 +110,8 @@ impl Launch {
             }
             Work::Tool { server: None, .. } => Err(gone()),
             Work::Builtin(call) => builtin(&shared, project, &call).await,
+            Work::Environment(Some(work)) => environments::run(&shared, project, *work, &live, &cancel).await,
+            Work::Environment(None) => Err(failure(FailureKind::Internal, "there is no environment")),
             Work::Subagent(work) => Ok(subagents::run(&shared, project, *work, &cancel).await),
         };
         outcome.unwrap_or_else(Attempted::Failed)
@@ -249,10 +262,7 @@ async fn sealed_headers(
     Secret(id): Secret,
 ) -> Result<std::collections::BTreeMap<String, String>, Failure> {
     let unusable = || failure(FailureKind::Authentication, "the tool server's credentials cannot be read");
-    let document = shared.store.document(project, DocumentKind::Secret, &id.to_string(), None).await;
-    let document = document.ok().flatten().ok_or_else(unusable)?;
-    let sealed: Vec<u8> = serde_json::from_value(document.body["sealed"].clone()).map_err(|_| unusable())?;
-    let text = shared.sealer.unseal(project, id, &sealed).map_err(|_| unusable())?;
+    let text = sealed_text(shared, project, id).await?;
     let parsed: Value = serde_json::from_str(&text).map_err(|_| unusable())?;
     let empty = Map::new();
     let given = parsed.get("headers").and_then(Value::as_object).unwrap_or(&empty);
@@ -269,6 +279,19 @@ async fn sealed_headers(
         headers.insert("authorization".to_owned(), bearer);
     }
     Ok(headers)
+}
+
+/// What was sealed under this id.
+pub(crate) async fn sealed_text(
+    shared: &Shared,
+    project: ProjectId,
+    id: SecretId,
+) -> Result<String, Failure> {
+    let unusable = || failure(FailureKind::Authentication, "a sealed secret cannot be read");
+    let document = shared.store.document(project, DocumentKind::Secret, &id.to_string(), None).await;
+    let document = document.ok().flatten().ok_or_else(unusable)?;
+    let sealed: Vec<u8> = serde_json::from_value(document.body["sealed"].clone()).map_err(|_| unusable())?;
+    shared.sealer.unseal(project, id, &sealed).map_err(|_| unusable())
 }
 
 fn gone() -> Failure {
@@ -318,7 +341,7 @@ fn page(text: &str, offset: usize) -> ToolResult {
 }
 
 /// The beginning and the end of a long output.
-fn preview(text: &str) -> String {
+pub(crate) fn preview(text: &str) -> String {
     let head = text.floor_char_boundary(limit::PREVIEW_BYTES_MAX * 3 / 4);
     let tail = text.ceil_char_boundary(text.len() - limit::PREVIEW_BYTES_MAX / 4);
     format!(

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::actor::{self, Actor, Mail};
 use crate::budget;
 use crate::clock::{self, Clock};
+use crate::environments::{EnvironmentConfig, Host};
 use crate::export::{self, ExportConfig, Exporter};
 use crate::fair::Gate;
 use crate::hub::{Hub, Subscription};
@@ -59,6 +60,8 @@ pub struct Parts {
     pub limits: Limits,
     /// What leaves the server unasked.
     pub outbound: Outbound,
+    /// Where commands run.
+    pub environments: EnvironmentConfig,
 }
 
 /// What leaves the server unasked.
@@ -145,6 +148,8 @@ pub(crate) struct Shared {
     /// Fires when nothing new is to begin.
     pub(crate) closing: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// The environments on this machine.
+    pub(crate) environments: Arc<Host>,
     /// Tells this node's scheduler that an automation changed.
     pub(crate) automations: Arc<Notify>,
 }
@@ -198,7 +203,8 @@ impl Runtime {
     /// # Errors
     /// `Storage`, `Damaged`: unfinished sessions cannot be looked up.
     pub async fn start(parts: Parts) -> Result<Self, RuntimeError> {
-        let Parts { store, models, servers, project_servers, policy, sealer, limits, outbound } = parts;
+        let Parts { store, models, servers, project_servers, policy, sealer, limits, outbound, environments } =
+            parts;
         let clock = Clock::default();
         let load = Arc::new(Load::default());
         let quota = |limit, bound| Quota::new(limit, bound, &load);
@@ -231,6 +237,7 @@ impl Runtime {
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             automations: Arc::default(),
+            environments: Arc::new(Host::new(environments)),
         });
         if let Some((config, finished)) = outbound.export.zip(finished) {
             shared.tasks.spawn(export::run(Arc::clone(&shared), config, finished));
@@ -633,7 +640,12 @@ async fn sweep(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => return,
-            () = tokio::time::sleep(SWEEP_EVERY) => shared.hub.sweep(),
+            () = tokio::time::sleep(SWEEP_EVERY) => {
+                shared.hub.sweep();
+                let host = Arc::clone(&shared.environments);
+                // Removing a tree takes time.
+                shared.tasks.spawn_blocking(move || host.sweep());
+            }
         }
     }
 }

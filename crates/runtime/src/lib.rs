@@ -20,6 +20,7 @@ mod automations;
 mod budget;
 mod clock;
 mod effects;
+mod environments;
 mod error;
 mod export;
 mod fair;
@@ -42,6 +43,7 @@ pub use automations::{
     SavedAutomation, SavedInvocation,
 };
 pub use budget::entries as budget_entries;
+pub use environments::{EnvironmentConfig, EnvironmentFileError, ListedFile};
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;
 pub use fair::Places;

@@ -52,6 +52,11 @@ impl Live {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Publishes what a running command wrote.
+    pub(crate) fn command_output(&self, notice: StreamEvent) {
+        self.hub.publish(self.key, notice);
+    }
+
     /// Publishes a delta.
     pub(crate) fn delta(&self, source: &Source, delta: Delta) {
         match delta {

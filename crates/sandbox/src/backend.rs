@@ -139,11 +139,10 @@ pub(crate) fn launch(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| {
-            Error::start(format!("starting `{}`", launcher.program.display()), error)
-        })?;
+        .map_err(|error| Error::start(format!("starting `{}`", launcher.program.display()), error))?;
     let (stdout, stderr) = (supervisor.stdout.take(), supervisor.stderr.take());
-    let mut running = Running::new(supervisor, control, [stdout.map(OwnedFd::from), stderr.map(OwnedFd::from)]);
+    let mut running =
+        Running::new(supervisor, control, [stdout.map(OwnedFd::from), stderr.map(OwnedFd::from)]);
     wire::tell(running.control(), &spec, &[stdin]).map_err(cannot("telling the supervisor"))?;
     let mut reader = Reader::default();
     await_message(running.control()).map_err(cannot("waiting for the supervisor"))?;
@@ -154,11 +153,10 @@ pub(crate) fn launch(
             Ok(running)
         }
         Some(Message::Failed { what, errno }) => Err(failed(&what, errno)),
-        Some(Message::Ended { .. }) | None => Err(Error::new(
-            ErrorKind::Start,
-            format!("`{}` is not a supervisor", launcher.program.display()),
-        )
-        .hint("its `main` has to call `launcher::main` for the arguments that are given to it")),
+        Some(Message::Ended { .. }) | None => {
+            Err(Error::new(ErrorKind::Start, format!("`{}` is not a supervisor", launcher.program.display()))
+                .hint("its `main` has to call `launcher::main` for the arguments that are given to it"))
+        }
     }
 }
 

@@ -96,7 +96,11 @@ fn files(bench: &Bench<'_>) {
     match bench.tier {
         Tier::Namespaces => {
             assert_eq!(filled.line(), "16 ENOSPC");
-            assert!(littered.line().ends_with(" ENOSPC") && littered.number() < 20_000, "{}", littered.line());
+            assert!(
+                littered.line().ends_with(" ENOSPC") && littered.number() < 20_000,
+                "{}",
+                littered.line()
+            );
         }
         Tier::Landlock => {
             assert_eq!(filled.report.end, End::DiskLimit, "{}", filled.line());
@@ -105,7 +109,9 @@ fn files(bench: &Bench<'_>) {
     }
     assert_eq!(bench.run(&["write", "huge"], |_| ()).line(), "8 EFBIG");
     assert_eq!(bench.run(&["sparse", "sparse"], |_| ()).line(), "EFBIG");
-    for args in [["many", ".", "40", "1048576"], ["many", ".", "100000", "100"], ["unlinked", ".", "40", "1048576"]] {
+    for args in
+        [["many", ".", "40", "1048576"], ["many", ".", "100000", "100"], ["unlinked", ".", "40", "1048576"]]
+    {
         let began = Instant::now();
         let outcome = bench.run(&args, |command| command.limits.memory_bytes = 512 * MIB);
         assert_eq!(outcome.report.end, End::DiskLimit, "{args:?} {}", outcome.line());

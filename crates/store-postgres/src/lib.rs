@@ -337,6 +337,18 @@ impl Store for PostgresStore {
         }
     }
 
+    async fn blob_by_digest(
+        &self,
+        project: ProjectId,
+        digest: [u8; 32],
+    ) -> Result<Option<Bytes>, StoreError> {
+        let connection = self.pool.take("reading a payload").await?;
+        match read::blob_by_digest(&connection, project, digest).await? {
+            Some((blob, in_row)) => self.blobs.get(project, blob, in_row).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {
         read::receipt(&*self.pool.take("reading a receipt").await?, project, key).await
     }

@@ -272,6 +272,22 @@ pub(crate) async fn blob(
     rows.first().map(|row| Ok(value::<Option<Vec<u8>>>(row, 0)?.map(Bytes::from))).transpose()
 }
 
+pub(crate) async fn blob_by_digest(
+    connection: &Connection,
+    project: ProjectId,
+    digest: [u8; 32],
+) -> Read<Option<(BlobRef, Option<Bytes>)>> {
+    let from = BlobRef::prefix(digest);
+    // The character after the colon that ends the prefix.
+    let to = format!("{};", from.trim_end_matches(':'));
+    let params: [&(dyn ToSql + Sync); 3] = [&project.to_string(), &from, &to];
+    let sql = include_str!("../sql/blob_by_digest.sql");
+    let rows = rows(connection, "reading a payload", sql, &params).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let blob = required_text(row, 0)?.parse().map_err(|_| damaged("reading the reference of a payload"))?;
+    Ok(Some((blob, value::<Option<Vec<u8>>>(row, 1)?.map(Bytes::from))))
+}
+
 pub(crate) async fn receipt(connection: &Connection, project: ProjectId, key: &str) -> Read<Option<Receipt>> {
     let params: [&(dyn ToSql + Sync); 2] = [&project.to_string(), &stored(key)];
     let rows = rows(connection, "reading a receipt", include_str!("../sql/receipt.sql"), &params).await?;

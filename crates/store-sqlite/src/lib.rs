@@ -347,6 +347,15 @@ impl Store for SqliteStore {
         self.readers.run("reading a payload", move |connection| read::blob(connection, project, blob)).await
     }
 
+    async fn blob_by_digest(
+        &self,
+        project: ProjectId,
+        digest: [u8; 32],
+    ) -> Result<Option<Bytes>, StoreError> {
+        let read = move |connection: &rusqlite::Connection| read::blob_by_digest(connection, project, digest);
+        self.readers.run("reading a payload", read).await
+    }
+
     async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {
         let key = key.to_owned();
         self.readers.run("reading a receipt", move |c| read::receipt(c, project, &key)).await

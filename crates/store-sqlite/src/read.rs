@@ -225,6 +225,31 @@ pub(crate) fn blob(connection: &Connection, project: ProjectId, blob: BlobRef) -
     })
 }
 
+pub(crate) fn blob_by_digest(
+    connection: &Connection,
+    project: ProjectId,
+    digest: [u8; 32],
+) -> Read<Option<Bytes>> {
+    let [from, to] = blob_range(digest);
+    let sql = include_str!("../sql/blob_by_digest.sql");
+    first(connection, sql, (project.to_string(), from, to), |row| {
+        let payload = bytes(row, 1)?;
+        if BlobRef::of(payload).digest() != &digest {
+            let blob: String = row.get(0)?;
+            return Err(damaged(format!("reading the payload `{blob}`")).into());
+        }
+        Ok(Bytes::copy_from_slice(payload))
+    })
+}
+
+/// From where and up to where the references of a digest sort, whatever the length.
+fn blob_range(digest: [u8; 32]) -> [String; 2] {
+    let from = BlobRef::prefix(digest);
+    // The character after the colon that ends the prefix.
+    let to = format!("{};", from.trim_end_matches(':'));
+    [from, to]
+}
+
 pub(crate) fn receipt(connection: &Connection, project: ProjectId, key: &str) -> Read<Option<Receipt>> {
     first(connection, include_str!("../sql/receipt.sql"), (project.to_string(), key), |row| {
         Ok(Receipt {

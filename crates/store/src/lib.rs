@@ -234,6 +234,13 @@ pub trait Store: Send + Sync + 'static {
     /// `Corrupt`: the stored bytes do not have that digest.
     async fn blob(&self, project: ProjectId, blob: BlobRef) -> Result<Option<Bytes>, StoreError>;
 
+    /// The payload of the project with this BLAKE3 digest, for who does not know its length.
+    ///
+    /// # Errors
+    /// As [`Store::blob`].
+    async fn blob_by_digest(&self, project: ProjectId, digest: [u8; 32])
+    -> Result<Option<Bytes>, StoreError>;
+
     /// What was answered to the request that first used this idempotency key in the project.
     ///
     /// # Errors

@@ -480,6 +480,14 @@ impl Store for MemoryStore {
         self.blob_now(project, blob)
     }
 
+    async fn blob_by_digest(
+        &self,
+        project: ProjectId,
+        digest: [u8; 32],
+    ) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.lock().seen.blob_by_digest(project, digest))
+    }
+
     async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {
         self.receipt_now(project, key)
     }

@@ -141,8 +141,7 @@ impl Supervision<'_> {
         let pause = look.min(left);
         let pause = Timespec { tv_sec: 0, tv_nsec: pause.as_nanos().try_into().unwrap_or(i64::MAX) };
         // An end that is closed would wake this up for ever.
-        let status =
-            if self.sandbox.hears { &self.sandbox.status } else { &self.sandbox.child.handle };
+        let status = if self.sandbox.hears { &self.sandbox.status } else { &self.sandbox.child.handle };
         let mut polled = [
             PollFd::from_borrowed_fd(self.control, PollFlags::IN),
             PollFd::new(status, PollFlags::IN),
@@ -213,13 +212,17 @@ impl Supervision<'_> {
             return End::MemoryLimit;
         }
         match own {
-            Some(Status::Ended { status }) if libc::WIFEXITED(status) => End::Exited(libc::WEXITSTATUS(status)),
+            Some(Status::Ended { status }) if libc::WIFEXITED(status) => {
+                End::Exited(libc::WEXITSTATUS(status))
+            }
             Some(Status::Ended { status }) => match libc::WTERMSIG(status) {
                 libc::SIGKILL | libc::SIGXCPU if cpu >= self.sandbox.spec.limits.cpu => End::CpuLimit,
                 signal => End::Signalled(signal),
             },
             Some(Status::NotExecuted { why }) => End::NotExecuted(why),
-            Some(Status::Failed { what, errno }) => End::Lost(Failure { what, errno }.into_error().to_string()),
+            Some(Status::Failed { what, errno }) => {
+                End::Lost(Failure { what, errno }.into_error().to_string())
+            }
             Some(Status::Ready) | None => End::Lost("init was killed from outside".to_owned()),
         }
     }

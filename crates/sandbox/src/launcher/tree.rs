@@ -177,9 +177,8 @@ fn descendants(root: i32, mut others: Vec<Look>) -> Vec<Look> {
     let mut known = BTreeSet::from([root]);
     let mut found = Vec::new();
     loop {
-        let (children, rest): (Vec<_>, Vec<_>) = others
-            .into_iter()
-            .partition(|look| look.pid != root && known.contains(&look.parent));
+        let (children, rest): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|look| look.pid != root && known.contains(&look.parent));
         if children.is_empty() {
             return found;
         }

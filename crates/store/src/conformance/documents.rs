@@ -209,6 +209,8 @@ pub(super) async fn keeps_blobs_by_content(store: &dyn Store) {
         let expected = BlobRef::of(&payload);
         let absent = accepted(store.blob(project, expected).await);
         assert_eq!(absent, None, "a payload that was never kept is absent");
+        let absent = accepted(store.blob_by_digest(project, *expected.digest()).await);
+        assert_eq!(absent, None, "a digest that was never kept is absent");
         for _ in 0..2 {
             let kept = accepted(store.put_blob(project, payload.clone()).await);
             assert_eq!(kept, expected, "keeping a payload again gives the same reference");
@@ -216,7 +218,9 @@ pub(super) async fn keeps_blobs_by_content(store: &dyn Store) {
         let both = [store.put_blob(project, payload.clone()), store.put_blob(project, payload.clone())];
         join_all(both).await.into_iter().for_each(|kept| assert_eq!(accepted(kept), expected));
         let found = accepted(store.blob(project, expected).await);
-        assert_eq!(found, Some(payload), "a payload is read as it was kept");
+        assert_eq!(found, Some(payload.clone()), "a payload is read as it was kept");
+        let found = accepted(store.blob_by_digest(project, *expected.digest()).await);
+        assert_eq!(found, Some(payload), "a payload is found by its digest alone");
         let found = accepted(store.blob(other, expected).await);
         assert_eq!(found, None, "a payload belongs to its project");
     }

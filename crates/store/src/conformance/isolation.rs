@@ -47,6 +47,8 @@ pub(super) async fn hides_everything_of_other_projects(store: &dyn Store) {
         assert!(accepted(found).is_empty(), "documents sees its own project only");
     }
     assert_eq!(accepted(store.blob(stranger.project, blob).await), None, "blob sees its own project only");
+    let found = accepted(store.blob_by_digest(stranger.project, *blob.digest()).await);
+    assert_eq!(found, None, "blob_by_digest sees its own project only");
     assert_eq!(accepted(store.receipt(stranger.project, "k").await), None, "receipt sees its own project");
 
     // The same ids in the other project are other things.

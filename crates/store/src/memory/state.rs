@@ -40,7 +40,7 @@ pub(super) struct State {
     wakes: BTreeSet<(Timestamp, SessionKey)>,
     /// Versions of each document, the first at index 0.
     documents: BTreeMap<(ProjectId, DocumentKind, String), Vec<Document>>,
-    blobs: HashMap<(ProjectId, BlobRef), Bytes>,
+    blobs: BTreeMap<(ProjectId, BlobRef), Bytes>,
     receipts: HashMap<(ProjectId, String), Receipt>,
     /// Until when the lease of each node runs.
     leases: BTreeMap<NodeId, u64>,
@@ -360,6 +360,12 @@ impl State {
 
     pub(super) fn blob(&self, project: ProjectId, blob: BlobRef) -> Option<Bytes> {
         self.blobs.get(&(project, blob)).cloned()
+    }
+
+    pub(super) fn blob_by_digest(&self, project: ProjectId, digest: [u8; 32]) -> Option<Bytes> {
+        let blobs = [BlobRef::from_parts(digest, 0), BlobRef::from_parts(digest, u64::MAX)];
+        let [first, last] = blobs.map(|blob| (project, blob));
+        self.blobs.range(first..=last).next().map(|(_, payload)| payload.clone())
     }
 
     pub(super) fn receipt(&self, project: ProjectId, key: &str) -> Option<Receipt> {

@@ -1,0 +1,134 @@
+//! What clients ask of environments beside commands: files, and what was published.
+
+use tenure_journal::{ArtifactId, EffectKind, EnvironmentFile, Network, SessionKey, WorkspaceRoot};
+use tenure_session::{Command, Session};
+use tenure_store::Wake;
+use tokio::runtime::Handle;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::chunks::StoreChunks;
+use super::files;
+use super::{EnvironmentFileError, ListedFile};
+use crate::actor;
+use crate::{ReceiptDraft, Runtime, RuntimeError, RuntimeErrorKind};
+
+/// Bytes of one artifact that can be read.
+const ARTIFACT_BYTES_MAX: u64 = 200 * 1024 * 1024;
+
+impl Runtime {
+    /// Why this server has no environments, or none with this network; nothing if it has.
+    #[must_use]
+    pub fn environment_obstacle(&self, network: &Network) -> Option<String> {
+        let config = &self.shared().environments.config;
+        if let Err(why) = &config.sandbox {
+            return Some(format!("This server cannot isolate commands: {why}."));
+        }
+        match network {
+            Network::Disabled => None,
+            Network::Enabled if config.open_network => None,
+            Network::Enabled => Some(
+                "This server does not let environments reach the network; its operator would have to set \
+                 `environments.network: enabled`."
+                    .to_owned(),
+            ),
+            Network::Restricted { .. } => Some(
+                "This server cannot restrict an environment's network to named hosts; use 'disabled'."
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// A session as its journal says now; nothing if there is none.
+    ///
+    /// # Errors
+    /// `Storage` or `Damaged`.
+    pub async fn session_state(&self, key: SessionKey) -> Result<Option<Session>, RuntimeError> {
+        Ok(actor::load(key, self.shared()).await?.map(|(state, _)| state))
+    }
+
+    /// Puts files into a session's environment and returns once they are there.
+    ///
+    /// # Errors
+    /// As [`Runtime::submit`]; `Refused` with `NotConnected` where there is no environment that is ready.
+    pub async fn place_files(
+        &self,
+        key: SessionKey,
+        files: Vec<EnvironmentFile>,
+        receipt: Option<ReceiptDraft>,
+    ) -> Result<(), RuntimeError> {
+        let mut wakes = self.shared().store.wakes();
+        let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+        self.submit(key, vec![Command::PlaceFiles { files }], receipt).await?;
+        loop {
+            let Some(state) = self.session_state(key).await? else {
+                return Err(RuntimeErrorKind::NotFound.into());
+            };
+            let is_ours = |kind: &EffectKind| match kind {
+                EffectKind::PlaceFiles { files } => files.iter().map(|file| &file.path).eq(&paths),
+                EffectKind::ModelCall { .. }
+                | EffectKind::ListTools { .. }
+                | EffectKind::ToolCall { .. }
+                | EffectKind::PrepareEnvironment
+                | EffectKind::Command { .. }
+                | EffectKind::PublishArtifacts
+                | EffectKind::Subagent { .. }
+                | EffectKind::EndSubagents { .. } => false,
+            };
+            if !state.pending().any(|effect| is_ours(&effect.kind)) {
+                return Ok(());
+            }
+            loop {
+                match wakes.recv().await {
+                    Ok(Wake::Session { key: woken, .. }) if woken != key => {}
+                    Ok(Wake::Session { .. } | Wake::Missed) | Err(RecvError::Lagged(_)) => break,
+                    Err(RecvError::Closed) => return Err(RuntimeErrorKind::ShuttingDown.into()),
+                }
+            }
+        }
+    }
+
+    /// The files of an environment below a directory, in the order of their paths.
+    ///
+    /// # Errors
+    /// `Unreadable`.
+    pub async fn environment_files(
+        &self,
+        key: SessionKey,
+        root: WorkspaceRoot,
+        directory: String,
+    ) -> Result<Vec<ListedFile>, EnvironmentFileError> {
+        self.with_chunks(key, move |chunks| files::list(chunks, root, &directory)).await
+    }
+
+    /// The bytes of a published file; nothing if there is no such artifact.
+    ///
+    /// # Errors
+    /// `Unreadable`.
+    pub async fn artifact_content(
+        &self,
+        state: &Session,
+        id: ArtifactId,
+    ) -> Result<Option<Vec<u8>>, EnvironmentFileError> {
+        let Some(artifact) = state.artifacts().iter().find(|artifact| artifact.id == id).cloned() else {
+            return Ok(None);
+        };
+        let read = move |chunks: &StoreChunks| {
+            files::read(chunks, artifact.root, &artifact.path, ARTIFACT_BYTES_MAX)
+        };
+        self.with_chunks(state.key(), read).await.map(Some)
+    }
+
+    async fn with_chunks<T: Send + 'static>(
+        &self,
+        key: SessionKey,
+        read: impl FnOnce(&StoreChunks) -> Result<T, EnvironmentFileError> + Send + 'static,
+    ) -> Result<T, EnvironmentFileError> {
+        let store = std::sync::Arc::clone(&self.shared().store);
+        let chunks = StoreChunks { store, project: key.project, handle: Handle::current() };
+        let read = tokio::task::spawn_blocking(move || read(&chunks)).await;
+        read.unwrap_or_else(|_| {
+            let source = tenure_workspace::Error::from(std::io::Error::other("the reader panicked"));
+            Err(EnvironmentFileError::Unreadable(source))
+        })
+    }
+}
