@@ -207,7 +207,8 @@ fn folders_and_files_that_nobody_may_open() {
     let root = workspace.plain();
     fs::create_dir_all(root.join("locked/inner")).expect("created");
     fs::write(root.join("locked/inner/file"), "hidden").expect("written");
-    let lock = |at: &str| fs::set_permissions(root.join(at), fs::Permissions::from_mode(0)).expect("locked");
+    let lock =
+        |at: &str| fs::set_permissions(root.join(at), fs::Permissions::from_mode(0o000)).expect("locked");
     lock("locked/inner/file");
     lock("locked/inner");
     lock("locked");
