@@ -258,6 +258,7 @@ impl Taker<'_> {
             self.read += 1;
             reads += 1;
             let (size, content) = self.content(&mut file)?;
+            let now = host::now();
             let after = host::meta_of(&file)?;
             let settled = before == after && size == after.size;
             if !settled && reads < READS_MAX {
@@ -266,7 +267,7 @@ impl Taker<'_> {
             self.tally.file(size)?;
             let node = FileNode { mode: after.mode, modified: after.modified, size, content };
             if settled {
-                let more = Stamp::of(&after).map_or(More::Nothing, More::File);
+                let more = Stamp::of(&after, now).map_or(More::Nothing, More::File);
                 return Ok(kept(name, Node::File(node), more));
             }
             self.skip(Why::Torn);

@@ -97,6 +97,28 @@ fn the_host_follows_no_link_and_opens_nothing_strange() {
     assert_eq!(fs::read(outside.join("secret")).expect("read"), b"do not touch");
 }
 
+/// Whoever changes a file and sets its time back still changes the time at which that was done.
+#[test]
+fn a_time_that_is_set_back_hides_no_change() {
+    let mut workspace = Workspace::new();
+    let file = workspace.plain().join("file");
+    fs::write(&file, "one").expect("written");
+    let time = fs::metadata(&file).expect("there").modified().expect("a time");
+    // Until the cache believes the file.
+    let first = loop {
+        let taken = workspace.snapshot();
+        if workspace.try_snapshot().expect("a snapshot").read == 0 {
+            break taken;
+        }
+    };
+    fs::write(&file, "two").expect("written");
+    fs::File::options().write(true).open(&file).and_then(|file| file.set_modified(time)).expect("set back");
+    let second = workspace.snapshot();
+    assert_ne!(first.root, second.root);
+    workspace.restore(&second.root);
+    assert_eq!(fs::read_to_string(&file).expect("read"), "two");
+}
+
 /// A tree whose paths are ten times as long as a path may be.
 fn deep(at: &Path, levels: usize) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
