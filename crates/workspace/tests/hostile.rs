@@ -250,6 +250,15 @@ fn folders_and_files_that_nobody_may_open() {
     workspace.files().remove(&path("locked")).expect("removed");
 }
 
+/// Stops the other thread also when this one fails.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A thread plays the sandboxed program: it swaps a folder for a link to the outside and back, as fast as it
 /// can, while the host does everything it can do.
 #[test]
@@ -279,6 +288,7 @@ fn a_folder_that_becomes_a_link_leads_nowhere() {
                 fill(&root);
             }
         });
+        let _stop = StopAtEnd(&stop);
         for round in 0..300 {
             let files = workspace.files();
             for at in ["folder/secret", "folder/deep/secret"] {
@@ -299,7 +309,6 @@ fn a_folder_that_becomes_a_link_leads_nowhere() {
                 workspace.restore(&clean);
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(tree(&outside), before, "the host left the workspace");
     assert_eq!(workspace.chunks.remove(&secret), None, "the host read outside");
