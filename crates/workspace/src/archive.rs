@@ -139,9 +139,12 @@ impl<R: Read> Read for Bounded<R> {
 
 /// A failure to read an archive that is in memory: it is damaged, or a bomb.
 fn unreadable(error: &std::io::Error) -> Error {
-    match error.kind() {
-        std::io::ErrorKind::FileTooLarge => Limit::Ratio(RATIO_MAX).into(),
-        std::io::ErrorKind::UnexpectedEof => ErrorKind::Archive("it ends too early").into(),
-        _ => ErrorKind::Archive("it is damaged").into(),
+    let is = |kind| error.kind() == kind;
+    if is(std::io::ErrorKind::FileTooLarge) {
+        Limit::Ratio(RATIO_MAX).into()
+    } else if is(std::io::ErrorKind::UnexpectedEof) {
+        ErrorKind::Archive("it ends too early").into()
+    } else {
+        ErrorKind::Archive("it is damaged").into()
     }
 }

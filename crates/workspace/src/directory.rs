@@ -210,21 +210,21 @@ impl Directory {
     pub fn walk(&self, path: &FilePath, limits: &Limits) -> Result<Vec<Found>, Error> {
         let mut all = Vec::new();
         let directory = self.open(path, Use::Read)?;
-        self.walk_into(directory, path, &mut Tally::new(limits), &mut all)?;
+        self.walk_into(&directory, path, &mut Tally::new(limits), &mut all)?;
         Ok(all)
     }
 
     fn walk_into(
         &self,
-        directory: Dir,
+        directory: &Dir,
         path: &FilePath,
         tally: &mut Tally,
         all: &mut Vec<Found>,
     ) -> Result<(), Error> {
-        let (mut names, _) = host::names(&directory, LISTED_MAX)?;
+        let (mut names, _) = host::names(directory, LISTED_MAX)?;
         names.sort_unstable();
         for name in names {
-            let Ok(meta) = host::meta(&directory, &name) else { continue };
+            let Ok(meta) = host::meta(directory, &name) else { continue };
             let path = path.join(&name)?;
             tally
                 .entry()
@@ -232,8 +232,8 @@ impl Directory {
                 .map_err(|limit| Error::from(limit).at(&path))?;
             let enter = meta.kind == Kind::Directory && meta.device == self.device;
             all.push(found(path.clone(), &meta));
-            if enter && let Ok(child) = host::open_directory(&directory, &name, Use::Read) {
-                self.walk_into(child, &path, tally, all)?;
+            if enter && let Ok(child) = host::open_directory(directory, &name, Use::Read) {
+                self.walk_into(&child, &path, tally, all)?;
             }
         }
         Ok(())

@@ -160,8 +160,11 @@ impl Builder<'_> {
     fn file(&mut self, into: &Dir, name: &[u8], node: &FileNode) -> Result<(), Error> {
         self.tally.file(node.size)?;
         let mut file = host::create_file(into, name)?;
-        write_content(self.chunks, node, &mut Sparse(&mut file))?;
-        rustix::fs::ftruncate(&file, node.size)?;
+        let mut sparse = Sparse { file: &mut file, ends_in_hole: false };
+        write_content(self.chunks, node, &mut sparse)?;
+        if sparse.ends_in_hole {
+            rustix::fs::ftruncate(&file, node.size)?;
+        }
         host::set_mode(&file, node.mode)?;
         Ok(host::set_modified(&file, node.modified)?)
     }
@@ -192,19 +195,26 @@ pub(crate) fn write_content(chunks: &dyn Chunks, file: &FileNode, out: &mut dyn 
     }
 }
 
-/// A file in which chunks of zeros become holes. Its length is set afterwards.
-struct Sparse<'a>(&'a mut File);
+/// A file in which chunks of zeros become holes. If it ends in one, its length is yet to be set.
+struct Sparse<'a> {
+    file: &'a mut File,
+    ends_in_hole: bool,
+}
+
+/// Zeros that are worth a hole: a block of the file system.
+const HOLE_BYTES_MIN: usize = 4096;
 
 impl Write for Sparse<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if bytes.len() > 4096 && bytes.iter().all(|byte| *byte == 0) {
-            self.0.seek(SeekFrom::Current(bytes.len() as i64))?;
+        self.ends_in_hole = bytes.len() >= HOLE_BYTES_MIN && bytes.iter().all(|byte| *byte == 0);
+        if self.ends_in_hole {
+            self.file.seek(SeekFrom::Current(bytes.len() as i64))?;
             return Ok(bytes.len());
         }
-        self.0.write(bytes)
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
+        self.file.flush()
     }
 }

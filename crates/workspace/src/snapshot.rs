@@ -160,7 +160,7 @@ impl Taker<'_> {
             while before.next_if(|known| known.entry.name < name).is_some() {}
             let known = before.next_if(|known| known.entry.name == name);
             self.path.push(&name)?;
-            let kept = self.entry(directory, name, known)?;
+            let kept = self.entry(directory, &name, known)?;
             self.path.pop();
             same &= kept.as_ref().zip(known).is_some_and(|(kept, known)| kept.entry == known.entry);
             entries.extend(kept);
@@ -179,13 +179,13 @@ impl Taker<'_> {
     fn entry(
         &mut self,
         directory: &Dir,
-        name: Vec<u8>,
+        name: &[u8],
         known: Option<&KnownEntry>,
     ) -> Result<Option<KnownEntry>, Error> {
         self.tally.entry().map_err(|limit| self.limit(limit))?;
         let mut why = Why::Unsettled;
         for _ in 0..READS_MAX {
-            match self.look(directory, &name, known) {
+            match self.look(directory, name, known) {
                 Ok(Look::Kept(entry)) => return Ok(Some(entry)),
                 Ok(Look::Skipped(reason)) => {
                     why = reason;
@@ -258,6 +258,7 @@ impl Taker<'_> {
             self.read += 1;
             reads += 1;
             let (size, content) = self.content(&mut file)?;
+            let now = host::now();
             let after = host::meta_of(&file)?;
             let settled = before == after && size == after.size;
             if !settled && reads < READS_MAX {
@@ -266,7 +267,7 @@ impl Taker<'_> {
             self.tally.file(size)?;
             let node = FileNode { mode: after.mode, modified: after.modified, size, content };
             if settled {
-                let more = Stamp::of(&after).map_or(More::Nothing, More::File);
+                let more = Stamp::of(&after, now).map_or(More::Nothing, More::File);
                 return Ok(kept(name, Node::File(node), more));
             }
             self.skip(Why::Torn);

@@ -82,8 +82,11 @@ fn what_other_programs_write() {
     }
 }
 
-/// One tar entry, its header made by hand.
-fn tar(entries: &[(u8, &[u8], &[u8], &[u8])]) -> Vec<u8> {
+/// Kind, name, target and bytes.
+type Tar<'a> = (u8, &'a [u8], &'a [u8], &'a [u8]);
+
+/// A tar, its headers made by hand.
+fn tar(entries: &[Tar<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     for (kind, name, target, body) in entries {
         let mut header = [0u8; 512];

@@ -97,6 +97,28 @@ fn the_host_follows_no_link_and_opens_nothing_strange() {
     assert_eq!(fs::read(outside.join("secret")).expect("read"), b"do not touch");
 }
 
+/// Whoever changes a file and sets its time back still changes the time at which that was done.
+#[test]
+fn a_time_that_is_set_back_hides_no_change() {
+    let mut workspace = Workspace::new();
+    let file = workspace.plain().join("file");
+    fs::write(&file, "one").expect("written");
+    let time = fs::metadata(&file).expect("there").modified().expect("a time");
+    // Until the cache believes the file.
+    let first = loop {
+        let taken = workspace.snapshot();
+        if workspace.try_snapshot().expect("a snapshot").read == 0 {
+            break taken;
+        }
+    };
+    fs::write(&file, "two").expect("written");
+    fs::File::options().write(true).open(&file).and_then(|file| file.set_modified(time)).expect("set back");
+    let second = workspace.snapshot();
+    assert_ne!(first.root, second.root);
+    workspace.restore(&second.root);
+    assert_eq!(fs::read_to_string(&file).expect("read"), "two");
+}
+
 /// A tree whose paths are ten times as long as a path may be.
 fn deep(at: &Path, levels: usize) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -207,7 +229,8 @@ fn folders_and_files_that_nobody_may_open() {
     let root = workspace.plain();
     fs::create_dir_all(root.join("locked/inner")).expect("created");
     fs::write(root.join("locked/inner/file"), "hidden").expect("written");
-    let lock = |at: &str| fs::set_permissions(root.join(at), fs::Permissions::from_mode(0)).expect("locked");
+    let lock =
+        |at: &str| fs::set_permissions(root.join(at), fs::Permissions::from_mode(0o000)).expect("locked");
     lock("locked/inner/file");
     lock("locked/inner");
     lock("locked");
@@ -225,6 +248,15 @@ fn folders_and_files_that_nobody_may_open() {
     let root = workspace.base.expect("taken");
     workspace.restore(&root);
     workspace.files().remove(&path("locked")).expect("removed");
+}
+
+/// Stops the other thread also when this one fails.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A thread plays the sandboxed program: it swaps a folder for a link to the outside and back, as fast as it
@@ -256,6 +288,7 @@ fn a_folder_that_becomes_a_link_leads_nowhere() {
                 fill(&root);
             }
         });
+        let _stop = StopAtEnd(&stop);
         for round in 0..300 {
             let files = workspace.files();
             for at in ["folder/secret", "folder/deep/secret"] {
@@ -276,7 +309,6 @@ fn a_folder_that_becomes_a_link_leads_nowhere() {
                 workspace.restore(&clean);
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(tree(&outside), before, "the host left the workspace");
     assert_eq!(workspace.chunks.remove(&secret), None, "the host read outside");

@@ -174,7 +174,8 @@ fn a_patch_is_applied_whole() {
 
 #[test]
 fn a_patch_that_does_not_fit_changes_nothing() {
-    let cases: &[(&str, fn(&std::path::Path), &str)] = &[
+    type Prepare = fn(&std::path::Path);
+    let cases: &[(&str, Prepare, &str)] = &[
         (
             "missing",
             |root| fs::remove_file(root.join("old")).expect("gone"),

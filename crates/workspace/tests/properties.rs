@@ -132,7 +132,16 @@ proptest! {
                     prop_assert_eq!(restored.entries, tree.len() as u64);
                     prop_assert_eq!(workspace.place.base().expect("readable"), Some(*root));
                 }
-                op => _ = run(&workspace.plain(), op),
+                Op::Write(..)
+                | Op::Large(..)
+                | Op::Append(_)
+                | Op::Rewrite(_)
+                | Op::Directory(_)
+                | Op::Link(..)
+                | Op::Remove(_)
+                | Op::Rename(..)
+                | Op::Mode(..)
+                | Op::Restore(_) => _ = run(&workspace.plain(), op),
             }
         }
         for (root, tree) in &taken {

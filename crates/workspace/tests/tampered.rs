@@ -146,7 +146,7 @@ fn a_cycle_is_a_wrong_digest() {
     let mut workspace = filled();
     let root = Digest::of(b"anything");
     workspace.chunks.put(root, encode_directory(&[directory(b"again", root)]).expect("encodes"));
-    assert_eq!(refused(&mut workspace, &root), format!("chunk {root} does not have that digest"));
+    assert_eq!(refused(&mut workspace, &root), format!("`.`: chunk {root} does not have that digest"));
     assert!(collect(&workspace.chunks, || Ok(vec![root])).is_err());
     assert!(diff(&root, &Digest::of(b"none"), &workspace.chunks, &Limits::default(), 10).is_err());
 }
