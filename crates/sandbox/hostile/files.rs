@@ -37,7 +37,8 @@ pub(crate) fn open(paths: &[&str]) -> String {
 /// Links to a file of the host, read through.
 pub(crate) fn links(secret: &str) -> String {
     let up = format!("{}{}", "../".repeat(40), secret.trim_start_matches('/'));
-    let targets = [secret.to_owned(), up, format!("/proc/1/root{secret}"), format!("/proc/self/root{secret}")];
+    let targets =
+        [secret.to_owned(), up, format!("/proc/1/root{secret}"), format!("/proc/self/root{secret}")];
     let mut answers = Vec::new();
     for (index, target) in targets.iter().enumerate() {
         let link = format!("link-{index}");

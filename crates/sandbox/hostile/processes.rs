@@ -40,8 +40,7 @@ pub(crate) fn trace(victim: i32) -> String {
     };
     let memory = said(fs::File::open(format!("/proc/{victim}/mem")));
     let words = said(fs::read(format!("/proc/{victim}/environ")));
-    let answers =
-        [attach(victim), attach(sibling), read(victim), read(sibling), memory, words].join(" ");
+    let answers = [attach(victim), attach(sibling), read(victim), read(sibling), memory, words].join(" ");
     // SAFETY: takes numbers.
     unsafe { libc::kill(sibling, libc::SIGKILL) };
     answers
@@ -60,9 +59,8 @@ pub(crate) fn kill(victim: i32) -> String {
             handle => answer(libc::syscall(libc::SYS_pidfd_send_signal, handle, libc::SIGTERM, 0usize, 0)),
         };
         let limit = libc::rlimit { rlim_cur: 1, rlim_max: 1 };
-        let limited = answer(
-            libc::prlimit(victim, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()).into(),
-        );
+        let limited =
+            answer(libc::prlimit(victim, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()).into());
         let slowed = answer(libc::setpriority(libc::PRIO_PROCESS, victim as libc::id_t, 19).into());
         format!("{plain} {thread} {group} {by_handle} {limited} {slowed}")
     }

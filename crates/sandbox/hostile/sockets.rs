@@ -80,9 +80,10 @@ pub(crate) fn families() -> String {
         (libc::AF_XDP, libc::SOCK_RAW, 0),
     ];
     // SAFETY: takes numbers.
-    crate::distinct(families.map(|(family, kind, protocol)| {
-        answer(unsafe { libc::socket(family, kind, protocol) }.into())
-    }))
+    crate::distinct(
+        families
+            .map(|(family, kind, protocol)| answer(unsafe { libc::socket(family, kind, protocol) }.into())),
+    )
 }
 
 pub(crate) fn bind(port: u16) -> String {

@@ -139,7 +139,8 @@ impl Command {
     /// # Errors
     /// [`ErrorKind::Command`], naming the field.
     pub fn check(&self) -> Result<(), Error> {
-        let wrong = |field: &str, what: &str| Err(Error::new(ErrorKind::Command, format!("`{field}` {what}")));
+        let wrong =
+            |field: &str, what: &str| Err(Error::new(ErrorKind::Command, format!("`{field}` {what}")));
         if self.argv.first().is_none_or(String::is_empty) {
             return wrong("argv", "names no program");
         }
@@ -167,7 +168,8 @@ impl Command {
                 return wrong("files.read_only", "must hold absolute paths without `..`");
             }
             let is_taken = RESERVED.iter().any(|taken| inside.starts_with(taken));
-            if is_taken || RESERVED.iter().chain(&["/tmp"]).any(|taken| Path::new(taken).starts_with(inside)) {
+            if is_taken || RESERVED.iter().chain(&["/tmp"]).any(|taken| Path::new(taken).starts_with(inside))
+            {
                 return wrong("files.read_only", &format!("must not cover `{}`", inside.display()));
             }
         }

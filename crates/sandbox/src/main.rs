@@ -68,11 +68,7 @@ fn own_path() -> LauncherPath {
 #[cfg(target_os = "linux")]
 fn run(args: impl Iterator<Item = String>) -> Result<ExitCode, String> {
     let directory = std::env::current_dir().map_err(|error| format!("the current directory: {error}"))?;
-    let mut wanted = Wanted {
-        command: Command::new(Vec::new(), directory),
-        tier: None,
-        is_reported: false,
-    };
+    let mut wanted = Wanted { command: Command::new(Vec::new(), directory), tier: None, is_reported: false };
     wanted.read(args)?;
     let survey = survey(&own_path());
     let show = |error: tenure_sandbox::Error| match error.remedy() {

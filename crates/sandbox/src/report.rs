@@ -134,7 +134,9 @@ impl End {
             Self::Signalled(signal) => SIGNAL + signal,
             Self::NotExecuted(_) => 127,
             Self::WallLimit => 124,
-            Self::CpuLimit | Self::MemoryLimit | Self::DiskLimit | Self::Cancelled | Self::Lost(_) => SIGNAL + 9,
+            Self::CpuLimit | Self::MemoryLimit | Self::DiskLimit | Self::Cancelled | Self::Lost(_) => {
+                SIGNAL + 9
+            }
         }
     }
 }

@@ -73,8 +73,7 @@ impl Running {
         output: Output,
         began: Instant,
     ) {
-        self.started =
-            Some(Started { reader, isolation, in_force, limits, output, began, output_bytes: 0 });
+        self.started = Some(Started { reader, isolation, in_force, limits, output, began, output_bytes: 0 });
     }
 
     /// A handle that ends it.
@@ -91,9 +90,12 @@ impl Running {
         let ended = self.pump(&mut started);
         let (end, wall, cpu, memory_peak_bytes) = match ended {
             Ok(Message::Ended { end, wall, cpu, memory_peak_bytes }) => (end, wall, cpu, memory_peak_bytes),
-            Ok(Message::Started { .. } | Message::Failed { .. }) => {
-                (End::Lost("the supervisor does not speak as it should".to_owned()), Duration::ZERO, Duration::ZERO, 0)
-            }
+            Ok(Message::Started { .. } | Message::Failed { .. }) => (
+                End::Lost("the supervisor does not speak as it should".to_owned()),
+                Duration::ZERO,
+                Duration::ZERO,
+                0,
+            ),
             Err(error) => {
                 (End::Lost(format!("the supervisor is gone: {error}")), Duration::ZERO, Duration::ZERO, 0)
             }

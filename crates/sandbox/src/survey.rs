@@ -84,10 +84,14 @@ impl Survey {
         let found = self.backends.iter().find(|backend| backend.plan.tier >= min);
         found.map(|local| Arc::clone(local) as Arc<dyn Backend>).ok_or_else(|| {
             let refused = self.refused().filter(|(tier, _)| *tier >= min);
-            let what: Vec<String> = refused.clone().map(|(tier, why)| format!("{tier}: {}", why.what)).collect();
+            let what: Vec<String> =
+                refused.clone().map(|(tier, why)| format!("{tier}: {}", why.what)).collect();
             let remedy: Vec<&str> = refused.map(|(_, why)| why.remedy.as_str()).collect();
-            Error::new(ErrorKind::Isolation, format!("no isolation of tier `{min}` or above ({})", what.join("; ")))
-                .hint(remedy.join("; or "))
+            Error::new(
+                ErrorKind::Isolation,
+                format!("no isolation of tier `{min}` or above ({})", what.join("; ")),
+            )
+            .hint(remedy.join("; or "))
         })
     }
 
@@ -100,8 +104,10 @@ impl Survey {
             Some(local) => Ok(Arc::clone(local) as Arc<dyn Backend>),
             None => {
                 let refused = self.refused().find(|(found, _)| *found == tier);
-                let (what, remedy) = refused.map(|(_, why)| (why.what.as_str(), why.remedy.as_str())).unwrap_or_default();
-                Err(Error::new(ErrorKind::Isolation, format!("no isolation of tier `{tier}` ({what})")).hint(remedy))
+                let (what, remedy) =
+                    refused.map(|(_, why)| (why.what.as_str(), why.remedy.as_str())).unwrap_or_default();
+                Err(Error::new(ErrorKind::Isolation, format!("no isolation of tier `{tier}` ({what})"))
+                    .hint(remedy))
             }
         }
     }
@@ -115,8 +121,11 @@ impl Survey {
     /// The same machine without control groups: what the supervisor's watchdog does where none can be made.
     #[must_use]
     pub fn without_cgroups(&self) -> Self {
-        let mut survey =
-            Self { findings: self.findings.clone(), backends: Vec::new(), cgroup: Err("not used".to_owned()) };
+        let mut survey = Self {
+            findings: self.findings.clone(),
+            backends: Vec::new(),
+            cgroup: Err("not used".to_owned()),
+        };
         for backend in &self.backends {
             let mut isolation = backend.isolation.clone();
             isolation.group = crate::report::Group::Watchdog;
@@ -143,8 +152,12 @@ impl fmt::Display for Survey {
             }
         }
         match &self.cgroup {
-            Ok(CgroupPlan::V1 { memory, .. }) => writeln!(f, "{:<11} version 1 at {}", "cgroups", memory.display()),
-            Ok(CgroupPlan::V2 { parent }) => writeln!(f, "{:<11} version 2 at {}", "cgroups", parent.display()),
+            Ok(CgroupPlan::V1 { memory, .. }) => {
+                writeln!(f, "{:<11} version 1 at {}", "cgroups", memory.display())
+            }
+            Ok(CgroupPlan::V2 { parent }) => {
+                writeln!(f, "{:<11} version 2 at {}", "cgroups", parent.display())
+            }
             Err(why) => {
                 writeln!(f, "{:<11} none can be made ({why}); a watchdog holds memory instead", "cgroups")
             }
@@ -154,12 +167,7 @@ impl fmt::Display for Survey {
 
 type Tried = Result<(Isolation, Plan), Refused>;
 
-fn try_tier(
-    launcher: &LauncherPath,
-    tier: Tier,
-    version: Option<u32>,
-    cgroup: Option<&CgroupPlan>,
-) -> Tried {
+fn try_tier(launcher: &LauncherPath, tier: Tier, version: Option<u32>, cgroup: Option<&CgroupPlan>) -> Tried {
     let landlock = version.map(|version| version.min(landlock::VERSION_MAX));
     let plan = |proc| Plan { tier, landlock, proc, cgroup: cgroup.cloned() };
     match tier {

@@ -113,9 +113,8 @@ pub(crate) fn close_from(first: u32) -> io::Result<()> {
 pub(crate) fn landlock_version() -> Option<u32> {
     const VERSION: u32 = 1;
     // SAFETY: with this flag the kernel takes no attributes and only returns a number.
-    let version = unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<u8>(), 0usize, VERSION)
-    };
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<u8>(), 0usize, VERSION) };
     u32::try_from(version).ok().filter(|version| *version > 0)
 }
 

@@ -111,7 +111,9 @@ impl Drop for Cgroup {
 /// Removes groups whose supervisors were killed. Those in use cannot be removed.
 pub(crate) fn sweep(plan: &CgroupPlan) {
     let parents: Vec<&Path> = match plan {
-        CgroupPlan::V1 { memory, pids } => [Some(memory), pids.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect(),
+        CgroupPlan::V1 { memory, pids } => {
+            [Some(memory), pids.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect()
+        }
         CgroupPlan::V2 { parent } => vec![parent],
     };
     for entry in parents.iter().filter_map(|parent| fs::read_dir(parent).ok()).flatten().flatten() {
@@ -126,7 +128,8 @@ pub(crate) fn sweep(plan: &CgroupPlan) {
 
 /// Where groups can be made, found by making one; or why not.
 pub(crate) fn find() -> Result<CgroupPlan, String> {
-    let own = fs::read_to_string("/proc/self/cgroup").map_err(|error| format!("/proc/self/cgroup: {error}"))?;
+    let own =
+        fs::read_to_string("/proc/self/cgroup").map_err(|error| format!("/proc/self/cgroup: {error}"))?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| format!("mountinfo: {error}"))?;
     let mut findings = Vec::new();
     for plan in candidates(&own, &mounts) {

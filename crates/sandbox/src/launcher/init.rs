@@ -22,10 +22,17 @@ use crate::wire;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Status {
     Ready,
-    Failed { what: String, errno: i32 },
-    NotExecuted { why: String },
+    Failed {
+        what: String,
+        errno: i32,
+    },
+    NotExecuted {
+        why: String,
+    },
     /// The command's own end, as `wait` encodes it.
-    Ended { status: i32 },
+    Ended {
+        status: i32,
+    },
 }
 
 /// What init is given by its clone.

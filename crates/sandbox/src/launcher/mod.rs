@@ -29,7 +29,7 @@ use self::cgroup::Cgroup;
 use self::failure::{Failure, Or as _};
 use self::init::{NONE, Status};
 use self::start::Sandbox;
-use self::tree::Tree;
+use self::tree::{Seen, Tree};
 use crate::report::{End, Group, Tier};
 use crate::spec::{CANCEL, Message, Spec};
 use crate::sys::{self, Block};
@@ -39,6 +39,9 @@ use crate::wire::{self, Reader};
 const LOOK: Duration = Duration::from_millis(50);
 /// Between two looks where nothing but the look does.
 const LOOK_AT_MEMORY: Duration = Duration::from_millis(10);
+
+/// Time not looking for each time looking.
+const LOOK_RATIO: u32 = 4;
 
 /// Supervises one command, told on standard input by the library of this crate in another process. The
 /// `main` function of a program whose path is given to [`crate::survey`] calls this first of all when its
@@ -79,7 +82,15 @@ fn supervise() -> Result<(), Failure> {
         Message::Started { isolation: sandbox.isolation.clone(), limits: sandbox.limits_in_force() };
     // A server that is gone is noticed by the first poll.
     let _ = wire::tell(&control, &started, NONE);
-    let ended = Supervision { sandbox, control: control.as_fd(), began, cause: None, peak: 0 }.run();
+    let ended = Supervision {
+        sandbox,
+        control: control.as_fd(),
+        began,
+        cause: None,
+        peak: 0,
+        looked: Duration::ZERO,
+    }
+    .run();
     let _ = wire::tell(&control, &ended, NONE);
     Ok(())
 }
@@ -100,6 +111,8 @@ struct Supervision<'a> {
     cause: Option<End>,
     /// The most memory that was seen.
     peak: u64,
+    /// How long the last look took.
+    looked: Duration,
 }
 
 /// What a wait came to.
@@ -137,12 +150,13 @@ impl Supervision<'_> {
             Group::CgroupV1 | Group::CgroupV2 => LOOK,
             Group::Watchdog => LOOK_AT_MEMORY,
         };
+        // On a host with many processes a look takes long.
+        let look = look.max(self.looked * LOOK_RATIO);
         let left = self.sandbox.spec.limits.wall.saturating_sub(self.began.elapsed());
         let pause = look.min(left);
         let pause = Timespec { tv_sec: 0, tv_nsec: pause.as_nanos().try_into().unwrap_or(i64::MAX) };
         // An end that is closed would wake this up for ever.
-        let status =
-            if self.sandbox.hears { &self.sandbox.status } else { &self.sandbox.child.handle };
+        let status = if self.sandbox.hears { &self.sandbox.status } else { &self.sandbox.child.handle };
         let mut polled = [
             PollFd::from_borrowed_fd(self.control, PollFlags::IN),
             PollFd::new(status, PollFlags::IN),
@@ -179,25 +193,24 @@ impl Supervision<'_> {
         if woken.ended || woken.told {
             return None;
         }
-        if self.sandbox.cpu() >= limits.cpu {
-            return Some(End::CpuLimit);
-        }
+        let began = Instant::now();
+        self.sandbox.bury();
+        let seen = self.sandbox.tree.see();
+        let cpu = seen.cpu() + self.sandbox.buried;
         let is_over = match &self.sandbox.cgroup {
             Some(cgroup) => cgroup.ran_out(),
-            None => self.look_at_memory() > limits.memory_bytes,
+            None => {
+                let bytes = memory(&seen, limits.memory_bytes, self.sandbox.device);
+                self.peak = self.peak.max(bytes);
+                bytes > limits.memory_bytes
+            }
         };
-        is_over.then_some(End::MemoryLimit)
-    }
-
-    fn look_at_memory(&mut self) -> u64 {
-        let tree = &self.sandbox.tree;
-        let mut seen = tree.memory_bytes();
-        if seen > self.sandbox.spec.limits.memory_bytes {
-            seen = tree.memory_shared_bytes();
+        self.looked = began.elapsed();
+        match (cpu >= limits.cpu, is_over) {
+            (true, _) => Some(End::CpuLimit),
+            (false, true) => Some(End::MemoryLimit),
+            (false, false) => None,
         }
-        seen += self.sandbox.memory_of_files();
-        self.peak = self.peak.max(seen);
-        seen
     }
 
     fn memory_peak(&self) -> u64 {
@@ -213,16 +226,27 @@ impl Supervision<'_> {
             return End::MemoryLimit;
         }
         match own {
-            Some(Status::Ended { status }) if libc::WIFEXITED(status) => End::Exited(libc::WEXITSTATUS(status)),
+            Some(Status::Ended { status }) if libc::WIFEXITED(status) => {
+                End::Exited(libc::WEXITSTATUS(status))
+            }
             Some(Status::Ended { status }) => match libc::WTERMSIG(status) {
                 libc::SIGKILL | libc::SIGXCPU if cpu >= self.sandbox.spec.limits.cpu => End::CpuLimit,
                 signal => End::Signalled(signal),
             },
             Some(Status::NotExecuted { why }) => End::NotExecuted(why),
-            Some(Status::Failed { what, errno }) => End::Lost(Failure { what, errno }.into_error().to_string()),
+            Some(Status::Failed { what, errno }) => {
+                End::Lost(Failure { what, errno }.into_error().to_string())
+            }
             Some(Status::Ready) | None => End::Lost("init was killed from outside".to_owned()),
         }
     }
+}
+
+/// Memory of the tree. What several processes share is divided only where that decides.
+fn memory(seen: &Seen<'_>, limit_bytes: u64, device: u64) -> u64 {
+    let files = seen.deleted(device).memory_bytes;
+    let processes = seen.memory_bytes();
+    if processes + files > limit_bytes { seen.memory_shared_bytes() + files } else { processes + files }
 }
 
 impl Sandbox {
@@ -255,6 +279,11 @@ impl Sandbox {
 
     /// Waits for whatever has ended, where this process is the one that inherits.
     fn bury(&mut self) {
+        match self.isolation.tier {
+            // Init does, and its own end is left for its handle to tell.
+            Tier::Namespaces => return,
+            Tier::Landlock => {}
+        }
         while let Some(ended) = sys::reap(None, Block::No) {
             if ended.pid == self.child.pid {
                 self.own_end = Some(ended);
@@ -266,21 +295,12 @@ impl Sandbox {
 
     /// Processor time so far.
     fn cpu(&mut self) -> Duration {
-        match self.isolation.tier {
-            Tier::Namespaces => {}
-            // The command's own end is left for the pid handle to tell.
-            Tier::Landlock => self.bury(),
-        }
-        self.tree.cpu() + self.buried
+        self.bury();
+        self.tree.see().cpu() + self.buried
     }
 
     fn status_of_itself(&self) -> Option<Status> {
         self.own_end.map(|ended| Status::Ended { status: ended.status })
-    }
-
-    /// Memory that is no process's: files without a name.
-    fn memory_of_files(&self) -> u64 {
-        self.tree.deleted(self.device).memory_bytes
     }
 }
 

@@ -79,7 +79,10 @@ impl Tree {
 }
 
 /// The trees that a command declares.
-pub(crate) fn declared(spec: &Spec, owner: &dyn Fn(&Path) -> io::Result<Option<OwnedFd>>) -> Result<Vec<Tree>, Failure> {
+pub(crate) fn declared(
+    spec: &Spec,
+    owner: &dyn Fn(&Path) -> io::Result<Option<OwnedFd>>,
+) -> Result<Vec<Tree>, Failure> {
     let mut trees = Vec::new();
     let take = |host: &Path, inside: &Path, usage| -> Result<Tree, Failure> {
         let name = || format!("showing `{}` inside", host.display());
@@ -122,8 +125,7 @@ pub(crate) fn enter(spec: &Spec, declared: Vec<Tree>) -> Result<Option<OwnedFd>,
     rustix::process::pivot_root(".", ".").failed("changing the root")?;
     unmount(".", UnmountFlags::DETACH).failed("letting the old root go")?;
     rustix::process::chdir("/").failed("entering the root")?;
-    sys::mount_attributes(root.as_fd(), READ_ONLY.bits().into(), false, None)
-        .failed("closing the root")?;
+    sys::mount_attributes(root.as_fd(), READ_ONLY.bits().into(), false, None).failed("closing the root")?;
     Ok(proc)
 }
 
@@ -174,7 +176,12 @@ fn furnish(root: &OwnedFd) -> io::Result<()> {
         mkdirat(root, directory, Mode::from_raw_mode(0o755))?;
     }
     for (path, text) in [("etc/passwd", PASSWD), ("etc/group", GROUP), ("etc/hosts", HOSTS)] {
-        let file = openat(root, path, OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::from_raw_mode(0o644))?;
+        let file = openat(
+            root,
+            path,
+            OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::from_raw_mode(0o644),
+        )?;
         rustix::io::write(&file, text.as_bytes())?;
     }
     for path in SYSTEM {

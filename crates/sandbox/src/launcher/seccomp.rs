@@ -35,7 +35,8 @@ pub(crate) struct Terms<'a> {
 impl Filters {
     /// Compiles them; before the clone, so that both sides share the work.
     pub(crate) fn compile(terms: Terms<'_>) -> Result<Self, BackendError> {
-        let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALWAYS.iter().map(|call| (*call, Vec::new())).collect();
+        let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+            ALWAYS.iter().map(|call| (*call, Vec::new())).collect();
         #[cfg(target_arch = "x86_64")]
         rules.extend(OLD.iter().map(|call| (*call, Vec::new())));
         conditional(&mut rules)?;
@@ -97,10 +98,8 @@ fn without_namespaces(rules: &mut BTreeMap<i64, Vec<SeccompRule>>) -> Result<(),
     for call in [libc::SYS_prlimit64, libc::SYS_sched_setaffinity] {
         rules.insert(call, vec![itself()?]);
     }
-    let niceness = all([
-        arg(0, Width::Dword, Is::Eq, libc::PRIO_PROCESS as u64)?,
-        arg(1, Width::Dword, Is::Eq, 0)?,
-    ])?;
+    let niceness =
+        all([arg(0, Width::Dword, Is::Eq, libc::PRIO_PROCESS as u64)?, arg(1, Width::Dword, Is::Eq, 0)?])?;
     rules.insert(libc::SYS_setpriority, vec![niceness]);
     // One end of a pair could send to any address; to its other end it needs none. `sendmsg` holds its
     // address in memory, so it stays out.

@@ -74,8 +74,8 @@ impl Sandbox {
             Tier::Namespaces => namespaces(&spec, identity, &parts)?,
             Tier::Landlock => alone(&spec, identity, &parts)?,
         };
-        let (files, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .failed("making a pipe")?;
+        let (files, tell) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).failed("making a pipe")?;
         watched.watch(built.tree.try_clone().failed("opening /proc")?, tell);
         let isolation = Isolation {
             tier: spec.tier,
@@ -105,8 +105,17 @@ impl Sandbox {
 
     /// Every limit and what enforces it.
     pub(crate) fn limits_in_force(&self) -> Vec<InForce> {
-        let Limits { wall, cpu, memory_bytes, processes, file_bytes, disk_bytes, tmp_bytes, open_files, output_bytes } =
-            self.spec.limits;
+        let Limits {
+            wall,
+            cpu,
+            memory_bytes,
+            processes,
+            file_bytes,
+            disk_bytes,
+            tmp_bytes,
+            open_files,
+            output_bytes,
+        } = self.spec.limits;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let group = |otherwise| if self.cgroup.is_some() { Mechanism::Cgroup } else { otherwise };
         let tmp = match self.spec.tier {

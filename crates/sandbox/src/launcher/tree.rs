@@ -27,6 +27,12 @@ struct Look {
     ticks: u64,
 }
 
+/// The processes of a tree at one moment.
+pub(crate) struct Seen<'a> {
+    proc: BorrowedFd<'a>,
+    looks: Vec<Look>,
+}
+
 /// What the tree has of something that is counted in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Deleted {
@@ -56,6 +62,11 @@ impl Tree {
         }
     }
 
+    /// Looks at every process once.
+    pub(crate) fn see(&self) -> Seen<'_> {
+        Seen { proc: self.proc(), looks: self.looks() }
+    }
+
     /// Every process, as it is numbered in the `/proc` that was looked at.
     fn looks(&self) -> Vec<Look> {
         let all = pids(self.proc()).into_iter().filter_map(|pid| look(self.proc(), pid));
@@ -63,60 +74,6 @@ impl Tree {
             Self::Inside(_) => all.collect(),
             Self::Below { root, .. } => descendants(*root, all.collect()),
         }
-    }
-
-    /// Processor time of all that lives and of what it waited for.
-    pub(crate) fn cpu(&self) -> Duration {
-        /// Linux counts in hundredths of a second for programs, whatever it uses itself.
-        const TICK: Duration = Duration::from_millis(10);
-        let ticks: u64 = self.looks().iter().map(|look| look.ticks).sum();
-        TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
-    }
-
-    /// Memory that exists because of the tree. What several processes share counts once for each, so this
-    /// may be too much and is never too little; [`Self::memory_shared_bytes`] is exact and slow.
-    pub(crate) fn memory_bytes(&self) -> u64 {
-        let of = |look: &Look| {
-            let text = read(self.proc(), &format!("{}/status", look.pid)).unwrap_or_default();
-            kilobytes(&text, &["RssAnon:", "RssShmem:", "VmSwap:", "VmPTE:"])
-        };
-        self.looks().iter().map(of).sum::<u64>() * 1024
-    }
-
-    /// The same with shared memory divided among those who share it.
-    pub(crate) fn memory_shared_bytes(&self) -> u64 {
-        let of = |look: &Look| {
-            let text = read(self.proc(), &format!("{}/smaps_rollup", look.pid)).unwrap_or_default();
-            kilobytes(&text, &["Pss_Anon:", "Pss_Shmem:", "SwapPss:"])
-        };
-        self.looks().iter().map(of).sum::<u64>() * 1024
-    }
-
-    /// Files that are open and have no name any more, each counted once.
-    pub(crate) fn deleted(&self, workspace_device: u64) -> Deleted {
-        let mut seen = BTreeSet::new();
-        let mut sum = Deleted::default();
-        for look in self.looks() {
-            let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let Ok(handles) = openat(self.proc(), format!("{}/fd", look.pid), flags, Mode::empty()) else {
-                continue;
-            };
-            let Ok(entries) = Dir::read_from(&handles) else { continue };
-            for entry in entries.flatten() {
-                let Ok(found) = statat(&handles, entry.file_name(), AtFlags::empty()) else { continue };
-                let is_file = rustix::fs::FileType::from_raw_mode(found.st_mode).is_file();
-                if !is_file || found.st_nlink > 0 || !seen.insert((found.st_dev, found.st_ino)) {
-                    continue;
-                }
-                let bytes = u64::try_from(found.st_blocks).unwrap_or(0) * 512;
-                if found.st_dev == workspace_device {
-                    sum.disk_bytes += bytes;
-                } else {
-                    sum.memory_bytes += bytes;
-                }
-            }
-        }
-        sum
     }
 
     /// Kills until nothing is left. Only for [`Tree::Below`] of this very process, which inherits whatever
@@ -153,6 +110,62 @@ impl Tree {
     }
 }
 
+impl Seen<'_> {
+    /// Processor time of all that lives and of what it waited for.
+    pub(crate) fn cpu(&self) -> Duration {
+        /// Linux counts in hundredths of a second for programs, whatever it uses itself.
+        const TICK: Duration = Duration::from_millis(10);
+        let ticks: u64 = self.looks.iter().map(|look| look.ticks).sum();
+        TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
+    }
+
+    /// Memory that exists because of the tree. What several processes share counts once for each, so this
+    /// may be too much and is never too little; [`Self::memory_shared_bytes`] is exact and slow.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let of = |look: &Look| {
+            let text = read(self.proc, &format!("{}/status", look.pid)).unwrap_or_default();
+            kilobytes(&text, &["RssAnon:", "RssShmem:", "VmSwap:", "VmPTE:"])
+        };
+        self.looks.iter().map(of).sum::<u64>() * 1024
+    }
+
+    /// The same with shared memory divided among those who share it.
+    pub(crate) fn memory_shared_bytes(&self) -> u64 {
+        let of = |look: &Look| {
+            let text = read(self.proc, &format!("{}/smaps_rollup", look.pid)).unwrap_or_default();
+            kilobytes(&text, &["Pss_Anon:", "Pss_Shmem:", "SwapPss:"])
+        };
+        self.looks.iter().map(of).sum::<u64>() * 1024
+    }
+
+    /// Files that are open and have no name any more, each counted once.
+    pub(crate) fn deleted(&self, workspace_device: u64) -> Deleted {
+        let mut seen = BTreeSet::new();
+        let mut sum = Deleted::default();
+        for look in &self.looks {
+            let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let Ok(handles) = openat(self.proc, format!("{}/fd", look.pid), flags, Mode::empty()) else {
+                continue;
+            };
+            let Ok(entries) = Dir::read_from(&handles) else { continue };
+            for entry in entries.flatten() {
+                let Ok(found) = statat(&handles, entry.file_name(), AtFlags::empty()) else { continue };
+                let is_file = rustix::fs::FileType::from_raw_mode(found.st_mode).is_file();
+                if !is_file || found.st_nlink > 0 || !seen.insert((found.st_dev, found.st_ino)) {
+                    continue;
+                }
+                let bytes = u64::try_from(found.st_blocks).unwrap_or(0) * 512;
+                if found.st_dev == workspace_device {
+                    sum.disk_bytes += bytes;
+                } else {
+                    sum.memory_bytes += bytes;
+                }
+            }
+        }
+        sum
+    }
+}
+
 fn pids(proc: BorrowedFd<'_>) -> Vec<i32> {
     // A directory of its own position: several threads look through one descriptor.
     let own = openat(proc, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
@@ -177,9 +190,8 @@ fn descendants(root: i32, mut others: Vec<Look>) -> Vec<Look> {
     let mut known = BTreeSet::from([root]);
     let mut found = Vec::new();
     loop {
-        let (children, rest): (Vec<_>, Vec<_>) = others
-            .into_iter()
-            .partition(|look| look.pid != root && known.contains(&look.parent));
+        let (children, rest): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|look| look.pid != root && known.contains(&look.parent));
         if children.is_empty() {
             return found;
         }

@@ -84,7 +84,7 @@ impl Watched {
         let before = *self.before.get_or_insert(now);
         let growth = now.saturating_sub(before);
         growth > self.growth_bytes_max
-            || growth + tree.deleted(self.device).disk_bytes > self.growth_bytes_max
+            || growth + tree.see().deleted(self.device).disk_bytes > self.growth_bytes_max
     }
 }
 

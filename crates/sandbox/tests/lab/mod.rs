@@ -61,7 +61,8 @@ pub(crate) struct Outcome {
 
 impl Lab {
     pub(crate) fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("sandbox-lab-").tempdir_in("/tmp").expect("a directory");
+        let directory =
+            tempfile::Builder::new().prefix("sandbox-lab-").tempdir_in("/tmp").expect("a directory");
         let path = directory.path();
         open_up(path);
         let bin = path.join("bin");
@@ -72,7 +73,8 @@ impl Lab {
             ("hostile", env!("CARGO_BIN_EXE_tenure-sandbox-hostile")),
         ] {
             // Where an ordinary user may not reach the build, the first of the two copied it.
-            let from = std::env::var_os(AGAIN).map_or(PathBuf::from(from), |first| Path::new(&first).join(name));
+            let from =
+                std::env::var_os(AGAIN).map_or(PathBuf::from(from), |first| Path::new(&first).join(name));
             fs::copy(from, bin.join(name)).expect("copied");
             open_up(&bin.join(name));
         }
@@ -91,7 +93,8 @@ impl Lab {
         stream.set_nonblocking(true).expect("set");
         datagram.set_nonblocking(true).expect("set");
         by_name.set_nonblocking(true).expect("set");
-        let victim = Process::new(bin.join("hostile")).arg("sleep").process_group(0).spawn().expect("a victim");
+        let victim =
+            Process::new(bin.join("hostile")).arg("sleep").process_group(0).spawn().expect("a victim");
         let launcher =
             LauncherPath { program: bin.join("tenure-sandbox"), args: vec!["supervise".to_owned()] };
         Self {
@@ -218,7 +221,8 @@ pub(crate) fn again_as_ordinary_user(test: &str) {
     if !is_root() {
         return;
     }
-    let directory = tempfile::Builder::new().prefix("sandbox-again-").tempdir_in("/tmp").expect("a directory");
+    let directory =
+        tempfile::Builder::new().prefix("sandbox-again-").tempdir_in("/tmp").expect("a directory");
     open_up(directory.path());
     let tests = std::env::current_exe().expect("known");
     for (name, from) in [
@@ -238,11 +242,8 @@ pub(crate) fn again_as_ordinary_user(test: &str) {
         .gid(NOBODY)
         .output()
         .expect("runs");
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && text.contains("1 passed"), "as an ordinary user:\n{text}");
 }
 
