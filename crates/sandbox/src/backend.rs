@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use crate::command::{Command, Network, Stdin};
 use crate::error::{Error, ErrorKind};
 use crate::report::{Isolation, Tier};
-use crate::running::Running;
+use crate::running::{Running, Supervised};
 use crate::spec::{Bait, CgroupPlan, Message, Spec};
 use crate::survey::LauncherPath;
 use crate::wire::{self, Reader};
@@ -142,16 +142,16 @@ pub(crate) fn launch(
         .map_err(|error| Error::start(format!("starting `{}`", launcher.program.display()), error))?;
     let (stdout, stderr) = (supervisor.stdout.take(), supervisor.stderr.take());
     let mut running =
-        Running::new(supervisor, control, [stdout.map(OwnedFd::from), stderr.map(OwnedFd::from)]);
+        Supervised::new(supervisor, control, [stdout.map(OwnedFd::from), stderr.map(OwnedFd::from)]);
     let said = converse(running.control(), &spec, stdin);
-    let (said, reader) = said.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => no_supervisor(launcher),
-        _ => Error::start("waiting for the supervisor", error),
+    let (said, reader) = said.map_err(|error| {
+        let is_gone = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset].contains(&error.kind());
+        if is_gone { no_supervisor(launcher) } else { Error::start("waiting for the supervisor", error) }
     })?;
     match said {
         Some(Message::Started { isolation, limits }) => {
             running.started(reader, isolation, limits, command.limits, output, began);
-            Ok(running)
+            Ok(Running::new(running))
         }
         Some(Message::Failed { what, errno }) => Err(failed(&what, errno)),
         Some(Message::Ended { .. }) | None => Err(no_supervisor(launcher)),

@@ -137,6 +137,15 @@ fn ordinary() {
         assert_eq!(outcome.line(), "err [exited with 3]");
         assert_eq!(fs::read_to_string(workspace.join("got")).expect("read"), "given");
         assert_eq!(shell("cat", &|_| ()).0.line(), "");
+        match tier {
+            Tier::Namespaces => {
+                let (outcome, _) =
+                    shell("echo out > /dev/stdout; echo err > /dev/stderr; wc -c < /dev/null", &|_| ());
+                assert_eq!(outcome.line(), "out / err / 0");
+            }
+            // There is no `/proc` to find them through.
+            Tier::Landlock => {}
+        }
         let (outcome, _) = shell("mkdir below; cd below; pwd", &|_| ());
         assert!(outcome.out.ends_with("/below"), "{tier} {}", outcome.line());
 

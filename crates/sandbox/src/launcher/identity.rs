@@ -95,7 +95,7 @@ impl Identity {
                 drop(go);
                 // Until the other end is closed: by then someone else holds the namespace, or nobody wants it.
                 let _ = rustix::io::read(&wait, &mut [0; 1]);
-                std::process::exit(0)
+                sys::exit_at_once(0)
             }
             Side::Parent(child) => {
                 let made = map(child.pid, "uid_map", metadata.uid(), self.uid)
@@ -119,6 +119,23 @@ impl Identity {
             .and_then(|()| map(pid, "uid_map", USER, self.uid))
             .and_then(|()| map(pid, "gid_map", USER, self.gid))
             .failed("mapping the command's user")
+    }
+
+    /// Gives the standard streams to the command's user, or it could not open them again by name.
+    pub(crate) fn own_streams(self) {
+        match self.source {
+            Source::Server => return,
+            Source::Passing | Source::Lasting => {}
+        }
+        for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+            let Ok(found) = rustix::fs::fstat(stream) else { continue };
+            let kind = FileType::from_raw_mode(found.st_mode);
+            // Made for this command alone; anything else is the host's.
+            if kind == FileType::Fifo || (kind.is_file() && found.st_nlink == 0) {
+                let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+                let _ = rustix::fs::fchown(stream, Some(uid), Some(gid));
+            }
+        }
     }
 
     /// What becomes of the groups of the process that takes it on.

@@ -82,15 +82,17 @@ fn supervise() -> Result<(), Failure> {
         Message::Started { isolation: sandbox.isolation.clone(), limits: sandbox.limits_in_force() };
     // A server that is gone is noticed by the first poll.
     let _ = wire::tell(&control, &started, NONE);
-    let ended = Supervision {
+    let mut supervision = Supervision {
         sandbox,
         control: control.as_fd(),
         began,
         cause: None,
         peak: 0,
         looked: Duration::ZERO,
-    }
-    .run();
+    };
+    let ended = supervision.run();
+    // Gone before anyone hears of the end; the control group may go a moment later.
+    drop(supervision.sandbox.tmp.take());
     let _ = wire::tell(&control, &ended, NONE);
     Ok(())
 }
@@ -124,7 +126,7 @@ struct Woken {
 }
 
 impl Supervision<'_> {
-    fn run(mut self) -> Message {
+    fn run(&mut self) -> Message {
         let mut own = None;
         loop {
             let woken = self.wait();
@@ -137,7 +139,7 @@ impl Supervision<'_> {
             }
         }
         // What is killed together with init is not accounted for by the kernel.
-        let seen = if own.is_some() { Duration::ZERO } else { self.sandbox.cpu() };
+        let seen = if self.cause.is_some() { self.sandbox.cpu() } else { Duration::ZERO };
         let cpu = self.sandbox.kill().max(seen);
         // What init said before it died may still lie in the socket.
         let own = own.or_else(|| self.sandbox.told()).or_else(|| self.sandbox.status_of_itself());

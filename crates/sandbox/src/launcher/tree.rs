@@ -83,6 +83,10 @@ impl Tree {
         const PAUSE: Duration = Duration::from_millis(1);
         let mut cpu = Duration::ZERO;
         loop {
+            // Whoever lost its parent is a child of this process, so without children nothing is left.
+            if !sys::has_children() {
+                return cpu;
+            }
             let looks = self.looks();
             for look in &looks {
                 // Whoever descends from this process is not reused for another before it is waited for
@@ -96,9 +100,6 @@ impl Tree {
             }
             while let Some(ended) = sys::reap(None, Block::No) {
                 cpu += ended.cpu;
-            }
-            if looks.is_empty() {
-                return cpu;
             }
             std::thread::sleep(PAUSE);
         }
@@ -169,7 +170,7 @@ impl Seen<'_> {
 fn pids(proc: BorrowedFd<'_>) -> Vec<i32> {
     // A directory of its own position: several threads look through one descriptor.
     let own = openat(proc, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let Ok(entries) = own.and_then(|own| Dir::new(own)) else { return Vec::new() };
+    let Ok(entries) = own.and_then(Dir::new) else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok()).collect()
 }
 

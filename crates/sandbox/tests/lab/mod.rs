@@ -189,10 +189,11 @@ impl Outcome {
     /// What it said and how it ended, in one line.
     pub(crate) fn line(&self) -> String {
         let out = self.out.replace('\n', " / ");
-        match &self.report.end {
-            End::Exited(0) => out,
-            end if out.is_empty() => format!("[{end}]"),
-            end => format!("{out} [{end}]"),
+        let end = &self.report.end;
+        match (*end == End::Exited(0), out.is_empty()) {
+            (true, _) => out,
+            (false, true) => format!("[{end}]"),
+            (false, false) => format!("{out} [{end}]"),
         }
     }
 
