@@ -87,7 +87,7 @@ pub(crate) fn odd() -> String {
     assert_eq!(unsafe { libc::mknod(socket.as_ptr(), libc::S_IFSOCK | 0o600, 0) }, 0);
     fs::create_dir("closed").unwrap();
     fs::write("closed/inside", b"x").unwrap();
-    fs::set_permissions("closed", fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions("closed", fs::Permissions::from_mode(0o000)).unwrap();
     "made".to_owned()
 }
 

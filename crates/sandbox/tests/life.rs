@@ -139,9 +139,10 @@ fn ordinary() {
         assert_eq!(shell("cat", &|_| ()).0.line(), "");
         match tier {
             Tier::Namespaces => {
-                let (outcome, _) =
-                    shell("echo out > /dev/stdout; echo err > /dev/stderr; wc -c < /dev/null", &|_| ());
-                assert_eq!(outcome.line(), "out / err / 0");
+                for stream in ["stdout", "stderr"] {
+                    let (outcome, _) = shell(&format!("echo said > /dev/{stream}"), &|_| ());
+                    assert_eq!(outcome.line(), "said", "{stream}");
+                }
             }
             // There is no `/proc` to find them through.
             Tier::Landlock => {}
