@@ -261,6 +261,51 @@ fn many() {
     }
 }
 
+/// Where a part of `/proc` is covered, as containers do, no fresh one may be mounted; the first tier goes on
+/// without.
+fn without_proc() {
+    let lab = Lab::new();
+    let token = format!("token-proc-{}", std::process::id());
+    let (bin, hostile) = (lab.path("bin"), lab.path("bin/hostile"));
+    let run = |name: &str, args: &[&str]| {
+        let workspace = lab.path(name);
+        fs::create_dir(&workspace).expect("made");
+        let mut outside = Process::new("unshare");
+        if !lab::is_root() {
+            outside.arg("--map-root-user");
+        }
+        let script = "mount -t tmpfs none /proc/sys && exec \"$@\"";
+        outside.args([
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            &lab.path("bin/tenure-sandbox"),
+            "run",
+            "--report",
+        ]);
+        outside.args([
+            "--tier",
+            "namespaces",
+            "--workspace",
+            &workspace,
+            "--read-only",
+            &bin,
+            "--",
+            &hostile,
+        ]);
+        let output = outside.args(args).output().expect("runs");
+        let reported = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(reported.contains(", no /proc, "), "{reported}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(run("listing", &["listed"]), "ENOENT");
+    assert_eq!(run("reading", &["read", "/proc/self/status", &lab.path("secret")]), "ENOENT");
+    assert_eq!(run("leaving", &["daemon", &token]), "left");
+    assert_eq!(processes_with(&token), 0);
+}
+
 macro_rules! both {
     ($($name:ident, $again:ident: $check:ident;)*) => { $(
         #[test]
@@ -284,5 +329,6 @@ both! {
     set_user_id_gives_nothing, set_user_id_gives_nothing_as_ordinary_user: set_user_id;
     network_is_what_is_declared, network_is_what_is_declared_as_ordinary_user: network;
     refusals_say_why, refusals_say_why_as_ordinary_user: refused;
+    works_without_proc, works_without_proc_as_ordinary_user: without_proc;
     many_at_once, many_at_once_as_ordinary_user: many;
 }

@@ -39,7 +39,7 @@ pub(crate) struct Identity {
 /// Where a command's identity comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// It is the server's own user, who is not root.
+    /// It is the server's own user: not root, or the root of a container that has no others.
     Server,
     /// A user of the command's own; the workspace is someone else's.
     Passing,
@@ -50,7 +50,8 @@ pub(crate) enum Source {
 impl Identity {
     pub(crate) fn of(workspace: &Path) -> Result<Self, Failure> {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        if uid != 0 {
+        // The root of a container may have no users to give.
+        if uid != 0 || !has_users(&std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default()) {
             return Ok(Self { uid, gid, source: Source::Server });
         }
         let owner = std::fs::metadata(workspace).failed("looking at the workspace")?.uid();
@@ -147,6 +148,16 @@ impl Identity {
     }
 }
 
+/// Whether a map of users holds those that commands are given.
+fn has_users(map: &str) -> bool {
+    let holds = |line: &str| {
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let [first, _, count] = numbers[..] else { return false };
+        first <= PASSING.into() && first + count >= u64::from(LASTING + LASTING_COUNT)
+    };
+    map.lines().any(holds)
+}
+
 fn map(pid: i32, file: &str, inside: u32, outside: u32) -> io::Result<()> {
     std::fs::write(format!("/proc/{pid}/{file}"), format!("{inside} {outside} 1"))
 }
@@ -175,4 +186,22 @@ fn give(directory: &OwnedFd, user: u32, depth: usize) -> io::Result<()> {
         chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_whether_there_are_users_to_give() {
+        for (map, expected) in [
+            ("         0          0 4294967295\n", true),
+            ("0 100000 65536\n", false),
+            ("0 1000 1\n", false),
+            ("0 1000 1\n1 100000 4294867295\n", true),
+            ("", false),
+        ] {
+            assert_eq!(has_users(map), expected, "{map}");
+        }
+    }
 }
