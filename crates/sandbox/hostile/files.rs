@@ -87,8 +87,56 @@ pub(crate) fn odd() -> String {
     assert_eq!(unsafe { libc::mknod(socket.as_ptr(), libc::S_IFSOCK | 0o600, 0) }, 0);
     fs::create_dir("closed").unwrap();
     fs::write("closed/inside", b"x").unwrap();
-    fs::set_permissions("closed", fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions("closed", fs::Permissions::from_mode(0o000)).unwrap();
     "made".to_owned()
+}
+
+/// Leaving a file behind that makes whoever runs it its owner, by every call that takes a mode.
+pub(crate) fn set_id() -> String {
+    fs::write("left", b"x").unwrap();
+    let file = File::open("left").unwrap();
+    let handle = std::os::fd::AsRawFd::as_raw_fd(&file);
+    let create = libc::O_CREAT | libc::O_WRONLY;
+    let how: [u64; 3] = [create as u64, 0o4755, 0];
+    // SAFETY: strings and structures outlive the calls, and the size is the structure's.
+    let answers = unsafe {
+        [
+            answer(libc::syscall(libc::SYS_fchmod, handle, 0o4755)),
+            answer(libc::syscall(libc::SYS_fchmodat, libc::AT_FDCWD, c"left".as_ptr(), 0o2755)),
+            answer(libc::syscall(452, libc::AT_FDCWD, c"left".as_ptr(), 0o4755, 0)),
+            answer(libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"made".as_ptr(), create, 0o4755)),
+            answer(libc::syscall(
+                libc::SYS_openat,
+                libc::AT_FDCWD,
+                c".".as_ptr(),
+                libc::O_TMPFILE | libc::O_RDWR,
+                0o4755,
+            )),
+            answer(libc::syscall(
+                libc::SYS_mknodat,
+                libc::AT_FDCWD,
+                c"node".as_ptr(),
+                libc::S_IFREG | 0o4755,
+                0,
+            )),
+            answer(libc::syscall(437, libc::AT_FDCWD, c"how".as_ptr(), how.as_ptr(), size_of_val(&how))),
+        ]
+    };
+    let answers = crate::distinct(answers);
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above.
+    let answers = unsafe {
+        let old = [
+            answer(libc::syscall(libc::SYS_chmod, c"left".as_ptr(), 0o4755)),
+            answer(libc::syscall(libc::SYS_creat, c"old".as_ptr(), 0o4755)),
+            answer(libc::syscall(libc::SYS_open, c"old".as_ptr(), create, 0o4755)),
+            answer(libc::syscall(libc::SYS_mknod, c"old".as_ptr(), libc::S_IFREG | 0o4755, 0)),
+        ];
+        format!("{answers} {}", crate::distinct(old))
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let answers = format!("{answers} EPERM");
+    answers
 }
 
 /// Becoming root in every way a file or a call could help.

@@ -51,6 +51,7 @@ fn probe(name: &str, args: &[&str]) -> String {
         ("hard-links", paths) => files::hard_links(paths),
         ("devices", []) => files::devices(),
         ("odd", []) => files::odd(),
+        ("set-id", []) => files::set_id(),
         ("privileges", []) => files::privileges(),
         ("environment", []) => files::environment(),
         ("inherited", []) => files::inherited(),

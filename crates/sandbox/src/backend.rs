@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use crate::command::{Command, Network, Stdin};
 use crate::error::{Error, ErrorKind};
 use crate::report::{Isolation, Tier};
-use crate::running::Running;
+use crate::running::{Running, Supervised};
 use crate::spec::{Bait, CgroupPlan, Message, Spec};
 use crate::survey::LauncherPath;
 use crate::wire::{self, Reader};
@@ -142,22 +142,33 @@ pub(crate) fn launch(
         .map_err(|error| Error::start(format!("starting `{}`", launcher.program.display()), error))?;
     let (stdout, stderr) = (supervisor.stdout.take(), supervisor.stderr.take());
     let mut running =
-        Running::new(supervisor, control, [stdout.map(OwnedFd::from), stderr.map(OwnedFd::from)]);
-    wire::tell(running.control(), &spec, &[stdin]).map_err(cannot("telling the supervisor"))?;
-    let mut reader = Reader::default();
-    await_message(running.control()).map_err(cannot("waiting for the supervisor"))?;
-    let said = reader.next(running.control()).map_err(cannot("waiting for the supervisor"))?;
+        Supervised::new(supervisor, control, [stdout.map(OwnedFd::from), stderr.map(OwnedFd::from)]);
+    let said = converse(running.control(), &spec, stdin);
+    let (said, reader) = said.map_err(|error| {
+        let is_gone = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset].contains(&error.kind());
+        if is_gone { no_supervisor(launcher) } else { Error::start("waiting for the supervisor", error) }
+    })?;
     match said {
         Some(Message::Started { isolation, limits }) => {
             running.started(reader, isolation, limits, command.limits, output, began);
-            Ok(running)
+            Ok(Running::new(running))
         }
         Some(Message::Failed { what, errno }) => Err(failed(&what, errno)),
-        Some(Message::Ended { .. }) | None => {
-            Err(Error::new(ErrorKind::Start, format!("`{}` is not a supervisor", launcher.program.display()))
-                .hint("its `main` has to call `launcher::main` for the arguments that are given to it"))
-        }
+        Some(Message::Ended { .. }) | None => Err(no_supervisor(launcher)),
     }
+}
+
+fn converse(control: &OwnedFd, spec: &Spec, stdin: OwnedFd) -> io::Result<(Option<Message>, Reader)> {
+    let mut reader = Reader::default();
+    wire::tell(control, spec, &[stdin])?;
+    await_message(control)?;
+    Ok((reader.next(control)?, reader))
+}
+
+fn no_supervisor(launcher: &LauncherPath) -> Error {
+    let what = format!("`{}` is not a supervisor", launcher.program.display());
+    Error::new(ErrorKind::Start, what)
+        .hint("its `main` has to call `launcher::main` for the arguments that are given to it")
 }
 
 fn failed(what: &str, errno: i32) -> Error {

@@ -118,25 +118,25 @@ impl Wanted {
                 true => String::new(),
                 false => args.next().ok_or_else(|| format!("`{option}` needs a value"))?,
             };
-            self.set(&option, value)?;
+            self.set(&option, &value)?;
         }
         Err("no program: put it after `--`".to_owned())
     }
 
-    fn set(&mut self, option: &str, value: String) -> Result<(), String> {
+    fn set(&mut self, option: &str, value: &str) -> Result<(), String> {
         let command = &mut self.command;
         match option {
-            "--workspace" => command.files.workspace = absolute(&value)?,
-            "--read-only" => command.files.read_only.push((absolute(&value)?, absolute(&value)?)),
+            "--workspace" => command.files.workspace = absolute(value)?,
+            "--read-only" => command.files.read_only.push((absolute(value)?, absolute(value)?)),
             "--tier" => self.tier = Some(value.parse()?),
-            "--proxy" => command.network = Network::Restricted { proxy_socket: absolute(&value)? },
+            "--proxy" => command.network = Network::Restricted { proxy_socket: absolute(value)? },
             "--network" => command.network = Network::Enabled,
             "--env" => {
                 let (name, value) = value.split_once('=').ok_or("`--env` takes NAME=VALUE")?;
                 command.env.insert(name.to_owned(), value.to_owned());
             }
-            "--wall" => command.limits.wall = Duration::from_secs(number(option, &value)?),
-            "--memory" => command.limits.memory_bytes = number::<u64>(option, &value)? << 20,
+            "--wall" => command.limits.wall = Duration::from_secs(number(option, value)?),
+            "--memory" => command.limits.memory_bytes = number::<u64>(option, value)? << 20,
             "--report" => self.is_reported = true,
             _ => return Err(format!("`{option}` is no option of run\n\n{HELP}")),
         }

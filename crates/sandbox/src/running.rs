@@ -23,8 +23,57 @@ const SUPERVISOR: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// A command that runs. Dropping it ends the command with everything it started.
-pub struct Running {
-    supervisor: Child,
+pub struct Running(Box<dyn Execution>);
+
+/// What a back end has of a command that runs. Dropping it must end the command, as [`Running`] says.
+pub trait Execution: Send {
+    /// A handle that ends it.
+    fn killer(&self) -> Killer;
+
+    /// See [`Running::wait`].
+    fn wait(self: Box<Self>) -> Report;
+}
+
+/// Ends a command from elsewhere.
+#[derive(Clone)]
+pub struct Killer(Arc<dyn Fn() + Send + Sync>);
+
+impl Killer {
+    /// One that calls `kill`, which must be harmless to call again, and after the end.
+    pub fn new(kill: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(kill))
+    }
+
+    /// Asks for the end: everything is dead within a second, and [`Running::wait`] reports
+    /// [`End::Cancelled`] unless the command ended before. May be called any number of times, at any time.
+    pub fn kill(&self) {
+        (self.0)();
+    }
+}
+
+impl Running {
+    /// What a back end started.
+    pub fn new(execution: impl Execution + 'static) -> Self {
+        Self(Box::new(execution))
+    }
+
+    /// A handle that ends it.
+    #[must_use]
+    pub fn killer(&self) -> Killer {
+        self.0.killer()
+    }
+
+    /// Hands output on until the command has ended and everything it started is dead. Output is read whether
+    /// it is still wanted or not, so the command never waits for its reader; until this is called it may.
+    #[must_use]
+    pub fn wait(self) -> Report {
+        self.0.wait()
+    }
+}
+
+/// A command under a supervisor of this crate.
+pub(crate) struct Supervised {
+    supervisor: Option<Child>,
     control: Arc<OwnedFd>,
     streams: [Option<OwnedFd>; 2],
     started: Option<Started>,
@@ -40,24 +89,9 @@ struct Started {
     output_bytes: u64,
 }
 
-/// Ends a command from elsewhere.
-#[derive(Clone)]
-pub struct Killer {
-    control: Arc<OwnedFd>,
-}
-
-impl Killer {
-    /// Asks for the end: everything is dead within a second, and [`Running::wait`] reports
-    /// [`End::Cancelled`] unless the command ended before. May be called any number of times, at any time.
-    pub fn kill(&self) {
-        // Nobody to tell: it has ended.
-        let _ = send(&self.control, &[CANCEL], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-    }
-}
-
-impl Running {
+impl Supervised {
     pub(crate) fn new(supervisor: Child, control: OwnedFd, streams: [Option<OwnedFd>; 2]) -> Self {
-        Self { supervisor, control: Arc::new(control), streams, started: None }
+        Self { supervisor: Some(supervisor), control: Arc::new(control), streams, started: None }
     }
 
     pub(crate) fn control(&self) -> &OwnedFd {
@@ -76,42 +110,6 @@ impl Running {
         self.started = Some(Started { reader, isolation, in_force, limits, output, began, output_bytes: 0 });
     }
 
-    /// A handle that ends it.
-    #[must_use]
-    pub fn killer(&self) -> Killer {
-        Killer { control: Arc::clone(&self.control) }
-    }
-
-    /// Hands output on until the command has ended and everything it started is dead. Output is read whether
-    /// it is still wanted or not, so the command never waits for its reader; until this is called it may.
-    #[must_use]
-    pub fn wait(mut self) -> Report {
-        let mut started = self.started.take().expect("a back end hands out only what has started");
-        let ended = self.pump(&mut started);
-        let (end, wall, cpu, memory_peak_bytes) = match ended {
-            Ok(Message::Ended { end, wall, cpu, memory_peak_bytes }) => (end, wall, cpu, memory_peak_bytes),
-            Ok(Message::Started { .. } | Message::Failed { .. }) => (
-                End::Lost("the supervisor does not speak as it should".to_owned()),
-                Duration::ZERO,
-                Duration::ZERO,
-                0,
-            ),
-            Err(error) => {
-                (End::Lost(format!("the supervisor is gone: {error}")), Duration::ZERO, Duration::ZERO, 0)
-            }
-        };
-        Report {
-            isolation: started.isolation,
-            limits: started.in_force,
-            end,
-            output_bytes: started.output_bytes,
-            output_truncated: started.output_bytes > started.limits.output_bytes,
-            wall: wall.max(started.began.elapsed()),
-            cpu,
-            memory_peak_bytes,
-        }
-    }
-
     fn pump(&mut self, started: &mut Started) -> io::Result<Message> {
         let mut buffer = vec![0; READ_BYTES];
         let mut ended: Option<io::Result<Message>> = None;
@@ -121,7 +119,7 @@ impl Running {
             match ended.take() {
                 Some(ended) if is_read || Instant::now() >= deadline => return ended,
                 None if Instant::now() >= deadline => {
-                    let _ = self.supervisor.kill();
+                    let _ = self.supervisor.as_mut().map(Child::kill);
                     return Err(io::Error::from(io::ErrorKind::TimedOut));
                 }
                 other => ended = other,
@@ -177,10 +175,53 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Execution for Supervised {
+    fn killer(&self) -> Killer {
+        let control = Arc::clone(&self.control);
+        Killer::new(move || {
+            // Nobody to tell: it has ended.
+            let _ = send(&control, &[CANCEL], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        })
+    }
+
+    fn wait(mut self: Box<Self>) -> Report {
+        let mut started = self.started.take().expect("a back end hands out only what has started");
+        let ended = self.pump(&mut started);
+        let (end, wall, cpu, memory_peak_bytes) = match ended {
+            Ok(Message::Ended { end, wall, cpu, memory_peak_bytes }) => (end, wall, cpu, memory_peak_bytes),
+            Ok(Message::Started { .. } | Message::Failed { .. }) => (
+                End::Lost("the supervisor does not speak as it should".to_owned()),
+                Duration::ZERO,
+                Duration::ZERO,
+                0,
+            ),
+            Err(error) => {
+                (End::Lost(format!("the supervisor is gone: {error}")), Duration::ZERO, Duration::ZERO, 0)
+            }
+        };
+        Report {
+            isolation: started.isolation,
+            limits: started.in_force,
+            end,
+            output_bytes: started.output_bytes,
+            output_truncated: started.output_bytes > started.limits.output_bytes,
+            wall: wall.max(started.began.elapsed()),
+            cpu,
+            memory_peak_bytes,
+        }
+    }
+}
+
+impl Drop for Supervised {
     fn drop(&mut self) {
         // Other handles may keep the socket open; this is heard whoever holds it.
         let _ = shutdown(&self.control, Shutdown::Write);
-        let _ = self.supervisor.wait();
+        let Some(mut supervisor) = self.supervisor.take() else { return };
+        match self.started {
+            // Nobody has heard of the end yet, so it is waited for.
+            Some(_) => drop(supervisor.wait()),
+            // It has said its last word and only tidies up. A moment later it can be buried.
+            None => drop(std::thread::spawn(move || supervisor.wait())),
+        }
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct Spec {
 /// Where control groups can be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CgroupPlan {
-    V1 { memory: PathBuf, pids: Option<PathBuf> },
+    V1 { memory: PathBuf },
     V2 { parent: PathBuf },
 }
 

@@ -152,7 +152,7 @@ impl fmt::Display for Survey {
             }
         }
         match &self.cgroup {
-            Ok(CgroupPlan::V1 { memory, .. }) => {
+            Ok(CgroupPlan::V1 { memory }) => {
                 writeln!(f, "{:<11} version 1 at {}", "cgroups", memory.display())
             }
             Ok(CgroupPlan::V2 { parent }) => {
@@ -209,7 +209,14 @@ fn try_plan(launcher: &LauncherPath, plan: Plan) -> Tried {
     match report.end {
         End::Exited(0) => Ok((report.isolation, plan)),
         End::Exited(_) => Err(refuse(format!("the canary got out: {}", said.trim().replace('\n', ", ")))),
-        end => Err(refuse(format!("the canary did not come to its end: {end}"))),
+        end @ (End::Signalled(_)
+        | End::NotExecuted(_)
+        | End::WallLimit
+        | End::CpuLimit
+        | End::MemoryLimit
+        | End::DiskLimit
+        | End::Cancelled
+        | End::Lost(_)) => Err(refuse(format!("the canary did not come to its end: {end}"))),
     }
 }
 

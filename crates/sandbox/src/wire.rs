@@ -68,17 +68,21 @@ impl Reader {
 pub(crate) fn tell<M: Serialize>(socket: impl AsFd, message: &M, handles: &[impl AsFd]) -> io::Result<()> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
-    let handles: Vec<_> = handles.iter().map(AsFd::as_fd).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDLES_MAX))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !handles.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&handles)) {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
-    }
-    let mut sent = rustix::io::retry_on_intr(|| {
-        sendmsg(&socket, &[IoSlice::new(&line)], &mut control, SendFlags::NOSIGNAL)
-    })?;
+    // A filter may be in force already that leaves `send` and takes `sendmsg` away.
+    let mut sent = if handles.is_empty() { 0 } else { tell_first(&socket, &line, handles)? };
     while sent < line.len() {
         sent += rustix::io::retry_on_intr(|| send(&socket, &line[sent..], SendFlags::NOSIGNAL))?;
     }
     Ok(())
+}
+
+fn tell_first(socket: impl AsFd, line: &[u8], handles: &[impl AsFd]) -> io::Result<usize> {
+    let handles: Vec<_> = handles.iter().map(AsFd::as_fd).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDLES_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&handles)) {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    let part = [IoSlice::new(line)];
+    Ok(rustix::io::retry_on_intr(|| sendmsg(&socket, &part, &mut control, SendFlags::NOSIGNAL))?)
 }

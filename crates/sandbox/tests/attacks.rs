@@ -48,6 +48,7 @@ fn rows<'a>(paths: &'a Paths) -> Vec<Row<'a>> {
         ("45", vec!["kill-all"], "alive", "alive"),
         ("46", vec!["kill-parent"], "alive", "alive"),
         ("47", vec!["kill-self"], "[ended by signal 9]", "[ended by signal 9]"),
+        ("50", vec!["set-id"], "ENOSYS EPERM EPERM", "ENOSYS EPERM EPERM"),
         ("50, 51", vec!["privileges"], "EINVAL EPERM EINVAL", "EPERM EPERM EPERM"),
         ("55", vec!["terminal"], "EPERM EPERM EPERM true ENOENT", "EPERM EPERM EPERM true EACCES"),
         ("56", vec!["outside"], "ENETUNREACH", "EPERM"),

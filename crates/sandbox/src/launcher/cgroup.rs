@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::failure::random_name;
 use crate::command::Limits;
 use crate::report::Group;
 use crate::spec::CgroupPlan;
@@ -23,20 +24,20 @@ const PROCESSES_EXTRA: u32 = 2;
 impl Cgroup {
     /// Makes one with these limits.
     pub(crate) fn make(plan: &CgroupPlan, limits: &Limits) -> io::Result<Self> {
-        let name = format!("{PREFIX}{}", std::process::id());
+        // The process tells whoever sweeps whether it is still needed; numbers of processes come again.
+        let random = random_name().map_err(|failure| io::Error::from_raw_os_error(failure.errno))?;
+        let name = format!("{PREFIX}{}-{random}", std::process::id());
         let mut made = Self { plan: plan.clone(), paths: Vec::new() };
         let memory = limits.memory_bytes.to_string();
         let processes = (limits.processes + PROCESSES_EXTRA).to_string();
         match plan {
-            CgroupPlan::V1 { memory: parent, pids } => {
+            // Each hierarchy costs milliseconds to enter, and processes are limited by rlimits as well: of a
+            // user namespace, or of a user of the command's own.
+            CgroupPlan::V1 { memory: parent } => {
                 let path = made.create(parent.join(&name))?;
                 fs::write(path.join("memory.limit_in_bytes"), &memory)?;
                 // Absent in kernels that do not account for swap; then there is none to be had.
                 let _ = fs::write(path.join("memory.memsw.limit_in_bytes"), &memory);
-                if let Some(parent) = pids {
-                    let path = made.create(parent.join(&name))?;
-                    fs::write(path.join("pids.max"), processes)?;
-                }
             }
             CgroupPlan::V2 { parent } => {
                 let path = made.create(parent.join(&name))?;
@@ -110,15 +111,11 @@ impl Drop for Cgroup {
 
 /// Removes groups whose supervisors were killed. Those in use cannot be removed.
 pub(crate) fn sweep(plan: &CgroupPlan) {
-    let parents: Vec<&Path> = match plan {
-        CgroupPlan::V1 { memory, pids } => {
-            [Some(memory), pids.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect()
-        }
-        CgroupPlan::V2 { parent } => vec![parent],
-    };
-    for entry in parents.iter().filter_map(|parent| fs::read_dir(parent).ok()).flatten().flatten() {
+    let (CgroupPlan::V1 { memory: parent } | CgroupPlan::V2 { parent }) = plan;
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
+        let rest = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let Some((pid, _)) = rest.and_then(|rest| rest.split_once('-')) else { continue };
         // Its supervisor may be alive and about to use it.
         if !Path::new("/proc").join(pid).exists() {
             let _ = fs::remove_dir(entry.path());
@@ -139,7 +136,7 @@ pub(crate) fn find() -> Result<CgroupPlan, String> {
                 return Ok(plan);
             }
             Err(error) => {
-                let (CgroupPlan::V1 { memory: path, .. } | CgroupPlan::V2 { parent: path }) = &plan;
+                let (CgroupPlan::V1 { memory: path } | CgroupPlan::V2 { parent: path }) = &plan;
                 findings.push(format!("{}: {error}", path.display()));
             }
         }
@@ -161,7 +158,7 @@ fn candidates(own: &str, mounts: &str) -> Vec<CgroupPlan> {
     }
     let mut plans: Vec<_> = found.into_iter().map(|parent| CgroupPlan::V2 { parent }).collect();
     if let Some(memory) = place(own, mounts, "memory") {
-        plans.push(CgroupPlan::V1 { memory, pids: place(own, mounts, "pids") });
+        plans.push(CgroupPlan::V1 { memory });
     }
     plans
 }

@@ -44,3 +44,10 @@ impl<T, E: Into<io::Error>> Or<T> for Result<T, E> {
         self.map_err(|error| Failure::new(what(), &error.into()))
     }
 }
+
+/// A name nobody else has.
+pub(crate) fn random_name() -> Result<String, Failure> {
+    let mut random = [0; 8];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).failed("choosing a name")?;
+    Ok(format!("{:016x}", u64::from_le_bytes(random)))
+}

@@ -39,7 +39,7 @@ pub(crate) struct Identity {
 /// Where a command's identity comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// It is the server's own user, who is not root.
+    /// It is the server's own user: not root, or the root of a container that has no others.
     Server,
     /// A user of the command's own; the workspace is someone else's.
     Passing,
@@ -50,7 +50,8 @@ pub(crate) enum Source {
 impl Identity {
     pub(crate) fn of(workspace: &Path) -> Result<Self, Failure> {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        if uid != 0 {
+        // The root of a container may have no users to give.
+        if uid != 0 || !has_users(&std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default()) {
             return Ok(Self { uid, gid, source: Source::Server });
         }
         let owner = std::fs::metadata(workspace).failed("looking at the workspace")?.uid();
@@ -95,7 +96,7 @@ impl Identity {
                 drop(go);
                 // Until the other end is closed: by then someone else holds the namespace, or nobody wants it.
                 let _ = rustix::io::read(&wait, &mut [0; 1]);
-                std::process::exit(0)
+                sys::exit_at_once(0)
             }
             Side::Parent(child) => {
                 let made = map(child.pid, "uid_map", metadata.uid(), self.uid)
@@ -121,6 +122,23 @@ impl Identity {
             .failed("mapping the command's user")
     }
 
+    /// Gives the standard streams to the command's user, or it could not open them again by name.
+    pub(crate) fn own_streams(self) {
+        match self.source {
+            Source::Server => return,
+            Source::Passing | Source::Lasting => {}
+        }
+        for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+            let Ok(found) = rustix::fs::fstat(stream) else { continue };
+            let kind = FileType::from_raw_mode(found.st_mode);
+            // Made for this command alone; anything else is the host's.
+            if kind == FileType::Fifo || (kind.is_file() && found.st_nlink == 0) {
+                let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+                let _ = rustix::fs::fchown(stream, Some(uid), Some(gid));
+            }
+        }
+    }
+
     /// What becomes of the groups of the process that takes it on.
     pub(crate) fn groups(self) -> sys::Groups {
         match self.source {
@@ -128,6 +146,16 @@ impl Identity {
             Source::Passing | Source::Lasting => sys::Groups::Drop,
         }
     }
+}
+
+/// Whether a map of users holds those that commands are given.
+fn has_users(map: &str) -> bool {
+    let holds = |line: &str| {
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let [first, _, count] = numbers[..] else { return false };
+        first <= PASSING.into() && first + count >= u64::from(LASTING + LASTING_COUNT)
+    };
+    map.lines().any(holds)
 }
 
 fn map(pid: i32, file: &str, inside: u32, outside: u32) -> io::Result<()> {
@@ -158,4 +186,22 @@ fn give(directory: &OwnedFd, user: u32, depth: usize) -> io::Result<()> {
         chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_whether_there_are_users_to_give() {
+        for (map, expected) in [
+            ("         0          0 4294967295\n", true),
+            ("0 100000 65536\n", false),
+            ("0 1000 1\n", false),
+            ("0 1000 1\n1 100000 4294867295\n", true),
+            ("", false),
+        ] {
+            assert_eq!(has_users(map), expected, "{map}");
+        }
+    }
 }

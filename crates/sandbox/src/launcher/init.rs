@@ -60,7 +60,8 @@ impl Init<'_> {
     }
 
     fn prepare(&mut self) -> Result<Vec<OwnedFd>, Failure> {
-        self.await_go()?;
+        die_with_parent()?;
+        await_go(&self.status)?;
         sys::become_user(USER, USER, self.identity.groups()).failed("becoming the user inside")?;
         // The change of user took it away.
         die_with_parent()?;
@@ -70,7 +71,8 @@ impl Init<'_> {
             Some(trees) => trees,
             None => mounts::declared(self.spec, &|_| Ok(None))?,
         };
-        let proc = mounts::enter(self.spec, trees)?;
+        let proc = mounts::enter(self.spec, &trees)?;
+        drop(trees);
         set_dumpable_behavior(DumpableBehavior::NotDumpable).failed("closing the memory of init")?;
         rustix::thread::set_no_new_privs(true).failed("setting no_new_privs")?;
         sys::drop_capabilities().failed("dropping capabilities")?;
@@ -88,16 +90,6 @@ impl Init<'_> {
         // cannot be written to, and init ends when it says that it is ready.
         die_with_parent()?;
         Ok(proc.into_iter().chain(listener).collect())
-    }
-
-    /// The supervisor says so when this process is mapped and in its control group.
-    fn await_go(&self) -> Result<(), Failure> {
-        die_with_parent()?;
-        match rustix::io::read(&self.status, &mut [0; 1]) {
-            Ok(1) => Ok(()),
-            Ok(_) => std::process::exit(1),
-            Err(error) => Err(error).failed("waiting for the supervisor"),
-        }
     }
 
     fn network(&self) -> Result<Option<OwnedFd>, Failure> {
@@ -123,7 +115,7 @@ impl Init<'_> {
     }
 
     fn live(&self, handles: &[OwnedFd]) -> i32 {
-        if wire::tell(&self.status, &Status::Ready, handles).is_err() {
+        if wire::tell(&self.status, &Status::Ready, handles).is_err() || await_go(&self.status).is_err() {
             return 1;
         }
         let command = match sys::clone(0) {
@@ -147,6 +139,19 @@ impl Init<'_> {
             }
         }
         1
+    }
+}
+
+/// What the supervisor writes for each step it allows.
+pub(crate) const GO: u8 = b'g';
+
+/// Waits until the supervisor allows the next step: first confining, which needs an identity, then the
+/// command, which needs a control group. Ends with a supervisor that is gone.
+pub(crate) fn await_go(status: &OwnedFd) -> Result<(), Failure> {
+    match rustix::io::read(status, &mut [0; 1]) {
+        Ok(1) => Ok(()),
+        Ok(_) => std::process::exit(1),
+        Err(error) => Err(error).failed("waiting for the supervisor"),
     }
 }
 

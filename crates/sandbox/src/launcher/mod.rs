@@ -29,7 +29,7 @@ use self::cgroup::Cgroup;
 use self::failure::{Failure, Or as _};
 use self::init::{NONE, Status};
 use self::start::Sandbox;
-use self::tree::Tree;
+use self::tree::{Seen, Tree};
 use crate::report::{End, Group, Tier};
 use crate::spec::{CANCEL, Message, Spec};
 use crate::sys::{self, Block};
@@ -39,6 +39,9 @@ use crate::wire::{self, Reader};
 const LOOK: Duration = Duration::from_millis(50);
 /// Between two looks where nothing but the look does.
 const LOOK_AT_MEMORY: Duration = Duration::from_millis(10);
+
+/// Time not looking for each time looking.
+const LOOK_RATIO: u32 = 4;
 
 /// Supervises one command, told on standard input by the library of this crate in another process. The
 /// `main` function of a program whose path is given to [`crate::survey`] calls this first of all when its
@@ -79,7 +82,17 @@ fn supervise() -> Result<(), Failure> {
         Message::Started { isolation: sandbox.isolation.clone(), limits: sandbox.limits_in_force() };
     // A server that is gone is noticed by the first poll.
     let _ = wire::tell(&control, &started, NONE);
-    let ended = Supervision { sandbox, control: control.as_fd(), began, cause: None, peak: 0 }.run();
+    let mut supervision = Supervision {
+        sandbox,
+        control: control.as_fd(),
+        began,
+        cause: None,
+        peak: 0,
+        looked: Duration::ZERO,
+    };
+    let ended = supervision.run();
+    // Gone before anyone hears of the end; the control group may go a moment later.
+    drop(supervision.sandbox.tmp.take());
     let _ = wire::tell(&control, &ended, NONE);
     Ok(())
 }
@@ -100,6 +113,8 @@ struct Supervision<'a> {
     cause: Option<End>,
     /// The most memory that was seen.
     peak: u64,
+    /// How long the last look took.
+    looked: Duration,
 }
 
 /// What a wait came to.
@@ -111,7 +126,7 @@ struct Woken {
 }
 
 impl Supervision<'_> {
-    fn run(mut self) -> Message {
+    fn run(&mut self) -> Message {
         let mut own = None;
         loop {
             let woken = self.wait();
@@ -124,7 +139,7 @@ impl Supervision<'_> {
             }
         }
         // What is killed together with init is not accounted for by the kernel.
-        let seen = if own.is_some() { Duration::ZERO } else { self.sandbox.cpu() };
+        let seen = if self.cause.is_some() { self.sandbox.cpu() } else { Duration::ZERO };
         let cpu = self.sandbox.kill().max(seen);
         // What init said before it died may still lie in the socket.
         let own = own.or_else(|| self.sandbox.told()).or_else(|| self.sandbox.status_of_itself());
@@ -137,6 +152,8 @@ impl Supervision<'_> {
             Group::CgroupV1 | Group::CgroupV2 => LOOK,
             Group::Watchdog => LOOK_AT_MEMORY,
         };
+        // On a host with many processes a look takes long.
+        let look = look.max(self.looked * LOOK_RATIO);
         let left = self.sandbox.spec.limits.wall.saturating_sub(self.began.elapsed());
         let pause = look.min(left);
         let pause = Timespec { tv_sec: 0, tv_nsec: pause.as_nanos().try_into().unwrap_or(i64::MAX) };
@@ -178,25 +195,24 @@ impl Supervision<'_> {
         if woken.ended || woken.told {
             return None;
         }
-        if self.sandbox.cpu() >= limits.cpu {
-            return Some(End::CpuLimit);
-        }
+        let began = Instant::now();
+        self.sandbox.bury();
+        let seen = self.sandbox.tree.see();
+        let cpu = seen.cpu() + self.sandbox.buried;
         let is_over = match &self.sandbox.cgroup {
             Some(cgroup) => cgroup.ran_out(),
-            None => self.look_at_memory() > limits.memory_bytes,
+            None => {
+                let bytes = memory(&seen, limits.memory_bytes, self.sandbox.device);
+                self.peak = self.peak.max(bytes);
+                bytes > limits.memory_bytes
+            }
         };
-        is_over.then_some(End::MemoryLimit)
-    }
-
-    fn look_at_memory(&mut self) -> u64 {
-        let tree = &self.sandbox.tree;
-        let mut seen = tree.memory_bytes();
-        if seen > self.sandbox.spec.limits.memory_bytes {
-            seen = tree.memory_shared_bytes();
+        self.looked = began.elapsed();
+        match (cpu >= limits.cpu, is_over) {
+            (true, _) => Some(End::CpuLimit),
+            (false, true) => Some(End::MemoryLimit),
+            (false, false) => None,
         }
-        seen += self.sandbox.memory_of_files();
-        self.peak = self.peak.max(seen);
-        seen
     }
 
     fn memory_peak(&self) -> u64 {
@@ -226,6 +242,13 @@ impl Supervision<'_> {
             Some(Status::Ready) | None => End::Lost("init was killed from outside".to_owned()),
         }
     }
+}
+
+/// Memory of the tree. What several processes share is divided only where that decides.
+fn memory(seen: &Seen<'_>, limit_bytes: u64, device: u64) -> u64 {
+    let files = seen.deleted(device).memory_bytes;
+    let processes = seen.memory_bytes();
+    if processes + files > limit_bytes { seen.memory_shared_bytes() + files } else { processes + files }
 }
 
 impl Sandbox {
@@ -258,6 +281,11 @@ impl Sandbox {
 
     /// Waits for whatever has ended, where this process is the one that inherits.
     fn bury(&mut self) {
+        match self.isolation.tier {
+            // Init does, and its own end is left for its handle to tell.
+            Tier::Namespaces => return,
+            Tier::Landlock => {}
+        }
         while let Some(ended) = sys::reap(None, Block::No) {
             if ended.pid == self.child.pid {
                 self.own_end = Some(ended);
@@ -269,21 +297,12 @@ impl Sandbox {
 
     /// Processor time so far.
     fn cpu(&mut self) -> Duration {
-        match self.isolation.tier {
-            Tier::Namespaces => {}
-            // The command's own end is left for the pid handle to tell.
-            Tier::Landlock => self.bury(),
-        }
-        self.tree.cpu() + self.buried
+        self.bury();
+        self.tree.see().cpu() + self.buried
     }
 
     fn status_of_itself(&self) -> Option<Status> {
         self.own_end.map(|ended| Status::Ended { status: ended.status })
-    }
-
-    /// Memory that is no process's: files without a name.
-    fn memory_of_files(&self) -> u64 {
-        self.tree.deleted(self.device).memory_bytes
     }
 }
 

@@ -99,7 +99,7 @@ pub(crate) fn declared(
 /// Builds the root, moves into it and lets the old one go. Gives the directory of its own `/proc`, if asked.
 ///
 /// Called by init, with every capability over namespaces of its own and as the user inside.
-pub(crate) fn enter(spec: &Spec, declared: Vec<Tree>) -> Result<Option<OwnedFd>, Failure> {
+pub(crate) fn enter(spec: &Spec, declared: &[Tree]) -> Result<Option<OwnedFd>, Failure> {
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .failed("detaching from the host's mounts")?;
     let trees = system(spec.network == Network::Enabled)?;
@@ -118,7 +118,7 @@ pub(crate) fn enter(spec: &Spec, declared: Vec<Tree>) -> Result<Option<OwnedFd>,
     if let Some(proc) = &proc {
         put(&root, proc, Path::new("/proc"), true).failed("mounting /proc")?;
     }
-    for tree in trees.iter().chain(&declared) {
+    for tree in trees.iter().chain(declared) {
         put(&root, &tree.tree, &tree.inside, tree.is_directory)
             .or_else_failed(|| format!("mounting `{}`", tree.inside.display()))?;
     }

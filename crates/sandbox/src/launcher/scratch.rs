@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 
-use super::failure::{Failure, Or as _};
+use super::failure::{Failure, Or as _, random_name};
 use super::identity::{Identity, Source};
 use super::watch;
 
@@ -14,7 +14,7 @@ pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
     pub(crate) fn make(identity: Identity) -> Result<Self, Failure> {
-        let path = PathBuf::from(format!("/tmp/tenure-sandbox-{}", std::process::id()));
+        let path = PathBuf::from(format!("/tmp/tenure-sandbox-{}", random_name()?));
         rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)).failed("making a temporary directory")?;
         let made = Self(path);
         match identity.source {

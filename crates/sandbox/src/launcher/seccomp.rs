@@ -1,8 +1,8 @@
 //! The system calls that exist inside.
 //!
 //! An allow list: what a kernel gains tomorrow is absent until someone has thought about it. A call that is
-//! not listed fails with EPERM and the program goes on. `clone3`, whose flags lie in memory that a filter
-//! cannot read, fails with ENOSYS, and every C library falls back to `clone`. Calls of another architecture,
+//! not listed fails with EPERM and the program goes on. `clone3` and `openat2`, whose arguments lie in memory
+//! that a filter cannot read, fail with ENOSYS, and every library falls back to `clone` and `openat`. Calls of another architecture,
 //! such as 32-bit ones through `int 0x80`, kill.
 
 use std::collections::BTreeMap;
@@ -40,13 +40,14 @@ impl Filters {
         #[cfg(target_arch = "x86_64")]
         rules.extend(OLD.iter().map(|call| (*call, Vec::new())));
         conditional(&mut rules)?;
+        without_set_id(&mut rules)?;
         match terms.tier {
             Tier::Namespaces => with_namespaces(&mut rules, terms)?,
             Tier::Landlock => without_namespaces(&mut rules)?,
         }
         let errno = |number: i32| SeccompAction::Errno(number as u32);
         let list = SeccompFilter::new(rules, errno(libc::EPERM), SeccompAction::Allow, ARCH)?;
-        let absent = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+        let absent = ABSENT.iter().map(|call| (*call, Vec::new())).collect();
         let absent = SeccompFilter::new(absent, SeccompAction::Allow, errno(libc::ENOSYS), ARCH)?;
         Ok(Self([list.try_into()?, absent.try_into()?]))
     }
@@ -55,6 +56,41 @@ impl Filters {
     pub(crate) fn install(&self) -> Result<(), seccompiler::Error> {
         self.0.iter().try_for_each(|filter| seccompiler::apply_filter(filter))
     }
+}
+
+/// Calls whose arguments lie in memory, where a filter cannot read them. As if the kernel were older: every
+/// program that knows them knows what to do then.
+const ABSENT: &[i64] = &[libc::SYS_clone3, libc::SYS_openat2];
+
+/// Calls that set a mode, with its place among the arguments.
+const MODES: &[(i64, u8)] =
+    &[(libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (FCHMODAT2, 2), (libc::SYS_mknodat, 2)];
+#[cfg(target_arch = "x86_64")]
+const MODES_OLD: &[(i64, u8)] = &[(libc::SYS_chmod, 1), (libc::SYS_creat, 1), (libc::SYS_mknod, 1)];
+#[cfg(not(target_arch = "x86_64"))]
+const MODES_OLD: &[(i64, u8)] = &[];
+
+/// Calls that set one where they create, with the places of flags and mode.
+#[cfg(target_arch = "x86_64")]
+const OPENS: &[(i64, u8, u8)] = &[(libc::SYS_openat, 2, 3), (libc::SYS_open, 1, 2)];
+#[cfg(not(target_arch = "x86_64"))]
+const OPENS: &[(i64, u8, u8)] = &[(libc::SYS_openat, 2, 3)];
+
+/// No file gets a set-user-id or set-group-id bit. Inside it would mean nothing, but a workspace may show
+/// its files to the host as the server's own, where anyone who reaches it would become the server.
+fn without_set_id(rules: &mut BTreeMap<i64, Vec<SeccompRule>>) -> Result<(), BackendError> {
+    const SET_ID: u64 = (libc::S_ISUID | libc::S_ISGID) as u64;
+    /// With neither, the mode is not looked at and may be anything.
+    const CREATES: u64 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u64;
+    let plain = |mode: u8| any(arg(mode, Width::Dword, Is::MaskedEq(SET_ID), 0));
+    for (call, mode) in MODES.iter().chain(MODES_OLD) {
+        rules.insert(*call, vec![plain(*mode)?]);
+    }
+    for (call, flags, mode) in OPENS {
+        let existing = any(arg(*flags, Width::Dword, Is::MaskedEq(CREATES), 0));
+        rules.insert(*call, vec![plain(*mode)?, existing?]);
+    }
+    Ok(())
 }
 
 /// Calls that depend on their arguments in both tiers.
@@ -254,8 +290,7 @@ const ALWAYS: &[i64] = &[
     libc::SYS_pkey_free,
     libc::SYS_pkey_mprotect,
     libc::SYS_set_mempolicy,
-    // Processes and signals. `clone3` is refused by the second filter, with the errno that makes C libraries
-    // fall back.
+    // Processes and signals. What the second filter calls absent has to pass the first.
     libc::SYS_clone3,
     libc::SYS_capget,
     libc::SYS_capset,

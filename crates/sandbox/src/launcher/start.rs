@@ -10,7 +10,7 @@ use super::cgroup::Cgroup;
 use super::failure::{Failure, Or as _};
 use super::forward;
 use super::identity::{Identity, Source};
-use super::init::{Init, NONE, Status};
+use super::init::{GO, Init, NONE, Status, await_go};
 use super::landlock::{self, Reach, Tcp};
 use super::mounts;
 use super::program;
@@ -45,7 +45,7 @@ pub(crate) struct Sandbox {
     pub(crate) own_end: Option<Ended>,
     /// Processor time of what this process inherited and buried.
     pub(crate) buried: Duration,
-    _tmp: Option<Scratch>,
+    pub(crate) tmp: Option<Scratch>,
 }
 
 impl Sandbox {
@@ -99,7 +99,7 @@ impl Sandbox {
             device,
             own_end: None,
             buried: Duration::ZERO,
-            _tmp: tmp,
+            tmp,
         })
     }
 
@@ -133,10 +133,10 @@ impl Sandbox {
             (Limit::OpenFiles, open_files.into(), Mechanism::Rlimit),
             (Limit::Output, output_bytes, Mechanism::Reader),
         ];
-        if self.cgroup.is_some() {
-            limits.push((Limit::Processes, processes.into(), Mechanism::Cgroup));
-        } else {
-            limits.push((Limit::Memory, memory_bytes, Mechanism::Rlimit));
+        match self.isolation.group {
+            Group::CgroupV1 => {}
+            Group::CgroupV2 => limits.push((Limit::Processes, processes.into(), Mechanism::Cgroup)),
+            Group::Watchdog => limits.push((Limit::Memory, memory_bytes, Mechanism::Rlimit)),
         }
         limits.into_iter().map(|(limit, value, by)| InForce { limit, value, by }).collect()
     }
@@ -171,6 +171,7 @@ fn namespaces(spec: &Spec, identity: Identity, parts: &Parts<'_>) -> Result<Buil
             }
         }
     };
+    identity.own_streams();
     let (status, inner) = socket_pair().failed("making a socket pair")?;
     let network = match spec.network {
         Network::Disabled | Network::Restricted { .. } => libc::CLONE_NEWNET,
@@ -213,16 +214,20 @@ fn namespaces(spec: &Spec, identity: Identity, parts: &Parts<'_>) -> Result<Buil
     Ok(Built { identity, child, status, reader, tree })
 }
 
-/// Lets the child go on, once it is in its control group, and waits until it is confined.
+/// Lets the child confine itself, and go on once that is done and it is in its control group. Moving takes
+/// the kernel some milliseconds, in which the child does its part.
 fn go(child: &Child, status: &OwnedFd, parts: &Parts<'_>) -> Result<Reader, Failure> {
+    rustix::io::write(status, &[GO]).failed("starting init")?;
     if let Some(cgroup) = parts.cgroup {
         cgroup.take(child.pid).failed("entering the control group")?;
     }
-    rustix::io::write(status, b"g").failed("starting init")?;
     program::release_output();
     let mut reader = Reader::default();
     match reader.next(status).failed("waiting for init")? {
-        Some(Status::Ready) => Ok(reader),
+        Some(Status::Ready) => {
+            rustix::io::write(status, &[GO]).failed("starting the command")?;
+            Ok(reader)
+        }
         Some(Status::Failed { what, errno }) => Err(Failure { what, errno }),
         Some(Status::NotExecuted { why }) => Err(Failure::plain(why)),
         Some(Status::Ended { .. }) | None => Err(Failure::plain("waiting for init, which died,")),
@@ -232,14 +237,18 @@ fn go(child: &Child, status: &OwnedFd, parts: &Parts<'_>) -> Result<Reader, Fail
 /// The command as a child of this process, confined by itself.
 fn alone(spec: &Spec, identity: Identity, parts: &Parts<'_>) -> Result<Built, Failure> {
     set_child_subreaper(Pid::from_raw(1)).failed("inheriting orphans")?;
+    identity.own_streams();
     let (status, inner) = socket_pair().failed("making a socket pair")?;
     let child = match sys::clone(0).failed("starting the command")? {
         Side::Child => {
             drop(status);
             let failure = match confine(spec, identity, &inner) {
-                Ok(()) => match wire::tell(&inner, &Status::Ready, NONE) {
-                    Ok(()) => program::become_it(spec, parts.filters, &inner),
-                    Err(_) => std::process::exit(1),
+                Ok(()) => match wire::tell(&inner, &Status::Ready, NONE).failed("telling the supervisor") {
+                    Ok(()) => match await_go(&inner) {
+                        Ok(()) => program::become_it(spec, parts.filters, &inner),
+                        Err(failure) => failure,
+                    },
+                    Err(failure) => failure,
                 },
                 Err(failure) => failure,
             };
@@ -255,11 +264,7 @@ fn alone(spec: &Spec, identity: Identity, parts: &Parts<'_>) -> Result<Built, Fa
 }
 
 fn confine(spec: &Spec, identity: Identity, status: &OwnedFd) -> Result<(), Failure> {
-    match rustix::io::read(status, &mut [0; 1]) {
-        Ok(1) => {}
-        Ok(_) => std::process::exit(1),
-        Err(error) => return Err(error).failed("waiting for the supervisor"),
-    }
+    await_go(status)?;
     match identity.source {
         Source::Server => {}
         Source::Passing | Source::Lasting => {

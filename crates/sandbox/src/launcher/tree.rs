@@ -27,6 +27,12 @@ struct Look {
     ticks: u64,
 }
 
+/// The processes of a tree at one moment.
+pub(crate) struct Seen<'a> {
+    proc: BorrowedFd<'a>,
+    looks: Vec<Look>,
+}
+
 /// What the tree has of something that is counted in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Deleted {
@@ -56,6 +62,11 @@ impl Tree {
         }
     }
 
+    /// Looks at every process once.
+    pub(crate) fn see(&self) -> Seen<'_> {
+        Seen { proc: self.proc(), looks: self.looks() }
+    }
+
     /// Every process, as it is numbered in the `/proc` that was looked at.
     fn looks(&self) -> Vec<Look> {
         let all = pids(self.proc()).into_iter().filter_map(|pid| look(self.proc(), pid));
@@ -65,11 +76,47 @@ impl Tree {
         }
     }
 
+    /// Kills until nothing is left. Only for [`Tree::Below`] of this very process, which inherits whatever
+    /// loses its parent; gives the processor time of what was buried.
+    pub(crate) fn kill(&self) -> Duration {
+        /// What cannot die at once waits in the kernel; it has no more to run and is looked at again.
+        const PAUSE: Duration = Duration::from_millis(1);
+        let mut cpu = Duration::ZERO;
+        loop {
+            // Whoever lost its parent is a child of this process, so without children nothing is left.
+            if !sys::has_children() {
+                return cpu;
+            }
+            let looks = self.looks();
+            for look in &looks {
+                // Whoever descends from this process is not reused for another before it is waited for
+                // here or by its parent; a handle makes sure of the one that is looked at now.
+                let Some(pid) = Pid::from_raw(look.pid) else { continue };
+                if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty())
+                    && self.looks_like(look)
+                {
+                    let _ = pidfd_send_signal(&handle, Signal::KILL);
+                }
+            }
+            while let Some(ended) = sys::reap(None, Block::No) {
+                cpu += ended.cpu;
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Whether the process is still who it was.
+    fn looks_like(&self, before: &Look) -> bool {
+        look(self.proc(), before.pid).is_some_and(|now| now.ticks >= before.ticks)
+    }
+}
+
+impl Seen<'_> {
     /// Processor time of all that lives and of what it waited for.
     pub(crate) fn cpu(&self) -> Duration {
         /// Linux counts in hundredths of a second for programs, whatever it uses itself.
         const TICK: Duration = Duration::from_millis(10);
-        let ticks: u64 = self.looks().iter().map(|look| look.ticks).sum();
+        let ticks: u64 = self.looks.iter().map(|look| look.ticks).sum();
         TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
     }
 
@@ -77,28 +124,28 @@ impl Tree {
     /// may be too much and is never too little; [`Self::memory_shared_bytes`] is exact and slow.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let of = |look: &Look| {
-            let text = read(self.proc(), &format!("{}/status", look.pid)).unwrap_or_default();
+            let text = read(self.proc, &format!("{}/status", look.pid)).unwrap_or_default();
             kilobytes(&text, &["RssAnon:", "RssShmem:", "VmSwap:", "VmPTE:"])
         };
-        self.looks().iter().map(of).sum::<u64>() * 1024
+        self.looks.iter().map(of).sum::<u64>() * 1024
     }
 
     /// The same with shared memory divided among those who share it.
     pub(crate) fn memory_shared_bytes(&self) -> u64 {
         let of = |look: &Look| {
-            let text = read(self.proc(), &format!("{}/smaps_rollup", look.pid)).unwrap_or_default();
+            let text = read(self.proc, &format!("{}/smaps_rollup", look.pid)).unwrap_or_default();
             kilobytes(&text, &["Pss_Anon:", "Pss_Shmem:", "SwapPss:"])
         };
-        self.looks().iter().map(of).sum::<u64>() * 1024
+        self.looks.iter().map(of).sum::<u64>() * 1024
     }
 
     /// Files that are open and have no name any more, each counted once.
     pub(crate) fn deleted(&self, workspace_device: u64) -> Deleted {
         let mut seen = BTreeSet::new();
         let mut sum = Deleted::default();
-        for look in self.looks() {
+        for look in &self.looks {
             let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let Ok(handles) = openat(self.proc(), format!("{}/fd", look.pid), flags, Mode::empty()) else {
+            let Ok(handles) = openat(self.proc, format!("{}/fd", look.pid), flags, Mode::empty()) else {
                 continue;
             };
             let Ok(entries) = Dir::read_from(&handles) else { continue };
@@ -118,45 +165,12 @@ impl Tree {
         }
         sum
     }
-
-    /// Kills until nothing is left. Only for [`Tree::Below`] of this very process, which inherits whatever
-    /// loses its parent; gives the processor time of what was buried.
-    pub(crate) fn kill(&self) -> Duration {
-        /// What cannot die at once waits in the kernel; it has no more to run and is looked at again.
-        const PAUSE: Duration = Duration::from_millis(1);
-        let mut cpu = Duration::ZERO;
-        loop {
-            let looks = self.looks();
-            for look in &looks {
-                // Whoever descends from this process is not reused for another before it is waited for
-                // here or by its parent; a handle makes sure of the one that is looked at now.
-                let Some(pid) = Pid::from_raw(look.pid) else { continue };
-                if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty())
-                    && self.looks_like(look)
-                {
-                    let _ = pidfd_send_signal(&handle, Signal::KILL);
-                }
-            }
-            while let Some(ended) = sys::reap(None, Block::No) {
-                cpu += ended.cpu;
-            }
-            if looks.is_empty() {
-                return cpu;
-            }
-            std::thread::sleep(PAUSE);
-        }
-    }
-
-    /// Whether the process is still who it was.
-    fn looks_like(&self, before: &Look) -> bool {
-        look(self.proc(), before.pid).is_some_and(|now| now.ticks >= before.ticks)
-    }
 }
 
 fn pids(proc: BorrowedFd<'_>) -> Vec<i32> {
     // A directory of its own position: several threads look through one descriptor.
     let own = openat(proc, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let Ok(entries) = own.and_then(|own| Dir::new(own)) else { return Vec::new() };
+    let Ok(entries) = own.and_then(Dir::new) else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok()).collect()
 }
 

@@ -63,12 +63,15 @@ impl Files {
     /// Looks again and again, and closes `tell` when something is too large. Ends with the process.
     pub(crate) fn watch(mut self, tree: Tree, tell: OwnedFd) {
         thread::spawn(move || {
+            self.0.iter_mut().for_each(Watched::measure_first);
+            let mut pause = PAUSE_MIN;
             loop {
+                thread::sleep(pause);
                 let began = Instant::now();
-                if self.0.iter_mut().any(|watched| watched.is_too_large(&tree)) {
+                if self.0.iter().any(|watched| watched.is_too_large(&tree)) {
                     break;
                 }
-                thread::sleep(PAUSE_MIN.max(began.elapsed() * PAUSE_RATIO));
+                pause = PAUSE_MIN.max(began.elapsed() * PAUSE_RATIO);
             }
             drop(tell);
         });
@@ -76,15 +79,19 @@ impl Files {
 }
 
 impl Watched {
-    fn is_too_large(&mut self, tree: &Tree) -> bool {
-        let now = match size(&self.root, u64::MAX) {
-            Some(size) => size.bytes,
-            None => return true,
-        };
-        let before = *self.before.get_or_insert(now);
-        let growth = now.saturating_sub(before);
+    /// Of a large place only after the start.
+    fn measure_first(&mut self) {
+        if self.before.is_none() {
+            self.before = size(&self.root, u64::MAX).map(|size| size.bytes);
+        }
+    }
+
+    fn is_too_large(&self, tree: &Tree) -> bool {
+        // A place that cannot be counted may hold anything.
+        let (Some(now), Some(before)) = (size(&self.root, u64::MAX), self.before) else { return true };
+        let growth = now.bytes.saturating_sub(before);
         growth > self.growth_bytes_max
-            || growth + tree.deleted(self.device).disk_bytes > self.growth_bytes_max
+            || growth + tree.see().deleted(self.device).disk_bytes > self.growth_bytes_max
     }
 }
 

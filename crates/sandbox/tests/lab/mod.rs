@@ -164,6 +164,11 @@ impl Drop for Lab {
     fn drop(&mut self) {
         let _ = self.victim.kill();
         let _ = self.victim.wait();
+        // What a probe closed is opened, so that the directory can go, whatever its owner is.
+        for number in 0..self.count.load(Ordering::SeqCst) {
+            let closed = self.directory.path().join(format!("workspace-{number}/closed"));
+            let _ = fs::set_permissions(closed, Permissions::from_mode(0o700));
+        }
     }
 }
 
@@ -189,10 +194,11 @@ impl Outcome {
     /// What it said and how it ended, in one line.
     pub(crate) fn line(&self) -> String {
         let out = self.out.replace('\n', " / ");
-        match &self.report.end {
-            End::Exited(0) => out,
-            end if out.is_empty() => format!("[{end}]"),
-            end => format!("{out} [{end}]"),
+        let end = &self.report.end;
+        match (*end == End::Exited(0), out.is_empty()) {
+            (true, _) => out,
+            (false, true) => format!("[{end}]"),
+            (false, false) => format!("{out} [{end}]"),
         }
     }
 
