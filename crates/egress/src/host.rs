@@ -37,7 +37,9 @@ pub enum HostError {
     #[error("the host must not end with a dot")]
     FinalDot,
     /// A label that is empty, too long, or has a hyphen at an end.
-    #[error("the host has a label that is empty, longer than {LABEL_BYTES_MAX} bytes, or begins or ends with a hyphen")]
+    #[error(
+        "the host has a label that is empty, longer than {LABEL_BYTES_MAX} bytes, or begins or ends with a hyphen"
+    )]
     Label,
     /// An address, in whatever spelling.
     #[error("the host must be a name, not an address")]
@@ -184,7 +186,15 @@ mod tests {
             (HostError::FinalDot, vec!["example.com.", "example.com..", ".", "127.0.0.1."]),
             (
                 HostError::Label,
-                vec![".example.com", "example..com", "-a.example", "a-.example", "a.-b.example", "xn--.example", &label],
+                vec![
+                    ".example.com",
+                    "example..com",
+                    "-a.example",
+                    "a-.example",
+                    "a.-b.example",
+                    "xn--.example",
+                    &label,
+                ],
             ),
             (
                 HostError::Address,

@@ -67,6 +67,9 @@ pub enum Refusal {
     /// The name leads to an address that is not public.
     #[error("the host is at an address that may not be reached")]
     Address,
+    /// A tunnel to a port of TLS that does not begin with TLS for the host.
+    #[error("a tunnel to this port must begin with TLS for the host that it was asked for")]
+    ServerName,
     /// The placeholder of a secret that is not for this host.
     #[error("the secret `{0}` is not for this host; it was not sent")]
     SecretElsewhere(String),
@@ -142,6 +145,7 @@ impl Refusal {
             Self::Host => "host_not_allowed",
             Self::Port => "port_not_allowed",
             Self::Address => "address_not_allowed",
+            Self::ServerName => "tls_for_other_host",
             Self::SecretElsewhere(_) => "secret_not_for_host",
             Self::SecretInClear(_) => "secret_needs_tls",
             Self::SecretInPath(_) => "secret_in_path",

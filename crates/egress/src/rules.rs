@@ -200,7 +200,8 @@ mod tests {
         let listed = SecretHosts::Listed(vec![host("a.example"), host("c.example")]);
         let secrets = vec![secret("A", listed), secret("ALL", SecretHosts::Allowed)];
         let rules = Rules::new([host("a.example"), host("b.example")]).expect("valid");
-        let rules = rules.with_ports(&[80, 443, 8443, 9443]).expect("valid").with_secrets(secrets).expect("valid");
+        let rules =
+            rules.with_ports(&[80, 443, 8443, 9443]).expect("valid").with_secrets(secrets).expect("valid");
         for (target, expected) in [
             ("a.example:443", "A ALL"),
             ("a.example:8443", "A ALL"),

@@ -4,6 +4,7 @@
 //! headers and in the query, on the way to the hosts the secret is for, and puts the placeholder in the place
 //! of the value on the way back.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::host::HostName;
@@ -52,7 +53,9 @@ pub enum SecretHosts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// The name cannot name a variable.
-    #[error("a secret's name must be 1 to {NAME_BYTES_MAX} letters, digits and underscores, and not begin with a digit")]
+    #[error(
+        "a secret's name must be 1 to {NAME_BYTES_MAX} letters, digits and underscores, and not begin with a digit"
+    )]
     Name,
     /// The value is empty, too long, or not fit for a header.
     #[error("a secret's value must be 1 to {SECRET_BYTES_MAX} bytes without control characters")]
@@ -147,11 +150,15 @@ impl Secret {
     /// Whether it may be sent there, as far as the secret says; the rules must allow the host as well.
     #[must_use]
     pub fn is_for(&self, target: &Target) -> bool {
-        let host = match &self.hosts {
+        self.names(target.host()) && SECRET_PORTS.contains(&target.port())
+    }
+
+    /// Whether it is for a host, on some port.
+    pub(crate) fn names(&self, host: &HostName) -> bool {
+        match &self.hosts {
             SecretHosts::Allowed => true,
-            SecretHosts::Listed(hosts) => hosts.contains(target.host()),
-        };
-        host && SECRET_PORTS.contains(&target.port())
+            SecretHosts::Listed(hosts) => hosts.contains(host),
+        }
     }
 }
 
@@ -164,13 +171,13 @@ impl fmt::Debug for Secret {
 
 /// Puts values in the place of placeholders, as they are.
 #[must_use]
-pub(crate) fn in_headers(secrets: &[&Secret]) -> Replacer {
+pub fn in_headers(secrets: &[&Secret]) -> Replacer {
     outwards(secrets, |value| value.as_bytes().to_vec())
 }
 
 /// Puts values in the place of placeholders, as a query writes them.
 #[must_use]
-pub(crate) fn in_query(secrets: &[&Secret]) -> Replacer {
+pub fn in_query(secrets: &[&Secret]) -> Replacer {
     outwards(secrets, percent_encoded)
 }
 
@@ -184,13 +191,14 @@ fn outwards(secrets: &[&Secret], encode: fn(&str) -> Vec<u8>) -> Replacer {
 /// Puts placeholders in the place of values, as they are and as a query or a JSON text writes them.
 /// `others` are texts made from values for one exchange, with what they were made from.
 #[must_use]
-pub(crate) fn inwards(secrets: &[&Secret], others: &[(Vec<u8>, Vec<u8>)]) -> Replacer {
+pub fn inwards(secrets: &[&Secret], others: &[(Vec<u8>, Vec<u8>)]) -> Replacer {
     let searched = secrets.iter().filter(|secret| secret.value.len() >= SEARCHED_BYTES_MIN);
     let spellings = searched.flat_map(|secret| {
         let placeholder = secret.placeholder.0.as_bytes();
         let raw = secret.value.as_bytes().to_vec();
-        let mut spellings = vec![raw, percent_encoded(&secret.value), json_escaped(&secret.value)];
-        spellings.dedup();
+        let percent = percent_encoded(&secret.value);
+        let lower = lower_percent(&percent);
+        let spellings = BTreeSet::from([raw, percent, lower, json_escaped(&secret.value)]);
         spellings.into_iter().map(move |spelling| (spelling, placeholder.to_vec()))
     });
     Replacer::new(spellings.chain(others.iter().cloned()))
@@ -204,6 +212,17 @@ fn percent_encoded(value: &str) -> Vec<u8> {
             out.push(byte);
         } else {
             out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+    out
+}
+
+/// The same in lower-case digits.
+fn lower_percent(encoded: &[u8]) -> Vec<u8> {
+    let mut out = encoded.to_vec();
+    for at in 0..out.len() {
+        if out[at] == b'%' {
+            out[at + 1..].iter_mut().take(2).for_each(|digit| digit.make_ascii_lowercase());
         }
     }
     out
@@ -271,9 +290,13 @@ mod tests {
         };
         let bearer = format!("Bearer {placeholder}");
         assert_eq!(swap(&in_headers(&[&secret]), &bearer), "Bearer a\"b&c=d/eé");
-        assert_eq!(swap(&in_query(&[&secret]), &format!("key={placeholder}&x=1")), "key=a%22b%26c%3Dd%2Fe%C3%A9&x=1");
+        assert_eq!(
+            swap(&in_query(&[&secret]), &format!("key={placeholder}&x=1")),
+            "key=a%22b%26c%3Dd%2Fe%C3%A9&x=1"
+        );
         let back = inwards(&[&secret], &[]);
-        for echoed in ["a\"b&c=d/eé", "a%22b%26c%3Dd%2Fe%C3%A9", "a\\\"b&c=d/eé"] {
+        for echoed in ["a\"b&c=d/eé", "a%22b%26c%3Dd%2Fe%C3%A9", "a%22b%26c%3dd%2fe%c3%a9", "a\\\"b&c=d/eé"]
+        {
             assert_eq!(swap(&back, &format!("<{echoed}>")), format!("<{placeholder}>"));
         }
     }
