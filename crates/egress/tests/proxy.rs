@@ -12,7 +12,7 @@ use support::{
     Host, PATIENCE, Sandbox, TestAuthority, always, exchange, name, ok, read_message, rules, soon, table, why,
 };
 use tenure_egress::{
-    AddressGuard, BindError, ByteCaps, Failure, IDLE_TIME_MAX, Outcome, Proxy, REQUESTS_MAX, Record, Refusal,
+    AddressGuard, BindError, ByteCaps, Failure, IDLE_TIME_MAX, Outcome, Proxy, REQUESTS_MAX, Refusal,
     Resolver, Rules, TableResolver, Target, Trust, Way,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -43,16 +43,9 @@ async fn a_request_for_an_allowed_host_is_passed_on() {
     let record = sandbox.record().await;
     assert_eq!(record.bytes_out, seen.len() as u64);
     assert_eq!(record.bytes_in, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".len() as u64);
-    let expected = Record {
-        host: Some(name("a.example")),
-        port: Some(80),
-        address: Some(host.address),
-        way: Way::Plain,
-        outcome: Outcome::Ended,
-        secrets: [].into(),
-        ..record.clone()
-    };
-    assert_eq!(record, expected);
+    assert_eq!((record.host.as_ref(), record.port), (Some(&name("a.example")), Some(80)));
+    assert_eq!((record.address, record.way), (Some(host.address), Way::Plain));
+    assert_eq!((&record.outcome, record.secrets.len()), (&Outcome::Ended, 0));
     assert!(!format!("{record:?}").contains("path"));
 }
 
