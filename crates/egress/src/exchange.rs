@@ -141,7 +141,9 @@ impl Exchange {
                 Some((replaced, _)) => HeaderValue::from_bytes(&replaced),
             };
             // A placeholder is fit for a header wherever its value was.
-            searched.extend(value.ok().map(|value| (name.clone(), value)));
+            if let Ok(value) = value {
+                searched.append(name, value);
+            }
         }
         searched
     }

@@ -29,6 +29,7 @@ mod dial;
 #[cfg(feature = "proxy")]
 mod exchange;
 mod host;
+mod inside;
 #[cfg(feature = "proxy")]
 mod link;
 #[cfg(feature = "proxy")]
@@ -53,6 +54,7 @@ pub use authority::AuthorityError;
 #[cfg(feature = "proxy")]
 pub use connection::{HEAD_BYTES_MAX, HEADERS_MAX, IDLE_TIME_MAX, REQUESTS_MAX};
 pub use host::{HOST_BYTES_MAX, HostError, HostName};
+pub use inside::{INSIDE_PORT, is_reserved, variables};
 #[cfg(feature = "proxy")]
 pub use proxy::{BindError, CONNECTIONS_MAX, Handle, Proxy, Sink};
 pub use record::{Failure, Outcome, Record, Refusal, Way};

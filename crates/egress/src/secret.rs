@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::host::HostName;
+use crate::inside;
 use crate::replace::Replacer;
 use crate::target::Target;
 
@@ -57,6 +58,9 @@ pub enum SecretError {
         "a secret's name must be 1 to {NAME_BYTES_MAX} letters, digits and underscores, and not begin with a digit"
     )]
     Name,
+    /// The name is of a variable that leads to the proxy or says whom to trust.
+    #[error("a secret must not have the name of a variable for proxies or certificates")]
+    Reserved,
     /// The value is empty, too long, or not fit for a header.
     #[error("a secret's value must be 1 to {SECRET_BYTES_MAX} bytes without control characters")]
     Value,
@@ -108,7 +112,7 @@ impl Secret {
     /// A secret under the name of its variable.
     ///
     /// # Errors
-    /// `Name`, `Value`, `Hosts`.
+    /// `Name`, `Reserved`, `Value`, `Hosts`.
     pub fn new(
         name: &str,
         placeholder: Placeholder,
@@ -119,6 +123,9 @@ impl Secret {
         let digit_first = name.bytes().next().is_none_or(|byte| byte.is_ascii_digit());
         if digit_first || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_name) {
             return Err(SecretError::Name);
+        }
+        if inside::is_reserved(name) {
+            return Err(SecretError::Reserved);
         }
         let is_control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
         let is_sized = (1..=SECRET_BYTES_MAX).contains(&value.len());
@@ -259,6 +266,8 @@ mod tests {
             ("", "value", SecretHosts::Allowed, SecretError::Name),
             ("1A", "value", SecretHosts::Allowed, SecretError::Name),
             ("A-B", "value", SecretHosts::Allowed, SecretError::Name),
+            ("https_proxy", "value", SecretHosts::Allowed, SecretError::Reserved),
+            ("SSL_CERT_FILE", "value", SecretHosts::Allowed, SecretError::Reserved),
             ("A", "", SecretHosts::Allowed, SecretError::Value),
             ("A", "a\r\nb", SecretHosts::Allowed, SecretError::Value),
             ("A", "a\0b", SecretHosts::Allowed, SecretError::Value),

@@ -24,8 +24,7 @@ fn bearer(secret: &Secret) -> String {
 /// Answers with what it was sent, in a header and in a body of several pieces.
 fn echo() -> Answer {
     Arc::new(|request| {
-        let value =
-            request.lines().find_map(|line| line.to_lowercase().starts_with("authorization").then_some(line));
+        let value = request.lines().find(|line| line.to_lowercase().starts_with("authorization"));
         let (_, value) = value.unwrap_or(": nothing").split_once(": ").expect("a header");
         let mut pieces = vec![
             format!("HTTP/1.1 200 OK\r\nX-Echo: {value}\r\nContent-Length: {}\r\n\r\n", value.len())
@@ -303,4 +302,21 @@ async fn a_client_that_does_not_trust_the_proxy_is_told_of() {
     assert_eq!(record.host, Some(name("a.example")));
     assert_eq!(record.outcome, Outcome::Failed(Failure::InsideTls));
     host.saw_nothing();
+}
+
+#[tokio::test]
+async fn headers_are_searched_one_by_one() {
+    let authority = TestAuthority::new();
+    let answer = format!(
+        "HTTP/1.1 200 Says {VALUE}\r\nSet-Cookie: a={VALUE}\r\nSet-Cookie: b=2\r\n{VALUE}: 1\r\nX-Kept: 3\r\n\
+         Transfer-Encoding: chunked\r\nTrailer: X-Last\r\n\r\n2\r\nhi\r\n0\r\nX-Last: {VALUE}\r\n\r\n"
+    );
+    let host = Host::tls(&authority, "a.example", support::always(&answer)).await;
+    let secret = secret("API_KEY", VALUE, &["a.example"]);
+    let sandbox = Sandbox::with_hosts(&[("a.example:443", &host)], vec![secret.clone()], &authority);
+    let answer = sandbox.ask_tls("a.example:443", &get("/", "a.example", "TE: trailers")).await;
+    assert!(!answer.contains(VALUE), "{answer}");
+    let cookie = format!("set-cookie: a={}\r\nset-cookie: b=2\r\n", secret.placeholder().as_str());
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains(&cookie), "{answer}");
+    assert!(answer.contains("x-kept: 3\r\n") && unchunked(&answer) == "hi", "{answer}");
 }
