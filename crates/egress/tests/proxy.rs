@@ -12,8 +12,8 @@ use support::{
     Host, PATIENCE, Sandbox, TestAuthority, always, exchange, name, ok, read_message, rules, soon, table, why,
 };
 use tenure_egress::{
-    AddressGuard, BindError, ByteCaps, Failure, IDLE_TIME_MAX, Outcome, Proxy, REQUESTS_MAX, Refusal,
-    Resolver, Rules, TableResolver, Target, Trust, Way,
+    AddressGuard, BindError, ByteCaps, CONNECTIONS_MAX, Failure, IDLE_TIME_MAX, Outcome, Proxy, REQUESTS_MAX,
+    Refusal, Resolver, Rules, TableResolver, Target, Trust, Way,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -437,4 +437,38 @@ async fn a_tunnel_begins_with_tls_for_its_host() {
     for _ in 0..5 {
         assert_eq!(host.saw().await, "no TLS");
     }
+}
+
+#[tokio::test]
+async fn more_connections_wait_until_one_ends() {
+    let rules = Rules::new([name("a.example")]).expect("valid");
+    let sandbox = Sandbox::new(rules, TableResolver::default(), &TestAuthority::new());
+    let request = String::from_utf8(get("http://b.example/", "b.example")).expect("text");
+    let mut streams = Vec::new();
+    for _ in 0..CONNECTIONS_MAX {
+        let mut stream = sandbox.connect().await;
+        exchange(&mut stream, &request).await;
+        streams.push(stream);
+    }
+    let mut waiting = sandbox.connect().await;
+    waiting.write_all(request.as_bytes()).await.expect("writable");
+    // Time passes only when nothing else is to be done.
+    tokio::time::pause();
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(1), read_message(&mut waiting)).await;
+    assert!(answer.is_err(), "{answer:?}");
+    tokio::time::resume();
+    streams.pop();
+    assert!(soon(read_message(&mut waiting)).await.is_some());
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_is_not_waited_for() {
+    let rules = Rules::new([name("a.example")]).expect("valid");
+    let sandbox = Sandbox::new(rules, TableResolver::default(), &TestAuthority::new());
+    let mut stream = sandbox.connect().await;
+    stream.write_all(b"GET http://a.example/ HTTP/1.1\r\nHost: ").await.expect("writable");
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    assert!(begun.elapsed() < IDLE_TIME_MAX - PATIENCE, "{:?}", begun.elapsed());
 }
