@@ -332,6 +332,9 @@ pub enum FailureKind {
     Internal,
     /// Our own bug, which ended the attempt where it stood.
     Crashed,
+    /// The process stood still for so long after recording the attempt that it may have lost the session to
+    /// another: it began nothing.
+    NotBegun,
 }
 
 impl FailureKind {
@@ -343,6 +346,7 @@ impl FailureKind {
             | Self::Overloaded
             | Self::ServerError
             | Self::ConnectionFailed
+            | Self::NotBegun
             | Self::Timeout => true,
             Self::Authentication
             | Self::NotFound
@@ -372,6 +376,7 @@ impl FailureKind {
             | Self::Crashed => true,
             Self::RateLimited
             | Self::Overloaded
+            | Self::NotBegun
             | Self::Authentication
             | Self::NotFound
             | Self::ContextTooLong

@@ -187,7 +187,7 @@ pub(crate) fn of_kind(kind: FailureKind) -> Failure {
         FailureKind::ContentPolicy => "the model provider withheld the answer under its usage policy",
         FailureKind::ToolNotFound => "the tool does not exist",
         FailureKind::Protocol => "the model provider sent something that is not an answer",
-        FailureKind::Internal | FailureKind::Crashed => "internal error",
+        FailureKind::Internal | FailureKind::Crashed | FailureKind::NotBegun => "internal error",
     };
     with_message(kind, message)
 }

@@ -493,7 +493,7 @@ impl Actor {
 
 fn stopped() -> Failure {
     let message = "the server was stopped before the attempt began".to_owned();
-    Failure { kind: FailureKind::Overloaded, message, retry_after_ms: None }
+    Failure { kind: FailureKind::NotBegun, message, retry_after_ms: None }
 }
 
 fn crashed() -> Failure {

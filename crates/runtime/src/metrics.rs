@@ -237,5 +237,6 @@ fn failure_word(kind: FailureKind) -> &'static str {
         FailureKind::Protocol => "protocol",
         FailureKind::Internal => "internal",
         FailureKind::Crashed => "crashed",
+        FailureKind::NotBegun => "not_begun",
     }
 }

@@ -176,7 +176,7 @@ pub(crate) struct Ends {
     pub(crate) throttled: u32,
     /// They failed in another way.
     pub(crate) failed: u32,
-    /// Their process ended.
+    /// Their process ended, or stood still before they began.
     pub(crate) interrupted: u32,
 }
 
@@ -199,6 +199,7 @@ impl Ends {
             | FailureKind::Protocol
             | FailureKind::Internal
             | FailureKind::Crashed => &mut self.failed,
+            FailureKind::NotBegun => &mut self.interrupted,
         }
     }
 

@@ -340,7 +340,7 @@ impl World {
         for (effect, attempt) in &batch.start {
             self.note(|| format!("{} attempt {attempt} is not begun: the lease has passed", effect.id));
             let message = "stopped before the attempt began".to_owned();
-            let failure = Failure { kind: FailureKind::Overloaded, message, retry_after_ms: None };
+            let failure = Failure { kind: FailureKind::NotBegun, message, retry_after_ms: None };
             let outcome = Attempted::Failed(failure);
             let message = Message::Outcome { effect: Arc::clone(effect), attempt: *attempt, outcome };
             if let Some(actor) = self.actor(process, key) {

@@ -93,7 +93,9 @@ pub(crate) fn unsent(mut opening: Failure) -> Failure {
         FailureKind::ServerError | FailureKind::ConnectionFailed | FailureKind::Timeout => {
             FailureKind::Overloaded
         }
-        FailureKind::Protocol | FailureKind::Internal | FailureKind::Crashed => FailureKind::NotFound,
+        FailureKind::Protocol | FailureKind::Internal | FailureKind::Crashed | FailureKind::NotBegun => {
+            FailureKind::NotFound
+        }
         certain @ (FailureKind::Authentication
         | FailureKind::NotFound
         | FailureKind::ContextTooLong

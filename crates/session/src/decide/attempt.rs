@@ -85,6 +85,11 @@ impl Draft<'_> {
         let certain = !failure.kind.is_ambiguous();
         let repeatable = effect.repeat != Repeat::Never || certain;
         let tries_max = match (&effect.kind, failure.kind) {
+            // It says something about this process, and nothing about the other side.
+            (
+                EffectKind::ModelCall { .. } | EffectKind::ListTools { .. } | EffectKind::ToolCall { .. },
+                FailureKind::NotBegun,
+            ) => Some(limit::INTERRUPTED_ATTEMPTS_MAX),
             (EffectKind::ModelCall { .. }, FailureKind::RateLimited | FailureKind::Overloaded) => {
                 Some(limit::THROTTLED_ATTEMPTS_MAX)
             }
@@ -201,7 +206,7 @@ pub(super) fn turn_code(kind: FailureKind) -> &'static str {
         FailureKind::InvalidRequest | FailureKind::ContentPolicy => "invalid_request",
         FailureKind::RateLimited => "rate_limit_exceeded",
         FailureKind::CreditExhausted => "credit_balance_exhausted",
-        FailureKind::Overloaded => "server_overloaded",
+        FailureKind::Overloaded | FailureKind::NotBegun => "server_overloaded",
         FailureKind::ServerError | FailureKind::Protocol => "server_error",
         FailureKind::ConnectionFailed => "connection_failed",
         FailureKind::Timeout => "request_timeout",

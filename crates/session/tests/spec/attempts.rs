@@ -5,7 +5,7 @@ use tenure_session::Attempted;
 
 use crate::bench::{Bench, Show, async_function, call, failure, say, server, shop, whole};
 
-const KINDS: [FailureKind; 16] = [
+const KINDS: [FailureKind; 17] = [
     FailureKind::Authentication,
     FailureKind::NotFound,
     FailureKind::ContextTooLong,
@@ -22,6 +22,7 @@ const KINDS: [FailureKind; 16] = [
     FailureKind::Protocol,
     FailureKind::Internal,
     FailureKind::Crashed,
+    FailureKind::NotBegun,
 ];
 
 /// How often a call is tried that fails in one way again and again, and how it ends.
@@ -58,6 +59,7 @@ fn every_kind_of_failure_of_a_model_is_tried_again_or_ends_the_turn() {
           = Protocol: 1 tries, server_error
           = Internal: 1 tries, internal_error
           = Crashed: 1 tries, internal_error
+          = NotBegun: 32 tries, server_overloaded
     "#,
     );
 }
@@ -101,6 +103,7 @@ fn every_kind_of_failure_of_a_tool_is_tried_again_where_that_is_safe() {
           = find Protocol: 1 tries, Protocol happened
           = find Internal: 1 tries, Internal happened
           = find Crashed: 1 tries, Crashed happened
+          = find NotBegun: 32 tries, NotBegun happened
           = pay Authentication: 1 tries, Authentication happened
           = pay NotFound: 1 tries, NotFound happened
           = pay ContextTooLong: 1 tries, ContextTooLong happened
@@ -117,6 +120,7 @@ fn every_kind_of_failure_of_a_tool_is_tried_again_where_that_is_safe() {
           = pay Protocol: 1 tries, outcome unknown
           = pay Internal: 1 tries, outcome unknown
           = pay Crashed: 1 tries, outcome unknown
+          = pay NotBegun: 32 tries, NotBegun happened
           = send Authentication: 1 tries, Authentication happened
           = send NotFound: 1 tries, NotFound happened
           = send ContextTooLong: 1 tries, ContextTooLong happened
@@ -133,6 +137,7 @@ fn every_kind_of_failure_of_a_tool_is_tried_again_where_that_is_safe() {
           = send Protocol: 1 tries, outcome unknown
           = send Internal: 1 tries, outcome unknown
           = send Crashed: 1 tries, outcome unknown
+          = send NotBegun: 32 tries, NotBegun happened
     "#,
     );
 }
