@@ -14,6 +14,8 @@ use crate::error::ApiError;
 
 /// Bytes of one body: the documented maximum of the Agents API.
 pub(crate) const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a body that carries a file inline: 5 MiB in base64, and what is around it.
+pub(crate) const FILE_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes a second that a body must come with, measured over [`PACE_WINDOW`].
 const PACE_BYTES_PER_SEC: u64 = 1024;
 /// How long a body may be slower than that.
@@ -27,11 +29,12 @@ pub(crate) async fn read_json(
     headers: &HeaderMap,
     body: Body,
     window: Duration,
+    bytes_max: usize,
     take: &mut (dyn FnMut(u64) -> Result<(), ApiError> + Send),
 ) -> Result<Value, ApiError> {
     let declared = declared_length(headers);
-    if declared.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
-        return Err(too_large());
+    if declared.is_some_and(|length| length > bytes_max as u64) {
+        return Err(too_large(bytes_max));
     }
     check_encoding(headers)?;
     if declared != Some(0) {
@@ -41,7 +44,7 @@ pub(crate) async fn read_json(
     // halfway.
     let taken = declared.unwrap_or(0);
     take(taken)?;
-    let bytes = collect(body, window, taken, take).await?;
+    let bytes = collect(body, window, bytes_max, taken, take).await?;
     if bytes.is_empty() {
         return Ok(Value::Object(Map::new()));
     }
@@ -56,8 +59,8 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn too_large() -> ApiError {
-    let message = format!("The request body is larger than {BODY_BYTES_MAX} bytes.");
+fn too_large(bytes_max: usize) -> ApiError {
+    let message = format!("The request body is larger than {bytes_max} bytes.");
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message).code("body_too_large").closing()
 }
 
@@ -99,6 +102,7 @@ fn check_type(headers: &HeaderMap, declared: Option<u64>) -> Result<(), ApiError
 async fn collect(
     mut body: Body,
     window: Duration,
+    bytes_max: usize,
     mut taken: u64,
     take: &mut (dyn FnMut(u64) -> Result<(), ApiError> + Send),
 ) -> Result<Bytes, ApiError> {
@@ -116,8 +120,8 @@ async fn collect(
             }
             Ok(Some(Ok(frame))) => {
                 let Ok(data) = frame.into_data() else { continue };
-                if collected.len() + data.len() > BODY_BYTES_MAX {
-                    return Err(too_large());
+                if collected.len() + data.len() > bytes_max {
+                    return Err(too_large(bytes_max));
                 }
                 let total = (collected.len() + data.len()) as u64;
                 if total > taken {

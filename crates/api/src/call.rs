@@ -124,10 +124,15 @@ impl Call {
 
     /// Reads the body; it can be read once.
     pub(crate) async fn read_body(&mut self) -> Result<Value, ApiError> {
+        self.read_body_of(body::BODY_BYTES_MAX).await
+    }
+
+    /// Reads a body of up to so many bytes; it can be read once.
+    pub(crate) async fn read_body_of(&mut self, bytes_max: usize) -> Result<Value, ApiError> {
         let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
         let mut share = self.app.runtime.body_share(self.project());
         let mut take = |bytes| share.grow(bytes).map_err(|full| ApiError::from(full).closing());
-        let read = body::read_json(&self.headers, body, body::PACE_WINDOW, &mut take).await;
+        let read = body::read_json(&self.headers, body, body::PACE_WINDOW, bytes_max, &mut take).await;
         self._body_share = Some(share);
         read
     }

@@ -254,6 +254,10 @@ fn refused(refusal: &Refusal) -> ApiError {
         // The official client repeats a result when it reads exactly this.
         Refusal::UnknownCall { .. } => ApiError::invalid(message),
         Refusal::UnknownApproval { .. } => ApiError::invalid(message).param("events"),
+        Refusal::NotConnected => {
+            ApiError::invalid("The environment is not connected.").code("environment_not_connected")
+        }
+        Refusal::UnknownArtifact { .. } => ApiError::not_found("artifact"),
         Refusal::ConflictingResult { .. }
         | Refusal::AlreadyDecided { .. }
         | Refusal::Busy

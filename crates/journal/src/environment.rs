@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{ArtifactId, BlobRef, EnvironmentId, Secret, TurnId};
+use crate::{ArtifactId, BlobRef, EnvironmentId, Secret, Timestamp, TurnId};
 
 /// Where commands and files live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,6 +253,8 @@ pub struct Artifact {
     pub id: ArtifactId,
     /// The turn that published it.
     pub turn_id: TurnId,
+    /// When it was published.
+    pub created_at: Timestamp,
     /// Where it lay in the environment, absolute.
     pub path: String,
     /// How long it is.

@@ -32,8 +32,8 @@ pub use outbound::{Telemetry, Webhooks};
 pub use problem::{Code, Place, Problem, ProjectError, Severity};
 pub use provider::{Detected, detect};
 pub use settings::{
-    Limit, Limits, ModelAlias, PORT_DEFAULT, Price, Provider, SETTINGS_FILE, Server, Settings, Wire,
-    parse_settings,
+    Environments, Limit, Limits, MinIsolation, ModelAlias, PORT_DEFAULT, Price, Provider, SETTINGS_FILE,
+    Server, Settings, Wire, parse_settings,
 };
 
 #[cfg(test)]

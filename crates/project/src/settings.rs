@@ -34,6 +34,8 @@ pub struct Settings {
     pub telemetry: Telemetry,
     /// What holds for tool servers that clients name.
     pub tool_servers: ToolServers,
+    /// What holds for environments that this server hosts.
+    pub environments: Environments,
 }
 
 /// What holds for tool servers that clients name; those of `mcp.json` are the operator's own.
@@ -48,6 +50,30 @@ impl Default for ToolServers {
     fn default() -> Self {
         Self { private_addresses: true }
     }
+}
+
+/// What holds for environments that this server hosts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Environments {
+    /// Whether they may reach everything this machine reaches.
+    pub open_network: bool,
+    /// How strongly commands must be kept apart, at least.
+    pub min_isolation: MinIsolation,
+}
+
+/// How strongly commands must be kept apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MinIsolation {
+    /// Landlock and seccomp are enough.
+    #[default]
+    Landlock,
+    /// Namespaces of their own.
+    Namespaces,
+}
+
+impl MinIsolation {
+    /// The words in the file.
+    pub const WORDS: &'static [&'static str] = &["landlock", "namespaces"];
 }
 
 /// A service that offers models.
@@ -233,8 +259,17 @@ pub fn parse_settings(text: &str, env: &Env, unset: Unset) -> Result<(Settings, 
     settle(settings, report.into_problems())
 }
 
-const KEYS: &[&str] =
-    &["providers", "models", "default_model", "limits", "server", "webhooks", "telemetry", "tool_servers"];
+const KEYS: &[&str] = &[
+    "providers",
+    "models",
+    "default_model",
+    "limits",
+    "server",
+    "webhooks",
+    "telemetry",
+    "tool_servers",
+    "environments",
+];
 const OPENAI_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env"];
 const SCRIPTED_KEYS: &[&str] = &["type", "script"];
 const PROVIDER_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env", "script"];
@@ -258,6 +293,7 @@ const LIMIT_KEYS: &[&str] = &[
     "project_weights",
 ];
 const TOOL_SERVER_KEYS: &[&str] = &["private_addresses"];
+const ENVIRONMENT_KEYS: &[&str] = &["open_network", "min_isolation"];
 const SERVER_KEYS: &[&str] = &["bind", "port", "allowed_hosts", "allowed_origins"];
 
 /// What the reference page must name.
@@ -273,6 +309,8 @@ pub(crate) const DOCUMENTED: &[&[&str]] = &[
     crate::outbound::WEBHOOK_KEYS,
     crate::outbound::TELEMETRY_KEYS,
     TOOL_SERVER_KEYS,
+    ENVIRONMENT_KEYS,
+    MinIsolation::WORDS,
 ];
 
 /// The official address, used when a provider of type `openai` names none.
@@ -310,7 +348,27 @@ fn read(root: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Settings
             settings.tool_servers.private_addresses = node.boolean("`private_addresses`", report)?;
         }
     }
+    if let Some(node) = fields.find("environments") {
+        settings.environments = environments(node, report)?;
+    }
     Some(settings)
+}
+
+fn environments(node: &Node, report: &Report) -> Option<Environments> {
+    let fields = Fields::open(node, "`environments`", ENVIRONMENT_KEYS, report)?;
+    let mut environments = Environments::default();
+    if let Some(node) = fields.find("open_network") {
+        environments.open_network = node.boolean("`open_network`", report)?;
+    }
+    if let Some(node) = fields.find("min_isolation") {
+        let read = |word: &str| match word {
+            "landlock" => Some(MinIsolation::Landlock),
+            "namespaces" => Some(MinIsolation::Namespaces),
+            _ => None,
+        };
+        environments.min_isolation = node.word("`min_isolation`", MinIsolation::WORDS, read, report)?;
+    }
+    Some(environments)
 }
 
 /// A map from names that people choose; entries with problems are left out.

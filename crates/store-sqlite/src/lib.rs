@@ -352,8 +352,8 @@ impl Store for SqliteStore {
         project: ProjectId,
         digest: [u8; 32],
     ) -> Result<Option<Bytes>, StoreError> {
-        let read = move |connection: &rusqlite::Connection| read::blob_by_digest(connection, project, digest);
-        self.readers.run("reading a payload", read).await
+        let what = "reading a payload";
+        self.readers.run(what, move |connection| read::blob_by_digest(connection, project, digest)).await
     }
 
     async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {

@@ -6,5 +6,9 @@ mod mock;
 mod server;
 
 fn main() -> std::process::ExitCode {
+    // Before anything else: a supervisor is this program, started again by a server.
+    if std::env::args_os().nth(1).is_some_and(|word| word == server::SUPERVISOR) {
+        tenure_sandbox::launcher::main();
+    }
     cli::main(std::env::args_os(), cli::World::of_process())
 }

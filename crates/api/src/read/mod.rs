@@ -2,6 +2,7 @@
 
 mod agent;
 mod automation;
+mod environment;
 mod input;
 mod metadata;
 mod name;
@@ -11,6 +12,7 @@ mod tool;
 
 pub(crate) use agent::{AgentFields, AgentScope, default_agent};
 pub(crate) use automation::{AutomationBody, AutomationChange, NewSessionBody, TargetBody};
+pub(crate) use environment::{read_file, store as store_files};
 pub(crate) use input::read_events;
 pub(crate) use metadata::approval_of;
 pub(crate) use name::read_name;

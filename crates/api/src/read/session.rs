@@ -8,6 +8,7 @@ use tenure_journal::{
 };
 
 use super::agent::{AgentFields, AgentScope, NAME_CHARS_MAX, read_model, read_service_tier};
+use super::environment::NewEnvironment;
 use super::input::read_input;
 use super::metadata::{APPROVAL_KEY, approval_of, read_metadata};
 use super::reader::{Field, Reader, missing};
@@ -27,7 +28,7 @@ pub(crate) struct NewSession<'a> {
     /// A saved agent's id or exact name.
     pub(crate) agent_id: Option<String>,
     pub(crate) agent: AgentFields,
-    pub(crate) environment: Environment,
+    pub(crate) environment: NewEnvironment,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) approval: Option<ApprovalMode>,
     pub(crate) review: Option<Review>,
@@ -53,7 +54,7 @@ impl<'a> NewSession<'a> {
                 .code("missing_required_parameter")
                 .param("agent.model"));
         }
-        let environment = read_environment(r.required("environment")?)?;
+        let environment = NewEnvironment::read(r.required("environment")?)?;
         let metadata = r.optional("metadata").map(read_metadata).transpose()?.unwrap_or_default();
         let approval = approval_of(&metadata, "metadata")?;
         let review = r.optional("review").map(read_review).transpose()?.flatten();
@@ -91,13 +92,13 @@ impl<'a> NewSession<'a> {
                 let input = Reader::new("", &body)?.required("input")?;
                 read_input(&input)
             }
-            None => match self.environment {
-                Environment::None => Err(missing("input")),
-            },
+            None if self.environment.is_none() || self.stream => Err(missing("input")),
+            None => Ok(Vec::new()),
         }
     }
 }
 
+/// The environment of a session that an automation opens.
 pub(super) fn read_environment(field: Field<'_>) -> Result<Environment, ApiError> {
     enum Kind {
         None,
@@ -114,7 +115,8 @@ pub(super) fn read_environment(field: Field<'_>) -> Result<Environment, ApiError
     match kind {
         Kind::None => reader.finish().map(|()| Environment::None),
         Kind::Elsewhere => {
-            let message = "This server has no environments yet; the only supported value is 'none'.";
+            let message =
+                "Sessions of automations have no environment yet; the only supported value is 'none'.";
             Err(ApiError::invalid(message).code("unsupported_feature").param(format!("{path}.type")))
         }
     }
@@ -271,7 +273,7 @@ mod tests {
     fn reads_the_smallest_session() {
         let body = base();
         let new = NewSession::read(&body).expect("accepted");
-        assert_eq!(new.environment, Environment::None);
+        assert!(new.environment.is_none());
         assert!(!new.stream && new.agent_id.is_none() && new.review.is_none() && new.spend_limit.is_none());
         assert_eq!(new.input().expect("input"), [vec![InputPart::text("hi")]]);
     }
@@ -309,13 +311,11 @@ mod tests {
         );
         refused(&with("input", json!("")), "Invalid 'input': it must not be empty.", "input");
         refused(&with("input", json!([])), "Invalid 'input': it must not be empty.", "input");
-        for kind in ["openai_hosted", "self_hosted"] {
-            refused(
-                &with("environment", json!({"type": kind, "workspace_directory": "/w"})),
-                "This server has no environments yet; the only supported value is 'none'.",
-                "environment.type",
-            );
-        }
+        refused(
+            &with("environment", json!({"type": "self_hosted", "workspace_directory": "/w"})),
+            "This server does not support self-hosted environments yet.",
+            "environment.type",
+        );
         refused(
             &with("stream_options", json!({})),
             "'stream_options' is only allowed when 'stream' is true.",

@@ -1,4 +1,4 @@
-//! What belongs to a session: items, turns, and the lists that are empty on this server.
+//! What belongs to a session: items, turns and traces.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -63,20 +63,6 @@ pub(super) async fn turn(call: Call) -> Result<Response, ApiError> {
     Ok(Json(show::turn(key.session, None, &turn)).into_response())
 }
 
-async fn empty(call: Call, limit: Limit) -> Result<Response, ApiError> {
-    session(&call).await?;
-    let page = call.query.page(limit)?;
-    // Nothing can come after an id in a list that has none.
-    if page.after.is_some() {
-        return Err(crate::error::bad_cursor());
-    }
-    Ok(query::list(Vec::new(), false))
-}
-
-pub(super) async fn no_artifacts(call: Call) -> Result<Response, ApiError> {
-    empty(call, Limit::Strict).await
-}
-
 /// The traces of a session's finished turns. A turn that runs has none yet and is left out.
 pub(super) async fn traces(call: Call) -> Result<Response, ApiError> {
     let key = session(&call).await?;
@@ -86,9 +72,4 @@ pub(super) async fn traces(call: Call) -> Result<Response, ApiError> {
     let (traces, is_cut) = call.app.runtime.traces(key, &turns, page.order).await?;
     let shown = traces.iter().map(|trace| show::trace(key.session, trace)).collect();
     Ok(query::list(shown, has_more || is_cut))
-}
-
-pub(super) async fn unknown_artifact(call: Call) -> Result<Response, ApiError> {
-    session(&call).await?;
-    Err(ApiError::not_found("artifact"))
 }

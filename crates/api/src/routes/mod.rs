@@ -2,6 +2,7 @@
 
 mod agents;
 mod automations;
+mod environments;
 mod events;
 mod lists;
 mod models;
@@ -61,11 +62,14 @@ fn v1() -> Router<Arc<App>> {
         .route(&at("/subagents/{subagent}/turns"), get(subagents::turns))
         .route(&at("/subagents/{subagent}/turns/{turn}"), get(subagents::turn))
         .route(&at("/subagents/{subagent}/turns/{turn}/items"), get(subagents::turn_items))
-        .route(&at("/artifacts"), get(lists::no_artifacts))
-        .route(&at("/artifacts/{artifact}"), get(lists::unknown_artifact).delete(lists::unknown_artifact))
-        .route(&at("/artifacts/{artifact}/content"), get(lists::unknown_artifact))
+        .route(&at("/artifacts"), get(environments::artifacts))
+        .route(
+            &at("/artifacts/{artifact}"),
+            get(environments::artifact).delete(environments::delete_artifact),
+        )
+        .route(&at("/artifacts/{artifact}/content"), get(environments::artifact_content))
         .route(&at("/traces"), get(lists::traces))
-        .merge(unsupported("/agents/environments", no_environments))
+        .merge(environment_routes())
         .merge(unsupported("/vaults", no_vaults))
         .merge(unsupported("/files", no_files))
         .merge(unsupported("/skills", no_skills))
@@ -93,6 +97,15 @@ fn v1() -> Router<Arc<App>> {
         .route(&format!("{webhook}/dead_letters/{{delivery}}/redeliver"), post(webhooks::redeliver))
 }
 
+fn environment_routes() -> Router<Arc<App>> {
+    let environment = "/agents/environments/{environment}";
+    Router::new()
+        .route("/agents/environments", any(environments::prewarm))
+        .merge(unsupported("/agents/environments/templates", environments::templates))
+        .route(environment, get(environments::retrieve))
+        .route(&format!("{environment}/files"), get(environments::files).post(environments::place_file))
+}
+
 fn automation_routes() -> Router<Arc<App>> {
     let automation = "/agents/automations/{automation}";
     let at = |rest: &str| format!("{automation}{rest}");
@@ -111,10 +124,6 @@ where
     F: Future<Output = ApiError> + Send + 'static,
 {
     Router::new().route(prefix, any(handler)).route(&format!("{prefix}/{{*rest}}"), any(handler))
-}
-
-async fn no_environments(_: Call) -> ApiError {
-    ApiError::unsupported("environments")
 }
 
 async fn no_vaults(_: Call) -> ApiError {

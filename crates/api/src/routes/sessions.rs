@@ -51,6 +51,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     refuse_unavailable(&agent)?;
     call.check_servers(&agent.tools, "agent.tools")?;
     let input = new.input()?;
+    let environment = new.environment.make(&call.app.runtime, call.project(), id).await?;
     if let Some(tools) = tools {
         // The last thing before the session: a request that is refused leaves no sealed secret behind.
         agent.tools = tools.seal(&call.app.runtime, call.project()).await?;
@@ -58,7 +59,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     let opened = SessionOpened {
         project_id: call.project(),
         agent,
-        environment: new.environment,
+        environment,
         metadata: new.metadata,
         vault_ids: Vec::new(),
         review: new.review,
@@ -225,6 +226,7 @@ fn unreadable(head: Head) -> SessionView {
         status: SessionStatus::Failed,
         agent,
         environment: Environment::None,
+        environment_status: None,
         required_actions: Vec::new(),
         error: Some("the session's journal cannot be read".into()),
         usage: None,

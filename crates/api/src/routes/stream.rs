@@ -64,6 +64,8 @@ impl End {
             | StreamEvent::ItemDone { .. }
             | StreamEvent::Part { .. }
             | StreamEvent::Subagent { .. }
+            | StreamEvent::Environment { .. }
+            | StreamEvent::CommandOutput { .. }
             | StreamEvent::Error { .. } => self,
         }
     }

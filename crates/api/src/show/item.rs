@@ -52,6 +52,15 @@ pub(crate) fn item(item: &Item) -> Value {
             "error": error,
             "status": item.status,
         }),
+        ItemBody::CommandExecution { command, cwd, output, exit_code, duration_ms, error, .. } => json!({
+            "type": "command_execution",
+            "command": command,
+            "cwd": cwd,
+            "output": output.as_ref().or(error.as_ref()),
+            "exit_code": exit_code,
+            "duration_ms": duration_ms,
+            "status": item.status,
+        }),
         ItemBody::SubagentCall { sender, request, .. } => subagent_call(*sender, request, item.status),
         ItemBody::AgentMessage { sender, recipient, content, .. } => json!({
             "type": "agent_message",

@@ -13,7 +13,7 @@ mod turn;
 pub(crate) use agent::{agent_version, compared, saved_agent, tenure_agent};
 pub(crate) use automation::{automation, invocation};
 pub(crate) use item::item;
-pub(crate) use session::{session, tenure_session};
+pub(crate) use session::{artifact, environment_info, session, tenure_session};
 pub(crate) use stream::{EventIds, frames, lagged};
 pub(crate) use subagent::subagent;
 pub(crate) use trace::trace;

@@ -1,7 +1,10 @@
 //! Sessions.
 
 use serde_json::{Value, json};
-use tenure_journal::{Environment, Review};
+use tenure_journal::{
+    Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, Network, Review,
+    SessionId,
+};
 use tenure_session::{RequiredAction, SessionView};
 
 use super::agent::session_agent;
@@ -45,7 +48,61 @@ pub(crate) fn tenure_session(view: &SessionView) -> Value {
 pub(super) fn environment(environment: &Environment) -> Value {
     match environment {
         Environment::None => json!({"type": "none"}),
+        Environment::Hosted(hosted) => {
+            let (access, allowed) = match &hosted.network {
+                Network::Disabled => ("disabled", &[][..]),
+                Network::Restricted { allowed_domains } => ("restricted", &allowed_domains[..]),
+                Network::Enabled => ("enabled", &[][..]),
+            };
+            json!({
+                "type": "openai_hosted",
+                "id": hosted.id,
+                "capability_directories": [],
+                "files": hosted.files.iter().map(installed_file).collect::<Vec<_>>(),
+                "skills": [],
+                "plugins": [],
+                "network": {"access": access, "allowed_domains": allowed},
+                "packages": {"python": [], "npm": [], "system": []},
+                "container_size": hosted.size.as_str(),
+                "desktop": {"enabled": false},
+            })
+        }
     }
+}
+
+fn installed_file(file: &EnvironmentFile) -> Value {
+    let digest = BlobRef::prefix(*file.blob.digest());
+    let id = format!("file_{}", &digest.trim_start_matches("b3:")[..32]);
+    json!({"type": "inline", "id": id, "path": file.path, "size_bytes": file.blob.bytes()})
+}
+
+/// An environment as its own endpoint shows it.
+pub(crate) fn environment_info(view: &SessionView) -> Value {
+    let mut shown = environment(&view.environment);
+    let status = view.environment_status.as_ref().map(EnvironmentStatus::as_str);
+    json!({
+        "id": shown["id"],
+        "object": "agent.environment",
+        "type": shown["type"],
+        "status": status,
+        "files": shown["files"].take(),
+        "plugins": [],
+        "skills": [],
+    })
+}
+
+/// A published file.
+pub(crate) fn artifact(session: SessionId, artifact: &Artifact) -> Value {
+    json!({
+        "id": artifact.id,
+        "object": "agent.session.artifact",
+        "session_id": session,
+        "environment_id": EnvironmentId::of_session(session),
+        "turn_id": artifact.turn_id,
+        "created_at": artifact.created_at.as_secs(),
+        "path": artifact.path,
+        "size_bytes": artifact.size_bytes,
+    })
 }
 
 fn review_word(review: Review) -> &'static str {
@@ -103,6 +160,7 @@ pub(crate) mod tests {
             status: SessionStatus::InProgress,
             agent: default_agent(AgentId::fresh(&fresh), "m1".into()),
             environment: Environment::None,
+            environment_status: None,
             required_actions: Vec::new(),
             error: None,
             usage: None,

@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 use tenure_journal::{Item, SessionId};
-use tenure_session::{PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
+use tenure_session::{
+    EnvironmentNotice, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,
+};
 
 /// Ids of the events of one stream: unique, without order.
 #[derive(Debug)]
@@ -63,6 +65,25 @@ pub(crate) fn frames(session_id: SessionId, event: &StreamEvent, ids: &mut Event
             let name = format!("agent.session.subagent.{}", subagent_word(*kind));
             frame(&mut out, &name, json!({"subagent": super::subagent(subagent)}), ids);
         }
+        StreamEvent::Environment { kind, id, error } => {
+            let word = environment_word(*kind);
+            let error = error.as_ref().map(|message| {
+                json!({"type": "environment_error", "code": "environment_failed", "message": message})
+            });
+            let environment = json!({"id": id, "type": "openai_hosted", "status": word, "error": error});
+            let body = json!({"session_id": session_id, "turn_id": null, "environment": environment});
+            frame(&mut out, &format!("agent.session.environment.{word}"), body, ids);
+        }
+        StreamEvent::CommandOutput { turn_id, item_id, output_index, delta } => {
+            let body = json!({
+                "session_id": session_id,
+                "turn_id": turn_id,
+                "item_id": item_id,
+                "output_index": output_index,
+                "delta": delta,
+            });
+            frame(&mut out, "agent.output.command_execution_output.delta", body, ids);
+        }
         StreamEvent::Error { error, .. } => {
             error_frame(&mut out, session_id, &error.code, &error.message, ids);
         }
@@ -104,6 +125,15 @@ fn subagent_word(kind: SubagentNotice) -> &'static str {
         SubagentNotice::Created => "created",
         SubagentNotice::Active => "active",
         SubagentNotice::Closed => "closed",
+    }
+}
+
+fn environment_word(kind: EnvironmentNotice) -> &'static str {
+    match kind {
+        EnvironmentNotice::Pending => "pending",
+        EnvironmentNotice::Ready => "ready",
+        EnvironmentNotice::Connected => "connected",
+        EnvironmentNotice::Failed => "failed",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Files of a workspace as its chunks have them: read without a copy on this machine's disk.
 
-use tenure_journal::{Artifact, ArtifactId, EffectId, TurnId, WorkspaceRoot};
+use tenure_journal::{Artifact, ArtifactId, EffectId, Timestamp, TurnId, WorkspaceRoot};
 use tenure_workspace::manifest::{self, Content, FileNode, Node};
 use tenure_workspace::{Chunks, Digest, Error, ErrorKind, FilePath, Limit, NODE_BYTES_MAX};
 
@@ -89,8 +89,7 @@ pub(super) fn outputs(
     chunks: &dyn Chunks,
     root: WorkspaceRoot,
     before: &[Artifact],
-    effect: EffectId,
-    turn_id: TurnId,
+    (effect, turn_id, now): (EffectId, TurnId, Timestamp),
 ) -> Result<Vec<Artifact>, EnvironmentFileError> {
     let directory = format!("{WORKSPACE}/{OUTPUTS}");
     let mut found = Vec::new();
@@ -113,6 +112,7 @@ pub(super) fn outputs(
         artifacts.push(Artifact {
             id: ArtifactId::of_output(effect, index),
             turn_id,
+            created_at: now,
             path,
             size_bytes: node.size,
             root,

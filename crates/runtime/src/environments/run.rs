@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tenure_journal::{
     Artifact, BlobRef, CommandRequest, CommandResult, Effect, EffectId, EffectKind, EnvironmentFile, Failure,
-    FailureKind, HostedEnvironment, ItemId, Network, ProjectId, TurnId, WorkspaceRoot, limit,
+    FailureKind, HostedEnvironment, ItemId, Network, ProjectId, Timestamp, TurnId, WorkspaceRoot, limit,
 };
 use tenure_sandbox::{End, Killer, Stream};
 use tenure_session::{Attempted, Session, StreamEvent};
@@ -122,6 +122,7 @@ pub(crate) async fn run(
         root,
         live: Arc::clone(live),
         cancel: cancel.clone(),
+        now: shared.clock.now(),
     };
     let done = tokio::task::spawn_blocking(move || desk.work(task, left, contents)).await;
     let done = done.map_err(|_| failed(FailureKind::Crashed, "an internal error ended the command"))??;
@@ -158,13 +159,14 @@ struct Desk {
     root: Option<WorkspaceRoot>,
     live: Arc<Live>,
     cancel: CancellationToken,
+    now: Timestamp,
 }
 
 impl Desk {
     fn work(mut self, task: Task, left: bool, contents: Vec<(String, Bytes)>) -> Result<Finished, Failure> {
         if let Task::Publish { effect, turn_id, before } = task {
             let Some(root) = self.root else { return Ok(Finished::Published(Vec::new())) };
-            let found = files::outputs(&self.chunks, root, &before, effect, turn_id);
+            let found = files::outputs(&self.chunks, root, &before, (effect, turn_id, self.now));
             return found.map(Finished::Published).map_err(|error| {
                 tracing::error!(environment = %self.environment.id, %error, "artifacts cannot be published");
                 failed(FailureKind::ServerError, "the files to publish cannot be read now")

@@ -307,6 +307,7 @@ fn a_turn_publishes_what_it_changed_and_only_then_ends() {
     let artifact = Artifact {
         id: ArtifactId::of_output(effect, 0),
         turn_id,
+        created_at: b.now,
         path: "/workspace/outputs/report.txt".into(),
         size_bytes: 5,
         root: root(2),

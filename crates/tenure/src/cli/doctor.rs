@@ -78,6 +78,7 @@ pub(crate) async fn doctor(cx: &mut Context, args: &DoctorArgs) -> Result<Exit, 
     let data = cx.data.clone();
     let mut checks = vec![versions(), data_directory(&data), lock(&data), database(&data).await, disk(&data)];
     let project = Project::load(&cx.project, &cx.world.env, Unset::Error);
+    checks.push(isolation().await);
     checks.push(match &project {
         Ok(project) => Check::ok(
             "project",
@@ -114,6 +115,27 @@ pub(crate) async fn doctor(cx: &mut Context, args: &DoctorArgs) -> Result<Exit, 
     output::list(&mut cx.world.out, cx.format, &columns, &rows)?;
     let failed = checks.iter().any(|check| check.verdict == Verdict::Fail);
     Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+/// What commands of environments can be isolated by, as a program saw it that was run so.
+async fn isolation() -> Check {
+    const NAME: &str = "isolation";
+    let Ok(survey) = tokio::task::spawn_blocking(crate::server::survey).await else {
+        return Check::fail(NAME, "looking for it panicked", "report this");
+    };
+    match survey.choose(tenure_sandbox::Tier::Landlock) {
+        Ok(backend) => {
+            let refused = survey.findings().iter().filter_map(|finding| {
+                let why = finding.outcome.as_ref().err()?;
+                Some(format!("; {} refused: {}", finding.tier, why.what))
+            });
+            Check::ok(NAME, format!("{}{}", backend.isolation(), refused.collect::<String>()))
+        }
+        Err(error) => {
+            let fix = error.remedy().unwrap_or("see docs/sandbox.md").to_owned();
+            Check::warn(NAME, format!("sessions cannot have environments: {error}"), fix)
+        }
+    }
 }
 
 fn versions() -> Check {

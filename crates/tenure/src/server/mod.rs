@@ -1,6 +1,7 @@
 //! The server: every concrete part, wired once.
 
 mod cluster;
+mod environments;
 mod left;
 mod outbound;
 mod providers;
@@ -23,6 +24,7 @@ use tenure_tools::McpServers;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use environments::{SUPERVISOR, survey};
 use state::{Database, State};
 
 /// How long running turns may go on after the server was asked to end.
@@ -130,6 +132,7 @@ impl Server {
             sealer,
             limits,
             outbound: outbound::outbound(&project.settings, &project.env, &state),
+            environments: environments::config(&project.settings.environments, &data).await,
         };
         let runtime = Runtime::start(parts)
             .await

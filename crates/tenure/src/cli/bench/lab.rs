@@ -103,6 +103,7 @@ impl<S: Store> Lab<S> {
             sealer: Sealer::ephemeral(),
             limits: Limits::default(),
             outbound: tenure_runtime::Outbound::default(),
+            environments: tenure_runtime::EnvironmentConfig::default(),
         };
         let runtime = Runtime::start(parts).await.map_err(|error| failed("starting the runtime", error))?;
         let project = ProjectId::fresh(&runtime.fresh());
@@ -182,6 +183,8 @@ impl Conversation {
                 | StreamEvent::ItemDone { .. }
                 | StreamEvent::Part { .. }
                 | StreamEvent::Subagent { .. }
+                | StreamEvent::Environment { .. }
+                | StreamEvent::CommandOutput { .. }
                 | StreamEvent::Deleted => {}
             }
         }

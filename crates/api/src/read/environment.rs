@@ -1,0 +1,431 @@
+//! Environments as clients ask for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::Value;
+use tenure_journal::{
+    ContainerSize, Environment, EnvironmentFile, EnvironmentId, HostedEnvironment, Network, ProjectId,
+    SessionId, SetupCommand, limit,
+};
+use tenure_runtime::Runtime;
+
+use super::reader::{Field, Reader};
+use crate::error::ApiError;
+
+/// Where an environment's files are.
+const WORKSPACE: &str = "/workspace";
+/// Setup commands of one environment.
+const SETUP_MAX: usize = 16;
+/// Characters of a setup command.
+const SETUP_CHARS_MAX: usize = 64 * 1024;
+/// Variables of one environment.
+const VARIABLES_MAX: usize = 1_024;
+/// Characters of a variable's value.
+const VARIABLE_CHARS_MAX: usize = 32 * 1024;
+/// Bytes of one inline file.
+const INLINE_BYTES_MAX: usize = 5 * 1024 * 1024;
+/// Bytes of all inline files of a request.
+const INLINE_BYTES_TOTAL_MAX: usize = 10 * 1024 * 1024;
+/// Hosts that a restricted network may name.
+const DOMAINS_MAX: usize = 100;
+/// Characters of a path in an environment.
+const PATH_CHARS_MAX: usize = 4_096;
+
+/// An environment that a client asks for: its secrets are not sealed and its files not stored.
+pub(crate) enum NewEnvironment {
+    None,
+    Hosted(Box<NewHosted>),
+}
+
+/// A hosted environment that a client asks for.
+pub(crate) struct NewHosted {
+    network: Network,
+    size: ContainerSize,
+    files: Vec<NewFile>,
+    setup: Vec<SetupCommand>,
+    variables: BTreeMap<String, String>,
+    /// The path of the member, for what only the server can refuse.
+    path: String,
+}
+
+/// A file that a client sent.
+pub(crate) struct NewFile {
+    pub(crate) path: String,
+    pub(crate) bytes: Bytes,
+}
+
+/// Values may be secret.
+impl std::fmt::Debug for NewEnvironment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Hosted(hosted) => {
+                f.debug_struct("Hosted").field("network", &hosted.network).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+impl NewEnvironment {
+    pub(super) fn read(field: Field<'_>) -> Result<Self, ApiError> {
+        enum Kind {
+            None,
+            Hosted,
+            SelfHosted,
+        }
+        let path = field.path().to_owned();
+        let mut reader = field.object()?;
+        let words = &["none", "openai_hosted", "self_hosted"];
+        let kind = reader.required("type")?.word(words, |word| match word {
+            "none" => Some(Kind::None),
+            "openai_hosted" => Some(Kind::Hosted),
+            "self_hosted" => Some(Kind::SelfHosted),
+            _ => None,
+        })?;
+        match kind {
+            Kind::None => reader.finish().map(|()| Self::None),
+            Kind::Hosted => read_hosted(reader, path).map(|hosted| Self::Hosted(Box::new(hosted))),
+            Kind::SelfHosted => Err(unsupported(&format!("{path}.type"), "self-hosted environments")),
+        }
+    }
+
+    /// Whether there is nothing to run commands in.
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// The environment of `session`, its secrets sealed and its files stored. The last thing before the
+    /// session is opened, so that a refused request leaves nothing behind.
+    pub(crate) async fn make(
+        self,
+        runtime: &Runtime,
+        project: ProjectId,
+        session: SessionId,
+    ) -> Result<Environment, ApiError> {
+        let Self::Hosted(new) = self else { return Ok(Environment::None) };
+        if let Some(obstacle) = runtime.environment_obstacle(&new.network) {
+            return Err(ApiError::invalid(obstacle).code("unsupported_feature").param(new.path));
+        }
+        let variables = if new.variables.is_empty() {
+            None
+        } else {
+            let text = serde_json::to_string(&new.variables).unwrap_or_default();
+            Some(runtime.seal(project, &text).await?)
+        };
+        Ok(Environment::Hosted(Box::new(HostedEnvironment {
+            id: EnvironmentId::of_session(session),
+            network: new.network,
+            size: new.size,
+            files: store(runtime, project, new.files).await?,
+            setup: new.setup,
+            variables,
+            base: None,
+        })))
+    }
+}
+
+/// Keeps the bytes of files.
+pub(crate) async fn store(
+    runtime: &Runtime,
+    project: ProjectId,
+    files: Vec<NewFile>,
+) -> Result<Vec<EnvironmentFile>, ApiError> {
+    let mut kept = Vec::with_capacity(files.len());
+    for NewFile { path, bytes } in files {
+        kept.push(EnvironmentFile { path, blob: runtime.store().put_blob(project, bytes).await? });
+    }
+    Ok(kept)
+}
+
+fn read_hosted(mut r: Reader<'_>, path: String) -> Result<NewHosted, ApiError> {
+    // What restricts comes first: it must never be ignored.
+    let network = r.optional_or_null("network").map(read_network).transpose()?.unwrap_or(Network::Disabled);
+    let size = r.optional_or_null("container_size");
+    let size = size.map(|field| field.word(ContainerSize::WORDS, ContainerSize::from_word)).transpose()?;
+    let files = r.optional_or_null("files").map(|field| read_files(&field)).transpose()?.unwrap_or_default();
+    let setup = r.optional_or_null("setup_commands").map(|field| read_setup(&field)).transpose()?;
+    let variables = r.optional_or_null("env").map(|field| read_variables(&field)).transpose()?;
+    if let Some(desktop) = r.optional_or_null("desktop") {
+        let mut reader = desktop.clone().object()?;
+        if reader.required("enabled")?.bool()? {
+            return Err(unsupported(desktop.path(), "desktops"));
+        }
+        reader.finish()?;
+    }
+    for (name, what) in [
+        ("packages", "packages of environments"),
+        ("skills", "skills"),
+        ("plugins", "plugins"),
+        ("capability_directories", "capability directories"),
+    ] {
+        let field = r.optional_or_null(name);
+        if let Some(field) = field.filter(|field| !is_empty(field.value())) {
+            return Err(unsupported(field.path(), what));
+        }
+    }
+    for (name, what) in
+        [("environment_template_id", "environment templates"), ("environment_id", "pre-warmed environments")]
+    {
+        if let Some(field) = r.optional_or_null(name) {
+            return Err(unsupported(field.path(), what));
+        }
+    }
+    r.finish()?;
+    Ok(NewHosted {
+        network,
+        size: size.unwrap_or(ContainerSize::Medium),
+        files,
+        setup: setup.unwrap_or_default(),
+        variables: variables.unwrap_or_default(),
+        path,
+    })
+}
+
+/// Whether a value asks for nothing: an empty list, or lists that are all empty.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.values().all(|value| value.is_null() || is_empty(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn unsupported(path: &str, what: &str) -> ApiError {
+    ApiError::invalid(format!("This server does not support {what} yet."))
+        .code("unsupported_feature")
+        .param(path)
+}
+
+fn read_network(field: Field<'_>) -> Result<Network, ApiError> {
+    let path = field.path().to_owned();
+    let mut reader = field.object()?;
+    let words = &["enabled", "disabled", "restricted"];
+    let access =
+        reader.required("access")?.word(words, |word| words.contains(&word).then(|| word.to_owned()))?;
+    let allowed = reader.optional_or_null("allowed_domains");
+    let blocked = reader.optional_or_null("blocked_domains");
+    reader.finish()?;
+    if let Some(blocked) = blocked.filter(|field| !is_empty(field.value())) {
+        return Err(unsupported(blocked.path(), "blocked domains; name the allowed ones instead"));
+    }
+    match (access.as_str(), allowed) {
+        ("restricted", Some(allowed)) => {
+            let allowed = allowed.array(DOMAINS_MAX)?;
+            let allowed: Result<Vec<String>, _> =
+                allowed.iter().map(|host| host.text(253).map(str::to_owned)).collect();
+            Ok(Network::Restricted { allowed_domains: allowed? })
+        }
+        ("restricted", None) => Err(super::reader::missing(&format!("{path}.allowed_domains"))),
+        (_, Some(allowed)) if !is_empty(allowed.value()) => Err(allowed.refuse(
+            "invalid_value",
+            format!("'{}' is only allowed when access is 'restricted'.", allowed.path()),
+        )),
+        ("enabled", _) => Ok(Network::Enabled),
+        (_, _) => Ok(Network::Disabled),
+    }
+}
+
+fn read_setup(field: &Field<'_>) -> Result<Vec<SetupCommand>, ApiError> {
+    let read = |field: Field<'_>| {
+        let mut reader = field.object()?;
+        let command = reader.required("command")?;
+        let text = command.text(SETUP_CHARS_MAX)?.to_owned();
+        if text.contains('\0') {
+            return Err(command.refuse("invalid_value", "A command must not hold a NUL character."));
+        }
+        let cwd = match reader.optional_or_null("cwd") {
+            None => WORKSPACE.to_owned(),
+            Some(cwd) => {
+                let path = cwd.text(PATH_CHARS_MAX)?;
+                if path == WORKSPACE { path.to_owned() } else { below_workspace(&cwd, path)? }
+            }
+        };
+        reader.finish()?;
+        Ok(SetupCommand { command: text, cwd })
+    };
+    field.array(SETUP_MAX)?.into_iter().map(read).collect()
+}
+
+fn read_variables(field: &Field<'_>) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut variables = BTreeMap::new();
+    for (name, value) in field.strings(VARIABLES_MAX, VARIABLE_CHARS_MAX)? {
+        let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        if !first || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            let message =
+                format!("Invalid '{}': a variable's name is letters, digits and '_'.", field.path());
+            return Err(field.refuse("invalid_value", message));
+        }
+        if name == "PATH" || name == "OPENAI_API_KEY" || name.starts_with("CODEX_") {
+            let message = format!("Invalid '{}': the variable '{name}' is reserved.", field.path());
+            return Err(field.refuse("invalid_value", message));
+        }
+        if value.contains('\0') {
+            let message =
+                format!("Invalid '{}.{name}': a value must not hold a NUL character.", field.path());
+            return Err(field.refuse("invalid_value", message));
+        }
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(variables)
+}
+
+fn read_files(field: &Field<'_>) -> Result<Vec<NewFile>, ApiError> {
+    let mut files = Vec::new();
+    let mut paths = BTreeSet::new();
+    let mut total = 0;
+    for entry in field.array(limit::FILES_PLACED_MAX)? {
+        let path = entry.path().to_owned();
+        let file = read_file(entry.object()?)?;
+        total += file.bytes.len();
+        if total > INLINE_BYTES_TOTAL_MAX {
+            let message =
+                format!("Invalid '{}': more than {INLINE_BYTES_TOTAL_MAX} bytes of files.", field.path());
+            return Err(field.refuse("files_too_large", message));
+        }
+        if !paths.insert(file.path.clone()) {
+            return Err(ApiError::invalid(format!("Invalid '{path}.path': '{}' is given twice.", file.path))
+                .code("invalid_value")
+                .param(format!("{path}.path")));
+        }
+        files.push(file);
+    }
+    Ok(files)
+}
+
+/// A file to be put into an environment.
+pub(crate) fn read_file(mut reader: Reader<'_>) -> Result<NewFile, ApiError> {
+    let kind = reader.required("type")?;
+    let is_inline = kind.word(&["inline", "file_id"], |word| match word {
+        "inline" => Some(true),
+        "file_id" => Some(false),
+        _ => None,
+    })?;
+    if !is_inline {
+        return Err(unsupported(kind.path(), "files by id; send them inline"));
+    }
+    let data = reader.required("data")?;
+    let path = reader.required("path")?;
+    reader.finish()?;
+    let to = destination(&path)?;
+    let text = data.string()?;
+    let bytes = STANDARD.decode(text.as_bytes()).map_err(|_| {
+        data.refuse("invalid_base64", format!("Invalid '{}': expected standard base64.", data.path()))
+    })?;
+    if bytes.len() > INLINE_BYTES_MAX {
+        let message = format!("Invalid '{}': an inline file may have {INLINE_BYTES_MAX} bytes.", data.path());
+        return Err(data.refuse("file_too_large", message));
+    }
+    Ok(NewFile { path: to, bytes: Bytes::from(bytes) })
+}
+
+/// Where a file may be placed: absolute, below the workspace, plain, and not where the server itself writes.
+fn destination(field: &Field<'_>) -> Result<String, ApiError> {
+    let path = field.text(PATH_CHARS_MAX)?;
+    let path = below_workspace(field, path)?;
+    let below = path.trim_start_matches(WORKSPACE).trim_start_matches('/');
+    let first = below.split('/').next().unwrap_or_default();
+    if first == ".codex" || first.starts_with(".managed-agents") || below == "outputs" {
+        return Err(
+            field.refuse("invalid_path", format!("Invalid '{}': this path is reserved.", field.path()))
+        );
+    }
+    Ok(path)
+}
+
+fn below_workspace(field: &Field<'_>, path: &str) -> Result<String, ApiError> {
+    let below = path.strip_prefix("/workspace/");
+    let plain = |name: &str| !name.is_empty() && name != "." && name != ".." && name.len() <= 255;
+    let is_plain = below.is_some_and(|below| below.split('/').all(plain) && !below.contains('\0'));
+    if is_plain {
+        return Ok(path.to_owned());
+    }
+    let message = format!(
+        "Invalid '{}': expected an absolute path below {WORKSPACE} without '.', '..' or empty names.",
+        field.path()
+    );
+    Err(field.refuse("invalid_path", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::read::tests::refusal;
+
+    fn read(environment: &Value) -> Result<NewEnvironment, ApiError> {
+        let body = json!({ "environment": environment });
+        let mut reader = Reader::new("", &body)?;
+        NewEnvironment::read(reader.required("environment")?)
+    }
+
+    #[track_caller]
+    fn refused(mut member: Value, message: &str, param: &str) {
+        member["type"] = json!("openai_hosted");
+        let outcome = read(&member).map(drop);
+        assert_eq!(refusal(outcome), (message.to_owned(), Some(param.to_owned())));
+    }
+
+    #[test]
+    fn reads_a_hosted_environment() {
+        let environment = json!({"type": "openai_hosted", "network": {"access": "disabled"}, "env": {"A_1": "x"},
+            "files": [{"type": "inline", "path": "/workspace/a/b.txt", "data": "aGk="}],
+            "setup_commands": [{"command": "make"}, {"command": "ls", "cwd": "/workspace/a"}],
+            "container_size": "small", "packages": {"python": [], "npm": null}, "skills": [],
+            "desktop": {"enabled": false}});
+        let Ok(NewEnvironment::Hosted(hosted)) = read(&environment) else { panic!("accepted") };
+        assert_eq!((hosted.network, hosted.size), (Network::Disabled, ContainerSize::Small));
+        assert_eq!(hosted.files[0].bytes, "hi");
+        assert_eq!(hosted.setup[1].cwd, "/workspace/a");
+        assert_eq!(hosted.variables.get("A_1").map(String::as_str), Some("x"));
+    }
+
+    #[test]
+    fn names_the_mistake() {
+        let file = |path: &str| json!({"files": [{"type": "inline", "path": path, "data": ""}]});
+        let bad = "Invalid 'environment.files[0].path': expected an absolute path below /workspace without '.', \
+                   '..' or empty names.";
+        for path in
+            ["a", "/etc/a", "/workspace", "/workspace/", "/workspace/../a", "/workspace//a", "/workspace/./a"]
+        {
+            refused(file(path), bad, "environment.files[0].path");
+        }
+        for path in ["/workspace/.codex/a", "/workspace/.managed-agents-x", "/workspace/outputs"] {
+            let reserved = "Invalid 'environment.files[0].path': this path is reserved.";
+            refused(file(path), reserved, "environment.files[0].path");
+        }
+        let base64 = "Invalid 'environment.files[0].data': expected standard base64.";
+        let wrong = json!({"files": [{"type": "inline", "path": "/workspace/a", "data": "a"}]});
+        refused(wrong, base64, "environment.files[0].data");
+        let twice = json!({"files": [{"type": "inline", "path": "/workspace/a", "data": ""},
+            {"type": "inline", "path": "/workspace/a", "data": ""}]});
+        refused(
+            twice,
+            "Invalid 'environment.files[1].path': '/workspace/a' is given twice.",
+            "environment.files[1].path",
+        );
+        let missing = "Missing required parameter: 'environment.network.allowed_domains'.";
+        refused(json!({"network": {"access": "restricted"}}), missing, "environment.network.allowed_domains");
+        let only = "'environment.network.allowed_domains' is only allowed when access is 'restricted'.";
+        let wide = json!({"network": {"access": "enabled", "allowed_domains": ["a.example"]}});
+        refused(wide, only, "environment.network.allowed_domains");
+        refused(
+            json!({"env": {"PATH": "x"}}),
+            "Invalid 'environment.env': the variable 'PATH' is reserved.",
+            "environment.env",
+        );
+        refused(
+            json!({"env": {"1A": "x"}}),
+            "Invalid 'environment.env': a variable's name is letters, digits and '_'.",
+            "environment.env",
+        );
+        let desktop = "This server does not support desktops yet.";
+        refused(json!({"desktop": {"enabled": true}}), desktop, "environment.desktop");
+        let skills = "This server does not support skills yet.";
+        refused(json!({"skills": [{}]}), skills, "environment.skills");
+        refused(json!({"colour": 1}), "Unknown parameter: 'environment.colour'.", "environment.colour");
+    }
+}

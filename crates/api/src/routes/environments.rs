@@ -1,0 +1,174 @@
+//! `/v1/agents/environments`: the environments of sessions, and the files in them. `/v1/agents/sessions/{session}/artifacts`:
+//! what turns published of them.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tenure_journal::{Artifact, ArtifactId, EnvironmentId, SessionKey};
+use tenure_runtime::{EnvironmentFileError, ListedFile, Runtime};
+use tenure_session::{Command, Session};
+use tenure_store::{Order, Page};
+
+use super::created;
+use super::lists::must_exist;
+use super::sessions::key;
+use crate::call::Call;
+use crate::error::{ApiError, bad_cursor};
+use crate::idempotency::{self, Begin};
+use crate::query::{self, Limit};
+use crate::read::{Reader, read_file, store_files};
+use crate::show;
+
+/// The environment that the path names: its session, as its journal says.
+async fn environment(call: &Call) -> Result<Session, ApiError> {
+    let id: EnvironmentId = call.id("environment", "environment")?;
+    let key = Runtime::key(call.project(), id.session());
+    let unknown = || ApiError::not_found("environment");
+    must_exist(call, key).await.map_err(|_| unknown())?;
+    let state = call.app.runtime.session_state(key).await?.ok_or_else(unknown)?;
+    if state.hosted().is_some() { Ok(state) } else { Err(unknown()) }
+}
+
+pub(super) async fn retrieve(call: Call) -> Result<Response, ApiError> {
+    let state = environment(&call).await?;
+    call.query.check(call.dialect(), &[])?;
+    Ok(Json(show::environment_info(&state.view())).into_response())
+}
+
+pub(super) async fn prewarm(_: Call) -> ApiError {
+    ApiError::unsupported("pre-warmed environments")
+}
+
+pub(super) async fn templates(_: Call) -> ApiError {
+    ApiError::unsupported("environment templates")
+}
+
+pub(super) async fn place_file(mut call: Call) -> Result<Response, ApiError> {
+    let state = environment(&call).await?;
+    let body = call.read_body_of(crate::body::FILE_BODY_BYTES_MAX).await?;
+    let ticket = match idempotency::begin(&call, &body).await? {
+        Begin::Run(ticket) => ticket,
+        Begin::Replay(response) => return Ok(response),
+    };
+    let new = read_file(Reader::new("", &body)?)?;
+    let shown = json!({
+        "environment_id": call.id::<EnvironmentId>("environment", "environment")?,
+        "object": "agent.environment.file",
+        "path": new.path,
+        "size_bytes": new.bytes.len(),
+    });
+    let files = store_files(&call.app.runtime, call.project(), vec![new]).await?;
+    let body = shown.to_string();
+    let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::CREATED, move |_| body.clone()));
+    match call.app.runtime.place_files(state.key(), files, draft).await {
+        Ok(()) => Ok(created(&shown)),
+        Err(error) => super::sessions::replay_or(&call, ticket.as_ref(), error).await,
+    }
+}
+
+/// Files below a directory, in pages of their own shape.
+pub(super) async fn files(call: Call) -> Result<Response, ApiError> {
+    let state = environment(&call).await?;
+    call.query.check(call.dialect(), &[])?;
+    let Some(root) = state.workspace_root() else {
+        return Err(ApiError::invalid("The environment is not connected.").code("environment_not_connected"));
+    };
+    let directory = call.query.one("path")?.unwrap_or("/workspace").to_owned();
+    let Page { limit, order, .. } = call.query.page(Limit::Strict)?;
+    let mut files =
+        call.app.runtime.environment_files(state.key(), root, directory).await.map_err(unreadable)?;
+    files.sort_by(|one, next| one.path.split('/').cmp(next.path.split('/')));
+    match order {
+        Order::Ascending => {}
+        Order::Descending => files.reverse(),
+    }
+    if let Some(after) = call.query.one("page")? {
+        let place = files.iter().position(|file| file.path == after).ok_or_else(bad_cursor)?;
+        files.drain(..=place);
+    }
+    let has_more = files.len() >= limit;
+    files.truncate(limit - 1);
+    let id = EnvironmentId::of_session(state.key().session);
+    let show = |file: &ListedFile| {
+        json!({"environment_id": id, "object": "agent.environment.file", "path": file.path,
+            "size_bytes": file.size_bytes})
+    };
+    let next = files.last().filter(|_| has_more).map(|file| file.path.clone());
+    let data: Vec<Value> = files.iter().map(show).collect();
+    Ok(Json(json!({"object": "page", "data": data, "next": next, "has_more": has_more})).into_response())
+}
+
+async fn session(call: &Call) -> Result<Session, ApiError> {
+    let key: SessionKey = key(call)?;
+    must_exist(call, key).await?;
+    call.query.check(call.dialect(), &[])?;
+    call.app.runtime.session_state(key).await?.ok_or_else(|| ApiError::not_found("session"))
+}
+
+pub(super) async fn artifacts(call: Call) -> Result<Response, ApiError> {
+    let state = session(&call).await?;
+    let page = call.query.page(Limit::Strict)?;
+    let mut artifacts = state.artifacts().to_vec();
+    if let Some(environment) = call.query.one("environment_id")? {
+        let id = EnvironmentId::of_session(state.key().session).to_string();
+        artifacts.retain(|_| environment == id);
+    }
+    match page.order {
+        Order::Ascending => {}
+        Order::Descending => artifacts.reverse(),
+    }
+    if let Some(after) = &page.after {
+        let id: ArtifactId = after.parse().map_err(|_| bad_cursor())?;
+        let place = artifacts.iter().position(|artifact| artifact.id == id).ok_or_else(bad_cursor)?;
+        artifacts.drain(..=place);
+    }
+    artifacts.truncate(page.limit);
+    let has_more = query::cut(&mut artifacts, &page);
+    Ok(query::list(
+        artifacts.iter().map(|artifact| show::artifact(state.key().session, artifact)).collect(),
+        has_more,
+    ))
+}
+
+/// The artifact that the path names, and its session.
+async fn one(call: &Call) -> Result<(Session, Artifact), ApiError> {
+    let state = session(call).await?;
+    let id: ArtifactId = call.id("artifact", "artifact")?;
+    let found = state.artifacts().iter().find(|artifact| artifact.id == id).cloned();
+    let found = found.ok_or_else(|| ApiError::not_found("artifact"))?;
+    Ok((state, found))
+}
+
+pub(super) async fn artifact(call: Call) -> Result<Response, ApiError> {
+    let (state, artifact) = one(&call).await?;
+    Ok(Json(show::artifact(state.key().session, &artifact)).into_response())
+}
+
+pub(super) async fn artifact_content(call: Call) -> Result<Response, ApiError> {
+    let (state, artifact) = one(&call).await?;
+    let content = call.app.runtime.artifact_content(&state, artifact.id).await.map_err(unreadable)?;
+    let content = content.ok_or_else(|| ApiError::not_found("artifact"))?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], content).into_response())
+}
+
+pub(super) async fn delete_artifact(call: Call) -> Result<Response, ApiError> {
+    let (state, artifact) = one(&call).await?;
+    let command = Command::DeleteArtifact { artifact_id: artifact.id };
+    call.app.runtime.submit(state.key(), vec![command], None).await?;
+    let body = json!({"id": artifact.id, "object": "agent.session.artifact.deleted", "deleted": true});
+    Ok(Json(body).into_response())
+}
+
+fn unreadable(error: EnvironmentFileError) -> ApiError {
+    match error {
+        EnvironmentFileError::NotFound => ApiError::not_found("file"),
+        EnvironmentFileError::TooLong(bytes) => {
+            ApiError::invalid(format!("The file is longer than {bytes} bytes.")).code("file_too_large")
+        }
+        EnvironmentFileError::Unreadable(error) => {
+            tracing::error!(%error, "the files of an environment cannot be read");
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "The environment's files cannot be read now.")
+        }
+    }
+}

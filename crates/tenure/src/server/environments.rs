@@ -1,0 +1,45 @@
+//! Where this server's commands run: the strongest isolation that the machine offers, found by trying.
+
+use std::path::Path;
+
+use tenure_project::{Environments, MinIsolation};
+use tenure_runtime::{EnvironmentConfig, Places};
+use tenure_sandbox::{LauncherPath, Survey, Tier};
+
+/// The first argument of this program when it is a supervisor of one command.
+pub(crate) const SUPERVISOR: &str = "__supervise";
+/// The directory of the copies of environments' files, in the data directory.
+const COPIES: &str = "environments";
+/// Commands that run at once.
+const COMMANDS_MAX: usize = 32;
+/// Commands of one project that run at once: some places stay free for others.
+const COMMANDS_PER_PROJECT_MAX: usize = 24;
+
+/// What this machine can isolate. Runs a program in each way there is; takes some ten milliseconds.
+pub(crate) fn survey() -> Survey {
+    tenure_sandbox::survey(&LauncherPath {
+        program: "/proc/self/exe".into(),
+        args: vec![SUPERVISOR.to_owned()],
+    })
+}
+
+pub(super) async fn config(settings: &Environments, data: &Path) -> EnvironmentConfig {
+    let min = match settings.min_isolation {
+        MinIsolation::Landlock => Tier::Landlock,
+        MinIsolation::Namespaces => Tier::Namespaces,
+    };
+    let sandbox = tokio::task::spawn_blocking(move || {
+        survey().choose(min).map_err(|error| match error.remedy() {
+            Some(remedy) => format!("{error}; {remedy}"),
+            None => error.to_string(),
+        })
+    });
+    let sandbox = sandbox.await.unwrap_or_else(|_| Err("looking for isolation panicked".to_owned()));
+    let directory = std::path::absolute(data.join(COPIES)).unwrap_or_else(|_| data.join(COPIES));
+    EnvironmentConfig {
+        directory,
+        sandbox,
+        commands: Places { max: COMMANDS_MAX, per_project_max: COMMANDS_PER_PROJECT_MAX },
+        open_network: settings.open_network,
+    }
+}
