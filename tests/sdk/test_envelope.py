@@ -88,15 +88,6 @@ def test_invalid_values_400(client):
         assert raw(client, "POST", "/agents", body).status_code == 400, body
 
 
-def test_hosted_environment_400(client):
-    for environment in (
-        {"type": "openai_hosted"},
-        {"type": "self_hosted", "workspace_directory": "/work"},
-    ):
-        with refused(400, param="environment.type"):
-            client.beta.agents.sessions.create(agent={"model": "m1"}, environment=environment, input="say x")
-
-
 def test_status_codes(client, mark):
     agents, sessions = client.beta.agents, client.beta.agents.sessions
     made = agents.with_raw_response.create(model="m1")

@@ -39,7 +39,8 @@ def result(action, output=None, error=None):
 def create(client, text, model="m1", **options):
     """A session whose first turn was accepted."""
     agent = {"model": model, **options.pop("agent", {})}
-    return client.beta.agents.sessions.create(agent=agent, environment=NONE, input=text, **options)
+    environment = options.pop("environment", NONE)
+    return client.beta.agents.sessions.create(agent=agent, environment=environment, input=text, **options)
 
 
 def finished(client, text, model="m1", **options):
@@ -78,7 +79,8 @@ def stream(client, text, model="m1", **options):
     """Every event of a session created with a stream, until the stream ends."""
     agent = {"model": model, **options.pop("agent", {})}
     sessions = client.beta.agents.sessions
-    return list(sessions.create(agent=agent, environment=NONE, input=text, stream=True, **options))
+    environment = options.pop("environment", NONE)
+    return list(sessions.create(agent=agent, environment=environment, input=text, stream=True, **options))
 
 
 def turn(client, session_id, text, **options):

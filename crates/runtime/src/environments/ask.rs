@@ -1,10 +1,10 @@
 //! What clients ask of environments beside commands: files, and what was published.
 
+use std::time::Duration;
+
 use tenure_journal::{ArtifactId, EffectKind, EnvironmentFile, Network, SessionKey, WorkspaceRoot};
 use tenure_session::{Command, Session};
-use tenure_store::Wake;
 use tokio::runtime::Handle;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::chunks::StoreChunks;
 use super::files;
@@ -14,6 +14,9 @@ use crate::{ReceiptDraft, Runtime, RuntimeError, RuntimeErrorKind};
 
 /// Bytes of one artifact that can be read.
 const ARTIFACT_BYTES_MAX: u64 = 200 * 1024 * 1024;
+
+/// Between two looks at whether files were placed: they wait for whatever was asked before them.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
 impl Runtime {
     /// Why this server has no environments, or none with this network; nothing if it has.
@@ -56,7 +59,6 @@ impl Runtime {
         files: Vec<EnvironmentFile>,
         receipt: Option<ReceiptDraft>,
     ) -> Result<(), RuntimeError> {
-        let mut wakes = self.shared().store.wakes();
         let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
         self.submit(key, vec![Command::PlaceFiles { files }], receipt).await?;
         loop {
@@ -77,12 +79,9 @@ impl Runtime {
             if !state.pending().any(|effect| is_ours(&effect.kind)) {
                 return Ok(());
             }
-            loop {
-                match wakes.recv().await {
-                    Ok(Wake::Session { key: woken, .. }) if woken != key => {}
-                    Ok(Wake::Session { .. } | Wake::Missed) | Err(RecvError::Lagged(_)) => break,
-                    Err(RecvError::Closed) => return Err(RuntimeErrorKind::ShuttingDown.into()),
-                }
+            tokio::select! {
+                () = self.shared().stop.cancelled() => return Err(RuntimeErrorKind::ShuttingDown.into()),
+                () = tokio::time::sleep(LOOK_PAUSE) => {}
             }
         }
     }
