@@ -34,8 +34,6 @@ use crate::{
     Bound, Full, Limit, Load, ModelTable, Places, RuntimeError, RuntimeErrorKind, Sealer, Share, follow, node,
 };
 
-/// Sessions found unfinished at start. More than a machine could have had in flight.
-const RECOVERED_MAX: usize = 1_000_000;
 /// How often readers that went away are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Items of a running turn that a new reader is shown first.
@@ -192,8 +190,8 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Starts a runtime and resumes every unfinished session. Returns once they are all on their way; how
-    /// many there were is in the log.
+    /// Starts a runtime, which resumes unfinished sessions from then on, as many at once as it has room for.
+    /// Returns when the first of them are on their way.
     ///
     /// # Errors
     /// `Storage`, `Damaged`: unfinished sessions cannot be looked up.
@@ -237,12 +235,8 @@ impl Runtime {
         }
         let runtime = Self { shared };
         node::enter(&runtime.shared).await?;
-        // Whatever has a time to wake was being worked on: a pause between two tries is only waited for here.
-        let unfinished = runtime.claim_due(Timestamp::from_millis(i64::MAX), RECOVERED_MAX).await?;
-        if unfinished > 0 {
-            tracing::info!(sessions = unfinished, "resuming unfinished sessions");
-        }
-        node::start(&runtime);
+        let found = node::claim(&runtime.shared).await?;
+        node::start(&runtime.shared, found);
         runtime.shared.tasks.spawn(sweep(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));
         Ok(runtime)
@@ -250,18 +244,6 @@ impl Runtime {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
-    }
-
-    /// Takes hold of what is due at `now` and gives it actors; says how many.
-    pub(crate) async fn claim_due(&self, now: Timestamp, limit: usize) -> Result<usize, RuntimeError> {
-        if self.shared.closing.is_cancelled() {
-            return Ok(0);
-        }
-        let claimed = self.shared.store.claim_due(self.shared.node, now, limit).await?;
-        for key in &claimed {
-            self.shared.wake(*key, Mail::Look);
-        }
-        Ok(claimed.len())
     }
 
     /// Ends the runtime: nothing new begins, what runs may finish until `deadline`, the rest is cut off and

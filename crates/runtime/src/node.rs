@@ -3,13 +3,17 @@
 //!
 //! ```text
 //!   every quarter of the lease   heartbeat
-//!   every second                 claim what is due and held by no living node, and give it an actor
+//!   every second, and as long as claim a few of what is due and held by no living node, and give them
+//!   there is more and room       actors
 //!   at a wake                    the actor or the follower of that session looks at the journal
 //!   every five seconds           the same for everything held here, in case a wake was lost; and the places
 //!                                of providers are divided among the nodes that live
 //! ```
 //!
-//! A store that no other process uses needs none of it beyond the claims at the start.
+//! A store that no other process uses needs none of it beyond the claims: they resume what an earlier process
+//! left. What is due is taken a batch at a time and only while there is room, so a start costs no more than
+//! the limit on active sessions lets it, however much there is to resume, and nodes that come after the first
+//! have their part. A session that waits for its next try is due when that time has come, not before.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,10 +24,12 @@ use tokio::time::Instant;
 
 use crate::actor::Mail;
 use crate::clock;
-use crate::handle::{Runtime, Shared};
+use crate::handle::Shared;
 
-/// How often what is due is looked for.
+/// How often what is due is looked for, once there was no more.
 const CLAIM_EVERY: Duration = Duration::from_secs(1);
+/// How often a node that is full looks whether it has room again.
+const ROOM_EVERY: Duration = Duration::from_millis(100);
 /// Sessions claimed at once; others may want some too.
 const CLAIMED_MAX: usize = 256;
 /// How often everything held here is compared with the store.
@@ -78,16 +84,44 @@ async fn extend(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Starts what a node does all its life.
-pub(crate) fn start(runtime: &Runtime) {
-    let shared = runtime.shared();
-    if !shared.store.is_shared() {
-        return;
+/// What a look for due sessions came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Some, and there may be more.
+    Some,
+    /// All there were.
+    All,
+    /// Not known: this node has all it may have.
+    NoRoom,
+}
+
+/// Takes hold of some of what is due, as far as there is room, and gives it actors.
+///
+/// # Errors
+/// As [`tenure_store::Store::claim_due`].
+pub(crate) async fn claim(shared: &Arc<Shared>) -> Result<Found, StoreError> {
+    let limit = shared.registry.room().min(CLAIMED_MAX);
+    if limit == 0 {
+        return Ok(Found::NoRoom);
     }
-    shared.tasks.spawn(beat(Arc::clone(shared)));
-    shared.tasks.spawn(take_over(runtime.clone()));
-    shared.tasks.spawn(compare(runtime.clone()));
-    shared.tasks.spawn(listen(Arc::clone(shared)));
+    let claimed = shared.store.claim_due(shared.node, shared.clock.now(), limit).await?;
+    for key in &claimed {
+        shared.wake(*key, Mail::Look);
+    }
+    if !claimed.is_empty() {
+        tracing::info!(sessions = claimed.len(), "resuming unfinished sessions");
+    }
+    Ok(if claimed.len() < limit { Found::All } else { Found::Some })
+}
+
+/// Starts what a node does all its life, after a first look at what is due.
+pub(crate) fn start(shared: &Arc<Shared>, found: Found) {
+    shared.tasks.spawn(take_over(Arc::clone(shared), found));
+    if shared.store.is_shared() {
+        shared.tasks.spawn(beat(Arc::clone(shared)));
+        shared.tasks.spawn(compare(Arc::clone(shared)));
+        shared.tasks.spawn(listen(Arc::clone(shared)));
+    }
 }
 
 /// Frees what the node holds, once it runs nothing any more.
@@ -106,22 +140,28 @@ async fn beat(shared: Arc<Shared>) {
     }
 }
 
-async fn take_over(runtime: Runtime) {
-    let shared = runtime.shared();
+async fn take_over(shared: Arc<Shared>, mut found: Found) {
     // Nodes that were started together do not look together.
     let jitter = Duration::from_millis(clock::chance() % 250);
-    while sleep(shared, CLAIM_EVERY + jitter).await {
-        match runtime.claim_due(shared.clock.now(), CLAIMED_MAX).await {
-            Ok(0) => {}
-            Ok(sessions) => tracing::info!(sessions, "taking over sessions"),
-            Err(error) => tracing::warn!(%error, "what is due cannot be looked up; trying again"),
+    loop {
+        let pause = match found {
+            Found::Some => Duration::ZERO,
+            Found::All => CLAIM_EVERY + jitter,
+            Found::NoRoom => ROOM_EVERY,
+        };
+        tokio::select! {
+            () = shared.closing.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
         }
+        found = claim(&shared).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what is due cannot be looked up; trying again");
+            Found::All
+        });
     }
 }
 
-async fn compare(runtime: Runtime) {
-    let shared = runtime.shared();
-    while sleep(shared, COMPARE_EVERY).await {
+async fn compare(shared: Arc<Shared>) {
+    while sleep(&shared, COMPARE_EVERY).await {
         match shared.store.nodes().await {
             Ok(nodes) => shared.models.providers().for_each(|provider| provider.gate().divide(nodes)),
             Err(error) => tracing::warn!(%error, "the nodes cannot be counted; trying again"),
