@@ -1,4 +1,4 @@
-//! What a process finds unfinished: resumed a few at a time.
+//! What a process finds unfinished: resumed a few at a time, and looked at again where the store was away.
 
 mod support;
 
@@ -12,7 +12,7 @@ use tenure_runtime::{Bound, Limits, Runtime};
 use tenure_store::MemoryStore;
 use tokio_util::sync::CancellationToken;
 
-use support::crowd::Crowd;
+use support::crowd::{Counts, Crowd};
 use support::{opening, start_with, start_within, wait};
 
 /// What a process leaves that ends with so many sessions in the middle of a model call.
@@ -46,6 +46,17 @@ async fn a_start_resumes_as_many_sessions_as_it_has_room_for() {
     wait::until("all are resumed", || crowd.counts().answered == LEFT + 1).await;
     assert!(crowd.counts().waiting_max <= 31, "{:?}", crowd.counts());
     runtime.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_session_that_could_not_be_loaded_is_looked_at_again() {
+    let (store, crowd) = (Arc::new(MemoryStore::unshared()), Arc::new(Crowd::default()));
+    left_by_another(&store, 2).await;
+    store.fail_loads(3);
+    let runtime = within(&store, &crowd, 40).await;
+    wait::until("both are resumed", || crowd.counts().waiting == 2).await;
+    assert_eq!(crowd.counts(), Counts { waiting: 2, waiting_max: 2, answered: 0 });
+    runtime.shutdown(Duration::ZERO).await;
 }
 
 /// A model that asks for an hour's patience.
