@@ -87,7 +87,8 @@ pub struct Limits {
     pub model_calls: Places,
     /// Tool calls and listings in flight; further ones wait, round-robin by project.
     pub tool_calls: Places,
-    /// How long a node keeps its sessions without a sign of life, where several share a store.
+    /// How long it takes at most until a node that gives no sign of life has lost its sessions to others, where
+    /// several share a store.
     pub lease: Duration,
     /// Whether tool servers that clients name may stand at private addresses; those of the project always may.
     pub private_tool_servers: bool,
@@ -234,9 +235,9 @@ impl Runtime {
             shared.tasks.spawn(export::run(Arc::clone(&shared), config, finished));
         }
         let runtime = Self { shared };
-        node::enter(&runtime.shared).await?;
+        let wakes = node::enter(&runtime.shared).await?;
         let found = node::claim(&runtime.shared).await?;
-        node::start(&runtime.shared, found);
+        node::start(&runtime.shared, wakes, found);
         runtime.shared.tasks.spawn(sweep(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));
         Ok(runtime)

@@ -6,9 +6,12 @@
 //!   every second, and as long as claim a few of what is due and held by no living node, and give them
 //!   there is more and room       actors
 //!   at a wake                    the actor or the follower of that session looks at the journal
-//!   every five seconds           the same for everything held here, in case a wake was lost; and the places
-//!                                of providers are divided among the nodes that live
+//!   when a node came or went     divide the places of providers among the nodes that live, and claim
+//!   every five seconds           all of it for everything held here, in case a wake was lost
 //! ```
+//!
+//! The configured lease is the time within which the sessions of a node that died are at work elsewhere. What
+//! is written in the store is shorter: it runs out, is seen by the next look and leaves time for the claims.
 //!
 //! A store that no other process uses needs none of it beyond the claims: they resume what an earlier process
 //! left. What is due is taken a batch at a time and only while there is room, so a start costs no more than
@@ -20,14 +23,17 @@ use std::time::Duration;
 
 use tenure_store::{StoreError, Wake};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
 use crate::actor::Mail;
 use crate::clock;
 use crate::handle::Shared;
 
-/// How often what is due is looked for, once there was no more.
+/// How often what is due is looked for at least, once there was no more.
 const CLAIM_EVERY: Duration = Duration::from_secs(1);
+/// Looks within one configured lease, or more where that is long.
+const CLAIMS_PER_LEASE: u32 = 8;
 /// How often a node that is full looks whether it has room again.
 const ROOM_EVERY: Duration = Duration::from_millis(100);
 /// Sessions claimed at once; others may want some too.
@@ -40,14 +46,24 @@ const HEARTBEATS_PER_LEASE: u32 = 4;
 /// How long this node keeps its sessions without a sign of life, and until when, as far as it knows.
 #[derive(Debug)]
 pub(crate) struct Lease {
+    /// As it is written: three quarters of what is configured, the rest is for others to notice.
     length: Duration,
+    /// Between two looks at what others left.
+    claim_every: Duration,
     until: Mutex<Instant>,
 }
 
 impl Lease {
     /// A lease that has not begun.
-    pub(crate) fn new(length: Duration) -> Self {
-        Self { length, until: Mutex::new(Instant::now()) }
+    pub(crate) fn new(configured: Duration) -> Self {
+        let most = (configured / CLAIMS_PER_LEASE).min(CLAIM_EVERY);
+        // Nodes that were started together do not look together.
+        let jitter = most.mul_f64((clock::chance() % 256) as f64 / 1024.0);
+        Self {
+            length: configured - configured / 4,
+            claim_every: most - jitter,
+            until: Mutex::new(Instant::now()),
+        }
     }
 
     fn until(&self) -> Instant {
@@ -59,9 +75,29 @@ impl Lease {
     }
 }
 
-/// Begins the lease. The node takes nothing before this.
-pub(crate) async fn enter(shared: &Shared) -> Result<(), StoreError> {
-    if shared.store.is_shared() { extend(shared).await } else { Ok(()) }
+/// Begins the lease and takes this node's part of the places that all share; the others are told and keep
+/// theirs. The node takes nothing before this. Gives the news from then on.
+pub(crate) async fn enter(shared: &Shared) -> Result<broadcast::Receiver<Wake>, StoreError> {
+    // Before the lease: who comes after this is heard.
+    let wakes = shared.store.wakes();
+    if shared.store.is_shared() {
+        extend(shared).await?;
+        divide(shared).await?;
+    }
+    Ok(wakes)
+}
+
+/// Divides the places of every provider among the nodes that live.
+async fn divide(shared: &Shared) -> Result<(), StoreError> {
+    let nodes = shared.store.nodes().await?;
+    shared.models.providers().for_each(|provider| provider.gate().divide(nodes));
+    Ok(())
+}
+
+async fn divide_or_warn(shared: &Shared) {
+    if let Err(error) = divide(shared).await {
+        tracing::warn!(%error, "the nodes cannot be counted; trying again");
+    }
 }
 
 /// A moment before which nobody takes over what this node comes to hold now; absent where nobody could.
@@ -115,12 +151,13 @@ pub(crate) async fn claim(shared: &Arc<Shared>) -> Result<Found, StoreError> {
 }
 
 /// Starts what a node does all its life, after a first look at what is due.
-pub(crate) fn start(shared: &Arc<Shared>, found: Found) {
-    shared.tasks.spawn(take_over(Arc::clone(shared), found));
+pub(crate) fn start(shared: &Arc<Shared>, wakes: broadcast::Receiver<Wake>, found: Found) {
+    let news = Arc::new(Notify::new());
+    shared.tasks.spawn(take_over(Arc::clone(shared), found, Arc::clone(&news)));
     if shared.store.is_shared() {
         shared.tasks.spawn(beat(Arc::clone(shared)));
         shared.tasks.spawn(compare(Arc::clone(shared)));
-        shared.tasks.spawn(listen(Arc::clone(shared)));
+        shared.tasks.spawn(listen(Arc::clone(shared), wakes, news));
     }
 }
 
@@ -140,18 +177,17 @@ async fn beat(shared: Arc<Shared>) {
     }
 }
 
-async fn take_over(shared: Arc<Shared>, mut found: Found) {
-    // Nodes that were started together do not look together.
-    let jitter = Duration::from_millis(clock::chance() % 250);
+async fn take_over(shared: Arc<Shared>, mut found: Found, news: Arc<Notify>) {
     loop {
         let pause = match found {
             Found::Some => Duration::ZERO,
-            Found::All => CLAIM_EVERY + jitter,
+            Found::All => shared.lease.claim_every,
             Found::NoRoom => ROOM_EVERY,
         };
         tokio::select! {
             () = shared.closing.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
+            () = news.notified() => {}
         }
         found = claim(&shared).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "what is due cannot be looked up; trying again");
@@ -162,10 +198,7 @@ async fn take_over(shared: Arc<Shared>, mut found: Found) {
 
 async fn compare(shared: Arc<Shared>) {
     while sleep(&shared, COMPARE_EVERY).await {
-        match shared.store.nodes().await {
-            Ok(nodes) => shared.models.providers().for_each(|provider| provider.gate().divide(nodes)),
-            Err(error) => tracing::warn!(%error, "the nodes cannot be counted; trying again"),
-        }
+        divide_or_warn(&shared).await;
         match shared.store.held(shared.node).await {
             Ok(held) => {
                 let mut lost: std::collections::HashSet<_> = shared.registry.holding().into_iter().collect();
@@ -182,8 +215,7 @@ async fn compare(shared: Arc<Shared>) {
     }
 }
 
-async fn listen(shared: Arc<Shared>) {
-    let mut wakes = shared.store.wakes();
+async fn listen(shared: Arc<Shared>, mut wakes: broadcast::Receiver<Wake>, news: Arc<Notify>) {
     loop {
         let wake = tokio::select! {
             () = shared.stop.cancelled() => return,
@@ -194,11 +226,17 @@ async fn listen(shared: Arc<Shared>) {
                 shared.registry.tell(key, Mail::Wake { version });
                 shared.hub.wake(key);
             }
+            Ok(Wake::Nodes) => {
+                divide_or_warn(&shared).await;
+                news.notify_one();
+            }
             Ok(Wake::Missed) | Err(RecvError::Lagged(_)) => {
                 for key in shared.registry.holding() {
                     shared.registry.tell(key, Mail::Look);
                 }
                 shared.hub.wake_all();
+                divide_or_warn(&shared).await;
+                news.notify_one();
             }
             Err(RecvError::Closed) => return,
         }

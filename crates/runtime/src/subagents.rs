@@ -375,6 +375,7 @@ async fn news(wakes: &mut broadcast::Receiver<Wake>, sessions: &BTreeSet<Session
     loop {
         match wakes.recv().await {
             Ok(Wake::Session { key, .. }) if !sessions.contains(&key) => {}
+            Ok(Wake::Nodes) => {}
             Ok(Wake::Session { .. } | Wake::Missed) | Err(broadcast::error::RecvError::Lagged(_)) => return,
             // Nobody tells any more; the clock still does.
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,

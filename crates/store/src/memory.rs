@@ -268,14 +268,21 @@ impl MemoryStore {
     /// [`Store::heartbeat`].
     pub fn heartbeat_now(&self, node: NodeId, ttl: Duration) -> Result<(), StoreError> {
         let mut inner = self.lock();
+        let begins = !inner.seen.is_alive(node, inner.clock);
         let until = inner.clock.saturating_add(millis(ttl));
         inner.write(Write::Lease(node, until));
+        if begins {
+            // Without a reader nobody is told.
+            let _ = self.wakes.send(Wake::Nodes);
+        }
         Ok(())
     }
 
     /// [`Store::retire`].
     pub fn retire_now(&self, node: NodeId) -> Result<(), StoreError> {
         self.lock().write(Write::Retire(node));
+        // Without a reader nobody is told.
+        let _ = self.wakes.send(Wake::Nodes);
         Ok(())
     }
 

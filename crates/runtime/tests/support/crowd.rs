@@ -37,8 +37,20 @@ impl Crowd {
         *self.counts.lock().expect("no panics")
     }
 
-    fn change(&self, change: impl FnOnce(&mut Counts)) {
-        change(&mut self.counts.lock().expect("no panics"));
+    fn enter(&self) -> Waiting<'_> {
+        let mut counts = self.counts.lock().expect("no panics");
+        counts.waiting += 1;
+        counts.waiting_max = counts.waiting_max.max(counts.waiting);
+        Waiting(self)
+    }
+}
+
+/// A call that waits, until it is dropped.
+struct Waiting<'a>(&'a Crowd);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.counts.lock().expect("no panics").waiting -= 1;
     }
 }
 
@@ -50,22 +62,16 @@ impl Model for Crowd {
         _: &mut (dyn FnMut(Delta) + Send),
         cancel: &CancellationToken,
     ) -> Result<ModelAnswer, Failure> {
-        self.change(|counts| {
-            counts.waiting += 1;
-            counts.waiting_max = counts.waiting_max.max(counts.waiting);
-        });
+        let _waiting = self.enter();
         let answered = tokio::select! {
             answer = self.answers.acquire() => answer.is_ok_and(|permit| { permit.forget(); true }),
             () = cancel.cancelled() => false,
         };
-        self.change(|counts| {
-            counts.waiting -= 1;
-            counts.answered += usize::from(answered);
-        });
         if !answered {
             let message = "cancelled".to_owned();
             return Err(Failure { kind: FailureKind::ConnectionFailed, message, retry_after_ms: None });
         }
+        self.counts.lock().expect("no panics").answered += 1;
         let items = vec![AnswerItem::Message { content: vec!["Fine.".to_owned()] }];
         Ok(ModelAnswer { items, usage: None, stop: Stop::Complete, response_id: None })
     }
