@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use tenure_journal::{Timestamp, Version};
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, SessionFilter, Store as _, StoreErrorKind};
-use tenure_store_postgres::{BlobPlace, Integrity, Options, PostgresStore};
+use tenure_store_postgres::{BlobPlace, Integrity, Options, PostgresStore, bench};
 use tokio::task::JoinSet;
 
 use fixture::{NOW, append, by_hand, cut, database, key, open, options, texts, until};
@@ -35,6 +35,14 @@ async fn keeps_everything_across_processes() {
     // The tests' own server does not sync, and the check says so.
     found.problems.retain(|problem| !problem.contains("fsync"));
     assert_eq!(found, Integrity { events: 3, blobs: 1, problems: vec![] });
+}
+
+#[test]
+fn measures_in_an_empty_database_only() {
+    let database = database();
+    assert_eq!(bench::claims(&database.url(), 0).expect("measures").len(), 2);
+    let again = bench::claims(&database.url(), 0).expect_err("its own sessions are there");
+    assert!(again.to_string().contains("an empty one"), "{again}");
 }
 
 #[tokio::test]
