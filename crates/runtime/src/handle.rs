@@ -15,7 +15,7 @@ use tenure_session::{
 };
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreErrorKind};
 use tenure_telemetry::Content;
-use tenure_tools::{Server, Servers};
+use tenure_tools::{Addresses, Server, Servers};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -90,8 +90,8 @@ pub struct Limits {
     /// How long it takes at most until a node that gives no sign of life has lost its sessions to others, where
     /// several share a store.
     pub lease: Duration,
-    /// Whether tool servers that clients name may stand at private addresses; those of the project always may.
-    pub private_tool_servers: bool,
+    /// Where tool servers that clients name may stand; those of the project may stand anywhere.
+    pub tool_addresses: Addresses,
 }
 
 impl Default for Limits {
@@ -104,7 +104,7 @@ impl Default for Limits {
             model_calls: Places::shared(64),
             tool_calls: Places::shared(64),
             lease: Duration::from_secs(10),
-            private_tool_servers: true,
+            tool_addresses: Addresses::Private,
         }
     }
 }
@@ -128,8 +128,8 @@ pub(crate) struct Shared {
     streams: Arc<Quota>,
     bodies: Arc<Quota>,
     pub(crate) clock: Clock,
-    /// Whether tool servers that clients name may stand at private addresses.
-    pub(crate) private_tool_servers: bool,
+    /// Where tool servers that clients name may stand.
+    pub(crate) tool_addresses: Addresses,
     /// This process among those that share the store.
     pub(crate) node: NodeId,
     pub(crate) lease: node::Lease,
@@ -217,7 +217,7 @@ impl Runtime {
             messages: quota(Limit::WaitingMessages, limits.waiting_messages),
             streams: quota(Limit::Streams, limits.streams),
             bodies: quota(Limit::BodyBytes, limits.body_bytes),
-            private_tool_servers: limits.private_tool_servers,
+            tool_addresses: limits.tool_addresses,
             registry: Registry::new(quota(Limit::ActiveSessions, limits.active_sessions)),
             load,
             clock,
