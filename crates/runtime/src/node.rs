@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The configured lease is the time within which the sessions of a node that died are at work elsewhere. What
-//! is written in the store is shorter: it runs out, is seen by the next look and leaves time for the claims.
+//! is written in the store is shorter, by the time until the next look: it runs out and is seen.
 //!
 //! A store that no other process uses needs none of it beyond the claims: they resume what an earlier process
 //! left. What is due is taken a batch at a time and only while there is room, so a start costs no more than
@@ -46,8 +46,10 @@ const HEARTBEATS_PER_LEASE: u32 = 4;
 /// How long this node keeps its sessions without a sign of life, and until when, as far as it knows.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    /// As it is written: three quarters of what is configured, the rest is for others to notice.
+    /// As it is written: what is configured, less the time in which others notice its end.
     length: Duration,
+    /// How much of it is left at least when an append begins: half of what is configured.
+    covers: Duration,
     /// Between two looks at what others left.
     claim_every: Duration,
     until: Mutex<Instant>,
@@ -60,7 +62,8 @@ impl Lease {
         // Nodes that were started together do not look together.
         let jitter = most.mul_f64((clock::chance() % 256) as f64 / 1024.0);
         Self {
-            length: configured - configured / 4,
+            length: configured - configured / CLAIMS_PER_LEASE,
+            covers: configured / 2,
             claim_every: most - jitter,
             until: Mutex::new(Instant::now()),
         }
@@ -106,7 +109,7 @@ pub(crate) async fn covered(shared: &Shared) -> Result<Option<Instant>, StoreErr
     if !shared.store.is_shared() {
         return Ok(None);
     }
-    if shared.lease.until() < Instant::now() + shared.lease.length / 2 {
+    if shared.lease.until() < Instant::now() + shared.lease.covers {
         extend(shared).await?;
     }
     Ok(Some(shared.lease.until()))
