@@ -43,6 +43,8 @@ const CONFLICTS_MAX: u32 = 8;
 const LEAVE_AGAIN: Duration = Duration::from_millis(100);
 /// How long the store may be away before an outcome is tried again.
 const STORE_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause between two tries to load a session that is to be looked at.
+const LOAD_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// What is put into an actor's mailbox.
 pub(crate) enum Mail {
@@ -80,18 +82,28 @@ pub(crate) struct Actor {
 
 /// Runs the actor of an existing session until it has nothing to do.
 pub(crate) async fn run(key: SessionKey, shared: Arc<Shared>, mut mailbox: mpsc::Receiver<Mail>) {
+    // Whoever sent a command is told that it was refused and may send it again; nobody looks again for a
+    // session that was claimed, so that is done here.
+    let mut due = Due::No;
+    let mut pause = STORE_PAUSE;
     loop {
         match load(key, &shared).await {
             Ok(Some((state, snapshot))) => {
                 return Actor::new(key, shared, mailbox, state, snapshot).work().await;
             }
-            Ok(None) => refuse_all(&mut mailbox, || RuntimeErrorKind::NotFound.into()),
+            Ok(None) => due = due.refuse_all(&mut mailbox, &RuntimeErrorKind::NotFound),
             Err(error) => {
                 tracing::error!(session = %key.session, %error, source = ?std::error::Error::source(&error),
                     "a session cannot be loaded");
-                let kind = error.kind().clone();
-                refuse_all(&mut mailbox, || kind.clone().into());
+                due = due.refuse_all(&mut mailbox, error.kind());
             }
+        }
+        if due == Due::Yes {
+            tokio::select! {
+                () = shared.stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LOAD_PAUSE_MAX),
+            }
+            continue;
         }
         if shared.registry.leave(key, &mailbox) {
             return;
@@ -100,12 +112,24 @@ pub(crate) async fn run(key: SessionKey, shared: Arc<Shared>, mut mailbox: mpsc:
     }
 }
 
-fn refuse_all(mailbox: &mut mpsc::Receiver<Mail>, error: impl Fn() -> RuntimeError) {
-    while let Ok(mail) = mailbox.try_recv() {
-        if let Mail::Submit { reply, .. } = mail {
-            // A caller that went away needs no answer.
-            let _ = reply.send(Err(error()));
+/// Whether a session that cannot be loaded is to be looked at once it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Yes,
+    No,
+}
+
+impl Due {
+    /// Refuses the commands that came; a look that was asked for stays due while the store is only away.
+    fn refuse_all(mut self, mailbox: &mut mpsc::Receiver<Mail>, error: &RuntimeErrorKind) -> Self {
+        while let Ok(mail) = mailbox.try_recv() {
+            match mail {
+                // A caller that went away needs no answer.
+                Mail::Submit { reply, .. } => drop(reply.send(Err(error.clone().into()))),
+                Mail::Wake { .. } | Mail::Look => self = Self::Yes,
+            }
         }
+        if *error == RuntimeErrorKind::Storage { self } else { Self::No }
     }
 }
 

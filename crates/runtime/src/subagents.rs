@@ -270,8 +270,25 @@ impl Tree<'_> {
             let sleep = left.map_or(pause, |left| left.min(pause));
             tokio::select! {
                 () = news(&mut wakes, &sessions) => {}
-                () = tokio::time::sleep(sleep) => pause = (pause * 2).min(LOOK_AGAIN_MAX),
+                () = tokio::time::sleep(sleep) => {
+                    pause = (pause * 2).min(LOOK_AGAIN_MAX);
+                    self.begin(&reports);
+                }
                 () = self.cancel.cancelled() => return Err(Cancelled),
+            }
+        }
+    }
+
+    /// Sees to it that what is waited for is worked on. Otherwise sessions that wait for their subagents could
+    /// take all the room there is for due sessions, of which the subagents are some.
+    fn begin(&self, reports: &[SubagentReport]) {
+        if self.shared.registry.room() > 0 {
+            return;
+        }
+        for report in reports.iter().filter(|report| report.status == ReportStatus::Running) {
+            let key = self.key(report.subagent_id);
+            if !self.shared.registry.has(key) {
+                self.shared.wake(key, Mail::Look);
             }
         }
     }
@@ -358,6 +375,7 @@ async fn news(wakes: &mut broadcast::Receiver<Wake>, sessions: &BTreeSet<Session
     loop {
         match wakes.recv().await {
             Ok(Wake::Session { key, .. }) if !sessions.contains(&key) => {}
+            Ok(Wake::Nodes) => {}
             Ok(Wake::Session { .. } | Wake::Missed) | Err(broadcast::error::RecvError::Lagged(_)) => return,
             // Nobody tells any more; the clock still does.
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,

@@ -176,8 +176,7 @@ impl World {
         self.acting = Some(process);
         self.step("before recovery")?;
         self.beat(process)?;
-        // Whatever has a time to wake was being worked on.
-        self.take_over(process, Timestamp::from_millis(i64::MAX))
+        self.take_over(process, self.clock(skew))
     }
 
     /// What a node does all its life.

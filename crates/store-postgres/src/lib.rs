@@ -20,6 +20,7 @@ pub mod bench;
 mod blobs;
 mod connect;
 mod error;
+mod inspect;
 mod integrity;
 mod nodes;
 mod options;
@@ -51,6 +52,7 @@ use tokio::time::timeout;
 pub use crate::blobs::BlobPlace;
 #[cfg(feature = "s3")]
 pub use crate::blobs::S3;
+pub use crate::inspect::Inspection;
 pub use crate::integrity::Integrity;
 pub use crate::options::Options;
 

@@ -15,6 +15,7 @@ use crate::connect::{Connection, STATEMENT_DEADLINE, Step};
 use crate::error::{is_repeatable, store_error, unavailable};
 use crate::pool::{Lent, Pool};
 use crate::read::{key_of, key_text, limit_of, node_of, rows, value, version};
+use crate::wakes::{CHANNEL, NODES};
 
 /// How long a node that was written down is taken to be there. Rows of nodes that are not alive stay for ten
 /// minutes at least, see `forget_nodes.sql`, and no transaction takes the difference.
@@ -53,7 +54,7 @@ pub(crate) async fn heartbeat(
     // The longest that a timestamp takes; nobody waits that long.
     let millis = (ttl.as_secs_f64() * 1000.0).min(1e12);
     let sql = include_str!("../sql/heartbeat.sql");
-    rows(&connection, context, sql, &[&node.to_string(), &millis]).await?;
+    rows(&connection, context, sql, &[&node.to_string(), &millis, &CHANNEL, &NODES]).await?;
     known.add(node);
     rows(&connection, context, include_str!("../sql/forget_nodes.sql"), &[]).await?;
     Ok(())
@@ -86,9 +87,13 @@ pub(crate) async fn retire(pool: &Pool, node: NodeId) -> Result<(), StoreError> 
 }
 
 async fn try_retire(connection: &Connection, node: NodeId) -> Result<(), Error> {
-    // Sessions before nodes, as in every transaction.
-    let steps = [include_str!("../sql/free_sessions.sql"), include_str!("../sql/end_lease.sql")]
+    // Sessions before nodes, as in every transaction. This one is rare, so that it may tell others itself: they
+    // hear of it when it is true, and however soon the process ends.
+    let [free, end] = [include_str!("../sql/free_sessions.sql"), include_str!("../sql/end_lease.sql")]
         .map(|sql| Step { sql, params: vec![Box::new(node.to_string())] });
+    let tell =
+        Step { sql: include_str!("../sql/tell_nodes.sql"), params: vec![Box::new(CHANNEL), Box::new(NODES)] };
+    let steps = [free, end, tell];
     connection.pipeline(Some("BEGIN"), &steps, Some("COMMIT")).await.map(|_| ())
 }
 

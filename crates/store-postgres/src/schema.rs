@@ -72,6 +72,34 @@ pub(crate) async fn migrate(connection: &Connection) -> Result<(), StoreError> {
     within(STATEMENT_DEADLINE, context, run).await
 }
 
+/// What schema a database has.
+pub(crate) enum Schema {
+    /// None of ours.
+    Missing,
+    /// One that this release would change first.
+    Older,
+    /// One that this release can read.
+    Current,
+}
+
+/// Looks at the schema and changes nothing.
+///
+/// # Errors
+/// As [`migrate`].
+pub(crate) async fn look(connection: &Connection) -> Result<Schema, StoreError> {
+    let client = &connection.client;
+    check_server(client).await?;
+    let found = async {
+        let row = client.query_one(include_str!("../sql/has_migrations.sql"), &[]).await?;
+        if row.try_get(0)? { recorded(client).await.map(Some) } else { Ok(None) }
+    };
+    let Some(done) = within(STATEMENT_DEADLINE, "reading the schema", found).await? else {
+        return Ok(Schema::Missing);
+    };
+    check(&done)?;
+    Ok(if done.len() < MIGRATIONS.len() { Schema::Older } else { Schema::Current })
+}
+
 async fn check_server(client: &Client) -> Result<(), StoreError> {
     let query = client.query_one(include_str!("../sql/server.sql"), &[]);
     let row = within(STATEMENT_DEADLINE, "asking for the server's version", query).await?;

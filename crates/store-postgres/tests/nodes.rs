@@ -285,6 +285,24 @@ async fn commits_wake_other_nodes() {
 }
 
 #[tokio::test]
+async fn nodes_that_come_and_go_are_heard_of_at_once() {
+    let database = database();
+    let (a, b) = tokio::join!(open(&database), open(&database));
+    let mut others = a.wakes();
+    let heard = async |others: &mut Receiver<Wake>| woken(others, |wake| *wake == Wake::Nodes).await;
+    b.heartbeat(node(2), LONG).await.expect("begins a lease");
+    assert!(heard(&mut others).await, "one that comes");
+    b.heartbeat(node(2), LONG).await.expect("extends it");
+    b.heartbeat(node(2), Duration::ZERO).await.expect("lets it run out");
+    b.append(append(key(0), 0, &["x"])).await.expect("appends");
+    b.heartbeat(node(2), LONG).await.expect("begins a lease");
+    assert!(heard(&mut others).await, "one that comes back");
+    b.retire(node(2)).await.expect("ends the lease");
+    assert!(heard(&mut others).await, "one that leaves, though no other is alive");
+    assert_eq!(others.try_recv().ok(), None, "and nothing else is told");
+}
+
+#[tokio::test]
 async fn a_lost_listener_says_that_it_missed_something() {
     let database = database();
     let (a, b) = tokio::join!(open(&database), open(&database));

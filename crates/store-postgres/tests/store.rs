@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use tenure_journal::{Timestamp, Version};
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, SessionFilter, Store as _, StoreErrorKind};
-use tenure_store_postgres::{BlobPlace, Integrity, Options, PostgresStore};
+use tenure_store_postgres::{BlobPlace, Inspection, Integrity, Options, PostgresStore, bench};
 use tokio::task::JoinSet;
 
 use fixture::{NOW, append, by_hand, cut, database, key, open, options, texts, until};
@@ -35,6 +35,33 @@ async fn keeps_everything_across_processes() {
     // The tests' own server does not sync, and the check says so.
     found.problems.retain(|problem| !problem.contains("fsync"));
     assert_eq!(found, Integrity { events: 3, blobs: 1, problems: vec![] });
+}
+
+#[tokio::test]
+async fn is_looked_at_from_outside() {
+    let database = database();
+    let look = async || PostgresStore::inspect(&options(&database)).await;
+    assert_eq!(look().await.expect("looks"), Inspection::Missing, "and stays so");
+    assert_eq!(look().await.expect("looks"), Inspection::Missing);
+    let store = open(&database).await;
+    store.append(append(key(0), 0, &["a", "b"])).await.expect("appends");
+    let Inspection::Read(mut found) = look().await.expect("looks") else { panic!("it is there") };
+    found.problems.retain(|problem| !problem.contains("fsync"));
+    assert_eq!(found, Integrity { events: 2, blobs: 0, problems: vec![] });
+    by_hand(&database)
+        .await
+        .batch_execute("INSERT INTO migrations VALUES (1000, 'later', 'b3:0', 1000)")
+        .await
+        .expect("a migration of a later release");
+    assert_eq!(look().await.expect_err("too new").kind(), StoreErrorKind::TooNew);
+}
+
+#[test]
+fn measures_in_an_empty_database_only() {
+    let database = database();
+    assert_eq!(bench::claims(&database.url(), 0).expect("measures").len(), 2);
+    let again = bench::claims(&database.url(), 0).expect_err("its own sessions are there");
+    assert!(again.to_string().contains("an empty one"), "{again}");
 }
 
 #[tokio::test]

@@ -122,13 +122,14 @@ pub trait Store: Send + Sync + 'static {
     /// `Unavailable` or `Corrupt`.
     async fn held(&self, node: NodeId) -> Result<Vec<(SessionKey, Version)>, StoreError>;
 
-    /// Extends the node's lease to `ttl` from now, by the store's clock. The first call begins it.
+    /// Extends the node's lease to `ttl` from now, by the store's clock. The first call, or one after the lease
+    /// has run out, begins it and is told to all nodes as [`Wake::Nodes`].
     ///
     /// # Errors
     /// `Unavailable`.
     async fn heartbeat(&self, node: NodeId, ttl: Duration) -> Result<(), StoreError>;
 
-    /// Ends the node's lease; its sessions are held by nobody.
+    /// Ends the node's lease; its sessions are held by nobody, which is told to all nodes as [`Wake::Nodes`].
     ///
     /// # Errors
     /// `Unavailable`.
@@ -143,7 +144,7 @@ pub trait Store: Send + Sync + 'static {
     /// Whether other processes may use the same store at the same time.
     fn is_shared(&self) -> bool;
 
-    /// Commits of all nodes as they happen, with repetitions. It may miss some without saying so: who relies
+    /// Commits of all nodes as they happen, with repetitions, and nodes that come and go. It may miss some without saying so: who relies
     /// on it also looks from time to time.
     fn wakes(&self) -> broadcast::Receiver<Wake>;
 

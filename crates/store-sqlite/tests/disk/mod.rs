@@ -13,7 +13,7 @@ use std::{fs, io};
 
 use fastrand::Rng;
 
-pub(crate) use mount::{Mounted, unavailable};
+pub(crate) use mount::{Mounted, say_not_run, unavailable};
 
 /// What one device writes whole.
 const SECTOR_BYTES: usize = 512;

@@ -1,6 +1,7 @@
 //! The disk as a file system with one directory, mounted through `/dev/fuse`.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -30,6 +31,14 @@ pub(crate) fn unavailable() -> Option<String> {
     let capabilities = effective.and_then(|bits| u64::from_str_radix(bits, 16).ok()).unwrap_or(0);
     const CAP_SYS_ADMIN: u64 = 1 << 21;
     (capabilities & CAP_SYS_ADMIN == 0).then(|| "not root: mounting needs CAP_SYS_ADMIN".to_owned())
+}
+
+/// Says that a test proved nothing. Around the test harness, which keeps what a passing test prints to itself;
+/// `cargo xtask test` repeats the line in its summary.
+pub(crate) fn say_not_run(what: &str, reason: &str) {
+    let mut out = std::io::stdout();
+    // On a line of its own, whatever the harness has begun to write. Nobody may be there to read it.
+    let _ = out.write_all(format!("\nnot run: {what}: {reason}\n").as_bytes()).and_then(|()| out.flush());
 }
 
 /// A mounted disk. Dropping it unmounts.
