@@ -210,9 +210,10 @@ impl MemoryStore {
         node: NodeId,
         now: Timestamp,
         limit: usize,
+        except: &[SessionKey],
     ) -> Result<Vec<SessionKey>, StoreError> {
         let mut inner = self.lock();
-        let claimed = inner.seen.claimable(node, now, inner.clock, limit);
+        let claimed = inner.seen.claimable(node, now, inner.clock, limit, except);
         if !claimed.is_empty() {
             inner.write(Write::Claim(node, claimed.clone()));
         }
@@ -243,6 +244,12 @@ impl MemoryStore {
     /// [`Store::held`].
     pub fn held_now(&self, node: NodeId) -> Result<Vec<(SessionKey, Version)>, StoreError> {
         Ok(self.lock().seen.held(node))
+    }
+
+    /// [`Store::release`].
+    pub fn release_now(&self, node: NodeId, key: SessionKey) -> Result<(), StoreError> {
+        self.lock().write(Write::Release(node, key));
+        Ok(())
     }
 
     /// [`Store::heartbeat`].
@@ -386,8 +393,9 @@ impl Store for MemoryStore {
         node: NodeId,
         now: Timestamp,
         limit: usize,
+        except: &[SessionKey],
     ) -> Result<Vec<SessionKey>, StoreError> {
-        self.claim_due_now(node, now, limit)
+        self.claim_due_now(node, now, limit, except)
     }
 
     async fn claim(&self, node: NodeId, key: SessionKey) -> Result<Option<NodeId>, StoreError> {
@@ -396,6 +404,10 @@ impl Store for MemoryStore {
 
     async fn held(&self, node: NodeId) -> Result<Vec<(SessionKey, Version)>, StoreError> {
         self.held_now(node)
+    }
+
+    async fn release(&self, node: NodeId, key: SessionKey) -> Result<(), StoreError> {
+        self.release_now(node, key)
     }
 
     async fn heartbeat(&self, node: NodeId, ttl: Duration) -> Result<(), StoreError> {
