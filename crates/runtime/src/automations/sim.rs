@@ -118,10 +118,10 @@ impl Outside {
         let node = Node(Arc::clone(self));
         Box::pin(async move {
             for automation in node.due(DocumentKind::Automation, node.now(), DUE_MAX).await? {
-                occur(&node, &automation).await?;
+                readable(occur(&node, &automation).await)?;
             }
             for invocation in node.due(DocumentKind::Invocation, node.now(), DUE_MAX).await? {
-                deliver(&node, &invocation).await?;
+                readable(deliver(&node, &invocation).await)?;
             }
             Ok(())
         })
@@ -149,6 +149,14 @@ impl Outside {
             assert_eq!(count, expected, "{invocation:?}");
             assert_eq!(invocation.body.session_id.is_some(), expected == 1 || has_session(&invocation));
         }
+    }
+}
+
+/// What cannot be read is passed over, as the scheduler does.
+fn readable(done: Result<(), AutomationError>) -> Result<(), AutomationError> {
+    match done {
+        Err(AutomationError::Damaged(_)) => Ok(()),
+        done => done,
     }
 }
 
@@ -261,6 +269,10 @@ impl World for Node {
 
     fn check(&self, _: &AgentConfig) -> Result<(), String> {
         if self.0.unfit.load(Ordering::Relaxed) { Err("no such tool here".into()) } else { Ok(()) }
+    }
+
+    async fn can_read(&self, _: ProjectId, _: Option<SessionId>) -> Result<bool, StoreError> {
+        Ok(*self.0.session.lock().expect("no panics") != Some(RuntimeErrorKind::Damaged))
     }
 
     async fn open(&self, opening: Opening, key: String) -> Result<SessionId, RuntimeError> {
@@ -503,7 +515,6 @@ fn a_lost_target_pauses_the_schedule() {
         (RuntimeErrorKind::Refused(Refusal::Failed), "target_session_failed"),
         (RuntimeErrorKind::Refused(Refusal::Deleted), "resource_not_found"),
         (RuntimeErrorKind::NotFound, "resource_not_found"),
-        (RuntimeErrorKind::Damaged, "internal_error"),
     ] {
         let outside = Outside::new(1);
         let id = outside.create(1, cron("0 * * * *"), existing());
@@ -582,7 +593,7 @@ fn what_was_given_up_is_not_delivered_by_a_late_attempt() {
 }
 
 #[test]
-fn an_unreadable_document_is_set_aside_and_hinders_nobody() {
+fn an_unreadable_document_is_left_as_it_is_and_hinders_nobody() {
     let outside = Outside::new(1);
     let id = outside.create(1, cron("0 * * * *"), existing());
     let bad = |kind, id: &str| Document {
@@ -598,12 +609,70 @@ fn an_unreadable_document_is_set_aside_and_hinders_nobody() {
         deleted: false,
     };
     let bad = vec![bad(DocumentKind::Automation, "auto_x"), bad(DocumentKind::Invocation, "inv_x")];
-    outside.store.put_now(bad, None).expect("written");
+    outside.store.put_now(bad.clone(), None).expect("written");
     outside.pass(60 * MINUTE);
     outside.heal();
     assert_eq!(words(&outside.invocations(id))[0], "60 completed");
-    let due = outside.store.due_documents_now(DocumentKind::Invocation, T.plus_millis(u64::MAX), 9);
-    assert!(due.expect("readable").is_empty());
+    for bad in bad {
+        let now = outside.store.document_now(bad.project, bad.kind, &bad.id, None).expect("readable");
+        assert_eq!(now, Some(bad), "nothing was written, and it is still due for who can read it");
+    }
+}
+
+#[test]
+fn what_only_a_newer_release_can_read_is_done_by_it() {
+    let outside = Outside::new(1);
+    let project = outside.project();
+    let [automation, queued, target] =
+        [1, 2, 3].map(|seed| outside.create(seed, cron("0 * * * *"), existing()));
+    finish(outside.automations().invoke(project, queued, &|_| None)).expect("queued");
+    let latest = |kind, id: &str| {
+        let found = outside.store.document_now(project, kind, id, None).expect("readable");
+        found.expect("there")
+    };
+    // What the newer release writes, and what becomes of it once everything here understands it.
+    let newer = |kind, id: &str| {
+        let mut document = latest(kind, id);
+        document.version += 1;
+        document.body["a_newer_member"] = Value::Bool(true);
+        outside.store.put_now(vec![document], None).expect("written");
+    };
+    let understood = |kind, id: &str| {
+        let mut document = latest(kind, id);
+        document.version += 1;
+        document.body.as_object_mut().expect("an object").remove("a_newer_member");
+        outside.store.put_now(vec![document], None).expect("written");
+    };
+    let invocation = outside.invocations(queued)[0].document.id.clone();
+    let written =
+        [(DocumentKind::Automation, automation.to_string()), (DocumentKind::Invocation, invocation)];
+    written.iter().for_each(|(kind, id)| newer(*kind, id));
+    let before: Vec<_> = written.iter().map(|(kind, id)| latest(*kind, id)).collect();
+
+    // The third one is readable, and its session is not.
+    *outside.session.lock().expect("no panics") = Some(RuntimeErrorKind::Damaged);
+    outside.pass(60 * MINUTE);
+    for _ in 0..3 * ATTEMPTS_MAX {
+        outside.pass(BACKOFF_MS_MAX);
+        finish(outside.look()).expect("healthy");
+    }
+    let after: Vec<_> = written.iter().map(|(kind, id)| latest(*kind, id)).collect();
+    assert_eq!(after, before, "the older release wrote nothing");
+    let [waits] = &outside.invocations(target)[..] else { panic!("one occurrence") };
+    assert_eq!(waits.body.status, InvocationStatus::Queued { attempts: 0 });
+    assert_eq!(waits.document.version, 1, "nor did it claim what it could not deliver");
+    assert!(matches!(outside.automation(target).status, AutomationStatus::Active { next: Some(_) }));
+    assert!(outside.delivered().is_empty());
+
+    *outside.session.lock().expect("no panics") = None;
+    written.iter().for_each(|(kind, id)| understood(*kind, id));
+    outside.heal();
+    assert_eq!(words(&outside.invocations(automation))[0], "60 completed");
+    assert_eq!(words(&outside.invocations(queued))[0], "manual completed");
+    assert_eq!(words(&outside.invocations(target))[0], "60 completed");
+    for id in [automation, queued, target] {
+        outside.check(id);
+    }
 }
 
 #[test]
