@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tenure_project::Redacted;
-use tenure_store::{Store, StoreError};
+use tenure_store::{Store, StoreError, StoreErrorKind};
 use tenure_store_postgres::{BlobPlace, Options, PostgresStore};
 use tenure_store_sqlite::SqliteStore;
 
@@ -112,10 +112,9 @@ impl State {
                         .cause(error)
                 })?;
                 let options = Options::parse(url.expose()).map_err(|error| told(&error))?;
-                let store =
-                    PostgresStore::open(&options.with_blobs(blobs.clone())).await.map_err(|error| {
-                        told(&error).fix("see that the database answers, with `psql` and the same URL")
-                    })?;
+                let store = PostgresStore::open(&options.with_blobs(blobs.clone()))
+                    .await
+                    .map_err(|error| told(&error).fix(fix_of(&error)))?;
                 Ok(Self::Postgres(Arc::new(store)))
             }
         }
@@ -148,8 +147,9 @@ impl State {
     pub(crate) async fn fault(&self) -> StoreError {
         match self {
             Self::Embedded(store) => store.fault().await,
-            // A database that is away comes back; what is unknown is looked up then.
-            Self::Postgres(_) => std::future::pending().await,
+            // A database that is away comes back, and what is unknown is looked up then; one that was migrated
+            // beyond this release does not.
+            Self::Postgres(store) => store.fault().await,
         }
     }
 
@@ -166,6 +166,26 @@ impl State {
             Self::Embedded(_) => None,
             Self::Postgres(_) => Some("durable state is in PostgreSQL; other nodes may share it".to_owned()),
         }
+    }
+}
+
+/// What to do about a database that cannot be opened.
+fn fix_of(error: &StoreError) -> &'static str {
+    match error.kind() {
+        StoreErrorKind::TooNew => "start a release that is at least as new as the other nodes'",
+        StoreErrorKind::OlderNodes => {
+            "upgrade these nodes first to the release before this one, which can live with both schemas, or end \
+             them all: a node that was killed is in the way until its lease has run out"
+        }
+        StoreErrorKind::Corrupt => "see that the URL names a database of Tenure's own",
+        StoreErrorKind::Conflict { .. }
+        | StoreErrorKind::ReceiptExists
+        | StoreErrorKind::Held
+        | StoreErrorKind::BudgetExceeded
+        | StoreErrorKind::UnknownCursor
+        | StoreErrorKind::Unavailable
+        | StoreErrorKind::Full
+        | StoreErrorKind::Locked => "see that the database answers, with `psql` and the same URL",
     }
 }
 
