@@ -33,7 +33,7 @@ use crate::effects::{self, Launch};
 use crate::handle::{ReceiptDraft, Shared};
 use crate::live::Live;
 use crate::{RuntimeError, RuntimeErrorKind};
-use crate::{budget, clock, follow, node};
+use crate::{budget, clock, follow, node, unreadable};
 
 /// Events between two snapshots: opening a session folds at most this many beside the snapshot.
 const EVENTS_PER_SNAPSHOT: u64 = 128;
@@ -89,12 +89,16 @@ pub(crate) async fn run(key: SessionKey, shared: Arc<Shared>, mut mailbox: mpsc:
     loop {
         match load(key, &shared).await {
             Ok(Some((state, snapshot))) => {
+                shared.unreadable.sessions.forget(&key);
                 return Actor::new(key, shared, mailbox, state, snapshot).work().await;
             }
             Ok(None) => due = due.refuse_all(&mut mailbox, &RuntimeErrorKind::NotFound),
             Err(error) => {
-                tracing::error!(session = %key.session, %error, source = ?std::error::Error::source(&error),
-                    "a session cannot be loaded");
+                if *error.kind() != RuntimeErrorKind::Damaged {
+                    tracing::error!(session = %key.session, %error, source = ?std::error::Error::source(&error),
+                        "a session cannot be loaded");
+                }
+                unreadable::let_go(&shared, key, &error).await;
                 due = due.refuse_all(&mut mailbox, error.kind());
             }
         }
@@ -253,8 +257,12 @@ impl Actor {
                 self.role = Role::Holder;
                 self.settle().await?;
                 let result = self.submit(&commands, receipt.as_ref()).await;
+                let is_lost = self.is_unreadable(result.as_ref().err()).await;
                 // A caller that went away needs no answer.
                 let _ = reply.send(result);
+                if is_lost {
+                    return Err(());
+                }
             }
             Mail::Wake { version } if version <= self.state.version() => {}
             Mail::Wake { .. } | Mail::Look => {
@@ -263,6 +271,9 @@ impl Actor {
                     self.role = Role::Holder;
                 }
                 if let Err(error) = self.catch_up().await {
+                    if self.is_unreadable(Some(&error)).await {
+                        return Err(());
+                    }
                     tracing::warn!(session = %self.key.session, %error, "what others appended cannot be read now");
                 }
             }
@@ -317,15 +328,28 @@ impl Actor {
                     if let Err(error) = self.catch_up().await
                         && *error.kind() != RuntimeErrorKind::Storage
                     {
+                        self.is_unreadable(Some(&error)).await;
                         return Err(());
                     }
                 }
                 Err(error) => {
-                    tracing::error!(session = %self.key.session, %error, "the session stops");
+                    if !self.is_unreadable(Some(&error)).await {
+                        tracing::error!(session = %self.key.session, %error, "the session stops");
+                    }
                     return Err(());
                 }
             }
         }
+    }
+
+    /// Lets go of the session if this release cannot go on with it: another may have appended what it does not
+    /// know. What runs here ends with this actor, as if the process had.
+    async fn is_unreadable(&self, error: Option<&RuntimeError>) -> bool {
+        let Some(error) = error.filter(|error| *error.kind() == RuntimeErrorKind::Damaged) else {
+            return false;
+        };
+        unreadable::let_go(&self.shared, self.key, error).await;
+        true
     }
 
     /// Decides, appends, and only then lets the world see it. Returns whether anything changed.
@@ -391,7 +415,8 @@ impl Actor {
                     | StoreErrorKind::Full
                     | StoreErrorKind::Corrupt
                     | StoreErrorKind::Locked
-                    | StoreErrorKind::TooNew => return Err(error.into()),
+                    | StoreErrorKind::TooNew
+                    | StoreErrorKind::OlderNodes => return Err(error.into()),
                 },
             }
         }

@@ -13,7 +13,7 @@ use tenure_policy::PolicySet;
 use tenure_session::{
     Command, Context, FromParent, Price, Reserving, Role, Session, SessionView, StreamEvent, SubagentView,
 };
-use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreErrorKind};
+use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind};
 use tenure_telemetry::Content;
 use tenure_tools::{Addresses, Server, Servers};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -29,6 +29,7 @@ use crate::hub::{Hub, Subscription};
 use crate::load::Quota;
 use crate::metrics::{Metrics, Sampled};
 use crate::registry::{Admission, Registry};
+use crate::unreadable::Unreadable;
 use crate::webhooks::{self, WebhookConfig, Webhooks};
 use crate::{
     Bound, Full, Limit, Load, ModelTable, Places, RuntimeError, RuntimeErrorKind, Sealer, Share, follow, node,
@@ -136,6 +137,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
+    /// What this release cannot read.
+    pub(crate) unreadable: Arc<Unreadable>,
     pub(crate) metrics: Metrics,
     pub(crate) trace_content: Content,
     pub(crate) exporter: Option<Exporter>,
@@ -223,6 +226,7 @@ impl Runtime {
             clock,
             hub: Arc::new(Hub::default()),
             webhooks: Webhooks::new(outbound.webhooks),
+            unreadable: Arc::default(),
             metrics: Metrics::new(outbound.sampled),
             trace_content: outbound.trace_content,
             exporter,
@@ -368,6 +372,21 @@ impl Runtime {
         let _waiting = self.shared.messages.take(key.project, 1)?;
         let admission = admission(&commands);
         self.shared.submit(key, commands, receipt, admission).await
+    }
+
+    /// Whether this release can read what it takes to append to a session of the project, and this one.
+    pub(crate) async fn can_read(
+        &self,
+        project: ProjectId,
+        session: Option<SessionId>,
+    ) -> Result<bool, StoreError> {
+        if !self.shared.webhooks.can_read(&self.shared, project).await? {
+            return Ok(false);
+        }
+        let Some(session) = session else { return Ok(true) };
+        let loaded = actor::load(SessionKey { project, session }, &self.shared).await;
+        // What else is wrong is met by whoever appends.
+        Ok(!matches!(loaded, Err(error) if *error.kind() == RuntimeErrorKind::Damaged))
     }
 
     /// The session as it is now, or `None` if it does not exist, is deleted, or is a subagent's.

@@ -35,6 +35,7 @@ mod registry;
 mod seal;
 mod subagents;
 mod traces;
+mod unreadable;
 mod webhooks;
 
 pub use automations::{

@@ -111,7 +111,8 @@ impl Metrics {
             | StoreErrorKind::Full
             | StoreErrorKind::Corrupt
             | StoreErrorKind::Locked
-            | StoreErrorKind::TooNew => self.store_errors.with(&[word(kind)]).add(1),
+            | StoreErrorKind::TooNew
+            | StoreErrorKind::OlderNodes => self.store_errors.with(&[word(kind)]).add(1),
         }
     }
 
@@ -167,6 +168,11 @@ impl Runtime {
         t.one(Gauge, "tenure_build_info", "The release that runs.", &[("version", version)], 1);
         let active = self.active_sessions() as u64;
         t.one(Gauge, "tenure_sessions_active", "Sessions with something to do on this node.", &[], active);
+        let help = "What this release cannot read and leaves as it is, as of the last minute.";
+        let left =
+            [("document", shared.unreadable.documents()), ("session", shared.unreadable.sessions.count())];
+        let left = left.map(|(kind, count)| ([("kind", kind)], count as u64));
+        t.several(Gauge, "tenure_unreadable", help, left);
         t.counters("tenure_appends_total", "Appends to journals, by outcome.", &m.appends);
         let help = "How long appends that succeeded took until they were durable.";
         t.histogram("tenure_append_duration_seconds", help, &m.append_seconds);
@@ -223,6 +229,7 @@ fn word(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::Corrupt => "corrupt",
         StoreErrorKind::Locked => "locked",
         StoreErrorKind::TooNew => "too_new",
+        StoreErrorKind::OlderNodes => "older_nodes",
     }
 }
 

@@ -143,7 +143,8 @@ pub(crate) async fn claim(shared: &Arc<Shared>) -> Result<Found, StoreError> {
     if limit == 0 {
         return Ok(Found::NoRoom);
     }
-    let claimed = shared.store.claim_due(shared.node, shared.clock.now(), limit).await?;
+    let left = shared.unreadable.sessions.all();
+    let claimed = shared.store.claim_due(shared.node, shared.clock.now(), limit, &left).await?;
     for key in &claimed {
         shared.wake(*key, Mail::Look);
     }

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::actor::Mail;
 use crate::handle::{Opening, ReceiptDraft, Shared};
 use crate::registry::Admission;
+use crate::unreadable::LEFT_FOR;
 use crate::{RuntimeError, RuntimeErrorKind};
 
 /// The pause before something is tried again that the store did not answer.
@@ -127,11 +128,13 @@ impl Tree<'_> {
         SessionKey { project: self.project, session: subagent.session() }
     }
 
-    /// Waits before something is tried again.
+    /// Waits before something is tried again. A subagent that this release cannot read may be at work on
+    /// another node: whether it is, and stops, is known when it can be read again or that node takes this over.
     async fn pause(&self, why: &RuntimeError) -> Result<(), Cancelled> {
+        let pause = if *why.kind() == RuntimeErrorKind::Damaged { LEFT_FOR } else { STORE_PAUSE };
         tracing::warn!(%why, "a subagent cannot be reached; trying again");
         tokio::select! {
-            () = tokio::time::sleep(STORE_PAUSE) => Ok(()),
+            () = tokio::time::sleep(pause) => Ok(()),
             () = self.cancel.cancelled() => Err(Cancelled),
         }
     }
@@ -210,12 +213,11 @@ impl Tree<'_> {
             match error.kind() {
                 // Nothing runs in a session that is not there, or refuses to do anything.
                 RuntimeErrorKind::NotFound | RuntimeErrorKind::Refused(_) => return Ok(()),
-                // Nothing can run in a session that cannot be read.
-                RuntimeErrorKind::Damaged => return Ok(()),
                 RuntimeErrorKind::ReceiptExists
                 | RuntimeErrorKind::Overloaded(_)
                 | RuntimeErrorKind::ShuttingDown
-                | RuntimeErrorKind::Storage => self.pause(&error).await?,
+                | RuntimeErrorKind::Storage
+                | RuntimeErrorKind::Damaged => self.pause(&error).await?,
             }
         }
     }

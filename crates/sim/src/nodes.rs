@@ -260,7 +260,7 @@ impl World {
     /// Takes what is due and held by no living node.
     fn take_over(&mut self, process: u64, at: Timestamp) -> Result<(), Stop> {
         let Some(node) = self.member(process).map(|member| member.id) else { return Ok(()) };
-        let claimed = self.store.claim_due_now(node, at, CLAIMED_MAX);
+        let claimed = self.store.claim_due_now(node, at, CLAIMED_MAX, &[]);
         let claimed = claimed.expect("the model of the store always answers");
         if claimed.is_empty() {
             return Ok(());

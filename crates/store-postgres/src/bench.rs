@@ -149,7 +149,7 @@ async fn claimed(store: &PostgresStore) -> Result<f64, StoreError> {
         let node = NodeId::fresh(&Fresh::new(Timestamp::EPOCH, round));
         store.heartbeat(node, Duration::from_secs(60)).await?;
         let began = Instant::now();
-        let claimed = store.claim_due(node, Timestamp::EPOCH, DUE).await?;
+        let claimed = store.claim_due(node, Timestamp::EPOCH, DUE, &[]).await?;
         took.push(began.elapsed().as_secs_f64() * 1_000.0);
         if claimed.len() != DUE {
             return Err(unavailable(format!("{} of {DUE} sessions were claimed", claimed.len())));

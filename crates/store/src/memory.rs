@@ -230,9 +230,10 @@ impl MemoryStore {
         node: NodeId,
         now: Timestamp,
         limit: usize,
+        except: &[SessionKey],
     ) -> Result<Vec<SessionKey>, StoreError> {
         let mut inner = self.lock();
-        let claimed = inner.seen.claimable(node, now, inner.clock, limit);
+        let claimed = inner.seen.claimable(node, now, inner.clock, limit, except);
         if !claimed.is_empty() {
             inner.write(Write::Claim(node, claimed.clone()));
         }
@@ -263,6 +264,12 @@ impl MemoryStore {
     /// [`Store::held`].
     pub fn held_now(&self, node: NodeId) -> Result<Vec<(SessionKey, Version)>, StoreError> {
         Ok(self.lock().seen.held(node))
+    }
+
+    /// [`Store::release`].
+    pub fn release_now(&self, node: NodeId, key: SessionKey) -> Result<(), StoreError> {
+        self.lock().write(Write::Release(node, key));
+        Ok(())
     }
 
     /// [`Store::heartbeat`].
@@ -413,8 +420,9 @@ impl Store for MemoryStore {
         node: NodeId,
         now: Timestamp,
         limit: usize,
+        except: &[SessionKey],
     ) -> Result<Vec<SessionKey>, StoreError> {
-        self.claim_due_now(node, now, limit)
+        self.claim_due_now(node, now, limit, except)
     }
 
     async fn claim(&self, node: NodeId, key: SessionKey) -> Result<Option<NodeId>, StoreError> {
@@ -423,6 +431,10 @@ impl Store for MemoryStore {
 
     async fn held(&self, node: NodeId) -> Result<Vec<(SessionKey, Version)>, StoreError> {
         self.held_now(node)
+    }
+
+    async fn release(&self, node: NodeId, key: SessionKey) -> Result<(), StoreError> {
+        self.release_now(node, key)
     }
 
     async fn heartbeat(&self, node: NodeId, ttl: Duration) -> Result<(), StoreError> {

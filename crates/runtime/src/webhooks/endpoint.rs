@@ -174,8 +174,8 @@ impl Cache {
             Ok(webhooks) => webhooks.into(),
             Err(WebhookError::Store(error)) => return Err(error),
             Err(error) => {
-                tracing::error!(%project, %error, "a stored webhook cannot be read");
-                return Err(StoreError::new(StoreErrorKind::Corrupt, "reading the project's webhooks"));
+                return Err(StoreError::new(StoreErrorKind::Corrupt, "reading the project's webhooks")
+                    .with_source(error));
             }
         };
         let mut projects = self.lock();

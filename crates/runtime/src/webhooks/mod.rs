@@ -122,6 +122,15 @@ impl Webhooks {
         Ok(delivery::of_batch(&webhooks, batch, at))
     }
 
+    /// Whether this release can read the webhooks of a project.
+    pub(crate) async fn can_read(&self, shared: &Shared, project: ProjectId) -> Result<bool, StoreError> {
+        match self.cache.of(shared.store.as_ref(), project).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == StoreErrorKind::Corrupt => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Deliveries were written: they are looked for at once.
     pub(crate) fn wake(&self) {
         self.written.notify_one();

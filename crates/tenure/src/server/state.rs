@@ -149,8 +149,9 @@ impl State {
     pub(crate) async fn fault(&self) -> StoreError {
         match self {
             Self::Embedded(store) => store.fault().await,
-            // A database that is away comes back; what is unknown is looked up then.
-            Self::Postgres(_) => std::future::pending().await,
+            // A database that is away comes back, and what is unknown is looked up then; one that was migrated
+            // beyond this release does not.
+            Self::Postgres(store) => store.fault().await,
         }
     }
 
@@ -184,6 +185,7 @@ fn directory_fix(kind: StoreErrorKind, data: &Path) -> String {
         }
         StoreErrorKind::Full => format!("free some space: `df '{shown}'` says how much there is"),
         StoreErrorKind::Unavailable
+        | StoreErrorKind::OlderNodes
         | StoreErrorKind::Conflict { .. }
         | StoreErrorKind::ReceiptExists
         | StoreErrorKind::Held
@@ -198,6 +200,11 @@ fn directory_fix(kind: StoreErrorKind, data: &Path) -> String {
 pub(crate) fn database_fix(kind: StoreErrorKind) -> String {
     match kind {
         StoreErrorKind::TooNew => newer(),
+        StoreErrorKind::OlderNodes => {
+            "upgrade these nodes first to the release before this one, which can live with both schemas, or end \
+             them all: a node that was killed is in the way until its lease has run out"
+                .to_owned()
+        }
         StoreErrorKind::Corrupt => {
             "see `tenure doctor`, and that the URL names Tenure's own database; if it does, restore a backup"
                 .to_owned()
