@@ -41,6 +41,7 @@ impl Directory {
             "providers": {"responses": provider("responses"), "chat": provider("chat")},
             "models": {"over-responses": alias("responses"), "over-chat": alias("chat")},
             "default_model": "over-responses",
+            "webhooks": {"allow_loopback": true},
         });
         // JSON is YAML.
         self.write("tenure.yaml", &settings.to_string());
