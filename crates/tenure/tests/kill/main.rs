@@ -9,6 +9,7 @@ mod courier;
 mod failover;
 mod hooks;
 mod moving;
+mod power;
 mod reader;
 mod timetable;
 mod visitor;
