@@ -19,6 +19,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const ELSEWHERE: Duration = Duration::from_secs(1);
 /// How long a stream may last: longer than any test.
 const STREAM: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a stream may say nothing: two heartbeats, and the longest freeze of a node.
+const SILENCE: Duration = Duration::from_secs(45);
 
 /// Talks to whichever server is running.
 #[derive(Clone)]
@@ -143,7 +145,8 @@ impl Stream {
                     return Some(event);
                 }
             }
-            match self.response.chunk().await {
+            let chunk = tokio::time::timeout(SILENCE, self.response.chunk()).await;
+            match chunk.expect("heartbeats come while nothing happens") {
                 Ok(Some(bytes)) => self.buffer.extend_from_slice(&bytes),
                 Ok(None) => {
                     assert!(self.buffer.is_empty(), "the stream ended in the middle of an event");

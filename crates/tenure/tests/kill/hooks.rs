@@ -111,9 +111,9 @@ async fn events(store: &dyn Store, key: SessionKey) -> Vec<String> {
     let (mut state, mut events): (Option<Session>, _) = (None, Vec::new());
     for part in appends(&recorded) {
         let batch = Session::follow(key, state.as_ref(), part).expect("it follows");
-        let kinds = batch.notices.iter().filter_map(|notice| match notice {
-            StreamEvent::Session { kind, .. } => Some(*kind),
-            _ => None,
+        let kinds = batch.notices.iter().filter_map(|notice| {
+            let StreamEvent::Session { kind, .. } = notice else { return None };
+            Some(*kind)
         });
         for (place, kind) in kinds.enumerate() {
             let kind = match kind {

@@ -14,8 +14,6 @@ use tokio::task::JoinHandle;
 
 use super::client::{Client, Stream};
 
-/// How long a stream may say nothing: two heartbeats, and the longest freeze of a node.
-const SILENCE: Duration = Duration::from_secs(45);
 /// How long a reader may take to know what the session has: a lost stream is opened at a node that is frozen.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The pause between two looks.
@@ -125,10 +123,7 @@ async fn read(client: Client, path: String, tell: watch::Sender<Known>) {
 /// Reads one stream to its end, which is the loss of the connection or what the server says it is.
 async fn follow(path: &str, mut stream: Stream, tell: &watch::Sender<Known>) {
     let (mut told, mut ids, mut is_over) = (BTreeSet::new(), BTreeSet::new(), false);
-    let next = async |stream: &mut Stream| {
-        tokio::time::timeout(SILENCE, stream.next()).await.unwrap_or_else(|_| panic!("{path}: silence"))
-    };
-    while let Some(event) = next(&mut stream).await {
+    while let Some(event) = stream.next().await {
         assert!(!is_over, "{path}: the stream was over, and then there was {event}");
         let event_id = event["event_id"].as_str().expect("an id").to_owned();
         assert!(ids.insert(event_id), "{path}: twice on one stream: {event}");
