@@ -66,6 +66,11 @@ fn test(report: &mut Report) {
         let args = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         Cmd::cargo(&args).run(None)
     });
+    // Nothing else builds what is behind a feature.
+    report.step("clippy, object stores", |_| {
+        let args = ["clippy", "--package", "tenure", "--features", "s3", "--locked", "--", "-D", "warnings"];
+        Cmd::cargo(&args).run(None)
+    });
     // The simulation and the kill tests are ordinary tests of `tenure-sim` and of the binary.
     report.step("tests, simulation, kills", |counter| {
         Cmd::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]).run(Some(counter))

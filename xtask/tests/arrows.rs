@@ -42,8 +42,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("api", &["journal", "schedule", "session", "store", "runtime"]),
     ("console", &[]),
-    ("testkit", &["journal", "model", "tools"]),
-    ("sim", &["journal", "policy", "session", "store", "testkit"]),
+    ("testkit", &["journal", "model"]),
+    ("sim", &["journal", "policy", "session", "store"]),
 ];
 
 /// Crates that decide and do nothing else.

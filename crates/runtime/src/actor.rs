@@ -307,7 +307,7 @@ impl Actor {
         }
         if matches!(outcome, Attempted::Failed(_)) {
             // Before the turn may end for it: what was streamed is closed within its turn.
-            self.live.abandon(effect);
+            self.live.abandon(effect, &[]);
         }
         self.apply(&Input::Attempted { effect_id: effect, attempt, outcome }).await.map(drop)
     }
@@ -445,7 +445,7 @@ impl Actor {
                 self.role = Role::Guest;
                 for (effect, (_, cancel)) in self.running.drain() {
                     cancel.cancel();
-                    self.live.abandon(effect);
+                    self.live.abandon(effect, &[]);
                 }
                 self.shared.registry.set_holding(self.key, false);
                 self.shared.hub.wake(self.key);
@@ -464,10 +464,10 @@ impl Actor {
             budget::tell(&self.shared, &mut batch).await;
             self.state = batch.after;
             self.stop(&batch.stop);
-            self.tell(batch.notices);
             for effect in &batch.stop {
-                self.live.abandon(*effect);
+                self.live.abandon(*effect, &batch.notices);
             }
+            self.tell(batch.notices);
         }
         let is_stale = |(effect, (attempt, _)): &(&EffectId, &(u32, CancellationToken))| {
             self.state.running_attempt(**effect) != Some(*attempt)
@@ -475,7 +475,7 @@ impl Actor {
         let stale: Vec<EffectId> = self.running.iter().filter(is_stale).map(|(effect, _)| *effect).collect();
         self.stop(&stale);
         for effect in stale {
-            self.live.abandon(effect);
+            self.live.abandon(effect, &[]);
         }
         Ok(())
     }
@@ -484,10 +484,10 @@ impl Actor {
     fn committed(&mut self, batch: Batch, covered: Option<Instant>) {
         self.state = batch.after;
         self.stop(&batch.stop);
-        self.tell(batch.notices);
         for effect in &batch.stop {
-            self.live.abandon(*effect);
+            self.live.abandon(*effect, &batch.notices);
         }
+        self.tell(batch.notices);
         for (effect, attempt) in batch.start {
             self.start(effect, attempt, covered);
         }

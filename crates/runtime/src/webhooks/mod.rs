@@ -137,7 +137,8 @@ impl Webhooks {
     }
 }
 
-/// Webhooks, as the API manages them.
+/// Webhooks, as the API manages them. Where nodes share the store, a change returns once every node acts on it,
+/// which takes a second.
 impl Runtime {
     /// Makes a webhook. Its secret is in the answer and cannot be had again; `receipt` must not hold it.
     ///
@@ -169,7 +170,7 @@ impl Runtime {
         };
         webhook.renew(sealed, None);
         shared.store.put(vec![webhook.to_document(project)], receipt(&webhook)).await?;
-        shared.webhooks.cache.forget(project);
+        shared.webhooks.cache.forget(shared.store.as_ref(), project).await;
         Ok((webhook, secret))
     }
 
@@ -260,7 +261,7 @@ impl Runtime {
                 Err(error) => return Err(error.into()),
             }
         }
-        shared.webhooks.cache.forget(project);
+        shared.webhooks.cache.forget(shared.store.as_ref(), project).await;
         let page = Page { after: None, limit: REMOVED_AT_ONCE, order: Order::Ascending };
         let line = delivery::dead_line(id);
         loop {
@@ -353,7 +354,7 @@ impl Runtime {
             webhook.updated_at = self.now();
             match shared.store.put(vec![webhook.to_document(project)], receipt(&webhook)).await {
                 Ok(()) => {
-                    shared.webhooks.cache.forget(project);
+                    shared.webhooks.cache.forget(shared.store.as_ref(), project).await;
                     return Ok(webhook);
                 }
                 Err(error) if is_conflict(&error) && attempt < CHANGE_ATTEMPTS => attempt += 1,

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    Generation, INodeNo, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 use tempfile::TempDir;
 
@@ -101,6 +101,7 @@ impl From<Refusal> for Errno {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NoSuchFile => Self::ENOENT,
+            Refusal::Exists => Self::EEXIST,
             Refusal::Full => Self::ENOSPC,
             Refusal::Broken => Self::EIO,
         }
@@ -181,6 +182,28 @@ impl Filesystem for Volume {
 
     fn unlink(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         done(self.0.lock().unlink(&name.to_string_lossy()), reply);
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        name: &OsStr,
+        _: INodeNo,
+        new_name: &OsStr,
+        _: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        done(self.0.lock().rename(&name.to_string_lossy(), &new_name.to_string_lossy()), reply);
+    }
+
+    fn link(&self, _: &Request, inode: INodeNo, _: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
+        let linked = self.0.lock().link(inode.0, &new_name.to_string_lossy());
+        match linked.map(|()| self.attributes(inode.0)) {
+            Ok(Some(attributes)) => reply.entry(&TTL, &attributes, Generation(0)),
+            Ok(None) => reply.error(Errno::ENOENT),
+            Err(refusal) => reply.error(refusal.into()),
+        }
     }
 
     // Reads go on after a cut: a page of a memory map that cannot be read would kill the process.
