@@ -9,10 +9,16 @@
 
 pub mod channel;
 pub mod frame;
+#[cfg(feature = "harness")]
+pub mod harness;
 pub mod location;
 pub mod message;
 pub mod noise;
 pub mod protocol;
 pub mod record;
 pub mod registry;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod sigv4;
+#[cfg(any(feature = "harness", feature = "serve"))]
+pub mod socket;

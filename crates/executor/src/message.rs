@@ -88,6 +88,9 @@ pub trait Method: Serialize {
     const NAME: &'static str;
     /// What it gives.
     type Outcome: DeserializeOwned;
+    /// Whether asking twice is as good as asking once, so that a request whose answer was lost with its
+    /// connection is simply made again.
+    const REPEATABLE: bool = false;
 }
 
 impl Params {

@@ -65,4 +65,5 @@ impl Method for Initialized {
 impl Method for Environment {
     const NAME: &'static str = "environment/info";
     type Outcome = EnvironmentInfo;
+    const REPEATABLE: bool = true;
 }

@@ -13,7 +13,7 @@ pub const BLOCK_BYTES_MAX: usize = 1024 * 1024;
 
 /// Declares parameters, all with the confinement that an executor must honour or refuse.
 macro_rules! files {
-    ($($(#[$doc:meta])* $name:ident = $method:literal -> $outcome:ty { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
+    ($($(#[$doc:meta])* $name:ident = $method:literal, repeatable $repeatable:literal -> $outcome:ty { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
         $(
             $(#[$doc])*
             #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,6 +28,7 @@ macro_rules! files {
             impl Method for $name {
                 const NAME: &'static str = $method;
                 type Outcome = $outcome;
+                const REPEATABLE: bool = $repeatable;
             }
         )*
     };
@@ -35,55 +36,55 @@ macro_rules! files {
 
 files! {
     /// Reads a whole file.
-    ReadFile = "fs/readFile" -> Contents {
+    ReadFile = "fs/readFile", repeatable true -> Contents {
         /// Which.
         path: Location,
     }
     /// Opens a file to read it in blocks.
-    Open = "fs/open" -> Opened {
+    Open = "fs/open", repeatable false -> Opened {
         /// The name the handle is to have, at most 32 bytes.
         handle_id: String,
         /// Which.
         path: Location,
     }
     /// Writes a whole file, over what was there.
-    WriteFile = "fs/writeFile" -> Nothing {
+    WriteFile = "fs/writeFile", repeatable true -> Nothing {
         /// Which.
         path: Location,
         /// What.
         data_base64: Base64,
     }
     /// Creates a directory.
-    CreateDirectory = "fs/createDirectory" -> Nothing {
+    CreateDirectory = "fs/createDirectory", repeatable false -> Nothing {
         /// Which.
         path: Location,
         /// Whether those above it may be created too; yes when absent.
         recursive: Option<bool>,
     }
     /// Asks what is at a path; a link is followed.
-    Metadata = "fs/getMetadata" -> Found {
+    Metadata = "fs/getMetadata", repeatable true -> Found {
         /// Which.
         path: Location,
     }
     /// Asks for a path without links in it.
-    Canonicalize = "fs/canonicalize" -> Canonical {
+    Canonicalize = "fs/canonicalize", repeatable true -> Canonical {
         /// Which.
         path: Location,
     }
     /// Lists a directory.
-    ReadDirectory = "fs/readDirectory" -> Listing {
+    ReadDirectory = "fs/readDirectory", repeatable true -> Listing {
         /// Which.
         path: Location,
     }
     /// Lists a directory and those below it.
-    Walk = "fs/walk" -> Walked {
+    Walk = "fs/walk", repeatable true -> Walked {
         /// From where.
         path: Location,
         /// How far.
         options: WalkOptions,
     }
     /// Removes a file or directory.
-    Remove = "fs/remove" -> Nothing {
+    Remove = "fs/remove", repeatable false -> Nothing {
         /// Which.
         path: Location,
         /// Whether what is below may be removed too; yes when absent.
@@ -92,7 +93,7 @@ files! {
         force: Option<bool>,
     }
     /// Copies a file or directory.
-    Copy = "fs/copy" -> Nothing {
+    Copy = "fs/copy", repeatable false -> Nothing {
         /// What.
         source_path: Location,
         /// To where.

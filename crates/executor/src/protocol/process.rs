@@ -248,11 +248,13 @@ impl Method for Start {
 impl Method for Read {
     const NAME: &'static str = "process/read";
     type Outcome = Output;
+    const REPEATABLE: bool = true;
 }
 
 impl Method for Write {
     const NAME: &'static str = "process/write";
     type Outcome = Written;
+    const REPEATABLE: bool = true;
 }
 
 impl Method for Send {
@@ -263,6 +265,7 @@ impl Method for Send {
 impl Method for Terminate {
     const NAME: &'static str = "process/terminate";
     type Outcome = Terminated;
+    const REPEATABLE: bool = true;
 }
 
 impl Method for Wrote {
