@@ -361,7 +361,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    (text.len() % 2 == 0).then(|| text.as_bytes().chunks(2).map(unhex_byte).collect())?
+    text.len().is_multiple_of(2).then(|| text.as_bytes().chunks(2).map(unhex_byte).collect())?
 }
 
 fn unhex_byte(digits: &[u8]) -> Option<u8> {

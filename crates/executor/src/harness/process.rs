@@ -156,7 +156,7 @@ impl Process {
             Ok(output) => self.tail.absorb(output),
             // It has ended and was forgotten, or the session is another one.
             Err(error) if error.kind == (CallErrorKind::Refused { code: INVALID_REQUEST }) => {
-                self.tail.lose()
+                self.tail.lose();
             }
             Err(error) => return Err(error),
         }

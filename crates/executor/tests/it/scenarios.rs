@@ -32,7 +32,10 @@ pub(crate) fn location(path: &Path) -> Location {
 }
 
 pub(crate) async fn next(process: &mut Process) -> Option<ProcessEvent> {
-    tokio::time::timeout(PATIENCE, process.next()).await.expect("something happens in time").expect("the process is there")
+    tokio::time::timeout(PATIENCE, process.next())
+        .await
+        .expect("something happens in time")
+        .expect("the process is there")
 }
 
 /// Everything a process writes until it ends, and its code.
@@ -40,7 +43,9 @@ pub(crate) async fn run_out(process: &mut Process) -> (String, String, i32) {
     let (mut stdout, mut stderr, mut exit) = (Vec::new(), Vec::new(), None);
     while let Some(event) = next(process).await {
         match event {
-            ProcessEvent::Output { stream: Stream::Stdout | Stream::Pty, bytes } => stdout.extend_from_slice(&bytes),
+            ProcessEvent::Output { stream: Stream::Stdout | Stream::Pty, bytes } => {
+                stdout.extend_from_slice(&bytes)
+            }
             ProcessEvent::Output { stream: Stream::Stderr, bytes } => stderr.extend_from_slice(&bytes),
             ProcessEvent::Missed => panic!("output is missing"),
             ProcessEvent::Exited { code } => exit = Some(code),
@@ -62,7 +67,8 @@ pub(crate) async fn until(process: &mut Process, wanted: &str) {
 }
 
 pub(crate) async fn processes(remote: &Remote, directory: &Path) {
-    let mut process = remote.start(&start("p1", directory, "echo out; echo err >&2; pwd; exit 3")).await.expect("starts");
+    let mut process =
+        remote.start(&start("p1", directory, "echo out; echo err >&2; pwd; exit 3")).await.expect("starts");
     let (stdout, stderr, code) = run_out(&mut process).await;
     let directory_text = directory.display();
     assert_eq!((stdout, stderr.as_str(), code), (format!("out\n{directory_text}\n"), "err\n", 3));
@@ -76,19 +82,29 @@ pub(crate) async fn processes(remote: &Remote, directory: &Path) {
     let (_, _, code) = run_out(&mut process).await;
     assert_ne!(code, 0);
 
-    let mut process = remote.start(&start("p3", directory, "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.1; done")).await.expect("starts");
+    let mut process = remote
+        .start(&start(
+            "p3",
+            directory,
+            "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.1; done",
+        ))
+        .await
+        .expect("starts");
     until(&mut process, "ready").await;
     process.interrupt().await.expect("sent");
     let (stdout, _, code) = run_out(&mut process).await;
     assert_eq!((stdout.as_str(), code), ("caught\n", 5));
 
-    let error = remote.start(&Start { argv: vec!["/nowhere/nothing".to_owned()], ..start("p4", directory, "") }).await;
+    let error = remote
+        .start(&Start { argv: vec!["/nowhere/nothing".to_owned()], ..start("p4", directory, "") })
+        .await;
     assert!(matches!(error.expect_err("there is no such program").kind, CallErrorKind::Refused { .. }));
 }
 
 /// More than one record, one window and one queue hold.
 pub(crate) async fn much_output(remote: &Remote, directory: &Path) {
-    let script = "i=0; while [ $i -lt 40000 ]; do echo \"line $i of a long output that goes on\"; i=$((i+1)); done";
+    let script =
+        "i=0; while [ $i -lt 40000 ]; do echo \"line $i of a long output that goes on\"; i=$((i+1)); done";
     let mut process = remote.start(&start("much", directory, script)).await.expect("starts");
     let (stdout, _, code) = run_out(&mut process).await;
     assert_eq!((stdout.lines().count(), code), (40_000, 0));
@@ -105,19 +121,42 @@ pub(crate) async fn files(remote: &Remote, directory: &Path) {
     let found = remote.call(&files::Metadata { path: path.clone(), sandbox: None }).await.expect("is there");
     assert!(found.is_file && !found.is_directory && found.size == 300_000 && found.modified_at_ms > 0);
     let below = location(&directory.join("one/two"));
-    remote.call(&files::CreateDirectory { path: below.clone(), recursive: None, sandbox: None }).await.expect("creates");
-    remote.write_file(location(&directory.join("one/two/three")), Bytes::from_static(b"3")).await.expect("writes");
-    let copy = files::Copy { source_path: location(&directory.join("one")), destination_path: location(&directory.join("other")), recursive: true, sandbox: None };
+    remote
+        .call(&files::CreateDirectory { path: below.clone(), recursive: None, sandbox: None })
+        .await
+        .expect("creates");
+    remote
+        .write_file(location(&directory.join("one/two/three")), Bytes::from_static(b"3"))
+        .await
+        .expect("writes");
+    let copy = files::Copy {
+        source_path: location(&directory.join("one")),
+        destination_path: location(&directory.join("other")),
+        recursive: true,
+        sandbox: None,
+    };
     remote.call(&copy).await.expect("copies");
     assert_eq!(remote.read_file(location(&directory.join("other/two/three"))).await.expect("reads"), "3");
 
-    let listing = remote.call(&files::ReadDirectory { path: location(directory), sandbox: None }).await.expect("lists");
-    let mut names: Vec<_> = listing.entries.iter().map(|entry| (entry.file_name.as_str(), entry.is_directory)).collect();
+    let listing =
+        remote.call(&files::ReadDirectory { path: location(directory), sandbox: None }).await.expect("lists");
+    let mut names: Vec<_> =
+        listing.entries.iter().map(|entry| (entry.file_name.as_str(), entry.is_directory)).collect();
     names.sort_unstable();
     assert_eq!(names, [("a file.txt", false), ("one", true), ("other", true)]);
-    let options = files::WalkOptions { max_depth: 8, max_directories: 100, max_entries: 100, follow_directory_symlinks: false };
-    let walked = remote.call(&files::Walk { path: location(directory), options, sandbox: None }).await.expect("walks");
-    let mut found: Vec<_> = walked.entries.iter().map(|entry| entry.path.as_str().rsplit('/').next().unwrap_or_default()).collect();
+    let options = files::WalkOptions {
+        max_depth: 8,
+        max_directories: 100,
+        max_entries: 100,
+        follow_directory_symlinks: false,
+    };
+    let walked =
+        remote.call(&files::Walk { path: location(directory), options, sandbox: None }).await.expect("walks");
+    let mut found: Vec<_> = walked
+        .entries
+        .iter()
+        .map(|entry| entry.path.as_str().rsplit('/').next().unwrap_or_default())
+        .collect();
     found.sort_unstable();
     assert_eq!(found, ["a%20file.txt", "one", "other", "three", "three", "two", "two"], "{walked:?}");
 
@@ -128,7 +167,15 @@ pub(crate) async fn files(remote: &Remote, directory: &Path) {
     assert_eq!((block.chunk.0, block.eof), (large.slice(299_990..), true));
     remote.call(&files::Close { handle_id: "h1".to_owned() }).await.expect("closes");
 
-    remote.call(&files::Remove { path: location(&directory.join("one")), recursive: None, force: None, sandbox: None }).await.expect("removes");
+    remote
+        .call(&files::Remove {
+            path: location(&directory.join("one")),
+            recursive: None,
+            force: None,
+            sandbox: None,
+        })
+        .await
+        .expect("removes");
     let error = remote.read_file(location(&directory.join("one/two/three"))).await.expect_err("is gone");
     assert_eq!(error.kind, CallErrorKind::Refused { code: NOT_FOUND }, "{error}");
 }

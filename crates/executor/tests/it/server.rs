@@ -19,7 +19,7 @@ use tenure_executor::registry::{Authority, EnvironmentId, Refusal, Transport};
 use tenure_executor::sigv4::{self, KeyPair, PayloadHash};
 use tenure_executor::socket::{Packet, Socket, SocketError};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// The key that executors are given.
@@ -46,6 +46,8 @@ struct Shared {
     /// Counts up to close all connections there are.
     cut: watch::Sender<u64>,
     registrations: AtomicUsize,
+    /// Lets the answer that breaks off do so.
+    broken: Notify,
 }
 
 impl Server {
@@ -63,12 +65,15 @@ impl Server {
             attached,
             cut: watch::channel(0).0,
             registrations: AtomicUsize::new(0),
+            broken: Notify::new(),
         });
         let app = Router::new()
             .route("/connect/rt_1/cloud/environment/{id}/register", post(register))
             .route("/connect/rt_1/cloud/environment/{id}/validate", post(validate))
             .route("/connect/rt_1/cloud/environment/{id}/direct/register", post(register_direct))
             .route("/socket/{ticket}", any(socket))
+            .route("/echo", post(echo))
+            .route("/broken", post(broken))
             .with_state(Arc::clone(&shared));
         let task = tokio::spawn(async move {
             axum::serve(listener, app).await.expect("serves");
@@ -93,6 +98,11 @@ impl Server {
         self.shared.cut.send_modify(|count| *count += 1);
         let gone = state.wait_for(|state| *state != RemoteState::Connected);
         tokio::time::timeout(PATIENCE, gone).await.expect("closes in time").expect("the remote lives");
+    }
+
+    /// Breaks off the answer of `/broken`.
+    pub(crate) fn break_off(&self) {
+        self.shared.broken.notify_one();
     }
 
     pub(crate) fn registrations(&self) -> usize {
@@ -126,7 +136,12 @@ fn has_key(headers: &HeaderMap) -> bool {
     headers.get("authorization").is_some_and(|value| value.as_bytes() == format!("Bearer {KEY}").as_bytes())
 }
 
-async fn register(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+async fn register(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     if !has_key(&headers) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
@@ -136,7 +151,12 @@ async fn register(State(shared): State<Arc<Shared>>, Path(id): Path<String>, hea
     answer(result)
 }
 
-async fn validate(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+async fn validate(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     if !has_key(&headers) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
@@ -156,11 +176,17 @@ async fn register_direct(
     }
     shared.registrations.fetch_add(1, Ordering::SeqCst);
     let url = |ticket: &str| format!("ws://{}/socket/{ticket}", shared.address);
-    let result = EnvironmentId::new(id).and_then(|id| shared.authority.register_direct(&id, &body, now(), url));
+    let result =
+        EnvironmentId::new(id).and_then(|id| shared.authority.register_direct(&id, &body, now(), url));
     answer(result)
 }
 
-fn signed(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<sigv4::Signer, sigv4::SignatureError> {
+fn signed(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<sigv4::Signer, sigv4::SignatureError> {
     let headers: Vec<(&str, &str)> =
         headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
     let request = sigv4::Request {
@@ -211,6 +237,22 @@ async fn socket(
             _ = cut.changed() => println!("the connection was cut"),
         }
     })
+}
+
+/// A long answer that shows a header and the body of its request.
+async fn echo(headers: HeaderMap, body: String) -> String {
+    let value = headers.get("x-test").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    format!("{value}: {body}").repeat(10_000)
+}
+
+/// An answer that breaks off after its first piece was read.
+async fn broken(State(shared): State<Arc<Shared>>) -> Response {
+    let begun = futures_util::stream::iter([Ok(Bytes::from_static(b"begun"))]);
+    let gone = futures_util::stream::once(async move {
+        shared.broken.notified().await;
+        Err(std::io::Error::other("gone"))
+    });
+    axum::body::Body::from_stream(begun.chain(gone)).into_response()
 }
 
 /// The library's socket from axum's.
