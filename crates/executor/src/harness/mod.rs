@@ -18,6 +18,7 @@ mod attach;
 mod body;
 mod error;
 mod process;
+mod stdio;
 mod wire;
 
 use std::collections::HashMap;
@@ -33,7 +34,7 @@ pub use error::{CallError, CallErrorKind};
 pub use process::{Process, ProcessEvent};
 
 use crate::location::Location;
-use crate::message::Method;
+use crate::message::{INVALID_REQUEST, Method};
 use crate::noise::Identity;
 use crate::protocol::process::{ProcessId, Start};
 use crate::protocol::{Base64, Environment, EnvironmentInfo, files, http};
@@ -130,16 +131,23 @@ impl Remote {
         self.call(&Environment {}).await
     }
 
-    /// Starts a process, which is ended when its handle is dropped.
+    /// Starts a process, which is ended when its handle is dropped. A call that was cancelled, or failed
+    /// with an unknown outcome, ends it as well if it was started.
     ///
     /// # Errors
-    /// See [`CallErrorKind`]. When interrupted, the process may run until its session ends.
+    /// See [`CallErrorKind`]. `Refused` also for the name of a process that has not ended and is held here.
     pub async fn start(&self, start: &Start) -> Result<Process, CallError> {
-        let tail = Arc::new(Tail::default());
-        self.inner().tails.insert(start.process_id.clone(), Arc::downgrade(&tail));
+        let tail = self.tail_of(&start.process_id)?;
         let process = Process::new(self.clone(), start.process_id.clone(), tail);
-        self.call(start).await?;
-        Ok(process)
+        match self.call(start).await {
+            Ok(_) => Ok(process),
+            Err(error) => {
+                if !error.kind.outcome_is_unknown() {
+                    process.was_not_started();
+                }
+                Err(error)
+            }
+        }
     }
 
     /// A whole file.
@@ -191,6 +199,18 @@ impl Remote {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // What is inside is whole between any two statements, so a panic elsewhere is no reason to stop.
         self.shared.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for what a process with this name will do.
+    fn tail_of(&self, id: &ProcessId) -> Result<Arc<Tail>, CallError> {
+        let mut inner = self.inner();
+        if inner.tails.get(id).and_then(Weak::upgrade).is_some_and(|tail| !tail.is_over()) {
+            let kind = CallErrorKind::Refused { code: INVALID_REQUEST };
+            return Err(CallError::new(kind, format!("a process `{}` is still held", id.0)));
+        }
+        let tail = Arc::new(Tail::default());
+        inner.tails.insert(id.clone(), Arc::downgrade(&tail));
+        Ok(tail)
     }
 
     fn tail(&self, id: &ProcessId) -> Option<Arc<Tail>> {

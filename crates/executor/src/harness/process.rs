@@ -145,6 +145,11 @@ impl Process {
         self.remote.call(&Terminate { process_id: self.id.clone() }).await.map(drop)
     }
 
+    /// There is nothing to end when this is dropped.
+    pub(super) fn was_not_started(&self) {
+        self.tail.lose();
+    }
+
     async fn fetch(&self, after_seq: u64) -> Result<(), CallError> {
         let read = Read {
             process_id: self.id.clone(),
@@ -186,7 +191,10 @@ impl Drop for Process {
     fn drop(&mut self) {
         let wire = {
             let mut inner = self.remote.inner();
-            inner.tails.remove(&self.id);
+            // The name may have been given to another process since this one ended.
+            if inner.tails.get(&self.id).is_some_and(|tail| tail.as_ptr() == Arc::as_ptr(&self.tail)) {
+                inner.tails.remove(&self.id);
+            }
             inner.wire.clone()
         };
         if let Some(wire) = wire.filter(|_| !self.tail.is_over()) {
@@ -246,7 +254,7 @@ impl Tail {
         self.changed.notify_waiters();
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.state().end.is_some()
     }
 
@@ -311,5 +319,91 @@ impl TailState {
         if !std::mem::replace(&mut self.has_exited, true) {
             self.events.push_back(ProcessEvent::Exited { code });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(seq: u64) -> Chunk {
+        let bytes = Bytes::from(format!("{seq} "));
+        Chunk { seq, stream: Stream::Stdout, chunk: Base64(bytes) }
+    }
+
+    fn output(chunks: &[u64], next_seq: u64, exit_code: Option<i32>, closed: bool) -> Output {
+        let chunks = chunks.iter().map(|seq| chunk(*seq)).collect();
+        Output { chunks, next_seq, exited: exit_code.is_some(), exit_code, closed, failure: None }
+    }
+
+    /// What a reader sees until it has to do something: fetch, wait, or stop.
+    fn seen(tail: &Tail) -> String {
+        let mut seen = String::new();
+        loop {
+            match tail.take() {
+                Next::Event(ProcessEvent::Output { bytes, .. }) => {
+                    seen.push_str(&String::from_utf8_lossy(&bytes))
+                }
+                Next::Event(ProcessEvent::Missed) => seen.push_str("missed "),
+                Next::Event(ProcessEvent::Exited { code }) => seen.push_str(&format!("exit {code} ")),
+                Next::Fetch { after_seq } => return seen + &format!("fetch {after_seq}"),
+                Next::Wait => return seen + "wait",
+                Next::End(end) => return seen + &format!("{end:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_told_in_order_is_taken_as_it_comes() {
+        let tail = Tail::default();
+        tail.wrote(chunk(1));
+        tail.wrote(chunk(2));
+        tail.wrote(chunk(2));
+        assert_eq!(seen(&tail), "1 2 wait");
+        tail.exited(3, 7);
+        tail.wrote(chunk(4));
+        tail.closed(5);
+        assert_eq!(seen(&tail), "exit 7 4 Closed");
+    }
+
+    #[test]
+    fn what_was_missed_is_fetched_until_nothing_more_comes() {
+        let tail = Tail::default();
+        tail.wrote(chunk(1));
+        tail.wrote(chunk(3));
+        tail.closed(6);
+        assert_eq!(seen(&tail), "1 fetch 1");
+        tail.absorb(output(&[2, 3], 4, Some(0), true));
+        assert_eq!(seen(&tail), "2 3 fetch 3");
+        // Number 4 was the exit.
+        tail.absorb(output(&[5], 6, Some(0), true));
+        assert_eq!(seen(&tail), "5 fetch 5");
+        tail.absorb(output(&[], 7, Some(0), true));
+        assert_eq!(seen(&tail), "exit 0 Closed");
+    }
+
+    #[test]
+    fn output_that_is_no_longer_kept_is_said_to_be_missing() {
+        let tail = Tail::default();
+        tail.fall_behind();
+        assert_eq!(seen(&tail), "fetch 0");
+        tail.absorb(output(&[4, 5], 6, None, false));
+        assert_eq!(seen(&tail), "missed 4 5 fetch 5");
+        tail.absorb(output(&[], 6, None, false));
+        tail.wrote(chunk(6));
+        assert_eq!(seen(&tail), "6 wait");
+    }
+
+    /// A reader that is slow leaves output with the executor instead of here.
+    #[test]
+    fn what_waits_is_bounded() {
+        let tail = Tail::default();
+        let large = Bytes::from(vec![b'x'; WAITING_BYTES_MAX]);
+        tail.wrote(Chunk { seq: 1, stream: Stream::Stdout, chunk: Base64(large) });
+        tail.wrote(chunk(2));
+        assert!(matches!(tail.take(), Next::Event(ProcessEvent::Output { .. })));
+        assert_eq!(seen(&tail), "fetch 1");
+        tail.lose();
+        assert_eq!(seen(&tail), "Lost");
     }
 }

@@ -60,7 +60,10 @@ async fn everything(server: &Server, place: &Place) {
     assert_eq!(info.cwd, Some(scenarios::location(&place.work)));
     scenarios::files(remote, &place.work).await;
     scenarios::processes(remote, &place.work).await;
+    scenarios::stdio(remote, &place.work).await;
     scenarios::much_output(remote, &place.work).await;
+    scenarios::http(server).await;
+    scenarios::resume(server, &place.work).await;
 }
 
 #[tokio::test]
@@ -69,7 +72,7 @@ async fn the_official_executor_over_the_encrypted_transport() {
     let _executor = encrypted(&server, &place.home, &place.work);
     server.connected().await;
     everything(&server, &place).await;
-    scenarios::resume(&server, &place.work).await;
+    assert_eq!(server.registrations(), 1, "an address is dialled again while it is valid");
 }
 
 #[tokio::test]
@@ -78,5 +81,5 @@ async fn the_official_executor_over_the_direct_transport() {
     let _executor = direct(&server, &place.home, &place.work);
     server.connected().await;
     everything(&server, &place).await;
-    scenarios::resume(&server, &place.work).await;
+    assert_eq!(server.registrations(), 1, "an address is dialled again while it is valid");
 }

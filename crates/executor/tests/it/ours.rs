@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tenure_executor::harness::{CallErrorKind, ProcessEvent, Session};
 use tenure_executor::message::INVALID_REQUEST;
-use tenure_executor::protocol::http::{Header, Redirects, Request};
 use tenure_executor::protocol::process::{EnvironmentPolicy, Inherit};
 use tenure_executor::protocol::{files, process};
 use tenure_executor::serve::{Credentials, Options, Reach, ServeError, ServeErrorKind, Unconfined, serve};
@@ -79,7 +78,9 @@ async fn everything(server: &Server, directory: &Path) {
     assert_eq!((info.shell.name.as_str(), info.cwd), ("sh", Some(location(directory))));
     scenarios::files(&server.remote, directory).await;
     scenarios::processes(&server.remote, directory).await;
+    scenarios::stdio(&server.remote, directory).await;
     scenarios::much_output(&server.remote, directory).await;
+    scenarios::http(server).await;
     scenarios::resume(server, directory).await;
 }
 
@@ -252,40 +253,6 @@ async fn a_process_inherits_what_its_policy_says() {
     let mut lines: Vec<_> = stdout.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["MORE=1", "PATH=/usr/bin:/bin", "SHELL=/bin/sh"]);
-}
-
-#[tokio::test]
-async fn http_requests_from_where_the_executor_is() {
-    let (server, place) = (Server::start().await, place());
-    let _executor = Executor::start(options(&server, &place.path, key()));
-    server.connected().await;
-    let request = |path: &str, request_id: &str| Request {
-        method: "POST".to_owned(),
-        url: format!("http://{}{path}", server.address),
-        headers: vec![Header { name: "x-test".to_owned(), value: "yes".to_owned() }],
-        body: Some(b"a body".to_vec().into()),
-        timeout_ms: Some(20_000),
-        redirect_policy: Redirects::Follow,
-        request_id: request_id.to_owned(),
-        stream_response: false,
-    };
-    let mut response = server.remote.http(request("/echo", "r1")).await.expect("answers");
-    assert_eq!(response.status, 200);
-    let mut body = Vec::new();
-    while let Some(piece) = response.body.next().await.expect("goes on") {
-        body.extend_from_slice(&piece);
-    }
-    assert_eq!(String::from_utf8_lossy(&body), "yes: a body".repeat(10_000));
-    let whole = server.remote.call(&request("/echo", "r2")).await.expect("answers");
-    assert_eq!(whole.body.0, body);
-    let mut broken = server.remote.http(request("/broken", "r3")).await.expect("begins");
-    assert_eq!(broken.body.next().await.expect("begins"), Some(Bytes::from_static(b"begun")));
-    server.break_off();
-    let error = broken.body.next().await.expect_err("a body that broke off is not whole");
-    assert_eq!(error.kind, CallErrorKind::Interrupted, "{error}");
-    let nowhere = Request { url: "ftp://127.0.0.1/".to_owned(), ..request("", "r4") };
-    let error = server.remote.http(nowhere).await.expect_err("is no HTTP");
-    assert!(matches!(error.kind, CallErrorKind::Refused { .. }), "{error}");
 }
 
 #[tokio::test]

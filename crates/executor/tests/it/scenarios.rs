@@ -8,7 +8,9 @@ use tenure_executor::harness::{CallErrorKind, Process, ProcessEvent, Remote, Ses
 use tenure_executor::location::Location;
 use tenure_executor::message::NOT_FOUND;
 use tenure_executor::protocol::files;
+use tenure_executor::protocol::http::{Header, Redirects, Request};
 use tenure_executor::protocol::process::{ProcessId, Start, Stream};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 
 use crate::server::{PATIENCE, Server};
 
@@ -44,7 +46,7 @@ pub(crate) async fn run_out(process: &mut Process) -> (String, String, i32) {
     while let Some(event) = next(process).await {
         match event {
             ProcessEvent::Output { stream: Stream::Stdout | Stream::Pty, bytes } => {
-                stdout.extend_from_slice(&bytes)
+                stdout.extend_from_slice(&bytes);
             }
             ProcessEvent::Output { stream: Stream::Stderr, bytes } => stderr.extend_from_slice(&bytes),
             ProcessEvent::Missed => panic!("output is missing"),
@@ -99,6 +101,35 @@ pub(crate) async fn processes(remote: &Remote, directory: &Path) {
         .start(&Start { argv: vec!["/nowhere/nothing".to_owned()], ..start("p4", directory, "") })
         .await;
     assert!(matches!(error.expect_err("there is no such program").kind, CallErrorKind::Refused { .. }));
+}
+
+/// A server of a protocol over standard input and output, as MCP servers are.
+pub(crate) async fn stdio(remote: &Remote, directory: &Path) {
+    let script =
+        "while read -r line; do [ \"$line\" = end ] && exit 6; echo \"got $line\"; echo noise >&2; done";
+    let asked = Start { pipe_stdin: true, ..start("stdio", directory, script) };
+    let process = remote.start(&asked).await.expect("starts");
+    let error = remote.start(&asked).await.expect_err("the name is taken");
+    assert!(error.message.contains("still held"), "{error}");
+    let noise = std::sync::Mutex::new(String::new());
+    let log = |bytes: Bytes| noise.lock().expect("whole").push_str(&String::from_utf8_lossy(&bytes));
+    let (stream, moving) = process.into_stdio(log);
+    let (mut lines, mut input) = {
+        let (read, write) = tokio::io::split(stream);
+        (tokio::io::BufReader::new(read).lines(), write)
+    };
+    let talking = async {
+        for line in ["one", "two"] {
+            input.write_all(format!("{line}\n").as_bytes()).await.expect("open");
+            assert_eq!(lines.next_line().await.expect("open"), Some(format!("got {line}")));
+        }
+        input.write_all(b"end\n").await.expect("open");
+        assert_eq!(lines.next_line().await.expect("closed"), None);
+    };
+    let both = async { tokio::join!(moving, talking) };
+    let (code, ()) = tokio::time::timeout(PATIENCE, both).await.expect("in time");
+    assert_eq!(code, Ok(Some(6)));
+    assert_eq!(noise.into_inner().expect("whole"), "noise\nnoise\n");
 }
 
 /// More than one record, one window and one queue hold.
@@ -191,4 +222,35 @@ pub(crate) async fn resume(server: &Server, directory: &Path) {
     assert_eq!(server.connected().await, Session::Resumed);
     let (stdout, _, code) = run_out(&mut process).await;
     assert_eq!((stdout.as_str(), code), ("after\n", 4));
+}
+
+/// Requests from where the executor is: a body in pieces, a whole one, one that breaks off.
+pub(crate) async fn http(server: &Server) {
+    let request = |path: &str, request_id: &str| Request {
+        method: "POST".to_owned(),
+        url: format!("http://{}{path}", server.address),
+        headers: vec![Header { name: "x-test".to_owned(), value: "yes".to_owned() }],
+        body: Some(b"a body".to_vec().into()),
+        timeout_ms: Some(20_000),
+        redirect_policy: Redirects::Follow,
+        request_id: request_id.to_owned(),
+        stream_response: false,
+    };
+    let mut response = server.remote.http(request("/echo", "r1")).await.expect("answers");
+    assert_eq!(response.status, 200);
+    let mut body = Vec::new();
+    while let Some(piece) = response.body.next().await.expect("goes on") {
+        body.extend_from_slice(&piece);
+    }
+    assert_eq!(String::from_utf8_lossy(&body), "yes: a body".repeat(10_000));
+    let whole = server.remote.call(&request("/echo", "r2")).await.expect("answers");
+    assert_eq!(whole.body.0, body);
+    let mut broken = server.remote.http(request("/broken", "r3")).await.expect("begins");
+    assert_eq!(broken.body.next().await.expect("begins"), Some(Bytes::from_static(b"begun")));
+    server.break_off();
+    let error = broken.body.next().await.expect_err("a body that broke off is not whole");
+    assert_eq!(error.kind, CallErrorKind::Interrupted, "{error}");
+    let nowhere = Request { url: "ftp://127.0.0.1/".to_owned(), ..request("", "r4") };
+    let error = server.remote.http(nowhere).await.expect_err("is no HTTP");
+    assert!(matches!(error.kind, CallErrorKind::Refused { .. }), "{error}");
 }
