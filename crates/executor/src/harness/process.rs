@@ -342,7 +342,7 @@ mod tests {
         loop {
             match tail.take() {
                 Next::Event(ProcessEvent::Output { bytes, .. }) => {
-                    seen.push_str(&String::from_utf8_lossy(&bytes))
+                    seen.push_str(&String::from_utf8_lossy(&bytes));
                 }
                 Next::Event(ProcessEvent::Missed) => seen.push_str("missed "),
                 Next::Event(ProcessEvent::Exited { code }) => seen.push_str(&format!("exit {code} ")),
