@@ -178,10 +178,15 @@ impl Registry {
             });
         }
         let text = String::from_utf8_lossy(&body[..body.len().min(500)]).into_owned();
-        Err(ServeError::new(
-            judge(status),
-            format!("the server refused `{what}` with status {status}: {text}"),
-        ))
+        // Registering again is no answer to a registration that was refused.
+        let kind = match judge(status) {
+            ServeErrorKind::Expired => ServeErrorKind::Server,
+            kind @ (ServeErrorKind::Options
+            | ServeErrorKind::Credentials
+            | ServeErrorKind::Transient
+            | ServeErrorKind::Server) => kind,
+        };
+        Err(ServeError::new(kind, format!("the server refused `{what}` with status {status}: {text}")))
     }
 
     /// The headers that authenticate one request.

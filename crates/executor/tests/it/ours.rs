@@ -275,6 +275,7 @@ async fn mistakes_end_the_executor_with_what_to_do() {
         "not that of the request",
     )
     .await;
+    check(|o| o.remote_url.push_str("_gone"), ServeErrorKind::Server, "404").await;
     check(|o| o.environment_id = "a/b".into(), ServeErrorKind::Options, "letters, digits").await;
     check(
         |o| o.remote_url = "http://example.com/x".into(),
