@@ -19,6 +19,8 @@ const NEEDS: &[Need] = &[
         packages: &["python3", "python3-venv"],
     },
     Need { what: "git", check: &["git", "--version"], packages: &["git"] },
+    // The official executor is a package of npm's.
+    Need { what: "npm", check: &["npm", "--version"], packages: &["npm"] },
     // Debian's packages keep the server's programs off the path, one directory for each version.
     Need {
         what: "PostgreSQL",

@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("workspace", &[]),
     ("memory", &["journal"]),
     ("webhook", &[]),
+    ("executor", &[]),
     ("telemetry", &["journal"]),
     (
         "runtime",
