@@ -1,0 +1,42 @@
+//! What runs in place of a program to see whether a sandbox is one: it tries to reach what was planted on
+//! the host for it, and says what it reached.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use rustix::process::{Pid, test_kill_process};
+use rustix::thread::{SecureComputingMode, no_new_privs, secure_computing_mode};
+
+use super::program::workspace;
+use crate::spec::{Bait, Spec};
+
+/// How long a connection to the host's loopback may take to be refused.
+const CONNECT: Duration = Duration::from_millis(500);
+
+/// Prints what is wrong, a line for each, and gives the exit code.
+pub(crate) fn probe(spec: &Spec, bait: &Bait) -> i32 {
+    let inside = workspace(spec).join("canary");
+    let port = SocketAddr::from(([127, 0, 0, 1], bait.port));
+    let is_alive = Pid::from_raw(bait.process).is_some_and(|pid| test_kill_process(pid).is_ok());
+    let findings = [
+        (fs::read(&bait.file).is_ok(), "a file of the host can be read"),
+        (fs::write("/usr/canary", b"").is_ok(), "the system can be written to"),
+        (UnixStream::connect(&bait.socket).is_ok(), "a Unix socket of the host can be reached"),
+        (TcpStream::connect_timeout(&port, CONNECT).is_ok(), "a port of the host can be reached"),
+        (is_alive, "a process of the host can be signalled"),
+        (rustix::process::chroot("/").is_ok(), "the root can be changed"),
+        (rustix::process::geteuid().is_root(), "it runs as root"),
+        (!no_new_privs().is_ok_and(|is_set| is_set), "privileges can be gained"),
+        (!is_filtered(), "system calls are not filtered"),
+        (fs::write(inside, b"tweet").is_err(), "the workspace cannot be written to"),
+    ];
+    let wrong: Vec<&str> = findings.iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, what)| *what).collect();
+    wrong.iter().for_each(|what| println!("{what}"));
+    i32::from(!wrong.is_empty())
+}
+
+fn is_filtered() -> bool {
+    matches!(secure_computing_mode(), Ok(SecureComputingMode::Filter))
+}

@@ -1,0 +1,163 @@
+//! The first process inside: makes the namespaces into a sandbox, starts the command, buries the dead. When
+//! it ends, the kernel ends everything inside with it.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
+
+use super::failure::{Failure, Or as _};
+use super::identity::Identity;
+use super::landlock::{self, Reach, Tcp};
+use super::mounts::{self, Tree, USER};
+use super::program;
+use super::seccomp::Filters;
+use crate::command::{Network, PROXY_PORT, WORKSPACE};
+use crate::spec::Spec;
+use crate::sys::{self, Block, Side};
+use crate::wire;
+
+/// What is said from inside to the supervisor. With `Ready` come descriptors: the directory of `/proc` if
+/// there is one, then the proxy's listener if there is one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Status {
+    Ready,
+    Failed {
+        what: String,
+        errno: i32,
+    },
+    NotExecuted {
+        why: String,
+    },
+    /// The command's own end, as `wait` encodes it.
+    Ended {
+        status: i32,
+    },
+}
+
+/// What init is given by its clone.
+pub(crate) struct Init<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) identity: Identity,
+    /// Trees that only the supervisor could take.
+    pub(crate) trees: Option<Vec<Tree>>,
+    pub(crate) filters: &'a Filters,
+    pub(crate) status: OwnedFd,
+}
+
+impl Init<'_> {
+    /// Everything init does, up to its end.
+    pub(crate) fn run(mut self) -> ! {
+        let code = match self.prepare() {
+            Ok(handles) => self.live(&handles),
+            Err(failure) => {
+                let told = Status::Failed { what: failure.what, errno: failure.errno };
+                let _ = wire::tell(&self.status, &told, NONE);
+                1
+            }
+        };
+        std::process::exit(code)
+    }
+
+    fn prepare(&mut self) -> Result<Vec<OwnedFd>, Failure> {
+        die_with_parent()?;
+        await_go(&self.status)?;
+        sys::become_user(USER, USER, self.identity.groups()).failed("becoming the user inside")?;
+        // The change of user took it away.
+        die_with_parent()?;
+        rustix::system::sethostname(b"sandbox").failed("setting the host name")?;
+        let listener = self.network()?;
+        let trees = match self.trees.take() {
+            Some(trees) => trees,
+            None => mounts::declared(self.spec, &|_| Ok(None))?,
+        };
+        let proc = mounts::enter(self.spec, &trees)?;
+        drop(trees);
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).failed("closing the memory of init")?;
+        rustix::thread::set_no_new_privs(true).failed("setting no_new_privs")?;
+        sys::drop_capabilities().failed("dropping capabilities")?;
+        if let Some(version) = self.spec.landlock {
+            let reach = Reach {
+                readable: vec!["/".into()],
+                writable: landlock::paths(&[WORKSPACE, "/tmp"]),
+                devices: landlock::paths(landlock::DEVICES),
+                tcp: Tcp::Elsewhere,
+            };
+            landlock::restrict(version, &reach)
+                .map_err(|error| Failure::plain(format!("confining by Landlock ({error})")))?;
+        }
+        // Changing capabilities took it away again. A supervisor that died in between leaves a socket that
+        // cannot be written to, and init ends when it says that it is ready.
+        die_with_parent()?;
+        Ok(proc.into_iter().chain(listener).collect())
+    }
+
+    fn network(&self) -> Result<Option<OwnedFd>, Failure> {
+        match &self.spec.network {
+            Network::Enabled => return Ok(None),
+            Network::Disabled | Network::Restricted { .. } => {}
+        }
+        let any = rustix::net::socket_with(
+            rustix::net::AddressFamily::INET,
+            rustix::net::SocketType::DGRAM,
+            rustix::net::SocketFlags::CLOEXEC,
+            None,
+        )
+        .failed("opening a socket")?;
+        sys::loopback_up(any.as_fd()).failed("switching loopback on")?;
+        match &self.spec.network {
+            Network::Restricted { .. } => {
+                let listener = std::net::TcpListener::bind(("127.0.0.1", PROXY_PORT));
+                Ok(Some(listener.failed("listening for the proxy")?.into()))
+            }
+            Network::Disabled | Network::Enabled => Ok(None),
+        }
+    }
+
+    fn live(&self, handles: &[OwnedFd]) -> i32 {
+        if wire::tell(&self.status, &Status::Ready, handles).is_err() || await_go(&self.status).is_err() {
+            return 1;
+        }
+        let command = match sys::clone(0) {
+            Ok(Side::Child) => program::become_it(self.spec, self.filters, &self.status),
+            Ok(Side::Parent(command)) => command,
+            Err(error) => {
+                let failed = Status::Failed {
+                    what: "starting the command".to_owned(),
+                    errno: error.raw_os_error().unwrap_or(0),
+                };
+                let _ = wire::tell(&self.status, &failed, NONE);
+                return 1;
+            }
+        };
+        // Output ends when the command's own descriptors do.
+        program::release_output();
+        while let Some(ended) = sys::reap(None, Block::Yes) {
+            if ended.pid == command.pid {
+                let _ = wire::tell(&self.status, &Status::Ended { status: ended.status }, NONE);
+                return 0;
+            }
+        }
+        1
+    }
+}
+
+/// What the supervisor writes for each step it allows.
+pub(crate) const GO: u8 = b'g';
+
+/// Waits until the supervisor allows the next step: first confining, which needs an identity, then the
+/// command, which needs a control group. Ends with a supervisor that is gone.
+pub(crate) fn await_go(status: &OwnedFd) -> Result<(), Failure> {
+    match rustix::io::read(status, &mut [0; 1]) {
+        Ok(1) => Ok(()),
+        Ok(_) => std::process::exit(1),
+        Err(error) => Err(error).failed("waiting for the supervisor"),
+    }
+}
+
+/// No descriptors.
+pub(crate) const NONE: &[OwnedFd] = &[];
+
+fn die_with_parent() -> Result<(), Failure> {
+    set_parent_process_death_signal(Some(Signal::KILL)).failed("tying init to the supervisor")
+}

@@ -1,0 +1,291 @@
+//! What this machine can keep apart, found by trying.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::backend::{Backend, Local, Plan, launch};
+use crate::command::{Command, Limits};
+use crate::error::{Error, ErrorKind};
+use crate::launcher::{cgroup, landlock};
+use crate::report::{End, Isolation, Tier};
+use crate::spec::{Bait, CgroupPlan};
+use crate::sys;
+
+/// How long a canary may take.
+const CANARY: Duration = Duration::from_secs(10);
+
+/// A program whose `main` calls [`crate::launcher::main`] when it is given these arguments.
+#[derive(Debug, Clone)]
+pub struct LauncherPath {
+    /// The program; `/proc/self/exe` for the one that runs.
+    pub program: PathBuf,
+    /// What makes it a supervisor.
+    pub args: Vec<String>,
+}
+
+/// What was found of one tier.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// Which.
+    pub tier: Tier,
+    /// What a canary ran in, or why it did not.
+    pub outcome: Result<Isolation, Refused>,
+}
+
+/// Why a tier is not used here.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// What the canary met, or reached though it must not.
+    pub what: String,
+    /// What to change.
+    pub remedy: String,
+}
+
+/// What this machine can do. It stays true for as long as the process runs; keep it.
+pub struct Survey {
+    findings: Vec<Finding>,
+    backends: Vec<Arc<Local>>,
+    /// Why no control group can be made, if none can.
+    cgroup: Result<CgroupPlan, String>,
+}
+
+/// Runs a canary in each tier: a program that tries to reach a file, a socket, a port and a process that
+/// were planted for it. Takes some ten milliseconds for each tier.
+#[must_use]
+pub fn survey(launcher: &LauncherPath) -> Survey {
+    let mut survey = Survey { findings: Vec::new(), backends: Vec::new(), cgroup: cgroup::find() };
+    let version = sys::landlock_version();
+    for tier in [Tier::Namespaces, Tier::Landlock] {
+        let outcome = try_tier(launcher, tier, version, survey.cgroup.as_ref().ok());
+        let outcome = outcome.map(|(isolation, plan)| {
+            let local = Local { isolation: isolation.clone(), launcher: launcher.clone(), plan };
+            survey.backends.push(Arc::new(local));
+            isolation
+        });
+        survey.findings.push(Finding { tier, outcome });
+    }
+    survey
+}
+
+impl Survey {
+    /// The strongest back end here, which is at least as strong as `min`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Isolation`]: none is; with what the canary of each met, and the remedies.
+    pub fn choose(&self, min: Tier) -> Result<Arc<dyn Backend>, Error> {
+        // Listed strongest first.
+        let found = self.backends.iter().find(|backend| backend.plan.tier >= min);
+        found.map(|local| Arc::clone(local) as Arc<dyn Backend>).ok_or_else(|| {
+            let refused = self.refused().filter(|(tier, _)| *tier >= min);
+            let what: Vec<String> =
+                refused.clone().map(|(tier, why)| format!("{tier}: {}", why.what)).collect();
+            let remedy: Vec<&str> = refused.map(|(_, why)| why.remedy.as_str()).collect();
+            Error::new(
+                ErrorKind::Isolation,
+                format!("no isolation of tier `{min}` or above ({})", what.join("; ")),
+            )
+            .hint(remedy.join("; or "))
+        })
+    }
+
+    /// The back end of exactly this tier.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Isolation`], as for [`Self::choose`].
+    pub fn exactly(&self, tier: Tier) -> Result<Arc<dyn Backend>, Error> {
+        match self.backends.iter().find(|backend| backend.plan.tier == tier) {
+            Some(local) => Ok(Arc::clone(local) as Arc<dyn Backend>),
+            None => {
+                let refused = self.refused().find(|(found, _)| *found == tier);
+                let (what, remedy) =
+                    refused.map(|(_, why)| (why.what.as_str(), why.remedy.as_str())).unwrap_or_default();
+                Err(Error::new(ErrorKind::Isolation, format!("no isolation of tier `{tier}` ({what})"))
+                    .hint(remedy))
+            }
+        }
+    }
+
+    /// What was found, strongest tier first.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// The same machine without control groups: what the supervisor's watchdog does where none can be made.
+    #[must_use]
+    pub fn without_cgroups(&self) -> Self {
+        let mut survey = Self {
+            findings: self.findings.clone(),
+            backends: Vec::new(),
+            cgroup: Err("not used".to_owned()),
+        };
+        for backend in &self.backends {
+            let mut isolation = backend.isolation.clone();
+            isolation.group = crate::report::Group::Watchdog;
+            let plan = Plan { cgroup: None, ..backend.plan.clone() };
+            survey.backends.push(Arc::new(Local { isolation, launcher: backend.launcher.clone(), plan }));
+        }
+        survey
+    }
+
+    fn refused(&self) -> impl Iterator<Item = (Tier, &Refused)> + Clone {
+        self.findings.iter().filter_map(|finding| Some((finding.tier, finding.outcome.as_ref().err()?)))
+    }
+}
+
+impl fmt::Display for Survey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            match &finding.outcome {
+                Ok(isolation) => writeln!(f, "{:<11} works: {isolation}", finding.tier.to_string())?,
+                Err(refused) => {
+                    writeln!(f, "{:<11} refused: {}", finding.tier.to_string(), refused.what)?;
+                    writeln!(f, "{:<11} remedy: {}", "", refused.remedy)?;
+                }
+            }
+        }
+        match &self.cgroup {
+            Ok(CgroupPlan::V1 { memory }) => {
+                writeln!(f, "{:<11} version 1 at {}", "cgroups", memory.display())
+            }
+            Ok(CgroupPlan::V2 { parent }) => {
+                writeln!(f, "{:<11} version 2 at {}", "cgroups", parent.display())
+            }
+            Err(why) => {
+                writeln!(f, "{:<11} none can be made ({why}); a watchdog holds memory instead", "cgroups")
+            }
+        }
+    }
+}
+
+type Tried = Result<(Isolation, Plan), Refused>;
+
+fn try_tier(launcher: &LauncherPath, tier: Tier, version: Option<u32>, cgroup: Option<&CgroupPlan>) -> Tried {
+    let landlock = version.map(|version| version.min(landlock::VERSION_MAX));
+    let plan = |proc| Plan { tier, landlock, proc, cgroup: cgroup.cloned() };
+    match tier {
+        Tier::Namespaces => try_plan(launcher, plan(true)).or_else(|refused| {
+            // Containers that cover parts of `/proc` may not mount a fresh one.
+            if refused.what.contains("/proc") { try_plan(launcher, plan(false)) } else { Err(refused) }
+        }),
+        Tier::Landlock if landlock.is_none_or(|version| version < landlock::VERSION_SCOPES) => Err(Refused {
+            what: match version {
+                Some(version) => format!("Landlock here is version {version}, which lets signals out"),
+                None => "this kernel has no Landlock".to_owned(),
+            },
+            remedy: format!(
+                "run Linux 6.12 or newer with Landlock enabled (version {} or above)",
+                landlock::VERSION_SCOPES
+            ),
+        }),
+        Tier::Landlock => try_plan(launcher, plan(false)),
+    }
+}
+
+fn try_plan(launcher: &LauncherPath, plan: Plan) -> Tried {
+    let remedy = || remedy(plan.tier);
+    let refuse = |what: String| Refused { what, remedy: remedy() };
+    let planted = Planted::plant().map_err(|error| refuse(format!("planting the canary: {error}")))?;
+    let mut command = Command::new(vec!["canary".to_owned()], planted.path("workspace"));
+    command.limits = Limits { wall: CANARY, cpu: CANARY, ..Limits::default() };
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&said);
+    let output = Box::new(move |_, bytes: &[u8]| {
+        if let Ok(mut said) = heard.lock() {
+            said.extend_from_slice(bytes);
+        }
+    });
+    let running = launch(launcher, &plan, &command, Some(planted.bait()), output)
+        .map_err(|error| refuse(error.to_string()))?;
+    let report = running.wait();
+    let said = said.lock().map(|said| String::from_utf8_lossy(&said).into_owned()).unwrap_or_default();
+    match report.end {
+        End::Exited(0) => Ok((report.isolation, plan)),
+        End::Exited(_) => Err(refuse(format!("the canary got out: {}", said.trim().replace('\n', ", ")))),
+        end @ (End::Signalled(_)
+        | End::NotExecuted(_)
+        | End::WallLimit
+        | End::CpuLimit
+        | End::MemoryLimit
+        | End::DiskLimit
+        | End::Cancelled
+        | End::Lost(_)) => Err(refuse(format!("the canary did not come to its end: {end}"))),
+    }
+}
+
+/// What commonly stands in the way, said so that it can be done.
+fn remedy(tier: Tier) -> String {
+    let setting = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    match tier {
+        Tier::Landlock => "see the canary's finding; `docs/sandbox.md` lists what this tier needs".to_owned(),
+        Tier::Namespaces => {
+            let is = |path, value: &str| setting(path).is_some_and(|found| found == value);
+            if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+                "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile that gives \
+                 this binary `userns`"
+                    .to_owned()
+            } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+                "sysctl -w kernel.unprivileged_userns_clone=1".to_owned()
+            } else if is("/proc/sys/user/max_user_namespaces", "0") {
+                "sysctl -w user.max_user_namespaces=10000".to_owned()
+            } else {
+                "allow user namespaces: in a container, a seccomp profile that permits `clone` and `mount`; on \
+                 a host, Linux 5.12 or newer"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+/// What the canary must not reach, and a workspace for it.
+struct Planted {
+    directory: PathBuf,
+    port: TcpListener,
+    _socket: UnixListener,
+}
+
+impl Planted {
+    fn plant() -> io::Result<Self> {
+        let mut random = [0; 8];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+        let directory = PathBuf::from(format!("/tmp/tenure-canary-{:016x}", u64::from_le_bytes(random)));
+        fs::create_dir(&directory)?;
+        let port = TcpListener::bind(("127.0.0.1", 0))?;
+        let socket = UnixListener::bind(directory.join("socket"))?;
+        let planted = Self { directory, port, _socket: socket };
+        // Everybody may reach them: what keeps the canary away has to be the sandbox.
+        for (path, mode) in [(Path::new(""), 0o755), (Path::new("socket"), 0o777)] {
+            fs::set_permissions(planted.directory.join(path), fs::Permissions::from_mode(mode))?;
+        }
+        fs::write(planted.path("file"), b"secret")?;
+        fs::set_permissions(planted.path("file"), fs::Permissions::from_mode(0o644))?;
+        fs::create_dir(planted.path("workspace"))?;
+        Ok(planted)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn bait(&self) -> Bait {
+        Bait {
+            file: self.path("file"),
+            socket: self.path("socket"),
+            port: self.port.local_addr().map_or(0, |address| address.port()),
+            process: i32::try_from(std::process::id()).unwrap_or(i32::MAX),
+        }
+    }
+}
+
+impl Drop for Planted {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}

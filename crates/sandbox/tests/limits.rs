@@ -1,0 +1,227 @@
+//! What a command may use up, in each tier, with control groups where they can be made and without.
+
+mod lab;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lab::{LIMITS, Lab, Outcome, again_as_ordinary_user, finish};
+use tenure_sandbox::{Backend, Command, End, Tier};
+
+const MIB: u64 = 1 << 20;
+/// How long after its limit a command may live on.
+const LATE: Duration = Duration::from_secs(1);
+/// What a watchdog may see too late: it looks every ten milliseconds, and memory is written at a few
+/// gigabytes a second.
+const OVERSHOOT: u64 = 160 * MIB;
+
+struct Bench<'a> {
+    lab: &'a Lab,
+    tier: Tier,
+    backend: Arc<dyn Backend>,
+}
+
+impl Bench<'_> {
+    fn command(&self, args: &[&str]) -> Command {
+        self.lab.probe(self.tier, args)
+    }
+
+    fn run(&self, args: &[&str], change: impl FnOnce(&mut Command)) -> Outcome {
+        let mut command = self.command(args);
+        change(&mut command);
+        finish(&*self.backend, &command)
+    }
+
+    /// Where temporary files go.
+    fn tmp(&self) -> String {
+        let mut command = self.command(&["environment"]);
+        command.argv = ["sh", "-c", "echo $TMPDIR"].map(str::to_owned).into();
+        finish(&*self.backend, &command).out
+    }
+}
+
+fn each(tier: Tier, check: impl Fn(&Bench<'_>)) {
+    let lab = Lab::new();
+    check(&Bench { lab: &lab, tier, backend: lab.backend(tier) });
+    let watched = lab.survey.without_cgroups().exactly(tier).expect("the same tier");
+    check(&Bench { lab: &lab, tier, backend: watched });
+}
+
+/// Rows 1 and 2.
+fn processes(bench: &Bench<'_>) {
+    for probe in ["forks", "threads"] {
+        let outcome = bench.run(&[probe], |_| ());
+        assert!(outcome.out.ends_with(" EAGAIN"), "{probe}: {}", outcome.line());
+        assert!(outcome.number() <= u64::from(LIMITS.processes), "{probe}: {}", outcome.line());
+        // Without namespaces an ordinary user shares the limit with what else it runs.
+        if bench.tier == Tier::Namespaces || lab::is_root() {
+            assert!(outcome.number() >= 20, "{probe}: {}", outcome.line());
+        }
+    }
+}
+
+/// Rows 3 and 4, and files without a name.
+fn memory(bench: &Bench<'_>) {
+    for args in [&["memory", "1"][..], &["memory", "6"], &["memfds"]] {
+        let outcome = bench.run(args, |_| ());
+        let shown = format!("{args:?}: {} {}", outcome.line(), outcome.report.memory_peak_bytes / MIB);
+        let is_refused = outcome.report.end == End::Exited(0)
+            && outcome.out.ends_with("refused")
+            && outcome.number() <= 64;
+        assert!(outcome.report.end == End::MemoryLimit || is_refused, "{shown}");
+        assert!(outcome.report.memory_peak_bytes <= LIMITS.memory_bytes + OVERSHOOT, "{shown}");
+        assert!(outcome.report.wall < LIMITS.wall, "{shown}");
+    }
+}
+
+/// Rows 5 to 9.
+fn files(bench: &Bench<'_>) {
+    let tmp = if bench.tier == Tier::Namespaces { "/tmp".to_owned() } else { bench.tmp() };
+    assert!(tmp.starts_with("/tmp"), "{tmp}");
+    let unlimited = |command: &mut Command| {
+        command.limits.memory_bytes = 512 * MIB;
+        command.limits.file_bytes = 1024 * MIB;
+        if bench.tier == Tier::Landlock {
+            // Files on a disk take their time to be made.
+            command.limits.tmp_bytes = 2 * MIB;
+        }
+    };
+    // Every run has a directory of its own, so there the probe finds it itself.
+    let in_tmp = |probe: &str| {
+        let mut command = bench.command(&["environment"]);
+        unlimited(&mut command);
+        let program = command.argv[0].clone();
+        command.argv = vec!["sh".into(), "-c".into(), format!("{program} {probe}")];
+        finish(&*bench.backend, &command)
+    };
+    match bench.tier {
+        Tier::Namespaces => {
+            assert_eq!(in_tmp("write $TMPDIR/full").line(), "16 ENOSPC");
+            let littered = in_tmp("many $TMPDIR 60000 0");
+            assert!(
+                littered.line().ends_with(" ENOSPC") && littered.number() < 20_000,
+                "{}",
+                littered.line()
+            );
+        }
+        Tier::Landlock => {
+            for probe in ["many $TMPDIR 40 1048576", "many $TMPDIR 60000 0"] {
+                let outcome = in_tmp(probe);
+                assert_eq!(outcome.report.end, End::DiskLimit, "{probe}: {}", outcome.line());
+            }
+            assert!(!std::path::Path::new(&tmp).exists(), "temporary files are left behind");
+        }
+    }
+    assert_eq!(bench.run(&["write", "huge"], |_| ()).line(), "8 EFBIG");
+    assert_eq!(bench.run(&["sparse", "sparse"], |_| ()).line(), "EFBIG");
+    for args in
+        [["many", ".", "40", "1048576"], ["many", ".", "20000", "100"], ["unlinked", ".", "40", "1048576"]]
+    {
+        let began = Instant::now();
+        let outcome = bench.run(&args, |command| {
+            command.limits.memory_bytes = 512 * MIB;
+            command.limits.disk_bytes = 8 * MIB;
+        });
+        assert_eq!(outcome.report.end, End::DiskLimit, "{args:?} {}", outcome.line());
+        assert!(began.elapsed() < LIMITS.wall, "{args:?}");
+    }
+}
+
+/// Rows 10 to 13, and processor time.
+fn time(bench: &Bench<'_>) {
+    let wall = Duration::from_millis(300);
+    for probe in ["spin", "sleep", "ignore", "stop"] {
+        let began = Instant::now();
+        let outcome = bench.run(&[probe], |command| command.limits.wall = wall);
+        assert_eq!(outcome.report.end, End::WallLimit, "{probe}");
+        assert!(began.elapsed() >= wall && began.elapsed() < wall + LATE, "{probe} {:?}", began.elapsed());
+    }
+    for probe in ["spin", "spin-children"] {
+        let cpu = Duration::from_millis(400);
+        let outcome = bench.run(&[probe], |command| command.limits.cpu = cpu);
+        assert_eq!(outcome.report.end, End::CpuLimit, "{probe}");
+        assert!(outcome.report.cpu >= cpu && outcome.report.cpu < cpu + LATE, "{:?}", outcome.report.cpu);
+    }
+}
+
+/// Rows 14 and 15.
+fn streams(bench: &Bench<'_>) {
+    let outcome = bench.run(&["output", "197"], |_| ());
+    let report = &outcome.report;
+    assert_eq!((&report.end, report.output_truncated), (&End::Exited(0), true));
+    assert_eq!(report.output_bytes, 197 * MIB + 1);
+    assert_eq!(outcome.out.len() as u64, LIMITS.output_bytes);
+    let outcome = bench.run(&["descriptors"], |_| ());
+    assert_eq!(outcome.line(), format!("{} EMFILE", LIMITS.open_files - 3));
+    // Each pipe holds at most a mebibyte, and takes two descriptors.
+    let outcome = bench.run(&["pipes"], |_| ());
+    assert!(outcome.number() <= u64::from(LIMITS.open_files) / 2, "{}", outcome.line());
+}
+
+#[test]
+fn processes_in_namespaces() {
+    each(Tier::Namespaces, processes);
+}
+
+#[test]
+fn processes_under_landlock() {
+    each(Tier::Landlock, processes);
+}
+
+#[test]
+fn memory_in_namespaces() {
+    each(Tier::Namespaces, memory);
+}
+
+#[test]
+fn memory_under_landlock() {
+    each(Tier::Landlock, memory);
+}
+
+#[test]
+fn files_in_namespaces() {
+    each(Tier::Namespaces, files);
+}
+
+#[test]
+fn files_under_landlock() {
+    each(Tier::Landlock, files);
+}
+
+#[test]
+fn time_in_namespaces() {
+    each(Tier::Namespaces, time);
+}
+
+#[test]
+fn time_under_landlock() {
+    each(Tier::Landlock, time);
+}
+
+#[test]
+fn streams_in_namespaces() {
+    each(Tier::Namespaces, streams);
+}
+
+#[test]
+fn streams_under_landlock() {
+    each(Tier::Landlock, streams);
+}
+
+#[test]
+fn all_of_them_as_ordinary_user() {
+    for test in [
+        "processes_in_namespaces",
+        "processes_under_landlock",
+        "memory_in_namespaces",
+        "memory_under_landlock",
+        "files_in_namespaces",
+        "files_under_landlock",
+        "time_in_namespaces",
+        "time_under_landlock",
+        "streams_in_namespaces",
+        "streams_under_landlock",
+    ] {
+        again_as_ordinary_user(test);
+    }
+}
