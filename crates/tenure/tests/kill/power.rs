@@ -50,7 +50,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_was_asked_that_a_power_failure_made_the_journal_forget() {
     if let Some(reason) = disk::unavailable() {
-        eprintln!("power failure: not run: {reason}");
+        disk::say_not_run("power failure of the server", &reason);
         return;
     }
     let (seed, cuts) = (number("TENURE_KILL_SEED", SEED), number("TENURE_POWER_CUTS", CUTS));
@@ -96,7 +96,7 @@ async fn nothing_was_asked_that_a_power_failure_made_the_journal_forget() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_believes_a_lying_disk_is_found_out() {
     if let Some(reason) = disk::unavailable() {
-        eprintln!("power failure: not run: {reason}");
+        disk::say_not_run("power failure of the server", &reason);
         return;
     }
     let services = Services::start().await;
@@ -118,7 +118,7 @@ async fn a_server_that_believes_a_lying_disk_is_found_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_start_may_be_cut_anywhere() {
     if let Some(reason) = disk::unavailable() {
-        eprintln!("power failure: not run: {reason}");
+        disk::say_not_run("power failure of the server", &reason);
         return;
     }
     let seed = number("TENURE_KILL_SEED", SEED);
