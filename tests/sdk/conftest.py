@@ -5,11 +5,25 @@ import uuid
 
 import pytest
 
+from harness.cluster import Cluster
 from harness.process import mock
+from harness.receiver import Receiver
 from harness.recorder import Recorder
 from harness.server import Server
 
 IDLE_TEST = "test_idle_stream_survives"
+# Whose scenarios are also run against two nodes, with a client that turns to the other one for every call.
+CLUSTERED = (
+    "test_agents",
+    "test_automations",
+    "test_sessions",
+    "test_subagents",
+    "test_traces",
+    "test_turns",
+    "test_functions",
+    "test_versions",
+    "test_webhooks",
+)
 
 
 @pytest.fixture(scope="session")
@@ -36,9 +50,24 @@ def server(directory, upstream):
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def cluster(directory, upstream):
+    """Two nodes on one PostgreSQL."""
+    cluster = Cluster(directory / "cluster", upstream.url)
+    yield cluster
+    cluster.stop()
+
+
 @pytest.fixture
-def client(server):
-    return server.client
+def client(request):
+    """A client of the shared server, or of the two nodes."""
+    name = getattr(request, "param", "server")
+    return request.getfixturevalue(name).client
+
+
+def pytest_generate_tests(metafunc):
+    if "client" in metafunc.fixturenames and metafunc.module.__name__ in CLUSTERED:
+        metafunc.parametrize("client", ["server", "cluster"], indirect=True)
 
 
 @pytest.fixture
@@ -75,6 +104,13 @@ def payments(tmp_path):
     yield recorder
     recorder.close()
     process.kill()
+
+
+@pytest.fixture
+def receiver():
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
 
 
 class Quiet:

@@ -1,10 +1,17 @@
 //! Counting tests from what their runners print.
 
+use std::collections::BTreeSet;
+
+/// What a test prints that could not do its work here, before what it is and why not.
+const NOT_RUN: &str = "not run: ";
+
 /// Tests seen so far.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Counter {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
+    /// What passed without having been run, and why.
+    pub(crate) not_run: BTreeSet<String>,
 }
 
 impl Counter {
@@ -14,8 +21,14 @@ impl Counter {
     /// test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s
     /// 2 failed, 81 passed, 1 error in 12.34s
     /// ```
+    ///
+    /// A test that cannot do its work on this machine says so with a line of its own.
     pub(crate) fn line(&mut self, line: &str) {
         let line = line.trim();
+        if let Some(what) = line.strip_prefix(NOT_RUN) {
+            self.not_run.insert(what.to_owned());
+            return;
+        }
         let (fields, separator) = match line.strip_prefix("test result: ") {
             Some(rest) => (rest.split_once(". ").map_or("", |(_, fields)| fields), ';'),
             None if is_pytest_summary(line) => (line.trim_matches(['=', ' ']), ','),
@@ -32,11 +45,7 @@ impl Counter {
         }
     }
 
-    pub(crate) fn plus(self, other: Self) -> Self {
-        Self { passed: self.passed + other.passed, failed: self.failed + other.failed }
-    }
-
-    pub(crate) fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.passed + self.failed == 0
     }
 }
@@ -58,7 +67,7 @@ mod tests {
     fn check(line: &str, passed: u64, failed: u64) {
         let mut counter = Counter::default();
         counter.line(line);
-        assert_eq!(counter, Counter { passed, failed }, "{line}");
+        assert_eq!(counter, Counter { passed, failed, ..Counter::default() }, "{line}");
     }
 
     #[test]
@@ -68,6 +77,17 @@ mod tests {
         check("81 passed in 12.34s", 81, 0);
         check("2 failed, 79 passed, 1 error in 62.34s (0:01:02)", 79, 3);
         check("===== 1 failed, 2 passed in 0.10s =====", 2, 1);
+    }
+
+    #[test]
+    fn remembers_what_was_not_run() {
+        let mut counter = Counter::default();
+        for line in
+            ["not run: power failure: no /dev/fuse", "test a ... ok", "not run: power failure: no /dev/fuse"]
+        {
+            counter.line(line);
+        }
+        assert_eq!(Vec::from_iter(counter.not_run), ["power failure: no /dev/fuse"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+mod codex;
 mod count;
 mod deny;
 mod fuzz;
@@ -21,6 +22,7 @@ cargo xtask <task>
 
   test                 everything that must hold before a change is kept
   sdk [pytest args]    only the SDK scenarios, against a debug binary
+  codex                only the official executor against our side of its protocol
   fuzz [--seconds N]   only the fuzzers, N seconds over all of them (default 60)
   deny                 only licences, bans, sources and advisories of dependencies
   arrows               only the rules about which crate may use which
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     match args.first().map(String::as_str) {
         Some("test") if rest.is_empty() => test(&mut report),
         Some("sdk") => report.step("SDK scenarios", |counter| sdk::run(rest, counter)),
+        Some("codex") if rest.is_empty() => report.step("official executor", codex::run),
         Some("fuzz") => match fuzz::seconds(rest) {
             Ok(seconds) => report.step("fuzz", |counter| fuzz::run(seconds, counter)),
             Err(message) => return usage(&message),
@@ -66,11 +69,17 @@ fn test(report: &mut Report) {
         let args = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         Cmd::cargo(&args).run(None)
     });
+    // Nothing else builds what is behind a feature.
+    report.step("clippy, object stores", |_| {
+        let args = ["clippy", "--package", "tenure", "--features", "s3", "--locked", "--", "-D", "warnings"];
+        Cmd::cargo(&args).run(None)
+    });
     // The simulation and the kill tests are ordinary tests of `tenure-sim` and of the binary.
     report.step("tests, simulation, kills", |counter| {
         Cmd::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]).run(Some(counter))
     });
     report.step("SDK scenarios", |counter| sdk::run(&[], counter));
+    report.step("official executor", codex::run);
     report.step("fuzz", |counter| fuzz::run(fuzz::SECONDS_DEFAULT, counter));
     report.step("dependencies", |_| deny::run());
 }

@@ -19,6 +19,8 @@ const NEEDS: &[Need] = &[
         packages: &["python3", "python3-venv"],
     },
     Need { what: "git", check: &["git", "--version"], packages: &["git"] },
+    // The official executor is a package of npm's.
+    Need { what: "npm", check: &["npm", "--version"], packages: &["npm"] },
     // Debian's packages keep the server's programs off the path, one directory for each version.
     Need {
         what: "PostgreSQL",
@@ -31,15 +33,28 @@ const NEEDS: &[Need] = &[
 const FUZZ_NEED: Need =
     Need { what: "a C++ compiler", check: &["c++", "--version"], packages: &["build-essential"] };
 
+/// The oldest PostgreSQL that the store works with. It refuses others itself, but late in a run.
+const POSTGRES_VERSION_MIN: u32 = 15;
+/// Prints the version of the PostgreSQL that the tests would take: the newest of Debian's packages, or the one
+/// on the path.
+const POSTGRES_VERSION: &str =
+    "initdb=$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null | sort | tail -n 1)
+\"${initdb:-initdb}\" --version";
+/// Names a server that is there, whose version is seen when it is used.
+const POSTGRES_VARIABLE: &str = "TENURE_TEST_POSTGRES";
+
 /// Installs what is missing and says so; does nothing where nothing is.
 ///
 /// # Errors
-/// Something is missing and cannot be installed.
+/// Something is missing and cannot be installed, or is too old.
 pub(crate) fn ensure() -> Outcome {
     let fuzz = root().join("fuzz/Cargo.toml").exists().then_some(&FUZZ_NEED);
     let mut apt = Apt { updated: false };
     for need in NEEDS.iter().chain(fuzz) {
         need.ensure(&mut apt)?;
+    }
+    if std::env::var_os(POSTGRES_VARIABLE).is_none() {
+        check_postgres(&Cmd::new("sh", &["-c", POSTGRES_VERSION]).output()?)?;
     }
     for component in ["rustfmt", "clippy"] {
         let subcommand = if component == "rustfmt" { "fmt" } else { component };
@@ -49,6 +64,24 @@ pub(crate) fn ensure() -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Whether what `initdb` says of itself is a version that will do.
+fn check_postgres(said: &str) -> Outcome {
+    let version = said.split_once("(PostgreSQL) ").map_or(said, |(_, version)| version);
+    let digits = version.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(version.len());
+    match version[..digits].parse::<u32>() {
+        Ok(major) if major >= POSTGRES_VERSION_MIN => Ok(()),
+        Ok(major) => Err(format!(
+            "PostgreSQL {major} is too old, the tests need {POSTGRES_VERSION_MIN} or later: install one beside it \
+             (the package `postgresql-common` brings /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh, \
+             which adds a source of newer ones; then `postgresql-{POSTGRES_VERSION_MIN}`), or name a server that \
+             is there in {POSTGRES_VARIABLE}"
+        )),
+        Err(_) => {
+            Err(format!("`initdb --version` does not say which PostgreSQL it is of: `{}`", said.trim()))
+        }
+    }
 }
 
 impl Need {
@@ -100,4 +133,23 @@ fn apt(is_root: bool, args: &[&str]) -> Outcome {
     }
     let command = [["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"].as_slice(), args].concat();
     Cmd::new("sudo", &command).run(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_postgres_is_refused_by_its_number() {
+        for good in ["initdb (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", "initdb (PostgreSQL) 18beta1\n"] {
+            assert_eq!(check_postgres(good), Ok(()), "{good}");
+        }
+        for (bad, says) in [
+            ("initdb (PostgreSQL) 14.2 (Ubuntu 14.2-1ubuntu1)", "PostgreSQL 14 is too old"),
+            ("initdb (PostgreSQL) 9.6.24", "PostgreSQL 9 is too old"),
+            ("", "does not say"),
+        ] {
+            assert!(check_postgres(bad).is_err_and(|error| error.contains(says)), "{bad}");
+        }
+    }
 }

@@ -39,14 +39,15 @@ impl Report {
         self.steps.push(Step { name: name.to_owned(), took, tests, failure });
     }
 
-    /// Prints the table. The last line is `N passed, N failed`: tests over all runners, where a step that
+    /// Prints the table and what could not be run here. The last line is `N passed, N failed`: tests over all runners, where a step that
     /// has no tests of its own counts as one.
     pub(crate) fn finish(self) -> ExitCode {
-        let mut total = Counter::default();
+        let (mut total_passed, mut total_failed) = (0, 0);
         println!("\n{:<26} {:<7} {:>8} {:>8} {:>8}", "step", "result", "seconds", "passed", "failed");
         for step in &self.steps {
             let tests = step.tests();
-            total = total.plus(tests);
+            total_passed += tests.passed;
+            total_failed += tests.failed;
             let word = if step.failure.is_some() { "failed" } else { "passed" };
             let seconds = step.took.as_secs_f64();
             let (name, passed, failed) = (&step.name, tests.passed, tests.failed);
@@ -58,15 +59,20 @@ impl Report {
                 println!("{}: {failure}", step.name);
             }
         }
-        println!("{} passed, {} failed", total.passed, total.failed);
-        if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        for step in &self.steps {
+            for what in &step.tests.not_run {
+                println!("{}: passed without being run: {what}", step.name);
+            }
+        }
+        println!("{total_passed} passed, {total_failed} failed");
+        if total_failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
 impl Step {
     /// Its tests. A step that failed has at least one failure, even if its runner never came to count.
     fn tests(&self) -> Counter {
-        let mut tests = self.tests;
+        let mut tests = self.tests.clone();
         match &self.failure {
             Some(_) => tests.failed = tests.failed.max(1),
             None if tests.is_empty() => tests.passed = 1,
@@ -80,17 +86,18 @@ impl Step {
 mod tests {
     use super::*;
 
-    fn step(passed: u64, failed: u64, failure: Option<&str>) -> Counter {
+    fn step(passed: u64, failed: u64, failure: Option<&str>) -> (u64, u64) {
         let failure = failure.map(str::to_owned);
-        let tests = Counter { passed, failed };
-        Step { name: String::new(), took: Duration::ZERO, tests, failure }.tests()
+        let tests = Counter { passed, failed, ..Counter::default() };
+        let tests = Step { name: String::new(), took: Duration::ZERO, tests, failure }.tests();
+        (tests.passed, tests.failed)
     }
 
     #[test]
     fn a_failed_step_is_a_failure_whatever_was_counted() {
-        assert_eq!(step(0, 0, None), Counter { passed: 1, failed: 0 });
-        assert_eq!(step(7, 0, None), Counter { passed: 7, failed: 0 });
-        assert_eq!(step(7, 2, Some("ended")), Counter { passed: 7, failed: 2 });
-        assert_eq!(step(0, 0, Some("did not compile")), Counter { passed: 0, failed: 1 });
+        assert_eq!(step(0, 0, None), (1, 0));
+        assert_eq!(step(7, 0, None), (7, 0));
+        assert_eq!(step(7, 2, Some("ended")), (7, 2));
+        assert_eq!(step(0, 0, Some("did not compile")), (0, 1));
     }
 }

@@ -80,6 +80,19 @@ impl Cmd {
         status.is_ok_and(|status| status.success())
     }
 
+    /// What it writes to standard output.
+    ///
+    /// # Errors
+    /// It cannot be started, or ends with anything but success.
+    pub(crate) fn output(mut self) -> Result<String, String> {
+        let output = self.command.stderr(Stdio::inherit()).output();
+        let output = output.map_err(|error| format!("`{}` cannot be run: {error}", self.shown))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(format!("`{}` ended with {}", self.shown, output.status))
+    }
+
     fn counted(&mut self, counter: &mut Counter) -> std::io::Result<std::process::ExitStatus> {
         let mut child = self.command.stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().expect("standard output was just piped");

@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("workspace", &[]),
     ("memory", &["journal"]),
     ("webhook", &[]),
+    ("executor", &[]),
     ("telemetry", &["journal"]),
     (
         "runtime",
@@ -44,8 +45,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("api", &["journal", "schedule", "session", "store", "runtime"]),
     ("console", &[]),
-    ("testkit", &["journal", "model", "tools"]),
-    ("sim", &["journal", "policy", "session", "store", "testkit"]),
+    ("testkit", &["journal", "model"]),
+    ("sim", &["journal", "policy", "session", "store"]),
 ];
 
 /// Crates that decide and do nothing else.

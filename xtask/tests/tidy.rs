@@ -111,7 +111,7 @@ const RULES: &[Rule] = &[
         name: "a process is started outside the crates that may",
         applies: |source| {
             // The test kit starts a database for tests, and benchmarks what they measure beside.
-            let may = |name: &str| matches!(name, "sandbox" | "tools" | "tenure" | "testkit");
+            let may = |name: &str| matches!(name, "sandbox" | "tools" | "executor" | "tenure" | "testkit");
             let is_bench = source.path.ends_with("/src/bench.rs");
             source.is_rust() && !is_bench && source.of_crate().is_some_and(|name| !may(name))
         },

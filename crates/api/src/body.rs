@@ -173,7 +173,8 @@ mod tests {
         ] {
             let mut all = headers(&found);
             all.insert("content-length", "2".parse().expect("a value"));
-            let outcome = read_json(&all, Body::from("{}"), PACE_WINDOW, &mut |_| Ok(())).await;
+            let outcome =
+                read_json(&all, Body::from("{}"), PACE_WINDOW, BODY_BYTES_MAX, &mut |_| Ok(())).await;
             assert_eq!(outcome.as_ref().err().map_or("", ApiError::stable_code), code, "{found:?}");
         }
     }
@@ -182,7 +183,9 @@ mod tests {
     async fn an_absent_body_is_an_empty_object() {
         for pairs in [vec![], vec![("content-length", "0"), ("content-type", "application/json")]] {
             let value =
-                read_json(&headers(&pairs), Body::empty(), PACE_WINDOW, &mut |_| Ok(())).await.expect("read");
+                read_json(&headers(&pairs), Body::empty(), PACE_WINDOW, BODY_BYTES_MAX, &mut |_| Ok(()))
+                    .await
+                    .expect("read");
             assert_eq!(value, serde_json::json!({}));
         }
     }
@@ -191,11 +194,15 @@ mod tests {
     async fn a_large_body_is_refused_when_declared_and_when_not() {
         let declared = headers(&[("content-length", "10737418240"), ("content-type", "application/json")]);
         let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-        let error = read_json(&declared, never, PACE_WINDOW, &mut |_| Ok(())).await.expect_err("too large");
+        let error = read_json(&declared, never, PACE_WINDOW, BODY_BYTES_MAX, &mut |_| Ok(()))
+            .await
+            .expect_err("too large");
         assert_eq!(error.status(), StatusCode::PAYLOAD_TOO_LARGE);
         let chunked = headers(&[("transfer-encoding", "chunked"), ("content-type", "application/json")]);
         let large = Body::from(vec![b' '; BODY_BYTES_MAX + 1]);
-        let error = read_json(&chunked, large, PACE_WINDOW, &mut |_| Ok(())).await.expect_err("too large");
+        let error = read_json(&chunked, large, PACE_WINDOW, BODY_BYTES_MAX, &mut |_| Ok(()))
+            .await
+            .expect_err("too large");
         assert_eq!(error.status(), StatusCode::PAYLOAD_TOO_LARGE);
     }
 
@@ -207,9 +214,10 @@ mod tests {
         });
         let headers = headers(&[("transfer-encoding", "chunked"), ("content-type", "application/json")]);
         let began = Instant::now();
-        let error = read_json(&headers, Body::from_stream(drip), PACE_WINDOW, &mut |_| Ok(()))
-            .await
-            .expect_err("too slow");
+        let error =
+            read_json(&headers, Body::from_stream(drip), PACE_WINDOW, BODY_BYTES_MAX, &mut |_| Ok(()))
+                .await
+                .expect_err("too slow");
         assert_eq!(error.status(), StatusCode::REQUEST_TIMEOUT);
         assert!(began.elapsed() < Duration::from_secs(32), "{:?}", began.elapsed());
     }
@@ -226,9 +234,10 @@ mod tests {
             (r#"{"a":1} x"#, "json"),
             (&format!(r#"{{"a":{}{}}}"#, "[".repeat(100), "]".repeat(100)), "depth"),
         ] {
-            let error = read_json(&json, Body::from(text.to_owned()), PACE_WINDOW, &mut |_| Ok(()))
-                .await
-                .expect_err("refused");
+            let error =
+                read_json(&json, Body::from(text.to_owned()), PACE_WINDOW, BODY_BYTES_MAX, &mut |_| Ok(()))
+                    .await
+                    .expect_err("refused");
             assert_eq!(error.stable_code(), code, "{text}");
         }
     }

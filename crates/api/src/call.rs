@@ -17,7 +17,7 @@ use crate::error::{ApiError, Dialect};
 use crate::idempotency::InFlight;
 use crate::keys::{Key, KeyRing};
 use crate::query::Query;
-use crate::read::refuse_private_servers;
+use crate::read::refuse_servers;
 
 /// What all requests share.
 pub(crate) struct App {
@@ -119,7 +119,7 @@ impl Call {
 
     /// Refuses tools that name servers where this server does not go.
     pub(crate) fn check_servers(&self, tools: &[Tool], path: &str) -> Result<(), ApiError> {
-        if self.app.config.private_tool_servers { Ok(()) } else { refuse_private_servers(tools, path) }
+        refuse_servers(tools, self.app.config.tool_addresses, path)
     }
 
     /// Reads the body; it can be read once.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use tenure_runtime::Addresses;
 use tokio_util::sync::CancellationToken;
 
 /// Silence after which an open stream says that it is alive.
@@ -24,8 +25,8 @@ pub struct ApiConfig {
     pub any_address: bool,
     /// Whether metrics are shown without a key: true when only this machine can ask.
     pub open_metrics: bool,
-    /// Whether clients may name tool servers at private addresses.
-    pub private_tool_servers: bool,
+    /// Where tool servers that clients name may stand.
+    pub tool_addresses: Addresses,
     /// Silence after which an open stream sends a comment.
     pub keepalive: Duration,
     /// Ends every open stream when it fires.
@@ -47,7 +48,7 @@ impl ApiConfig {
             origins: Vec::new(),
             any_address: bind.ip().is_unspecified(),
             open_metrics: bind.ip().is_loopback(),
-            private_tool_servers: true,
+            tool_addresses: Addresses::Private,
             keepalive: KEEPALIVE_DEFAULT,
             shutdown: CancellationToken::new(),
         }

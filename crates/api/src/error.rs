@@ -314,7 +314,8 @@ impl From<StoreError> for ApiError {
             | StoreErrorKind::Unavailable
             | StoreErrorKind::Full
             | StoreErrorKind::Locked
-            | StoreErrorKind::TooNew => {
+            | StoreErrorKind::TooNew
+            | StoreErrorKind::OlderNodes => {
                 tracing::error!(error = &error as &dyn std::error::Error, "durable storage failed");
                 storage_unavailable()
             }

@@ -42,8 +42,7 @@ pub(crate) async fn front(State(app): State<Arc<App>>, mut request: Request, nex
         Err(error) => error.into_response(),
     };
     let response = dress(response, dialect, &id);
-    let shed = response.status() == StatusCode::TOO_MANY_REQUESTS;
-    app.runtime.metrics().answered(class(response.status()), shed);
+    app.runtime.metrics().answered(class(response.status()));
     tracing::info!(
         request_id = %id,
         %method,

@@ -23,8 +23,8 @@ const CHECKSUM_BYTES: usize = 4;
 const SHOWN_CHARS: usize = 12;
 /// Keys remembered as verified; the rest are looked up each time.
 const CACHED_MAX: usize = 1024;
-/// How long a verified key is remembered, should another process revoke it: where others share the store, a
-/// revocation binds every node within a second.
+/// How long a verified key is remembered, should another process revoke it. Where others share the store it is
+/// short, and a revocation is acknowledged after it: from then on every node refuses the key.
 const CACHED_FOR: Duration = Duration::from_secs(30);
 const CACHED_FOR_SHARED: Duration = Duration::from_secs(1);
 /// Documents read at once while listing.
@@ -420,6 +420,8 @@ impl KeyRing {
         if let Some(key) = cached {
             return Ok(Some(key).filter(|key| key.is_valid(now)));
         }
+        // The clock first: what is read is at least as fresh as it says.
+        let at = Instant::now();
         let key = verify(&self.store, now, text).await?;
         if let Some(key) = &key {
             let mut verified = self.lock();
@@ -428,21 +430,27 @@ impl KeyRing {
                     // Refilled from the store within a few requests; keeping an order would cost every request.
                     verified.keys.clear();
                 }
-                verified.keys.insert(digest, (key.clone(), Instant::now()));
+                verified.keys.insert(digest, (key.clone(), at));
             }
         }
         Ok(key)
     }
 
-    /// As [`revoke`]; the key is refused from the moment this returns.
+    /// As [`revoke`]; every node refuses the key from the moment this returns, which takes a second where several
+    /// share the store.
     ///
     /// # Errors
     /// As [`revoke`].
     pub async fn revoke(&self, now: Timestamp, project: ProjectId, id: KeyId) -> Result<bool, KeyError> {
         let revoked = revoke(&self.store, now, project, id).await;
-        let mut verified = self.lock();
-        verified.revocations += 1;
-        verified.keys.retain(|_, (key, _)| key.id != id);
+        {
+            let mut verified = self.lock();
+            verified.revocations += 1;
+            verified.keys.retain(|_, (key, _)| key.id != id);
+        }
+        if self.store.is_shared() && matches!(revoked, Ok(true)) {
+            tokio::time::sleep(CACHED_FOR_SHARED).await;
+        }
         revoked
     }
 

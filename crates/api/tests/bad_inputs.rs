@@ -498,7 +498,11 @@ async fn bodies() {
         case("B66 none", server("s", ""), 400, "empty_string"),
         case("B66 host", server("s", "https:///mcp"), 400, "url_not_allowed"),
         case("B66 script", server("s", "javascript://x/%0aalert(1)"), 400, "url_not_allowed"),
-        case("B66 private", server("s", "http://169.254.169.254/"), 201, ""),
+        case("B66 metadata", server("s", "http://169.254.169.254/"), 400, "url_not_allowed"),
+        case("B66 metadata v6", server("s", "http://[::ffff:a9fe:a9fe]/"), 400, "url_not_allowed"),
+        case("B66 link-local", server("s", "http://[fe80::1]/mcp"), 400, "url_not_allowed"),
+        case("B66 loopback", server("s", "http://127.0.0.1:1/"), 201, ""),
+        case("B66 private", server("s", "http://10.0.0.1/"), 201, ""),
         case("B70 root", schema(r#"{"type":"string"}"#), 400, "invalid_function_parameters"),
         case("B70 no root", schema("{}"), 400, "invalid_function_parameters"),
         case("B70 list", schema("[]"), 400, "invalid_type"),
@@ -561,7 +565,7 @@ async fn idempotency_keys_and_closed_sessions() {
 
 #[tokio::test]
 async fn private_addresses_are_refused_where_the_operator_says_so() {
-    let world = World::with(|config| config.private_tool_servers = false).await;
+    let world = World::with(|config| config.tool_addresses = tenure_runtime::Addresses::Public).await;
     let listening = listen(world.app.clone(), Limits::default()).await;
     let opened = json!({"agent": {"model": "m"}, "environment": {"type": "none"}, "input": "hi"});
     let id = world.session(opened).await["id"].as_str().expect("an id").to_owned();

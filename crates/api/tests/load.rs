@@ -97,6 +97,11 @@ async fn a_full_server_is_503() {
     let path = "/v1/agents/sessions";
     assert_eq!(world.call("POST", path, Some(none("stall"))).await.0, 201);
     repeatable(&answer(&world, "POST", path, Some(none("hi")), &[]).await, 503, "sessions_active_max");
+    let metrics = world.runtime.metrics_text();
+    for (whose, count) in [("server", 1), ("project", 0)] {
+        let line = format!("tenure_load_shed_total{{limit=\"sessions_active\",whose=\"{whose}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
 }
 
 #[tokio::test]

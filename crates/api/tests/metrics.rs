@@ -180,7 +180,8 @@ async fn a_strict_reader_accepts_every_line() {
     assert!(appends >= 6.0, "{appends}");
     assert_eq!(value(&families, "tenure_append_duration_seconds_count", &[]), Some(appends));
     assert_eq!(value(&families, "tenure_http_requests_total", &[("status", "2xx")]), Some(4.0));
-    assert_eq!(value(&families, "tenure_load_shed_total", &[]), Some(0.0));
+    let shed = [("limit", "sessions_active"), ("whose", "server")];
+    assert_eq!(value(&families, "tenure_load_shed_total", &shed), Some(0.0));
     assert_eq!(value(&families, "tenure_event_streams", &[]), Some(0.0), "the streams have ended");
     let version = [("version", env!("CARGO_PKG_VERSION"))];
     assert_eq!(value(&families, "tenure_build_info", &version), Some(1.0));

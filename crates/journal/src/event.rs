@@ -2,6 +2,10 @@
 //!
 //! An event type is never reused, removed or given another meaning; new members are optional. A session
 //! is the fold of its events and of nothing else.
+//!
+//! Reading is strict. A release that does not know a type or a member cannot read the event, and leaves the
+//! session to one that can: to fold the rest would be to decide without a fact. So a new member is first read
+//! by one release and written by the next, where two releases are to work on the same sessions.
 
 use std::collections::BTreeMap;
 

@@ -234,7 +234,7 @@ impl Found {
 
     fn check_scripts(&mut self, root: &Path, settings: &Settings) {
         for (name, provider) in &settings.providers {
-            let Provider::Scripted { script } = provider else { continue };
+            let Provider::Scripted { script, .. } = provider else { continue };
             if !root.join(script).is_file() {
                 let message =
                     format!("the script {} of provider {} does not exist", quote(script), quote(name));

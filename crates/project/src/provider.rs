@@ -35,6 +35,7 @@ pub fn detect(env: &Env) -> Detected {
             wire: Wire::Responses,
             base_url: base_url.trim_end_matches('/').to_owned(),
             api_key: Some(Redacted::new(key.to_owned())),
+            model_calls_max: None,
         };
         return Detected::Configured { name: "openai", provider };
     }
@@ -42,7 +43,12 @@ pub fn detect(env: &Env) -> Detected {
     Detected::IfReachable {
         name: "ollama",
         probe_url: format!("{root}/api/version"),
-        provider: Provider::OpenAi { wire: Wire::Chat, base_url: format!("{root}/v1"), api_key: None },
+        provider: Provider::OpenAi {
+            wire: Wire::Chat,
+            base_url: format!("{root}/v1"),
+            api_key: None,
+            model_calls_max: None,
+        },
     }
 }
 

@@ -87,12 +87,26 @@ pub enum Provider {
         base_url: String,
         /// Sent as a bearer token.
         api_key: Option<Redacted>,
+        /// Model calls in flight there, from all nodes; absent: as many as `limits` lets a server make.
+        model_calls_max: Option<u64>,
     },
     /// The scripted model.
     Scripted {
         /// Its script, relative to the project directory.
         script: String,
+        /// As for the others.
+        model_calls_max: Option<u64>,
     },
+}
+
+impl Provider {
+    /// Model calls in flight there, from all nodes; absent: as many as `limits` lets a server make.
+    #[must_use]
+    pub fn model_calls_max(&self) -> Option<u64> {
+        match self {
+            Self::OpenAi { model_calls_max, .. } | Self::Scripted { model_calls_max, .. } => *model_calls_max,
+        }
+    }
 }
 
 /// A wire format.
@@ -270,9 +284,10 @@ const KEYS: &[&str] = &[
     "tool_servers",
     "environments",
 ];
-const OPENAI_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env"];
-const SCRIPTED_KEYS: &[&str] = &["type", "script"];
-const PROVIDER_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env", "script"];
+const OPENAI_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env", "model_calls_max"];
+const SCRIPTED_KEYS: &[&str] = &["type", "script", "model_calls_max"];
+const PROVIDER_KEYS: &[&str] =
+    &["type", "wire", "base_url", "api_key", "api_key_env", "script", "model_calls_max"];
 const PROVIDER_TYPES: &[&str] = &["openai", "scripted"];
 const MODEL_KEYS: &[&str] =
     &["provider", "model", "price_usd_per_million", "context_tokens", "output_tokens_max"];
@@ -391,6 +406,9 @@ fn named<T>(
     found
 }
 
+/// What may be counted at once.
+const NUMBERS: RangeInclusive<u64> = 1..=1_000_000;
+
 /// Model names of gateways are paths; longer ones are mistakes.
 const NAME_BYTES_MAX: usize = 128;
 
@@ -416,9 +434,11 @@ fn provider(name: &str, node: &Node, resolver: Resolver<'_>, report: &Report) ->
             fields.unknown(key, known);
         }
     }
+    let model_calls_max =
+        fields.find("model_calls_max").and_then(|node| node.integer("`model_calls_max`", NUMBERS, report));
     if kind == "scripted" {
         let script = fields.require("script")?.filled("`script`", report)?;
-        return Some(Provider::Scripted { script: script.to_owned() });
+        return Some(Provider::Scripted { script: script.to_owned(), model_calls_max });
     }
     let wire = match fields.find("wire") {
         Some(node) => node.word("`wire`", &["responses", "chat"], wire, report),
@@ -429,7 +449,7 @@ fn provider(name: &str, node: &Node, resolver: Resolver<'_>, report: &Report) ->
         None => Some(OPENAI_BASE_URL.to_owned()),
     };
     let api_key = api_key(&fields, resolver, report);
-    Some(Provider::OpenAi { wire: wire?, base_url: base_url?, api_key })
+    Some(Provider::OpenAi { wire: wire?, base_url: base_url?, api_key, model_calls_max })
 }
 
 fn wire(word: &str) -> Option<Wire> {
@@ -564,7 +584,6 @@ fn check_model_providers(node: &Node, settings: &Settings, report: &Report) {
 }
 
 fn limits(node: &Node, report: &Report) -> Option<Limits> {
-    const NUMBERS: RangeInclusive<u64> = 1..=1_000_000;
     /// From the largest body that there may be to more than a machine has.
     const BYTES: RangeInclusive<u64> = 4 * 1024 * 1024..=1 << 40;
     const WEIGHTS: RangeInclusive<u64> = 1..=100;

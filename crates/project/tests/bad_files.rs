@@ -305,7 +305,13 @@ fn settings_files() {
         "providers:\n  x: {type: scripted, script: s.yaml, base_url: 'http://h'}\n",
         "error[conflict]: `base_url` has no meaning for a provider of type `scripted`\n\
          \x20 --> tenure.yaml:2:39\n\
-         \x20 hint: the keys are `type` and `script`",
+         \x20 hint: the keys are `type`, `script` and `model_calls_max`",
+    );
+    settings(
+        "calls of a provider",
+        "providers:\n  x: {type: scripted, script: s.yaml, model_calls_max: 0}\n",
+        "error[range]: `model_calls_max` must be from 1 to 1000000, not `0`\n\
+         \x20 --> tenure.yaml:2:56",
     );
     settings(
         "scripted without script",

@@ -33,7 +33,7 @@ use crate::effects::{self, Launch};
 use crate::handle::{ReceiptDraft, Shared};
 use crate::live::Live;
 use crate::{RuntimeError, RuntimeErrorKind};
-use crate::{budget, clock, follow, node};
+use crate::{budget, clock, follow, node, unreadable};
 
 /// Events between two snapshots: opening a session folds at most this many beside the snapshot.
 const EVENTS_PER_SNAPSHOT: u64 = 128;
@@ -43,6 +43,8 @@ const CONFLICTS_MAX: u32 = 8;
 const LEAVE_AGAIN: Duration = Duration::from_millis(100);
 /// How long the store may be away before an outcome is tried again.
 const STORE_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause between two tries to load a session that is to be looked at.
+const LOAD_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// What is put into an actor's mailbox.
 pub(crate) enum Mail {
@@ -80,18 +82,32 @@ pub(crate) struct Actor {
 
 /// Runs the actor of an existing session until it has nothing to do.
 pub(crate) async fn run(key: SessionKey, shared: Arc<Shared>, mut mailbox: mpsc::Receiver<Mail>) {
+    // Whoever sent a command is told that it was refused and may send it again; nobody looks again for a
+    // session that was claimed, so that is done here.
+    let mut due = Due::No;
+    let mut pause = STORE_PAUSE;
     loop {
         match load(key, &shared).await {
             Ok(Some((state, snapshot))) => {
+                shared.unreadable.sessions.forget(&key);
                 return Actor::new(key, shared, mailbox, state, snapshot).work().await;
             }
-            Ok(None) => refuse_all(&mut mailbox, || RuntimeErrorKind::NotFound.into()),
+            Ok(None) => due = due.refuse_all(&mut mailbox, &RuntimeErrorKind::NotFound),
             Err(error) => {
-                tracing::error!(session = %key.session, %error, source = ?std::error::Error::source(&error),
-                    "a session cannot be loaded");
-                let kind = error.kind().clone();
-                refuse_all(&mut mailbox, || kind.clone().into());
+                if *error.kind() != RuntimeErrorKind::Damaged {
+                    tracing::error!(session = %key.session, %error, source = ?std::error::Error::source(&error),
+                        "a session cannot be loaded");
+                }
+                unreadable::let_go(&shared, key, &error).await;
+                due = due.refuse_all(&mut mailbox, error.kind());
             }
+        }
+        if due == Due::Yes {
+            tokio::select! {
+                () = shared.stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LOAD_PAUSE_MAX),
+            }
+            continue;
         }
         if shared.registry.leave(key, &mailbox) {
             return;
@@ -100,12 +116,24 @@ pub(crate) async fn run(key: SessionKey, shared: Arc<Shared>, mut mailbox: mpsc:
     }
 }
 
-fn refuse_all(mailbox: &mut mpsc::Receiver<Mail>, error: impl Fn() -> RuntimeError) {
-    while let Ok(mail) = mailbox.try_recv() {
-        if let Mail::Submit { reply, .. } = mail {
-            // A caller that went away needs no answer.
-            let _ = reply.send(Err(error()));
+/// Whether a session that cannot be loaded is to be looked at once it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Yes,
+    No,
+}
+
+impl Due {
+    /// Refuses the commands that came; a look that was asked for stays due while the store is only away.
+    fn refuse_all(mut self, mailbox: &mut mpsc::Receiver<Mail>, error: &RuntimeErrorKind) -> Self {
+        while let Ok(mail) = mailbox.try_recv() {
+            match mail {
+                // A caller that went away needs no answer.
+                Mail::Submit { reply, .. } => drop(reply.send(Err(error.clone().into()))),
+                Mail::Wake { .. } | Mail::Look => self = Self::Yes,
+            }
         }
+        if *error == RuntimeErrorKind::Storage { self } else { Self::No }
     }
 }
 
@@ -229,8 +257,12 @@ impl Actor {
                 self.role = Role::Holder;
                 self.settle().await?;
                 let result = self.submit(&commands, receipt.as_ref()).await;
+                let is_lost = self.is_unreadable(result.as_ref().err()).await;
                 // A caller that went away needs no answer.
                 let _ = reply.send(result);
+                if is_lost {
+                    return Err(());
+                }
             }
             Mail::Wake { version } if version <= self.state.version() => {}
             Mail::Wake { .. } | Mail::Look => {
@@ -239,6 +271,9 @@ impl Actor {
                     self.role = Role::Holder;
                 }
                 if let Err(error) = self.catch_up().await {
+                    if self.is_unreadable(Some(&error)).await {
+                        return Err(());
+                    }
                     tracing::warn!(session = %self.key.session, %error, "what others appended cannot be read now");
                 }
             }
@@ -272,7 +307,7 @@ impl Actor {
         }
         if matches!(outcome, Attempted::Failed(_)) {
             // Before the turn may end for it: what was streamed is closed within its turn.
-            self.live.abandon(effect);
+            self.live.abandon(effect, &[]);
         }
         self.apply(&Input::Attempted { effect_id: effect, attempt, outcome }).await.map(drop)
     }
@@ -293,15 +328,28 @@ impl Actor {
                     if let Err(error) = self.catch_up().await
                         && *error.kind() != RuntimeErrorKind::Storage
                     {
+                        self.is_unreadable(Some(&error)).await;
                         return Err(());
                     }
                 }
                 Err(error) => {
-                    tracing::error!(session = %self.key.session, %error, "the session stops");
+                    if !self.is_unreadable(Some(&error)).await {
+                        tracing::error!(session = %self.key.session, %error, "the session stops");
+                    }
                     return Err(());
                 }
             }
         }
+    }
+
+    /// Lets go of the session if this release cannot go on with it: another may have appended what it does not
+    /// know. What runs here ends with this actor, as if the process had.
+    async fn is_unreadable(&self, error: Option<&RuntimeError>) -> bool {
+        let Some(error) = error.filter(|error| *error.kind() == RuntimeErrorKind::Damaged) else {
+            return false;
+        };
+        unreadable::let_go(&self.shared, self.key, error).await;
+        true
     }
 
     /// Decides, appends, and only then lets the world see it. Returns whether anything changed.
@@ -367,7 +415,8 @@ impl Actor {
                     | StoreErrorKind::Full
                     | StoreErrorKind::Corrupt
                     | StoreErrorKind::Locked
-                    | StoreErrorKind::TooNew => return Err(error.into()),
+                    | StoreErrorKind::TooNew
+                    | StoreErrorKind::OlderNodes => return Err(error.into()),
                 },
             }
         }
@@ -396,7 +445,7 @@ impl Actor {
                 self.role = Role::Guest;
                 for (effect, (_, cancel)) in self.running.drain() {
                     cancel.cancel();
-                    self.live.abandon(effect);
+                    self.live.abandon(effect, &[]);
                 }
                 self.shared.registry.set_holding(self.key, false);
                 self.shared.hub.wake(self.key);
@@ -415,10 +464,10 @@ impl Actor {
             budget::tell(&self.shared, &mut batch).await;
             self.state = batch.after;
             self.stop(&batch.stop);
-            self.tell(batch.notices);
             for effect in &batch.stop {
-                self.live.abandon(*effect);
+                self.live.abandon(*effect, &batch.notices);
             }
+            self.tell(batch.notices);
         }
         let is_stale = |(effect, (attempt, _)): &(&EffectId, &(u32, CancellationToken))| {
             self.state.running_attempt(**effect) != Some(*attempt)
@@ -426,7 +475,7 @@ impl Actor {
         let stale: Vec<EffectId> = self.running.iter().filter(is_stale).map(|(effect, _)| *effect).collect();
         self.stop(&stale);
         for effect in stale {
-            self.live.abandon(effect);
+            self.live.abandon(effect, &[]);
         }
         Ok(())
     }
@@ -435,10 +484,10 @@ impl Actor {
     fn committed(&mut self, batch: Batch, covered: Option<Instant>) {
         self.state = batch.after;
         self.stop(&batch.stop);
-        self.tell(batch.notices);
         for effect in &batch.stop {
-            self.live.abandon(*effect);
+            self.live.abandon(*effect, &batch.notices);
         }
+        self.tell(batch.notices);
         for (effect, attempt) in batch.start {
             self.start(effect, attempt, covered);
         }

@@ -237,7 +237,7 @@ async fn reach(shared: &Shared, project: ProjectId, tool: &McpTool) -> Result<Se
             if let Some(secret) = secret {
                 headers.extend(sealed_headers(shared, project, *secret).await?);
             }
-            let hints = Hints { public_only: !shared.private_tool_servers, ..Hints::default() };
+            let hints = Hints { addresses: shared.tool_addresses, ..Hints::default() };
             Ok(Server::Http { url: server_url.clone(), headers, hints })
         }
     }

@@ -78,7 +78,8 @@ impl From<StoreError> for RuntimeError {
             | StoreErrorKind::Unavailable
             | StoreErrorKind::Full
             | StoreErrorKind::Locked
-            | StoreErrorKind::TooNew => RuntimeErrorKind::Storage,
+            | StoreErrorKind::TooNew
+            | StoreErrorKind::OlderNodes => RuntimeErrorKind::Storage,
         };
         Self { kind, source: Some(source) }
     }

@@ -31,6 +31,13 @@ impl Places {
     pub fn shared(max: usize) -> Self {
         Self { max, per_project_max: max }
     }
+
+    /// One part of `parts`, with one place at least.
+    fn part(self, parts: usize) -> Self {
+        let part = |places: usize| (places / parts.max(1)).max(1);
+        let max = part(self.max);
+        Self { max, per_project_max: part(self.per_project_max).min(max) }
+    }
 }
 
 /// A place in the line, in the order of asking.
@@ -70,12 +77,8 @@ struct Lane {
 
 impl Fair {
     pub(crate) fn new(places: Places) -> Self {
-        let places = Places {
-            max: places.max.max(1),
-            per_project_max: places.per_project_max.max(1).min(places.max.max(1)),
-        };
         Self {
-            places,
+            places: places.part(1),
             held: 0,
             waiting: 0,
             lanes: HashMap::new(),
@@ -90,10 +93,27 @@ impl Fair {
         self.weights.insert(project, weight.max(1));
     }
 
-    /// Changes how many places there are, one at least. Those beyond a smaller number are not taken away; they
-    /// are not given again.
-    pub(crate) fn bound(&mut self, max: usize) {
-        self.places.max = max.max(1);
+    /// Changes how many places there are. Those beyond a smaller number are not taken away; they are not given
+    /// again.
+    pub(crate) fn bound(&mut self, places: Places) {
+        self.places = places;
+        let has_all = |lane: &Lane| lane.held >= places.per_project_max;
+        let (lanes, line) = (&mut self.lanes, &mut self.line);
+        line.retain(|project| match lanes.get_mut(project) {
+            Some(lane) if has_all(lane) => {
+                lane.in_line = false;
+                false
+            }
+            Some(_) | None => true,
+        });
+        // Who may have more now lines up in the order of asking.
+        let mut back: Vec<_> = self
+            .lanes
+            .iter()
+            .filter_map(|(project, lane)| Some((*lane.waiting.first()?, *project)))
+            .collect();
+        back.sort_unstable();
+        back.into_iter().for_each(|(_, project)| self.line_up(project));
     }
 
     /// Joins the line.
@@ -193,7 +213,7 @@ impl Fair {
 #[derive(Debug)]
 pub(crate) struct Gate {
     /// Places of all nodes together.
-    full: usize,
+    full: Places,
     inner: Mutex<Inner>,
 }
 
@@ -222,13 +242,13 @@ struct Waiting {
 impl Gate {
     pub(crate) fn new(places: Places) -> Arc<Self> {
         let inner = Inner { fair: Fair::new(places), waiters: HashMap::new() };
-        Arc::new(Self { full: places.max, inner: Mutex::new(inner) })
+        Arc::new(Self { full: places, inner: Mutex::new(inner) })
     }
 
-    /// Keeps this node's part of places that `nodes` nodes share.
+    /// Keeps this node's part of places that `nodes` nodes share; every node keeps one.
     pub(crate) fn divide(&self, nodes: usize) {
         let mut inner = self.lock();
-        inner.fair.bound(self.full / nodes.max(1));
+        inner.fair.bound(self.full.part(nodes));
         inner.admit();
     }
 
@@ -358,6 +378,25 @@ mod tests {
     }
 
     #[test]
+    fn nodes_share_what_one_project_may_have() {
+        let [large, small] = projects(2).try_into().expect("two");
+        let mut fair = Fair::new(Places { max: 8, per_project_max: 6 });
+        for _ in 0..10 {
+            fair.ask(large);
+        }
+        let grants = |fair: &mut Fair| std::iter::from_fn(|| fair.grant()).count();
+        fair.bound(Places { max: 8, per_project_max: 6 }.part(2));
+        assert_eq!(grants(&mut fair), 3, "half of six");
+        fair.ask(small);
+        assert_eq!((grants(&mut fair), fair.held()), (1, 4), "half of eight, one for the other project");
+        fair.bound(Places { max: 8, per_project_max: 6 });
+        assert_eq!((grants(&mut fair), fair.held()), (3, 7), "it goes on when it may have more");
+        fair.bound(Places { max: 8, per_project_max: 6 }.part(4));
+        fair.release(large);
+        assert_eq!((grants(&mut fair), fair.held()), (0, 6), "nothing is given beyond a smaller number");
+    }
+
+    #[test]
     fn projects_are_served_round_robin() {
         check(&[], "aaaaabbc", "abcabaaa");
         check(&[], "aaabbb", "ababab");
@@ -403,6 +442,7 @@ mod tests {
         Ask(usize),
         Release(usize),
         Withdraw(usize),
+        Bound(usize),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -410,6 +450,7 @@ mod tests {
             4 => (0..5_usize).prop_map(Step::Ask),
             3 => any::<usize>().prop_map(Step::Release),
             1 => any::<usize>().prop_map(Step::Withdraw),
+            1 => (1..4_usize).prop_map(Step::Bound),
         ];
         proptest::collection::vec(step, 1..300)
     }
@@ -433,6 +474,7 @@ mod tests {
             assert_eq!(first, Some(&(project, ticket)), "first come, first served within a project");
             self.waiting.retain(|(_, other)| *other != ticket);
             self.held.push((project, ticket));
+            assert!(self.held.len() <= places.max && self.held_by(project) <= places.per_project_max);
             self.passed.retain(|(waits, _), _| *waits != project);
             let others: BTreeSet<ProjectId> = self.waiting.iter().map(|(other, _)| *other).collect();
             for other in others.into_iter().filter(|other| *other != project) {
@@ -461,7 +503,8 @@ mod tests {
             per_project_max in 1..5_usize,
             weight in 1..4_u32,
         ) {
-            let (all, places) = (projects(5), Places { max, per_project_max: per_project_max.min(max) });
+            let (all, full) = (projects(5), Places { max, per_project_max: per_project_max.min(max) });
+            let mut places = full;
             let mut fair = Fair::new(places);
             fair.weigh(all[0], weight);
             let mut model = Model::default();
@@ -485,19 +528,21 @@ mod tests {
                         }
                     }
                     Step::Release(_) | Step::Withdraw(_) => {}
+                    Step::Bound(parts) => {
+                        places = full.part(parts);
+                        fair.bound(places);
+                        // Who left the line and came back has a new place in it.
+                        model.passed.clear();
+                    }
                 }
                 while let Some(granted) = fair.grant() {
                     let weight = if granted.0 == all[0] { weight } else { 1 };
                     model.granted(granted, places, weight);
                 }
                 prop_assert_eq!((fair.held(), fair.waiting()), (model.held.len(), model.waiting.len()));
-                prop_assert!(fair.held() <= places.max);
-                for project in &all {
-                    prop_assert!(model.held_by(*project) <= places.per_project_max);
-                }
                 // A free place with someone who may have it is a lost place.
                 let could = model.waiting.iter().any(|(p, _)| model.held_by(*p) < places.per_project_max);
-                prop_assert!(fair.held() == places.max || !could);
+                prop_assert!(fair.held() >= places.max || !could);
             }
             model.held.drain(..).for_each(|(project, _)| fair.release(project));
             while let Some((project, _)) = fair.grant() {

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::budget;
 use crate::handle::Shared;
-use crate::{RuntimeError, RuntimeErrorKind};
+use crate::{RuntimeError, RuntimeErrorKind, unreadable};
 
 /// How often a follower looks by itself, in case a wake was lost.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -23,9 +23,14 @@ pub(crate) async fn run(key: SessionKey, shared: Arc<Shared>, wake: Arc<Notify>)
     while shared.hub.is_followed(key, &wake) {
         // While the session is held here, its actor tells more than the journal holds.
         if !shared.registry.is_holding(key)
+            && !shared.unreadable.sessions.is_left(&key)
             && let Err(error) = catch_up(key, &shared, &mut follower).await
         {
-            tracing::warn!(session = %key.session, %error, "a session cannot be followed; trying again");
+            if *error.kind() == RuntimeErrorKind::Damaged {
+                unreadable::let_go(&shared, key, &error).await;
+            } else {
+                tracing::warn!(session = %key.session, %error, "a session cannot be followed; trying again");
+            }
         }
         tokio::select! {
             () = shared.stop.cancelled() => return,
@@ -86,5 +91,5 @@ async fn at(key: SessionKey, shared: &Shared, version: Version) -> Result<Place,
     let after = state.as_ref().map_or(Version::ZERO, Session::version);
     let count = usize::try_from(version.0.saturating_sub(after.0)).unwrap_or(usize::MAX);
     let events = shared.store.events(key, after, count).await?;
-    Ok(Session::fold(key, state, &events))
+    Session::fold(key, state, &events).map(Some).ok_or_else(|| RuntimeErrorKind::Damaged.into())
 }

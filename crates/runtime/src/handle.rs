@@ -13,9 +13,9 @@ use tenure_policy::PolicySet;
 use tenure_session::{
     Command, Context, FromParent, Price, Reserving, Role, Session, SessionView, StreamEvent, SubagentView,
 };
-use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreErrorKind};
+use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind};
 use tenure_telemetry::Content;
-use tenure_tools::{Server, Servers};
+use tenure_tools::{Addresses, Server, Servers};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,13 +30,12 @@ use crate::hub::{Hub, Subscription};
 use crate::load::Quota;
 use crate::metrics::{Metrics, Sampled};
 use crate::registry::{Admission, Registry};
+use crate::unreadable::Unreadable;
 use crate::webhooks::{self, WebhookConfig, Webhooks};
 use crate::{
     Bound, Full, Limit, Load, ModelTable, Places, RuntimeError, RuntimeErrorKind, Sealer, Share, follow, node,
 };
 
-/// Sessions found unfinished at start. More than a machine could have had in flight.
-const RECOVERED_MAX: usize = 1_000_000;
 /// How often readers that went away are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Items of a running turn that a new reader is shown first.
@@ -92,10 +91,11 @@ pub struct Limits {
     pub model_calls: Places,
     /// Tool calls and listings in flight; further ones wait, round-robin by project.
     pub tool_calls: Places,
-    /// How long a node keeps its sessions without a sign of life, where several share a store.
+    /// How long it takes at most until a node that gives no sign of life has lost its sessions to others, where
+    /// several share a store.
     pub lease: Duration,
-    /// Whether tool servers that clients name may stand at private addresses; those of the project always may.
-    pub private_tool_servers: bool,
+    /// Where tool servers that clients name may stand; those of the project may stand anywhere.
+    pub tool_addresses: Addresses,
 }
 
 impl Default for Limits {
@@ -108,7 +108,7 @@ impl Default for Limits {
             model_calls: Places::shared(64),
             tool_calls: Places::shared(64),
             lease: Duration::from_secs(10),
-            private_tool_servers: true,
+            tool_addresses: Addresses::Private,
         }
     }
 }
@@ -132,14 +132,16 @@ pub(crate) struct Shared {
     streams: Arc<Quota>,
     bodies: Arc<Quota>,
     pub(crate) clock: Clock,
-    /// Whether tool servers that clients name may stand at private addresses.
-    pub(crate) private_tool_servers: bool,
+    /// Where tool servers that clients name may stand.
+    pub(crate) tool_addresses: Addresses,
     /// This process among those that share the store.
     pub(crate) node: NodeId,
     pub(crate) lease: node::Lease,
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
+    /// What this release cannot read.
+    pub(crate) unreadable: Arc<Unreadable>,
     pub(crate) metrics: Metrics,
     pub(crate) trace_content: Content,
     pub(crate) exporter: Option<Exporter>,
@@ -197,8 +199,8 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Starts a runtime and resumes every unfinished session. Returns once they are all on their way; how
-    /// many there were is in the log.
+    /// Starts a runtime, which resumes unfinished sessions from then on, as many at once as it has room for.
+    /// Returns when the first of them are on their way.
     ///
     /// # Errors
     /// `Storage`, `Damaged`: unfinished sessions cannot be looked up.
@@ -224,12 +226,13 @@ impl Runtime {
             messages: quota(Limit::WaitingMessages, limits.waiting_messages),
             streams: quota(Limit::Streams, limits.streams),
             bodies: quota(Limit::BodyBytes, limits.body_bytes),
-            private_tool_servers: limits.private_tool_servers,
+            tool_addresses: limits.tool_addresses,
             registry: Registry::new(quota(Limit::ActiveSessions, limits.active_sessions)),
             load,
             clock,
             hub: Arc::new(Hub::default()),
             webhooks: Webhooks::new(outbound.webhooks),
+            unreadable: Arc::default(),
             metrics: Metrics::new(outbound.sampled),
             trace_content: outbound.trace_content,
             exporter,
@@ -243,13 +246,9 @@ impl Runtime {
             shared.tasks.spawn(export::run(Arc::clone(&shared), config, finished));
         }
         let runtime = Self { shared };
-        node::enter(&runtime.shared).await?;
-        // Whatever has a time to wake was being worked on: a pause between two tries is only waited for here.
-        let unfinished = runtime.claim_due(Timestamp::from_millis(i64::MAX), RECOVERED_MAX).await?;
-        if unfinished > 0 {
-            tracing::info!(sessions = unfinished, "resuming unfinished sessions");
-        }
-        node::start(&runtime);
+        let wakes = node::enter(&runtime.shared).await?;
+        let found = node::claim(&runtime.shared).await?;
+        node::start(&runtime.shared, wakes, found);
         runtime.shared.tasks.spawn(sweep(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));
         Ok(runtime)
@@ -257,18 +256,6 @@ impl Runtime {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
-    }
-
-    /// Takes hold of what is due at `now` and gives it actors; says how many.
-    pub(crate) async fn claim_due(&self, now: Timestamp, limit: usize) -> Result<usize, RuntimeError> {
-        if self.shared.closing.is_cancelled() {
-            return Ok(0);
-        }
-        let claimed = self.shared.store.claim_due(self.shared.node, now, limit).await?;
-        for key in &claimed {
-            self.shared.wake(*key, Mail::Look);
-        }
-        Ok(claimed.len())
     }
 
     /// Ends the runtime: nothing new begins, what runs may finish until `deadline`, the rest is cut off and
@@ -392,6 +379,21 @@ impl Runtime {
         let _waiting = self.shared.messages.take(key.project, 1)?;
         let admission = admission(&commands);
         self.shared.submit(key, commands, receipt, admission).await
+    }
+
+    /// Whether this release can read what it takes to append to a session of the project, and this one.
+    pub(crate) async fn can_read(
+        &self,
+        project: ProjectId,
+        session: Option<SessionId>,
+    ) -> Result<bool, StoreError> {
+        if !self.shared.webhooks.can_read(&self.shared, project).await? {
+            return Ok(false);
+        }
+        let Some(session) = session else { return Ok(true) };
+        let loaded = actor::load(SessionKey { project, session }, &self.shared).await;
+        // What else is wrong is met by whoever appends.
+        Ok(!matches!(loaded, Err(error) if *error.kind() == RuntimeErrorKind::Damaged))
     }
 
     /// The session as it is now, or `None` if it does not exist, is deleted, or is a subagent's.

@@ -36,6 +36,7 @@ mod registry;
 mod seal;
 mod subagents;
 mod traces;
+mod unreadable;
 mod webhooks;
 
 pub use automations::{
@@ -55,7 +56,7 @@ pub use models::{ModelTable, Prices, Provider, Route};
 pub use seal::{Sealer, SealerError};
 pub use tenure_telemetry::Content;
 pub use tenure_telemetry::metrics::{Kind as MetricKind, MEDIA_TYPE as METRICS_MEDIA_TYPE, Present};
-pub use tenure_tools::is_private_url;
+pub use tenure_tools::Addresses;
 pub use tenure_webhook::{AddressError, Policy as WebhookPolicy, SigningSecret};
 pub use traces::ShownTrace;
 pub use webhooks::{

@@ -150,11 +150,17 @@ impl Live {
         items
     }
 
-    /// Closes what an attempt streamed and no answer confirmed.
-    pub(crate) fn abandon(&self, effect: EffectId) {
+    /// Closes what an attempt streamed and no answer confirmed, but for what `notices` close. It has to come
+    /// before them: a reader's stream may end with the turn.
+    pub(crate) fn abandon(&self, effect: EffectId, notices: &[StreamEvent]) {
+        let is_closed = |id: &ItemId| {
+            let closes =
+                |notice: &StreamEvent| matches!(notice, StreamEvent::ItemDone { item } if item.id == *id);
+            notices.iter().any(closes)
+        };
         let mut open = self.open();
-        let left: Vec<ItemId> =
-            open.iter().filter(|(_, entry)| entry.effect == effect).map(|(id, _)| *id).collect();
+        let left = open.iter().filter(|(id, entry)| entry.effect == effect && !is_closed(id));
+        let left: Vec<ItemId> = left.map(|(id, _)| *id).collect();
         for id in left {
             let Some(entry) = open.remove(&id) else { continue };
             let thought = matches!(entry.item.body, ItemBody::Reasoning { .. });

@@ -209,6 +209,10 @@ impl Quota {
         Arc::new(Self { limit, bound, load: Arc::clone(load), projects: Mutex::default() })
     }
 
+    pub(crate) fn bound(&self) -> Bound {
+        self.bound
+    }
+
     /// Takes `amount`. A project that has all it may have is told so even when the node is full too: it can
     /// do something about that.
     pub(crate) fn take(self: &Arc<Self>, project: ProjectId, amount: u64) -> Result<Share, Full> {

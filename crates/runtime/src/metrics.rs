@@ -11,7 +11,7 @@ use tenure_journal::{Failure, FailureKind, Usage};
 use tenure_store::StoreErrorKind;
 use tenure_telemetry::metrics::{Counter, Family, Gauge, Histogram, Kind, Present, Text};
 
-use crate::Runtime;
+use crate::{Limit, Load, Runtime, Whose};
 
 /// The label of models that the configuration does not name.
 const UNNAMED: &str = "other";
@@ -52,7 +52,6 @@ pub struct Metrics {
     pub(crate) deliveries: Family<Counter>,
     pub(crate) traces: Family<Counter>,
     requests: Family<Counter>,
-    shed: Counter,
     streams: Arc<Gauge>,
     sampled: Vec<Sampled>,
 }
@@ -72,17 +71,14 @@ impl Metrics {
             deliveries: Family::new(&["outcome"], Counter::default),
             traces: Family::new(&["outcome"], Counter::default),
             requests: Family::new(&["status"], Counter::default),
-            shed: Counter::default(),
             streams: Arc::default(),
             sampled,
         }
     }
 
-    /// A request was answered: with a status of this class, and whether it was turned away because too much
-    /// is going on.
-    pub fn answered(&self, class: &'static str, shed: bool) {
+    /// A request was answered with a status of this class.
+    pub fn answered(&self, class: &'static str) {
         self.requests.with(&[class]).add(1);
-        self.shed.add(u64::from(shed));
     }
 
     /// An event stream is open until what is returned is dropped.
@@ -115,7 +111,8 @@ impl Metrics {
             | StoreErrorKind::Full
             | StoreErrorKind::Corrupt
             | StoreErrorKind::Locked
-            | StoreErrorKind::TooNew => self.store_errors.with(&[word(kind)]).add(1),
+            | StoreErrorKind::TooNew
+            | StoreErrorKind::OlderNodes => self.store_errors.with(&[word(kind)]).add(1),
         }
     }
 
@@ -171,6 +168,11 @@ impl Runtime {
         t.one(Gauge, "tenure_build_info", "The release that runs.", &[("version", version)], 1);
         let active = self.active_sessions() as u64;
         t.one(Gauge, "tenure_sessions_active", "Sessions with something to do on this node.", &[], active);
+        let help = "What this release cannot read and leaves as it is, as of the last minute.";
+        let left =
+            [("document", shared.unreadable.documents()), ("session", shared.unreadable.sessions.count())];
+        let left = left.map(|(kind, count)| ([("kind", kind)], count as u64));
+        t.several(Gauge, "tenure_unreadable", help, left);
         t.counters("tenure_appends_total", "Appends to journals, by outcome.", &m.appends);
         let help = "How long appends that succeeded took until they were durable.";
         t.histogram("tenure_append_duration_seconds", help, &m.append_seconds);
@@ -197,11 +199,22 @@ impl Runtime {
         let queued = shared.exporter.as_ref().map_or(0, crate::export::Exporter::waiting);
         t.one(Gauge, "tenure_traces_waiting", "Turns that wait for the export of their trace.", &[], queued);
         t.counters("tenure_http_requests_total", "Answered requests, by class of status.", &m.requests);
-        let help = "Requests that were turned away because too much was going on.";
-        t.one(Counter, "tenure_load_shed_total", help, &[], m.shed.count());
+        let help = "Requests that were refused for a limit, by limit and whose it is.";
+        t.several(Counter, "tenure_load_shed_total", help, refused(&shared.load));
         t.one(Gauge, "tenure_event_streams", "Event streams that are open.", &[], m.streams.count());
         text.into_string()
     }
+}
+
+/// Every limit under its name in the configuration, with how many requests were refused for it.
+fn refused(load: &Load) -> impl Iterator<Item = ([(&'static str, &'static str); 2], u64)> {
+    let both = [(Whose::Node, "server"), (Whose::Project, "project")];
+    let of = move |limit: Limit| both.map(|(whose, word)| (limit, whose, word));
+    Limit::ALL.into_iter().flat_map(of).map(|(limit, whose, word)| {
+        let key = limit.key(Whose::Node);
+        let name = key.strip_suffix("_max").unwrap_or(key);
+        ([("limit", name), ("whose", word)], load.refused(limit, whose))
+    })
 }
 
 fn word(kind: StoreErrorKind) -> &'static str {
@@ -216,6 +229,7 @@ fn word(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::Corrupt => "corrupt",
         StoreErrorKind::Locked => "locked",
         StoreErrorKind::TooNew => "too_new",
+        StoreErrorKind::OlderNodes => "older_nodes",
     }
 }
 

@@ -92,6 +92,11 @@ impl Registry {
         actors.get(&key).is_some_and(|entry| entry.mailbox.try_send(mail).is_ok())
     }
 
+    /// Whether a session has an actor.
+    pub(crate) fn has(&self, key: SessionKey) -> bool {
+        self.lock().contains_key(&key)
+    }
+
     /// Sessions whose actor appends as holder.
     pub(crate) fn holding(&self) -> Vec<SessionKey> {
         self.lock().iter().filter(|(_, entry)| entry.is_holding).map(|(key, _)| *key).collect()
@@ -105,6 +110,13 @@ impl Registry {
         if let Some(entry) = self.lock().get_mut(&key) {
             entry.is_holding = is_holding;
         }
+    }
+
+    /// For how many more due sessions there is room. A quarter of the limit is left to what clients begin.
+    pub(crate) fn room(&self) -> usize {
+        let max = self.quota.bound().max;
+        let resumed_max = usize::try_from((max - max / 4).max(1)).unwrap_or(usize::MAX);
+        resumed_max.saturating_sub(self.len())
     }
 
     /// How many sessions have an actor.

@@ -56,22 +56,14 @@ impl Sealer {
     /// `KeyFile`, `KeyLength`.
     pub fn open(path: &Path) -> Result<Self, SealerError> {
         let failed = |source| SealerError::KeyFile { path: path.display().to_string(), source };
-        match std::fs::read(path) {
-            Ok(key) => Self::with_key(&key)
-                .ok_or_else(|| SealerError::KeyLength { path: path.display().to_string() }),
+        let key = match std::fs::read(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let key = random::<KEY_BYTES>();
-                let mut file = std::fs::OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .mode(0o600)
-                    .open(path)
-                    .map_err(failed)?;
-                file.write_all(&key).and_then(|()| file.sync_all()).map_err(failed)?;
-                Ok(Self::with_key(&key).expect("the key was made with the right length"))
+                make_key_file(path).and_then(|()| std::fs::read(path))
             }
-            Err(error) => Err(failed(error)),
-        }
+            read => read,
+        };
+        let key = key.map_err(failed)?;
+        Self::with_key(&key).ok_or_else(|| SealerError::KeyLength { path: path.display().to_string() })
     }
 
     /// A sealer whose key is gone with the process: for stores in memory.
@@ -117,6 +109,26 @@ impl Sealer {
 
 fn bound(project: ProjectId, id: SecretId) -> String {
     format!("{project}/{id}")
+}
+
+/// Makes a key file, whole and durable before anything is sealed with it, wherever the power fails in between. It
+/// leaves one alone that another node made meanwhile.
+fn make_key_file(path: &Path) -> std::io::Result<()> {
+    let draft = path.with_extension(format!("{}.new", std::process::id()));
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(&random::<KEY_BYTES>())?;
+    file.sync_all()?;
+    // A link replaces nothing, unlike a rename.
+    let linked = std::fs::hard_link(&draft, path);
+    std::fs::remove_file(&draft)?;
+    if let Err(error) = linked
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(error);
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    std::fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Random bytes from the operating system.

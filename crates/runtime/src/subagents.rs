@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::actor::Mail;
 use crate::handle::{Opening, ReceiptDraft, Shared};
 use crate::registry::Admission;
+use crate::unreadable::LEFT_FOR;
 use crate::{RuntimeError, RuntimeErrorKind};
 
 /// The pause before something is tried again that the store did not answer.
@@ -127,11 +128,13 @@ impl Tree<'_> {
         SessionKey { project: self.project, session: subagent.session() }
     }
 
-    /// Waits before something is tried again.
+    /// Waits before something is tried again. A subagent that this release cannot read may be at work on
+    /// another node: whether it is, and stops, is known when it can be read again or that node takes this over.
     async fn pause(&self, why: &RuntimeError) -> Result<(), Cancelled> {
+        let pause = if *why.kind() == RuntimeErrorKind::Damaged { LEFT_FOR } else { STORE_PAUSE };
         tracing::warn!(%why, "a subagent cannot be reached; trying again");
         tokio::select! {
-            () = tokio::time::sleep(STORE_PAUSE) => Ok(()),
+            () = tokio::time::sleep(pause) => Ok(()),
             () = self.cancel.cancelled() => Err(Cancelled),
         }
     }
@@ -210,12 +213,11 @@ impl Tree<'_> {
             match error.kind() {
                 // Nothing runs in a session that is not there, or refuses to do anything.
                 RuntimeErrorKind::NotFound | RuntimeErrorKind::Refused(_) => return Ok(()),
-                // Nothing can run in a session that cannot be read.
-                RuntimeErrorKind::Damaged => return Ok(()),
                 RuntimeErrorKind::ReceiptExists
                 | RuntimeErrorKind::Overloaded(_)
                 | RuntimeErrorKind::ShuttingDown
-                | RuntimeErrorKind::Storage => self.pause(&error).await?,
+                | RuntimeErrorKind::Storage
+                | RuntimeErrorKind::Damaged => self.pause(&error).await?,
             }
         }
     }
@@ -270,8 +272,25 @@ impl Tree<'_> {
             let sleep = left.map_or(pause, |left| left.min(pause));
             tokio::select! {
                 () = news(&mut wakes, &sessions) => {}
-                () = tokio::time::sleep(sleep) => pause = (pause * 2).min(LOOK_AGAIN_MAX),
+                () = tokio::time::sleep(sleep) => {
+                    pause = (pause * 2).min(LOOK_AGAIN_MAX);
+                    self.begin(&reports);
+                }
                 () = self.cancel.cancelled() => return Err(Cancelled),
+            }
+        }
+    }
+
+    /// Sees to it that what is waited for is worked on. Otherwise sessions that wait for their subagents could
+    /// take all the room there is for due sessions, of which the subagents are some.
+    fn begin(&self, reports: &[SubagentReport]) {
+        if self.shared.registry.room() > 0 {
+            return;
+        }
+        for report in reports.iter().filter(|report| report.status == ReportStatus::Running) {
+            let key = self.key(report.subagent_id);
+            if !self.shared.registry.has(key) {
+                self.shared.wake(key, Mail::Look);
             }
         }
     }
@@ -359,6 +378,7 @@ async fn news(wakes: &mut broadcast::Receiver<Wake>, sessions: &BTreeSet<Session
     loop {
         match wakes.recv().await {
             Ok(Wake::Session { key, .. }) if !sessions.contains(&key) => {}
+            Ok(Wake::Nodes) => {}
             Ok(Wake::Session { .. } | Wake::Missed) | Err(broadcast::error::RecvError::Lagged(_)) => return,
             // Nobody tells any more; the clock still does.
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,

@@ -94,6 +94,7 @@ impl World {
             sealer: Sealer::ephemeral(),
             limits,
             outbound: tenure_runtime::Outbound::default(),
+            environments: tenure_runtime::EnvironmentConfig::default(),
         };
         let runtime = Runtime::start(parts).await.expect("starts");
         let fresh = Fresh::new(Timestamp::from_millis(1), 1);

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_journal::{Decision, InputPart, SessionStatus};
-use tenure_runtime::{Limits, Subscription, SubscriptionItem};
+use tenure_runtime::{Limits, Places, Runtime, Subscription, SubscriptionItem};
 use tenure_session::{Command, RequiredAction, SessionNotice, StreamEvent, TurnNotice};
 use tenure_store::MemoryStore;
 
-use support::{Shop, opening, start, until, wait};
+use support::crowd::Crowd;
+use support::{Shop, opening, start, start_within, until, wait};
 
 fn say(text: &str) -> Command {
     Command::Message { content: vec![InputPart::text(text)] }
@@ -121,5 +122,55 @@ async fn a_node_that_leaves_hands_its_sessions_over_at_once() {
     until_turn(&mut stream.expect("subscribed"), TurnNotice::InProgress).await;
     a.shutdown(Duration::ZERO).await;
     wait::until("the other node works on the session", || b.active_sessions() > 0).await;
+    b.shutdown(Duration::ZERO).await;
+}
+
+/// The lease of the nodes below: so long that nothing they are tested for can come of it.
+const LONG: Duration = Duration::from_secs(3_600);
+
+async fn beside(store: &Arc<MemoryStore>, crowd: &Arc<Crowd>) -> Runtime {
+    let limits = Limits { model_calls: Places::shared(4), lease: LONG, ..Limits::default() };
+    let model: Arc<dyn tenure_model::Model> = Arc::clone(crowd) as Arc<_>;
+    start_within(Arc::clone(store), Arc::default(), model, limits).await
+}
+
+#[tokio::test]
+async fn nodes_share_the_calls_of_a_provider_from_the_first_moment_on() {
+    let (store, crowd) = (Arc::new(MemoryStore::new()), Arc::new(Crowd::default()));
+    let (a, b) = (beside(&store, &crowd).await, beside(&store, &crowd).await);
+    for node in [&a, &b] {
+        for _ in 0..4 {
+            node.open(opening("hi"), None, false).await.expect("opens");
+        }
+    }
+    let waiting = |node: &Runtime| node.load().model_calls_waiting.read() == 2;
+    wait::until("two of each node's calls have a place", || {
+        waiting(&a) && waiting(&b) && crowd.counts().waiting == 4
+    })
+    .await;
+    // A node that leaves gives its part to the other.
+    a.shutdown(Duration::ZERO).await;
+    wait::until("the other takes all", || crowd.counts().waiting == 4).await;
+    assert_eq!(crowd.counts().waiting_max, 4, "as many as configured, at any time");
+    b.shutdown(Duration::ZERO).await;
+}
+
+/// Time passes only while nothing else happens.
+#[tokio::test(start_paused = true)]
+async fn everything_a_node_leaves_is_taken_at_once_and_without_a_pause() {
+    const LEFT: usize = 1_000;
+    let (store, crowd) = (Arc::new(MemoryStore::new()), Arc::new(Crowd::default()));
+    let (a, b) = (beside(&store, &crowd).await, beside(&store, &crowd).await);
+    for _ in 0..LEFT {
+        a.open(opening("hi"), None, false).await.expect("opens");
+    }
+    a.shutdown(Duration::ZERO).await;
+    let left = tokio::time::Instant::now();
+    wait::until("the other node has them all", || b.active_sessions() == LEFT).await;
+    assert!(
+        left.elapsed() < Duration::from_millis(500),
+        "before anybody looks unasked: {:?}",
+        left.elapsed()
+    );
     b.shutdown(Duration::ZERO).await;
 }

@@ -80,6 +80,7 @@ async fn start(store: &Arc<MemoryStore>) -> Runtime {
         sealer: Sealer::ephemeral(),
         limits: Limits::default(),
         outbound: Outbound::default(),
+        environments: tenure_runtime::EnvironmentConfig::default(),
     };
     Runtime::start(parts).await.expect("starts")
 }

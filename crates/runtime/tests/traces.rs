@@ -54,6 +54,7 @@ async fn start(store: &Arc<MemoryStore>, outbound: Outbound) -> Runtime {
         sealer: Sealer::ephemeral(),
         limits: Limits::default(),
         outbound,
+        environments: tenure_runtime::EnvironmentConfig::default(),
     };
     Runtime::start(parts).await.expect("starts")
 }

@@ -179,6 +179,8 @@ async fn what_is_streamed_and_what_is_kept_have_the_same_index() {
             StreamEvent::Session { .. }
             | StreamEvent::Turn { .. }
             | StreamEvent::Subagent { .. }
+            | StreamEvent::Environment { .. }
+            | StreamEvent::CommandOutput { .. }
             | StreamEvent::Error { .. }
             | StreamEvent::Deleted => continue,
         };

@@ -14,12 +14,12 @@ use tenure_journal::{
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
 use tenure_runtime::{
-    EventType, Limits, ModelTable, NewWebhook, Opening, Outbound, Parts, Provider, Runtime, Sealer,
-    SigningSecret, Subscription, SubscriptionItem, WebhookConfig, WebhookError, WebhookPatch, WebhookPolicy,
-    WebhookTiming,
+    EventType, Limits, ModelTable, NewWebhook, Opening, Outbound, Parts, Provider, Runtime, RuntimeErrorKind,
+    Sealer, SigningSecret, Subscription, SubscriptionItem, WebhookConfig, WebhookError, WebhookPatch,
+    WebhookPolicy, WebhookTiming,
 };
 use tenure_session::{Command, SessionNotice, StreamEvent};
-use tenure_store::{DocumentKind, MemoryStore, Order, Page, Store as _};
+use tenure_store::{Document, DocumentKind, MemoryStore, Order, Page, Store as _};
 use tenure_testkit::receiver::{Posted, Receiver, Reply};
 
 mod support {
@@ -74,6 +74,7 @@ async fn start(store: &Arc<MemoryStore>, keys: &Path, timing: WebhookTiming) -> 
         sealer: Sealer::open(&keys.join("sealing.key")).expect("a key"),
         limits: Limits::default(),
         outbound: Outbound { webhooks: WebhookConfig { policy, timing }, ..Outbound::default() },
+        environments: tenure_runtime::EnvironmentConfig::default(),
     };
     Runtime::start(parts).await.expect("starts")
 }
@@ -408,4 +409,110 @@ async fn deliveries_of_a_webhook_that_is_gone_are_dropped() {
     runtime.delete_webhook(project(), webhook.id).await.expect("deleted");
     drained(&store).await;
     runtime.shutdown(Duration::from_secs(5)).await;
+}
+
+/// Writes the next version of a document, changed.
+async fn rewrite(store: &MemoryStore, document: &Document, change: impl FnOnce(&mut Value)) -> Document {
+    let mut next = Document { version: document.version + 1, ..document.clone() };
+    change(&mut next.body);
+    store.put(vec![next.clone()], None).await.expect("written");
+    next
+}
+
+#[tokio::test]
+async fn what_a_newer_release_wrote_waits_for_it_and_hinders_nobody() {
+    const MANY: u64 = 1_500;
+    let (store, keys) = (Arc::new(MemoryStore::new()), tempfile::tempdir().expect("a directory"));
+    let is_up = Arc::new(AtomicBool::new(false));
+    let up = Arc::clone(&is_up);
+    let reply = move |_: usize, _: &Posted| Reply::Status(if up.load(Ordering::Relaxed) { 200 } else { 500 });
+    let receiver = Receiver::start(reply).await;
+    let before = start(&store, keys.path(), timing()).await;
+    let (webhook, _) =
+        before.create_webhook(project(), new(receiver.url("/")), |_| None).await.expect("made");
+    let first = session(&before, project(), 1).await;
+    before.shutdown(Duration::from_secs(5)).await;
+
+    // A newer release adds a member to the first delivery of that session, and writes more than one look finds
+    // that are due before anything else.
+    let page = Page { after: None, limit: 10_000, order: Order::Ascending };
+    let line = format!("{}/{}", webhook.id, first.session);
+    let found = store.documents(project(), DocumentKind::Delivery, Some(&line), &page).await;
+    let found = found.expect("readable");
+    assert_eq!(found.len(), 3);
+    let add = |body: &mut Value| body["a_newer_member"] = Value::Bool(true);
+    let newer = rewrite(&store, &found[0], add).await;
+    for number in 0..MANY {
+        let document = Document {
+            id: format!("dlv_{number:044x}"),
+            version: 0,
+            name: Some(format!("{}/{number}", webhook.id)),
+            wake_at: Some(Timestamp::EPOCH),
+            ..newer.clone()
+        };
+        rewrite(&store, &document, |_| {}).await;
+    }
+    let all = || async {
+        let all = store.documents(project(), DocumentKind::Delivery, None, &page).await.expect("readable");
+        all.into_iter().filter(|document| !document.id.starts_with("dlv_f")).collect::<Vec<_>>()
+    };
+    let stored = all().await;
+
+    is_up.store(true, Ordering::Relaxed);
+    let older = start(&store, keys.path(), timing()).await;
+    let second = session(&older, project(), 1).await;
+    let told = |posted: &[Posted], key: SessionKey| {
+        accepted(posted).get(&key.session.to_string()).cloned().unwrap_or_default()
+    };
+    let posted = receiver.until(|posted| told(posted, second).len() == 3).await;
+    assert!(told(&posted, first).is_empty(), "what comes after the first one of a line waits for it");
+    let unreadable = format!("tenure_unreadable{{kind=\"document\"}} {}", MANY + 3);
+    let shown = async {
+        while !older.metrics_text().contains(&unreadable) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), shown).await.expect("an operator sees it");
+    older.shutdown(Duration::from_secs(5)).await;
+    let rest: Vec<_> = all()
+        .await
+        .into_iter()
+        .filter(|document| document.name != Some(format!("{}/{}", webhook.id, second.session)))
+        .collect();
+    assert_eq!(rest, stored, "nothing of it was written");
+
+    // A release that understands it.
+    rewrite(&store, &newer, |body| *body = found[0].body.clone()).await;
+    let understanding = start(&store, keys.path(), timing()).await;
+    receiver.until(|posted| told(posted, first) == ["created", "in_progress", "idle"]).await;
+    understanding.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_webhook_of_a_newer_release_is_neither_passed_over_nor_written() {
+    let (store, keys) = (Arc::new(MemoryStore::new()), tempfile::tempdir().expect("a directory"));
+    let receiver = Receiver::start(|_, _| Reply::Status(200)).await;
+    let before = start(&store, keys.path(), timing()).await;
+    let (webhook, _) =
+        before.create_webhook(project(), new(receiver.url("/")), |_| None).await.expect("made");
+    before.shutdown(Duration::from_secs(5)).await;
+    let id = webhook.id.to_string();
+    let saved = store.document(project(), DocumentKind::Webhook, &id, None).await.expect("readable");
+    let saved = saved.expect("there");
+    let newer = rewrite(&store, &saved, |body| body["a_newer_member"] = Value::Bool(true)).await;
+
+    let older = start(&store, keys.path(), timing()).await;
+    let error = older.open(opening(project()), None, false).await.map(|_| ()).expect_err("nobody is told");
+    assert_eq!(*error.kind(), RuntimeErrorKind::Damaged, "an event is not recorded without its deliveries");
+    let stranger = ProjectId::fresh(&Fresh::new(Timestamp::from_millis(1), 9));
+    session(&older, stranger, 1).await;
+    older.shutdown(Duration::from_secs(5)).await;
+    let now = store.document(project(), DocumentKind::Webhook, &id, None).await.expect("readable");
+    assert_eq!(now.as_ref(), Some(&newer));
+
+    rewrite(&store, &newer, |body| *body = saved.body.clone()).await;
+    let understanding = start(&store, keys.path(), timing()).await;
+    session(&understanding, project(), 1).await;
+    receiver.until(|posted| posted.len() == 3).await;
+    understanding.shutdown(Duration::from_secs(5)).await;
 }

@@ -176,8 +176,7 @@ impl World {
         self.acting = Some(process);
         self.step("before recovery")?;
         self.beat(process)?;
-        // Whatever has a time to wake was being worked on.
-        self.take_over(process, Timestamp::from_millis(i64::MAX))
+        self.take_over(process, self.clock(skew))
     }
 
     /// What a node does all its life.
@@ -261,7 +260,7 @@ impl World {
     /// Takes what is due and held by no living node.
     fn take_over(&mut self, process: u64, at: Timestamp) -> Result<(), Stop> {
         let Some(node) = self.member(process).map(|member| member.id) else { return Ok(()) };
-        let claimed = self.store.claim_due_now(node, at, CLAIMED_MAX);
+        let claimed = self.store.claim_due_now(node, at, CLAIMED_MAX, &[]);
         let claimed = claimed.expect("the model of the store always answers");
         if claimed.is_empty() {
             return Ok(());

@@ -1,5 +1,6 @@
 -- Due, and held by nobody, or by another node whose lease has run out. Such nodes stay locked, so that a
--- heartbeat comes before or after this and not in between; what another node is about to claim is skipped.
+-- heartbeat comes before or after this and not in between; what another node is about to claim is skipped,
+-- as is what the node leaves to others.
 WITH dead AS (
     SELECT node_id
     FROM nodes
@@ -10,6 +11,7 @@ free AS (
     SELECT project_id, session_id, wake_at
     FROM sessions
     WHERE holder IS NULL AND wake_at IS NOT NULL AND wake_at <= $2
+        AND project_id || '/' || session_id <> ALL ($4::text[])
     ORDER BY wake_at, project_id, session_id
     LIMIT $3
     FOR NO KEY UPDATE SKIP LOCKED
@@ -21,6 +23,7 @@ orphaned AS (
         SELECT project_id, session_id, wake_at
         FROM sessions
         WHERE holder = dead.node_id AND wake_at IS NOT NULL AND wake_at <= $2
+            AND project_id || '/' || session_id <> ALL ($4::text[])
         ORDER BY wake_at, project_id, session_id
         LIMIT $3
         FOR NO KEY UPDATE SKIP LOCKED

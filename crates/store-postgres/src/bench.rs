@@ -32,6 +32,9 @@ const TURNS: u32 = 3;
 /// Sessions that are due, when claims are measured, and how often they are claimed.
 const DUE: usize = 100;
 const CLAIMS: u64 = 41;
+/// Between the first sessions of two rows, and the first one that is due: no session is in two of them.
+const SESSIONS_APART: usize = 1_000;
+const FIRST_DUE: usize = 1_000_000;
 /// Idle sessions that are inserted with one statement.
 const IDLE_AT_ONCE: usize = 50_000;
 /// The program that makes the bare inserts.
@@ -71,12 +74,12 @@ impl Row {
     }
 }
 
-/// Measures for about `each` at each number of sessions, in a database that should be empty and is not used
-/// for anything else; what it writes stays there. Starts an async runtime of its own, so it must not be called
+/// Measures for about `each` at each number of sessions, in a database where nothing was measured before and
+/// that is not used for anything else; what it writes stays there. Starts an async runtime of its own, so it must not be called
 /// from one.
 ///
 /// # Errors
-/// The database cannot be used.
+/// The database cannot be used, or this was measured there before.
 pub fn appends(url: &str, each: Duration) -> Result<Vec<Row>, StoreError> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| unavailable("starting a runtime").with_source(error))?;
@@ -105,8 +108,9 @@ pub fn claims(url: &str, idle: u64) -> Result<Vec<Claims>, StoreError> {
 async fn measure_claims(url: &str, idle: u64) -> Result<Vec<Claims>, StoreError> {
     let options = Options::parse(url)?;
     let store = PostgresStore::open(&options).await?;
+    check_unmeasured(&store, FIRST_DUE).await?;
     for index in 0..DUE {
-        let mut append = Session::new(1_000_000 + index).next();
+        let mut append = Session::new(FIRST_DUE + index).next();
         append.head.wake_at = Some(Timestamp::EPOCH);
         store.append(append).await?;
     }
@@ -126,6 +130,18 @@ async fn measure_claims(url: &str, idle: u64) -> Result<Vec<Claims>, StoreError>
     Ok(rows)
 }
 
+/// Refuses a database in which this was measured before: the sessions are the same each time, and begin with
+/// nothing.
+async fn check_unmeasured(store: &PostgresStore, index: usize) -> Result<(), StoreError> {
+    match store.head(Session::new(index).head.key).await? {
+        None => Ok(()),
+        Some(_) => Err(unavailable(
+            "this was measured in this database before, and the rows of that are still there: measure in an \
+             empty one (`dropdb` and `createdb` make it so)",
+        )),
+    }
+}
+
 /// What one of many claims of everything that is due takes.
 async fn claimed(store: &PostgresStore) -> Result<f64, StoreError> {
     let mut took = Vec::new();
@@ -133,7 +149,7 @@ async fn claimed(store: &PostgresStore) -> Result<f64, StoreError> {
         let node = NodeId::fresh(&Fresh::new(Timestamp::EPOCH, round));
         store.heartbeat(node, Duration::from_secs(60)).await?;
         let began = Instant::now();
-        let claimed = store.claim_due(node, Timestamp::EPOCH, DUE).await?;
+        let claimed = store.claim_due(node, Timestamp::EPOCH, DUE, &[]).await?;
         took.push(began.elapsed().as_secs_f64() * 1_000.0);
         if claimed.len() != DUE {
             return Err(unavailable(format!("{} of {DUE} sessions were claimed", claimed.len())));
@@ -151,6 +167,7 @@ fn int(number: u64) -> i64 {
 async fn measure(url: &str, each: Duration) -> Result<Vec<Row>, StoreError> {
     let options = Options::parse(url)?;
     let store = Arc::new(PostgresStore::open(&options).await?);
+    check_unmeasured(&store, BUSY_SESSIONS[0] * SESSIONS_APART).await?;
     let bare = Bare::open(url, &options).await?;
     let turn = (each / (2 * TURNS)).max(TURN_MIN);
     let mut rows = Vec::new();
@@ -167,7 +184,8 @@ async fn compare(
     sessions: usize,
     turn: Duration,
 ) -> Result<Row, StoreError> {
-    let mut busy: Vec<_> = (0..sessions).map(|index| Session::new(sessions * 1000 + index)).collect();
+    let mut busy: Vec<_> =
+        (0..sessions).map(|index| Session::new(sessions * SESSIONS_APART + index)).collect();
     let (mut stored, mut bare_rate) = (Rate::default(), Rate::default());
     let commits = store.commits();
     for _ in 0..TURNS {

@@ -20,6 +20,7 @@ pub mod bench;
 mod blobs;
 mod connect;
 mod error;
+mod inspect;
 mod integrity;
 mod nodes;
 mod options;
@@ -29,6 +30,7 @@ mod schema;
 mod text;
 mod tls;
 mod wakes;
+mod watch;
 mod write;
 mod writer;
 
@@ -51,6 +53,7 @@ use tokio::time::timeout;
 pub use crate::blobs::BlobPlace;
 #[cfg(feature = "s3")]
 pub use crate::blobs::S3;
+pub use crate::inspect::Inspection;
 pub use crate::integrity::Integrity;
 pub use crate::options::Options;
 
@@ -60,6 +63,7 @@ use crate::error::unavailable;
 use crate::nodes::Known;
 use crate::pool::Pool;
 use crate::wakes::Wakes;
+use crate::watch::Watch;
 use crate::write::{Answer, Write};
 use crate::writer::{Counters, Job, Shared};
 
@@ -77,6 +81,7 @@ pub struct PostgresStore {
     blobs: Blobs,
     known: Arc<Known>,
     wakes: Arc<Wakes>,
+    watch: Arc<Watch>,
     counters: Arc<Counters>,
     /// Absent once closed.
     queue: Mutex<Option<mpsc::Sender<Job>>>,
@@ -89,8 +94,9 @@ impl PostgresStore {
     /// Connects, brings the schema to this release's and starts the writers.
     ///
     /// # Errors
-    /// `TooNew`: a newer release changed the schema in a way this one cannot live with. `Corrupt`: the schema
-    /// is none of ours. `Unavailable`.
+    /// `TooNew`: a newer release changed the schema in a way this one cannot live with. `OlderNodes`: a node of
+    /// an older release is alive that could not live with a change this one makes; nothing was changed.
+    /// `Corrupt`: the schema is none of ours. `Unavailable`.
     pub async fn open(options: &Options) -> Result<Self, StoreError> {
         let blobs = Blobs::open(&options.blobs)?;
         let connector = Arc::new(Connector::new(options)?);
@@ -99,10 +105,12 @@ impl PostgresStore {
         connection.close().await;
         let (wakes, teller) = Wakes::start(Arc::clone(&connector)).await?;
         let (wakes, known, counters) = (Arc::new(wakes), Arc::default(), Arc::default());
+        let watch = Arc::new(Watch::new());
         let shared = Shared {
             connector: Arc::clone(&connector),
             known: Arc::clone(&known),
             wakes: Arc::clone(&wakes),
+            watch: Arc::clone(&watch),
             counters: Arc::clone(&counters),
         };
         let (queue, writers) = writer::start(shared, options.writers);
@@ -112,11 +120,18 @@ impl PostgresStore {
             blobs,
             known,
             wakes,
+            watch,
             counters,
             queue: Mutex::new(Some(queue)),
             writers: tokio::sync::Mutex::new(writers),
             teller,
         })
+    }
+
+    /// Completes when a newer release has changed the schema in a way this one cannot live with: nothing is
+    /// written any more, and the process should end.
+    pub async fn fault(&self) -> StoreError {
+        self.watch.ended().await
     }
 
     /// How many transactions were committed since the store was opened.
@@ -237,8 +252,9 @@ impl Store for PostgresStore {
         node: NodeId,
         now: Timestamp,
         limit: usize,
+        except: &[SessionKey],
     ) -> Result<Vec<SessionKey>, StoreError> {
-        nodes::claim_due(&self.pool, &self.known, node, now, limit).await
+        nodes::claim_due(&self.pool, &self.known, node, now, limit, except).await
     }
 
     async fn claim(&self, node: NodeId, key: SessionKey) -> Result<Option<NodeId>, StoreError> {
@@ -249,8 +265,12 @@ impl Store for PostgresStore {
         nodes::held(&self.pool, node).await
     }
 
+    async fn release(&self, node: NodeId, key: SessionKey) -> Result<(), StoreError> {
+        nodes::release(&self.pool, node, key).await
+    }
+
     async fn heartbeat(&self, node: NodeId, ttl: Duration) -> Result<(), StoreError> {
-        nodes::heartbeat(&self.pool, &self.known, node, ttl).await
+        nodes::heartbeat(&self.pool, &self.known, &self.watch, node, ttl).await
     }
 
     async fn retire(&self, node: NodeId) -> Result<(), StoreError> {

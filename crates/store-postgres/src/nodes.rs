@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tenure_journal::{NodeId, SessionKey, Timestamp, Version};
-use tenure_store::StoreError;
+use tenure_store::{StoreError, StoreErrorKind};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_postgres::{Error, Row};
@@ -15,6 +15,9 @@ use crate::connect::{Connection, STATEMENT_DEADLINE, Step};
 use crate::error::{is_repeatable, store_error, unavailable};
 use crate::pool::{Lent, Pool};
 use crate::read::{key_of, key_text, limit_of, node_of, rows, value, version};
+use crate::schema;
+use crate::wakes::{CHANNEL, NODES};
+use crate::watch::Watch;
 
 /// How long a node that was written down is taken to be there. Rows of nodes that are not alive stay for ten
 /// minutes at least, see `forget_nodes.sql`, and no transaction takes the difference.
@@ -45,16 +48,29 @@ impl Known {
 pub(crate) async fn heartbeat(
     pool: &Pool,
     known: &Known,
+    watch: &Watch,
     node: NodeId,
     ttl: Duration,
 ) -> Result<(), StoreError> {
+    watch.fits()?;
     let context = "extending a lease";
     let connection = pool.take(context).await?;
+    let asked = Instant::now();
     // The longest that a timestamp takes; nobody waits that long.
     let millis = (ttl.as_secs_f64() * 1000.0).min(1e12);
     let sql = include_str!("../sql/heartbeat.sql");
-    rows(&connection, context, sql, &[&node.to_string(), &millis]).await?;
+    let (schema, release) = (schema::newest(), env!("CARGO_PKG_VERSION"));
+    let row: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+        [&node.to_string(), &millis, &schema, &release, &CHANNEL, &NODES];
+    rows(&connection, context, sql, &row).await?;
     known.add(node);
+    // After the lease has begun: what is migrated from here on knows of it.
+    if let Err(error) = watch.look(&connection, asked, ttl).await {
+        if error.kind() == StoreErrorKind::TooNew {
+            rows(&connection, context, include_str!("../sql/end_lease.sql"), &[&node.to_string()]).await?;
+        }
+        return Err(error);
+    }
     rows(&connection, context, include_str!("../sql/forget_nodes.sql"), &[]).await?;
     Ok(())
 }
@@ -74,6 +90,14 @@ pub(crate) async fn held(pool: &Pool, node: NodeId) -> Result<Vec<(SessionKey, V
     rows.iter().map(|row| Ok((key_of(row)?, version(row, 2)?))).collect()
 }
 
+pub(crate) async fn release(pool: &Pool, node: NodeId, key: SessionKey) -> Result<(), StoreError> {
+    let context = "letting go of a session";
+    let connection = pool.take(context).await?;
+    let (project, session) = key_text(key);
+    let sql = include_str!("../sql/free_session.sql");
+    rows(&connection, context, sql, &[&project, &session, &node.to_string()]).await.map(drop)
+}
+
 pub(crate) async fn retire(pool: &Pool, node: NodeId) -> Result<(), StoreError> {
     let mut attempts = Attempts::new("ending a lease");
     loop {
@@ -86,9 +110,13 @@ pub(crate) async fn retire(pool: &Pool, node: NodeId) -> Result<(), StoreError> 
 }
 
 async fn try_retire(connection: &Connection, node: NodeId) -> Result<(), Error> {
-    // Sessions before nodes, as in every transaction.
-    let steps = [include_str!("../sql/free_sessions.sql"), include_str!("../sql/end_lease.sql")]
+    // Sessions before nodes, as in every transaction. This one is rare, so that it may tell others itself: they
+    // hear of it when it is true, and however soon the process ends.
+    let [free, end] = [include_str!("../sql/free_sessions.sql"), include_str!("../sql/end_lease.sql")]
         .map(|sql| Step { sql, params: vec![Box::new(node.to_string())] });
+    let tell =
+        Step { sql: include_str!("../sql/tell_nodes.sql"), params: vec![Box::new(CHANNEL), Box::new(NODES)] };
+    let steps = [free, end, tell];
     connection.pipeline(Some("BEGIN"), &steps, Some("COMMIT")).await.map(|_| ())
 }
 
@@ -160,11 +188,12 @@ pub(crate) async fn claim_due(
     node: NodeId,
     now: Timestamp,
     limit: usize,
+    except: &[SessionKey],
 ) -> Result<Vec<SessionKey>, StoreError> {
     let mut attempts = Attempts::new("claiming what is due");
     let rows = loop {
         let mut connection = attempts.begin(pool).await?;
-        let claim = try_claim_due(&connection, known.is(node), node, now, limit);
+        let claim = try_claim_due(&connection, known.is(node), node, now, limit, except);
         let result = timeout(STATEMENT_DEADLINE, claim).await;
         if let Some(rows) = attempts.end(&mut connection, result)? {
             break rows;
@@ -183,10 +212,13 @@ async fn try_claim_due(
     node: NodeId,
     now: Timestamp,
     limit: usize,
+    except: &[SessionKey],
 ) -> Result<Vec<Row>, Error> {
+    let except = column(except.iter().map(|key| format!("{}/{}", key.project, key.session)));
+    let limit = limit_of(limit);
     let mut steps = vec![Step {
         sql: include_str!("../sql/claim_due.sql"),
-        params: vec![Box::new(node.to_string()), Box::new(now.as_millis()), Box::new(limit_of(limit))],
+        params: vec![Box::new(node.to_string()), Box::new(now.as_millis()), Box::new(limit), except],
     }];
     steps.extend((!is_known).then(|| know(node)));
     Ok(connection.pipeline(Some("BEGIN"), &steps, Some("COMMIT")).await?.swap_remove(0))

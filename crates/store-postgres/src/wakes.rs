@@ -37,7 +37,9 @@ const RECONNECT_AFTER_MIN: Duration = Duration::from_millis(50);
 const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(5);
 
 /// The channel. One database holds one store.
-const CHANNEL: &str = "tenure_wakes";
+pub(crate) const CHANNEL: &str = "tenure_wakes";
+/// The payload for [`Wake::Nodes`], which is sent by the transactions that begin and end leases.
+pub(crate) const NODES: &str = "nodes";
 /// The payload for [`Wake::Missed`].
 const MISSED: &str = "missed";
 
@@ -244,6 +246,9 @@ fn read(payload: &str) -> Vec<Wake> {
 }
 
 fn wake(line: &str) -> Option<Wake> {
+    if line == NODES {
+        return Some(Wake::Nodes);
+    }
     let mut words = line.split(' ');
     let (project, session) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let version = Version(words.next()?.parse().ok()?);
@@ -269,5 +274,11 @@ mod tests {
             wakes.into_iter().map(|(key, version)| Wake::Session { key, version }).collect();
         expected.push(Wake::Missed);
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_read_may_mean_anything() {
+        let told = ["nodes", "missed", "of a newer release"].map(read);
+        assert_eq!(told, [vec![Wake::Nodes], vec![Wake::Missed], vec![Wake::Missed]]);
     }
 }

@@ -20,6 +20,7 @@ use crate::connect::{Connection, Connector, STATEMENT_DEADLINE, Step, WRITER_SET
 use crate::error::{is_repeatable, is_undone, kind, unavailable};
 use crate::nodes::Known;
 use crate::wakes::Wakes;
+use crate::watch::Watch;
 use crate::write::{Answer, Write};
 
 /// Writes that wait for a writer; further callers wait for a place in the queue.
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) connector: Arc<Connector>,
     pub(crate) known: Arc<Known>,
     pub(crate) wakes: Arc<Wakes>,
+    pub(crate) watch: Arc<Watch>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -207,6 +209,10 @@ impl Worker {
             Some(connection) if !connection.is_closed() => connection,
             Some(_) | None => self.connect().await.map_err(|error| Failure::portable(error, Fate::Undone))?,
         };
+        if let Err(error) = self.shared.watch.check(&connection).await {
+            connection.abort();
+            return Err(Failure::portable(error, Fate::Undone));
+        }
         let transaction = transact(&connection, batch, way, &self.shared);
         // Two round trips, each with the server's own deadline.
         let Ok(result) = timeout(STATEMENT_DEADLINE * 2, transaction).await else {
@@ -230,6 +236,8 @@ impl Worker {
 
     async fn connect(&self) -> Result<Connection, StoreError> {
         let connection = self.shared.connector.connect(WRITER_SETTINGS).await?;
+        // Before anything is prepared: on another schema even that may fail, and not say why.
+        self.shared.watch.check(&connection).await?;
         within(STATEMENT_DEADLINE, "preparing statements", connection.prepare_all(STATEMENTS)).await?;
         Ok(connection)
     }

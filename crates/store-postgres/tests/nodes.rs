@@ -119,7 +119,7 @@ async fn each_due_session_is_claimed_once() {
             let mut claimed: Vec<SessionKey> = Vec::new();
             // What another node has locked at the moment is skipped, so nothing found is not yet the end.
             loop {
-                let more = store.claim_due(node, Timestamp::EPOCH, 7).await.expect("claims");
+                let more = store.claim_due(node, Timestamp::EPOCH, 7, &[]).await.expect("claims");
                 assert!(more.len() <= 7);
                 if more.is_empty() {
                     break;
@@ -138,7 +138,7 @@ async fn each_due_session_is_claimed_once() {
     let store = open(&database).await;
     let mut rest = 0;
     until("the rest is claimed", async || {
-        rest += store.claim_due(node(9), Timestamp::EPOCH, 7).await.expect("claims").len();
+        rest += store.claim_due(node(9), Timestamp::EPOCH, 7, &[]).await.expect("claims").len();
         distinct.len() + rest == SESSIONS as usize
     })
     .await;
@@ -157,7 +157,7 @@ async fn a_dead_nodes_sessions_are_taken_over_and_it_is_fenced() {
 
     until("the lease has run out", async || b.nodes().await.expect("counts") == 1).await;
     assert_eq!(b.claim(node(2), key(0)).await.expect("claims"), Some(node(2)));
-    assert_eq!(b.claim_due(node(2), Timestamp::EPOCH, 9).await.expect("claims"), [key(1)]);
+    assert_eq!(b.claim_due(node(2), Timestamp::EPOCH, 9, &[]).await.expect("claims"), [key(1)]);
     for index in 0..2 {
         let error = a.append(due(key(index), 1, Some(node(1)))).await.expect_err("it was taken over");
         assert_eq!(error.kind(), StoreErrorKind::Held, "{error}");
@@ -169,7 +169,7 @@ async fn a_dead_nodes_sessions_are_taken_over_and_it_is_fenced() {
     assert_eq!(b.held(node(2)).await.expect("lists"), [(key(0), Version(2)), (key(1), Version(1))]);
 
     b.retire(node(2)).await.expect("retires");
-    assert_eq!(a.claim_due(node(1), Timestamp::EPOCH, 9).await.expect("claims"), [key(0), key(1)]);
+    assert_eq!(a.claim_due(node(1), Timestamp::EPOCH, 9, &[]).await.expect("claims"), [key(0), key(1)]);
     let mut done = append(key(0), 2, &["done"]);
     done.holder = Some(node(1));
     a.append(done).await.expect("nothing is left to do");
@@ -184,9 +184,9 @@ async fn what_a_node_without_a_lease_holds_is_found() {
     store.append(due(key(0), 0, Some(node(1)))).await.expect("holds");
     store.append(due(key(1), 0, None)).await.expect("appends");
     assert_eq!(store.claim(node(2), key(1)).await.expect("claims"), Some(node(2)));
-    let claimed = store.claim_due(node(3), Timestamp::EPOCH, 9).await.expect("claims");
+    let claimed = store.claim_due(node(3), Timestamp::EPOCH, 9, &[]).await.expect("claims");
     assert_eq!(claimed, [key(0), key(1)]);
-    assert!(store.claim_due(node(3), Timestamp::EPOCH, 9).await.expect("claims").is_empty(), "its own");
+    assert!(store.claim_due(node(3), Timestamp::EPOCH, 9, &[]).await.expect("claims").is_empty(), "its own");
     let problems = store.integrity().await.expect("checks").problems;
     assert!(problems.iter().all(|problem| problem.contains("fsync")), "{problems:?}");
 }
@@ -205,7 +205,7 @@ async fn finding_what_is_due_costs_what_is_due() {
     client.execute(many, &[&node(1).to_string()]).await.expect("writes");
     client.batch_execute("ANALYZE").await.expect("analyses");
     let explain = format!(
-        "SET enable_seqscan = off; PREPARE due AS {}; EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE due('{}', 0, 100)",
+        "SET enable_seqscan = off; PREPARE due AS {}; EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE due('{}', 0, 100, '{{}}')",
         include_str!("../sql/claim_due.sql").replace("$2", "$2::bigint").replace("$3", "$3::bigint"),
         node(2)
     );
@@ -282,6 +282,24 @@ async fn commits_wake_other_nodes() {
         missing.is_empty()
     })
     .await;
+}
+
+#[tokio::test]
+async fn nodes_that_come_and_go_are_heard_of_at_once() {
+    let database = database();
+    let (a, b) = tokio::join!(open(&database), open(&database));
+    let mut others = a.wakes();
+    let heard = async |others: &mut Receiver<Wake>| woken(others, |wake| *wake == Wake::Nodes).await;
+    b.heartbeat(node(2), LONG).await.expect("begins a lease");
+    assert!(heard(&mut others).await, "one that comes");
+    b.heartbeat(node(2), LONG).await.expect("extends it");
+    b.heartbeat(node(2), Duration::ZERO).await.expect("lets it run out");
+    b.append(append(key(0), 0, &["x"])).await.expect("appends");
+    b.heartbeat(node(2), LONG).await.expect("begins a lease");
+    assert!(heard(&mut others).await, "one that comes back");
+    b.retire(node(2)).await.expect("ends the lease");
+    assert!(heard(&mut others).await, "one that leaves, though no other is alive");
+    assert_eq!(others.try_recv().ok(), None, "and nothing else is told");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use tenure_journal::{Timestamp, Version};
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, SessionFilter, Store as _, StoreErrorKind};
-use tenure_store_postgres::{BlobPlace, Integrity, Options, PostgresStore};
+use tenure_store_postgres::{BlobPlace, Inspection, Integrity, Options, PostgresStore, bench};
 use tokio::task::JoinSet;
 
 use fixture::{NOW, append, by_hand, cut, database, key, open, options, texts, until};
@@ -35,6 +35,33 @@ async fn keeps_everything_across_processes() {
     // The tests' own server does not sync, and the check says so.
     found.problems.retain(|problem| !problem.contains("fsync"));
     assert_eq!(found, Integrity { events: 3, blobs: 1, problems: vec![] });
+}
+
+#[tokio::test]
+async fn is_looked_at_from_outside() {
+    let database = database();
+    let look = async || PostgresStore::inspect(&options(&database)).await;
+    assert_eq!(look().await.expect("looks"), Inspection::Missing, "and stays so");
+    assert_eq!(look().await.expect("looks"), Inspection::Missing);
+    let store = open(&database).await;
+    store.append(append(key(0), 0, &["a", "b"])).await.expect("appends");
+    let Inspection::Read(mut found) = look().await.expect("looks") else { panic!("it is there") };
+    found.problems.retain(|problem| !problem.contains("fsync"));
+    assert_eq!(found, Integrity { events: 2, blobs: 0, problems: vec![] });
+    by_hand(&database)
+        .await
+        .batch_execute("INSERT INTO migrations VALUES (1000, 'later', 'b3:0', 1000)")
+        .await
+        .expect("a migration of a later release");
+    assert_eq!(look().await.expect_err("too new").kind(), StoreErrorKind::TooNew);
+}
+
+#[test]
+fn measures_in_an_empty_database_only() {
+    let database = database();
+    assert_eq!(bench::claims(&database.url(), 0).expect("measures").len(), 2);
+    let again = bench::claims(&database.url(), 0).expect_err("its own sessions are there");
+    assert!(again.to_string().contains("an empty one"), "{again}");
 }
 
 #[tokio::test]
@@ -255,7 +282,7 @@ async fn migrates_once_for_all_openers() {
     drop(open(&database).await);
     let client = by_hand(&database).await;
     let rows = client.query("SELECT number FROM migrations", &[]).await.expect("reads");
-    assert_eq!(rows.len(), 1);
+    assert_eq!(rows.len(), 2);
 }
 
 #[tokio::test]
@@ -263,12 +290,12 @@ async fn lives_with_a_newer_schema_that_says_so() {
     let database = database();
     open(&database).await.close().await.expect("closes");
     let client = by_hand(&database).await;
-    client.batch_execute("INSERT INTO migrations VALUES (2, 'more', 'b3:0', 1)").await.expect("writes");
+    client.batch_execute("INSERT INTO migrations VALUES (3, 'more', 'b3:0', 1)").await.expect("writes");
     let store = open(&database).await;
     store.append(append(key(0), 0, &["a"])).await.expect("an older release goes on");
 
     for (change, expected) in [
-        ("INSERT INTO migrations VALUES (3, 'other', 'b3:0', 2)", StoreErrorKind::TooNew),
+        ("INSERT INTO migrations VALUES (4, 'other', 'b3:0', 3)", StoreErrorKind::TooNew),
         ("UPDATE migrations SET digest = 'b3:0' WHERE number = 1", StoreErrorKind::Corrupt),
     ] {
         client.batch_execute(change).await.expect("writes");
@@ -276,7 +303,7 @@ async fn lives_with_a_newer_schema_that_says_so() {
         assert_eq!(error.kind(), expected, "{error}");
     }
     let rows = client.query("SELECT number FROM migrations", &[]).await.expect("reads");
-    assert_eq!(rows.len(), 3, "a refusal changes nothing");
+    assert_eq!(rows.len(), 4, "a refusal changes nothing");
 }
 
 #[tokio::test]
@@ -300,6 +327,6 @@ async fn ends_of_time_fit() {
     let mut last = append(key(0), 0, &["a"]);
     last.head.wake_at = Some(Timestamp::from_millis(i64::MAX));
     store.append(last).await.expect("appends");
-    let due = store.claim_due(fixture::node(0), Timestamp::from_millis(i64::MAX), usize::MAX).await;
+    let due = store.claim_due(fixture::node(0), Timestamp::from_millis(i64::MAX), usize::MAX, &[]).await;
     assert_eq!(due.expect("claims"), [key(0)]);
 }

@@ -229,8 +229,10 @@ impl Store for SqliteStore {
         node: NodeId,
         now: Timestamp,
         limit: usize,
+        except: &[SessionKey],
     ) -> Result<Vec<SessionKey>, StoreError> {
-        let read = move |connection: &_| nodes::claimable(connection, node, now, limit);
+        let except = except.to_vec();
+        let read = move |connection: &_| nodes::claimable(connection, node, now, limit, &except);
         let due = self.readers.run("finding what is due", move |connection| read(connection)).await?;
         if due.is_empty() {
             return Ok(due);
@@ -255,6 +257,10 @@ impl Store for SqliteStore {
 
     async fn held(&self, node: NodeId) -> Result<Vec<(SessionKey, Version)>, StoreError> {
         self.readers.run("finding what is held", move |connection| nodes::held(connection, node)).await
+    }
+
+    async fn release(&self, node: NodeId, key: SessionKey) -> Result<(), StoreError> {
+        self.write(Write::Node(Change::Release(node, key))).await.map(|_| ())
     }
 
     async fn heartbeat(&self, node: NodeId, ttl: Duration) -> Result<(), StoreError> {

@@ -17,6 +17,8 @@ use crate::write::{int, key_text};
 pub(crate) enum Change {
     /// A node lives on for so long.
     Heartbeat(NodeId, Duration),
+    /// A node lets go of one session.
+    Release(NodeId, SessionKey),
     /// A node ends.
     Retire(NodeId),
     /// A node takes hold of those sessions that no living node holds.
@@ -30,6 +32,11 @@ impl Change {
                 let until = clock().saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
                 let mut statement = connection.prepare_cached(include_str!("../sql/heartbeat.sql"))?;
                 statement.execute((node.to_string(), until))?;
+            }
+            Self::Release(node, key) => {
+                let (project, session) = key_text(*key);
+                let mut statement = connection.prepare_cached(include_str!("../sql/free_session.sql"))?;
+                statement.execute((project, session, node.to_string()))?;
             }
             Self::Retire(node) => {
                 let node = node.to_string();
@@ -54,9 +61,12 @@ pub(crate) fn claimable(
     node: NodeId,
     now: Timestamp,
     limit: usize,
+    except: &[SessionKey],
 ) -> Read<Vec<SessionKey>> {
     let mut statement = connection.prepare_cached(include_str!("../sql/claimable.sql"))?;
-    let row = (node.to_string(), now.as_millis(), clock(), limit_of(limit));
+    let except = except.iter().map(|key| format!("\"{}/{}\"", key.project, key.session));
+    let except = format!("[{}]", except.collect::<Vec<_>>().join(","));
+    let row = (node.to_string(), now.as_millis(), clock(), limit_of(limit), except);
     statement.query_and_then(row, key_of)?.collect()
 }
 

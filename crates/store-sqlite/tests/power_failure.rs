@@ -42,7 +42,7 @@ macro_rules! as_child_or_where_mounting_works {
             return block_on($child(PathBuf::from(directory)));
         }
         if let Some(reason) = disk::unavailable() {
-            eprintln!("power failure: not run: {reason}");
+            disk::say_not_run("power failure", &reason);
             return;
         }
     };

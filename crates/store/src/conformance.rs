@@ -56,6 +56,7 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         nodes::fences_all_but_the_holder,
         nodes::claims_what_no_living_node_holds,
         nodes::frees_what_a_retired_node_held,
+        nodes::leaves_to_others_what_a_node_cannot_do,
         budgets::reserves_before_it_spends,
         budgets::is_never_exceeded_by_a_tree,
         budgets::writes_documents_with_the_events,

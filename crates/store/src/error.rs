@@ -38,6 +38,9 @@ pub enum StoreErrorKind {
     Locked,
     /// A newer release wrote the schema.
     TooNew,
+    /// Nodes of an older release are alive that could not live with the schema this one needs. Nothing was
+    /// changed.
+    OlderNodes,
 }
 
 impl StoreError {
@@ -76,6 +79,9 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Corrupt => "the stored data is damaged",
             StoreErrorKind::Locked => "another process uses this data directory",
             StoreErrorKind::TooNew => "the data was written by a newer release",
+            StoreErrorKind::OlderNodes => {
+                "nodes of an older release are alive; end or upgrade them, then start this one again"
+            }
         };
         write!(f, "{}: {what}", self.context)
     }

@@ -16,7 +16,7 @@
 //!
 //! ```text
 //!              append as holder, claim                 append that leaves nothing to do,
-//!                                                      retire
+//!                                                      release, retire
 //!   free ──────────────────────────────▶ held by A ──────────────────────────────────────▶ free
 //!                                         │      ▲
 //!                      A's lease runs out ▼      │ A's heartbeat, if nobody was faster
@@ -98,7 +98,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Up to `limit` sessions of all projects whose `wake_at` is at or before `now` and that no living node
     /// holds, earliest first; from now on `node` holds them. Sessions that `node` holds already are not among
-    /// them. One indexed query, however many sessions are idle.
+    /// them, nor are those in `except`, which it leaves to others. One indexed query, however many sessions
+    /// are idle.
     ///
     /// # Errors
     /// `Unavailable` or `Corrupt`.
@@ -107,6 +108,7 @@ pub trait Store: Send + Sync + 'static {
         node: NodeId,
         now: Timestamp,
         limit: usize,
+        except: &[SessionKey],
     ) -> Result<Vec<SessionKey>, StoreError>;
 
     /// Takes hold of one session unless another living node holds it, and says who holds it now; `None` for
@@ -122,13 +124,22 @@ pub trait Store: Send + Sync + 'static {
     /// `Unavailable` or `Corrupt`.
     async fn held(&self, node: NodeId) -> Result<Vec<(SessionKey, Version)>, StoreError>;
 
-    /// Extends the node's lease to `ttl` from now, by the store's clock. The first call begins it.
+    /// Lets go of one session, which nobody holds then and which stays due as it was. Changes nothing if
+    /// `node` does not hold it.
     ///
     /// # Errors
     /// `Unavailable`.
+    async fn release(&self, node: NodeId, key: SessionKey) -> Result<(), StoreError>;
+
+    /// Extends the node's lease to `ttl` from now, by the store's clock. The first call, or one after the lease
+    /// has run out, begins it and is told to all nodes as [`Wake::Nodes`].
+    ///
+    /// # Errors
+    /// `Unavailable`. `TooNew`: the schema has become too new for this release since the store was opened;
+    /// the node must end.
     async fn heartbeat(&self, node: NodeId, ttl: Duration) -> Result<(), StoreError>;
 
-    /// Ends the node's lease; its sessions are held by nobody.
+    /// Ends the node's lease; its sessions are held by nobody, which is told to all nodes as [`Wake::Nodes`].
     ///
     /// # Errors
     /// `Unavailable`.
@@ -143,7 +154,7 @@ pub trait Store: Send + Sync + 'static {
     /// Whether other processes may use the same store at the same time.
     fn is_shared(&self) -> bool;
 
-    /// Commits of all nodes as they happen, with repetitions. It may miss some without saying so: who relies
+    /// Commits of all nodes as they happen, with repetitions, and nodes that come and go. It may miss some without saying so: who relies
     /// on it also looks from time to time.
     fn wakes(&self) -> broadcast::Receiver<Wake>;
 

@@ -33,6 +33,7 @@ const WAKES_BEHIND_MAX: usize = 1024;
 pub struct MemoryStore {
     inner: Mutex<Inner>,
     wakes: broadcast::Sender<Wake>,
+    is_shared: bool,
 }
 
 #[derive(Debug)]
@@ -43,6 +44,8 @@ struct Inner {
     disk: Option<Disk>,
     /// What leases are measured by, in milliseconds: it stands still unless [`MemoryStore::pass`] moves it.
     clock: u64,
+    /// Loads that are still to fail.
+    loads_failing: u32,
 }
 
 /// INVARIANT: `durable` after all of `unsynced`, in order, is `Inner::seen`.
@@ -62,17 +65,28 @@ impl MemoryStore {
     /// An empty store whose writes are durable when they return.
     #[must_use]
     pub fn new() -> Self {
-        Self::of(Inner { seen: State::default(), disk: None, clock: 0 })
+        Self::of(Inner { seen: State::default(), disk: None, clock: 0, loads_failing: 0 })
     }
 
     /// An empty store whose writes are durable after the next [`MemoryStore::sync`].
     #[must_use]
     pub fn volatile() -> Self {
-        Self::of(Inner { seen: State::default(), disk: Some(Disk::default()), clock: 0 })
+        Self::of(Inner { seen: State::default(), disk: Some(Disk::default()), clock: 0, loads_failing: 0 })
+    }
+
+    /// An empty store that says that no other process uses it.
+    #[must_use]
+    pub fn unshared() -> Self {
+        Self { is_shared: false, ..Self::new() }
+    }
+
+    /// Makes the next `count` calls of [`Store::load`] fail as a store does that is away.
+    pub fn fail_loads(&self, count: u32) {
+        self.lock().loads_failing = count;
     }
 
     fn of(inner: Inner) -> Self {
-        Self { inner: Mutex::new(inner), wakes: broadcast::Sender::new(WAKES_BEHIND_MAX) }
+        Self { inner: Mutex::new(inner), wakes: broadcast::Sender::new(WAKES_BEHIND_MAX), is_shared: true }
     }
 
     /// Lets time pass for leases.
@@ -119,11 +133,12 @@ impl MemoryStore {
     pub fn fork(&self) -> Self {
         let inner = self.lock();
         let copy = match &inner.disk {
-            None => Inner { seen: inner.seen.clone(), disk: None, clock: inner.clock },
+            None => Inner { seen: inner.seen.clone(), disk: None, clock: inner.clock, loads_failing: 0 },
             Some(disk) => Inner {
                 seen: disk.durable.clone(),
                 disk: Some(Disk { durable: disk.durable.clone(), unsynced: Vec::new() }),
                 clock: inner.clock,
+                loads_failing: 0,
             },
         };
         Self::of(copy)
@@ -170,7 +185,12 @@ impl MemoryStore {
 
     /// [`Store::load`].
     pub fn load_now(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
-        Ok(self.lock().seen.load(key))
+        let mut inner = self.lock();
+        if inner.loads_failing > 0 {
+            inner.loads_failing -= 1;
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "loading a session: told to fail"));
+        }
+        Ok(inner.seen.load(key))
     }
 
     /// [`Store::events`].
@@ -210,9 +230,10 @@ impl MemoryStore {
         node: NodeId,
         now: Timestamp,
         limit: usize,
+        except: &[SessionKey],
     ) -> Result<Vec<SessionKey>, StoreError> {
         let mut inner = self.lock();
-        let claimed = inner.seen.claimable(node, now, inner.clock, limit);
+        let claimed = inner.seen.claimable(node, now, inner.clock, limit, except);
         if !claimed.is_empty() {
             inner.write(Write::Claim(node, claimed.clone()));
         }
@@ -245,17 +266,30 @@ impl MemoryStore {
         Ok(self.lock().seen.held(node))
     }
 
+    /// [`Store::release`].
+    pub fn release_now(&self, node: NodeId, key: SessionKey) -> Result<(), StoreError> {
+        self.lock().write(Write::Release(node, key));
+        Ok(())
+    }
+
     /// [`Store::heartbeat`].
     pub fn heartbeat_now(&self, node: NodeId, ttl: Duration) -> Result<(), StoreError> {
         let mut inner = self.lock();
+        let begins = !inner.seen.is_alive(node, inner.clock);
         let until = inner.clock.saturating_add(millis(ttl));
         inner.write(Write::Lease(node, until));
+        if begins {
+            // Without a reader nobody is told.
+            let _ = self.wakes.send(Wake::Nodes);
+        }
         Ok(())
     }
 
     /// [`Store::retire`].
     pub fn retire_now(&self, node: NodeId) -> Result<(), StoreError> {
         self.lock().write(Write::Retire(node));
+        // Without a reader nobody is told.
+        let _ = self.wakes.send(Wake::Nodes);
         Ok(())
     }
 
@@ -386,8 +420,9 @@ impl Store for MemoryStore {
         node: NodeId,
         now: Timestamp,
         limit: usize,
+        except: &[SessionKey],
     ) -> Result<Vec<SessionKey>, StoreError> {
-        self.claim_due_now(node, now, limit)
+        self.claim_due_now(node, now, limit, except)
     }
 
     async fn claim(&self, node: NodeId, key: SessionKey) -> Result<Option<NodeId>, StoreError> {
@@ -396,6 +431,10 @@ impl Store for MemoryStore {
 
     async fn held(&self, node: NodeId) -> Result<Vec<(SessionKey, Version)>, StoreError> {
         self.held_now(node)
+    }
+
+    async fn release(&self, node: NodeId, key: SessionKey) -> Result<(), StoreError> {
+        self.release_now(node, key)
     }
 
     async fn heartbeat(&self, node: NodeId, ttl: Duration) -> Result<(), StoreError> {
@@ -411,7 +450,7 @@ impl Store for MemoryStore {
     }
 
     fn is_shared(&self) -> bool {
-        true
+        self.is_shared
     }
 
     fn wakes(&self) -> broadcast::Receiver<Wake> {

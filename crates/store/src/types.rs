@@ -93,6 +93,8 @@ pub enum Wake {
         /// The version, at least.
         version: Version,
     },
+    /// A node's lease began or was ended by it: what there is to share out, or to take over, has changed.
+    Nodes,
     /// Anything may have been missed: look at everything of interest.
     Missed,
 }

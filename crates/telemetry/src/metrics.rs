@@ -173,18 +173,17 @@ impl Text {
         self.sample(name, labels, value);
     }
 
-    /// Several numbers of one name.
-    pub fn several<'a>(
+    /// Several numbers of one name, each with its labels.
+    pub fn several<'a, const LABELS: usize>(
         &mut self,
         kind: Kind,
         name: &str,
         help: &str,
-        label: &str,
-        values: impl IntoIterator<Item = (&'a str, u64)>,
+        values: impl IntoIterator<Item = ([(&'a str, &'a str); LABELS], u64)>,
     ) {
         self.head(name, help, kind_word(kind));
-        for (of, value) in values {
-            self.sample(name, &[(label, of)], value);
+        for (labels, value) in values {
+            self.sample(name, &labels, value);
         }
     }
 

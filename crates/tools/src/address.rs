@@ -1,4 +1,4 @@
-//! Which addresses belong to the public network.
+//! Which addresses tool servers may stand at.
 //!
 //! A server that clients name may be anywhere, so an operator can keep this process from reaching what stands
 //! beside it: the local machine, private networks, and the metadata services of clouds. Literal addresses are
@@ -10,19 +10,57 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Host;
 
-/// Whether `url` names a host that is certainly not public: a private address, or the local machine by name.
-/// What a name resolves to is not looked up.
-#[must_use]
-pub fn is_private_url(url: &str) -> bool {
-    let Ok(url) = Url::parse(url) else { return false };
-    match url.host() {
-        Some(Host::Ipv4(address)) => !is_public(IpAddr::V4(address)),
-        Some(Host::Ipv6(address)) => !is_public(IpAddr::V6(address)),
-        Some(Host::Domain(name)) => {
-            let name = name.trim_end_matches('.');
-            name == "localhost" || name.ends_with(".localhost")
+/// Which addresses a server may stand at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Addresses {
+    /// All: who wrote it may reach them anyway.
+    #[default]
+    Any,
+    /// Public and private ones, this machine's too, but no link-local one and none of those at which clouds hand
+    /// out credentials: no tool server stands there.
+    Private,
+    /// Public ones.
+    Public,
+}
+
+impl Addresses {
+    /// Whether the host of `url` may be one of them, as far as its text tells: an address, or the local machine
+    /// by name. What other names resolve to is not looked up.
+    #[must_use]
+    pub fn allow_url(self, url: &str) -> bool {
+        let Ok(url) = Url::parse(url) else { return true };
+        match url.host() {
+            Some(Host::Ipv4(address)) => self.allow(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => self.allow(IpAddr::V6(address)),
+            Some(Host::Domain(name)) => {
+                let name = name.trim_end_matches('.');
+                let is_local = name == "localhost" || name.ends_with(".localhost");
+                !is_local || self != Self::Public
+            }
+            None => true,
         }
-        None => false,
+    }
+
+    fn allow(self, address: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Private => !is_link_local(address),
+            Self::Public => is_public(address),
+        }
+    }
+}
+
+/// Whether an address is that of a neighbour on the wire, or the one at which a cloud hands out credentials.
+fn is_link_local(address: IpAddr) -> bool {
+    // Alibaba's and Oracle's clouds, and Amazon's for IPv6.
+    const METADATA: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
+    const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    let v4 = |address: Ipv4Addr| address.is_link_local() || METADATA.contains(&address);
+    match address {
+        IpAddr::V4(address) => v4(address),
+        IpAddr::V6(address) => {
+            address.is_unicast_link_local() || address == METADATA_V6 || embedded(address).is_some_and(v4)
+        }
     }
 }
 
@@ -50,39 +88,43 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let segments = address.segments();
-    // An address that stands for an older one is as public as that.
-    let low = || {
-        let [a, b] = segments[6].to_be_bytes();
-        let [c, d] = segments[7].to_be_bytes();
-        is_public_v4(Ipv4Addr::new(a, b, c, d))
-    };
-    match segments {
-        [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0, 0, 0, 0, 0xffff, 0, _, _] => low(),
-        [0x64, 0xff9b, 0, 0, 0, 0, _, _] => low(),
+    if let Some(address) = embedded(address) {
+        return is_public_v4(address);
+    }
+    match address.segments() {
         [0x64, 0xff9b, 1, ..] | [0x100, 0, 0, 0, ..] | [0x2001, 0xdb8, ..] => false,
-        [0x2002, high, next, ..] => {
-            let [a, b] = high.to_be_bytes();
-            let [c, d] = next.to_be_bytes();
-            is_public_v4(Ipv4Addr::new(a, b, c, d))
-        }
         // Only this eighth of all addresses was ever given out.
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }
 
-/// Resolves names to their public addresses only.
-pub(crate) struct PublicOnly;
+/// The older address that an address stands for: it reaches as far as that.
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let of = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Some(Ipv4Addr::new(a, b, c, d))
+    };
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => of(high, low),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => of(high, low),
+        [0x2002, high, low, ..] => of(high, low),
+        _ => None,
+    }
+}
 
-impl Resolve for PublicOnly {
+/// Resolves names to the addresses that are allowed.
+pub(crate) struct Only(pub(crate) Addresses);
+
+impl Resolve for Only {
     fn resolve(&self, name: Name) -> Resolving {
+        let allowed = self.0;
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|address| is_public(address.ip())).collect();
-            if public.is_empty() {
-                return Err("the name has no public address".into());
+            let allowed: Vec<SocketAddr> = found.filter(|address| allowed.allow(address.ip())).collect();
+            if allowed.is_empty() {
+                return Err("the name has no address that is allowed".into());
             }
-            Ok(Box::new(public.into_iter()) as Addrs)
+            Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
 }
@@ -127,13 +169,42 @@ mod tests {
             ("a.localhost", true),
             ("example.com", false),
         ] {
-            assert_eq!(is_private_url(&format!("http://{host}:80/mcp")), private, "{host}");
+            let url = format!("http://{host}:80/mcp");
+            assert_eq!(Addresses::Public.allow_url(&url), !private, "{host}");
+            assert!(Addresses::Any.allow_url(&url), "{host}");
+        }
+    }
+
+    #[test]
+    fn tells_metadata_from_private() {
+        for (host, allowed) in [
+            ("127.0.0.1", true),
+            ("localhost", true),
+            ("10.1.2.3", true),
+            ("192.168.0.1", true),
+            ("100.64.0.1", true),
+            ("[::1]", true),
+            ("[fd00::1]", true),
+            ("example.com", true),
+            ("169.254.169.254", false),
+            ("0xa9fea9fe", false),
+            ("169.254.0.1", false),
+            ("100.100.100.200", false),
+            ("192.0.0.192", false),
+            ("[fe80::1]", false),
+            ("[fd00:ec2::254]", false),
+            ("[::ffff:169.254.169.254]", false),
+            ("[64:ff9b::a9fe:a9fe]", false),
+            ("[2002:a9fe:a9fe::]", false),
+        ] {
+            assert_eq!(Addresses::Private.allow_url(&format!("http://{host}/mcp")), allowed, "{host}");
         }
     }
 
     #[tokio::test]
-    async fn names_of_this_machine_do_not_resolve() {
-        let name: Name = "localhost".parse().expect("a name");
-        assert!(PublicOnly.resolve(name).await.is_err());
+    async fn names_of_this_machine_are_not_public() {
+        let name = || "localhost".parse().expect("a name");
+        assert!(Only(Addresses::Public).resolve(name()).await.is_err());
+        assert!(Only(Addresses::Private).resolve(name()).await.is_ok());
     }
 }

@@ -26,7 +26,7 @@ use crate::changes::Changes;
 use crate::definition::cut;
 use crate::failure::{Refused, cancelled, failure, of_opening, of_request, timed_out, too_large};
 use crate::stdio::{ChildTransport, Output, Program};
-use crate::{Server, http};
+use crate::{Addresses, Server, http};
 
 /// How long opening a connection may take, from start or connect to the end of the handshake.
 const OPEN_TIME_MAX: Duration = Duration::from_secs(30);
@@ -40,7 +40,9 @@ const PROGRESS_BYTES_MAX: usize = 256;
 /// What all connections of a pool share.
 pub(crate) struct Ground {
     pub(crate) http: reqwest::Client,
-    /// For servers that may be reached at public addresses only.
+    /// For servers at [`Addresses::Private`].
+    pub(crate) private_http: reqwest::Client,
+    /// For servers at [`Addresses::Public`].
     pub(crate) public_http: reqwest::Client,
     /// The variables that every child sees.
     pub(crate) inherited: BTreeMap<OsString, OsString>,
@@ -181,11 +183,11 @@ async fn start(
         Handler { progress: Progress::default(), listens: Some((server.address(), ground.changes.clone())) };
     let opened = match server {
         Server::Http { url, headers, hints } => {
-            let client = if hints.public_only {
-                http::check_public(url)?;
-                &ground.public_http
-            } else {
-                &ground.http
+            http::check_address(url, hints.addresses)?;
+            let client = match hints.addresses {
+                Addresses::Any => &ground.http,
+                Addresses::Private => &ground.private_http,
+                Addresses::Public => &ground.public_http,
             };
             let transport = http::transport(client.clone(), url, headers)?;
             serve_client_with_ct(handler, transport, end).await

@@ -24,7 +24,7 @@ use rmcp::transport::streamable_http_client::{
 };
 use tenure_journal::{Failure, FailureKind};
 
-use crate::address::{PublicOnly, is_private_url};
+use crate::address::{Addresses, Only};
 use crate::failure::failure;
 
 /// Where the idempotency key travels in a call's `_meta`.
@@ -55,12 +55,12 @@ pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
     builder().build()
 }
 
-/// The same for servers that may be reached at public addresses only.
+/// The same for servers that may be reached at some addresses only.
 ///
 /// # Errors
 /// TLS could not be set up.
-pub(crate) fn public_client() -> Result<reqwest::Client, reqwest::Error> {
-    builder().dns_resolver(Arc::new(PublicOnly)).build()
+pub(crate) fn client_within(addresses: Addresses) -> Result<reqwest::Client, reqwest::Error> {
+    builder().dns_resolver(Arc::new(Only(addresses))).build()
 }
 
 fn builder() -> reqwest::ClientBuilder {
@@ -94,16 +94,16 @@ pub(crate) fn transport(
     Ok(StreamableHttpClientTransport::with_client(HttpClient(client), config))
 }
 
-/// Refuses an address that is certainly not public.
+/// Refuses an address that is certainly not among those allowed.
 ///
 /// # Errors
-/// `InvalidRequest`: this server's operator does not allow it.
-pub(crate) fn check_public(url: &str) -> Result<(), Failure> {
-    if is_private_url(url) {
-        let message = "the tool server's address is private, which this server does not allow";
-        return Err(failure(FailureKind::InvalidRequest, message));
+/// `InvalidRequest`.
+pub(crate) fn check_address(url: &str, allowed: Addresses) -> Result<(), Failure> {
+    if allowed.allow_url(url) {
+        return Ok(());
     }
-    Ok(())
+    let message = "the tool server is at an address that this server does not go to";
+    Err(failure(FailureKind::InvalidRequest, message))
 }
 
 /// Whether `key` can travel in a header.

@@ -46,7 +46,7 @@ use serde_json::{Map, Value};
 use tenure_journal::{Failure, ToolDef};
 use tokio_util::sync::CancellationToken;
 
-pub use self::address::is_private_url;
+pub use self::address::Addresses;
 pub use self::outcome::RESULT_BYTES_MAX;
 pub use self::pool::{Limits, McpServers};
 
@@ -115,8 +115,8 @@ pub struct Hints {
     pub destructive: Vec<String>,
     /// How long one call may take without a sign of progress; 60 seconds if absent.
     pub timeout_ms: Option<u64>,
-    /// Whether it may be reached at public addresses only.
-    pub public_only: bool,
+    /// Where it may be reached.
+    pub addresses: Addresses,
 }
 
 impl Server {
@@ -133,7 +133,7 @@ impl Server {
         let mut endpoint = self.clone();
         match &mut endpoint {
             Self::Http { hints, .. } | Self::Stdio { hints, .. } => {
-                *hints = Hints { public_only: hints.public_only, ..Hints::default() };
+                *hints = Hints { addresses: hints.addresses, ..Hints::default() };
             }
         }
         endpoint

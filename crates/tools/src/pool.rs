@@ -35,7 +35,7 @@ use crate::definition::Definitions;
 use crate::failure::{Refused, cancelled, failure, of_answer, timed_out, unexpected, unsent};
 use crate::http::{self, KEY_IN_META};
 use crate::stdio::INHERITED;
-use crate::{Call, CallResult, Hints, Server, Servers, outcome};
+use crate::{Addresses, Call, CallResult, Hints, Server, Servers, outcome};
 
 /// How long a request may take without a sign of progress, unless the hints say otherwise.
 const REQUEST_TIME_DEFAULT: Duration = Duration::from_secs(60);
@@ -113,13 +113,15 @@ impl McpServers {
     ) -> Result<Self, Failure> {
         let tls = |error| failure(FailureKind::Internal, format!("TLS could not be set up: {error}"));
         let http = http::client().map_err(tls)?;
-        let public_http = http::public_client().map_err(tls)?;
+        let private_http = http::client_within(Addresses::Private).map_err(tls)?;
+        let public_http = http::client_within(Addresses::Public).map_err(tls)?;
         let inherited = environment
             .into_iter()
             .filter(|(name, _)| INHERITED.iter().any(|known| name == *known))
             .collect();
         let ground = Ground {
             http,
+            private_http,
             public_http,
             inherited,
             tasks: TaskTracker::new(),

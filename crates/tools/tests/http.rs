@@ -14,7 +14,7 @@ use tenure_journal::FailureKind::{
     self, Authentication, ConnectionFailed, InvalidRequest, NotFound, Overloaded, Protocol, RateLimited,
     ServerError, Timeout, ToolNotFound,
 };
-use tenure_tools::{Call, Hints, Limits, McpServers, RESULT_BYTES_MAX, Server, Servers};
+use tenure_tools::{Addresses, Call, Hints, Limits, McpServers, RESULT_BYTES_MAX, Server, Servers};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
@@ -465,19 +465,22 @@ async fn private_addresses_are_not_reached_where_that_is_not_allowed() {
     let (bench, _events) = Bench::new();
     let running = HttpServer::bench(&bench, true, None);
     let servers = pool();
-    let server = |host: &str, public_only| Server::Http {
+    let server = |host: &str, addresses| Server::Http {
         url: format!("http://{host}:{}/mcp", running.address.port()),
         headers: Default::default(),
-        hints: Hints { public_only, ..Hints::default() },
+        hints: Hints { addresses, ..Hints::default() },
     };
-    for (host, public_only, expected) in [
-        ("127.0.0.1", false, None),
-        ("127.0.0.1", true, Some(FailureKind::InvalidRequest)),
-        ("localhost", true, Some(FailureKind::InvalidRequest)),
-        ("[::ffff:127.0.0.1]", true, Some(FailureKind::InvalidRequest)),
+    for (host, addresses, expected) in [
+        ("127.0.0.1", Addresses::Any, None),
+        ("127.0.0.1", Addresses::Private, None),
+        ("localhost", Addresses::Private, None),
+        ("169.254.169.254", Addresses::Private, Some(FailureKind::InvalidRequest)),
+        ("127.0.0.1", Addresses::Public, Some(FailureKind::InvalidRequest)),
+        ("localhost", Addresses::Public, Some(FailureKind::InvalidRequest)),
+        ("[::ffff:127.0.0.1]", Addresses::Public, Some(FailureKind::InvalidRequest)),
     ] {
-        let listed = servers.list(&server(host, public_only), &CancellationToken::new()).await;
-        assert_eq!(listed.err().map(|failure| failure.kind), expected, "{host} {public_only}");
+        let listed = servers.list(&server(host, addresses), &CancellationToken::new()).await;
+        assert_eq!(listed.err().map(|failure| failure.kind), expected, "{host} {addresses:?}");
     }
     servers.shutdown().await;
 }

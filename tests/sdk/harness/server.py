@@ -33,8 +33,9 @@ def settings(upstream_url, limits):
 class Server:
     """A server that can be killed and started again on what it left behind."""
 
-    def __init__(self, directory, upstream_url, *, configured=True, limits=None):
+    def __init__(self, directory, upstream_url, *, configured=True, limits=None, database=None, sealing_key=None):
         self.directory, self.upstream_url = directory, upstream_url
+        self.database, self.sealing_key = database, sealing_key
         self.project, self.data, self.log = directory / "project", directory / "data", directory / "server.log"
         (self.project / "agents").mkdir(parents=True)
         (self.project / "agents" / "assistant.md").write_text("---\nmodel: m1\n---\nBe brief.\n")
@@ -51,6 +52,9 @@ class Server:
             "TENURE_API_KEY": KEY,
         }
         args = ["--project", self.project, "--data-dir", self.data, "serve", "--port", "0"]
+        if self.database:
+            env["TENURE_DATABASE_URL"] = self.database
+            args += ["--sealing-key", self.sealing_key]
         self.process = Process(args, log=self.log, env=env, cwd=self.project)
         self.url = self.process.url.rstrip("/")
         self.client = self.new_client()

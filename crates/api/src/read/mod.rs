@@ -18,7 +18,7 @@ pub(crate) use metadata::approval_of;
 pub(crate) use name::read_name;
 pub(crate) use reader::{Field, Reader, missing, shortened, unsupported_value};
 pub(crate) use session::{NewSession, SessionChange};
-pub(crate) use tool::{LOCATION_PARTS, refuse_private_servers, refuse_unavailable};
+pub(crate) use tool::{LOCATION_PARTS, refuse_servers, refuse_unavailable};
 
 #[cfg(test)]
 pub(crate) mod tests {

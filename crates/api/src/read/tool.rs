@@ -6,7 +6,7 @@ use std::fmt;
 use axum::http::{HeaderName, HeaderValue, Uri};
 use serde_json::{Map, Value, json};
 use tenure_journal::{AgentConfig, FunctionTool, McpTool, McpTransport, Origin, ProjectId, Tool};
-use tenure_runtime::Runtime;
+use tenure_runtime::{Addresses, Runtime};
 
 use super::name::read_name;
 use super::reader::{Field, Reader};
@@ -184,19 +184,28 @@ pub(crate) fn refuse_unavailable_tools(tools: &[Tool], path: &str) -> Result<(),
     Ok(())
 }
 
-/// Refuses tool servers at private addresses, for servers whose operator does not allow them. What a name
-/// resolves to is judged when it is connected to.
-pub(crate) fn refuse_private_servers(tools: &[Tool], path: &str) -> Result<(), ApiError> {
+/// Refuses tool servers where this server does not go. What a name resolves to is judged when it is connected
+/// to.
+pub(crate) fn refuse_servers(tools: &[Tool], allowed: Addresses, path: &str) -> Result<(), ApiError> {
     for (index, tool) in tools.iter().enumerate() {
         if let Tool::Mcp(McpTool { transport: McpTransport::Http { server_url, .. }, .. }) = tool
-            && tenure_runtime::is_private_url(server_url)
+            && !allowed.allow_url(server_url)
         {
             let path = format!("{path}[{index}].transport.server_url");
-            let message = format!("Invalid '{path}': this server does not allow private addresses.");
+            let message = format!("Invalid '{path}': {}.", refusal(allowed));
             return Err(ApiError::invalid(message).code("url_not_allowed").param(path));
         }
     }
     Ok(())
+}
+
+fn refusal(allowed: Addresses) -> &'static str {
+    match allowed {
+        Addresses::Any | Addresses::Private => {
+            "no tool server may be at a link-local address or at a cloud's metadata service"
+        }
+        Addresses::Public => "this server does not allow private addresses",
+    }
 }
 
 const TOOL_TYPES: &[&str] = &[

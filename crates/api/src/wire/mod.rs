@@ -13,30 +13,10 @@ mod serve;
 
 use axum::http::StatusCode;
 
+pub(crate) use head::Refused;
 pub use serve::{Limits, serve, serve_with};
 
 use crate::error::ApiError;
-
-/// Why a request head was not let through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// Not a request line.
-    RequestLine,
-    /// Neither HTTP/1.1 nor HTTP/1.0.
-    Version,
-    /// The target is too long.
-    UriTooLong,
-    /// Too many header bytes or headers.
-    HeadersTooLarge,
-    /// A line does not end with a carriage return and a line feed.
-    LineEnd,
-    /// Not a header.
-    Header,
-    /// Where the body ends is not said, or said in more than one way.
-    Framing,
-    /// The head did not arrive in time.
-    Timeout,
-}
 
 impl Refused {
     pub(crate) fn to_error(self) -> ApiError {

@@ -103,6 +103,7 @@ impl World {
             sealer: Sealer::ephemeral(),
             limits,
             outbound: tenure_runtime::Outbound::default(),
+            environments: tenure_runtime::EnvironmentConfig::default(),
         };
         let runtime = Runtime::start(parts).await.expect("starts");
         let now = Timestamp::from_millis(1_790_000_000_000);

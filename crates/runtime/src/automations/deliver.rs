@@ -1,6 +1,7 @@
 //! One invocation that is due: claimed, delivered, and its outcome written.
 
 use serde::Deserialize as _;
+use serde::de::Error as _;
 use serde_json::Value;
 use tenure_journal::{
     AgentConfig, AgentId, Automation, AutomationStatus, Invocation, InvocationId, InvocationStatus,
@@ -11,9 +12,8 @@ use tenure_session::Refusal;
 use tenure_store::{Document, DocumentKind, Receipt, StoreErrorKind};
 
 use super::documents::{self, SavedAutomation, SavedInvocation};
-use super::occur::set_aside;
 use super::world::World;
-use super::{ATTEMPTS_MAX, AutomationError, CLAIM_MS, CONFLICTS_MAX, plan};
+use super::{ATTEMPTS_MAX, AutomationError, BACKOFF_MS_MAX, CLAIM_MS, CONFLICTS_MAX, plan};
 use crate::{Opening, RuntimeError, RuntimeErrorKind};
 
 /// What came of an attempt.
@@ -24,6 +24,8 @@ enum Outcome {
     Failed(Failed),
     /// It may, later.
     Later,
+    /// It may, by a node that can read what became unreadable here since it was looked at.
+    Unreadable,
 }
 
 /// Why it never will.
@@ -53,15 +55,9 @@ fn receipt_key(id: InvocationId) -> String {
 /// them died.
 ///
 /// # Errors
-/// `Store`: the invocation is still due, or not any more.
+/// `Store`: the invocation is still due, or not any more. Any other: this release cannot read what it would have
+/// to, and the invocation is as it was.
 pub(super) async fn deliver(world: &dyn World, due: &Document) -> Result<(), AutomationError> {
-    match carry_out(world, due).await {
-        Err(error) if !matches!(error, AutomationError::Store(_)) => set_aside(world, due, &error).await,
-        carried_out => carried_out,
-    }
-}
-
-async fn carry_out(world: &dyn World, due: &Document) -> Result<(), AutomationError> {
     let invocation = SavedInvocation::from_document(due.clone())?;
     let InvocationStatus::Queued { attempts } = invocation.body.status else { return Ok(()) };
     let (project, id) = (invocation.document.project, invocation.body.automation_id);
@@ -78,19 +74,29 @@ async fn carry_out(world: &dyn World, due: &Document) -> Result<(), AutomationEr
         let failed = Failed::new("delivery_failed", format!("given up after {attempts} attempts"));
         return settle_failed(world, &invocation, failed).await;
     }
-    let (now, attempts) = (world.now(), attempts + 1);
+    // Everything is read before the claim: what cannot be carried out here is not claimed either.
+    let way = match way(world, &invocation).await? {
+        Ok(way) => way,
+        Err(failed) => return settle_failed(world, &invocation, failed).await,
+    };
+    let (now, before, attempts) = (world.now(), invocation.body.status.clone(), attempts + 1);
     let status = InvocationStatus::Queued { attempts };
     let claimed = invocation.next(status.clone(), now, Some(now.plus_millis(CLAIM_MS)));
     if !written(world.put(vec![claimed.document.clone()], None).await)? {
         return Ok(());
     }
-    match attempt(world, &claimed).await? {
+    match attempt(world, &claimed, way).await? {
         Outcome::Delivered(session) => settle_delivered(world, &claimed, session).await,
         Outcome::Failed(failed) => settle_failed(world, &claimed, failed).await,
         Outcome::Later => {
             let now = world.now();
             let later = claimed.next(status, now, Some(now.plus_millis(plan::backoff_ms(attempts))));
             written(world.put(vec![later.document], None).await).map(drop)
+        }
+        Outcome::Unreadable => {
+            let now = world.now();
+            let back = claimed.next(before, now, Some(now.plus_millis(BACKOFF_MS_MAX)));
+            written(world.put(vec![back.document], None).await).map(drop)
         }
     }
 }
@@ -113,24 +119,48 @@ fn written(put: Result<(), tenure_store::StoreError>) -> Result<bool, Automation
     }
 }
 
-async fn attempt(world: &dyn World, invocation: &SavedInvocation) -> Result<Outcome, AutomationError> {
+/// What is to be done.
+enum Way {
+    Open(Box<Opening>),
+    Say(SessionKey, String),
+}
+
+/// What is to be done, or why it never can be.
+async fn way(
+    world: &dyn World,
+    invocation: &SavedInvocation,
+) -> Result<Result<Way, Failed>, AutomationError> {
     let (project, body) = (invocation.document.project, &invocation.body);
     let version = Some(body.automation_version);
     let delivered = documents::automation(world, project, body.automation_id, version).await?;
     let Some(delivered) = delivered else {
         let failed = Failed::new("internal_error", "the automation's version is not there");
-        return Ok(Outcome::Failed(failed));
+        return Ok(Err(failed));
     };
-    let key = receipt_key(invocation.id);
-    let said = match &delivered.body.target {
-        Target::NewSession(target) => match opening(world, project, target).await? {
-            Ok(opening) => world.open(opening, key).await,
-            Err(failed) => return Ok(Outcome::Failed(failed)),
-        },
-        Target::ExistingSession { session_id, instructions } => {
-            let session = SessionKey { project, session: *session_id };
-            world.say(session, instructions.clone(), key).await.map(|()| *session_id)
+    let session = delivered.body.target.session_id();
+    if !world.can_read(project, session).await? {
+        let what = "the session, or a webhook of the project, cannot be read";
+        return Err(AutomationError::Damaged(serde_json::Error::custom(what)));
+    }
+    Ok(match &delivered.body.target {
+        Target::NewSession(target) => {
+            opening(world, project, target).await?.map(|opening| Way::Open(Box::new(opening)))
         }
+        Target::ExistingSession { session_id, instructions } => {
+            Ok(Way::Say(SessionKey { project, session: *session_id }, instructions.clone()))
+        }
+    })
+}
+
+async fn attempt(
+    world: &dyn World,
+    invocation: &SavedInvocation,
+    way: Way,
+) -> Result<Outcome, AutomationError> {
+    let key = receipt_key(invocation.id);
+    let said = match way {
+        Way::Open(opening) => world.open(*opening, key).await,
+        Way::Say(session, text) => world.say(session, text, key).await.map(|()| session.session),
     };
     match said {
         Ok(session) => Ok(Outcome::Delivered(session)),
@@ -206,9 +236,7 @@ async fn refused(
             | Refusal::UnknownArtifact { .. }
             | Refusal::Busy => Outcome::Failed(Failed::new("invalid_request", refusal.to_string())),
         },
-        RuntimeErrorKind::Damaged => {
-            Outcome::Failed(Failed::target_lost("internal_error", "the session cannot be read"))
-        }
+        RuntimeErrorKind::Damaged => Outcome::Unreadable,
         RuntimeErrorKind::Overloaded(_) | RuntimeErrorKind::ShuttingDown | RuntimeErrorKind::Storage => {
             tracing::warn!(invocation = %invocation.id, %error, "a delivery is tried again");
             Outcome::Later

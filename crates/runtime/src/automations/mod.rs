@@ -98,7 +98,8 @@ impl Runtime {
     pub fn run_automations(&self, check: AgentCheck) {
         let world = Arc::new(Live { runtime: self.clone(), check: Some(check) });
         let (wake, closing) = (Arc::clone(&self.shared.automations), self.shared.closing.clone());
-        self.shared.tasks.spawn(scheduler::run(world, wake, closing));
+        let unreadable = Arc::clone(&self.shared.unreadable);
+        self.shared.tasks.spawn(scheduler::run(world, unreadable, wake, closing));
     }
 
     fn wake_automations(&self) {

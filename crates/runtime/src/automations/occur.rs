@@ -10,15 +10,9 @@ use super::{AutomationError, plan};
 /// Makes what is due of one automation. A document that another node wrote meanwhile is left to it.
 ///
 /// # Errors
-/// `Store`: nothing was written, or everything was; the automation is still due, or not any more.
+/// `Store`: nothing was written, or everything was; the automation is still due, or not any more. Any other:
+/// this release cannot read what it would have to, or has no such time zone; nothing was written.
 pub(super) async fn occur(world: &dyn World, due: &Document) -> Result<(), AutomationError> {
-    match make(world, due).await {
-        Err(error) if !matches!(error, AutomationError::Store(_)) => set_aside(world, due, &error).await,
-        made => made,
-    }
-}
-
-async fn make(world: &dyn World, due: &Document) -> Result<(), AutomationError> {
     let automation = SavedAutomation::from_document(due.clone())?;
     let AutomationStatus::Active { next: Some(planned) } = automation.body.status else { return Ok(()) };
     let now = world.now();
@@ -97,24 +91,6 @@ async fn put(
             tracing::debug!(automation = %automation.id, "another node was faster");
             Ok(())
         }
-        written => Ok(written?),
-    }
-}
-
-/// Stops a document that cannot be understood from being due for ever; its content stays as it is.
-pub(super) async fn set_aside(
-    world: &dyn World,
-    due: &Document,
-    error: &AutomationError,
-) -> Result<(), AutomationError> {
-    tracing::error!(id = due.id, %error, source = ?std::error::Error::source(error),
-        "a stored automation or invocation is set aside");
-    let latest = world.document(due.project, due.kind, &due.id, None).await?;
-    let Some(latest) = latest.filter(|latest| latest.wake_at.is_some()) else { return Ok(()) };
-    let (version, updated_at) = (latest.version + 1, world.now());
-    let next = Document { version, updated_at, wake_at: None, ..latest };
-    match world.put(vec![next], None).await {
-        Err(error) if documents::is_conflict(&error) => Ok(()),
         written => Ok(written?),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenure_journal::{ProjectId, Timestamp};
+use tenure_journal::Timestamp;
 use tenure_store::{Document, DocumentKind};
 use tokio::sync::Notify;
 use tokio::task::{self, JoinSet};
@@ -14,14 +14,17 @@ use super::deliver::deliver;
 use super::occur::occur;
 use super::world::World;
 use super::{AutomationError, DELIVERIES_AT_ONCE, DUE_MAX, POLL_MS, TROUBLE};
-
-/// An invocation among those of all projects.
-type Key = (ProjectId, String);
+use crate::unreadable::{Met, Unreadable};
 
 /// Runs until `closing` fires; deliveries under way then are finished.
-pub(super) async fn run(world: Arc<dyn World>, wake: Arc<Notify>, closing: CancellationToken) {
-    let mut scheduler =
-        Scheduler { world, deliveries: JoinSet::new(), under_way: HashMap::new(), is_troubled: false };
+pub(super) async fn run(
+    world: Arc<dyn World>,
+    unreadable: Arc<Unreadable>,
+    wake: Arc<Notify>,
+    closing: CancellationToken,
+) {
+    let (deliveries, under_way) = (JoinSet::new(), HashMap::new());
+    let mut scheduler = Scheduler { world, unreadable, deliveries, under_way, is_troubled: false };
     while !closing.is_cancelled() {
         let pause = match scheduler.look().await {
             Ok(pause) => pause,
@@ -48,9 +51,11 @@ pub(super) async fn run(world: Arc<dyn World>, wake: Arc<Notify>, closing: Cance
 
 struct Scheduler {
     world: Arc<dyn World>,
+    /// What is not looked at now.
+    unreadable: Arc<Unreadable>,
     deliveries: JoinSet<Result<(), AutomationError>>,
     /// What the deliveries deliver.
-    under_way: HashMap<task::Id, Key>,
+    under_way: HashMap<task::Id, Document>,
     /// Whether durable state failed something since the last look.
     is_troubled: bool,
 }
@@ -59,7 +64,8 @@ impl Scheduler {
     /// Does or begins everything that is due; gives the time until something may be due again.
     async fn look(&mut self) -> Result<Duration, AutomationError> {
         for automation in self.due(DocumentKind::Automation, self.world.now(), DUE_MAX).await? {
-            occur(&*self.world, &automation).await?;
+            let occurred = occur(&*self.world, &automation).await;
+            self.leave_unreadable(&automation, occurred)?;
         }
         let room = DELIVERIES_AT_ONCE.saturating_sub(self.deliveries.len());
         if room > 0 {
@@ -76,37 +82,70 @@ impl Scheduler {
     }
 
     fn begin(&mut self, invocation: Document) {
-        let (key, world) = (key_of(&invocation), Arc::clone(&self.world));
-        let task = self.deliveries.spawn(async move { deliver(&*world, &invocation).await });
-        self.under_way.insert(task.id(), key);
+        let (delivered, world) = (invocation.clone(), Arc::clone(&self.world));
+        let task = self.deliveries.spawn(async move { deliver(&*world, &delivered).await });
+        self.under_way.insert(task.id(), invocation);
     }
 
     fn ended(&mut self, ended: Result<(task::Id, Result<(), AutomationError>), task::JoinError>) {
-        let (task, problem) = match ended {
-            Ok((task, Ok(()))) => (task, None),
-            Ok((task, Err(error))) => (task, Some(error.to_string())),
+        let (task, delivered) = match ended {
+            Ok((task, delivered)) => (task, delivered.map_err(|error| self.unread(task, error))),
             // A panic is contained to its delivery: its claim says when it is tried again, and how often.
-            Err(error) => (error.id(), Some(error.to_string())),
+            Err(error) => (error.id(), Err(Some(error.to_string()))),
         };
-        let key = self.under_way.remove(&task);
-        if let (Some(problem), Some((_, invocation))) = (problem, key) {
+        let invocation = self.under_way.remove(&task);
+        if let (Err(Some(problem)), Some(invocation)) = (delivered, invocation) {
             self.is_troubled = true;
-            tracing::error!(invocation, error = problem, "a delivery was cut off; trying again");
+            tracing::error!(
+                invocation = invocation.id,
+                error = problem,
+                "a delivery was cut off; trying again"
+            );
+        }
+    }
+
+    /// Leaves what a delivery could not read; gives any other problem.
+    fn unread(&mut self, task: task::Id, error: AutomationError) -> Option<String> {
+        let invocation = self.under_way.get(&task)?.clone();
+        self.leave_unreadable(&invocation, Err(error)).err().map(|error| error.to_string())
+    }
+
+    /// Leaves a document alone if this release cannot read what it takes to do it.
+    fn leave_unreadable(
+        &mut self,
+        document: &Document,
+        done: Result<(), AutomationError>,
+    ) -> Result<(), AutomationError> {
+        match done {
+            Ok(()) => Ok(()),
+            Err(error @ AutomationError::Store(_)) => Err(error),
+            Err(
+                error @ (AutomationError::Damaged(_)
+                | AutomationError::Refused(_)
+                | AutomationError::NotFound),
+            ) => {
+                // What is not remembered is still due: without a pause it would be looked at for ever.
+                self.is_troubled |= self.unreadable.leave(document, &error) == Met::NoRoom;
+                Ok(())
+            }
         }
     }
 
     fn is_under_way(&self, invocation: &Document) -> bool {
-        let key = key_of(invocation);
-        self.under_way.values().any(|under_way| *under_way == key)
+        let is_same = |other: &Document| other.project == invocation.project && other.id == invocation.id;
+        self.under_way.values().any(is_same)
     }
 
+    /// What is due and not left alone. What is left alone takes nobody's place: so many more are asked for.
     async fn due(
         &self,
         kind: DocumentKind,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Document>, AutomationError> {
-        Ok(self.world.due(kind, now, limit).await?)
+        let due = self.world.due(kind, now, limit + self.unreadable.count(kind)).await?;
+        let readable = due.into_iter().filter(|document| !self.unreadable.is_left(document));
+        Ok(readable.take(limit).collect())
     }
 
     /// The time until the next document is due, at most [`POLL_MS`].
@@ -126,8 +165,4 @@ impl Scheduler {
         }
         Ok(Duration::from_millis(pause))
     }
-}
-
-fn key_of(document: &Document) -> Key {
-    (document.project, document.id.clone())
 }

@@ -53,6 +53,10 @@ pub(super) trait World: Send + Sync {
     /// Whether a session can run this agent.
     fn check(&self, agent: &AgentConfig) -> Result<(), String>;
 
+    /// Whether this release can read what it takes to reach a session of the project, or this one. What it is
+    /// refused for any other reason is met by the attempt.
+    async fn can_read(&self, project: ProjectId, session: Option<SessionId>) -> Result<bool, StoreError>;
+
     /// Opens a session and takes the receipt `key`, both or none. The receipt's body names the session.
     async fn open(&self, opening: Opening, key: String) -> Result<SessionId, RuntimeError>;
 
@@ -128,6 +132,10 @@ impl World for Live {
 
     fn check(&self, agent: &AgentConfig) -> Result<(), String> {
         self.check.as_ref().map_or(Ok(()), |check| check(agent))
+    }
+
+    async fn can_read(&self, project: ProjectId, session: Option<SessionId>) -> Result<bool, StoreError> {
+        self.runtime.can_read(project, session).await
     }
 
     async fn open(&self, opening: Opening, key: String) -> Result<SessionId, RuntimeError> {

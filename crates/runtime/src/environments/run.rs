@@ -223,7 +223,19 @@ impl Desk {
             };
             place().map_err(|error| match error.kind() {
                 ErrorKind::Chunks | ErrorKind::Io | ErrorKind::Busy => self.broken(&error),
-                _ => failed(FailureKind::InvalidRequest, format!("`{path}` cannot be placed: {error}")),
+                ErrorKind::NotFound
+                | ErrorKind::Exists
+                | ErrorKind::NotADirectory
+                | ErrorKind::NotAFile
+                | ErrorKind::Link
+                | ErrorKind::Path(_)
+                | ErrorKind::Limit(_)
+                | ErrorKind::Missing(_)
+                | ErrorKind::Corrupt(_)
+                | ErrorKind::Manifest(_)
+                | ErrorKind::Archive(_) => {
+                    failed(FailureKind::InvalidRequest, format!("`{path}` cannot be placed: {error}"))
+                }
             })?;
         }
         Ok(())
@@ -374,7 +386,16 @@ impl Desk {
                 tracing::error!(environment = %id, %error, "the files of an environment are damaged");
                 failed(FailureKind::Internal, "the environment's files are damaged")
             }
-            _ => {
+            ErrorKind::NotFound
+            | ErrorKind::Exists
+            | ErrorKind::NotADirectory
+            | ErrorKind::NotAFile
+            | ErrorKind::Link
+            | ErrorKind::Path(_)
+            | ErrorKind::Archive(_)
+            | ErrorKind::Busy
+            | ErrorKind::Chunks
+            | ErrorKind::Io => {
                 tracing::warn!(environment = %id, %error, "the files of an environment cannot be used now");
                 failed(FailureKind::ServerError, "the environment's files cannot be used now")
             }
@@ -500,10 +521,8 @@ fn variables(text: &str) -> BTreeMap<String, String> {
 
 /// A failure before anything ran: it leaves nothing open.
 fn not_begun(failure: Failure) -> Failure {
-    let kind = match failure.kind {
-        FailureKind::ServerError => FailureKind::Overloaded,
-        kind => kind,
-    };
+    let is_transient = failure.kind == FailureKind::ServerError;
+    let kind = if is_transient { FailureKind::Overloaded } else { failure.kind };
     Failure { kind, ..failure }
 }
 

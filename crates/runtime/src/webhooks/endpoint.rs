@@ -14,7 +14,8 @@ use crate::Sealer;
 
 /// Webhooks of one project: each costs a document for every event it wants.
 pub(super) const WEBHOOKS_MAX: usize = 32;
-/// How long a project's webhooks are believed to be as they were. Another node's change is seen after it.
+/// How long a project's webhooks are believed to be as they were. A change is acknowledged after it where other
+/// nodes share the store, so that no event is told as before once a client knows of the change.
 const CACHED_FOR: Duration = Duration::from_secs(1);
 /// Projects that are remembered; more are looked up each time.
 const CACHED_MAX: usize = 4_096;
@@ -147,7 +148,14 @@ pub(super) async fn all(store: &dyn Store, project: ProjectId) -> Result<Vec<Web
 /// What the append path knows of the webhooks of each project: a cheap answer that is at most a second old.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
-    projects: Mutex<HashMap<ProjectId, Known>>,
+    remembered: Mutex<Remembered>,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    projects: HashMap<ProjectId, Known>,
+    /// How many changes were made here: what was read before one is not remembered after it.
+    changes: u64,
 }
 
 /// The webhooks of a project as they were at a moment.
@@ -164,7 +172,11 @@ impl Cache {
         store: &dyn Store,
         project: ProjectId,
     ) -> Result<Arc<[Webhook]>, StoreError> {
-        let known = self.lock().get(&project).filter(|known| known.at.elapsed() < CACHED_FOR).cloned();
+        let (known, changes) = {
+            let remembered = self.lock();
+            let known = remembered.projects.get(&project).filter(|known| known.at.elapsed() < CACHED_FOR);
+            (known.cloned(), remembered.changes)
+        };
         if let Some(known) = known {
             return Ok(known.webhooks);
         }
@@ -174,25 +186,35 @@ impl Cache {
             Ok(webhooks) => webhooks.into(),
             Err(WebhookError::Store(error)) => return Err(error),
             Err(error) => {
-                tracing::error!(%project, %error, "a stored webhook cannot be read");
-                return Err(StoreError::new(StoreErrorKind::Corrupt, "reading the project's webhooks"));
+                return Err(StoreError::new(StoreErrorKind::Corrupt, "reading the project's webhooks")
+                    .with_source(error));
             }
         };
-        let mut projects = self.lock();
-        if projects.len() >= CACHED_MAX {
-            projects.clear();
+        let mut remembered = self.lock();
+        if remembered.changes == changes {
+            if remembered.projects.len() >= CACHED_MAX {
+                remembered.projects.clear();
+            }
+            remembered.projects.insert(project, Known { at, webhooks: Arc::clone(&webhooks) });
         }
-        projects.insert(project, Known { at, webhooks: Arc::clone(&webhooks) });
         Ok(webhooks)
     }
 
-    /// Forgets a project's webhooks, so that a change made here is seen at once.
-    pub(super) fn forget(&self, project: ProjectId) {
-        self.lock().remove(&project);
+    /// Forgets a project's webhooks, after a change of them was stored. Returns once no other node remembers
+    /// them either.
+    pub(super) async fn forget(&self, store: &dyn Store, project: ProjectId) {
+        {
+            let mut remembered = self.lock();
+            remembered.changes += 1;
+            remembered.projects.remove(&project);
+        }
+        if store.is_shared() {
+            tokio::time::sleep(CACHED_FOR).await;
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ProjectId, Known>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Remembered> {
         // A map is whole between its methods, so one poisoned by a panic elsewhere is usable.
-        self.projects.lock().unwrap_or_else(PoisonError::into_inner)
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -122,13 +122,23 @@ impl Webhooks {
         Ok(delivery::of_batch(&webhooks, batch, at))
     }
 
+    /// Whether this release can read the webhooks of a project.
+    pub(crate) async fn can_read(&self, shared: &Shared, project: ProjectId) -> Result<bool, StoreError> {
+        match self.cache.of(shared.store.as_ref(), project).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == StoreErrorKind::Corrupt => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Deliveries were written: they are looked for at once.
     pub(crate) fn wake(&self) {
         self.written.notify_one();
     }
 }
 
-/// Webhooks, as the API manages them.
+/// Webhooks, as the API manages them. Where nodes share the store, a change returns once every node acts on it,
+/// which takes a second.
 impl Runtime {
     /// Makes a webhook. Its secret is in the answer and cannot be had again; `receipt` must not hold it.
     ///
@@ -160,7 +170,7 @@ impl Runtime {
         };
         webhook.renew(sealed, None);
         shared.store.put(vec![webhook.to_document(project)], receipt(&webhook)).await?;
-        shared.webhooks.cache.forget(project);
+        shared.webhooks.cache.forget(shared.store.as_ref(), project).await;
         Ok((webhook, secret))
     }
 
@@ -251,7 +261,7 @@ impl Runtime {
                 Err(error) => return Err(error.into()),
             }
         }
-        shared.webhooks.cache.forget(project);
+        shared.webhooks.cache.forget(shared.store.as_ref(), project).await;
         let page = Page { after: None, limit: REMOVED_AT_ONCE, order: Order::Ascending };
         let line = delivery::dead_line(id);
         loop {
@@ -344,7 +354,7 @@ impl Runtime {
             webhook.updated_at = self.now();
             match shared.store.put(vec![webhook.to_document(project)], receipt(&webhook)).await {
                 Ok(()) => {
-                    shared.webhooks.cache.forget(project);
+                    shared.webhooks.cache.forget(shared.store.as_ref(), project).await;
                     return Ok(webhook);
                 }
                 Err(error) if is_conflict(&error) && attempt < CHANGE_ATTEMPTS => attempt += 1,

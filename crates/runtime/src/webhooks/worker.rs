@@ -3,6 +3,9 @@
 //! A line is what must arrive in order: the deliveries of one session to one webhook. Only its first one is
 //! ever tried. A first one that has been tried and is not due yet belongs to another node or waits out its
 //! pause; what is due behind it is put off until then, so that it does not stand in the way of other lines.
+//!
+//! A line whose first delivery, or whose webhook, this release cannot read is left as it is, all of it: a node
+//! that can read it delivers it in order.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use super::endpoint::Webhook;
 use super::{WebhookError, find, is_conflict};
 use crate::clock;
 use crate::handle::Shared;
+use crate::unreadable::Met;
 
 /// Lines a node works on at once.
 const LINES_MAX: usize = 64;
@@ -34,8 +38,6 @@ const LOOK_PAUSE: Duration = Duration::from_millis(10);
 const PUT_OFF: Duration = Duration::from_secs(5);
 /// How long deliveries wait for an operator to bring back the key that opens their webhook's secret.
 const KEY_PAUSE: Duration = Duration::from_secs(60);
-/// The name of documents that are none of ours to read, so that they hold back no line.
-const DAMAGED: &str = "damaged";
 
 /// Delivers until the runtime stops. What is being tried then is tried again after its lease.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -43,11 +45,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         Desk { shared: Arc::clone(&shared), sender: None, open: HashMap::new(), tasks: JoinSet::new() };
     loop {
         let looked = Instant::now();
-        let left_some = desk.look().await.unwrap_or_else(|error| {
+        let Looked { left_some, hidden_some } = desk.look().await.unwrap_or_else(|error| {
             tracing::error!(%error, source = ?std::error::Error::source(&error), "deliveries cannot be looked for");
-            false
+            Looked::default()
         });
-        let next = looked + shared.webhooks.config.timing.look_every;
+        let pause = if hidden_some { LOOK_PAUSE } else { shared.webhooks.config.timing.look_every };
+        let next = looked + pause;
         loop {
             tokio::select! {
                 biased;
@@ -66,6 +69,15 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
+/// What a look found.
+#[derive(Debug, Default, Clone, Copy)]
+struct Looked {
+    /// Something due has no place.
+    left_some: bool,
+    /// More may be due behind what cannot be read.
+    hidden_some: bool,
+}
+
 /// What a node is working on.
 struct Desk {
     shared: Arc<Shared>,
@@ -76,29 +88,35 @@ struct Desk {
 }
 
 impl Desk {
-    /// Begins with what is due and has a place. Whether something due has none.
-    async fn look(&mut self) -> Result<bool, WebhookError> {
+    /// Begins with what is due and has a place.
+    async fn look(&mut self) -> Result<Looked, WebhookError> {
         let now = self.shared.clock.now();
-        let due = self.shared.store.due_documents(DocumentKind::Delivery, now, DUE_MAX).await?;
+        let shared = Arc::clone(&self.shared);
+        let unreadable = &shared.unreadable;
+        // What cannot be read takes nobody's place.
+        let due_max = DUE_MAX + unreadable.count(DocumentKind::Delivery);
+        let due = shared.store.due_documents(DocumentKind::Delivery, now, due_max).await?;
         if due.is_empty() {
-            return Ok(false);
+            return Ok(Looked::default());
         }
-        let Some(sender) = self.sender() else { return Ok(false) };
+        let Some(sender) = self.sender() else { return Ok(Looked::default()) };
         let mut per_webhook: HashMap<WebhookId, usize> = HashMap::new();
         for webhook in self.open.values() {
             *per_webhook.entry(*webhook).or_default() += 1;
         }
-        let (found_max, mut left) = (due.len() >= DUE_MAX, Vec::new());
-        let mut seen = HashSet::new();
-        for document in due {
+        let (found_max, mut left) = (due.len() >= due_max, Vec::new());
+        let (mut seen, mut hid_some) = (HashSet::new(), false);
+        for document in due.into_iter().filter(|document| !unreadable.is_left(document)) {
             let line = (document.project, document.name.clone().unwrap_or_default());
             let webhook = match Delivery::from_document(&document) {
+                Ok(_) if unreadable.lines.is_left(&line) => {
+                    hid_some |= unreadable.leave_quietly(&document) != Met::NoRoom;
+                    continue;
+                }
                 Ok(delivery) => delivery.webhook_id,
                 Err(error) => {
-                    tracing::error!(delivery = document.id, %error, "a stored delivery cannot be read; it is set aside");
-                    let name = Some(DAMAGED.to_owned());
-                    let aside = Document { name, ..delivery::next(&document, now, None) };
-                    write(&self.shared, vec![aside]).await;
+                    hid_some |= unreadable.leave(&document, &error) != Met::NoRoom;
+                    unreadable.lines.leave(line);
                     continue;
                 }
             };
@@ -124,7 +142,7 @@ impl Desk {
         if found_max && left_some {
             put_off(&self.shared, &left, now.plus_millis(millis(PUT_OFF))).await;
         }
-        Ok(left_some)
+        Ok(Looked { left_some, hidden_some: found_max && hid_some })
     }
 
     fn sender(&mut self) -> Option<Sender> {
@@ -154,9 +172,17 @@ impl Desk {
 
 /// Works on a line until it is empty or its first delivery has to wait; gives the line back.
 async fn work(shared: Arc<Shared>, sender: Sender, line: Line) -> Line {
-    if let Err(error) = deliver(&shared, &sender, &line).await {
-        tracing::error!(line = line.1, %error, source = ?std::error::Error::source(&error),
-            "a delivery cannot be recorded; it is tried again after its lease");
+    let delivered = deliver(&shared, &sender, &line).await;
+    match delivered {
+        Ok(()) => shared.unreadable.lines.forget(&line),
+        Err(error @ (WebhookError::Damaged(_) | WebhookError::DamagedId)) => {
+            if shared.unreadable.lines.leave(line.clone()) == Met::First {
+                tracing::error!(line = line.1, %error, source = ?std::error::Error::source(&error),
+                    "a webhook's deliveries cannot be read by this release; they stay as they are");
+            }
+        }
+        Err(error) => tracing::error!(line = line.1, %error, source = ?std::error::Error::source(&error),
+            "a delivery cannot be recorded; it is tried again after its lease"),
     }
     line
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod crowd;
 pub(crate) mod wait;
 
 use std::collections::BTreeMap;
@@ -88,7 +89,17 @@ pub(crate) async fn start(store: Arc<MemoryStore>, shop: Arc<Shop>) -> Runtime {
 }
 
 pub(crate) async fn start_with(store: Arc<MemoryStore>, shop: Arc<Shop>, model: Arc<dyn Model>) -> Runtime {
-    let provider = Provider::new("scripted", model, 64);
+    start_within(store, shop, model, Limits::default()).await
+}
+
+pub(crate) async fn start_within(
+    store: Arc<MemoryStore>,
+    shop: Arc<Shop>,
+    model: Arc<dyn Model>,
+    limits: Limits,
+) -> Runtime {
+    let places = limits.model_calls;
+    let provider = Provider::with_places("scripted", model, places);
     let server =
         Server::Http { url: "http://shop.invalid".into(), headers: BTreeMap::new(), hints: Hints::default() };
     let parts = Parts {
@@ -98,8 +109,9 @@ pub(crate) async fn start_with(store: Arc<MemoryStore>, shop: Arc<Shop>, model: 
         project_servers: BTreeMap::from([("shop".to_owned(), server)]),
         policy: Arc::new(PolicySet::defaults()),
         sealer: Sealer::ephemeral(),
-        limits: Limits::default(),
+        limits,
         outbound: tenure_runtime::Outbound::default(),
+        environments: tenure_runtime::EnvironmentConfig::default(),
     };
     Runtime::start(parts).await.expect("starts")
 }
@@ -163,6 +175,8 @@ pub(crate) async fn until(stream: &mut Subscription, status: SessionNotice) -> V
             StreamEvent::Part { .. } => {}
             StreamEvent::Error { .. } => seen.push("error".into()),
             StreamEvent::Subagent { kind, .. } => seen.push(format!("subagent.{kind:?}")),
+            StreamEvent::Environment { kind, .. } => seen.push(format!("environment.{kind:?}")),
+            StreamEvent::CommandOutput { .. } => seen.push("output".into()),
             StreamEvent::Deleted => seen.push("deleted".into()),
         }
     }

@@ -314,7 +314,7 @@ fn a_turn_publishes_what_it_changed_and_only_then_ends() {
         digest: root(9),
     };
     b.environment("published", Attempted::Published(vec![artifact.clone()]));
-    assert_eq!(b.session.artifacts(), [artifact.clone()]);
+    assert_eq!(b.session.artifacts(), std::slice::from_ref(&artifact));
     b.message("Thanks.");
     b.answer(vec![say("Nothing changed, so nothing is published.")]);
     b.command("delete artifact", Command::DeleteArtifact { artifact_id: artifact.id }).unwrap();

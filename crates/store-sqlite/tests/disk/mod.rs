@@ -13,7 +13,7 @@ use std::{fs, io};
 
 use fastrand::Rng;
 
-pub(crate) use mount::{Mounted, unavailable};
+pub(crate) use mount::{Mounted, say_not_run, unavailable};
 
 /// What one device writes whole.
 const SECTOR_BYTES: usize = 512;
@@ -99,6 +99,7 @@ pub(crate) enum Syncs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     NoSuchFile,
+    Exists,
     Full,
     Broken,
 }
@@ -183,6 +184,24 @@ impl State {
     pub(crate) fn unlink(&mut self, name: &str) -> Result<(), Refusal> {
         self.change(None)?;
         self.names.remove(name).map(|_| ()).ok_or(Refusal::NoSuchFile)
+    }
+
+    /// Replaces what has the new name, as a whole.
+    pub(crate) fn rename(&mut self, old: &str, new: &str) -> Result<(), Refusal> {
+        self.change(None)?;
+        let inode = self.names.remove(old).ok_or(Refusal::NoSuchFile)?;
+        self.names.insert(new.to_owned(), inode);
+        Ok(())
+    }
+
+    /// Gives a file another name, which nothing may have.
+    pub(crate) fn link(&mut self, inode: u64, new: &str) -> Result<(), Refusal> {
+        self.change(None)?;
+        if self.names.contains_key(new) {
+            return Err(Refusal::Exists);
+        }
+        self.names.insert(new.to_owned(), inode);
+        Ok(())
     }
 
     pub(crate) fn write(&mut self, inode: u64, offset: usize, data: &[u8]) -> Result<(), Refusal> {

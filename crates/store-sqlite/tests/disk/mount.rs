@@ -1,13 +1,14 @@
 //! The disk as a file system with one directory, mounted through `/dev/fuse`.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    Generation, INodeNo, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 use tempfile::TempDir;
 
@@ -30,6 +31,14 @@ pub(crate) fn unavailable() -> Option<String> {
     let capabilities = effective.and_then(|bits| u64::from_str_radix(bits, 16).ok()).unwrap_or(0);
     const CAP_SYS_ADMIN: u64 = 1 << 21;
     (capabilities & CAP_SYS_ADMIN == 0).then(|| "not root: mounting needs CAP_SYS_ADMIN".to_owned())
+}
+
+/// Says that a test proved nothing. Around the test harness, which keeps what a passing test prints to itself;
+/// `cargo xtask test` repeats the line in its summary.
+pub(crate) fn say_not_run(what: &str, reason: &str) {
+    let mut out = std::io::stdout();
+    // On a line of its own, whatever the harness has begun to write. Nobody may be there to read it.
+    let _ = out.write_all(format!("\nnot run: {what}: {reason}\n").as_bytes()).and_then(|()| out.flush());
 }
 
 /// A mounted disk. Dropping it unmounts.
@@ -92,6 +101,7 @@ impl From<Refusal> for Errno {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NoSuchFile => Self::ENOENT,
+            Refusal::Exists => Self::EEXIST,
             Refusal::Full => Self::ENOSPC,
             Refusal::Broken => Self::EIO,
         }
@@ -172,6 +182,28 @@ impl Filesystem for Volume {
 
     fn unlink(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         done(self.0.lock().unlink(&name.to_string_lossy()), reply);
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        name: &OsStr,
+        _: INodeNo,
+        new_name: &OsStr,
+        _: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        done(self.0.lock().rename(&name.to_string_lossy(), &new_name.to_string_lossy()), reply);
+    }
+
+    fn link(&self, _: &Request, inode: INodeNo, _: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
+        let linked = self.0.lock().link(inode.0, &new_name.to_string_lossy());
+        match linked.map(|()| self.attributes(inode.0)) {
+            Ok(Some(attributes)) => reply.entry(&TTL, &attributes, Generation(0)),
+            Ok(None) => reply.error(Errno::ENOENT),
+            Err(refusal) => reply.error(refusal.into()),
+        }
     }
 
     // Reads go on after a cut: a page of a memory map that cannot be read would kill the process.

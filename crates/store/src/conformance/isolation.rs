@@ -64,6 +64,7 @@ pub(super) async fn hides_everything_of_other_projects(store: &dyn Store) {
     assert_eq!(items, [message(item_id, turn_id, "a")], "nothing was replaced");
     let kept = accepted(store.turn(owner, turn_id).await).map(|turn| turn.status);
     assert_eq!(kept, Some(TurnStatus::Completed), "nothing was replaced");
-    let due = accepted(store.claim_due(NodeId::fresh(&fresh), Timestamp::from_millis(i64::MAX), 9).await);
+    let due =
+        accepted(store.claim_due(NodeId::fresh(&fresh), Timestamp::from_millis(i64::MAX), 9, &[]).await);
     assert_eq!(due, [owner], "only what is due is found in all projects");
 }

@@ -140,7 +140,7 @@ pub(super) async fn finds_due_sessions_earliest_first(store: &dyn Store) {
     let due = async |now, limit| {
         // A node without a lease keeps nobody else from claiming the same.
         let node = NodeId::fresh(&fresh);
-        let due = accepted(store.claim_due(node, Timestamp::from_millis(now), limit).await);
+        let due = accepted(store.claim_due(node, Timestamp::from_millis(now), limit, &[]).await);
         let places: Vec<_> = due
             .iter()
             .map(|key| woken.iter().position(|woken| woken == key).expect("one of these"))

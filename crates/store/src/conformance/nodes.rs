@@ -18,7 +18,7 @@ fn work(fresh: &Fresh, key: SessionKey, expected: u64, holder: Option<NodeId>, b
 }
 
 async fn due(store: &dyn Store, node: NodeId) -> Vec<SessionKey> {
-    accepted(store.claim_due(node, ALWAYS, 99).await)
+    accepted(store.claim_due(node, ALWAYS, 99, &[]).await)
 }
 
 pub(super) async fn fences_all_but_the_holder(store: &dyn Store) {
@@ -59,7 +59,7 @@ pub(super) async fn claims_what_no_living_node_holds(store: &dyn Store) {
     assert_eq!(accepted(store.claim(other, a).await), Some(living), "a living node keeps what it holds");
     assert_eq!(accepted(store.claim(living, a).await), Some(living), "claiming again changes nothing");
     assert_eq!(accepted(store.claim(other, key(&fresh)).await), None, "no session, no holder");
-    assert_eq!(accepted(store.claim_due(other, ALWAYS, 0).await), [], "at most so many");
+    assert_eq!(accepted(store.claim_due(other, ALWAYS, 0, &[]).await), [], "at most so many");
     assert_eq!(due(store, other).await, [b, c], "what is due and held by no living node is claimed");
     assert_eq!(due(store, other).await, [], "what a node holds already is not claimed again");
     assert_eq!(due(store, living).await, [], "what another living node holds is not claimed");
@@ -88,4 +88,30 @@ pub(super) async fn frees_what_a_retired_node_held(store: &dyn Store) {
     assert_eq!(due(store, next).await, [b], "its sessions are free at once");
     accepted(store.retire(leaving).await);
     assert_eq!(accepted(store.held(next).await).len(), 2, "retiring again changes nothing");
+}
+
+pub(super) async fn leaves_to_others_what_a_node_cannot_do(store: &dyn Store) {
+    let fresh = fresh(4);
+    let [older, newer] = std::array::from_fn(|_| NodeId::fresh(&fresh));
+    let [a, b, c] = std::array::from_fn(|_| key(&fresh));
+    for node in [older, newer] {
+        accepted(store.heartbeat(node, LONG).await);
+    }
+    for key in [a, b, c] {
+        accepted(store.append(work(&fresh, key, 0, Some(older), true)).await);
+    }
+    let stranger = SessionKey { project: key(&fresh).project, ..a };
+    accepted(store.release(newer, a).await);
+    accepted(store.release(older, stranger).await);
+    assert_eq!(accepted(store.held(older).await).len(), 3, "only the holder lets go, and of what it names");
+    accepted(store.release(older, a).await);
+    accepted(store.release(older, b).await);
+    accepted(store.release(older, b).await);
+    assert_eq!(accepted(store.held(older).await), [(c, Version(1))], "what was let go is not held");
+    let claimed = accepted(store.claim_due(older, ALWAYS, 1, &[a, stranger]).await);
+    assert_eq!(claimed, [b], "what a node excepts neither comes to it nor takes the place of others");
+    assert_eq!(due(store, newer).await, [a], "another node finds it due as it was, at once");
+    accepted(store.append(work(&fresh, a, 1, Some(newer), true)).await);
+    let kind = refused(store.append(work(&fresh, a, 2, Some(older), true)).await, "who let go");
+    assert_eq!(kind, StoreErrorKind::Held, "who let go is fenced as anyone");
 }

@@ -104,7 +104,8 @@ impl World {
             13 => {
                 let (now, limit) = (Timestamp::from_millis(self.rng.i64(..10)), self.rng.usize(..6));
                 let node = self.node();
-                both!(claim_due(node, now, limit))
+                let except: Vec<_> = (0..self.rng.usize(..3)).map(|_| self.key()).collect();
+                both!(claim_due(node, now, limit, except.as_slice()))
             }
             14 => {
                 let turn = self.rng.bool().then(|| self.turn_id());
@@ -140,7 +141,11 @@ impl World {
             }
             21 => {
                 let node = self.node();
-                if self.rng.u8(..3) == 0 { both!(retire(node)) } else { both!(nodes()) }
+                match self.rng.u8(..4) {
+                    0 => both!(retire(node)),
+                    1 => both!(release(node, key)),
+                    _ => both!(nodes()),
+                }
             }
             22 => {
                 let node = self.node();

@@ -28,6 +28,8 @@ pub(super) enum Write {
     Claim(NodeId, Vec<SessionKey>),
     /// A node's lease runs until a moment of the store's clock.
     Lease(NodeId, u64),
+    /// A session is free if the node holds it.
+    Release(NodeId, SessionKey),
     /// A node's lease ends and its sessions are free.
     Retire(NodeId),
 }
@@ -146,6 +148,11 @@ impl State {
             Write::Lease(node, until) => {
                 self.leases.insert(node, until);
             }
+            Write::Release(node, key) => {
+                if let Some(session) = self.sessions.get_mut(&key).filter(|s| s.holder == Some(node)) {
+                    session.holder = None;
+                }
+            }
             Write::Retire(node) => {
                 self.leases.remove(&node);
                 for session in self.sessions.values_mut().filter(|session| session.holder == Some(node)) {
@@ -251,12 +258,13 @@ impl State {
         now: Timestamp,
         clock: u64,
         limit: usize,
+        except: &[SessionKey],
     ) -> Vec<SessionKey> {
         let free = |key: &SessionKey| {
             let holder = self.sessions.get(key).and_then(|session| session.holder);
             holder.is_none_or(|holder| holder != node && !self.is_alive(holder, clock))
         };
-        self.due(now).filter(free).take(limit).collect()
+        self.due(now).filter(free).filter(|key| !except.contains(key)).take(limit).collect()
     }
 
     pub(super) fn is_alive(&self, node: NodeId, clock: u64) -> bool {

@@ -99,7 +99,7 @@ fn finding_row((file, message): &(String, String)) -> Value {
 pub(crate) fn findings(project: &Project) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for provider in project.settings.providers.values() {
-        let Provider::Scripted { script } = provider else { continue };
+        let Provider::Scripted { script, .. } = provider else { continue };
         let parsed = match std::fs::read_to_string(project.root.join(script)) {
             Ok(text) => Script::parse(&text).map(drop).map_err(|error| error.to_string()),
             Err(error) => Err(format!("cannot be read: {error}")),

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tenure_project::{Detected, PORT_DEFAULT, Project, Provider, Settings, Unset, detect};
+use tenure_project::{Detected, PORT_DEFAULT, Project, Provider, Redacted, Settings, Unset, detect};
+use tenure_store_postgres::{BlobPlace, Inspection as Shared, Options, PostgresStore};
 use tenure_store_sqlite::Inspection;
 
 use super::Context;
@@ -16,12 +17,20 @@ use super::check::plural;
 use super::client::Client;
 use super::error::{CliError, Exit};
 use super::output::{self, Column};
+use crate::server::state::{Database, database_fix};
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Do not ask model providers whether they answer
     #[arg(long)]
     offline: bool,
+    /// The PostgreSQL URL of a node [env: TENURE_DATABASE_URL, preferred: flags are visible to other users]
+    /// [default: the file in the data directory]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Where payloads are, beside PostgreSQL, as for `serve`
+    #[arg(long, value_name = "PLACE")]
+    blobs: Option<String>,
 }
 
 /// What came of a check.
@@ -76,8 +85,16 @@ const PROVIDER_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn doctor(cx: &mut Context, args: &DoctorArgs) -> Result<Exit, CliError> {
     let data = cx.data.clone();
-    let mut checks = vec![versions(), data_directory(&data), lock(&data), database(&data).await, disk(&data)];
     let project = Project::load(&cx.project, &cx.world.env, Unset::Error);
+    let env = project.as_ref().map_or(&cx.world.env, |project| &project.env);
+    let url = args.database.as_deref().or_else(|| env.find("TENURE_DATABASE_URL"));
+    let url = url.map(|url| Redacted::new(url.trim().to_owned()));
+    let mut checks = vec![versions(), data_directory(&data)];
+    match Database::parse(url, args.blobs.as_deref(), env)? {
+        Database::Embedded => checks.extend([lock(&data), database(&data).await]),
+        Database::Postgres { url, blobs } => checks.push(shared_database(&url, blobs).await),
+    }
+    checks.push(disk(&data));
     checks.push(isolation().await);
     checks.push(match &project {
         Ok(project) => Check::ok(
@@ -198,25 +215,48 @@ async fn database(data: &Path) -> Check {
 }
 
 fn database_verdict(data: &Path, found: &Inspection) -> Check {
-    const NAME: &str = "database";
     match found {
-        Inspection::Missing => Check::ok(NAME, "made when the server starts"),
-        Inspection::Older => Check::ok(NAME, "of an earlier release; the next start brings it up to date"),
-        Inspection::Read(integrity) => match integrity.problems.as_slice() {
-            [] => Check::ok(
-                NAME,
-                format!(
-                    "sound: {} and {} read",
-                    plural(usize::try_from(integrity.events).unwrap_or(usize::MAX), "event"),
-                    plural(usize::try_from(integrity.blobs).unwrap_or(usize::MAX), "stored output")
-                ),
-            ),
-            [first, ..] => Check::fail(
-                NAME,
-                format!("{}: {first}", plural(integrity.problems.len(), "problem")),
-                restore(data),
-            ),
-        },
+        Inspection::Missing => missing(),
+        Inspection::Older => older(),
+        Inspection::Read(read) => sound(read.events, read.blobs, &read.problems, restore(data)),
+    }
+}
+
+/// The same of a database that nodes share. Nodes that run are not disturbed.
+async fn shared_database(url: &Redacted, blobs: BlobPlace) -> Check {
+    const NAME: &str = "database";
+    let looked = async {
+        let options = Options::parse(url.expose())?;
+        PostgresStore::inspect(&options.with_blobs(blobs)).await
+    };
+    match looked.await {
+        Ok(Shared::Missing) => missing(),
+        Ok(Shared::Older) => older(),
+        Ok(Shared::Read(read)) => {
+            let fix = "end the nodes, keep a copy with `pg_dump`, and restore a backup";
+            sound(read.events, read.blobs, &read.problems, fix.to_owned())
+        }
+        Err(error) => Check::fail(NAME, said(&error), database_fix(error.kind())),
+    }
+}
+
+fn missing() -> Check {
+    Check::ok("database", "made when the server starts")
+}
+
+fn older() -> Check {
+    Check::ok("database", "of an earlier release; the next start brings it up to date")
+}
+
+fn sound(events: u64, blobs: u64, problems: &[String], fix: String) -> Check {
+    const NAME: &str = "database";
+    let count = |count: u64, what| plural(usize::try_from(count).unwrap_or(usize::MAX), what);
+    match problems {
+        [] => {
+            let (events, outputs) = (count(events, "event"), count(blobs, "stored output"));
+            Check::ok(NAME, format!("sound: {events} and {outputs} read"))
+        }
+        [first, ..] => Check::fail(NAME, format!("{}: {first}", plural(problems.len(), "problem")), fix),
     }
 }
 
@@ -436,6 +476,17 @@ mod tests {
         std::fs::create_dir(&other).expect("a directory");
         std::fs::write(other.join("tenure.db"), [b'x'; 4096]).expect("writes");
         assert_eq!(verdict(&database(&other).await), (Verdict::Fail, true));
+    }
+
+    #[tokio::test]
+    async fn asks_the_database_of_a_node() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let nobody = Redacted::new(format!("postgres://tenure@127.0.0.1:{port}/tenure?sslmode=disable"));
+        let check = shared_database(&nobody, BlobPlace::Database).await;
+        assert_eq!(verdict(&check), (Verdict::Fail, true));
+        assert!(check.fix.is_some_and(|fix| fix.contains("psql")), "{}", check.detail);
     }
 
     #[test]

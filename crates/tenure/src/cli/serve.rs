@@ -36,7 +36,7 @@ pub(crate) struct ServeArgs {
     /// data directory]
     #[arg(long, value_name = "FILE")]
     sealing_key: Option<PathBuf>,
-    /// How long the other nodes on a database leave a silent one its sessions
+    /// How long it takes at most until a silent node's sessions are at work on another node of its database
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     lease_seconds: u64,
 }

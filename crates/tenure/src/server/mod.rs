@@ -18,7 +18,7 @@ use tenure_api::{ApiConfig, agents, keys};
 use tenure_journal::{AgentId, KeyId, ProjectId};
 use tenure_policy::{PolicySet, PolicySource};
 use tenure_project::{Project, Redacted};
-use tenure_runtime::{Bound, Limits, Parts, Places, Runtime, Sealer};
+use tenure_runtime::{Addresses, Bound, Limits, Parts, Places, Runtime, Sealer};
 use tenure_store::{DocumentKind, Order, Page};
 use tenure_tools::McpServers;
 use tokio::net::TcpListener;
@@ -112,6 +112,10 @@ impl Server {
             .map_err(|failure| StartError::new("tool servers cannot be reached").cause(failure.message))?;
         let servers = Arc::new(servers);
         let written = &project.settings.limits;
+        let tool_addresses = match project.settings.tool_servers.private_addresses {
+            true => Addresses::Private,
+            false => Addresses::Public,
+        };
         let limits = Limits {
             active_sessions: bound(written.sessions_active),
             waiting_messages: bound(written.messages_waiting),
@@ -120,7 +124,7 @@ impl Server {
             model_calls: places(written.model_calls),
             tool_calls: places(written.tool_calls),
             lease,
-            private_tool_servers: project.settings.tool_servers.private_addresses,
+            tool_addresses,
         };
         let model_names = models.named.keys().cloned().collect();
         let parts = Parts {
@@ -156,7 +160,7 @@ impl Server {
         api.models = model_names;
         api.hosts.extend(project.settings.server.allowed_hosts.iter().cloned());
         api.origins.extend(project.settings.server.allowed_origins.iter().cloned());
-        api.private_tool_servers = project.settings.tool_servers.private_addresses;
+        api.tool_addresses = tool_addresses;
         api.shutdown = stop.clone();
         let app = tenure_api::app(api, runtime.clone());
         let http = tokio::spawn(tenure_api::serve(listener, app, stop.clone()));

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tenure_model::http::{HttpConfig, HttpModel};
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_model::{Model, Secret, Wire};
-use tenure_project::{Detected, Env, ModelAlias, Price, Provider as Written, Redacted, Settings};
-use tenure_runtime::{ModelTable, Prices, Provider, Route};
+use tenure_project::{Detected, Env, Limit, ModelAlias, Price, Provider as Written, Redacted, Settings};
+use tenure_runtime::{ModelTable, Places, Prices, Provider, Route};
 
 use super::StartError;
 
@@ -24,16 +24,20 @@ pub(crate) async fn table(
     env: &Env,
     root: &Path,
 ) -> Result<(ModelTable, String), StartError> {
-    let places = super::places(settings.limits.model_calls);
+    let places = |written: &Written| places(settings.limits.model_calls, written.model_calls_max());
     let mut providers = BTreeMap::new();
     for (name, written) in &settings.providers {
-        providers.insert(name.clone(), Provider::with_places(name, open(name, written, root)?, places));
+        providers
+            .insert(name.clone(), Provider::with_places(name, open(name, written, root)?, places(written)));
     }
     let mut default = settings.default_provider().map(str::to_owned);
     if providers.is_empty()
         && let Some((name, written)) = detect(env).await
     {
-        providers.insert(name.to_owned(), Provider::with_places(name, open(name, &written, root)?, places));
+        providers.insert(
+            name.to_owned(),
+            Provider::with_places(name, open(name, &written, root)?, places(&written)),
+        );
         default = Some(name.to_owned());
     }
     let fallback = default.as_ref().and_then(|name| providers.get(name).cloned());
@@ -51,6 +55,14 @@ pub(crate) async fn table(
         None => "no model provider: set OPENAI_API_KEY, start Ollama, or name one in tenure.yaml".to_owned(),
     };
     Ok((ModelTable { named, fallback }, told))
+}
+
+/// What a provider can bear: what is written at it, or what a server may do. Where projects have a limit of
+/// their own, it holds here too.
+fn places(server: Limit, provider_max: Option<u64>) -> Places {
+    let max = provider_max.unwrap_or(server.max);
+    let has_own = server.per_project_max < server.max;
+    super::places(Limit { max, per_project_max: if has_own { server.per_project_max.min(max) } else { max } })
 }
 
 fn route(alias: &ModelAlias, provider: &Arc<Provider>) -> Route {
@@ -86,7 +98,7 @@ async fn detect(env: &Env) -> Option<(&'static str, Written)> {
 
 fn open(name: &str, written: &Written, root: &Path) -> Result<Arc<dyn Model>, StartError> {
     match written {
-        Written::OpenAi { wire, base_url, api_key } => {
+        Written::OpenAi { wire, base_url, api_key, model_calls_max: _ } => {
             let base_url = base_url.parse().map_err(|error| {
                 StartError::new(format!("the address of the provider `{name}` is no URL")).cause(error)
             })?;
@@ -100,7 +112,7 @@ fn open(name: &str, written: &Written, root: &Path) -> Result<Arc<dyn Model>, St
             })?;
             Ok(Arc::new(model))
         }
-        Written::Scripted { script } => {
+        Written::Scripted { script, model_calls_max: _ } => {
             let path = root.join(script);
             let text = std::fs::read_to_string(&path).map_err(|error| {
                 StartError::new(format!("`{}` cannot be read", path.display())).cause(error)
@@ -109,6 +121,25 @@ fn open(name: &str, written: &Written, root: &Path) -> Result<Arc<dyn Model>, St
                 StartError::new(format!("`{}` is not a script", path.display())).cause(error)
             })?;
             Ok(Arc::new(ScriptedModel::new(Arc::new(script))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_bears_what_is_written_at_it() {
+        for (of_project, written, max, per_project_max) in [
+            (48, None, 64, 48),
+            (48, Some(200), 200, 48),
+            (48, Some(8), 8, 8),
+            (64, None, 64, 64),
+            (64, Some(200), 200, 200),
+        ] {
+            let server = Limit { max: 64, per_project_max: of_project };
+            assert_eq!(places(server, written), Places { max, per_project_max }, "{of_project} {written:?}");
         }
     }
 }

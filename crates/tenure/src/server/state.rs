@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tenure_project::Redacted;
-use tenure_store::{Store, StoreError};
+use tenure_store::{Store, StoreError, StoreErrorKind};
 use tenure_store_postgres::{BlobPlace, Options, PostgresStore};
 use tenure_store_sqlite::SqliteStore;
 
@@ -101,9 +101,8 @@ impl State {
     pub(crate) async fn open(database: &Database, data: &Path) -> Result<Self, StartError> {
         match database {
             Database::Embedded => {
-                let store = SqliteStore::open(data).map_err(|error| {
-                    told(&error).fix("end the other server, or choose another directory with --data")
-                })?;
+                let store = SqliteStore::open(data)
+                    .map_err(|error| told(&error).fix(directory_fix(error.kind(), data)))?;
                 Ok(Self::Embedded(Arc::new(store)))
             }
             Database::Postgres { url, blobs } => {
@@ -111,11 +110,13 @@ impl State {
                     StartError::new(format!("the data directory `{}` cannot be made", data.display()))
                         .cause(error)
                 })?;
-                let options = Options::parse(url.expose()).map_err(|error| told(&error))?;
-                let store =
-                    PostgresStore::open(&options.with_blobs(blobs.clone())).await.map_err(|error| {
-                        told(&error).fix("see that the database answers, with `psql` and the same URL")
-                    })?;
+                let options = Options::parse(url.expose()).map_err(|error| {
+                    told(&error)
+                        .fix("write it as postgres://user:password@host:5432/name?sslmode=verify-full")
+                })?;
+                let store = PostgresStore::open(&options.with_blobs(blobs.clone()))
+                    .await
+                    .map_err(|error| told(&error).fix(database_fix(error.kind())))?;
                 Ok(Self::Postgres(Arc::new(store)))
             }
         }
@@ -148,8 +149,9 @@ impl State {
     pub(crate) async fn fault(&self) -> StoreError {
         match self {
             Self::Embedded(store) => store.fault().await,
-            // A database that is away comes back; what is unknown is looked up then.
-            Self::Postgres(_) => std::future::pending().await,
+            // A database that is away comes back, and what is unknown is looked up then; one that was migrated
+            // beyond this release does not.
+            Self::Postgres(store) => store.fault().await,
         }
     }
 
@@ -169,10 +171,100 @@ impl State {
     }
 }
 
+/// What to do about a data directory that cannot be opened.
+fn directory_fix(kind: StoreErrorKind, data: &Path) -> String {
+    let shown = data.display();
+    match kind {
+        StoreErrorKind::Locked => {
+            "end the other server, which `tenure doctor` names, or choose another directory with --data"
+                .to_owned()
+        }
+        StoreErrorKind::TooNew => newer(),
+        StoreErrorKind::Corrupt => {
+            format!("see `tenure doctor`, keep a copy of '{shown}', and restore a backup")
+        }
+        StoreErrorKind::Full => format!("free some space: `df '{shown}'` says how much there is"),
+        StoreErrorKind::Unavailable
+        | StoreErrorKind::OlderNodes
+        | StoreErrorKind::Conflict { .. }
+        | StoreErrorKind::ReceiptExists
+        | StoreErrorKind::Held
+        | StoreErrorKind::BudgetExceeded
+        | StoreErrorKind::UnknownCursor => {
+            format!("let this user read and write it: `ls -ld '{shown}'` says who may")
+        }
+    }
+}
+
+/// What to do about a database that cannot be opened.
+pub(crate) fn database_fix(kind: StoreErrorKind) -> String {
+    match kind {
+        StoreErrorKind::TooNew => newer(),
+        StoreErrorKind::OlderNodes => {
+            "upgrade these nodes first to the release before this one, which can live with both schemas, or end \
+             them all: a node that was killed is in the way until its lease has run out"
+                .to_owned()
+        }
+        StoreErrorKind::Corrupt => {
+            "see `tenure doctor`, and that the URL names Tenure's own database; if it does, restore a backup"
+                .to_owned()
+        }
+        StoreErrorKind::Full => "free some space on the database's disk".to_owned(),
+        StoreErrorKind::Unavailable
+        | StoreErrorKind::Locked
+        | StoreErrorKind::Conflict { .. }
+        | StoreErrorKind::ReceiptExists
+        | StoreErrorKind::Held
+        | StoreErrorKind::BudgetExceeded
+        | StoreErrorKind::UnknownCursor => {
+            "see that the database answers, with `psql` and the same URL".to_owned()
+        }
+    }
+}
+
+fn newer() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!("start the release that wrote it or a later one; this is {version} (`tenure --version`)")
+}
+
 fn told(error: &StoreError) -> StartError {
     let told = StartError::new(error.to_string());
     match std::error::Error::source(error) {
         Some(source) => told.cause(source),
         None => told,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said to do about a directory that cannot be opened.
+    async fn fix(data: &Path) -> String {
+        let refused = State::open(&Database::Embedded, data).await.err().expect("it cannot be opened");
+        refused.fix.expect("something to do")
+    }
+
+    #[tokio::test]
+    async fn each_reason_has_its_own_fix() {
+        let root = tempfile::tempdir().expect("a directory");
+        let data = root.path().join("data");
+        let held = State::open(&Database::Embedded, &data).await.expect("opens");
+        assert!(fix(&data).await.contains("end the other server"));
+        held.close().await.expect("closes");
+        drop(held);
+
+        let database = rusqlite::Connection::open(data.join("tenure.db")).expect("opens");
+        let newer = "INSERT INTO migrations VALUES (1000, 'later', 'b3:0')";
+        database.execute(newer, []).expect("a migration of a later release");
+        drop(database);
+        assert!(fix(&data).await.contains("a later one"), "{}", fix(&data).await);
+
+        std::fs::write(data.join("tenure.db"), [b'x'; 4096]).expect("writes");
+        assert!(fix(&data).await.contains("restore a backup"), "{}", fix(&data).await);
+
+        let file = root.path().join("file");
+        std::fs::write(&file, "").expect("writes");
+        assert!(fix(&file.join("data")).await.contains("ls -ld"), "{}", fix(&file.join("data")).await);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use tenure_project::{McpServer, Reach, Redacted, ServerHints};
-use tenure_tools::{Hints, Server};
+use tenure_tools::{Addresses, Hints, Server};
 
 /// The project's servers; relative working directories are under `root`.
 pub(crate) fn servers(written: &BTreeMap<String, McpServer>, root: &Path) -> BTreeMap<String, Server> {
@@ -34,6 +34,6 @@ fn hints(written: &ServerHints) -> Hints {
         read_only: written.read_only.clone(),
         destructive: written.destructive.clone(),
         timeout_ms: written.timeout_ms,
-        public_only: false,
+        addresses: Addresses::Any,
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::client::Client;
+use super::reader::Readings;
 use super::visitor::{Visited, order_of};
 
 /// Why a turn may fail: its model call met one kill after the other, until the limit for that was reached.
@@ -34,6 +35,7 @@ pub(crate) struct Tally {
     pub(crate) unknown: usize,
     pub(crate) subagents: usize,
     pub(crate) reports: usize,
+    pub(crate) readings: Readings,
 }
 
 /// What the services did: how often for each order.
@@ -94,6 +96,7 @@ async fn one(
     let status = if visited.left { "requires_action" } else { "idle" };
     assert_eq!(session["status"], status, "{session}");
     tally.left_waiting += usize::from(visited.left);
+    tally.readings += visited.readings;
 
     let turns = client.list(&format!("{path}/turns")).await;
     for (place, turn) in turns.iter().enumerate() {

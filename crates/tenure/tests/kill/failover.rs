@@ -1,5 +1,6 @@
 //! Three servers on one PostgreSQL: killed, frozen beyond their lease and cut off from the database at
-//! random, while clients use whichever answers. The database itself is restarted once.
+//! random, while clients use whichever answers, read streams, come by the clock and are told by webhooks. The
+//! database itself is restarted once.
 //!
 //! `TENURE_FAILOVER_SECONDS` and `TENURE_FAILOVER_VISITORS` make it longer and busier.
 
@@ -15,15 +16,19 @@ use tokio::task::JoinSet;
 
 use super::check;
 use super::client::Client;
+use super::hooks::Hooks;
+use super::reader::Readings;
 use super::visitor::{Town, Visited, Visitor};
 use super::world::Process;
-use super::{HOLD, MOMENT, Moment, SEED, Services, number, refused, was_a_test};
+use super::{HOLD, MOMENT, Moment, READS_EVERY, SEED, Services, number, refused, was_a_test};
 
 const NODES: usize = 3;
 /// How long nodes are tormented, in seconds.
 const SECONDS: u64 = 120;
 /// Sessions that are used at once.
 const VISITORS: u64 = 200;
+/// Visitors who open sessions and wake them by the clock, once; and as many who do so every minute.
+const SCHEDULERS: u64 = 3;
 /// Visitors are many and look rarely.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The lease of the nodes, in seconds: short, so that a freeze outlives it.
@@ -163,9 +168,18 @@ async fn a_cluster_loses_nothing_and_does_nothing_twice() {
     let client = Client::new(addresses);
     let town = Arc::new(Town::new(LOOK_EVERY));
     let mut visitors = JoinSet::new();
-    for number in 0..number("TENURE_FAILOVER_VISITORS", VISITORS) {
+    let hooks = Hooks::open(&client).await;
+    let visitor = |number: u64, reads| {
         let chance = Rng::with_seed(seed ^ (number + 1));
-        visitors.spawn(Visitor { client: client.clone(), town: Arc::clone(&town), chance }.visit());
+        Visitor { client: client.clone(), town: Arc::clone(&town), chance, reads }
+    };
+    let many = number("TENURE_FAILOVER_VISITORS", VISITORS);
+    for number in 0..many {
+        visitors.spawn(visitor(number, number % READS_EVERY == 0).visit());
+    }
+    for number in many..many + SCHEDULERS {
+        visitors.spawn(visitor(number, false).schedule());
+        visitors.spawn(visitor(number + SCHEDULERS, false).every_minute());
     }
     let until = Instant::now() + Duration::from_secs(seconds);
     let torments = cluster.torment(until, &server, &mut Rng::with_seed(seed)).await;
@@ -176,18 +190,24 @@ async fn a_cluster_loses_nothing_and_does_nothing_twice() {
     let tally = check::all(&client, &visited, &cluster.services.deeds()).await;
     println!("{tally:?}");
     assert!(was_a_test(&tally), "too little happened: {tally:?}");
+    let Readings { elsewhere, told, listed, .. } = tally.readings;
+    assert!([elsewhere, told, listed].iter().all(|count| *count > 0), "too little was read: {tally:?}");
     let Torments { kills, massacres, freezes, cuts, restarts } = torments;
     assert!([kills, massacres, freezes, cuts, restarts].iter().all(|count| *count > 0), "{torments:?}");
     let upstream = Client::of(&cluster.services.model.address).get("/mock/requests").await;
     assert_eq!(upstream["invalid"], 0, "a strict provider would have refused: {}", refused(&upstream));
+
+    let options = Options::parse(&cluster.database.url()).expect("a URL");
+    let store = PostgresStore::open(&options).await.expect("opens");
+    let (events, posts) = hooks.check(&store, &visited).await;
+    println!("{events} events were told in {posts} posts after {:.1} s", began.elapsed().as_secs_f64());
+    assert!(posts > events, "no delivery failed");
 
     turning.abort();
     for node in cluster.nodes.iter_mut().filter_map(Option::take) {
         node.ask_to_end();
         assert_eq!(node.ended().await.0, Some(0));
     }
-    let options = Options::parse(&cluster.database.url()).expect("a URL");
-    let store = PostgresStore::open(&options).await.expect("opens");
     let integrity = store.integrity().await.expect("readable");
     // The server of this test may have been started without syncs; everything else must be well.
     assert_eq!(integrity.problems, Vec::<String>::new());

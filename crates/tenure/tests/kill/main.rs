@@ -7,7 +7,11 @@ mod check;
 mod client;
 mod courier;
 mod failover;
+mod hooks;
 mod moving;
+mod power;
+mod reader;
+mod timetable;
 mod visitor;
 mod world;
 
@@ -25,6 +29,7 @@ use tokio::task::JoinSet;
 use check::{Deeds, Tally};
 use client::Client;
 use courier::Courier;
+use reader::Readings;
 use visitor::{Town, Visited, Visitor};
 use world::{Directory, Process};
 
@@ -34,6 +39,8 @@ const SEED: u64 = 0x7e27_0e5e;
 const ROUNDS: u32 = 64;
 /// Sessions that are used at once.
 const VISITORS: u64 = 10;
+/// One visitor of so many reads its sessions' streams.
+const READS_EVERY: u64 = 5;
 /// The pause between two looks at a session.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How long a kill waits for its worst moment before it settles for another.
@@ -191,7 +198,8 @@ async fn nothing_acknowledged_is_lost_and_nothing_happens_twice() {
     let mut visitors = JoinSet::new();
     for number in 0..VISITORS {
         let chance = Rng::with_seed(seed ^ (number + 1));
-        visitors.spawn(Visitor { client: client.clone(), town: Arc::clone(&town), chance }.visit());
+        let (client, town, reads) = (client.clone(), Arc::clone(&town), number % READS_EVERY == 0);
+        visitors.spawn(Visitor { client, town, chance, reads }.visit());
     }
     let server = services.torment(rounds, &mut Rng::with_seed(seed), &address).await;
     println!("healed after {:.1} s", began.elapsed().as_secs_f64());
@@ -201,6 +209,8 @@ async fn nothing_acknowledged_is_lost_and_nothing_happens_twice() {
     let tally = check::all(&client, &visited, &services.deeds()).await;
     println!("{tally:?}");
     assert!(was_a_test(&tally), "too little happened: {tally:?}");
+    let Readings { elsewhere, told, .. } = tally.readings;
+    assert!(elsewhere > 0 && told > 0, "too little was read: {tally:?}");
     let upstream = Client::of(&services.model.address).get("/mock/requests").await;
     assert_eq!(
         upstream["invalid"],

@@ -20,7 +20,7 @@ async fn visit(address: &str, town: &Arc<Town>, seed: u64) -> Vec<super::visitor
     let mut visited = Vec::new();
     for number in 0..VISITORS {
         let chance = Rng::with_seed(seed + number);
-        let visitor = Visitor { client: Client::of(address), town: Arc::clone(town), chance };
+        let visitor = Visitor { client: Client::of(address), town: Arc::clone(town), chance, reads: false };
         visited.extend(visitor.visit().await);
     }
     visited

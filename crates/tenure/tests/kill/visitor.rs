@@ -10,8 +10,9 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use super::client::Client;
+use super::reader::{Reader, Readings};
 
-const SESSIONS: &str = "/v1/agents/sessions";
+pub(crate) const SESSIONS: &str = "/v1/agents/sessions";
 /// How long a turn may take, over all kills.
 const TURN: Duration = Duration::from_secs(180);
 /// The words that the script knows.
@@ -50,12 +51,23 @@ pub(crate) struct Visited {
     pub(crate) decided: BTreeMap<String, bool>,
     /// Whether the visitor went away and left something unanswered.
     pub(crate) left: bool,
+    /// What was met while the session was read as well.
+    pub(crate) readings: Readings,
+}
+
+impl Visited {
+    pub(crate) fn new(id: String, careful: bool, sent: Vec<String>) -> Self {
+        let (decided, readings) = (BTreeMap::new(), Readings::default());
+        Self { id, careful, sent, decided, left: false, readings }
+    }
 }
 
 pub(crate) struct Visitor {
     pub(crate) client: Client,
     pub(crate) town: Arc<Town>,
     pub(crate) chance: Rng,
+    /// Whether it reads its sessions' streams meanwhile.
+    pub(crate) reads: bool,
 }
 
 impl Visitor {
@@ -72,36 +84,53 @@ impl Visitor {
 
     async fn session(&mut self) -> Visited {
         let careful = self.chance.bool();
+        let mut visited = self.begin(careful).await;
+        let reader = self.reads.then(|| Reader::open(&self.client, &visited.id));
+        self.talk(&mut visited).await;
+        if let Some(reader) = reader {
+            visited.readings = reader.caught_up().await;
+        }
+        visited
+    }
+
+    /// Opens a session with a message.
+    pub(crate) async fn begin(&mut self, careful: bool) -> Visited {
         let text = self.message();
         let agent = if careful { "careful" } else { "bold" };
         let body = json!({"agent_id": agent, "environment": {"type": "none"}, "input": text});
         let (status, session) = self.post(SESSIONS, &body).await;
         assert_eq!(status, 201, "{session}");
-        let id = session["id"].as_str().expect("an id").to_owned();
-        let mut visited = Visited { id, careful, sent: vec![text], decided: BTreeMap::new(), left: false };
+        Visited::new(session["id"].as_str().expect("an id").to_owned(), careful, vec![text])
+    }
+
+    async fn talk(&mut self, visited: &mut Visited) {
         for turn in 0..self.chance.u32(1..5) {
             if turn > 0 {
-                self.send(&mut visited).await;
+                self.send(visited).await;
             }
             if self.chance.u8(..) < 80 {
-                self.send(&mut visited).await;
+                self.send(visited).await;
             }
             if self.chance.u8(..) < 50 {
                 tokio::time::sleep(Duration::from_millis(self.chance.u64(0..80))).await;
-                self.submit(&visited, json!({"type": "agent.session.input.cancel"})).await;
+                self.submit(visited, json!({"type": "agent.session.input.cancel"})).await;
             }
             let leaves = self.chance.u8(..) < 12;
-            if !self.attend(&mut visited, leaves).await {
+            if !self.attend(visited, leaves).await {
                 visited.left = true;
-                return visited;
+                return;
             }
         }
-        visited
     }
 
-    fn message(&mut self) -> String {
+    pub(crate) fn message(&mut self) -> String {
         let word = WORDS[self.chance.usize(..WORDS.len())];
-        format!("{word} ord_{}", self.town.next_order.fetch_add(1, Ordering::Relaxed))
+        format!("{word} {}", self.order())
+    }
+
+    /// An order that nobody else has.
+    pub(crate) fn order(&self) -> String {
+        format!("ord_{}", self.town.next_order.fetch_add(1, Ordering::Relaxed))
     }
 
     async fn send(&mut self, visited: &mut Visited) {
@@ -115,7 +144,7 @@ impl Visitor {
 
     /// Answers whatever the session asks until it is idle. With `leaves`, goes away at the first question
     /// and gives false.
-    async fn attend(&mut self, visited: &mut Visited, leaves: bool) -> bool {
+    pub(crate) async fn attend(&mut self, visited: &mut Visited, leaves: bool) -> bool {
         let deadline = Instant::now() + TURN;
         loop {
             let session = self.client.get(&format!("{SESSIONS}/{}", visited.id)).await;
@@ -166,7 +195,7 @@ impl Visitor {
         assert_eq!(status, 202, "{event}: {answer}");
     }
 
-    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let key = format!("key-{}", self.town.next_key.fetch_add(1, Ordering::Relaxed));
         self.client.post(path, body, &key).await
     }

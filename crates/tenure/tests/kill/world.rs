@@ -41,6 +41,7 @@ impl Directory {
             "providers": {"responses": provider("responses"), "chat": provider("chat")},
             "models": {"over-responses": alias("responses"), "over-chat": alias("chat")},
             "default_model": "over-responses",
+            "webhooks": {"allow_loopback": true},
         });
         // JSON is YAML.
         self.write("tenure.yaml", &settings.to_string());
@@ -69,8 +70,14 @@ impl Process {
     /// Starts it and waits until it says where it listens.
     pub(crate) async fn listening(directory: &Path, arguments: &[&str]) -> Self {
         let mut process = Self::starting(directory, arguments);
-        process.wait_until_listening().await;
+        assert!(process.is_listening().await, "{}", process.log());
         process
+    }
+
+    /// The same; nothing if it ended without listening.
+    pub(crate) async fn try_listening(directory: &Path, arguments: &[&str]) -> Option<Self> {
+        let mut process = Self::starting(directory, arguments);
+        process.is_listening().await.then_some(process)
     }
 
     /// Starts it and does not wait.
@@ -94,13 +101,18 @@ impl Process {
         Self { child, output, log, address: String::new() }
     }
 
-    async fn wait_until_listening(&mut self) {
+    /// Waits until it listens, and gives false if it ended instead.
+    async fn is_listening(&mut self) -> bool {
         let mut line = String::new();
         let read = tokio::time::timeout(PATIENCE, self.output.read_line(&mut line)).await;
-        read.expect("in time").expect("readable");
+        if read.expect("in time").expect("readable") == 0 {
+            self.child.wait().await.expect("waited for");
+            return false;
+        }
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{}", self.log()));
         let address = said["listening"].as_str().expect("an address");
         self.address = address.trim_end_matches("/v1").to_owned();
+        true
     }
 
     /// What it wrote to standard error, and those before it.

@@ -1,0 +1,2 @@
+-- Leases are extended before or after a migration, not during one.
+LOCK TABLE nodes IN SHARE ROW EXCLUSIVE MODE

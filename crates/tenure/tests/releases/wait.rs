@@ -1,0 +1,15 @@
+//! Waiting for what cannot be awaited, with a deadline.
+
+use std::time::{Duration, Instant};
+
+/// How long something may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks until it is so.
+pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

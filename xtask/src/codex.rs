@@ -1,0 +1,48 @@
+//! The official executor, unmodified, against our side of its protocol.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::count::Counter;
+use crate::run::{Cmd, target};
+use crate::{Outcome, need};
+
+/// What is installed. A newer one is a change of this line and of what the tests then find.
+const PACKAGE: &str = "@openai/codex@0.169.0";
+
+/// Installs the package if it is not there, and runs the tests that need its program.
+///
+/// # Errors
+/// The package cannot be installed, the tests do not build, or one fails.
+pub(crate) fn run(counter: &mut Counter) -> Outcome {
+    need::ensure()?;
+    let program = program(&target().join("codex"))?;
+    let args =
+        ["test", "--package", "tenure-executor", "--features", "codex-binary", "--test", "codex", "--locked"];
+    Cmd::cargo(&args).env("CODEX_BIN", program).run(Some(counter))
+}
+
+/// The program itself, not the script that starts it: a script that is ended leaves its program behind.
+fn program(directory: &Path) -> Result<PathBuf, String> {
+    let in_place = |error: std::io::Error| format!("{}: {error}", directory.display());
+    // Written last, so that an interrupted installation begins again.
+    let stamp = directory.join("installed.txt");
+    if !fs::read_to_string(&stamp).is_ok_and(|installed| installed == PACKAGE) {
+        fs::create_dir_all(directory).map_err(in_place)?;
+        let path = directory.to_str().ok_or("the target directory's path is not UTF-8")?;
+        let args =
+            ["install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel", "error"];
+        Cmd::new("npm", &args).arg("--prefix").arg(path).arg(PACKAGE).run(None)?;
+        fs::write(&stamp, PACKAGE).map_err(in_place)?;
+    }
+    let packages = directory.join("node_modules/@openai");
+    let below = |path: PathBuf| -> Vec<PathBuf> {
+        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    below(packages)
+        .into_iter()
+        .flat_map(|package| below(package.join("vendor")))
+        .map(|platform| platform.join("bin/codex"))
+        .find(|program| program.is_file())
+        .ok_or_else(|| format!("{PACKAGE} brings no program for this machine"))
+}
