@@ -251,3 +251,21 @@ def test_restart_in_a_command(tmp_path, upstream, mark):
 def test_what_is_refused(client, environment, param):
     with refused(400, param=param):
         client.beta.agents.sessions.create(agent={"model": "m1"}, environment=environment, input="say x")
+
+
+def test_hosted_network_restricted(client, mark):
+    """The way out leads to the named hosts alone."""
+    network = {"access": "restricted", "allowed_domains": ["allowed.example"]}
+    ask = "import urllib.request as r\nfor host in ('other.example', 'localhost:80', '169.254.169.254'):\n"
+    ask += " try: r.urlopen(f'http://{host}/')\n except r.HTTPError as e: print(host, e.code)\n except OSError as e: print(host, 'closed')"
+    environment = {**HOSTED, "network": network, "files": [inline("/workspace/ask.py", ask)]}
+    session = finished(client, f"run python3 ask.py # {mark}", environment)
+    lines = command(client, session.id).output.split("\n")
+    # What is not on the list, the sandbox's own loopback, and an address instead of a name.
+    assert lines == ["other.example 403", "localhost:80 closed", "169.254.169.254 400", ""]
+    shown = session.environment.network
+    assert (shown.access, shown.allowed_domains) == ("restricted", ["allowed.example"])
+    for wrong in ("*.example", "10.0.0.1", "localhost"):
+        environment = {**HOSTED, "network": {"access": "restricted", "allowed_domains": [wrong]}}
+        with refused(400, param="environment", says=f"Invalid host '{wrong}'"):
+            client.beta.agents.sessions.create(agent={"model": "m1"}, environment=environment, input="say x")

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use tenure_journal::{ArtifactId, EffectKind, EnvironmentFile, Network, SessionKey, WorkspaceRoot};
+use tenure_sandbox::Tier;
 use tenure_session::{Command, Session};
 use tokio::runtime::Handle;
 
 use super::chunks::StoreChunks;
 use super::files;
-use super::{EnvironmentFileError, ListedFile};
+use super::{EnvironmentFileError, ListedFile, host_mistake};
 use crate::actor;
 use crate::{ReceiptDraft, Runtime, RuntimeError, RuntimeErrorKind};
 
@@ -31,13 +32,19 @@ impl Runtime {
             Network::Enabled if config.open_network => None,
             Network::Enabled => Some(
                 "This server does not let environments reach the network; its operator would have to set \
-                 `environments.network: enabled`."
+                 `environments.open_network`."
                     .to_owned(),
             ),
-            Network::Restricted { .. } => Some(
-                "This server cannot restrict an environment's network to named hosts; use 'disabled'."
-                    .to_owned(),
-            ),
+            Network::Restricted { allowed_domains } => {
+                let wrong = allowed_domains.iter().find_map(|host| Some((host, host_mistake(host)?)));
+                if let Some((host, why)) = wrong {
+                    return Some(format!("Invalid host '{host}' in 'allowed_domains': {why}."));
+                }
+                let tier = config.sandbox.as_ref().map(|sandbox| sandbox.isolation().tier);
+                (tier != Ok(Tier::Namespaces)).then(|| {
+                    "This server's isolation gives commands no network at all; use 'disabled'.".to_owned()
+                })
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::chunks::StoreChunks;
 use super::files::{self, WORKSPACE};
 use super::host::{Held, Host};
+use super::way_out;
 use crate::effects::{preview, sealed_text};
 use crate::handle::Shared;
 use crate::live::Live;
@@ -113,6 +114,13 @@ pub(crate) async fn run(
         copy = host.hold(environment.id) => copy,
         () = cancel.cancelled() => return Err(cancelled()),
     };
+    let home = host.home(environment.id);
+    let way_out = match (&environment.network, &task) {
+        (Network::Restricted { allowed_domains }, Task::Prepare | Task::Command { .. }) => {
+            Some(way_out::open(&home, environment.id, allowed_domains)?)
+        }
+        (Network::Restricted { .. } | Network::Disabled | Network::Enabled, _) => None,
+    };
     let desk = Desk {
         host: Arc::clone(host),
         chunks: StoreChunks { store: Arc::clone(&shared.store), project, handle: Handle::current() },
@@ -125,6 +133,9 @@ pub(crate) async fn run(
         now: shared.clock.now(),
     };
     let done = tokio::task::spawn_blocking(move || desk.work(task, left, contents)).await;
+    if let Some(way_out) = way_out {
+        way_out.close().await;
+    }
     let done = done.map_err(|_| failed(FailureKind::Crashed, "an internal error ended the command"))??;
     match done {
         Finished::Placed(root) => Ok(Attempted::Placed(root)),
@@ -301,7 +312,12 @@ impl Desk {
         command.network = match &self.environment.network {
             Network::Disabled => tenure_sandbox::Network::Disabled,
             Network::Enabled if self.host.config.open_network => tenure_sandbox::Network::Enabled,
-            Network::Restricted { .. } | Network::Enabled => {
+            Network::Restricted { .. } => {
+                command.env.extend(way_out::proxy_variables());
+                let proxy_socket = way_out::socket(&self.host.home(self.environment.id));
+                tenure_sandbox::Network::Restricted { proxy_socket }
+            }
+            Network::Enabled => {
                 let message = "this server does not allow the environment's network";
                 return Err(failed(FailureKind::InvalidRequest, message));
             }
