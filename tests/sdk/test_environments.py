@@ -132,6 +132,8 @@ def test_hosted_file_upload(client, mark):
             files.create(session.environment.id, **inline(path, "x"))
     with refused(400, param="data", code="invalid_base64"):
         files.create(session.environment.id, type="inline", path="/workspace/a", data="?")
+    with refused(400, param="path", code="file_not_placed"):
+        files.create(session.environment.id, **inline("/workspace/up", "a file where a directory is"))
     with refused(404):
         files.create("env_0", **inline("/workspace/a", "x"))
 

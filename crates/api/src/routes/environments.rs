@@ -62,9 +62,29 @@ pub(super) async fn place_file(mut call: Call) -> Result<Response, ApiError> {
     let body = shown.to_string();
     let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::CREATED, move |_| body.clone()));
     match call.app.runtime.place_files(state.key(), files, draft).await {
-        Ok(()) => Ok(created(&shown)),
+        Ok(()) => {
+            must_be_there(&call, state.key(), &shown).await?;
+            Ok(created(&shown))
+        }
         Err(error) => super::sessions::replay_or(&call, ticket.as_ref(), error).await,
     }
+}
+
+/// Refuses what could not be placed: something else is at its path.
+async fn must_be_there(call: &Call, key: SessionKey, file: &Value) -> Result<(), ApiError> {
+    let runtime = &call.app.runtime;
+    let root = runtime.session_state(key).await?.and_then(|state| state.workspace_root());
+    let path = file["path"].as_str().unwrap_or_default();
+    let (parent, _) = path.rsplit_once('/').unwrap_or_default();
+    let found = match root {
+        Some(root) => runtime.environment_files(key, root, parent.to_owned()).await.map_err(unreadable)?,
+        None => Vec::new(),
+    };
+    if found.iter().any(|found| found.path == path) {
+        return Ok(());
+    }
+    let message = format!("The file could not be placed at '{path}': something else is there.");
+    Err(ApiError::invalid(message).code("file_not_placed").param("path"))
 }
 
 /// Files below a directory, in pages of their own shape.

@@ -1,9 +1,9 @@
 //! The copies of environments on this machine: one at a time is changed by one caller, and each says which
 //! files it holds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tenure_journal::{EnvironmentId, WorkspaceRoot};
@@ -52,7 +52,7 @@ impl Host {
     /// Waits until nobody uses the copy. It may be of any files, or none.
     pub(super) async fn hold(&self, id: EnvironmentId) -> Held {
         let copy = {
-            let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut copies = self.lock();
             Arc::clone(copies.entry(id).or_default())
         };
         copy.lock_owned().await
@@ -62,19 +62,50 @@ impl Host {
         self.config.directory.join(id.to_string())
     }
 
-    /// Forgets copies that nothing used for long, and removes their files.
+    /// Removes copies that nothing used for long, those of earlier processes included. Blocks.
     pub(crate) fn sweep(&self) {
-        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
-        copies.retain(|id, copy| {
-            // Somebody waits for it, or uses it.
-            let Ok(mut held) = copy.try_lock() else { return true };
-            if Arc::strong_count(copy) > 1 || held.used.is_some_and(|used| used.elapsed() < IDLE) {
-                return true;
+        let idle: Vec<(EnvironmentId, Held)> = {
+            let copies = self.lock();
+            let held =
+                copies.iter().filter_map(|(id, copy)| Some((*id, Arc::clone(copy).try_lock_owned().ok()?)));
+            held.filter(|(_, copy)| copy.used.is_none_or(|used| used.elapsed() >= IDLE)).collect()
+        };
+        for (id, mut copy) in idle {
+            copy.forget();
+            remove(&self.home(id));
+            drop(copy);
+            let mut copies = self.lock();
+            // Whoever waited for it meanwhile keeps it.
+            if copies.get(&id).is_some_and(|copy| Arc::strong_count(copy) == 1) {
+                copies.remove(&id);
             }
-            held.forget();
-            remove(&self.config.directory.join(id.to_string()));
-            false
-        });
+        }
+        for id in self.strays() {
+            // Held, so that nobody begins to use it while it goes.
+            let copy = Arc::clone(self.lock().entry(id).or_default());
+            if let Ok(copy) = copy.try_lock_owned()
+                && copy.used.is_none()
+            {
+                remove(&self.home(id));
+            }
+        }
+    }
+
+    /// Copies on the disk that this process has not used, and that nobody changed for long.
+    fn strays(&self) -> Vec<EnvironmentId> {
+        let Ok(entries) = std::fs::read_dir(&self.config.directory) else { return Vec::new() };
+        let known: HashSet<EnvironmentId> = self.lock().keys().copied().collect();
+        let is_old = |entry: &std::fs::DirEntry| {
+            let modified = entry.metadata().and_then(|found| found.modified());
+            modified.ok().and_then(|modified| modified.elapsed().ok()).is_some_and(|age| age >= IDLE)
+        };
+        let ids =
+            entries.flatten().filter(is_old).filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        ids.filter(|id| !known.contains(id)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<EnvironmentId, Arc<tokio::sync::Mutex<Copy>>>> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,6 +139,7 @@ impl Copy {
         }
         let Some(root) = root else {
             self.forget();
+            self.used = Some(Instant::now());
             remove(home);
             self.place = Some(Place::open(home)?);
             return Ok(());
@@ -176,4 +208,94 @@ pub(super) fn digest(root: WorkspaceRoot) -> Digest {
 
 fn missing_place() -> Error {
     Error::from(std::io::Error::other("the copy was not made"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use tenure_journal::{Fresh, SessionId, Timestamp};
+    use tenure_workspace::MemoryChunks;
+
+    use super::*;
+
+    fn host(directory: &Path) -> Host {
+        let config = EnvironmentConfig { directory: directory.to_owned(), ..EnvironmentConfig::default() };
+        Host::new(config)
+    }
+
+    fn id(seed: u64) -> EnvironmentId {
+        EnvironmentId::of_session(SessionId::fresh(&Fresh::new(Timestamp::from_millis(5), seed)))
+    }
+
+    fn wrote(copy: &Copy, name: &str) {
+        let path = tenure_workspace::FilePath::parse(name.as_bytes()).expect("a path");
+        copy.files().and_then(|files| files.write(&path, name.as_bytes())).expect("written");
+    }
+
+    fn names(home: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(home.join("files")).expect("a copy").flatten();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_copy_is_made_that_of_the_root_whatever_it_was() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (home, chunks) = (directory.path().join("env"), MemoryChunks::default());
+        let mut copy = Copy::default();
+        copy.make(&home, None, false, &chunks).expect("an empty copy");
+        wrote(&copy, "a");
+        let first = copy.snapshot(None, &chunks).expect("a snapshot");
+        // A command that was cut off, seen by the process that ran it and by one that starts anew.
+        for mut copy in [copy, Copy::default()] {
+            copy.dirty();
+            if copy.place.is_none() {
+                copy.make(&home, Some(first), false, &chunks).expect("made");
+                copy.dirty();
+            }
+            wrote(&copy, "b");
+            assert_eq!(names(&home), ["a", "b"]);
+            copy.make(&home, Some(first), false, &chunks).expect("made");
+            assert_eq!(names(&home), ["a"]);
+        }
+        // What a command left that may not be repeated stays, and what lies there of other files does not.
+        let mut copy = Copy::default();
+        copy.make(&home, Some(first), false, &chunks).expect("made");
+        wrote(&copy, "left");
+        let mut next = Copy::default();
+        next.make(&home, Some(first), true, &chunks).expect("made");
+        assert_eq!(names(&home), ["a", "left"]);
+        let second = next.snapshot(Some(first), &chunks).expect("a snapshot");
+        let mut other = Copy::default();
+        other.make(&home, Some(first), true, &chunks).expect("made");
+        assert_eq!(names(&home), ["a"]);
+        std::fs::remove_dir_all(&home).expect("removed");
+        Copy::default().make(&home, Some(second), false, &chunks).expect("made");
+        assert_eq!(names(&home), ["a", "left"]);
+    }
+
+    #[tokio::test]
+    async fn copies_go_that_nothing_uses() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (host, chunks) = (host(directory.path()), MemoryChunks::default());
+        let [used, idle, old, fresh] = [1, 2, 3, 4].map(id);
+        for id in [used, idle] {
+            let mut copy = host.hold(id).await;
+            copy.make(&host.home(id), None, false, &chunks).expect("made");
+            if id == idle {
+                copy.used = Instant::now().checked_sub(IDLE);
+            }
+        }
+        for id in [old, fresh] {
+            std::fs::create_dir(host.home(id)).expect("made");
+        }
+        let long_ago = SystemTime::now() - IDLE;
+        std::fs::File::open(host.home(old)).and_then(|home| home.set_modified(long_ago)).expect("set");
+        host.sweep();
+        let left = [used, idle, old, fresh].map(|id| host.home(id).exists());
+        assert_eq!(left, [true, false, false, true]);
+    }
 }
