@@ -384,7 +384,7 @@ impl World {
     }
 
     fn environment(&mut self, key: SessionKey) -> Environment {
-        let network = match self.rng.u8(..4) {
+        let network = match self.rng.u8(..8) {
             0 => Network::Disabled,
             1 => Network::Enabled,
             _ => return Environment::None,

@@ -50,6 +50,7 @@ impl World {
         if !self.is_wanted(&asking) {
             return Ok(());
         }
+        self.acting = Some(asking.process);
         let effect = Arc::clone(&asking.effect);
         match &effect.kind {
             EffectKind::Subagent { request, .. } => self.ask_subagent(asking, request),

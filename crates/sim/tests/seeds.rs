@@ -13,6 +13,8 @@ use tenure_sim::{Bug, Failure, Property, run, trace};
 const SEEDS: u64 = 20_000;
 /// Seeds within which a deliberate bug is caught.
 const SEEDS_PER_BUG_MAX: u64 = 2_000;
+/// Seeds in which everything must happen that can.
+const SEEDS_TO_REACH_ALL_MAX: u64 = 10_000;
 /// Seeds that broke something once.
 const REGRESSIONS: &[u64] = &[4426];
 
@@ -149,7 +151,7 @@ fn the_histories_reach_every_crash_point_and_every_event() {
         "how: Delete, fences: [eff_",
     ];
     let mut missing: BTreeSet<&str> = MARKS.into();
-    for seed in 0..SEEDS_PER_BUG_MAX {
+    for seed in 0..SEEDS_TO_REACH_ALL_MAX {
         let (lines, _) = trace(seed, None);
         missing.retain(|mark| !lines.iter().any(|line| line.contains(mark)));
         if missing.is_empty() {
