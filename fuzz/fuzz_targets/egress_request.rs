@@ -35,7 +35,10 @@ fuzz_target!(|text: &str| {
     );
     assert!(name.parse::<IpAddr>().is_err(), "{name}");
     let last = name.rsplit('.').next().unwrap_or_default();
-    assert!(!last.bytes().all(|byte| byte.is_ascii_digit()) && !last.starts_with("0x0"), "{name}");
+    let is_hexadecimal = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_number =
+        last.bytes().all(|byte| byte.is_ascii_digit()) || last.strip_prefix("0x").is_some_and(is_hexadecimal);
+    assert!(!is_number, "{name}");
     assert_eq!(HostName::parse(name).as_ref(), Ok(target.host()));
     assert!(hosts.len() <= 1 && target.port() != 0);
     let again = target.to_string();
