@@ -37,9 +37,8 @@ impl Workspace {
     }
 
     pub(crate) fn ran(&mut self, result: &CommandResult) {
-        if let Some(root) = result.root {
-            self.place(root);
-        }
+        self.root = result.root.or(self.root);
+        self.left_by = None;
     }
 
     pub(crate) fn fail(&mut self, message: &str) {

@@ -280,6 +280,11 @@ impl Draft<'_> {
     }
 
     pub(super) fn cancel(&mut self) {
+        // Messages that wait for the environment are cancelled with the turn that they would have begun.
+        if self.state.turn.is_none() && !self.state.queue.is_empty() && self.state.failed.is_none() {
+            let turn_id = self.create_turn();
+            self.join_inputs(turn_id);
+        }
         let Some(turn_id) = self.state.turn.as_ref().map(|turn| turn.row.id) else {
             return self.interrupt_subagents();
         };

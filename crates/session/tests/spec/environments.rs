@@ -45,6 +45,41 @@ fn messages_wait_until_it_is_ready() {
 }
 
 #[test]
+fn messages_that_wait_are_cancelled() {
+    let mut b = open(Network::Disabled, Show::Events);
+    b.cancel();
+    b.delete();
+    b.environment("prepared", Attempted::Placed(root(1)));
+    b.check(
+        r#"
+        > open "Go"
+          session opened for m
+          inp1 accepted: "Go"
+          eff1 requested: prepare the environment (freely)
+          eff1 attempt 1
+        > cancel
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 cancelled
+        > delete
+          session deleted
+        > prepared
+          eff1 attempt 1 placed, settled
+    "#,
+    );
+}
+
+#[test]
+fn files_left_behind_are_taken_up_by_the_next_command_alone() {
+    let mut b = ready(Network::Enabled);
+    b.answer(vec![call("c1", "shell", RUN)]);
+    b.resumed();
+    b.answer(vec![call("c2", "shell", RUN)]);
+    b.environment("command", Attempted::Ran(exited(0, "", None)));
+    assert_eq!((b.session.files_left_by(), b.session.workspace_root()), (None, Some(root(1))));
+}
+
+#[test]
 fn one_that_cannot_be_made_ready_fails_its_session() {
     let mut b = open(Network::Disabled, Show::Notices);
     b.fails(FailureKind::InvalidRequest);
