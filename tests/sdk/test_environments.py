@@ -260,8 +260,10 @@ def test_hosted_network_restricted(client, mark):
     network = {"access": "restricted", "allowed_domains": ["allowed.example"]}
     ask = "import urllib.request as r\nfor host in ('other.example', 'localhost:80', '169.254.169.254'):\n"
     ask += " try: r.urlopen(f'http://{host}/')\n except r.HTTPError as e: print(host, e.code)\n except OSError as e: print(host, 'closed')"
-    environment = {**HOSTED, "network": network, "files": [inline("/workspace/ask.py", ask)]}
-    session = finished(client, f"run python3 ask.py # {mark}", environment)
+    files = [inline("/workspace/workspace/ask.py", ask)]
+    setup = [{"command": "python3 workspace/ask.py > early"}]
+    environment = {**HOSTED, "network": network, "files": files, "setup_commands": setup}
+    session = finished(client, f"run python3 workspace/ask.py | diff early - && cat early # {mark}", environment)
     lines = command(client, session.id).output.split("\n")
     # What is not on the list, the sandbox's own loopback, and an address instead of a name.
     assert lines == ["other.example 403", "localhost:80 closed", "169.254.169.254 400", ""]

@@ -325,7 +325,7 @@ pub(crate) fn read_file(mut reader: Reader<'_>) -> Result<NewFile, ApiError> {
 fn destination(field: &Field<'_>) -> Result<String, ApiError> {
     let path = field.text(PATH_CHARS_MAX)?;
     let path = below_workspace(field, path)?;
-    let below = path.trim_start_matches(WORKSPACE).trim_start_matches('/');
+    let below = path.strip_prefix(WORKSPACE).unwrap_or(&path).trim_start_matches('/');
     let first = below.split('/').next().unwrap_or_default();
     if first == ".codex" || first.starts_with(".managed-agents") || below == "outputs" {
         return Err(

@@ -16,8 +16,11 @@ use crate::{ReceiptDraft, Runtime, RuntimeError, RuntimeErrorKind};
 /// Bytes of one artifact that can be read.
 const ARTIFACT_BYTES_MAX: u64 = 200 * 1024 * 1024;
 
-/// Between two looks at whether files were placed: they wait for whatever was asked before them.
-const LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// The first pause between two looks at whether files were placed: they wait for whatever was asked before
+/// them, as long as their client does.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// The longest such pause.
+const LOOK_PAUSE_MAX: Duration = Duration::from_millis(500);
 
 impl Runtime {
     /// Why this server has no environments, or none with this network; nothing if it has.
@@ -68,6 +71,7 @@ impl Runtime {
     ) -> Result<(), RuntimeError> {
         let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
         self.submit(key, vec![Command::PlaceFiles { files }], receipt).await?;
+        let mut pause = LOOK_PAUSE;
         loop {
             let Some(state) = self.session_state(key).await? else {
                 return Err(RuntimeErrorKind::NotFound.into());
@@ -88,7 +92,7 @@ impl Runtime {
             }
             tokio::select! {
                 () = self.shared().stop.cancelled() => return Err(RuntimeErrorKind::ShuttingDown.into()),
-                () = tokio::time::sleep(LOOK_PAUSE) => {}
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LOOK_PAUSE_MAX),
             }
         }
     }

@@ -62,6 +62,12 @@ impl Host {
         self.config.directory.join(id.to_string())
     }
 
+    /// The socket that leads out of an environment whose network is restricted. Beside its directory, which is
+    /// made anew while the way out is open.
+    pub(super) fn way_out(&self, id: EnvironmentId) -> PathBuf {
+        self.config.directory.join(format!("{id}.out"))
+    }
+
     /// Removes copies that nothing used for long, those of earlier processes included. Blocks.
     pub(crate) fn sweep(&self) {
         let idle: Vec<(EnvironmentId, Held)> = {

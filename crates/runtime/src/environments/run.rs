@@ -114,10 +114,9 @@ pub(crate) async fn run(
         copy = host.hold(environment.id) => copy,
         () = cancel.cancelled() => return Err(cancelled()),
     };
-    let home = host.home(environment.id);
     let way_out = match (&environment.network, &task) {
         (Network::Restricted { allowed_domains }, Task::Prepare | Task::Command { .. }) => {
-            Some(way_out::open(&home, environment.id, allowed_domains)?)
+            Some(way_out::open(&host.way_out(environment.id), environment.id, allowed_domains)?)
         }
         (Network::Restricted { .. } | Network::Disabled | Network::Enabled, _) => None,
     };
@@ -226,7 +225,8 @@ impl Desk {
         let files = self.copy.files().map_err(|error| self.broken(&error))?;
         for (path, bytes) in contents {
             let place = || -> Result<(), tenure_workspace::Error> {
-                let path = FilePath::parse(path.trim_start_matches(WORKSPACE).trim_matches('/').as_bytes())?;
+                let below = path.strip_prefix(WORKSPACE).unwrap_or(&path);
+                let path = FilePath::parse(below.trim_matches('/').as_bytes())?;
                 if let Some((parent, _)) = path.split() {
                     make_parents(&files, &parent)?;
                 }
@@ -268,8 +268,15 @@ impl Desk {
                 self.sandboxed(script, cwd, Duration::from_millis(*timeout_ms), tell)?
             }
         };
-        let root = self.snapshot()?;
-        ran.root = (Some(root) != self.root).then_some(root);
+        match self.copy.snapshot(self.root, &self.chunks) {
+            Ok(root) => ran.root = (Some(root) != self.root).then_some(root),
+            // It ran, and whatever it did beside its files it has done.
+            Err(error) if matches!(error.kind(), ErrorKind::Limit(_)) => {
+                ran.ended_by =
+                    Some(format!("What it changed was not kept, because it is too large: {error}."));
+            }
+            Err(error) => return Err(self.broken(&error)),
+        }
         Ok(ran)
     }
 
@@ -314,8 +321,7 @@ impl Desk {
             Network::Enabled if self.host.config.open_network => tenure_sandbox::Network::Enabled,
             Network::Restricted { .. } => {
                 command.env.extend(way_out::proxy_variables());
-                let proxy_socket = way_out::socket(&self.host.home(self.environment.id));
-                tenure_sandbox::Network::Restricted { proxy_socket }
+                tenure_sandbox::Network::Restricted { proxy_socket: self.host.way_out(self.environment.id) }
             }
             Network::Enabled => {
                 let message = "this server does not allow the environment's network";

@@ -6,32 +6,26 @@ use std::sync::Arc;
 use tenure_egress::{Handle, HostName, Proxy, Record, Rules, SystemResolver, Trust, variables};
 use tenure_journal::{EnvironmentId, Failure, FailureKind};
 
-/// The proxy's socket in an environment's directory; short, because paths of sockets are.
-const SOCKET: &str = "out";
-
-/// Opens the way to exactly these hosts.
-pub(super) fn open(home: &Path, id: EnvironmentId, allowed: &[String]) -> Result<Handle, Failure> {
+/// Opens the way to exactly these hosts, at `socket`.
+pub(super) fn open(socket: &Path, id: EnvironmentId, allowed: &[String]) -> Result<Handle, Failure> {
     let refused =
         |message: String| Failure { kind: FailureKind::InvalidRequest, message, retry_after_ms: None };
     let hosts: Result<Vec<HostName>, _> = allowed.iter().map(|host| HostName::parse(host)).collect();
     let hosts = hosts.map_err(|error| refused(format!("a host of the environment's network: {error}")))?;
     let rules = Rules::new(hosts).map_err(|error| refused(error.to_string()))?;
     let opened = || -> Result<Handle, Box<dyn std::error::Error + Send + Sync>> {
-        std::fs::create_dir_all(home)?;
+        if let Some(parent) = socket.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
         let sink = Arc::new(
             move |record: Record| tracing::info!(environment = %id, ?record, "a way out was asked for"),
         );
-        Ok(Proxy::bind(&home.join(SOCKET), rules, Arc::new(SystemResolver), Trust::system_and(&[])?, sink)?)
+        Ok(Proxy::bind(socket, rules, Arc::new(SystemResolver), Trust::system_and(&[])?, sink)?)
     };
     opened().map_err(|error| {
         tracing::error!(environment = %id, error = &*error, "an environment's proxy cannot be opened");
         refused("the environment's network cannot be opened".to_owned())
     })
-}
-
-/// The socket that leads out.
-pub(super) fn socket(home: &Path) -> std::path::PathBuf {
-    home.join(SOCKET)
 }
 
 /// What tells programs inside where the way out is.
