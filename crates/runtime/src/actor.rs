@@ -381,7 +381,16 @@ impl Actor {
                 reserving,
                 partial: &partial,
             };
-            let Some(mut batch) = self.state.crank(input, &cx)? else { return Ok(false) };
+            let mut batch = match self.state.crank(input, &cx) {
+                Ok(Some(batch)) => batch,
+                answer => {
+                    // What appends nothing is fenced by no version: other nodes may have appended what it must know.
+                    if matches!(input, Input::Commands(_)) && self.is_behind().await? {
+                        continue;
+                    }
+                    return answer.map(|_| false).map_err(RuntimeError::from);
+                }
+            };
             let receipt = match receipt {
                 Some(draft) => {
                     let view = budget::counted(&self.shared, batch.after.view()).await;
@@ -453,6 +462,16 @@ impl Actor {
             None => return Err(RuntimeErrorKind::NotFound.into()),
         }
         self.catch_up().await
+    }
+
+    /// Whether others appended what this actor had not seen. It has seen it then.
+    async fn is_behind(&mut self) -> Result<bool, RuntimeError> {
+        if !self.shared.store.is_shared() {
+            return Ok(false);
+        }
+        let seen = self.state.version();
+        self.catch_up().await?;
+        Ok(self.state.version() > seen)
     }
 
     /// Follows what others appended, or what was appended here without an answer.

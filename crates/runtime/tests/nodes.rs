@@ -58,6 +58,20 @@ async fn a_guest_steers_and_cancels_what_another_node_runs() {
 }
 
 #[tokio::test]
+async fn a_node_that_was_not_told_refuses_nothing_for_what_it_missed() {
+    let store = Arc::new(MemoryStore::new());
+    let (a, b) =
+        (start(Arc::clone(&store), Arc::default()).await, start(Arc::clone(&store), Arc::default()).await);
+    let (view, stream) = a.open(opening("stall"), None, true).await.expect("opens");
+    until_turn(&mut stream.expect("subscribed"), TurnNotice::InProgress).await;
+    store.lose_wakes();
+    b.submit(view.key, vec![Command::Cancel], None).await.expect("accepted");
+    a.submit(view.key, vec![Command::Delete], None).await.expect("no turn runs any more");
+    a.shutdown(Duration::from_secs(5)).await;
+    b.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
 async fn whoever_takes_the_approval_makes_the_call_and_every_node_tells_it() {
     let (store, shop) = (Arc::new(MemoryStore::new()), Arc::new(Shop::default()));
     let (a, b) = (

@@ -6,6 +6,7 @@
 
 mod state;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub struct MemoryStore {
     inner: Mutex<Inner>,
     wakes: broadcast::Sender<Wake>,
     is_shared: bool,
+    wakes_are_lost: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -86,7 +88,23 @@ impl MemoryStore {
     }
 
     fn of(inner: Inner) -> Self {
-        Self { inner: Mutex::new(inner), wakes: broadcast::Sender::new(WAKES_BEHIND_MAX), is_shared: true }
+        Self {
+            inner: Mutex::new(inner),
+            wakes: broadcast::Sender::new(WAKES_BEHIND_MAX),
+            is_shared: true,
+            wakes_are_lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells nobody of commits from now on, as a store may whose connection for it broke.
+    pub fn lose_wakes(&self) {
+        self.wakes_are_lost.store(true, Ordering::Relaxed);
+    }
+
+    fn tell(&self, wake: Wake) {
+        if !self.wakes_are_lost.load(Ordering::Relaxed) {
+            let _ = self.wakes.send(wake);
+        }
     }
 
     /// Lets time pass for leases.
@@ -179,7 +197,7 @@ impl MemoryStore {
         let (key, version) = (append.head.key, append.expected.plus(append.events.len()));
         inner.write(Write::Append(Box::new(append)));
         // Without a reader nobody is told.
-        let _ = self.wakes.send(Wake::Session { key, version });
+        self.tell(Wake::Session { key, version });
         Ok(version)
     }
 
@@ -280,7 +298,7 @@ impl MemoryStore {
         inner.write(Write::Lease(node, until));
         if begins {
             // Without a reader nobody is told.
-            let _ = self.wakes.send(Wake::Nodes);
+            self.tell(Wake::Nodes);
         }
         Ok(())
     }
@@ -289,7 +307,7 @@ impl MemoryStore {
     pub fn retire_now(&self, node: NodeId) -> Result<(), StoreError> {
         self.lock().write(Write::Retire(node));
         // Without a reader nobody is told.
-        let _ = self.wakes.send(Wake::Nodes);
+        self.tell(Wake::Nodes);
         Ok(())
     }
 
