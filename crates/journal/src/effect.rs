@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     ApprovalId, Artifact, BlobRef, CommandRequest, CommandResult, EffectId, EnvironmentFile, ItemId,
-    SubagentEnd, SubagentRequest, Timestamp, TurnId, Usage, WorkspaceRoot,
+    SkillEntry, SubagentEnd, SubagentRequest, Timestamp, TurnId, Usage, WorkspaceRoot,
 };
 
 /// An intention, recorded before anything outside the process happens.
@@ -233,6 +233,9 @@ pub enum Done {
     Placed {
         /// The files.
         root: WorkspaceRoot,
+        /// The skills that are among them, where the environment was made ready.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        skills: Vec<SkillEntry>,
     },
     /// A command ran.
     Command {

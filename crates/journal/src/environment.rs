@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{ArtifactId, BlobRef, EnvironmentId, Secret, Timestamp, TurnId};
+use crate::{ArtifactId, BlobRef, Capabilities, EnvironmentId, FileId, Secret, Timestamp, TurnId};
 
 /// Where commands and files live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct HostedEnvironment {
     /// The files it begins with instead, where it continues another environment. Nothing is prepared then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<WorkspaceRoot>,
+    /// Skills and plugins, and where more are.
+    #[serde(default, skip_serializing_if = "Capabilities::is_empty")]
+    pub capabilities: Capabilities,
 }
 
 /// What commands of an environment may reach.
@@ -120,8 +123,33 @@ impl ContainerSize {
 pub struct EnvironmentFile {
     /// Where, absolute.
     pub path: String,
-    /// Its bytes.
+    /// Its bytes, or the first of them.
     pub blob: BlobRef,
+    /// The rest of its bytes, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rest: Vec<BlobRef>,
+    /// The uploaded file that it is a copy of. That file may be gone; the bytes are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_id: Option<FileId>,
+}
+
+impl EnvironmentFile {
+    /// A file whose bytes came with the request.
+    #[must_use]
+    pub fn inline(path: String, blob: BlobRef) -> Self {
+        Self { path, blob, rest: Vec::new(), file_id: None }
+    }
+
+    /// Where its bytes are, in order.
+    pub fn pieces(&self) -> impl Iterator<Item = BlobRef> {
+        std::iter::once(self.blob).chain(self.rest.iter().copied())
+    }
+
+    /// How long it is.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.pieces().map(|piece| piece.bytes()).sum()
+    }
 }
 
 /// A command that makes an environment ready.

@@ -125,6 +125,10 @@ ids! {
     NodeId = "node";
     /// A webhook: an address that is told of events.
     WebhookId = "wh";
+    /// An uploaded file.
+    FileId = "file";
+    /// A stored skill.
+    SkillId = "skill";
 }
 
 impl ItemId {

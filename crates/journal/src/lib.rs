@@ -9,6 +9,7 @@ mod agent;
 mod answer;
 mod automation;
 mod blob;
+mod capability;
 mod content;
 mod context;
 mod effect;
@@ -34,6 +35,7 @@ pub use automation::{
     Schedule, Target, TargetAgent,
 };
 pub use blob::BlobRef;
+pub use capability::{Capabilities, InstalledPlugin, InstalledSkill, SkillEntry, SkillVersion};
 pub use content::{FunctionOutput, InputPart};
 pub use context::{ContextItem, ModelRequest, ToolSpec};
 pub use effect::{
@@ -50,9 +52,9 @@ pub use event::{
     SpendLimit, TurnEnd, TurnError,
 };
 pub use id::{
-    AgentId, ApprovalId, ArtifactId, AutomationId, EffectId, EnvironmentId, Fresh, IdError, InputId,
-    InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SubagentId, TurnId,
-    WebhookId,
+    AgentId, ApprovalId, ArtifactId, AutomationId, EffectId, EnvironmentId, FileId, Fresh, IdError, InputId,
+    InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SkillId, SubagentId,
+    TurnId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};

@@ -80,7 +80,19 @@ pub const COMMAND_SHOWN_CHARS_MAX: usize = 4_096;
 pub const ARTIFACTS_MAX: usize = 1_000;
 /// Files that one upload, or one environment's settings, may place.
 pub const FILES_PLACED_MAX: usize = 50;
+/// Skills that an environment is given.
+pub const SKILLS_INSTALLED_MAX: usize = 200;
+/// Plugins that an environment is given.
+pub const PLUGINS_INSTALLED_MAX: usize = 32;
+/// Directories of an environment that are searched for skills.
+pub const CAPABILITY_DIRECTORIES_MAX: usize = 32;
+/// Skills of an environment that are found, installed ones included; what is found beyond them is left out.
+pub const SKILLS_FOUND_MAX: usize = 256;
+/// Bytes of a context that tell of skills; the model pays for them at every step. Skills beyond are counted and
+/// not named.
+pub const SKILL_INDEX_BYTES_MAX: usize = 32 * 1024;
 
+const _: () = assert!(SKILLS_INSTALLED_MAX <= SKILLS_FOUND_MAX, "what is installed can be found");
 const _: () = assert!(COMMAND_MS_DEFAULT <= COMMAND_MS_MAX, "the default is allowed");
 const _: () = assert!(MODEL_ATTEMPTS_MAX <= THROTTLED_ATTEMPTS_MAX, "patience outlasts impatience");
 const _: () = assert!(

@@ -98,7 +98,10 @@ impl Unreadable {
             | DocumentKind::Project
             | DocumentKind::Request
             | DocumentKind::Webhook
-            | DocumentKind::Split => None,
+            | DocumentKind::Split
+            | DocumentKind::File
+            | DocumentKind::Skill
+            | DocumentKind::SkillVersion => None,
         }
     }
 }

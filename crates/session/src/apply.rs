@@ -408,7 +408,11 @@ impl Session {
                 self.close_command(*item_id, result);
                 self.workspace.ran(result);
             }
-            (_, Outcome::Done { done: Done::Placed { root } }) => self.workspace.place(*root),
+            (EffectKind::PrepareEnvironment, Outcome::Done { done: Done::Placed { root, skills } }) => {
+                self.workspace.place(*root);
+                self.workspace.find(skills);
+            }
+            (_, Outcome::Done { done: Done::Placed { root, .. } }) => self.workspace.place(*root),
             (_, Outcome::Done { done: Done::Published { artifacts } }) => self.workspace.publish(artifacts),
             (EffectKind::PrepareEnvironment, Outcome::Failed { failure }) => {
                 if next == Next::Settled {

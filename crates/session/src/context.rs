@@ -11,6 +11,7 @@ use tenure_journal::{
 
 use crate::Session;
 use crate::catalogue;
+use crate::skills;
 
 /// Told about a call whose turn was cancelled before its result.
 const CANCELLED: &str =
@@ -32,7 +33,7 @@ impl Session {
     pub fn context(&self) -> ModelRequest {
         ModelRequest {
             model: self.agent.model.clone(),
-            instructions: self.agent.instructions.clone(),
+            instructions: self.instructions(),
             input: self.input(),
             tools: catalogue::of(self).iter().map(catalogue::Offer::spec).collect(),
             reasoning: self.agent.reasoning,
@@ -41,6 +42,16 @@ impl Session {
             cache_key: self.key.session.to_string(),
             cache_ttl: self.prompt_cache.as_ref().map(|cache| cache.ttl.clone()),
             output_tokens_max: None,
+        }
+    }
+
+    /// The agent's instructions and, below them, the skills it can turn to. Stable from step to step.
+    fn instructions(&self) -> Option<String> {
+        let own = self.agent.instructions.as_deref();
+        match (own, skills::index(self.skills())) {
+            (own, None) => own.map(str::to_owned),
+            (None, Some(index)) => Some(index),
+            (Some(own), Some(index)) => Some(format!("{own}\n\n{index}")),
         }
     }
 
@@ -345,7 +356,9 @@ pub(crate) fn estimate_request_tokens(state: &Session) -> u64 {
 
 /// About how many tokens the context takes.
 pub(crate) fn estimate_tokens(state: &Session) -> u64 {
-    let fixed = state.agent.instructions.as_ref().map_or(0, String::len) as u64 / BYTES_PER_TOKEN;
+    let fixed = state.agent.instructions.as_ref().map_or(0, String::len);
+    let fixed =
+        (fixed + skills::index(state.skills()).map_or(0, |index| index.len())) as u64 / BYTES_PER_TOKEN;
     fixed + state.items.iter().map(|item| shown_tokens(state, item)).sum::<u64>()
 }
 

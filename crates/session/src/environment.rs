@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
     Artifact, ArtifactId, CommandResult, EffectId, Environment, EnvironmentStatus, HostedEnvironment,
-    WorkspaceRoot, limit,
+    SkillEntry, WorkspaceRoot, limit,
 };
 
 use crate::Session;
@@ -22,18 +22,26 @@ pub(crate) struct Workspace {
     published: Option<WorkspaceRoot>,
     /// What was published and not deleted, oldest first.
     artifacts: Vec<Artifact>,
+    /// The skills that were found when it was prepared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    skills: Vec<SkillEntry>,
 }
 
 impl Workspace {
     pub(crate) fn new(environment: &Environment) -> Self {
         let root = environment.hosted().and_then(|hosted| hosted.base);
         // What another environment left was published there.
-        Self { root, published: root, ..Self::default() }
+        let skills = environment.hosted().map(|hosted| hosted.capabilities.found.clone()).unwrap_or_default();
+        Self { root, published: root, skills, ..Self::default() }
     }
 
     pub(crate) fn place(&mut self, root: WorkspaceRoot) {
         self.root = Some(root);
         self.left_by = None;
+    }
+
+    pub(crate) fn find(&mut self, skills: &[SkillEntry]) {
+        self.skills = skills.to_vec();
     }
 
     pub(crate) fn ran(&mut self, result: &CommandResult) {
@@ -91,6 +99,12 @@ impl Session {
     #[must_use]
     pub fn files_left_by(&self) -> Option<EffectId> {
         self.workspace.left_by
+    }
+
+    /// The skills in its environment, in the order in which the model is told of them.
+    #[must_use]
+    pub fn skills(&self) -> &[SkillEntry] {
+        &self.workspace.skills
     }
 
     /// What was published and not deleted, oldest first.

@@ -17,6 +17,7 @@ mod command;
 mod context;
 mod decide;
 mod environment;
+mod skills;
 mod state;
 mod stream;
 mod subagent;

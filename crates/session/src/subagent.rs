@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
-    AgentConfig, AgentRef, Environment, EnvironmentId, HostedEnvironment, InputPart, MultiAgent, Parent,
-    Review, SessionId, SessionOpened, SubagentId, SubagentRequest, TextConfig, Timestamp, Tool, TurnId,
-    limit,
+    AgentConfig, AgentRef, Capabilities, Environment, EnvironmentId, HostedEnvironment, InputPart,
+    MultiAgent, Parent, Review, SessionId, SessionOpened, SubagentId, SubagentRequest, TextConfig, Timestamp,
+    Tool, TurnId, limit,
 };
 
 use crate::{Session, SubagentView};
@@ -95,6 +95,7 @@ impl Session {
             Environment::Hosted(hosted) => Environment::Hosted(Box::new(HostedEnvironment {
                 id: EnvironmentId::of_session(child),
                 base: self.workspace_root(),
+                capabilities: Capabilities { found: self.skills().to_vec(), ..hosted.capabilities.clone() },
                 ..hosted.as_ref().clone()
             })),
         }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    AgentConfig, AgentId, AgentPatch, ApprovalMode, BlobRef, ContainerSize, Decision, Effect, EffectId,
-    EffectKind, Environment, EnvironmentFile, EnvironmentId, Event, Fresh, FunctionOutput, HostedEnvironment,
-    InputPart, MultiAgent, Network, ProjectId, Reasoning, Recorded, ServiceTier, SessionId, SessionKey,
-    SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
+    AgentConfig, AgentId, AgentPatch, ApprovalMode, BlobRef, Capabilities, ContainerSize, Decision, Effect,
+    EffectId, EffectKind, Environment, EnvironmentFile, EnvironmentId, Event, Fresh, FunctionOutput,
+    HostedEnvironment, InputPart, MultiAgent, Network, ProjectId, Reasoning, Recorded, ServiceTier,
+    SessionId, SessionKey, SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
 };
 use tenure_session::{Command, RequiredAction, Session};
 
@@ -397,6 +397,7 @@ impl World {
             setup: Vec::new(),
             variables: None,
             base: None,
+            capabilities: Capabilities::default(),
         }))
     }
 
@@ -418,7 +419,7 @@ impl World {
             }
             14 if self.rng.u8(..4) == 0 => self.ask(key, Ask::Commands(vec![Command::Delete])),
             16 if self.rng.bool() => {
-                let file = EnvironmentFile { path: marked(number, 0), blob: BlobRef::of(b"bytes") };
+                let file = EnvironmentFile::inline(marked(number, 0), BlobRef::of(b"bytes"));
                 self.ask(key, Ask::Commands(vec![Command::PlaceFiles { files: vec![file] }]));
             }
             15 if self.rng.u8(..4) == 0 => {

@@ -520,7 +520,7 @@ impl Watched {
             seen.settled = Some(outcome.clone());
         }
         let left = match outcome {
-            Outcome::Done { done: Done::Placed { root } } => Some(*root),
+            Outcome::Done { done: Done::Placed { root, .. } } => Some(*root),
             Outcome::Done { done: Done::Command { result } } => result.root,
             Outcome::Done { .. } | Outcome::Failed { .. } | Outcome::Unknown => None,
         };

@@ -198,11 +198,17 @@ pub enum DocumentKind {
     Delivery,
     /// How new sessions of a saved agent are split between two of its versions; its id is the agent's.
     Split,
+    /// An uploaded file; its name is its purpose.
+    File,
+    /// A stored skill.
+    Skill,
+    /// One version of a stored skill; its name is the skill's id.
+    SkillVersion,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -213,6 +219,9 @@ impl DocumentKind {
         Self::Webhook,
         Self::Delivery,
         Self::Split,
+        Self::File,
+        Self::Skill,
+        Self::SkillVersion,
     ];
 
     /// The kind of a word on disk.
@@ -235,6 +244,9 @@ impl DocumentKind {
             Self::Webhook => "webhook",
             Self::Delivery => "delivery",
             Self::Split => "split",
+            Self::File => "file",
+            Self::Skill => "skill",
+            Self::SkillVersion => "skill_version",
         }
     }
 }

@@ -31,7 +31,12 @@ impl Draft<'_> {
             }
             Attempted::Subagent(reply) => self.subagent_replied(&effect, attempt, reply),
             Attempted::Ended => self.settle(effect_id, attempt, Done::Ended),
-            Attempted::Placed(root) => self.settle(effect_id, attempt, Done::Placed { root: *root }),
+            Attempted::Placed(root) => {
+                self.settle(effect_id, attempt, Done::Placed { root: *root, skills: Vec::new() });
+            }
+            Attempted::Prepared { root, skills } => {
+                self.settle(effect_id, attempt, Done::Placed { root: *root, skills: skills.clone() });
+            }
             Attempted::Ran(result) => {
                 self.settle(effect_id, attempt, Done::Command { result: result.clone() });
             }

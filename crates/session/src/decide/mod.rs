@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use tenure_journal::{
     Artifact, CommandResult, EffectId, Event, Failure, Fresh, InputPart, Item, ModelAnswer, SessionKey,
-    SessionOpened, SubagentReport, Timestamp, ToolDef, ToolResult, WorkspaceRoot,
+    SessionOpened, SkillEntry, SubagentReport, Timestamp, ToolDef, ToolResult, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 
@@ -91,6 +91,13 @@ pub enum Attempted {
     Ended,
     /// The environment's files are as they were meant to be.
     Placed(WorkspaceRoot),
+    /// The environment was made ready.
+    Prepared {
+        /// Its files.
+        root: WorkspaceRoot,
+        /// The skills among them.
+        skills: Vec<SkillEntry>,
+    },
     /// A command ran.
     Ran(CommandResult),
     /// Files were published.

@@ -10,12 +10,12 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
 use tenure_journal::{
-    AgentConfig, AgentId, AnswerItem, ApprovalId, ApprovalMode, BlobRef, CommandResult, ContainerSize,
-    ContextItem, Decision, Effect, EffectId, EffectKind, Environment, EnvironmentFile, EnvironmentId,
-    Failure, FailureKind, Fresh, FunctionOutput, FunctionTool, HostedEnvironment, InputPart, Item, ItemBody,
-    ItemId, ItemStatus, Lane, McpTool, McpTransport, ModelAnswer, MultiAgent, Network, Origin, ProjectId,
-    Reasoning, Recorded, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig,
-    Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
+    AgentConfig, AgentId, AnswerItem, ApprovalId, ApprovalMode, BlobRef, Capabilities, CommandResult,
+    ContainerSize, ContextItem, Decision, Effect, EffectId, EffectKind, Environment, EnvironmentFile,
+    EnvironmentId, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool, HostedEnvironment, InputPart,
+    Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport, ModelAnswer, MultiAgent, Network,
+    Origin, ProjectId, Reasoning, Recorded, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch,
+    Stop, TextConfig, Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -114,6 +114,7 @@ pub(crate) fn hosted(network: Network) -> Environment {
         setup: Vec::new(),
         variables: None,
         base: None,
+        capabilities: Capabilities::default(),
     }))
 }
 
@@ -123,7 +124,7 @@ pub(crate) fn root(number: u8) -> WorkspaceRoot {
 }
 
 pub(crate) fn file(path: &str) -> EnvironmentFile {
-    EnvironmentFile { path: path.to_owned(), blob: BlobRef::of(b"bytes") }
+    EnvironmentFile::inline(path.to_owned(), BlobRef::of(b"bytes"))
 }
 
 /// What came of a command that ran to its end.

@@ -21,5 +21,6 @@ mod prompts;
 mod random;
 mod servers;
 mod settings;
+mod skills;
 mod subagents;
 mod turns;

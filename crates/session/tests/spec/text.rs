@@ -211,6 +211,10 @@ fn outcome(outcome: &Outcome) -> String {
             )
         }
         Outcome::Done { done: Done::Ended } => "done".to_owned(),
+        Outcome::Done { done: Done::Placed { skills, .. } } if !skills.is_empty() => {
+            let names: Vec<&str> = skills.iter().map(|skill| skill.name.as_str()).collect();
+            format!("placed, with the skills {}", names.join(", "))
+        }
         Outcome::Done { done: Done::Placed { .. } } => "placed".to_owned(),
         Outcome::Done { done: Done::Command { result } } => {
             let files = if result.root.is_some() { "new files" } else { "the same files" };

@@ -1,0 +1,82 @@
+//! What an environment brings along for its agent: skills, plugins, and directories that hold more of them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BlobRef, SkillId};
+
+/// What is installed in an environment before its setup commands run, and where more is looked for after them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capabilities {
+    /// Skills, in the order they were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<InstalledSkill>,
+    /// Plugins, in the order they were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<InstalledPlugin>,
+    /// Directories that hold skills, absolute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub directories: Vec<String>,
+    /// The skills that are there from the beginning, where the environment continues another: nothing is
+    /// prepared then, and nothing looked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<SkillEntry>,
+}
+
+impl Capabilities {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { skills, plugins, directories, found } = self;
+        skills.is_empty() && plugins.is_empty() && directories.is_empty() && found.is_empty()
+    }
+}
+
+/// A skill of an environment, as it was when the session was created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstalledSkill {
+    /// Its name, unique among the environment's.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Its files as a zip: one directory, named like the skill.
+    pub archive: BlobRef,
+    /// Which stored skill it is; absent for one that came with the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<SkillVersion>,
+}
+
+/// One version of a stored skill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SkillVersion {
+    /// The skill.
+    pub skill_id: SkillId,
+    /// Its version, from 1.
+    pub number: u32,
+}
+
+/// A plugin of an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstalledPlugin {
+    /// Its name, unique among the environment's.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Its files as a zip: one directory, named like the plugin.
+    pub archive: BlobRef,
+}
+
+/// A skill that was found in an environment: what the model is told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SkillEntry {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Its `SKILL.md`, absolute.
+    pub path: String,
+}

@@ -1,0 +1,80 @@
+//! Skills: what is found when an environment is made ready, and who is told of it.
+
+use tenure_journal::{Network, SkillEntry};
+use tenure_session::{Attempted, Command, Session};
+
+use crate::bench::{Bench, Show, agent, call, defaults, exited, hosted, opened, root};
+
+fn skill(name: &str) -> SkillEntry {
+    SkillEntry {
+        name: name.to_owned(),
+        description: format!("Does {name}."),
+        path: format!("/workspace/.managed-agents/skills/{name}/SKILL.md"),
+    }
+}
+
+fn ready(instructions: Option<&str>) -> Bench {
+    let mut agent = agent(Vec::new());
+    agent.instructions = instructions.map(str::to_owned);
+    agent.multi_agent.enabled = true;
+    let mut opening = opened(agent);
+    opening.environment = hosted(Network::Disabled);
+    let mut b = Bench::open(opening, "Go", defaults(), Show::Events);
+    b.environment("prepared", Attempted::Prepared { root: root(1), skills: vec![skill("sum"), skill("tax")] });
+    b
+}
+
+fn told(session: &Session) -> String {
+    session.context().instructions.unwrap_or_default()
+}
+
+#[test]
+fn the_model_is_told_of_the_skills_that_were_found() {
+    let mut b = ready(Some("Be brief."));
+    let before = told(&b.session);
+    assert!(before.starts_with("Be brief.\n\n## Skills\n"), "{before}");
+    assert!(
+        before.ends_with(
+            "\n- sum: Does sum. (file: /workspace/.managed-agents/skills/sum/SKILL.md)\
+             \n- tax: Does tax. (file: /workspace/.managed-agents/skills/tax/SKILL.md)"
+        ),
+        "{before}"
+    );
+    assert!(told(&ready(None).session).starts_with("## Skills\n"));
+    // The index is part of the prefix that providers keep: nothing that happens changes it.
+    b.answer(vec![call("c1", "shell", r#"{"command":"rm -r .managed-agents"}"#)]);
+    b.environment("command", Attempted::Ran(exited(0, "", Some(root(2)))));
+    assert_eq!(told(&b.session), before);
+    assert!(b.session.view().agent.instructions.as_deref() == Some("Be brief."), "clients see what they sent");
+}
+
+#[test]
+fn files_that_are_placed_later_change_no_skill() {
+    let mut b = ready(None);
+    let before = b.session.skills().to_vec();
+    let files = vec![crate::bench::file("/workspace/a")];
+    b.command("place", Command::PlaceFiles { files }).unwrap();
+    b.environment("placed", Attempted::Placed(root(3)));
+    assert_eq!(b.session.skills(), before);
+}
+
+#[test]
+fn the_journal_says_what_was_found() {
+    let b = ready(None);
+    b.check(
+        r#"
+        > open "Go"
+          session opened for m
+          inp1 accepted: "Go"
+          eff1 requested: prepare the environment (freely)
+          eff1 attempt 1
+        > prepared
+          eff1 attempt 1 placed, with the skills sum, tax, settled
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+    "#,
+    );
+}
