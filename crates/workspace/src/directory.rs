@@ -1,7 +1,7 @@
 //! The host's access to a workspace: read, write, list, remove, beneath it and never through a link.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
@@ -126,7 +126,15 @@ impl Directory {
     ///
     /// # Errors
     /// `NotAFile`: a directory is there; those of [`Directory::stat`].
-    pub fn write(&self, path: &FilePath, bytes: &[u8]) -> Result<(), Error> {
+    pub fn write(&self, path: &FilePath, mut bytes: &[u8]) -> Result<(), Error> {
+        self.write_from(path, &mut bytes)
+    }
+
+    /// The same for content that is read to its end meanwhile: for what is too large for memory.
+    ///
+    /// # Errors
+    /// Those of [`Directory::write`]; `Io` if `content` fails, and then nothing was changed.
+    pub fn write_from(&self, path: &FilePath, content: &mut dyn Read) -> Result<(), Error> {
         let (parent, name) = path.split().ok_or(ErrorKind::NotAFile)?;
         let parent = self.make_directories(&parent)?;
         let mode = match host::meta(&parent, name) {
@@ -136,7 +144,7 @@ impl Directory {
             Err(errno) => return Err(Error::from(errno).at(path)),
         };
         let (aside, mut file) = self.create_aside()?;
-        let written = file.write_all(bytes).map_err(Error::from).and_then(|()| {
+        let written = std::io::copy(content, &mut file).map_err(Error::from).and_then(|_| {
             host::set_mode(&file, mode)?;
             Ok(host::rename(&self.aside, &aside, &parent, name)?)
         });

@@ -20,6 +20,7 @@ mod ask;
 mod chunks;
 mod files;
 mod host;
+mod install;
 mod run;
 mod way_out;
 

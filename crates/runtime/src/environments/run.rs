@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tenure_journal::{
     Artifact, BlobRef, CommandRequest, CommandResult, Effect, EffectId, EffectKind, EnvironmentFile, Failure,
-    FailureKind, HostedEnvironment, ItemId, Network, ProjectId, Timestamp, TurnId, WorkspaceRoot, limit,
+    FailureKind, HostedEnvironment, ItemId, Network, ProjectId, SkillEntry, Timestamp, TurnId, WorkspaceRoot,
+    limit,
 };
 use tenure_sandbox::{End, Killer, Stream};
 use tenure_session::{Attempted, Session, StreamEvent};
@@ -17,8 +18,9 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::chunks::StoreChunks;
-use super::files::{self, WORKSPACE};
+use super::files;
 use super::host::{Held, Host};
+use super::install::{self, InstallError};
 use super::way_out;
 use crate::effects::{preview, sealed_text};
 use crate::handle::Shared;
@@ -104,11 +106,6 @@ pub(crate) async fn run(
         Some(secret) => variables(&sealed_text(shared, project, secret.0).await?),
         None => BTreeMap::new(),
     };
-    let contents = match &task {
-        Task::Prepare => payloads(shared, project, &environment.files).await?,
-        Task::Place(files) => payloads(shared, project, files).await?,
-        Task::Command { .. } | Task::Publish { .. } => Vec::new(),
-    };
     let _place = host.gate.enter(project, cancel).await.ok_or_else(cancelled)?;
     let copy = tokio::select! {
         copy = host.hold(environment.id) => copy,
@@ -131,12 +128,13 @@ pub(crate) async fn run(
         cancel: cancel.clone(),
         now: shared.clock.now(),
     };
-    let done = tokio::task::spawn_blocking(move || desk.work(task, left, contents)).await;
+    let done = tokio::task::spawn_blocking(move || desk.work(task, left)).await;
     if let Some(way_out) = way_out {
         way_out.close().await;
     }
     let done = done.map_err(|_| failed(FailureKind::Crashed, "an internal error ended the command"))??;
     match done {
+        Finished::Prepared { root, skills } => Ok(Attempted::Prepared { root, skills }),
         Finished::Placed(root) => Ok(Attempted::Placed(root)),
         Finished::Published(artifacts) => Ok(Attempted::Published(artifacts)),
         Finished::Ran(ran) => Ok(Attempted::Ran(kept(shared, project, ran).await?)),
@@ -145,6 +143,7 @@ pub(crate) async fn run(
 
 /// What came of the work, before its output is stored.
 enum Finished {
+    Prepared { root: WorkspaceRoot, skills: Vec<SkillEntry> },
     Placed(WorkspaceRoot),
     Published(Vec<Artifact>),
     Ran(Ran),
@@ -173,7 +172,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn work(mut self, task: Task, left: bool, contents: Vec<(String, Bytes)>) -> Result<Finished, Failure> {
+    fn work(mut self, task: Task, left: bool) -> Result<Finished, Failure> {
         if let Task::Publish { effect, turn_id, before } = task {
             let Some(root) = self.root else { return Ok(Finished::Published(Vec::new())) };
             let found = files::outputs(&self.chunks, root, &before, (effect, turn_id, self.now));
@@ -187,15 +186,16 @@ impl Desk {
         made.map_err(|error| not_begun(self.broken(&error)))?;
         self.copy.dirty();
         match task {
-            Task::Prepare => self.prepare(contents).map(Finished::Placed),
-            Task::Place(_) => self.place(contents).and_then(|()| self.snapshot()).map(Finished::Placed),
+            Task::Prepare => self.prepare(),
+            Task::Place(files) => self.place(&files).and_then(|()| self.snapshot()).map(Finished::Placed),
             Task::Command { request, told } => self.command(&request, &told).map(Finished::Ran),
             Task::Publish { .. } => Ok(Finished::Published(Vec::new())),
         }
     }
 
-    fn prepare(&mut self, contents: Vec<(String, Bytes)>) -> Result<WorkspaceRoot, Failure> {
-        self.place(contents)?;
+    fn prepare(&mut self) -> Result<Finished, Failure> {
+        self.place(&self.environment.files.clone())?;
+        self.install()?;
         let outputs = FilePath::parse(b"outputs").map_err(|error| self.broken(&error.into()))?;
         let made = self.copy.files().and_then(|files| files.make_directory(&outputs));
         if let Err(error) = made
@@ -218,22 +218,39 @@ impl Desk {
                 return Err(failed(FailureKind::InvalidRequest, message));
             }
         }
-        self.snapshot()
+        let root = self.snapshot()?;
+        let found = self.copy.files().and_then(|files| install::find(&files, &self.environment.capabilities));
+        Ok(Finished::Prepared { root, skills: found.map_err(|error| self.broken(&error))? })
     }
 
-    fn place(&mut self, contents: Vec<(String, Bytes)>) -> Result<(), Failure> {
+    fn install(&self) -> Result<(), Failure> {
         let files = self.copy.files().map_err(|error| self.broken(&error))?;
-        for (path, bytes) in contents {
-            let place = || -> Result<(), tenure_workspace::Error> {
-                let below = path.strip_prefix(WORKSPACE).unwrap_or(&path);
-                let path = FilePath::parse(below.trim_matches('/').as_bytes())?;
-                if let Some((parent, _)) = path.split() {
-                    make_parents(&files, &parent)?;
-                }
-                files.write(&path, &bytes)
-            };
-            place().map_err(|error| match error.kind() {
-                ErrorKind::Chunks | ErrorKind::Io | ErrorKind::Busy => self.broken(&error),
+        install::install(&files, &self.chunks, &self.environment.capabilities)
+            .map_err(|(name, error)| self.not_installed(&name, "installed", &error))
+    }
+
+    fn place(&self, placed: &[EnvironmentFile]) -> Result<(), Failure> {
+        let files = self.copy.files().map_err(|error| self.broken(&error))?;
+        for file in placed {
+            install::place(&files, &self.chunks, file)
+                .map_err(|error| self.not_installed(&file.path, "placed", &error))?;
+        }
+        Ok(())
+    }
+
+    /// What is said of a file, a skill or a plugin that cannot be put where it belongs. Nothing ran yet.
+    fn not_installed(&self, what: &str, done: &str, error: &InstallError) -> Failure {
+        let refused = |error: &dyn std::fmt::Display| {
+            failed(FailureKind::InvalidRequest, format!("`{what}` cannot be {done}: {error}"))
+        };
+        match error {
+            InstallError::Store(error) => {
+                tracing::error!(%error, "what an environment is to be given cannot be read");
+                failed(FailureKind::Overloaded, format!("`{what}` cannot be read now"))
+            }
+            InstallError::Lost => failed(FailureKind::Internal, format!("the content of `{what}` is lost")),
+            InstallError::Files(error) => match error.kind() {
+                ErrorKind::Chunks | ErrorKind::Io | ErrorKind::Busy => self.broken(error),
                 ErrorKind::NotFound
                 | ErrorKind::Exists
                 | ErrorKind::NotADirectory
@@ -244,12 +261,9 @@ impl Desk {
                 | ErrorKind::Missing(_)
                 | ErrorKind::Corrupt(_)
                 | ErrorKind::Manifest(_)
-                | ErrorKind::Archive(_) => {
-                    failed(FailureKind::InvalidRequest, format!("`{path}` cannot be placed: {error}"))
-                }
-            })?;
+                | ErrorKind::Archive(_) => refused(error),
+            },
         }
-        Ok(())
     }
 
     fn command(&mut self, request: &CommandRequest, told: &Told) -> Result<Ran, Failure> {
@@ -475,40 +489,6 @@ fn summary(applied: &patch::Applied) -> String {
         text += &format!("R {from} -> {to}\n");
     }
     text
-}
-
-fn make_parents(
-    files: &tenure_workspace::Directory,
-    parent: &FilePath,
-) -> Result<(), tenure_workspace::Error> {
-    if parent.is_root() {
-        return Ok(());
-    }
-    if let Some((above, _)) = parent.split() {
-        make_parents(files, &above)?;
-    }
-    match files.make_directory(parent) {
-        Err(error) if *error.kind() == ErrorKind::Exists => Ok(()),
-        result => result,
-    }
-}
-
-/// The bytes of files that are to be placed.
-async fn payloads(
-    shared: &Shared,
-    project: ProjectId,
-    files: &[EnvironmentFile],
-) -> Result<Vec<(String, Bytes)>, Failure> {
-    let mut contents = Vec::new();
-    for file in files {
-        let payload = shared.store.blob(project, file.blob).await.map_err(|error| {
-            tracing::error!(%error, "a file to be placed cannot be read");
-            failed(FailureKind::Overloaded, "the files to be placed cannot be read now")
-        })?;
-        let missing = || failed(FailureKind::Internal, format!("the content of `{}` is lost", file.path));
-        contents.push((file.path.clone(), payload.ok_or_else(missing)?));
-    }
-    Ok(contents)
 }
 
 /// The result as the journal keeps it, with a long output stored whole.

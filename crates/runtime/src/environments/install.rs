@@ -1,0 +1,135 @@
+//! What is put into an environment before its setup commands run: files, skills, plugins; and the skills that are
+//! found there afterwards.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use tenure_journal::{BlobRef, Capabilities, EnvironmentFile, SkillEntry, limit};
+use tenure_store::StoreError;
+use tenure_workspace::archive::{self, Format};
+use tenure_workspace::{Directory, Error, FilePath};
+
+use super::chunks::StoreChunks;
+use super::files::WORKSPACE;
+use super::host::limits;
+
+/// Where installed skills are, each in a directory of its name. Clients cannot place files there; commands could
+/// change what is there, and are told not to.
+const SKILLS: &str = ".managed-agents/skills";
+/// Where installed plugins are.
+const PLUGINS: &str = ".managed-agents/plugins";
+
+/// Why something cannot be put into an environment.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InstallError {
+    /// The store cannot be reached: nothing is wrong with what was to be put there.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store has lost it.
+    #[error("its content is lost")]
+    Lost,
+    /// It cannot be where it is to be, or the host failed.
+    #[error(transparent)]
+    Files(#[from] Error),
+}
+
+/// Puts a file where it belongs, piece by piece.
+pub(super) fn place(
+    files: &Directory,
+    chunks: &StoreChunks,
+    file: &EnvironmentFile,
+) -> Result<(), InstallError> {
+    let at = below(&file.path)?;
+    let pieces: Vec<BlobRef> = file.pieces().collect();
+    let mut content = Pieces { chunks, left: pieces.into_iter(), piece: Bytes::new(), failure: None };
+    let written = files.write_from(&at, &mut content);
+    match content.failure {
+        Some(failure) => Err(failure),
+        None => Ok(written?),
+    }
+}
+
+/// Unpacks skills and plugins, one after the other.
+///
+/// # Errors
+/// The name of the one that could not be installed, and why.
+pub(super) fn install(
+    files: &Directory,
+    chunks: &StoreChunks,
+    capabilities: &Capabilities,
+) -> Result<(), (String, InstallError)> {
+    let skills = capabilities.skills.iter().map(|skill| (SKILLS, &skill.name, skill.archive));
+    let plugins = capabilities.plugins.iter().map(|plugin| (PLUGINS, &plugin.name, plugin.archive));
+    for (directory, name, blob) in skills.chain(plugins) {
+        let unpack = || -> Result<(), InstallError> {
+            let bytes = read(chunks, blob)?;
+            archive::extract(Format::Zip, &bytes, files, &path(directory)?, &limits())?;
+            Ok(())
+        };
+        unpack().map_err(|error| (name.clone(), error))?;
+    }
+    Ok(())
+}
+
+/// The skills of an environment: installed ones, those of plugins, and those in the directories it names.
+pub(super) fn find(files: &Directory, capabilities: &Capabilities) -> Result<Vec<SkillEntry>, Error> {
+    if capabilities.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut roots = vec![path(SKILLS)?, path(PLUGINS)?];
+    for directory in &capabilities.directories {
+        roots.push(below(directory)?);
+    }
+    let found = tenure_skill::find(files, &roots, limit::SKILLS_FOUND_MAX)?;
+    let entry = |found: tenure_skill::Found| {
+        // A name that is no text cannot be told to a model.
+        let path = std::str::from_utf8(found.path.as_bytes()).ok()?;
+        Some(SkillEntry {
+            name: found.manifest.name().to_owned(),
+            description: found.manifest.description().to_owned(),
+            path: format!("{WORKSPACE}/{path}"),
+        })
+    };
+    Ok(found.into_iter().filter_map(entry).collect())
+}
+
+/// A path below the workspace, which clients give absolute.
+fn below(absolute: &str) -> Result<FilePath, Error> {
+    path(absolute.strip_prefix(WORKSPACE).unwrap_or(absolute).trim_matches('/'))
+}
+
+fn path(text: &str) -> Result<FilePath, Error> {
+    Ok(FilePath::parse(text.as_bytes())?)
+}
+
+fn read(chunks: &StoreChunks, blob: BlobRef) -> Result<Bytes, InstallError> {
+    let found = chunks.handle.block_on(chunks.store.blob(chunks.project, blob))?;
+    found.ok_or(InstallError::Lost)
+}
+
+/// The content of a file, of which one piece at a time is in memory.
+struct Pieces<'a> {
+    chunks: &'a StoreChunks,
+    left: std::vec::IntoIter<BlobRef>,
+    piece: Bytes,
+    /// What the reader's error stands for.
+    failure: Option<InstallError>,
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.piece.is_empty() {
+            let Some(next) = self.left.next() else { return Ok(0) };
+            match read(self.chunks, next) {
+                Ok(piece) => self.piece = piece,
+                Err(failure) => {
+                    self.failure = Some(failure);
+                    return Err(std::io::Error::other("a piece of the file cannot be read"));
+                }
+            }
+        }
+        let length = self.piece.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&self.piece.split_to(length));
+        Ok(length)
+    }
+}
