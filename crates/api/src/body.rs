@@ -55,7 +55,7 @@ pub(crate) async fn read_json(
     })
 }
 
-fn declared_length(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
@@ -68,12 +68,12 @@ fn unsupported(code: &'static str, message: &str) -> ApiError {
     ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).code(code)
 }
 
-fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Ok(());
     }
-    Err(unsupported("encoding", "Compressed request bodies are not supported; send the JSON as it is."))
+    Err(unsupported("encoding", "Compressed request bodies are not supported; send the body as it is."))
 }
 
 /// A body must say that it is JSON in UTF-8. A request that declares no body need not say anything.
@@ -100,46 +100,72 @@ fn check_type(headers: &HeaderMap, declared: Option<u64>) -> Result<(), ApiError
 }
 
 async fn collect(
-    mut body: Body,
+    body: Body,
     window: Duration,
     bytes_max: usize,
     mut taken: u64,
     take: &mut (dyn FnMut(u64) -> Result<(), ApiError> + Send),
 ) -> Result<Bytes, ApiError> {
-    let deadline = Instant::now() + BODY_TIME_MAX;
+    let mut body = Paced::new(body, window, BODY_TIME_MAX);
     let mut collected = BytesMut::new();
-    let mut ends = Instant::now() + window;
-    let mut in_window = 0;
-    loop {
-        let next = tokio::time::timeout_at(ends.min(deadline), body.frame()).await;
-        match next {
-            Ok(None) => return Ok(collected.freeze()),
-            Ok(Some(Err(_))) => {
-                let message = "The request body was cut off or is not framed as declared.";
-                return Err(ApiError::invalid(message).code("body_framing").closing());
-            }
-            Ok(Some(Ok(frame))) => {
-                let Ok(data) = frame.into_data() else { continue };
-                if collected.len() + data.len() > bytes_max {
-                    return Err(too_large(bytes_max));
-                }
-                let total = (collected.len() + data.len()) as u64;
-                if total > taken {
-                    take(total - taken)?;
-                    taken = total;
-                }
-                in_window += data.len() as u64;
-                collected.extend_from_slice(&data);
-            }
-            Err(_) => {}
+    while let Some(data) = body.next().await? {
+        let total = collected.len() + data.len();
+        if total > bytes_max {
+            return Err(too_large(bytes_max));
         }
+        if total as u64 > taken {
+            take(total as u64 - taken)?;
+            taken = total as u64;
+        }
+        collected.extend_from_slice(&data);
+    }
+    Ok(collected.freeze())
+}
+
+/// A body that is given up when it comes too slowly.
+pub(crate) struct Paced {
+    body: Body,
+    window: Duration,
+    deadline: Instant,
+    ends: Instant,
+    in_window: u64,
+}
+
+impl Paced {
+    /// A body that may take `whole` altogether, and comes with the pace of this server in each `window`.
+    pub(crate) fn new(body: Body, window: Duration, whole: Duration) -> Self {
         let now = Instant::now();
-        if now >= deadline || (now >= ends && in_window < PACE_BYTES_PER_SEC * window.as_secs().max(1)) {
-            let message = "The request body came too slowly.";
-            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message).code("body_timeout").closing());
-        }
-        if now >= ends {
-            (ends, in_window) = (now + window, 0);
+        Self { body, window, deadline: now + whole, ends: now + window, in_window: 0 }
+    }
+
+    /// The next bytes; nothing at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        loop {
+            let next = tokio::time::timeout_at(self.ends.min(self.deadline), self.body.frame()).await;
+            let data = match next {
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(_))) => {
+                    let message = "The request body was cut off or is not framed as declared.";
+                    return Err(ApiError::invalid(message).code("body_framing").closing());
+                }
+                Ok(Some(Ok(frame))) => frame.into_data().ok(),
+                Err(_) => None,
+            };
+            self.in_window += data.as_ref().map_or(0, |data| data.len() as u64);
+            let now = Instant::now();
+            let pace = PACE_BYTES_PER_SEC * self.window.as_secs().max(1);
+            if now >= self.deadline || (now >= self.ends && self.in_window < pace) {
+                let message = "The request body came too slowly.";
+                return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
+                    .code("body_timeout")
+                    .closing());
+            }
+            if now >= self.ends {
+                (self.ends, self.in_window) = (now + self.window, 0);
+            }
+            if data.is_some() {
+                return Ok(data);
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use tenure_store::Store;
 use crate::body;
 use crate::config::ApiConfig;
 use crate::error::{ApiError, Dialect};
+use crate::form::Form;
 use crate::idempotency::InFlight;
 use crate::keys::{Key, KeyRing};
 use crate::query::Query;
@@ -120,6 +121,17 @@ impl Call {
     /// Refuses tools that name servers where this server does not go.
     pub(crate) fn check_servers(&self, tools: &[Tool], path: &str) -> Result<(), ApiError> {
         refuse_servers(tools, self.app.config.tool_addresses, path)
+    }
+
+    /// The body as a form of up to so many bytes; it can be read once. `hint` says what to do about a larger one.
+    pub(crate) fn form(&mut self, bytes_max: u64, hint: &'static str) -> Result<Form, ApiError> {
+        let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
+        Form::new(&self.headers, body, body::PACE_WINDOW, bytes_max, hint)
+    }
+
+    /// The project's share of the bytes in flight, for what a handler keeps of a form.
+    pub(crate) fn body_share(&self) -> Share {
+        self.app.runtime.body_share(self.project())
     }
 
     /// Reads the body; it can be read once.

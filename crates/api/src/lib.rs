@@ -11,6 +11,8 @@ mod call;
 mod config;
 mod diff;
 mod error;
+mod files;
+mod form;
 mod front;
 mod hosts;
 mod idempotency;
@@ -19,6 +21,7 @@ mod query;
 mod read;
 mod routes;
 mod show;
+mod skills;
 pub mod split;
 mod wire;
 

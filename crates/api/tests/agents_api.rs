@@ -274,8 +274,6 @@ async fn what_this_server_lacks_says_so() {
         "/v1/agents/environments/templates",
         "/v1/vaults",
         "/v1/vaults/v/credentials",
-        "/v1/files",
-        "/v1/skills",
     ] {
         let (status, error) = world.call("POST", path, None).await;
         assert_eq!((status, &error["error"]["code"]), (400, &json!("unsupported_feature")), "{path}");

@@ -19,6 +19,7 @@ mod event;
 mod id;
 mod item;
 pub mod json;
+mod library;
 pub mod limit;
 mod projection;
 mod subagent;
@@ -57,6 +58,7 @@ pub use id::{
     TurnId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
+pub use library::{FilePurpose, SkillVersionError, StoredFile, StoredSkill, StoredSkillVersion};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
 pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
 pub use time::Timestamp;

@@ -145,10 +145,10 @@ impl Bundle {
         &self.manifest
     }
 
-    /// How many files it has.
+    /// The bytes of all its files together.
     #[must_use]
-    pub fn count(&self) -> usize {
-        self.files.len()
+    pub fn size_bytes(&self) -> usize {
+        self.files.values().map(|file| file.bytes.len()).sum()
     }
 
     /// Its one canonical zip: its files in the order of their paths, in a folder named like it, without times.

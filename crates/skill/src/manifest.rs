@@ -130,6 +130,9 @@ fn front_matter(text: &[u8]) -> Result<&str, Error> {
     let mut length = 0;
     for line in lines {
         if line.trim_ascii_end() == b"---" {
+            if length > MANIFEST_BYTES_MAX {
+                return Err(too_long());
+            }
             let front = &head[first.len()..first.len() + length];
             return std::str::from_utf8(front)
                 .map_err(|_| Error::manifest("the front matter of `SKILL.md` is not UTF-8 text"));
@@ -137,11 +140,13 @@ fn front_matter(text: &[u8]) -> Result<&str, Error> {
         length += line.len();
     }
     if text.len() > head.len() {
-        return Err(Error::manifest(format!(
-            "the front matter of `SKILL.md` does not end within {MANIFEST_BYTES_MAX} bytes"
-        )));
+        return Err(too_long());
     }
     Err(without())
+}
+
+fn too_long() -> Error {
+    Error::manifest(format!("the front matter of `SKILL.md` does not end within {MANIFEST_BYTES_MAX} bytes"))
 }
 
 fn check_skill_name(name: &str) -> Result<(), Error> {

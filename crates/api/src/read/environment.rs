@@ -12,11 +12,13 @@ use tenure_journal::{
 };
 use tenure_runtime::Runtime;
 
+use super::capabilities::NewCapabilities;
 use super::reader::{Field, Reader};
 use crate::error::ApiError;
+use crate::files;
 
 /// Where an environment's files are.
-const WORKSPACE: &str = "/workspace";
+pub(super) const WORKSPACE: &str = "/workspace";
 /// Setup commands of one environment.
 const SETUP_MAX: usize = 16;
 /// Characters of a setup command.
@@ -29,6 +31,10 @@ const VARIABLE_CHARS_MAX: usize = 32 * 1024;
 const INLINE_BYTES_MAX: usize = 5 * 1024 * 1024;
 /// Bytes of all inline files of a request.
 const INLINE_BYTES_TOTAL_MAX: usize = 10 * 1024 * 1024;
+/// Bytes of one uploaded file that is placed in an environment.
+const UPLOADED_BYTES_MAX: u64 = 50 * 1024 * 1024;
+/// Characters of the id of a file.
+const FILE_ID_CHARS_MAX: usize = 256;
 /// Hosts that a restricted network may name.
 const DOMAINS_MAX: usize = 100;
 /// Characters of a path in an environment.
@@ -47,14 +53,23 @@ pub(crate) struct NewHosted {
     files: Vec<NewFile>,
     setup: Vec<SetupCommand>,
     variables: BTreeMap<String, String>,
+    capabilities: NewCapabilities,
     /// The path of the member, for what only the server can refuse.
     path: String,
 }
 
-/// A file that a client sent.
+/// A file that a client wants in an environment.
 pub(crate) struct NewFile {
-    pub(crate) path: String,
-    pub(crate) bytes: Bytes,
+    path: String,
+    source: NewSource,
+}
+
+/// Where its bytes are.
+enum NewSource {
+    /// In the request.
+    Inline(Bytes),
+    /// In an uploaded file, and where the request names that.
+    Uploaded { file_id: String, param: String },
 }
 
 /// Values may be secret.
@@ -65,6 +80,15 @@ impl std::fmt::Debug for NewEnvironment {
             Self::Hosted(hosted) => {
                 f.debug_struct("Hosted").field("network", &hosted.network).finish_non_exhaustive()
             }
+        }
+    }
+}
+
+impl NewFile {
+    fn inline_bytes(&self) -> usize {
+        match &self.source {
+            NewSource::Inline(bytes) => bytes.len(),
+            NewSource::Uploaded { .. } => 0,
         }
     }
 }
@@ -123,6 +147,7 @@ impl NewEnvironment {
             setup: new.setup,
             variables,
             base: None,
+            capabilities: new.capabilities.make(runtime, project).await?,
         })))
     }
 }
@@ -134,10 +159,36 @@ pub(crate) async fn store(
     files: Vec<NewFile>,
 ) -> Result<Vec<EnvironmentFile>, ApiError> {
     let mut kept = Vec::with_capacity(files.len());
-    for NewFile { path, bytes } in files {
-        kept.push(EnvironmentFile { path, blob: runtime.store().put_blob(project, bytes).await? });
+    for NewFile { path, source } in files {
+        kept.push(match source {
+            NewSource::Inline(bytes) => {
+                EnvironmentFile::inline(path, runtime.store().put_blob(project, bytes).await?)
+            }
+            NewSource::Uploaded { file_id, param } => copy(runtime, project, path, (&file_id, param)).await?,
+        });
     }
     Ok(kept)
+}
+
+/// An uploaded file as it is now, to be placed at `path`.
+async fn copy(
+    runtime: &Runtime,
+    project: ProjectId,
+    path: String,
+    (file_id, param): (&str, String),
+) -> Result<EnvironmentFile, ApiError> {
+    let found = match file_id.parse() {
+        Ok(id) => files::by_id(runtime.store(), project, runtime.now(), id).await?,
+        Err(_) => None,
+    };
+    let Some(found) = found else { return Err(ApiError::not_found("file").param(param)) };
+    if found.file.size_bytes() > UPLOADED_BYTES_MAX {
+        let message = format!(
+            "Invalid '{param}': a file that is placed in an environment may have {UPLOADED_BYTES_MAX} bytes; split it."
+        );
+        return Err(ApiError::invalid(message).code("file_too_large").param(param));
+    }
+    found.placed(path).ok_or_else(|| ApiError::not_found("file").param(param))
 }
 
 fn read_hosted(mut r: Reader<'_>, path: String) -> Result<NewHosted, ApiError> {
@@ -155,16 +206,10 @@ fn read_hosted(mut r: Reader<'_>, path: String) -> Result<NewHosted, ApiError> {
         }
         reader.finish()?;
     }
-    for (name, what) in [
-        ("packages", "packages of environments"),
-        ("skills", "skills"),
-        ("plugins", "plugins"),
-        ("capability_directories", "capability directories"),
-    ] {
-        let field = r.optional_or_null(name);
-        if let Some(field) = field.filter(|field| !is_empty(field.value())) {
-            return Err(unsupported(field.path(), what));
-        }
+    let capabilities = NewCapabilities::read(&mut r)?;
+    let packages = r.optional_or_null("packages");
+    if let Some(field) = packages.filter(|field| !is_empty(field.value())) {
+        return Err(unsupported(field.path(), "packages of environments"));
     }
     for (name, what) in
         [("environment_template_id", "environment templates"), ("environment_id", "pre-warmed environments")]
@@ -180,6 +225,7 @@ fn read_hosted(mut r: Reader<'_>, path: String) -> Result<NewHosted, ApiError> {
         files,
         setup: setup.unwrap_or_default(),
         variables: variables.unwrap_or_default(),
+        capabilities,
         path,
     })
 }
@@ -279,7 +325,7 @@ fn read_files(field: &Field<'_>) -> Result<Vec<NewFile>, ApiError> {
     for entry in field.array(limit::FILES_PLACED_MAX)? {
         let path = entry.path().to_owned();
         let file = read_file(entry.object()?)?;
-        total += file.bytes.len();
+        total += file.inline_bytes();
         if total > INLINE_BYTES_TOTAL_MAX {
             let message =
                 format!("Invalid '{}': more than {INLINE_BYTES_TOTAL_MAX} bytes of files.", field.path());
@@ -304,7 +350,14 @@ pub(crate) fn read_file(mut reader: Reader<'_>) -> Result<NewFile, ApiError> {
         _ => None,
     })?;
     if !is_inline {
-        return Err(unsupported(kind.path(), "files by id; send them inline"));
+        let file_id = reader.required("file_id")?;
+        let path = reader.required("path")?;
+        reader.finish()?;
+        let source = NewSource::Uploaded {
+            file_id: file_id.text(FILE_ID_CHARS_MAX)?.to_owned(),
+            param: file_id.path().to_owned(),
+        };
+        return Ok(NewFile { path: destination(&path)?, source });
     }
     let data = reader.required("data")?;
     let path = reader.required("path")?;
@@ -318,7 +371,7 @@ pub(crate) fn read_file(mut reader: Reader<'_>) -> Result<NewFile, ApiError> {
         let message = format!("Invalid '{}': an inline file may have {INLINE_BYTES_MAX} bytes.", data.path());
         return Err(data.refuse("file_too_large", message));
     }
-    Ok(NewFile { path: to, bytes: Bytes::from(bytes) })
+    Ok(NewFile { path: to, source: NewSource::Inline(Bytes::from(bytes)) })
 }
 
 /// Where a file may be placed: absolute, below the workspace, plain, and not where the server itself writes.
@@ -335,7 +388,7 @@ fn destination(field: &Field<'_>) -> Result<String, ApiError> {
     Ok(path)
 }
 
-fn below_workspace(field: &Field<'_>, path: &str) -> Result<String, ApiError> {
+pub(super) fn below_workspace(field: &Field<'_>, path: &str) -> Result<String, ApiError> {
     let below = path.strip_prefix("/workspace/");
     let plain = |name: &str| !name.is_empty() && name != "." && name != ".." && name.len() <= 255;
     let is_plain = below.is_some_and(|below| below.split('/').all(plain) && !below.contains('\0'));
@@ -378,7 +431,7 @@ mod tests {
             "desktop": {"enabled": false}});
         let Ok(NewEnvironment::Hosted(hosted)) = read(&environment) else { panic!("accepted") };
         assert_eq!((hosted.network, hosted.size), (Network::Disabled, ContainerSize::Small));
-        assert_eq!(hosted.files[0].bytes, "hi");
+        assert!(matches!(&hosted.files[0].source, NewSource::Inline(bytes) if bytes == "hi"));
         assert_eq!(hosted.setup[1].cwd, "/workspace/a");
         assert_eq!(hosted.variables.get("A_1").map(String::as_str), Some("x"));
     }
@@ -424,8 +477,14 @@ mod tests {
         );
         let desktop = "This server does not support desktops yet.";
         refused(json!({"desktop": {"enabled": true}}), desktop, "environment.desktop");
-        let skills = "This server does not support skills yet.";
-        refused(json!({"skills": [{}]}), skills, "environment.skills");
+        let packages = "This server does not support packages of environments yet.";
+        refused(json!({"packages": {"npm": ["x"]}}), packages, "environment.packages");
+        let id = "Missing required parameter: 'environment.files[0].file_id'.";
+        let by_id = json!({"files": [{"type": "file_id", "path": "/workspace/a"}]});
+        refused(by_id, id, "environment.files[0].file_id");
+        let reserved = "Invalid 'environment.files[0].path': this path is reserved.";
+        let by_id = json!({"files": [{"type": "file_id", "file_id": "x", "path": "/workspace/outputs"}]});
+        refused(by_id, reserved, "environment.files[0].path");
         refused(json!({"colour": 1}), "Unknown parameter: 'environment.colour'.", "environment.colour");
     }
 }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod automation;
+mod capabilities;
 mod environment;
 mod input;
 mod metadata;
@@ -12,6 +13,7 @@ mod tool;
 
 pub(crate) use agent::{AgentFields, AgentScope, default_agent};
 pub(crate) use automation::{AutomationBody, AutomationChange, NewSessionBody, TargetBody};
+pub(crate) use capabilities::bundle_error;
 pub(crate) use environment::{read_file, store as store_files};
 pub(crate) use input::read_events;
 pub(crate) use metadata::approval_of;

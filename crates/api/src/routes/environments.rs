@@ -5,7 +5,7 @@ use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tenure_journal::{Artifact, ArtifactId, EnvironmentId, SessionKey};
+use tenure_journal::{Artifact, ArtifactId, EnvironmentFile, EnvironmentId, SessionKey};
 use tenure_runtime::{EnvironmentFileError, ListedFile, Runtime};
 use tenure_session::{Command, Session};
 use tenure_store::{Order, Page};
@@ -52,13 +52,13 @@ pub(super) async fn place_file(mut call: Call) -> Result<Response, ApiError> {
         Begin::Replay(response) => return Ok(response),
     };
     let new = read_file(Reader::new("", &body)?)?;
+    let files = store_files(&call.app.runtime, call.project(), vec![new]).await?;
     let shown = json!({
         "environment_id": call.id::<EnvironmentId>("environment", "environment")?,
         "object": "agent.environment.file",
-        "path": new.path,
-        "size_bytes": new.bytes.len(),
+        "path": files.first().map(|file| &file.path),
+        "size_bytes": files.iter().map(EnvironmentFile::size_bytes).sum::<u64>(),
     });
-    let files = store_files(&call.app.runtime, call.project(), vec![new]).await?;
     let body = shown.to_string();
     let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::CREATED, move |_| body.clone()));
     match call.app.runtime.place_files(state.key(), files, draft).await {

@@ -4,9 +4,11 @@ mod agents;
 mod automations;
 mod environments;
 mod events;
+mod files;
 mod lists;
 mod models;
 mod sessions;
+mod skills;
 mod stream;
 mod subagents;
 mod tenure;
@@ -71,8 +73,7 @@ fn v1() -> Router<Arc<App>> {
         .route(&at("/traces"), get(lists::traces))
         .merge(environment_routes())
         .merge(unsupported("/vaults", no_vaults))
-        .merge(unsupported("/files", no_files))
-        .merge(unsupported("/skills", no_skills))
+        .merge(library_routes())
         .route("/models", get(models::list))
         .route("/models/{*model}", get(models::retrieve))
         .route("/tenure/keys", get(tenure::keys).post(tenure::create_key))
@@ -106,6 +107,20 @@ fn environment_routes() -> Router<Arc<App>> {
         .route(&format!("{environment}/files"), get(environments::files).post(environments::place_file))
 }
 
+fn library_routes() -> Router<Arc<App>> {
+    let (skill, version) = ("/skills/{skill}", "/skills/{skill}/versions/{version}");
+    Router::new()
+        .route("/files", get(files::list).post(files::create))
+        .route("/files/{file}", get(files::retrieve).delete(files::delete))
+        .route("/files/{file}/content", get(files::content))
+        .route("/skills", get(skills::list).post(skills::create))
+        .route(skill, get(skills::retrieve).post(skills::update).delete(skills::delete))
+        .route(&format!("{skill}/content"), get(skills::content))
+        .route(&format!("{skill}/versions"), get(skills::versions).post(skills::create_version))
+        .route(version, get(skills::version).delete(skills::delete_version))
+        .route(&format!("{version}/content"), get(skills::version_content))
+}
+
 fn automation_routes() -> Router<Arc<App>> {
     let automation = "/agents/automations/{automation}";
     let at = |rest: &str| format!("{automation}{rest}");
@@ -128,14 +143,6 @@ where
 
 async fn no_vaults(_: Call) -> ApiError {
     ApiError::unsupported("vaults")
-}
-
-async fn no_files(_: Call) -> ApiError {
-    ApiError::unsupported("files")
-}
-
-async fn no_skills(_: Call) -> ApiError {
-    ApiError::unsupported("skills")
 }
 
 async fn healthz() -> Response {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, Network, Review,
-    SessionId,
+    Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, InstalledPlugin,
+    InstalledSkill, Network, Review, SessionId,
 };
 use tenure_session::{RequiredAction, SessionView};
 
@@ -57,10 +57,10 @@ pub(super) fn environment(environment: &Environment) -> Value {
             json!({
                 "type": "openai_hosted",
                 "id": hosted.id,
-                "capability_directories": [],
+                "capability_directories": hosted.capabilities.directories,
                 "files": hosted.files.iter().map(installed_file).collect::<Vec<_>>(),
-                "skills": [],
-                "plugins": [],
+                "skills": hosted.capabilities.skills.iter().map(installed_skill).collect::<Vec<_>>(),
+                "plugins": hosted.capabilities.plugins.iter().map(installed_plugin).collect::<Vec<_>>(),
                 "network": {"access": access, "allowed_domains": allowed},
                 "packages": {"python": [], "npm": [], "system": []},
                 "container_size": hosted.size.as_str(),
@@ -73,7 +73,26 @@ pub(super) fn environment(environment: &Environment) -> Value {
 fn installed_file(file: &EnvironmentFile) -> Value {
     let digest = BlobRef::prefix(*file.blob.digest());
     let id = format!("file_{}", &digest.trim_start_matches("b3:")[..32]);
-    json!({"type": "inline", "id": id, "path": file.path, "size_bytes": file.blob.bytes()})
+    let mut shown = json!({"type": "inline", "id": id, "path": file.path, "size_bytes": file.size_bytes()});
+    if let Some(file_id) = file.file_id {
+        shown["type"] = json!("file_id");
+        shown["file_id"] = json!(file_id);
+    }
+    shown
+}
+
+fn installed_skill(skill: &InstalledSkill) -> Value {
+    let mut shown = json!({"type": "inline", "name": skill.name, "description": skill.description});
+    if let Some(stored) = skill.stored {
+        shown["type"] = json!("skill_reference");
+        shown["skill_id"] = json!(stored.skill_id);
+        shown["version"] = json!(stored.number.to_string());
+    }
+    shown
+}
+
+fn installed_plugin(plugin: &InstalledPlugin) -> Value {
+    json!({"type": "inline", "name": plugin.name, "description": plugin.description})
 }
 
 /// An environment as its own endpoint shows it.
@@ -86,8 +105,8 @@ pub(crate) fn environment_info(view: &SessionView) -> Value {
         "type": shown["type"],
         "status": status,
         "files": shown["files"].take(),
-        "plugins": [],
-        "skills": [],
+        "plugins": shown["plugins"].take(),
+        "skills": shown["skills"].take(),
     })
 }
 
