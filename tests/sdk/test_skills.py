@@ -318,3 +318,32 @@ def test_restart_while_skills_are_unpacked(tmp_path, upstream, mark):
         assert server.client.skills.retrieve(skill.id) == skill
     finally:
         server.stop()
+
+
+def test_skills_of_a_project(own_server, upstream, mark):
+    """An agent of the project's files has the skills it names, as they were when its version was made."""
+    project = own_server.project
+    skill = project / "skills" / "sum"
+    skill.mkdir(parents=True)
+    (skill / "SKILL.md").write_text(manifest("sum", f"Adds {mark}."))
+    (skill / "add.sh").write_text("#!/bin/sh\necho first $(($1 + $2))\n")
+    (project / "agents" / "adder.md").write_text("---\nmodel: m1\nskills: [sum]\n---\nAdd.\n")
+    own_server.restart()
+    first = own_server.client.beta.agents.sessions.create(agent_id="adder", environment=HOSTED)
+    assert [one.to_dict() for one in first.environment.skills] == [
+        {"type": "inline", "name": "sum", "description": f"Adds {mark}."}
+    ]
+    (skill / "add.sh").write_text("#!/bin/sh\necho second $(($1 + $2))\n")
+    own_server.restart()
+    sessions = own_server.client.beta.agents.sessions
+    command = f"run .managed-agents/skills/sum/add.sh 1 2 # {mark}"
+    second = sessions.create(agent_id="adder", environment=HOSTED)
+    for session, expected in ((first, "first 3\n"), (second, "second 3\n")):
+        talk.turn(own_server.client, session.id, command)
+        assert output(own_server.client, session.id) == expected
+    assert told(upstream, mark) == [f"- sum: Adds {mark}. (file: /workspace/.managed-agents/skills/sum/SKILL.md)"]
+    # What the request brings takes the place of what the agent has.
+    other = inline("sum", zipped(folder("sum", "Else.")), "Else.")
+    third = sessions.create(agent_id="adder", environment={**HOSTED, "skills": [other]})
+    assert [one.description for one in third.environment.skills] == ["Else."]
+    assert sessions.create(agent_id="adder", environment=talk.NONE, input=f"say none {mark}").environment.type == "none"

@@ -17,7 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store-postgres", &["journal", "store"]),
     ("model", &["journal"]),
     ("tools", &["journal"]),
-    ("project", &["journal"]),
+    ("project", &["journal", "skill"]),
     ("sandbox", &[]),
     ("egress", &[]),
     ("workspace", &[]),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AgentId, KeyId, SecretId};
+use crate::{AgentId, InstalledSkill, KeyId, SecretId};
 
 /// An agent as a session runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub struct AgentConfig {
     pub time_awareness: bool,
     /// Which tool calls wait for a person.
     pub approval: ApprovalMode,
+    /// Skills that its project's files give it; they are installed in every hosted environment it works in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<InstalledSkill>,
 }
 
 /// Reasoning settings; absent members leave the model's default.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Effort, McpTool, McpTransport, MultiAgent, Origin, Reasoning,
-    ReasoningSummary, ServiceTier, TextConfig, TextFormat, Tool, Verbosity, json,
+    AgentConfig, AgentId, ApprovalMode, Effort, InstalledSkill, McpTool, McpTransport, MultiAgent, Origin,
+    Reasoning, ReasoningSummary, ServiceTier, TextConfig, TextFormat, Tool, Verbosity, json,
 };
 
 use crate::name::{AGENT_NAME_BYTES_MAX, AgentName, as_name};
 use crate::node::{Data, Fields, Key, Node};
 use crate::problem::{Code, Place, Problem, Report, quote, settle, suggest};
+use crate::skill::{self, ProjectSkill};
 use crate::tools;
 use crate::{ProjectError, yaml};
 
@@ -43,12 +44,16 @@ pub struct ProjectAgent {
     pub approval: ApprovalMode,
     /// Key-value pairs of the saved agent.
     pub metadata: BTreeMap<String, String>,
+    /// Its skills, in the order written. They are found with the rest of the project.
+    pub skills: Vec<ProjectSkill>,
     /// The file, relative to the project directory.
     pub source: String,
     /// What in the file was worth a warning.
     pub warnings: Vec<Problem>,
     /// Where the file names each MCP server, in the order of `tools`.
     pub(crate) servers: Vec<(String, Place)>,
+    /// Where the file names each skill.
+    pub(crate) skill_names: Vec<(String, Place)>,
     /// Where the file names the model.
     pub(crate) model_at: Place,
 }
@@ -69,6 +74,8 @@ struct Bound<'a> {
     time_awareness: bool,
     approval: ApprovalMode,
     metadata: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skills: Vec<InstalledSkill>,
 }
 
 impl ProjectAgent {
@@ -90,6 +97,7 @@ impl ProjectAgent {
             compaction_async: self.compaction_async,
             time_awareness: self.time_awareness,
             approval: self.approval,
+            skills: self.skills.iter().map(ProjectSkill::installed).collect(),
         }
     }
 
@@ -111,6 +119,7 @@ impl ProjectAgent {
             time_awareness: self.time_awareness,
             approval: self.approval,
             metadata: &self.metadata,
+            skills: self.skills.iter().map(ProjectSkill::installed).collect(),
         };
         let value = serde_json::to_value(bound).expect("names, texts and JSON values have a JSON form");
         json::digest(&value)
@@ -171,9 +180,11 @@ fn read(name: &str, source: &str, text: &str, report: &Report) -> Option<Project
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         metadata: BTreeMap::new(),
+        skills: Vec::new(),
         source: source.to_owned(),
         warnings: Vec::new(),
         servers: Vec::new(),
+        skill_names: Vec::new(),
         model_at: Place::default(),
     };
     if agent.instructions.is_none() {
@@ -190,6 +201,7 @@ const KEYS: &[&str] = &[
     "tools",
     "functions",
     "mcp",
+    "skills",
     "reasoning",
     "text",
     "service_tier",
@@ -291,6 +303,9 @@ fn fill(agent: &mut ProjectAgent, fields: &Fields<'_>, report: &Report) {
     }
     if let Some(node) = fields.find("mcp") {
         mcp(agent, node, report);
+    }
+    if let Some(node) = fields.find("skills") {
+        agent.skill_names = skill::names(node, report);
     }
 }
 

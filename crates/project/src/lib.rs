@@ -20,12 +20,13 @@ mod outbound;
 mod problem;
 mod provider;
 mod settings;
+mod skill;
 mod tools;
 mod yaml;
 
 pub use agent_file::{ProjectAgent, parse_agent_file};
 pub use env::{Env, Redacted, Unset, parse_dot_env};
-pub use load::{AGENTS_MAX, FILE_BYTES_MAX, POLICIES_MAX, PolicyFile, Project};
+pub use load::{AGENTS_MAX, FILE_BYTES_MAX, POLICIES_MAX, PolicyFile, Project, SKILLS_MAX};
 pub use mcp::{MCP_FILE, McpFile, McpServer, Reach, ServerHints, parse_mcp_file};
 pub use name::{AGENT_NAME_BYTES_MAX, AgentName};
 pub use outbound::{Telemetry, Webhooks};
@@ -35,6 +36,7 @@ pub use settings::{
     Environments, Limit, Limits, MinIsolation, ModelAlias, PORT_DEFAULT, Price, Provider, SETTINGS_FILE,
     Server, Settings, Wire, parse_settings,
 };
+pub use skill::ProjectSkill;
 
 #[cfg(test)]
 mod tests {

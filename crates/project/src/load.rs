@@ -12,6 +12,7 @@ use crate::mcp::{MCP_FILE, McpFile, McpServer, parse_mcp_file};
 use crate::name::AgentName;
 use crate::problem::{Code, Place, Problem, Report, quote, settle};
 use crate::settings::{Provider, SETTINGS_FILE, Settings, parse_settings};
+use crate::skill::{self, ProjectSkill, SKILLS_DIRECTORY};
 
 /// Bytes of one project file: people write them.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -19,6 +20,8 @@ pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 pub const AGENTS_MAX: usize = 1000;
 /// Policy files of one project directory.
 pub const POLICIES_MAX: usize = 1000;
+/// Skills in one directory of skills.
+pub const SKILLS_MAX: usize = 1000;
 
 /// A project directory that has been read and checked as a whole.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +80,8 @@ impl Project {
             Some(text) => found.keep_with_warnings(parse_mcp_file(&text, &env, unset)),
             None => Some(McpFile::default()),
         };
-        let agents = found.agents(root);
+        let mut agents = found.agents(root);
+        found.give_skills(root, &mut agents);
         let policies = found.policies(root);
         if let Some(settings) = &settings {
             found.check_scripts(root, settings);
@@ -216,6 +220,45 @@ impl Found {
         None
     }
 
+    /// Reads every skill, so that a mistake in one that nobody uses yet is seen, and gives agents those they name.
+    fn give_skills(&mut self, root: &Path, agents: &mut BTreeMap<AgentName, ProjectAgent>) {
+        let shared = self.skills(root, SKILLS_DIRECTORY);
+        for agent in agents.values_mut() {
+            let own = match agent.source.strip_suffix("/agent.md") {
+                Some(directory) => self.skills(root, &format!("{directory}/{SKILLS_DIRECTORY}")),
+                None => BTreeMap::new(),
+            };
+            let report = Report::new(&agent.source);
+            skill::resolve(agent, &own, &shared, &report);
+            self.problems.extend(report.into_problems());
+        }
+    }
+
+    /// The skills of a directory, by name.
+    fn skills(&mut self, root: &Path, directory: &str) -> BTreeMap<String, ProjectSkill> {
+        let mut entries = self.entries(root, directory).unwrap_or_default();
+        if entries.len() > SKILLS_MAX {
+            let message = format!("the directory holds more than {SKILLS_MAX} skills");
+            self.report(directory, |report| report.error(Code::TooLarge, Place::default(), message));
+            entries.truncate(SKILLS_MAX);
+        }
+        let mut skills = BTreeMap::new();
+        for source in entries.iter().map(|entry| format!("{directory}/{entry}")) {
+            if !root.join(&source).is_dir() {
+                self.report(&source, |report| {
+                    let hint = "a skill is a folder with a `SKILL.md`";
+                    report.warning(Code::Unsupported, Place::default(), "this file is no skill", hint);
+                });
+                continue;
+            }
+            let report = Report::new(&source);
+            let skill = skill::read(root, &source, &report);
+            self.problems.extend(report.into_problems());
+            skills.extend(skill.map(|skill| (skill.name.clone(), skill)));
+        }
+        skills
+    }
+
     fn policies(&mut self, root: &Path) -> Vec<PolicyFile> {
         const DIRECTORY: &str = "policies";
         let entries = self.entries(root, DIRECTORY).unwrap_or_default();
@@ -315,7 +358,7 @@ fn read_text(path: &Path) -> Result<Option<String>, (Code, String)> {
 }
 
 /// The system's words without its number.
-fn reason(error: &std::io::Error) -> String {
+pub(crate) fn reason(error: &std::io::Error) -> String {
     let text = error.to_string().to_lowercase();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }

@@ -55,7 +55,7 @@ fn agent_files() {
         "---\ntemperature: 1\n---\nHelp.\n",
         "error[unknown_key]: unknown key `temperature`\n\
          \x20 --> agents/helper.md:2:1\n\
-         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness` and `metadata`",
+         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `skills`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness` and `metadata`",
     );
     agent(
         "number for text",
@@ -214,7 +214,7 @@ fn agent_files() {
 \n\
          error[unknown_key]: unknown key `foo`\n\
          \x20 --> agents/helper.md:4:1\n\
-         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness` and `metadata`\n\
+         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `skills`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness` and `metadata`\n\
 \n\
          error[type]: `time_awareness` must be true or false, not text\n\
          \x20 --> agents/helper.md:5:17",

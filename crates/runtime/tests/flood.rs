@@ -119,6 +119,7 @@ impl World {
             compaction_async: false,
             time_awareness: false,
             approval: ApprovalMode::Destructive,
+            skills: Vec::new(),
         };
         let opened = SessionOpened {
             project_id: project,

@@ -101,6 +101,7 @@ fn opening(text: &str) -> Opening {
         compaction_async: false,
         time_awareness: false,
         approval: ApprovalMode::Destructive,
+        skills: Vec::new(),
     };
     let opened = SessionOpened {
         project_id: ProjectId::fresh(&fresh),

@@ -76,6 +76,7 @@ async fn session(runtime: &Runtime, turns: usize) -> SessionKey {
         compaction_async: false,
         time_awareness: false,
         approval: ApprovalMode::Destructive,
+        skills: Vec::new(),
     };
     let opened = SessionOpened {
         project_id: ProjectId::fresh(&fresh),

@@ -98,6 +98,7 @@ fn opening(project_id: ProjectId) -> Opening {
         compaction_async: false,
         time_awareness: false,
         approval: ApprovalMode::Destructive,
+        skills: Vec::new(),
     };
     let opened = SessionOpened {
         project_id,

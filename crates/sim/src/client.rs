@@ -366,6 +366,7 @@ impl World {
             compaction_async: false,
             time_awareness: self.rng.bool(),
             approval: ApprovalMode::Destructive,
+            skills: Vec::new(),
         };
         let opened = SessionOpened {
             project_id: key.project,

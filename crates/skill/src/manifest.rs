@@ -77,8 +77,8 @@ pub fn read_skill(text: &[u8]) -> Result<Manifest, Error> {
     let Written { name, description } = written.unwrap_or(Written { name: None, description: None });
     let name = name.ok_or_else(|| missing("the front matter of `SKILL.md`", "name"))?;
     check_skill_name(&name)?;
-    let description =
-        described(description.ok_or_else(|| missing("the front matter of `SKILL.md`", "description"))?)?;
+    let description = description.ok_or_else(|| missing("the front matter of `SKILL.md`", "description"))?;
+    let description = described(&description)?;
     Ok(Manifest { name, description })
 }
 
@@ -108,7 +108,8 @@ pub fn read_plugin(text: &[u8]) -> Result<Manifest, Error> {
             shown(&name)
         )));
     }
-    let description = described(written.description.ok_or_else(|| missing(WHERE, "description"))?)?;
+    let description = written.description.ok_or_else(|| missing(WHERE, "description"))?;
+    let description = described(&description)?;
     Ok(Manifest { name, description })
 }
 
@@ -163,7 +164,7 @@ fn check_skill_name(name: &str) -> Result<(), Error> {
     )))
 }
 
-fn described(text: String) -> Result<String, Error> {
+fn described(text: &str) -> Result<String, Error> {
     let text = text.trim();
     if text.is_empty() {
         return Err(Error::manifest("`description` must not be empty"));

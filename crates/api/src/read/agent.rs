@@ -127,6 +127,7 @@ pub(crate) fn default_agent(id: AgentId, model: String) -> AgentConfig {
         compaction_async: false,
         time_awareness: false,
         approval: ApprovalMode::Destructive,
+        skills: Vec::new(),
     }
 }
 

@@ -80,7 +80,13 @@ impl NewCapabilities {
     }
 
     /// What is installed: stored skills as they are now, and the archives of the request read, checked and kept.
-    pub(crate) async fn make(self, runtime: &Runtime, project: ProjectId) -> Result<Capabilities, ApiError> {
+    /// The agent's own skills come after those of the request, which take the place of any of the same name.
+    pub(crate) async fn make(
+        self,
+        runtime: &Runtime,
+        project: ProjectId,
+        of_agent: &[InstalledSkill],
+    ) -> Result<Capabilities, ApiError> {
         let mut made = Capabilities { directories: self.directories, ..Capabilities::default() };
         let (mut names, mut left) = (BTreeSet::new(), BUNDLE_BYTES_MAX);
         for skill in self.skills {
@@ -101,6 +107,15 @@ impl NewCapabilities {
                 return Err(twice(&path, "skill", &skill.name));
             }
             made.skills.push(skill);
+        }
+        made.skills.extend(of_agent.iter().filter(|skill| !names.contains(&skill.name)).cloned());
+        if made.skills.len() > limit::SKILLS_INSTALLED_MAX {
+            let most = limit::SKILLS_INSTALLED_MAX;
+            let message =
+                format!("Invalid 'environment.skills': with the agent's own they are more than {most}.");
+            return Err(ApiError::invalid(message)
+                .code("array_above_max_length")
+                .param("environment.skills"));
         }
         names.clear();
         for plugin in self.plugins {

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::Value;
 use tenure_journal::{
-    ContainerSize, Environment, EnvironmentFile, EnvironmentId, HostedEnvironment, Network, ProjectId,
-    SessionId, SetupCommand, limit,
+    ContainerSize, Environment, EnvironmentFile, EnvironmentId, HostedEnvironment, InstalledSkill, Network,
+    ProjectId, SessionId, SetupCommand, limit,
 };
 use tenure_runtime::Runtime;
 
@@ -122,12 +122,13 @@ impl NewEnvironment {
     }
 
     /// The environment of `session`, its secrets sealed and its files stored. The last thing before the
-    /// session is opened, so that a refused request leaves nothing behind.
+    /// session is opened, so that a refused request leaves nothing behind. `of_agent` are the agent's own skills.
     pub(crate) async fn make(
         self,
         runtime: &Runtime,
         project: ProjectId,
         session: SessionId,
+        of_agent: &[InstalledSkill],
     ) -> Result<Environment, ApiError> {
         let Self::Hosted(new) = self else { return Ok(Environment::None) };
         if let Some(obstacle) = runtime.environment_obstacle(&new.network) {
@@ -147,7 +148,7 @@ impl NewEnvironment {
             setup: new.setup,
             variables,
             base: None,
-            capabilities: new.capabilities.make(runtime, project).await?,
+            capabilities: new.capabilities.make(runtime, project, of_agent).await?,
         })))
     }
 }

@@ -51,6 +51,11 @@ pub(crate) fn compared(pinned: &Pinned) -> Value {
     let mut agent = configuration(&pinned.config, Place::Saved);
     agent.insert("approval".into(), json!(pinned.config.approval));
     agent.insert("metadata".into(), json!(pinned.metadata));
+    if !pinned.config.skills.is_empty() {
+        let skills = pinned.config.skills.iter();
+        let skills = skills.map(|skill| (skill.name.clone(), json!(skill.archive.to_string())));
+        agent.insert("skills".into(), Value::Object(skills.collect()));
+    }
     Value::Object(agent)
 }
 

@@ -86,6 +86,7 @@ pub(crate) fn agent(tools: Vec<Tool>) -> AgentConfig {
         compaction_async: false,
         time_awareness: false,
         approval: ApprovalMode::Destructive,
+        skills: Vec::new(),
     }
 }
 

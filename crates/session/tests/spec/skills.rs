@@ -20,7 +20,10 @@ fn ready(instructions: Option<&str>) -> Bench {
     let mut opening = opened(agent);
     opening.environment = hosted(Network::Disabled);
     let mut b = Bench::open(opening, "Go", defaults(), Show::Events);
-    b.environment("prepared", Attempted::Prepared { root: root(1), skills: vec![skill("sum"), skill("tax")] });
+    b.environment(
+        "prepared",
+        Attempted::Prepared { root: root(1), skills: vec![skill("sum"), skill("tax")] },
+    );
     b
 }
 
@@ -45,7 +48,10 @@ fn the_model_is_told_of_the_skills_that_were_found() {
     b.answer(vec![call("c1", "shell", r#"{"command":"rm -r .managed-agents"}"#)]);
     b.environment("command", Attempted::Ran(exited(0, "", Some(root(2)))));
     assert_eq!(told(&b.session), before);
-    assert!(b.session.view().agent.instructions.as_deref() == Some("Be brief."), "clients see what they sent");
+    assert!(
+        b.session.view().agent.instructions.as_deref() == Some("Be brief."),
+        "clients see what they sent"
+    );
 }
 
 #[test]

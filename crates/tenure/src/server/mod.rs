@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tenure_api::{ApiConfig, agents, keys};
 use tenure_journal::{AgentId, KeyId, ProjectId};
 use tenure_policy::{PolicySet, PolicySource};
@@ -181,6 +182,14 @@ impl Server {
         for (name, agent) in &project.agents {
             let config = agent.config(AgentId::fresh(&self.runtime.fresh()), 1, default_model);
             let (store, now) = (self.runtime.store(), self.runtime.now());
+            // Before the agent that names them.
+            for skill in &agent.skills {
+                store.put_blob(self.project_id, Bytes::copy_from_slice(&skill.archive)).await.map_err(
+                    |error| {
+                        StartError::new(format!("the skill `{}` cannot be saved", skill.source)).cause(error)
+                    },
+                )?;
+            }
             let saved =
                 agents::upsert(store, self.project_id, now, config, agent.metadata.clone()).await.map_err(
                     |error| StartError::new(format!("the agent `{name}` cannot be saved")).cause(error),

@@ -96,6 +96,7 @@ async fn session(node: &Runtime) -> SessionKey {
         compaction_async: false,
         time_awareness: false,
         approval: ApprovalMode::Destructive,
+        skills: Vec::new(),
     };
     let opened = SessionOpened {
         project_id: project(),

@@ -136,6 +136,7 @@ impl<S: Store> Lab<S> {
             compaction_async: false,
             time_awareness: false,
             approval: ApprovalMode::Destructive,
+            skills: Vec::new(),
         };
         SessionOpened {
             project_id: self.project,
