@@ -325,7 +325,7 @@ mod tests {
             loop {
                 match parser.next() {
                     Ok(None) => break,
-                    Ok(Some(Event::Part(Head { name, file_name: None }))) => lines += &format!("{name}"),
+                    Ok(Some(Event::Part(Head { name, file_name: None }))) => lines += &name,
                     Ok(Some(Event::Part(Head { name, file_name: Some(file) }))) => {
                         lines += &format!("{name} ({file})");
                     }

@@ -133,3 +133,119 @@ impl Read for Pieces<'_> {
         Ok(length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tenure_journal::{Fresh, InstalledPlugin, InstalledSkill, ProjectId, Timestamp};
+    use tenure_skill::{Bundle, Kind};
+    use tenure_store::{MemoryStore, Store};
+    use tenure_workspace::Place;
+    use tokio::runtime::Handle;
+
+    use super::*;
+
+    const SKILL: &str = "---\nname: sum\ndescription: Adds.\n---\n";
+
+    /// Runs `work` where it may block, with an empty environment and a store that holds `payloads`.
+    async fn with(
+        payloads: &[&[u8]],
+        work: impl FnOnce(&Directory, &StoreChunks, &[BlobRef]) + Send + 'static,
+    ) {
+        let home = tempfile::tempdir().expect("a directory");
+        let files =
+            Place::open(&home.path().join("env")).and_then(|place| place.files()).expect("an environment");
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let project = ProjectId::fresh(&Fresh::new(Timestamp::from_millis(5), 1));
+        let mut blobs = Vec::new();
+        for payload in payloads {
+            blobs.push(store.put_blob(project, Bytes::copy_from_slice(payload)).await.expect("kept"));
+        }
+        let chunks = StoreChunks { store, project, handle: Handle::current() };
+        tokio::task::spawn_blocking(move || work(&files, &chunks, &blobs)).await.expect("no panic");
+        drop(home);
+    }
+
+    fn content(files: &Directory, at: &str) -> Option<String> {
+        let bytes = files.read(&path(at).expect("a path"), 1_000).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    #[tokio::test]
+    async fn a_file_is_put_together_from_its_pieces_or_not_there() {
+        with(&[b"one, ", b"", b"two"], |files, chunks, blobs| {
+            let mut file = EnvironmentFile::inline("/workspace/in/a.txt".to_owned(), blobs[0]);
+            file.rest = blobs[1..].to_vec();
+            place(files, chunks, &file).expect("placed");
+            assert_eq!(content(files, "in/a.txt").as_deref(), Some("one, two"));
+            file.rest.push(BlobRef::of(b"never kept"));
+            assert!(matches!(place(files, chunks, &file), Err(InstallError::Lost)));
+            assert_eq!(
+                content(files, "in/a.txt").as_deref(),
+                Some("one, two"),
+                "the old file or the new one"
+            );
+            let blocked = EnvironmentFile::inline("/workspace/in/a.txt/b".to_owned(), blobs[0]);
+            assert!(matches!(place(files, chunks, &blocked), Err(InstallError::Files(_))));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn skills_and_plugins_are_unpacked_and_found() {
+        let skill = vec![("x/SKILL.md".to_owned(), SKILL.into())];
+        let skill = Bundle::from_files(Kind::Skill, skill).expect("a skill").to_zip();
+        let plugin = vec![
+            (
+                "p/.codex-plugin/plugin.json".to_owned(),
+                br#"{"name":"maths","description":"Counts."}"#.to_vec(),
+            ),
+            ("p/skills/tax/SKILL.md".to_owned(), SKILL.replace("sum", "tax").into()),
+        ];
+        let plugin = Bundle::from_files(Kind::Plugin, plugin).expect("a plugin").to_zip();
+        with(&[&skill, &plugin, b"no zip"], |files, chunks, blobs| {
+            let installed = |name: &str, archive| InstalledSkill {
+                name: name.to_owned(),
+                description: "Adds.".to_owned(),
+                archive,
+                stored: None,
+            };
+            let mut capabilities = Capabilities {
+                skills: vec![installed("sum", blobs[0])],
+                plugins: vec![InstalledPlugin {
+                    name: "maths".to_owned(),
+                    description: "Counts.".to_owned(),
+                    archive: blobs[1],
+                }],
+                directories: vec!["/workspace/repo".to_owned(), "/workspace".to_owned()],
+                ..Capabilities::default()
+            };
+            files
+                .write(&path("repo/own/SKILL.md").expect("a path"), SKILL.replace("sum", "own").as_bytes())
+                .expect("written");
+            install(files, chunks, &capabilities).expect("installed");
+            // Installing again, after a crash for instance, changes nothing.
+            install(files, chunks, &capabilities).expect("installed");
+            let found = find(files, &capabilities).expect("searched");
+            let told: Vec<String> =
+                found.iter().map(|skill| format!("{} {}", skill.name, skill.path)).collect();
+            assert_eq!(
+                told,
+                [
+                    "sum /workspace/.managed-agents/skills/sum/SKILL.md",
+                    "tax /workspace/.managed-agents/plugins/maths/skills/tax/SKILL.md",
+                    "own /workspace/repo/own/SKILL.md",
+                ]
+            );
+            for (archive, name) in [(blobs[2], "damaged"), (BlobRef::of(b"never kept"), "lost")] {
+                capabilities.skills.push(installed(name, archive));
+                let (what, error) = install(files, chunks, &capabilities).expect_err("refused");
+                capabilities.skills.pop();
+                assert_eq!((what.as_str(), matches!(error, InstallError::Lost)), (name, name == "lost"));
+            }
+            assert_eq!(find(files, &Capabilities::default()).expect("searched"), []);
+        })
+        .await;
+    }
+}
