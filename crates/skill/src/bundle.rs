@@ -6,7 +6,9 @@ use tenure_workspace::archive::{self, EntryKind, Format};
 use tenure_workspace::{FilePath, Limits};
 
 use crate::manifest::{read_plugin, read_skill};
-use crate::{BUNDLE_BYTES_MAX, DEPTH_MAX, Error, ErrorKind, FILE_BYTES_MAX, FILES_MAX, Manifest, zip};
+use crate::{
+    BUNDLE_BYTES_MAX, DEPTH_MAX, Error, ErrorKind, FILE_BYTES_MAX, FILES_MAX, Manifest, PATH_BYTES_MAX, zip,
+};
 
 /// What some programs put beside the files that people mean to pack.
 const LITTER_DIRECTORY: &[u8] = b"__MACOSX";
@@ -74,11 +76,11 @@ impl Bundle {
             return Err(too_large());
         }
         let limits = Limits {
-            // Directories count as well; a file is beneath few of them.
-            entries_max: (FILES_MAX * 4) as u64,
+            // Directories count as well, and so does the folder itself.
+            entries_max: (FILES_MAX * (DEPTH_MAX + 2)) as u64,
             bytes_max: BUNDLE_BYTES_MAX as u64,
             file_bytes_max: FILE_BYTES_MAX as u64,
-            depth_max: DEPTH_MAX,
+            depth_max: DEPTH_MAX + 1,
         };
         let mut files = BTreeMap::new();
         let mut link = None;
@@ -206,6 +208,10 @@ fn check(files: &BTreeMap<FilePath, BundleFile>) -> Result<(), Error> {
                 ErrorKind::TooLarge,
                 format!("`{path}` is deeper than {DEPTH_MAX} directories"),
             ));
+        }
+        if path.as_bytes().len() > PATH_BYTES_MAX {
+            let message = format!("a path has more than {PATH_BYTES_MAX} bytes");
+            return Err(Error::new(ErrorKind::TooLarge, message));
         }
         if std::str::from_utf8(path.as_bytes()).is_err() {
             return Err(Error::new(ErrorKind::Archive, format!("`{path}`: its name is not UTF-8")));

@@ -30,8 +30,10 @@ pub const BUNDLE_BYTES_MAX: usize = 50 * 1024 * 1024;
 pub const FILE_BYTES_MAX: usize = 25 * 1024 * 1024;
 /// Files of a bundle.
 pub const FILES_MAX: usize = 500;
-/// Names in a path of a bundle.
+/// Names in a path of a bundle, relative to its folder.
 pub const DEPTH_MAX: usize = 16;
+/// Bytes of a path of a bundle, relative to its folder: with the folder's name it stays a path that archives can have.
+pub const PATH_BYTES_MAX: usize = 4_000;
 /// Bytes of a front matter or of a `plugin.json`.
 pub const MANIFEST_BYTES_MAX: usize = 16 * 1024;
 /// Characters of a name.
@@ -39,4 +41,8 @@ pub const NAME_CHARS_MAX: usize = 64;
 /// Characters of a description: a model is told all of them at every step.
 pub const DESCRIPTION_CHARS_MAX: usize = 1_024;
 
+const _: () = assert!(
+    PATH_BYTES_MAX + 1 + NAME_CHARS_MAX <= tenure_workspace::archive::ARCHIVE_PATH_BYTES_MAX,
+    "what we write can be read"
+);
 const _: () = assert!(FILE_BYTES_MAX <= BUNDLE_BYTES_MAX, "a file is part of a bundle");

@@ -190,6 +190,14 @@ fn what_is_too_large_is_refused() {
         &[("x/SKILL.md", SKILL), (&deep, "")],
         &format!("TooLarge: `{}` is deeper than 16 directories", &deep[2..]),
     );
+    let long = format!("x/{}a", format!("{}/", "d".repeat(255)).repeat(16));
+    folder(&[("x/SKILL.md", SKILL), (&long[..4_010], "")], "TooLarge: a path has more than 4000 bytes");
+    // What fits fits in the form we keep, too, where the folder is one directory more.
+    let many = (0..FILES_MAX - 1).map(|number| (format!("{number}/{}a", "d/".repeat(14)), Vec::new()));
+    let widest =
+        Bundle::from_files(Kind::Skill, many.chain([("SKILL.md".to_owned(), SKILL.into())]).collect());
+    let widest = widest.expect("within the limits");
+    assert_eq!(Bundle::from_zip(Kind::Skill, &widest.to_zip()).as_ref(), Ok(&widest));
     // A megabyte that unpacks to a gigabyte is found out by what it announces and by what it holds.
     let bomb = Bundle::from_files(Kind::Skill, vec![skill(), ("x/a".into(), vec![0; FILE_BYTES_MAX])]);
     let bomb = bomb.expect("within the limits").to_zip();
