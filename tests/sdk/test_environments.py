@@ -247,7 +247,7 @@ def test_restart_in_a_command(tmp_path, upstream, mark):
         ({**HOSTED, "network": {"access": "restricted"}}, "environment.network.allowed_domains"),
         ({**HOSTED, "files": [inline("/etc/passwd", "x")]}, "environment.files[0].path"),
         ({**HOSTED, "env": {"PATH": "/x"}}, "environment.env"),
-        ({**HOSTED, "packages": {"system": ["gcc"]}}, "environment.packages"),
+        ({**HOSTED, "packages": {"system": ["gcc"]}}, "environment.packages.system"),
     ],
 )
 def test_what_is_refused(client, environment, param):

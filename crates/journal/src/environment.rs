@@ -40,6 +40,9 @@ pub struct HostedEnvironment {
     pub size: ContainerSize,
     /// Files that are there before anything runs, in the order they were given.
     pub files: Vec<EnvironmentFile>,
+    /// Packages that are installed before setup commands run.
+    #[serde(default, skip_serializing_if = "Packages::is_empty")]
+    pub packages: Packages,
     /// Commands that make it ready, in order.
     pub setup: Vec<SetupCommand>,
     /// Variables of its commands, sealed: clients never read their values back.
@@ -63,6 +66,26 @@ pub enum Network {
     },
     /// Whatever the machine reaches.
     Enabled,
+}
+
+/// Packages of an environment, by what installs them, as its client wrote them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    /// Requirements of Python packages, such as `requests==2.32.3`.
+    #[serde(default)]
+    pub python: Vec<String>,
+    /// npm packages, such as `left-pad@1.3.0`.
+    #[serde(default)]
+    pub npm: Vec<String>,
+}
+
+impl Packages {
+    /// Whether nothing is to be installed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.python.is_empty() && self.npm.is_empty()
+    }
 }
 
 /// How much of the machine an environment's commands may use.
@@ -268,19 +291,29 @@ pub struct Artifact {
 /// How far an environment is.
 ///
 /// ```text
-///            prepared
-///   Pending ──────────▶ Connected
-///      │ a setup command failed, or it cannot be isolated
-///      ▼
-///   Failed
+///            prepared              nothing is done for long
+///   Pending ──────────▶ Connected ──────────────────────────▶ Suspended
+///     │  │                  ▲  ▲                                  │
+///     │  │ prepared without │  └──────────────────────────────────┘
+///     │  │ a session        │ session opened    something is done
+///     │  └────────────▶ Ready
+///     │ a setup command failed,  │ its time is over, as that of Pending may be
+///     ▼ or it cannot be isolated ▼
+///   Failed                     Expired
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case", deny_unknown_fields)]
 pub enum EnvironmentStatus {
     /// It is being made ready.
     Pending,
+    /// Its files are there, and it waits for a session.
+    Ready,
     /// Commands can run.
     Connected,
+    /// Nothing was done in it for long; the next command finds its files as the last one left them.
+    Suspended,
+    /// No session was opened in it in time.
+    Expired,
     /// It could not be made ready.
     Failed {
         /// Why, safe for customers.
@@ -294,7 +327,10 @@ impl EnvironmentStatus {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::Ready => "ready",
             Self::Connected => "connected",
+            Self::Suspended => "suspended",
+            Self::Expired => "expired",
             Self::Failed { .. } => "failed",
         }
     }

@@ -13,15 +13,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, FunctionOutput, InputId,
-    Item, ItemId, ItemStatus, Next, Outcome, Parent, ProjectId, ServiceTier, SubagentId, Tool, TurnId,
+    AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, EnvironmentOpened,
+    FunctionOutput, InputId, Item, ItemId, ItemStatus, Next, Outcome, Parent, ProjectId, ServiceTier,
+    SubagentId, Tool, TurnId,
 };
 
 /// A durable fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event {
-    /// The session exists. Always the first event, and only the first.
+    /// An environment exists that waits for a session. Always the first event, and only the first.
+    EnvironmentOpened(Box<EnvironmentOpened>),
+    /// The session exists. The first event, or one after that of the environment that it is opened in; never
+    /// a second time.
     SessionOpened(Box<SessionOpened>),
     /// A client changed the session's settings.
     SessionUpdated {
@@ -170,6 +174,12 @@ pub enum Event {
         /// The artifact.
         artifact_id: ArtifactId,
     },
+    /// No session was opened in the environment in time; none can be any more.
+    EnvironmentExpired,
+    /// Nothing was done in the environment for long: its node keeps nothing of it but what is in the store.
+    EnvironmentSuspended,
+    /// Something is about to be done in the environment again.
+    EnvironmentResumed,
     /// Older items left the context because it was too long. The journal keeps them.
     ContextTrimmed {
         /// The first item that stays.

@@ -21,6 +21,7 @@ pub mod json;
 pub mod limit;
 mod projection;
 mod subagent;
+mod template;
 mod time;
 
 pub use agent::{
@@ -43,7 +44,7 @@ pub use effect::{
 pub use envelope::{DecodeError, Recorded, Version};
 pub use environment::{
     Artifact, CommandRequest, CommandResult, ContainerSize, Environment, EnvironmentFile, EnvironmentStatus,
-    HostedEnvironment, Network, SetupCommand, WorkspaceRoot, WorkspaceRootError,
+    HostedEnvironment, Network, Packages, SetupCommand, WorkspaceRoot, WorkspaceRootError,
 };
 pub use event::{
     AgentPatch, Approval, Decision, Event, Input, PromptCache, Review, SessionOpened, SessionPatch,
@@ -51,10 +52,13 @@ pub use event::{
 };
 pub use id::{
     AgentId, ApprovalId, ArtifactId, AutomationId, EffectId, EnvironmentId, Fresh, IdError, InputId,
-    InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SubagentId, TurnId,
-    WebhookId,
+    InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SubagentId, TemplateId,
+    TurnId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
 pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
+pub use template::{
+    EnvironmentOpened, HostedSettings, TargetEnvironment, Template, WantedEnvironment, WantedFile,
+};
 pub use time::Timestamp;

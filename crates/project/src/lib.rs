@@ -17,6 +17,7 @@ mod mcp;
 mod name;
 mod node;
 mod outbound;
+mod packages;
 mod problem;
 mod provider;
 mod settings;
@@ -29,6 +30,7 @@ pub use load::{AGENTS_MAX, FILE_BYTES_MAX, POLICIES_MAX, PolicyFile, Project};
 pub use mcp::{MCP_FILE, McpFile, McpServer, Reach, ServerHints, parse_mcp_file};
 pub use name::{AGENT_NAME_BYTES_MAX, AgentName};
 pub use outbound::{Telemetry, Webhooks};
+pub use packages::PackageSources;
 pub use problem::{Code, Place, Problem, ProjectError, Severity};
 pub use provider::{Detected, detect};
 pub use settings::{

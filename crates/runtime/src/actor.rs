@@ -33,7 +33,7 @@ use crate::effects::{self, Launch};
 use crate::handle::{ReceiptDraft, Shared};
 use crate::live::Live;
 use crate::{RuntimeError, RuntimeErrorKind};
-use crate::{budget, clock, follow, node, unreadable};
+use crate::{budget, clock, environments, follow, node, unreadable};
 
 /// Events between two snapshots: opening a session folds at most this many beside the snapshot.
 const EVENTS_PER_SNAPSHOT: u64 = 128;
@@ -594,8 +594,9 @@ pub(crate) async fn append(
 ) -> Result<Version, StoreError> {
     let version = batch.after.version();
     let due = version.0 >= snapshot.0 + EVENTS_PER_SNAPSHOT;
-    let documents = shared.webhooks.deliveries(shared, batch, batch.at).await?;
+    let mut documents = shared.webhooks.deliveries(shared, batch, batch.at).await?;
     let told = !documents.is_empty();
+    documents.extend(environments::document(batch));
     let append = Append {
         expected: batch.expected,
         at: batch.at,

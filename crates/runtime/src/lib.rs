@@ -44,7 +44,11 @@ pub use automations::{
     SavedAutomation, SavedInvocation,
 };
 pub use budget::entries as budget_entries;
-pub use environments::{EnvironmentConfig, EnvironmentFileError, ListedFile};
+pub use environments::templates::{SavedTemplate, TemplateError};
+pub use environments::{
+    EnvironmentConfig, EnvironmentFileError, EnvironmentRefusal, ListedFile, PackageSources, WantedError,
+    templates,
+};
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;
 pub use fair::Places;

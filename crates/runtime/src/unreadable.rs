@@ -98,7 +98,9 @@ impl Unreadable {
             | DocumentKind::Project
             | DocumentKind::Request
             | DocumentKind::Webhook
-            | DocumentKind::Split => None,
+            | DocumentKind::Split
+            | DocumentKind::Template
+            | DocumentKind::Environment => None,
         }
     }
 }

@@ -31,7 +31,7 @@ mod sys;
 mod wire;
 
 pub use backend::{Backend, Output, Stream};
-pub use command::{Command, Files, Limits, Network, PROXY_PORT, Stdin, WORKSPACE};
+pub use command::{Command, Files, Limits, Network, PATH, PROXY_PORT, Stdin, WORKSPACE};
 pub use error::{Error, ErrorKind};
 pub use report::{End, Group, InForce, Isolation, Launcher, Limit, Mechanism, Report, Tier};
 pub use running::{Execution, Killer, Running};

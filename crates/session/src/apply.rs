@@ -57,6 +57,7 @@ impl Session {
             parent: opened.parent,
             subagents: BTreeMap::new(),
             workspace: Workspace::new(&opened.environment),
+            prewarmed: None,
         }
     }
 
@@ -67,6 +68,9 @@ impl Session {
         for recorded in events {
             match (&mut state, &recorded.event) {
                 (None, Event::SessionOpened(opened)) => state = Some(Self::opened(key, recorded.at, opened)),
+                (None, Event::EnvironmentOpened(opened)) => {
+                    state = Some(Self::prewarmed(key, recorded.at, opened));
+                }
                 (None, _) => return None,
                 (Some(state), event) => state.apply(recorded.at, event),
             }
@@ -79,7 +83,11 @@ impl Session {
         self.version = self.version.plus(1);
         self.last_active_at = at;
         match event {
-            Event::SessionOpened(_) => {}
+            Event::EnvironmentOpened(_) => {}
+            Event::SessionOpened(opened) => self.take(at, opened),
+            Event::EnvironmentExpired => self.expire(),
+            Event::EnvironmentSuspended => self.workspace.suspend(true),
+            Event::EnvironmentResumed => self.workspace.suspend(false),
             Event::SessionUpdated { patch } => self.patch(patch),
             Event::SessionFailed { message } => self.failed = Some(message.clone()),
             Event::SessionDeleted => self.deleted = true,

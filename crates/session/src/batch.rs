@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    Effect, EffectId, EnvironmentStatus, Event, InputPart, Item, ItemBody, ItemId, ItemStatus, Next,
-    Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId, Timestamp, Turn, TurnEnd, Version,
+    Effect, EffectId, EnvironmentOpened, EnvironmentStatus, Event, InputPart, Item, ItemBody, ItemId,
+    ItemStatus, Next, Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId, Timestamp, Turn,
+    TurnEnd, Version,
 };
 
 use crate::budget::{self, BudgetStep};
@@ -78,8 +79,19 @@ impl Session {
                 builder.events.push(first.event.clone());
                 Some(builder.fold(events().skip(1).collect()))
             }
+            (None, Event::EnvironmentOpened(opened)) => {
+                let state = Self::prewarmed(key, first.at, opened);
+                Some(Builder::prewarming(state, first.at).fold_rest(events().collect()))
+            }
             (Some(_) | None, _) => None,
         }
+    }
+
+    /// Opens an environment without a session and prepares everything that follows.
+    #[must_use]
+    pub fn crank_prewarm(key: SessionKey, opened: EnvironmentOpened, cx: &Context<'_>) -> Batch {
+        let state = Self::prewarmed(key, cx.now, &opened);
+        Builder::prewarming(state, cx.now).fold_rest(Self::prewarm(key, opened, cx))
     }
 
     /// Opens a session and prepares everything that follows.
@@ -128,8 +140,21 @@ impl Builder {
         builder.budget.extend(opened.and_then(|opened| budget::step(&builder.state, opened)));
         let session = builder.view();
         builder.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
-        builder.tell_environment();
+        builder.tell_environment(None);
         builder
+    }
+
+    /// For the first events of an environment without a session, of which `state` holds the very first. Nobody
+    /// is told: there is no stream yet.
+    fn prewarming(state: Session, now: Timestamp) -> Self {
+        Self::new(state, Version::ZERO, None, now)
+    }
+
+    /// The first of the events is in the state already.
+    fn fold_rest(mut self, mut events: Vec<Event>) -> Batch {
+        let rest = events.split_off(1.min(events.len()));
+        self.events = events;
+        self.fold(rest)
     }
 
     fn new(state: Session, expected: Version, told: Option<SessionStatus>, now: Timestamp) -> Self {
@@ -162,8 +187,13 @@ impl Builder {
             self.state.apply(self.now, event);
             self.keep_row(event, settled);
             self.tell(event, settled, closing);
-            if self.state.environment_status() != environment {
-                self.tell_environment();
+            let opens = matches!(event, Event::SessionOpened(_));
+            if opens {
+                let session = self.view();
+                self.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
+            }
+            if opens || self.state.environment_status() != environment {
+                self.tell_environment(environment.as_ref());
             }
         }
         let row = self.state.active_turn();
@@ -270,7 +300,11 @@ impl Builder {
             Event::SubagentResumed { subagent_id } => {
                 self.tell_subagent(SubagentNotice::Active, *subagent_id);
             }
-            Event::SessionOpened(_)
+            Event::EnvironmentOpened(_)
+            | Event::SessionOpened(_)
+            | Event::EnvironmentExpired
+            | Event::EnvironmentSuspended
+            | Event::EnvironmentResumed
             | Event::SessionUpdated { .. }
             | Event::SessionFailed { .. }
             | Event::InputAccepted { .. }
@@ -289,7 +323,11 @@ impl Builder {
         }
     }
 
-    fn tell_environment(&mut self) {
+    /// Tells how far the environment is, after it was `before`. Nobody can listen until a session is opened.
+    fn tell_environment(&mut self, before: Option<&EnvironmentStatus>) {
+        if self.state.awaits_session() {
+            return;
+        }
         let Some((id, status)) =
             self.state.hosted().map(|hosted| hosted.id).zip(self.state.environment_status())
         else {
@@ -297,7 +335,13 @@ impl Builder {
         };
         let (kinds, error): (&[EnvironmentNotice], _) = match status {
             EnvironmentStatus::Pending => (&[EnvironmentNotice::Pending], None),
+            EnvironmentStatus::Connected if before == Some(&EnvironmentStatus::Suspended) => {
+                (&[EnvironmentNotice::Connected], None)
+            }
             EnvironmentStatus::Connected => (&[EnvironmentNotice::Ready, EnvironmentNotice::Connected], None),
+            EnvironmentStatus::Suspended => (&[EnvironmentNotice::Suspended], None),
+            // What waits for a session has no readers.
+            EnvironmentStatus::Ready | EnvironmentStatus::Expired => return,
             EnvironmentStatus::Failed { message } => (&[EnvironmentNotice::Failed], Some(message)),
         };
         for kind in kinds {
@@ -319,7 +363,8 @@ impl Builder {
     /// Tells the status the session is left in, if clients believe another.
     fn tell_status(&mut self) {
         let status = self.state.status();
-        if self.told.is_none() || self.told == Some(status) || self.state.is_deleted() {
+        let is_told = self.told.is_none() || self.told == Some(status);
+        if is_told || self.state.is_deleted() || self.state.awaits_session() {
             return;
         }
         let kind = match status {

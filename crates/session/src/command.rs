@@ -1,7 +1,8 @@
 //! What clients and people ask of a session, and why it may be refused.
 
 use tenure_journal::{
-    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, InputPart, SessionPatch, TurnId,
+    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, InputPart, SessionOpened,
+    SessionPatch, TurnId,
 };
 
 /// What a client asks of a session.
@@ -48,6 +49,18 @@ pub enum Command {
         /// The files, at least one.
         files: Vec<EnvironmentFile>,
     },
+    /// Open the session that a pre-warmed environment waits for.
+    OpenSession {
+        /// How it begins; its environment is the one that is there.
+        opened: Box<SessionOpened>,
+        /// Its first messages.
+        messages: Vec<Vec<InputPart>>,
+    },
+    /// End a pre-warmed environment whose time is over. Changes nothing about any other.
+    ExpireEnvironment,
+    /// Note that nothing is left of the environment on its machine. Changes nothing while something is done
+    /// there.
+    SuspendEnvironment,
     /// Delete a published file. The environment keeps its own.
     DeleteArtifact {
         /// The artifact.
@@ -113,6 +126,15 @@ pub enum Refusal {
     /// There is no environment, or it is not ready.
     #[error("the environment is not connected")]
     NotConnected,
+    /// The environment has a session, or had one.
+    #[error("the environment has a session already; an environment has one session at most")]
+    EnvironmentTaken,
+    /// The environment waited too long for a session.
+    #[error("the environment has expired; make another")]
+    EnvironmentExpired,
+    /// The environment could not be made ready.
+    #[error("the environment could not be made ready; make another")]
+    EnvironmentFailed,
     /// No such artifact was published, or it is deleted.
     #[error("no artifact `{artifact_id}` in this session")]
     UnknownArtifact {

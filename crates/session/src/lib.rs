@@ -17,6 +17,7 @@ mod command;
 mod context;
 mod decide;
 mod environment;
+mod prewarmed;
 mod state;
 mod stream;
 mod subagent;
@@ -26,6 +27,7 @@ pub use batch::{Batch, appends, begun};
 pub use budget::{BudgetStep, Price, Reserving};
 pub use command::{Command, FromParent, Refusal};
 pub use decide::{Attempted, Context, Input, Role, SubagentReply};
+pub use prewarmed::{Prewarmed, PrewarmedPhase};
 pub use state::Session;
 pub use stream::{
     EnvironmentNotice, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,

@@ -12,6 +12,7 @@ use tenure_journal::{
 
 use crate::budget;
 use crate::environment::Workspace;
+use crate::prewarmed::Prewarmed;
 use crate::subagent::Subagent;
 use crate::{RequiredAction, SessionView, Spend};
 
@@ -74,6 +75,9 @@ pub struct Session {
     pub(crate) subagents: BTreeMap<SubagentId, Subagent>,
     #[serde(default)]
     pub(crate) workspace: Workspace,
+    /// The time before it was opened, if its environment was there first.
+    #[serde(default)]
+    pub(crate) prewarmed: Option<Prewarmed>,
 }
 
 /// The turn that runs.
@@ -387,10 +391,11 @@ impl Session {
             PendingPhase::Requested | PendingPhase::Running => Timestamp::EPOCH,
             PendingPhase::Retry { at } => at,
         };
+        let own = self.awaits_session().then_some(self.key.session);
         Head {
             key: self.key,
             status: self.status(),
-            parent: self.parent.as_ref().map(|parent| parent.session),
+            parent: self.parent.as_ref().map(|parent| parent.session).or(own),
             agent_id: self.agent.id,
             agent_name: self.agent.name.clone(),
             metadata: self.metadata.clone(),

@@ -137,6 +137,8 @@ pub enum EnvironmentNotice {
     Ready,
     /// Commands can run.
     Connected,
+    /// Nothing was done in it for long.
+    Suspended,
     /// It could not be made ready.
     Failed,
 }

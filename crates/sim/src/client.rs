@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tenure_journal::{
     AgentConfig, AgentId, AgentPatch, ApprovalMode, BlobRef, ContainerSize, Decision, Effect, EffectId,
     EffectKind, Environment, EnvironmentFile, EnvironmentId, Event, Fresh, FunctionOutput, HostedEnvironment,
-    InputPart, MultiAgent, Network, ProjectId, Reasoning, Recorded, ServiceTier, SessionId, SessionKey,
-    SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
+    InputPart, MultiAgent, Network, Packages, ProjectId, Reasoning, Recorded, ServiceTier, SessionId,
+    SessionKey, SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
 };
 use tenure_session::{Command, RequiredAction, Session};
 
@@ -217,7 +217,11 @@ fn words(event: &Event) -> Vec<&str> {
         Event::EffectRequested { effect: Effect { kind: EffectKind::PlaceFiles { files }, .. } } => {
             files.iter().map(|file| file.path.as_str()).collect()
         }
-        Event::SessionOpened(_)
+        Event::EnvironmentOpened(_)
+        | Event::EnvironmentExpired
+        | Event::EnvironmentSuspended
+        | Event::EnvironmentResumed
+        | Event::SessionOpened(_)
         | Event::SessionFailed { .. }
         | Event::SessionDeleted
         | Event::InputJoined { .. }
@@ -293,7 +297,10 @@ fn command_marks(command: &Command) -> Vec<&str> {
         | Command::Decide { .. }
         | Command::Delete
         | Command::DeleteArtifact { .. }
+        | Command::ExpireEnvironment
+        | Command::SuspendEnvironment
         | Command::Parent(_) => vec![],
+        Command::OpenSession { messages, .. } => messages.iter().flatten().filter_map(text_of).collect(),
         Command::PlaceFiles { files } => files.iter().map(|file| file.path.as_str()).collect(),
     }
 }
@@ -394,6 +401,7 @@ impl World {
             network,
             size: ContainerSize::Medium,
             files: Vec::new(),
+            packages: Packages::default(),
             setup: Vec::new(),
             variables: None,
             base: None,

@@ -42,6 +42,12 @@ pub(crate) struct Watched {
     pub(crate) effects: BTreeMap<EffectId, Seen>,
     /// The files of its environment.
     files: Option<WorkspaceRoot>,
+    /// Whether it is a session.
+    opened: bool,
+    /// Whether it is an environment that waits for a session.
+    waits: bool,
+    /// Whether its environment is suspended.
+    suspended: bool,
 }
 
 /// What is known of one budget, in billionths of a dollar.
@@ -328,7 +334,11 @@ impl Watched {
                     budget.settle((*effect_id, seen.started), None);
                 }
             }
-            Event::AttemptStarted { .. }
+            Event::EnvironmentOpened(_)
+            | Event::EnvironmentExpired
+            | Event::EnvironmentSuspended
+            | Event::EnvironmentResumed
+            | Event::AttemptStarted { .. }
             | Event::SessionFailed { .. }
             | Event::SessionDeleted
             | Event::InputAccepted { .. }
@@ -358,8 +368,35 @@ impl Watched {
         };
         match event {
             Event::SessionOpened(opened) => {
-                legal(self.read == 1, "a session opens first")?;
-                self.files = opened.environment.hosted().and_then(|hosted| hosted.base);
+                legal(!self.opened, "a session opens once")?;
+                legal(
+                    self.read == 1 || self.waits,
+                    "a session opens first, or in an environment that waits",
+                )?;
+                (self.opened, self.waits) = (true, false);
+                if self.read == 1 {
+                    self.files = opened.environment.hosted().and_then(|hosted| hosted.base);
+                }
+            }
+            Event::EnvironmentOpened(_) => {
+                legal(self.read == 1, "an environment opens first")?;
+                self.waits = true;
+            }
+            Event::EnvironmentExpired => {
+                legal(self.waits, "an environment expires that waits for a session")?;
+                self.waits = false;
+            }
+            Event::EnvironmentSuspended => {
+                legal(
+                    self.turn.is_none() && self.opened,
+                    "an environment is suspended while nothing is done",
+                )?;
+                legal(!self.suspended, "an environment is suspended once")?;
+                self.suspended = true;
+            }
+            Event::EnvironmentResumed => {
+                legal(self.suspended, "an environment is resumed that is suspended")?;
+                self.suspended = false;
             }
             Event::SessionDeleted => legal(self.turn.is_none(), "only an idle session is deleted")?,
             Event::InputAccepted { input } => {

@@ -49,7 +49,11 @@ fn changes_items(event: &Event) -> bool {
         | Event::ItemClosed { .. }
         | Event::AttemptEnded { .. }
         | Event::FunctionReturned { .. } => true,
-        Event::SessionOpened(_)
+        Event::EnvironmentOpened(_)
+        | Event::EnvironmentExpired
+        | Event::EnvironmentSuspended
+        | Event::EnvironmentResumed
+        | Event::SessionOpened(_)
         | Event::SessionUpdated { .. }
         | Event::SessionFailed { .. }
         | Event::SessionDeleted

@@ -198,11 +198,15 @@ pub enum DocumentKind {
     Delivery,
     /// How new sessions of a saved agent are split between two of its versions; its id is the agent's.
     Split,
+    /// A reusable configuration of hosted environments.
+    Template,
+    /// An environment that was made ready before it had a session.
+    Environment,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -213,6 +217,8 @@ impl DocumentKind {
         Self::Webhook,
         Self::Delivery,
         Self::Split,
+        Self::Template,
+        Self::Environment,
     ];
 
     /// The kind of a word on disk.
@@ -235,6 +241,8 @@ impl DocumentKind {
             Self::Webhook => "webhook",
             Self::Delivery => "delivery",
             Self::Split => "split",
+            Self::Template => "template",
+            Self::Environment => "environment",
         }
     }
 }

@@ -195,7 +195,11 @@ impl Tracer {
                     span.attributes.push(("tenure.approval.decision", text(word)));
                 });
             }
-            Event::SessionOpened(_)
+            Event::EnvironmentOpened(_)
+            | Event::EnvironmentExpired
+            | Event::EnvironmentSuspended
+            | Event::EnvironmentResumed
+            | Event::SessionOpened(_)
             | Event::SessionUpdated { .. }
             | Event::SessionFailed { .. }
             | Event::SessionDeleted

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tenure_journal::{
-    AgentPatch, ApprovalMode, Effort, Environment, InputPart, PromptCache, Review, SessionPatch, SpendLimit,
+    AgentPatch, ApprovalMode, Effort, InputPart, PromptCache, Review, SessionPatch, SpendLimit,
 };
 
 use super::agent::{AgentFields, AgentScope, NAME_CHARS_MAX, read_model, read_service_tier};
@@ -94,30 +94,6 @@ impl<'a> NewSession<'a> {
             }
             None if self.environment.is_none() || self.stream => Err(missing("input")),
             None => Ok(Vec::new()),
-        }
-    }
-}
-
-/// The environment of a session that an automation opens.
-pub(super) fn read_environment(field: Field<'_>) -> Result<Environment, ApiError> {
-    enum Kind {
-        None,
-        Elsewhere,
-    }
-    let path = field.path().to_owned();
-    let mut reader = field.object()?;
-    let kind =
-        reader.required("type")?.word(&["none", "openai_hosted", "self_hosted"], |word| match word {
-            "none" => Some(Kind::None),
-            "openai_hosted" | "self_hosted" => Some(Kind::Elsewhere),
-            _ => None,
-        })?;
-    match kind {
-        Kind::None => reader.finish().map(|()| Environment::None),
-        Kind::Elsewhere => {
-            let message =
-                "Sessions of automations have no environment yet; the only supported value is 'none'.";
-            Err(ApiError::invalid(message).code("unsupported_feature").param(format!("{path}.type")))
         }
     }
 }

@@ -4,11 +4,12 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
-use tenure_journal::{Artifact, ArtifactId, EnvironmentId, SessionKey};
+use tenure_journal::{Artifact, ArtifactId, EnvironmentId, SessionId, SessionKey};
 use tenure_runtime::{EnvironmentFileError, ListedFile, Runtime};
-use tenure_session::{Command, Session};
-use tenure_store::{Order, Page};
+use tenure_session::{Command, Session, SessionView};
+use tenure_store::{DocumentKind, Order, Page};
 
 use super::created;
 use super::lists::must_exist;
@@ -17,15 +18,20 @@ use crate::call::Call;
 use crate::error::{ApiError, bad_cursor};
 use crate::idempotency::{self, Begin};
 use crate::query::{self, Limit};
-use crate::read::{Reader, read_file, store_files};
+use crate::read::{Reader, read_file, read_prewarmed, store_files, unsupported_value};
 use crate::show;
+
+/// Environments of one page that are read at the same time.
+const READS_AT_ONCE: usize = 8;
 
 /// The environment that the path names: its session, as its journal says.
 async fn environment(call: &Call) -> Result<Session, ApiError> {
     let id: EnvironmentId = call.id("environment", "environment")?;
     let key = Runtime::key(call.project(), id.session());
     let unknown = || ApiError::not_found("environment");
-    must_exist(call, key).await.map_err(|_| unknown())?;
+    // One that waits for a session is nobody's parent and nobody's child: it is itself.
+    let head = call.store().head(key).await?.filter(|head| !head.deleted);
+    head.filter(|head| head.parent.is_none_or(|parent| parent == key.session)).ok_or_else(unknown)?;
     let state = call.app.runtime.session_state(key).await?.ok_or_else(unknown)?;
     if state.hosted().is_some() { Ok(state) } else { Err(unknown()) }
 }
@@ -36,12 +42,45 @@ pub(super) async fn retrieve(call: Call) -> Result<Response, ApiError> {
     Ok(Json(show::environment_info(&state.view())).into_response())
 }
 
-pub(super) async fn prewarm(_: Call) -> ApiError {
-    ApiError::unsupported("pre-warmed environments")
+/// Makes an environment ready before it has a session.
+pub(super) async fn prewarm(mut call: Call) -> Result<Response, ApiError> {
+    let body = call.read_body_of(crate::body::FILE_BODY_BYTES_MAX).await?;
+    let ticket = match idempotency::begin(&call, &body).await? {
+        Begin::Run(ticket) => ticket,
+        Begin::Replay(response) => return Ok(response),
+    };
+    let runtime = &call.app.runtime;
+    let session = SessionId::fresh(&runtime.fresh());
+    let environment = read_prewarmed(&body)?.make(runtime, call.project(), session).await?;
+    let body_of = |view: &SessionView| show::environment_info(view).to_string();
+    let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::CREATED, body_of));
+    match runtime.prewarm(call.project(), environment, draft).await {
+        Ok(view) => Ok(created(&show::environment_info(&view))),
+        Err(error) => super::sessions::replay_or(&call, ticket.as_ref(), error).await,
+    }
 }
 
-pub(super) async fn templates(_: Call) -> ApiError {
-    ApiError::unsupported("environment templates")
+/// Environments that were made ready before they had a session, whether or not they have one now.
+pub(super) async fn list(call: Call) -> Result<Response, ApiError> {
+    call.query.check(call.dialect(), &[])?;
+    if let Some(kind) = call.query.one("type")?.filter(|kind| *kind != "openai_hosted") {
+        return Err(unsupported_value("type", kind, &["openai_hosted"]));
+    }
+    let page = call.query.page(Limit::Clamped)?;
+    if page.after.as_ref().is_some_and(|after| after.parse::<EnvironmentId>().is_err()) {
+        return Err(bad_cursor());
+    }
+    let kind = DocumentKind::Environment;
+    let mut found = call.store().documents(call.project(), kind, None, &page).await?;
+    let has_more = query::cut(&mut found, &page);
+    let call = &call;
+    let reads = found.into_iter().map(|document| async move {
+        let Ok(id) = document.id.parse::<EnvironmentId>() else { return Ok::<_, ApiError>(None) };
+        let state = call.app.runtime.session_state(Runtime::key(call.project(), id.session())).await?;
+        Ok(state.map(|state| show::environment_info(&state.view())))
+    });
+    let shown: Vec<Option<Value>> = stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
+    Ok(query::list(shown.into_iter().flatten().collect(), has_more))
 }
 
 pub(super) async fn place_file(mut call: Call) -> Result<Response, ApiError> {

@@ -9,6 +9,7 @@ mod models;
 mod sessions;
 mod stream;
 mod subagents;
+mod templates;
 mod tenure;
 mod versions;
 mod webhooks;
@@ -100,8 +101,12 @@ fn v1() -> Router<Arc<App>> {
 fn environment_routes() -> Router<Arc<App>> {
     let environment = "/agents/environments/{environment}";
     Router::new()
-        .route("/agents/environments", any(environments::prewarm))
-        .merge(unsupported("/agents/environments/templates", environments::templates))
+        .route("/agents/environments", get(environments::list).post(environments::prewarm))
+        .route("/agents/environments/templates", get(templates::list).post(templates::create))
+        .route(
+            "/agents/environments/templates/{template}",
+            get(templates::retrieve).post(templates::update).delete(templates::delete),
+        )
         .route(environment, get(environments::retrieve))
         .route(&format!("{environment}/files"), get(environments::files).post(environments::place_file))
 }

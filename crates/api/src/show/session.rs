@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, Network, Review,
-    SessionId,
+    Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, Review, SessionId,
 };
 use tenure_session::{RequiredAction, SessionView};
 
 use super::agent::session_agent;
+use super::environment::{network, packages};
 
 /// A session as every answer and every event shows it.
 pub(crate) fn session(view: &SessionView) -> Value {
@@ -48,25 +48,18 @@ pub(crate) fn tenure_session(view: &SessionView) -> Value {
 pub(super) fn environment(environment: &Environment) -> Value {
     match environment {
         Environment::None => json!({"type": "none"}),
-        Environment::Hosted(hosted) => {
-            let (access, allowed) = match &hosted.network {
-                Network::Disabled => ("disabled", &[][..]),
-                Network::Restricted { allowed_domains } => ("restricted", &allowed_domains[..]),
-                Network::Enabled => ("enabled", &[][..]),
-            };
-            json!({
+        Environment::Hosted(hosted) => json!({
                 "type": "openai_hosted",
                 "id": hosted.id,
                 "capability_directories": [],
                 "files": hosted.files.iter().map(installed_file).collect::<Vec<_>>(),
                 "skills": [],
                 "plugins": [],
-                "network": {"access": access, "allowed_domains": allowed},
-                "packages": {"python": [], "npm": [], "system": []},
+                "network": network(&hosted.network),
+                "packages": packages(&hosted.packages),
                 "container_size": hosted.size.as_str(),
                 "desktop": {"enabled": false},
-            })
-        }
+        }),
     }
 }
 

@@ -133,6 +133,7 @@ fn environment_word(kind: EnvironmentNotice) -> &'static str {
         EnvironmentNotice::Pending => "pending",
         EnvironmentNotice::Ready => "ready",
         EnvironmentNotice::Connected => "connected",
+        EnvironmentNotice::Suspended => "suspended",
         EnvironmentNotice::Failed => "failed",
     }
 }

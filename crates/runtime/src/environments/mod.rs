@@ -20,17 +20,25 @@ mod ask;
 mod chunks;
 mod files;
 mod host;
+mod keep;
+mod packages;
 mod run;
+pub mod templates;
+mod wanted;
 mod way_out;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tenure_sandbox::Backend;
 
 pub use files::{EnvironmentFileError, ListedFile};
 pub(crate) use host::Host;
+pub(crate) use keep::{document, run as keep};
+pub use packages::PackageSources;
 pub(crate) use run::{Work, run};
+pub use wanted::{EnvironmentRefusal, WantedError};
 pub(crate) use way_out::host_mistake;
 
 /// How this node hosts environments.
@@ -44,6 +52,12 @@ pub struct EnvironmentConfig {
     pub commands: crate::Places,
     /// Whether environments may reach the whole network this machine reaches.
     pub open_network: bool,
+    /// How long nothing is done in one before it is suspended and its copy removed.
+    pub suspend: Duration,
+    /// How long one that was made ready waits for its session before it expires.
+    pub prewarmed: Duration,
+    /// Where packages come from.
+    pub packages: PackageSources,
 }
 
 impl std::fmt::Debug for EnvironmentConfig {
@@ -64,6 +78,9 @@ impl Default for EnvironmentConfig {
             sandbox: Err("no environments were configured".to_owned()),
             commands: crate::Places::shared(16),
             open_network: false,
+            suspend: Duration::from_secs(30 * 60),
+            prewarmed: Duration::from_secs(24 * 3_600),
+            packages: PackageSources::default(),
         }
     }
 }

@@ -2,10 +2,12 @@
 //! that may block.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tenure_egress::{Handle, Resolver, SystemResolver};
 use tenure_journal::{
     Artifact, BlobRef, CommandRequest, CommandResult, Effect, EffectId, EffectKind, EnvironmentFile, Failure,
     FailureKind, HostedEnvironment, ItemId, Network, ProjectId, Timestamp, TurnId, WorkspaceRoot, limit,
@@ -13,20 +15,20 @@ use tenure_journal::{
 use tenure_sandbox::{End, Killer, Stream};
 use tenure_session::{Attempted, Session, StreamEvent};
 use tenure_workspace::{ErrorKind, FilePath, patch};
-use tokio::runtime::Handle;
+use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
 use super::chunks::StoreChunks;
 use super::files::{self, WORKSPACE};
 use super::host::{Held, Host};
-use super::way_out;
+use super::{packages, way_out};
 use crate::effects::{preview, sealed_text};
 use crate::handle::Shared;
 use crate::live::Live;
 
 /// The shell that commands are given to.
 const SHELL: &str = "/bin/sh";
-/// How long all setup commands of an environment may take.
+/// How long installing packages and all setup commands of an environment may take together.
 const SETUP: Duration = Duration::from_secs(15 * 60);
 /// Bytes of a command's output that are kept; the rest is read and dropped.
 const OUTPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -111,18 +113,12 @@ pub(crate) async fn run(
     };
     let _place = host.gate.enter(project, cancel).await.ok_or_else(cancelled)?;
     let copy = tokio::select! {
-        copy = host.hold(environment.id) => copy,
+        copy = host.hold(project, environment.id) => copy,
         () = cancel.cancelled() => return Err(cancelled()),
-    };
-    let way_out = match (&environment.network, &task) {
-        (Network::Restricted { allowed_domains }, Task::Prepare | Task::Command { .. }) => {
-            Some(way_out::open(&host.way_out(environment.id), environment.id, allowed_domains)?)
-        }
-        (Network::Restricted { .. } | Network::Disabled | Network::Enabled, _) => None,
     };
     let desk = Desk {
         host: Arc::clone(host),
-        chunks: StoreChunks { store: Arc::clone(&shared.store), project, handle: Handle::current() },
+        chunks: StoreChunks { store: Arc::clone(&shared.store), project, handle: runtime::Handle::current() },
         environment,
         variables,
         copy,
@@ -132,9 +128,6 @@ pub(crate) async fn run(
         now: shared.clock.now(),
     };
     let done = tokio::task::spawn_blocking(move || desk.work(task, left, contents)).await;
-    if let Some(way_out) = way_out {
-        way_out.close().await;
-    }
     let done = done.map_err(|_| failed(FailureKind::Crashed, "an internal error ended the command"))??;
     match done {
         Finished::Placed(root) => Ok(Attempted::Placed(root)),
@@ -148,6 +141,15 @@ enum Finished {
     Placed(WorkspaceRoot),
     Published(Vec<Artifact>),
     Ran(Ran),
+}
+
+/// What a command may reach.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// What the environment's settings say.
+    Own,
+    /// The registries that packages come from, and nothing else.
+    Registries,
 }
 
 struct Ran {
@@ -204,17 +206,20 @@ impl Desk {
             return Err(self.broken(&error));
         }
         let end = Instant::now() + SETUP;
+        let steps = self.host.config.packages.steps(&self.environment.packages);
+        for step in steps {
+            let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            let ran = self.sandboxed(&step.script, WORKSPACE, left, Reach::Registries, |_| {})?;
+            if let Some(why) = unsuccessful(&ran) {
+                let message = format!("the {} could not be installed: {why}", step.what);
+                return Err(failed(FailureKind::InvalidRequest, message));
+            }
+        }
         for setup in self.environment.setup.clone() {
             let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            let ran = self.sandboxed(&setup.command, &setup.cwd, left, |_| {})?;
-            if ran.exit_code != Some(0) {
-                let why = ran.ended_by.unwrap_or_else(|| match ran.exit_code {
-                    Some(code) => format!("it exited with {code}"),
-                    None => "it did not end by itself".to_owned(),
-                });
-                let said = String::from_utf8_lossy(&ran.output);
-                let tail = &said[said.ceil_char_boundary(said.len().saturating_sub(SETUP_SAID_BYTES_MAX))..];
-                let message = format!("the setup command `{}` failed: {why}\n{tail}", setup.command);
+            let ran = self.sandboxed(&setup.command, &setup.cwd, left, Reach::Own, |_| {})?;
+            if let Some(why) = unsuccessful(&ran) {
+                let message = format!("the setup command `{}` failed: {why}", setup.command);
                 return Err(failed(FailureKind::InvalidRequest, message));
             }
         }
@@ -265,7 +270,7 @@ impl Desk {
                         delta,
                     });
                 };
-                self.sandboxed(script, cwd, Duration::from_millis(*timeout_ms), tell)?
+                self.sandboxed(script, cwd, Duration::from_millis(*timeout_ms), Reach::Own, tell)?
             }
         };
         match self.copy.snapshot(self.root, &self.chunks) {
@@ -306,6 +311,7 @@ impl Desk {
         script: &str,
         cwd: &str,
         wall: Duration,
+        reach: Reach,
         tell: impl FnMut(String) + Send,
     ) -> Result<Ran, Failure> {
         let backend = self.host.config.sandbox.as_ref().map_err(|why| {
@@ -316,17 +322,19 @@ impl Desk {
         let mut command = tenure_sandbox::Command::new(argv, files);
         command.cwd = cwd.into();
         command.env.clone_from(&self.variables);
-        command.network = match &self.environment.network {
-            Network::Disabled => tenure_sandbox::Network::Disabled,
-            Network::Enabled if self.host.config.open_network => tenure_sandbox::Network::Enabled,
-            Network::Restricted { .. } => {
+        packages::make_known(&self.environment.packages, &mut command.env);
+        let way_out = self.way_out(reach)?;
+        command.network = match (&way_out, &self.environment.network) {
+            (Some((_, proxy_socket)), _) => {
                 command.env.extend(way_out::proxy_variables());
-                tenure_sandbox::Network::Restricted { proxy_socket: self.host.way_out(self.environment.id) }
+                tenure_sandbox::Network::Restricted { proxy_socket: proxy_socket.clone() }
             }
-            Network::Enabled => {
+            (None, Network::Enabled) if self.host.config.open_network => tenure_sandbox::Network::Enabled,
+            (None, Network::Enabled) => {
                 let message = "this server does not allow the environment's network";
                 return Err(failed(FailureKind::InvalidRequest, message));
             }
+            (None, Network::Disabled | Network::Restricted { .. }) => tenure_sandbox::Network::Disabled,
         };
         command.limits.wall = wall;
         command.limits.cpu = wall;
@@ -343,6 +351,9 @@ impl Desk {
             failed(FailureKind::InvalidRequest, format!("the command could not be started: {error}"))
         })?;
         let report = self.watched(running, &heard, teller);
+        if let Some((way_out, _)) = way_out {
+            self.chunks.handle.block_on(way_out.close());
+        }
         let output = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
         let (exit_code, ended_by) = told(&report.end);
         if let End::Lost(why) = &report.end {
@@ -350,6 +361,24 @@ impl Desk {
         }
         let truncated = report.output_truncated;
         Ok(Ran { output, truncated, exit_code, ended_by, wall: report.wall, root: None })
+    }
+
+    /// Opens the way out that a command has while it runs, if it has one.
+    fn way_out(&self, reach: Reach) -> Result<Option<(Handle, PathBuf)>, Failure> {
+        let (rules, resolver): (_, Arc<dyn Resolver>) = match (reach, &self.environment.network) {
+            (Reach::Registries, _) => {
+                let sources = &self.host.config.packages;
+                (sources.rules()?, Arc::new(sources.resolver()))
+            }
+            (Reach::Own, Network::Restricted { allowed_domains }) => {
+                (way_out::rules(allowed_domains)?, Arc::new(SystemResolver))
+            }
+            (Reach::Own, Network::Disabled | Network::Enabled) => return Ok(None),
+        };
+        let socket = self.host.way_out();
+        let _runtime = self.chunks.handle.enter();
+        let opened = way_out::open(&socket, self.environment.id, rules, resolver)?;
+        Ok(Some((opened, socket)))
     }
 
     /// Waits for a command, tells what it writes, and kills it when nobody wants it any more.
@@ -448,6 +477,20 @@ impl<F: FnMut(String)> Teller<F> {
         }
         self.last = Some(Instant::now());
     }
+}
+
+/// Why a command did not do what it was run for, with the end of what it said; nothing if it did.
+fn unsuccessful(ran: &Ran) -> Option<String> {
+    if ran.exit_code == Some(0) {
+        return None;
+    }
+    let why = ran.ended_by.clone().unwrap_or_else(|| match ran.exit_code {
+        Some(code) => format!("it exited with {code}"),
+        None => "it did not end by itself".to_owned(),
+    });
+    let said = String::from_utf8_lossy(&ran.output);
+    let tail = &said[said.ceil_char_boundary(said.len().saturating_sub(SETUP_SAID_BYTES_MAX))..];
+    Some(format!("{why}\n{tail}"))
 }
 
 /// The code a command exited with, or what ended it.

@@ -49,6 +49,7 @@ impl Draft<'_> {
         if waiting >= limit::FILES_PLACED_MAX {
             return Err(Refusal::QueueFull { waiting });
         }
+        self.resume_environment();
         let bound = json!(files.iter().map(|file| (&file.path, &file.blob)).collect::<Vec<_>>());
         let kind = EffectKind::PlaceFiles { files: files.to_vec() };
         self.request_unasked(None, kind, PLACING, &bound);

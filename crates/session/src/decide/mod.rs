@@ -4,14 +4,15 @@ mod answer;
 mod attempt;
 mod client;
 mod environment;
+mod prewarmed;
 mod subagents;
 mod turn;
 
 use std::collections::BTreeMap;
 
 use tenure_journal::{
-    Artifact, CommandResult, EffectId, Event, Failure, Fresh, InputPart, Item, ModelAnswer, SessionKey,
-    SessionOpened, SubagentReport, Timestamp, ToolDef, ToolResult, WorkspaceRoot,
+    Artifact, CommandResult, EffectId, EnvironmentOpened, Event, Failure, Fresh, InputPart, Item,
+    ModelAnswer, SessionKey, SessionOpened, SubagentReport, Timestamp, ToolDef, ToolResult, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 
@@ -129,6 +130,16 @@ impl Session {
         draft.prepare_environment();
         draft.advance();
         Ok(draft.events)
+    }
+
+    /// The events that open an environment without a session, and make it ready.
+    #[must_use]
+    pub fn prewarm(key: SessionKey, opened: EnvironmentOpened, cx: &Context<'_>) -> Vec<Event> {
+        let state = Self::prewarmed(key, cx.now, &opened);
+        let mut draft = Draft { state, events: vec![Event::EnvironmentOpened(Box::new(opened))], cx };
+        draft.prepare_environment();
+        draft.advance();
+        draft.events
     }
 
     /// Facts that should happen now, or why not. Does not change `self`; no facts means nothing to do.

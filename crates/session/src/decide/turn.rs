@@ -57,6 +57,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn create_turn(&mut self) -> TurnId {
+        self.resume_environment();
         let turn_id = TurnId::fresh(self.cx.fresh);
         self.push(Event::TurnCreated { turn_id });
         turn_id

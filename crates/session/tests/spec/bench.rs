@@ -107,6 +107,7 @@ pub(crate) fn opened(agent: AgentConfig) -> SessionOpened {
 /// An environment whose commands reach this.
 pub(crate) fn hosted(network: Network) -> Environment {
     Environment::Hosted(Box::new(HostedEnvironment {
+        packages: tenure_journal::Packages::default(),
         id: EnvironmentId::of_session(SessionId::fresh(&Fresh::new(START, 3))),
         network,
         size: ContainerSize::Medium,

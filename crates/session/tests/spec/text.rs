@@ -351,6 +351,7 @@ pub(crate) fn notice(notice: &StreamEvent) -> String {
                 EnvironmentNotice::Pending => "pending",
                 EnvironmentNotice::Ready => "ready",
                 EnvironmentNotice::Connected => "connected",
+                EnvironmentNotice::Suspended => "suspended",
                 EnvironmentNotice::Failed => "failed",
             };
             let why = error.as_ref().map_or_else(String::new, |error| format!(" {}", quote(error)));
