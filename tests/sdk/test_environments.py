@@ -177,6 +177,19 @@ def test_patch(client, mark):
     assert paths(client, session.environment.id) == ["/workspace/notes/patched.txt"]
 
 
+def test_hosted_files_too_large(client, mark):
+    """A command that leaves more than an environment may hold is told as having run, and its files go."""
+    deep = "import os\nfor _ in range(300): os.mkdir('d'); os.chdir('d')\nprint('made')"
+    files = [inline("/workspace/deep.py", deep)]
+    session = finished(client, f"run echo before > kept # {mark}", {**HOSTED, "files": files})
+    talk.turn(client, session.id, f"run echo after > kept; python3 deep.py # {mark} 2")
+    item = command(client, session.id)
+    assert (item.output, item.exit_code) == ("made\n", 0)
+    assert "What it changed was not kept, because it is too large" in talk.said(client, session.id)[-1]
+    talk.turn(client, session.id, f"run cat kept; ls # {mark} 3")
+    assert command(client, session.id).output.split() == ["before", "deep.py", "kept", "outputs"]
+
+
 def test_hosted_network_disabled(client, mark):
     probe = "exec 3<>/dev/tcp/127.0.0.1/22 || echo refused"
     session = finished(client, f"run bash -c '{probe}' 2>/dev/null # {mark}")

@@ -8,7 +8,7 @@ from openai.types.beta.agents import EnvironmentInfo
 from harness import talk, wait
 from harness.server import Server
 from harness.shape import raw, refused, valid_as
-from test_environments import HOSTED, command, inline, paths, ready
+from test_environments import HOSTED, command, inline, paths
 
 
 def prewarm(client, **changes):
@@ -182,7 +182,7 @@ def test_what_cannot_be_attached(client, mark):
         ({"environment_id": "env_0"}, 404, "environment.environment_id"),
         ({"environment_id": made.id, "env": {"A": "b"}}, 400, "environment.environment_id"),
         ({"environment_id": made.id, "container_size": "small"}, 400, "environment.environment_id"),
-        ({"environment_id": made.id, "environment_template_id": "x"}, 400, "environment.environment_id"),
+        ({"environment_id": made.id, "environment_template_id": "envtmpl_" + "0" * 32}, 400, "environment.environment_id"),
     ]:
         with refused(code, param=param):
             client.beta.agents.sessions.create(
@@ -243,17 +243,15 @@ def test_suspended_and_resumed(tmp_path, upstream, mark):
         session = talk.create(client, f"run echo {mark} > kept # {mark}", environment=HOSTED)
         talk.ended(client, session.id)
         copy = server.data / "environments" / session.environment.id
-        with talk.subscribed(client, session.id) as events:
+        with talk.subscribed(client, session.id):
             status(client, session.environment.id, "suspended")
             wait.until(lambda: not copy.exists(), "the copy to be removed")
             assert paths(client, session.environment.id) == ["/workspace/kept"], "its files can be read meanwhile"
             talk.send(client, session.id, talk.message(f"run cat kept # {mark}"))
             talk.ended(client, session.id, 2)
         assert command(client, session.id).output == f"{mark}\n"
-        del events
         status(client, session.environment.id, "suspended")
         server.restart()
         assert server.client.beta.agents.environments.retrieve(session.environment.id).status == "suspended"
-        ready(server.client, session.environment.id) if False else None
     finally:
         server.stop()

@@ -428,6 +428,61 @@ fn settings_files() {
 }
 
 #[test]
+fn packages_of_environments() {
+    let packages = |case, line: &str, expected: &str| {
+        settings(case, &format!("environments:\n  packages:\n    {line}\n"), expected);
+    };
+    packages(
+        "a registry",
+        "{python_index: 'https://pypi.org/simple', hosts: [files.pythonhosted.org]}",
+        "accepted",
+    );
+    packages(
+        "a private registry",
+        "{npm_registry: 'http://npm.internal:4873/', private_hosts: {npm.internal: 10.0.0.5}}",
+        "accepted",
+    );
+    packages(
+        "no URL",
+        "python_index: pypi.org/simple",
+        "error[url]: `python_index` must begin with `http://` or `https://`\n\
+         \x20 --> tenure.yaml:3:19",
+    );
+    let name = "hint: a name with a dot in it, such as `packages.internal`; where its address is private, write \
+                that under `private_hosts`";
+    packages(
+        "an address for a name",
+        "npm_registry: http://10.0.0.5:4873/",
+        &format!("error[url]: `10.0.0.5` is no full host name\n  --> tenure.yaml:3:19\n  {name}"),
+    );
+    packages(
+        "a name without a dot",
+        "hosts: [localhost]",
+        &format!("error[url]: `localhost` is no full host name\n  --> tenure.yaml:3:12\n  {name}"),
+    );
+    packages(
+        "a name for an address",
+        "private_hosts: {npm.internal: npm.internal}",
+        "error[url]: `npm.internal` is no address\n\
+         \x20 --> tenure.yaml:3:35\n\
+         \x20 hint: an address such as `10.0.0.5`, without a port",
+    );
+    packages(
+        "unknown key",
+        "python: x",
+        "error[unknown_key]: unknown key `python` in `packages`\n\
+         \x20 --> tenure.yaml:3:5\n\
+         \x20 hint: the keys are `python_index`, `npm_registry`, `hosts` and `private_hosts`",
+    );
+    settings(
+        "waiting",
+        "environments:\n  prewarmed_seconds: 0\n",
+        "error[range]: `prewarmed_seconds` must be from 1 to 2592000, not `0`\n\
+         \x20 --> tenure.yaml:2:22",
+    );
+}
+
+#[test]
 fn mcp_files() {
     mcp(
         "trailing comma",

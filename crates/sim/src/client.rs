@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tenure_journal::{
     AgentConfig, AgentId, AgentPatch, ApprovalMode, BlobRef, ContainerSize, Decision, Effect, EffectId,
-    EffectKind, Environment, EnvironmentFile, EnvironmentId, Event, Fresh, FunctionOutput, HostedEnvironment,
-    InputPart, MultiAgent, Network, Packages, ProjectId, Reasoning, Recorded, ServiceTier, SessionId,
-    SessionKey, SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
+    EffectKind, Environment, EnvironmentFile, EnvironmentId, EnvironmentOpened, Event, Fresh, FunctionOutput,
+    HostedEnvironment, InputPart, MultiAgent, Network, Packages, ProjectId, Reasoning, Recorded, ServiceTier,
+    SessionId, SessionKey, SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
 };
 use tenure_session::{Command, RequiredAction, Session};
 
@@ -20,6 +20,8 @@ use crate::{Property, Violation, outside};
 const PATIENCE_MS_MAX: u64 = 8_000;
 /// The longest a client thinks, in milliseconds.
 const THINK_MS_MAX: u64 = 30_000;
+/// The longest time that an environment waits for its session.
+const WAITS_MS_MAX: u64 = 5 * 60 * 1_000;
 /// Rounds of answers that are given after the faults before a session is left alone.
 const LAST_ROUNDS_MAX: u32 = 40;
 
@@ -28,6 +30,8 @@ const LAST_ROUNDS_MAX: u32 = 40;
 pub(crate) enum Ask {
     /// Open the client's session.
     Open(Box<SessionOpened>, Vec<Vec<InputPart>>),
+    /// Make the environment ready that the client's session is then opened in.
+    Prewarm(Box<EnvironmentOpened>),
     /// Carry out commands.
     Commands(Vec<Command>),
 }
@@ -193,8 +197,10 @@ impl Clients {
 
     /// Sessions that were acknowledged and do not exist.
     pub(crate) fn judge_lost(&self, keys: &[SessionKey]) -> Result<(), Violation> {
-        let opened =
-            |request: &&Request| matches!(request.ask, Ask::Open(..)) && request.answer == Some(Answer::Done);
+        let opened = |request: &&Request| {
+            let opens = matches!(request.ask, Ask::Open(..) | Ask::Prewarm(_));
+            opens && request.answer == Some(Answer::Done)
+        };
         let lost = self.requests.iter().filter(opened).find(|request| !keys.contains(&request.key));
         match lost {
             Some(request) => {
@@ -260,6 +266,7 @@ impl Request {
         match &self.ask {
             Ask::Open(_, messages) => messages.iter().flatten().filter_map(text_of).collect(),
             Ask::Commands(commands) => commands.iter().flat_map(command_marks).collect(),
+            Ask::Prewarm(_) => vec![],
         }
     }
 
@@ -342,8 +349,12 @@ impl World {
         if known {
             self.act_on(key);
         } else {
-            let ask = self.opening(key);
-            self.ask(key, ask);
+            match self.opening(key) {
+                Ask::Open(opened, messages) if opened.environment.hosted().is_some() => {
+                    self.open_in_environment(key, opened, messages);
+                }
+                ask @ (Ask::Open(..) | Ask::Commands(_) | Ask::Prewarm(_)) => self.ask(key, ask),
+            }
         }
         let client = &mut self.clients.clients[index];
         client.left -= 1;
@@ -390,6 +401,40 @@ impl World {
         Ask::Open(Box::new(opened), messages)
     }
 
+    /// Opens a session that has an environment: at once, or the environment first and then the session in it.
+    fn open_in_environment(
+        &mut self,
+        key: SessionKey,
+        opened: Box<SessionOpened>,
+        messages: Vec<Vec<InputPart>>,
+    ) {
+        let Some(environment) = opened.environment.hosted().filter(|_| self.rng.bool()).cloned() else {
+            return self.ask(key, Ask::Open(opened, messages));
+        };
+        let expires_at = self.clock(0).plus_millis(self.rng.u64(..WAITS_MS_MAX));
+        let project_id = opened.project_id;
+        self.ask(key, Ask::Prewarm(Box::new(EnvironmentOpened { project_id, environment, expires_at })));
+    }
+
+    /// What clients do while an environment waits for its session: of several that open one, one does.
+    fn act_on_waiting(&mut self, key: SessionKey) {
+        match self.rng.u8(..6) {
+            0 => self.ask(key, Ask::Commands(vec![Command::ExpireEnvironment])),
+            1 => self.ask(key, Ask::Commands(vec![Command::Delete])),
+            2 => {
+                let path = marked(self.clients.requests.len(), 0);
+                let file = EnvironmentFile { path, blob: BlobRef::of(b"bytes") };
+                self.ask(key, Ask::Commands(vec![Command::PlaceFiles { files: vec![file] }]));
+            }
+            _ => {
+                for _ in 0..self.rng.usize(1..4) {
+                    let Ask::Open(opened, messages) = self.opening(key) else { return };
+                    self.ask(key, Ask::Commands(vec![Command::OpenSession { opened, messages }]));
+                }
+            }
+        }
+    }
+
     fn environment(&mut self, key: SessionKey) -> Environment {
         let network = match self.rng.u8(..8) {
             0 => Network::Disabled,
@@ -413,6 +458,14 @@ impl World {
     }
 
     fn act_on(&mut self, key: SessionKey) {
+        if let Some(state) = self.shown(key).filter(|state| state.hosted().is_some()) {
+            if state.awaits_session() {
+                return self.act_on_waiting(key);
+            }
+            if self.rng.u8(..6) == 0 {
+                self.ask(key, Ask::Commands(vec![Command::SuspendEnvironment]));
+            }
+        }
         let number = self.clients.requests.len();
         let message =
             |number, part| Command::Message { content: vec![InputPart::text(marked(number, part))] };

@@ -249,7 +249,10 @@ impl World {
                     (Ask::Open(opened, messages), None) => {
                         Session::crank_open(key, opened.as_ref().clone(), messages.clone(), &cx).map(Some)
                     }
-                    (Ask::Open(..), Some(_)) => Ok(None),
+                    (Ask::Prewarm(opened), None) => {
+                        Ok(Some(Session::crank_prewarm(key, opened.as_ref().clone(), &cx)))
+                    }
+                    (Ask::Open(..) | Ask::Prewarm(_), Some(_)) => Ok(None),
                     (Ask::Commands(_), None) => return self.answer(*number, Answer::Refused),
                     (Ask::Commands(commands), Some(state)) => state.crank(&Input::Commands(commands), &cx),
                 };

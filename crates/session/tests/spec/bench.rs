@@ -12,10 +12,11 @@ use serde_json::json;
 use tenure_journal::{
     AgentConfig, AgentId, AnswerItem, ApprovalId, ApprovalMode, BlobRef, CommandResult, ContainerSize,
     ContextItem, Decision, Effect, EffectId, EffectKind, Environment, EnvironmentFile, EnvironmentId,
-    Failure, FailureKind, Fresh, FunctionOutput, FunctionTool, HostedEnvironment, InputPart, Item, ItemBody,
-    ItemId, ItemStatus, Lane, McpTool, McpTransport, ModelAnswer, MultiAgent, Network, Origin, ProjectId,
-    Reasoning, Recorded, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig,
-    Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
+    EnvironmentOpened, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool, HostedEnvironment,
+    InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport, ModelAnswer, MultiAgent,
+    Network, Origin, ProjectId, Reasoning, Recorded, ServiceTier, SessionId, SessionKey, SessionOpened,
+    SessionPatch, Stop, TextConfig, Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version,
+    WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -226,8 +227,35 @@ impl Bench {
 
     #[expect(clippy::needless_pass_by_value, reason = "benches are built from what was made for them")]
     pub(crate) fn open(opened: SessionOpened, first: &str, policy: Arc<PolicySet>, show: Show) -> Self {
+        let project = opened.project_id;
+        let messages = if first.is_empty() { vec![] } else { vec![vec![InputPart::text(first)]] };
+        let how = if first.is_empty() { "> open".to_owned() } else { format!("> open {first:?}") };
+        Self::begin(project, &how, policy, show, |key, cx| {
+            Session::crank_open(key, opened, messages, cx).unwrap()
+        })
+    }
+
+    /// An environment that waits a second for its session.
+    pub(crate) fn prewarm(network: Network, show: Show) -> Self {
+        let opened = opened(agent(vec![]));
+        let Environment::Hosted(environment) = hosted(network) else { unreachable!() };
+        let project_id = opened.project_id;
+        let expires_at = START.plus_millis(1_000);
+        let opened = EnvironmentOpened { project_id, environment: *environment, expires_at };
+        Self::begin(project_id, "> prewarm", defaults(), show, |key, cx| {
+            Session::crank_prewarm(key, opened, cx)
+        })
+    }
+
+    fn begin(
+        project: ProjectId,
+        how: &str,
+        policy: Arc<PolicySet>,
+        show: Show,
+        crank: impl FnOnce(SessionKey, &Context<'_>) -> Batch,
+    ) -> Self {
         let fresh = Fresh::new(START, 3);
-        let key = SessionKey { project: opened.project_id, session: SessionId::fresh(&fresh) };
+        let key = SessionKey { project, session: SessionId::fresh(&fresh) };
         let cx = Context {
             now: START,
             role: Role::Holder,
@@ -240,8 +268,7 @@ impl Bench {
             reserving: Reserving::Asked,
             partial: &[],
         };
-        let messages = if first.is_empty() { vec![] } else { vec![vec![InputPart::text(first)]] };
-        let batch = Session::crank_open(key, opened, messages, &cx).unwrap();
+        let batch = crank(key, &cx);
         let mut bench = Self {
             session: batch.after.clone(),
             journal: Vec::new(),
@@ -264,8 +291,7 @@ impl Bench {
             transcript: String::new(),
             muted: false,
         };
-        let how = if first.is_empty() { "> open".to_owned() } else { format!("> open {first:?}") };
-        bench.line(&how);
+        bench.line(how);
         bench.commit(batch);
         bench
     }
@@ -426,6 +452,13 @@ impl Bench {
         let _ = self.command(&format!("message {words:?}"), Command::Message { content });
     }
 
+    /// Opens the session that a pre-warmed environment waits for.
+    pub(crate) fn open_session(&mut self, first: &str) {
+        let opened = Box::new(opened(agent(vec![])));
+        let messages = vec![vec![InputPart::text(first)]];
+        let _ = self.command(&format!("open session {first:?}"), Command::OpenSession { opened, messages });
+    }
+
     pub(crate) fn cancel(&mut self) {
         self.command("cancel", Command::Cancel).unwrap();
     }
@@ -582,6 +615,11 @@ impl Bench {
 
     pub(crate) fn note(&mut self, words: &str) {
         self.line(&format!("  = {words}"));
+    }
+
+    /// What happened so far.
+    pub(crate) fn transcript(&self) -> &str {
+        &self.transcript
     }
 
     /// Compares the transcript with what is expected; indentation common to all lines does not count.

@@ -17,6 +17,7 @@ mod functions;
 mod guests;
 mod journals;
 mod models;
+mod prewarmed;
 mod prompts;
 mod random;
 mod servers;

@@ -236,6 +236,10 @@ fn next(next: Next, now: Timestamp) -> String {
 pub(crate) fn event(event: &Event, now: Timestamp) -> String {
     match event {
         Event::SessionOpened(opened) => format!("session opened for {}", opened.agent.model),
+        Event::EnvironmentOpened(opened) => format!("{} opened without a session", opened.environment.id),
+        Event::EnvironmentExpired => "environment expired".to_owned(),
+        Event::EnvironmentSuspended => "environment suspended".to_owned(),
+        Event::EnvironmentResumed => "environment resumed".to_owned(),
         Event::SessionUpdated { .. } => "session updated".to_owned(),
         Event::SessionFailed { message } => format!("session failed: {message}"),
         Event::SessionDeleted => "session deleted".to_owned(),
