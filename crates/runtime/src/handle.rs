@@ -169,9 +169,9 @@ pub struct Opening {
 /// How a journal begins.
 pub(crate) enum Beginning {
     /// With a session.
-    Session(Opening),
+    Session(Box<Opening>),
     /// With an environment that waits for one.
-    Environment(EnvironmentOpened),
+    Environment(Box<EnvironmentOpened>),
 }
 
 impl Beginning {
@@ -187,7 +187,7 @@ impl Beginning {
             Self::Session(opening) => {
                 Session::crank_open(key, opening.opened.clone(), opening.input.clone(), cx)
             }
-            Self::Environment(opened) => Ok(Session::crank_prewarm(key, opened.clone(), cx)),
+            Self::Environment(opened) => Ok(Session::crank_prewarm(key, opened.as_ref().clone(), cx)),
         }
     }
 }
@@ -386,7 +386,7 @@ impl Runtime {
         if self.shared.closing.is_cancelled() {
             return Err(RuntimeErrorKind::ShuttingDown.into());
         }
-        let beginning = Beginning::Session(opening);
+        let beginning = Beginning::Session(Box::new(opening));
         let key = SessionKey { project: beginning.project(), session: id };
         let share = subscribe.then(|| self.shared.streams.take(key.project, 1)).transpose()?;
         self.shared.open(key, beginning, receipt, share, Admission::Bounded).await
@@ -408,8 +408,13 @@ impl Runtime {
         let key = SessionKey { project, session: environment.id.session() };
         let expires_at = self.now().plus_millis(self.shared.environments.prewarmed_millis());
         let opened = EnvironmentOpened { project_id: project, environment, expires_at };
-        let opening =
-            self.shared.open(key, Beginning::Environment(opened), receipt, None, Admission::Bounded);
+        let opening = self.shared.open(
+            key,
+            Beginning::Environment(Box::new(opened)),
+            receipt,
+            None,
+            Admission::Bounded,
+        );
         opening.await.map(|(view, _)| view)
     }
 

@@ -91,7 +91,11 @@ fn every_property_has_a_bug_that_breaks_it() {
 
 #[test]
 fn the_histories_reach_every_crash_point_and_every_event() {
-    const MARKS: [&str; 57] = [
+    const MARKS: [&str; 61] = [
+        ": EnvironmentOpened",
+        ": EnvironmentExpired",
+        ": EnvironmentSuspended",
+        ": EnvironmentResumed",
         "done: Placed",
         "done: Command",
         "CRASH whenever",
