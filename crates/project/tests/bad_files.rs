@@ -434,7 +434,7 @@ fn packages_of_environments() {
     };
     packages(
         "a registry",
-        "{python_index: 'https://pypi.org/simple', hosts: [files.pythonhosted.org]}",
+        "{python_index: 'https://packages.example/simple', hosts: [files.packages.example]}",
         "accepted",
     );
     packages(
@@ -444,7 +444,7 @@ fn packages_of_environments() {
     );
     packages(
         "no URL",
-        "python_index: pypi.org/simple",
+        "python_index: packages.example/simple",
         "error[url]: `python_index` must begin with `http://` or `https://`\n\
          \x20 --> tenure.yaml:3:19",
     );
