@@ -16,7 +16,9 @@ IDLE_TEST = "test_idle_stream_survives"
 CLUSTERED = (
     "test_agents",
     "test_automations",
+    "test_prewarmed",
     "test_sessions",
+    "test_templates",
     "test_subagents",
     "test_traces",
     "test_turns",
