@@ -225,7 +225,6 @@ impl Bench {
         Self::open(opened(agent(tools)), first, defaults(), Show::Events)
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "benches are built from what was made for them")]
     pub(crate) fn open(opened: SessionOpened, first: &str, policy: Arc<PolicySet>, show: Show) -> Self {
         let project = opened.project_id;
         let messages = if first.is_empty() { vec![] } else { vec![vec![InputPart::text(first)]] };
@@ -247,6 +246,7 @@ impl Bench {
         })
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "benches are built from what was made for them")]
     fn begin(
         project: ProjectId,
         how: &str,
