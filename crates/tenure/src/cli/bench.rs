@@ -5,6 +5,7 @@
 //! they are goals, and nothing here passes or fails. `docs/benchmarks.md` says what each number means.
 
 mod cluster;
+mod forks;
 mod journal;
 mod lab;
 mod server;
@@ -45,6 +46,8 @@ enum Benchmark {
     Turns,
     /// Opening a session with 10,000 events
     Open,
+    /// Forking a session with 10 files and with 31,000
+    Forks,
     /// Memory of 10,000 idle sessions
     Idle,
     /// Recovery with 1,000 sessions in flight
@@ -109,7 +112,13 @@ impl Benchmark {
     fn needs_database(self) -> bool {
         match self {
             Self::ClusterAppends | Self::ClusterTurns | Self::ClusterClaims | Self::ClusterTakeover => true,
-            Self::Appends | Self::Turns | Self::Open | Self::Idle | Self::Recovery | Self::Start => false,
+            Self::Appends
+            | Self::Turns
+            | Self::Open
+            | Self::Forks
+            | Self::Idle
+            | Self::Recovery
+            | Self::Start => false,
         }
     }
 
@@ -118,6 +127,7 @@ impl Benchmark {
             Self::Appends => journal::appends(directory, each).await,
             Self::Turns => turns::measure(directory, each).await,
             Self::Open => journal::open(directory).await,
+            Self::Forks => forks::measure(directory).await,
             Self::Idle => server::idle(directory).await,
             Self::Recovery => server::recovery(directory).await,
             Self::Start => server::start(directory).await,
