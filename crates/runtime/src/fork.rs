@@ -110,11 +110,12 @@ impl Shared {
     }
 }
 
+/// What clients must not see does not exist.
 fn hidden(refusal: Refusal) -> RuntimeError {
-    match refusal {
-        Refusal::Hidden | Refusal::Deleted => RuntimeErrorKind::NotFound.into(),
-        other => other.into(),
+    if matches!(refusal, Refusal::Hidden | Refusal::Deleted) {
+        return RuntimeErrorKind::NotFound.into();
     }
+    refusal.into()
 }
 
 /// The document by which the forks of a session are found, whatever becomes of it: erasing what was said there
