@@ -191,16 +191,22 @@ impl fmt::Display for Isolation {
             None => f.write_str(", no landlock")?,
         }
         f.write_str(if self.seccomp { ", seccomp" } else { ", no seccomp" })?;
-        f.write_str(match self.group {
-            Group::CgroupV1 => ", cgroup v1",
-            Group::CgroupV2 => ", cgroup v2",
-            Group::Watchdog => ", watchdog",
-        })?;
+        write!(f, ", {}", self.group)?;
         f.write_str(if self.proc { ", own /proc" } else { ", no /proc" })?;
         match self.launcher {
             Launcher::Own => f.write_str(", own launcher")?,
         }
         write!(f, ", uid {} on the host", self.host_uid)
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CgroupV1 => "cgroup v1",
+            Self::CgroupV2 => "cgroup v2",
+            Self::Watchdog => "watchdog",
+        })
     }
 }
 
