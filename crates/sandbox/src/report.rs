@@ -38,6 +38,8 @@ pub struct Isolation {
 pub enum Launcher {
     /// This crate's.
     Own,
+    /// Bubblewrap, where it may make namespaces and this crate may not.
+    Bubblewrap,
 }
 
 /// What holds the whole tree of processes to its limits.
@@ -195,6 +197,7 @@ impl fmt::Display for Isolation {
         f.write_str(if self.proc { ", own /proc" } else { ", no /proc" })?;
         match self.launcher {
             Launcher::Own => f.write_str(", own launcher")?,
+            Launcher::Bubblewrap => f.write_str(", bubblewrap")?,
         }
         write!(f, ", uid {} on the host", self.host_uid)
     }
