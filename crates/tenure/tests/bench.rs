@@ -18,7 +18,8 @@ fn a_sandbox_is_measured_beside_a_plain_process() {
     let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let rows = told.as_array().or_else(|| told["data"].as_array()).expect("a list");
     let measured = |beginning: &str| {
-        let row = rows.iter().find(|row| row["what"].as_str().is_some_and(|what| what.starts_with(beginning)));
+        let row =
+            rows.iter().find(|row| row["what"].as_str().is_some_and(|what| what.starts_with(beginning)));
         row.unwrap_or_else(|| panic!("no `{beginning}` in {told}"))["value"].as_f64().expect("a number")
     };
     assert!(measured("true by fork and exec") > 0.0);
