@@ -18,8 +18,8 @@ use crate::report::{End, Isolation, Tier};
 use crate::spec::{Bait, Bubblewrap, CgroupPlan};
 use crate::sys;
 
-/// What bubblewrap's program is called.
-const BUBBLEWRAP: &str = "bwrap";
+/// Where bubblewrap is: packages and AppArmor profiles know the first place.
+const BUBBLEWRAP: &[&str] = &["/usr/bin/bwrap", "/usr/local/bin/bwrap"];
 /// How long a canary may take.
 const CANARY: Duration = Duration::from_secs(10);
 
@@ -72,14 +72,18 @@ pub fn survey(launcher: &LauncherPath) -> Survey {
         if rustix::process::geteuid().is_root() {
             return Err(refused);
         }
-        let Some(program) = in_path(BUBBLEWRAP) else {
-            let remedy = bubblewrap::obstacle(None).unwrap_or_default();
+        let found: Vec<_> = BUBBLEWRAP
+            .iter()
+            .map(Path::new)
+            .filter_map(|program| Some((program, bubblewrap::version(program)?)))
+            .collect();
+        let fits = found.iter().find(|(_, version)| bubblewrap::obstacle(Some(*version)).is_none());
+        let Some((program, _)) = fits else {
+            let best = found.iter().map(|(_, version)| *version).max();
+            let remedy = bubblewrap::obstacle(best).unwrap_or_default();
             return Err(Refused { remedy: format!("{}; or {remedy}", refused.remedy), ..refused });
         };
-        if let Some(remedy) = bubblewrap::obstacle(bubblewrap::version(&program)) {
-            return Err(Refused { remedy: format!("{}; or {remedy}", refused.remedy), ..refused });
-        }
-        by_bubblewrap(launcher, plan, program).map_err(|second| Refused {
+        by_bubblewrap(launcher, plan, program.to_path_buf()).map_err(|second| Refused {
             what: format!("{}; with bubblewrap: {}", refused.what, second.what),
             ..refused
         })
@@ -100,12 +104,6 @@ fn by_bubblewrap(launcher: &LauncherPath, plan: Plan, program: PathBuf) -> Tried
     })?;
     let bubblewrap = Bubblewrap { program, launcher: own, args: launcher.args.clone() };
     try_plan(launcher, Plan { proc: false, bubblewrap: Some(bubblewrap), ..plan })
-}
-
-/// A program that `PATH` names, absolute.
-fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
 }
 
 fn survey_with(launcher: &LauncherPath, try_namespaces: impl Fn(&LauncherPath, Plan) -> Tried) -> Survey {

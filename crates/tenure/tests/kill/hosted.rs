@@ -41,7 +41,7 @@ const MESSAGES: u64 = 2;
 /// How long a turn may take, over all kills.
 const TURN: Duration = Duration::from_secs(180);
 /// How long a kill waits for its moment before it settles for another.
-const MOMENT: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_millis(700);
 /// How often a moment is looked for.
 const CLOSELY: Duration = Duration::from_millis(1);
 /// The file that is there while a command of `work.sh` runs.
@@ -63,7 +63,7 @@ impl Moment {
         match chance.u8(0..8) {
             0..=1 => Self::Any(Duration::from_millis(chance.u64(0..300))),
             // Long enough for commands that were cut off again and again: after so many tries they are given up.
-            2 => Self::Any(Duration::from_millis(chance.u64(500..2500))),
+            2 => Self::Any(Duration::from_millis(chance.u64(500..2000))),
             3..=4 => Self::Command(Duration::from_millis(chance.u64(0..60))),
             _ => Self::Snapshot(Duration::from_millis(chance.u64(0..40))),
         }
