@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fastrand::Rng;
 use serde_json::{Value, json};
-use tenure_journal::{EffectKind, Event, SessionKey, Version, WorkspaceRoot};
+use tenure_journal::{EffectKind, Event, SessionKey, Version, WorkspaceRoot, limit};
 use tenure_session::{Session, appends};
 use tenure_store::Store;
 use tenure_store_sqlite::SqliteStore;
@@ -47,6 +47,13 @@ const CLOSELY: Duration = Duration::from_millis(1);
 /// The file that is there while a command of `work.sh` runs.
 const HALF: &str = "half";
 
+/// Of so many kills one waits until everybody was told something: what is cut off too often is given up, however
+/// slow the machine is.
+const REST_EVERY: u64 = 10;
+const _: () = assert!(2 * REST_EVERY < limit::INTERRUPTED_ATTEMPTS_MAX as u64, "no command is given up");
+/// How long such a rest may last.
+const REST: Duration = Duration::from_secs(60);
+
 /// When the server is killed.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
@@ -60,11 +67,9 @@ enum Moment {
 
 impl Moment {
     fn choose(chance: &mut Rng) -> Self {
-        match chance.u8(0..8) {
+        match chance.u8(0..4) {
             0..=1 => Self::Any(Duration::from_millis(chance.u64(0..300))),
-            // Long enough for commands that were cut off again and again: after so many tries they are given up.
-            2 => Self::Any(Duration::from_millis(chance.u64(500..2000))),
-            3..=4 => Self::Command(Duration::from_millis(chance.u64(0..60))),
+            2 => Self::Command(Duration::from_millis(chance.u64(0..60))),
             _ => Self::Snapshot(Duration::from_millis(chance.u64(0..40))),
         }
     }
@@ -123,6 +128,8 @@ struct Worker {
     mark: String,
     next: Arc<AtomicU64>,
     closing: Arc<AtomicBool>,
+    /// How often it was told that something is over.
+    told: Arc<AtomicU64>,
 }
 
 impl Worker {
@@ -178,6 +185,9 @@ impl Worker {
                 let now = seen.remove(item).unwrap_or_else(|| panic!("{} lost {before}", worked.id));
                 assert_eq!(now, *before, "{} tells it otherwise", worked.id);
             }
+            if !seen.is_empty() {
+                self.told.fetch_add(1, Ordering::Relaxed);
+            }
             worked.told.extend(seen);
             let ended = turns.iter().filter(|turn| turn["status"] == "completed").count() as u64;
             if ended > message {
@@ -217,16 +227,47 @@ fn project() -> Directory {
     directory
 }
 
-/// Workers at `addresses`, and what makes them finish.
-fn employ(directory: &Directory, client: &Client, count: u64) -> (JoinSet<Vec<Worked>>, Arc<AtomicBool>) {
-    let (mut workers, next) = (JoinSet::new(), Arc::new(AtomicU64::default()));
-    let closing = Arc::new(AtomicBool::new(false));
-    for _ in 0..count {
-        let (client, mark) = (client.clone(), remains::mark(directory.path()));
-        let worker = Worker { client, mark, next: Arc::clone(&next), closing: Arc::clone(&closing) };
-        workers.spawn(worker.work());
+/// Workers, and what is to be known of them.
+struct Crew {
+    workers: JoinSet<Vec<Worked>>,
+    told: Vec<Arc<AtomicU64>>,
+    closing: Arc<AtomicBool>,
+}
+
+impl Crew {
+    fn employ(directory: &Directory, client: &Client, count: u64) -> Self {
+        let (mut workers, mut told, next) = (JoinSet::new(), Vec::new(), Arc::new(AtomicU64::default()));
+        let closing = Arc::new(AtomicBool::new(false));
+        for _ in 0..count {
+            let worker = Worker {
+                client: client.clone(),
+                mark: remains::mark(directory.path()),
+                next: Arc::clone(&next),
+                closing: Arc::clone(&closing),
+                told: Arc::default(),
+            };
+            told.push(Arc::clone(&worker.told));
+            workers.spawn(worker.work());
+        }
+        Self { workers, told, closing }
     }
-    (workers, closing)
+
+    /// Returns when every worker was told something more.
+    async fn rest(&self) {
+        let before: Vec<u64> = self.told.iter().map(|told| told.load(Ordering::Relaxed)).collect();
+        let began = Instant::now();
+        let is_more = |(told, before): (&Arc<AtomicU64>, &u64)| told.load(Ordering::Relaxed) > *before;
+        while !self.told.iter().zip(&before).all(is_more) {
+            assert!(began.elapsed() < REST, "nothing goes on while nothing is killed");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// What all of them did, once they have finished what they do.
+    async fn finish(self) -> Vec<Worked> {
+        self.closing.store(true, Ordering::Relaxed);
+        self.workers.join_all().await.into_iter().flatten().collect()
+    }
 }
 
 /// What happened over all kills.
@@ -245,14 +286,18 @@ struct Tally {
 /// Kills the server at one moment after the other; gives the one that is left running.
 async fn torment(
     directory: &Directory,
+    crew: &Crew,
     kills: u64,
     address: &watch::Sender<Option<String>>,
     tally: &mut Tally,
 ) -> Process {
     let mut chance = Rng::with_seed(number("TENURE_KILL_SEED", SEED));
     let mut server = Process::listening(directory.path(), &SERVE).await;
-    for _ in 0..kills {
+    for kill in 0..kills {
         address.send_replace(Some(server.address.clone()));
+        if kill % REST_EVERY == REST_EVERY - 1 {
+            crew.rest().await;
+        }
         Moment::choose(&mut chance).come(directory).await;
         server.kill().await;
         let killed = Began::now();
@@ -328,9 +373,7 @@ async fn commands_and_their_files_survive_kills_and_sandboxes_do_not() {
 
     let calm = project();
     let server = Process::listening(calm.path(), &SERVE).await;
-    let (workers, closing) = employ(&calm, &Client::of(&server.address), WORKS);
-    closing.store(true, Ordering::Relaxed);
-    let worked: Vec<Worked> = workers.join_all().await.into_iter().flatten().collect();
+    let worked = Crew::employ(&calm, &Client::of(&server.address), WORKS).finish().await;
     server.ask_to_end();
     assert_eq!(server.ended().await.0, Some(0));
     let expected: BTreeMap<u64, Record> =
@@ -343,12 +386,11 @@ async fn commands_and_their_files_survive_kills_and_sandboxes_do_not() {
 
     let directory = project();
     let (address, addresses) = watch::channel(None);
-    let (workers, closing) = employ(&directory, &Client::new(addresses), WORKERS);
+    let crew = Crew::employ(&directory, &Client::new(addresses), WORKERS);
     let mut tally = Tally::default();
-    let server = torment(&directory, kills, &address, &mut tally).await;
+    let server = torment(&directory, &crew, kills, &address, &mut tally).await;
     println!("healed after {:.1} s", began.elapsed().as_secs_f64());
-    closing.store(true, Ordering::Relaxed);
-    let worked: Vec<Worked> = workers.join_all().await.into_iter().flatten().collect();
+    let worked = crew.finish().await;
     server.ask_to_end();
     assert_eq!(server.ended().await.0, Some(0));
     assert_eq!(remains::count(directory.path()), 0, "a server that ends leaves nothing");
