@@ -8,8 +8,10 @@ mod cluster;
 mod forks;
 mod journal;
 mod lab;
+mod sandbox;
 mod server;
 mod turns;
+mod workspace;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,6 +56,10 @@ enum Benchmark {
     Recovery,
     /// Start of the server
     Start,
+    /// What a sandbox costs, and the first command in a new environment
+    Sandbox,
+    /// Snapshots of files
+    Workspace,
     /// Durable appends per second on PostgreSQL (needs --database)
     ClusterAppends,
     /// Whole turns per second with one, two and three nodes on PostgreSQL (needs --database)
@@ -118,7 +124,9 @@ impl Benchmark {
             | Self::Forks
             | Self::Idle
             | Self::Recovery
-            | Self::Start => false,
+            | Self::Start
+            | Self::Sandbox
+            | Self::Workspace => false,
         }
     }
 
@@ -131,6 +139,14 @@ impl Benchmark {
             Self::Idle => server::idle(directory).await,
             Self::Recovery => server::recovery(directory).await,
             Self::Start => server::start(directory).await,
+            Self::Sandbox => {
+                let mut rows = tokio::task::block_in_place(|| sandbox::overhead(directory, each))?;
+                rows.extend(sandbox::first_command(directory).await?);
+                Ok(rows)
+            }
+            Self::Workspace => {
+                tokio::task::block_in_place(|| workspace::measure(directory, workspace::FEW, workspace::MANY))
+            }
             Self::ClusterAppends => cluster::appends(database, each).await,
             Self::ClusterTurns => cluster::turns(database, each).await,
             Self::ClusterClaims => cluster::claims(database).await,
@@ -254,6 +270,17 @@ mod tests {
             assert_eq!(measured.len(), rows, "{benchmark:?}");
             assert!(measured.iter().all(|row| row.value.is_finite()), "{benchmark:?}");
         }
+        let measured = workspace::measure(directory.path(), 10, 200).expect("measured");
+        let whats: Vec<&str> = measured.iter().map(|row| row.what.as_str()).collect();
+        assert_eq!(
+            whats,
+            [
+                "snapshot of 10 files, none changed, median",
+                "snapshot of 10 files, one changed, chunks in memory, median",
+                "snapshot of 200 files, none changed, median",
+                "snapshot of 200 files, one changed, chunks in memory, median",
+            ]
+        );
         assert_eq!(directory.path().read_dir().expect("lists").count(), 0);
     }
 }

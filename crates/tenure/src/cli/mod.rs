@@ -4,6 +4,7 @@
 //! process is in [`World`], read once in `main`. Commands talk to a server through its HTTP API alone.
 
 mod agents;
+mod artifacts;
 mod automations;
 mod bench;
 mod check;
@@ -12,6 +13,7 @@ mod decide;
 mod demo;
 mod diff;
 mod doctor;
+mod environment;
 mod error;
 mod find;
 mod forks;
@@ -147,8 +149,17 @@ impl Context {
 
     /// A client of the server that flags, environment and data directory point at.
     pub(crate) fn client(&self) -> Result<Client, CliError> {
-        let target = target::resolve(&self.world, &self.data, self.url.as_deref(), self.api_key.as_deref())?;
-        Client::new(target)
+        self.client_of(self.url.as_deref())
+    }
+
+    /// A client of the server at `url`.
+    pub(crate) fn client_of(&self, url: Option<&str>) -> Result<Client, CliError> {
+        Client::new(target::resolve(&self.world, &self.data, url, self.api_key.as_deref())?)
+    }
+
+    /// Whether a flag names a server.
+    pub(crate) fn names_a_server(&self) -> bool {
+        self.url.is_some()
     }
 }
 
@@ -284,6 +295,7 @@ mod tests {
             ("tenure -o jsonl logs last -f", true),
             ("tenure run refunds go", true),
             ("tenure run --session last go", true),
+            ("tenure run --up --save out analyst go", true),
             ("tenure run refunds", false),
             ("tenure run", false),
             ("tenure logs", false),

@@ -247,6 +247,18 @@ impl Site {
         Ok(Self { root })
     }
 
+    /// The same with a scripted model in the server.
+    pub(super) fn scripted(parent: &Path, script: &str) -> Result<Self, CliError> {
+        let site = Self::new(parent, "http://127.0.0.1:9/v1")?;
+        let settings = json!({
+            "providers": {"bench": {"type": "scripted", "script": "script.yaml"}},
+            "default_model": "scripted",
+        });
+        std::fs::write(site.root.path().join("tenure.yaml"), settings.to_string())?;
+        std::fs::write(site.root.path().join("script.yaml"), script)?;
+        Ok(site)
+    }
+
     pub(super) fn data(&self) -> PathBuf {
         self.root.path().join("data")
     }
