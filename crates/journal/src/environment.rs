@@ -15,6 +15,8 @@ pub enum Environment {
     None,
     /// On the machine that holds the session, isolated; its files are kept with the journal.
     Hosted(Box<HostedEnvironment>),
+    /// On a machine of the customer's, whose executor connects to the server. Its files are there alone.
+    SelfHosted(Box<SelfHostedEnvironment>),
 }
 
 impl Environment {
@@ -22,10 +24,34 @@ impl Environment {
     #[must_use]
     pub fn hosted(&self) -> Option<&HostedEnvironment> {
         match self {
-            Self::None => None,
+            Self::None | Self::SelfHosted(_) => None,
             Self::Hosted(hosted) => Some(hosted),
         }
     }
+
+    /// The settings of a self-hosted environment.
+    #[must_use]
+    pub fn self_hosted(&self) -> Option<&SelfHostedEnvironment> {
+        match self {
+            Self::None | Self::Hosted(_) => None,
+            Self::SelfHosted(own) => Some(own),
+        }
+    }
+}
+
+/// What a self-hosted environment is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelfHostedEnvironment {
+    /// Its id: that of the session it was opened with in another form. Subagents share it.
+    pub id: EnvironmentId,
+    /// What its executor is told to connect to.
+    pub remote_url: String,
+    /// Where commands run and patches apply, absolute, on the customer's machine.
+    pub workspace_directory: String,
+    /// Directories of skills and plugins there, as the client named them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capability_directories: Vec<String>,
 }
 
 /// What a hosted environment is made of.
@@ -268,19 +294,25 @@ pub struct Artifact {
 /// How far an environment is.
 ///
 /// ```text
-///            prepared
-///   Pending ──────────▶ Connected
-///      │ a setup command failed, or it cannot be isolated
-///      ▼
-///   Failed
+///   hosted by the server                          by the customer
+///
+///            prepared                                     executor connects
+///   Pending ──────────▶ Connected                  Ready ──────────────────▶ Connected ◀─┐
+///      │ a setup command failed, or it cannot be isolated                      │ gone     │ connects
+///      ▼                                                                       ▼          │
+///   Failed                                                                Disconnected ──┘
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case", deny_unknown_fields)]
 pub enum EnvironmentStatus {
     /// It is being made ready.
     Pending,
+    /// It waits for its executor, which has never connected.
+    Ready,
     /// Commands can run.
     Connected,
+    /// Its executor is gone, and may come back.
+    Disconnected,
     /// It could not be made ready.
     Failed {
         /// Why, safe for customers.
@@ -294,6 +326,8 @@ impl EnvironmentStatus {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::Ready => "ready",
+            Self::Disconnected => "disconnected",
             Self::Connected => "connected",
             Self::Failed { .. } => "failed",
         }

@@ -1,7 +1,8 @@
 //! What clients and people ask of a session, and why it may be refused.
 
 use tenure_journal::{
-    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, InputPart, SessionPatch, TurnId,
+    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, InputPart, SessionPatch, Timestamp,
+    TurnId,
 };
 
 /// What a client asks of a session.
@@ -47,6 +48,11 @@ pub enum Command {
     PlaceFiles {
         /// The files, at least one.
         files: Vec<EnvironmentFile>,
+    },
+    /// Say that a client waits with a message until an executor connects, if the message would have to.
+    AwaitConnection {
+        /// How long it waits.
+        until: Timestamp,
     },
     /// Delete a published file. The environment keeps its own.
     DeleteArtifact {

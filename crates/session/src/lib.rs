@@ -14,6 +14,7 @@ mod batch;
 mod budget;
 mod catalogue;
 mod command;
+mod connection;
 mod context;
 mod decide;
 mod environment;
@@ -28,6 +29,6 @@ pub use command::{Command, FromParent, Refusal};
 pub use decide::{Attempted, Context, Input, Role, SubagentReply};
 pub use state::Session;
 pub use stream::{
-    EnvironmentNotice, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,
+    EnvironmentNotice, HostedBy, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,
 };
 pub use view::{RequiredAction, SessionView, Spend, SubagentView};

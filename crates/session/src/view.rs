@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tenure_journal::{
-    AgentConfig, AgentRef, Approval, Environment, EnvironmentStatus, PromptCache, Review, SessionId,
+    AgentConfig, AgentRef, Approval, Environment, EnvironmentId, EnvironmentStatus, PromptCache, Review, SessionId,
     SessionKey, SessionStatus, SubagentId, Timestamp, TurnId, Usage,
 };
 
@@ -65,6 +65,11 @@ pub enum RequiredAction {
         name: String,
         /// Its arguments.
         arguments: Value,
+    },
+    /// Connect the executor of the session's environment.
+    EnvironmentConnection {
+        /// The environment.
+        environment_id: EnvironmentId,
     },
     /// Decide about a held tool call.
     Approval(Approval),

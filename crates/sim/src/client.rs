@@ -237,6 +237,10 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
+        | Event::EnvironmentConnected
+        | Event::EnvironmentDisconnected
+        | Event::ConnectionAwaited { .. }
+        | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. } => vec![],
@@ -478,6 +482,8 @@ impl World {
                 output: Some(FunctionOutput::Text(format!("result {}", self.rng.u8(..2)))),
                 error: None,
             },
+            // Executors come and go by themselves.
+            RequiredAction::EnvironmentConnection { .. } => return None,
             RequiredAction::Approval(approval) => Command::Decide {
                 approval_id: approval.id,
                 decision: match self.rng.u8(..4) {

@@ -346,6 +346,10 @@ impl Watched {
             | Event::SubagentOpened { .. }
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
+            | Event::EnvironmentConnected
+            | Event::EnvironmentDisconnected
+            | Event::ConnectionAwaited { .. }
+            | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. } => {}
@@ -430,6 +434,10 @@ impl Watched {
             | Event::SubagentOpened { .. }
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
+            | Event::EnvironmentConnected
+            | Event::EnvironmentDisconnected
+            | Event::ConnectionAwaited { .. }
+            | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. } => {}

@@ -32,6 +32,7 @@ impl Draft<'_> {
                 | Command::FunctionResult { .. }
                 | Command::Decide { .. }
                 | Command::PlaceFiles { .. }
+                | Command::AwaitConnection { .. }
                 | Command::DeleteArtifact { .. }
                 | Command::Update { .. } => Err(Refusal::Deleted),
             };
@@ -54,6 +55,7 @@ impl Draft<'_> {
             }
             Command::Delete => self.delete(),
             Command::PlaceFiles { files } => self.place_files(files),
+            Command::AwaitConnection { until } => self.await_connection(*until),
             Command::DeleteArtifact { artifact_id } => self.delete_artifact(*artifact_id),
             Command::Parent(FromParent::Input { text }) => self.message(vec![InputPart::text(text)]),
             Command::Parent(FromParent::Halt) => {
