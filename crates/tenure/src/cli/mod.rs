@@ -13,6 +13,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod error;
+mod exec_server;
 mod find;
 mod init;
 mod keys;
@@ -100,6 +101,8 @@ enum Command {
     Agents(agents::AgentsArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
+    /// Run the commands of a self-hosted environment on this machine
+    ExecServer(exec_server::ExecServerArgs),
     /// Move everything from the data directory into a database that several nodes share
     Migrate(migrate::MigrateArgs),
     /// Manage addresses that are told of what happens to sessions
@@ -205,6 +208,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Automations(args) => automations::automations(cx, &args).await,
         Command::Agents(args) => agents::agents(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
+        Command::ExecServer(args) => exec_server::exec_server(cx, &args).await,
         Command::Migrate(args) => migrate::migrate(cx, &args).await,
         Command::Webhooks(args) => webhooks::webhooks(cx, &args).await,
         Command::Doctor(args) => doctor::doctor(cx, &args).await,
@@ -297,6 +301,10 @@ mod tests {
             ("tenure agents split helper --end", true),
             ("tenure keys", false),
             ("tenure keys create ci", true),
+            ("tenure keys create laptop --executor", true),
+            ("tenure exec-server --remote http://127.0.0.1:1/x --environment-id env_1", true),
+            ("tenure exec-server --remote u --environment-id e --transport direct --files account", true),
+            ("tenure exec-server --remote u", false),
             ("tenure webhooks ls", true),
             ("tenure webhooks add https://crm.example/ --event agent.session.idle", true),
             ("tenure webhooks add", false),

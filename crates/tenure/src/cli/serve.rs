@@ -120,7 +120,7 @@ fn end(fault: Option<String>) -> Result<Exit, CliError> {
 }
 
 /// Done when the process is asked to end: SIGTERM or Ctrl-C.
-async fn asked_to_end() {
+pub(super) async fn asked_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -154,7 +154,7 @@ fn newest_change(cx: &Context) -> (usize, Option<SystemTime>) {
 
 /// Logs to standard error: what `TENURE_LOG` asks for, as text for people or with `TENURE_LOG_FORMAT=json` as
 /// JSON lines.
-fn init_log(env: &tenure_project::Env) {
+pub(super) fn init_log(env: &tenure_project::Env) {
     use tracing_subscriber::EnvFilter;
     let directives = env.find("TENURE_LOG").unwrap_or("info,rmcp=warn");
     let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info,rmcp=warn"));
