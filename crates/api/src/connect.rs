@@ -135,7 +135,8 @@ pub(crate) async fn socket(
     let runtime = app.runtime.clone();
     upgrade.take_over(move |stream, read| async move {
         let config = config(&registration);
-        let stream = WebSocketStream::from_partially_read(stream, read.into(), Role::Server, Some(config)).await;
+        let stream =
+            WebSocketStream::from_partially_read(stream, read.into(), Role::Server, Some(config)).await;
         runtime.serve_executor(key, registration, adapt(stream)).await;
     });
     let mut response = Response::new(Body::empty());
@@ -203,12 +204,7 @@ fn socket_base(public_url: &str, host: &str) -> String {
     format!("{scheme}://{host}")
 }
 
-async fn place(
-    app: &App,
-    headers: &HeaderMap,
-    route: &str,
-    environment: &str,
-) -> Result<Place, ApiError> {
+async fn place(app: &App, headers: &HeaderMap, route: &str, environment: &str) -> Result<Place, ApiError> {
     let key = front::authenticate(app, headers).await?;
     front::check_may(&key, Scope::Connect, "environments.connect")?;
     Place::of(app, headers, key, route, environment).await

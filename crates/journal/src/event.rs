@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use crate::{
     AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, FunctionOutput, InputId,
-    Item, ItemId, ItemStatus, Next, Outcome, Parent, ProjectId, ServiceTier, SubagentId, Timestamp, Tool, TurnId,
+    Item, ItemId, ItemStatus, Next, Outcome, Parent, ProjectId, ServiceTier, SubagentId, Timestamp, Tool,
+    TurnId,
 };
 
 /// A durable fact.

@@ -581,7 +581,11 @@ impl Shared {
         }
     }
 
-    pub(crate) fn mailbox(self: &Arc<Self>, key: SessionKey, admission: Admission) -> Result<mpsc::Sender<Mail>, Full> {
+    pub(crate) fn mailbox(
+        self: &Arc<Self>,
+        key: SessionKey,
+        admission: Admission,
+    ) -> Result<mpsc::Sender<Mail>, Full> {
         let (sender, receiver) = self.registry.mailbox(key, admission)?;
         if let Some(receiver) = receiver {
             self.spawn(key, actor::run(key, Arc::clone(self), receiver));

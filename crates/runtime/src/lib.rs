@@ -44,7 +44,9 @@ pub use automations::{
     SavedAutomation, SavedInvocation,
 };
 pub use budget::entries as budget_entries;
-pub use environments::{CONNECTION_WAIT, EnvironmentConfig, EnvironmentFileError, Executors, ListedFile, RemoteFileError};
+pub use environments::{
+    CONNECTION_WAIT, EnvironmentConfig, EnvironmentFileError, Executors, ListedFile, RemoteFileError,
+};
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;
 pub use fair::Places;

@@ -15,8 +15,8 @@ use tenure_journal::{
 use crate::budget::{self, BudgetStep};
 use crate::decide::{Context, Input};
 use crate::{
-    EnvironmentNotice, HostedBy, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent, SubagentNotice,
-    TurnNotice,
+    EnvironmentNotice, HostedBy, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent,
+    SubagentNotice, TurnNotice,
 };
 
 /// What one decision leads to.

@@ -85,7 +85,8 @@ impl Session {
 
     /// The directory that its commands run in where the model names none.
     pub(crate) fn workspace_directory(&self) -> &str {
-        self.self_hosted().map_or(crate::environment::HOSTED_DIRECTORY, |own| own.workspace_directory.as_str())
+        self.self_hosted()
+            .map_or(crate::environment::HOSTED_DIRECTORY, |own| own.workspace_directory.as_str())
     }
 
     /// The environment whose executor this session keeps account of; nothing for a subagent, and once the

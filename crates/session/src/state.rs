@@ -455,7 +455,11 @@ impl Session {
         let connection = self.connects().filter(|_| self.requires_connection());
         let connection =
             connection.map(|environment_id| RequiredAction::EnvironmentConnection { environment_id });
-        connection.into_iter().chain(functions).chain(self.approvals.values().cloned().map(RequiredAction::Approval)).collect()
+        connection
+            .into_iter()
+            .chain(functions)
+            .chain(self.approvals.values().cloned().map(RequiredAction::Approval))
+            .collect()
     }
 
     /// The folded state as bytes.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tenure_journal::{
-    AgentConfig, AgentRef, Approval, Environment, EnvironmentId, EnvironmentStatus, PromptCache, Review, SessionId,
-    SessionKey, SessionStatus, SubagentId, Timestamp, TurnId, Usage,
+    AgentConfig, AgentRef, Approval, Environment, EnvironmentId, EnvironmentStatus, PromptCache, Review,
+    SessionId, SessionKey, SessionStatus, SubagentId, Timestamp, TurnId, Usage,
 };
 
 /// What a client can know about a session.

@@ -323,8 +323,11 @@ mod tests {
             "environment.workspace_directory",
         );
         refused(
-            &with("environment", json!({"type": "self_hosted", "workspace_directory": "/w",
-                "capability_directories": ["/w/../skills"]})),
+            &with(
+                "environment",
+                json!({"type": "self_hosted", "workspace_directory": "/w",
+                "capability_directories": ["/w/../skills"]}),
+            ),
             "Invalid 'environment.capability_directories[0]': a directory must not contain '.', '..' or control \
              characters.",
             "environment.capability_directories[0]",

@@ -37,9 +37,9 @@ use tenure_sandbox::Backend;
 
 pub use executors::Executors;
 pub use files::{EnvironmentFileError, ListedFile};
-pub use remote_files::RemoteFileError;
 pub(crate) use host::Host;
 pub(crate) use remote::{RemoteWork, run_remote};
+pub use remote_files::RemoteFileError;
 pub(crate) use run::{Work, run};
 pub(crate) use way_out::host_mistake;
 

@@ -52,7 +52,9 @@ impl Runtime {
             }
             Err(error) => match error.kind {
                 CallErrorKind::Refused { .. } => Ok(Vec::new()),
-                CallErrorKind::Disconnected | CallErrorKind::Interrupted => Err(RemoteFileError::NotConnected),
+                CallErrorKind::Disconnected | CallErrorKind::Interrupted => {
+                    Err(RemoteFileError::NotConnected)
+                }
                 CallErrorKind::TimedOut | CallErrorKind::Lost | CallErrorKind::Protocol => {
                     Err(RemoteFileError::Refused(error.message))
                 }
@@ -64,13 +66,19 @@ impl Runtime {
     ///
     /// # Errors
     /// See [`RemoteFileError`].
-    pub async fn remote_file_bytes(&self, id: EnvironmentId, path: &str) -> Result<Option<u64>, RemoteFileError> {
+    pub async fn remote_file_bytes(
+        &self,
+        id: EnvironmentId,
+        path: &str,
+    ) -> Result<Option<u64>, RemoteFileError> {
         let Ok(path) = Location::from_path(Path::new(path)) else { return Ok(None) };
         match self.shared().executors.remote(id).call(&Metadata { path, sandbox: None }).await {
             Ok(found) => Ok(Some(found.size)),
             Err(error) => match error.kind {
                 CallErrorKind::Refused { .. } => Ok(None),
-                CallErrorKind::Disconnected | CallErrorKind::Interrupted => Err(RemoteFileError::NotConnected),
+                CallErrorKind::Disconnected | CallErrorKind::Interrupted => {
+                    Err(RemoteFileError::NotConnected)
+                }
                 CallErrorKind::TimedOut | CallErrorKind::Lost | CallErrorKind::Protocol => {
                     Err(RemoteFileError::Refused(error.message))
                 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tenure_journal::{
     Artifact, BlobRef, CommandRequest, CommandResult, Effect, EffectId, EffectKind, EnvironmentFile, Failure,
-    FailureKind, HostedEnvironment, Item, ItemId, Network, ProjectId, Timestamp, TurnId, WorkspaceRoot, limit,
+    FailureKind, HostedEnvironment, Item, ItemId, Network, ProjectId, Timestamp, TurnId, WorkspaceRoot,
+    limit,
 };
 use tenure_sandbox::{End, Killer, Stream};
 use tenure_session::{Attempted, Session, StreamEvent};

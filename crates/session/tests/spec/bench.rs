@@ -14,8 +14,9 @@ use tenure_journal::{
     ContextItem, Decision, Effect, EffectId, EffectKind, Environment, EnvironmentFile, EnvironmentId,
     Failure, FailureKind, Fresh, FunctionOutput, FunctionTool, HostedEnvironment, InputPart, Item, ItemBody,
     ItemId, ItemStatus, Lane, McpTool, McpTransport, ModelAnswer, MultiAgent, Network, Origin, ProjectId,
-    Reasoning, Recorded, SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig,
-    Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
+    Reasoning, Recorded, SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened,
+    SessionPatch, Stop, TextConfig, Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version,
+    WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{

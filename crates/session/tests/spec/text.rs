@@ -294,7 +294,9 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
         Event::SubagentResumed { subagent_id } => format!("{subagent_id} resumed"),
         Event::EnvironmentConnected => "executor connected".to_owned(),
         Event::EnvironmentDisconnected => "executor gone".to_owned(),
-        Event::ConnectionAwaited { until } => format!("executor awaited for {} ms", crate::bench::START.millis_until(*until)),
+        Event::ConnectionAwaited { until } => {
+            format!("executor awaited for {} ms", crate::bench::START.millis_until(*until))
+        }
         Event::ConnectionLapsed => "executor awaited no more".to_owned(),
         Event::ArtifactDeleted { artifact_id } => format!("{artifact_id} deleted"),
         Event::ContextTrimmed { first_kept, dropped } => {

@@ -78,9 +78,10 @@ pub(crate) async fn exec_server(cx: &mut Context, args: &ExecServerArgs) -> Resu
             Files::Directory => Reach::WorkingDirectory,
             Files::Account => Reach::Account,
         },
-        variables: inherited(std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        })),
+        variables: inherited(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        ),
         launcher: Arc::new(Unconfined),
         directory,
     };
@@ -164,7 +165,8 @@ mod tests {
 
     #[test]
     fn processes_do_not_inherit_our_keys() {
-        let given = ["PATH", "CODEX_API_KEY", "TENURE_EXECUTOR_KEY", "TENURE_API_KEY", "AWS_SECRET_ACCESS_KEY"];
+        let given =
+            ["PATH", "CODEX_API_KEY", "TENURE_EXECUTOR_KEY", "TENURE_API_KEY", "AWS_SECRET_ACCESS_KEY"];
         let given = given.into_iter().map(|name| (name.to_owned(), "x".to_owned()));
         assert_eq!(inherited(given).into_keys().collect::<Vec<_>>(), ["PATH"]);
     }
