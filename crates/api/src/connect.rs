@@ -361,14 +361,14 @@ mod tests {
             (header::SEC_WEBSOCKET_VERSION, "13"),
             (header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ=="),
         ];
-        let headers = |skipped: usize| -> HeaderMap {
-            let kept = whole.iter().enumerate().filter(|(place, _)| *place != skipped);
-            kept.map(|(_, (name, value))| (name.clone(), HeaderValue::from_static(value))).collect()
+        let headers = |skipped: Option<&header::HeaderName>| -> HeaderMap {
+            let kept = whole.iter().filter(|(name, _)| Some(name) != skipped);
+            kept.map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
         };
         // The example of the standard.
-        assert_eq!(handshake(&headers(9)).expect("whole"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        for skipped in 0..whole.len() {
-            assert!(handshake(&headers(skipped)).is_none(), "without {}", whole[skipped].0);
+        assert_eq!(handshake(&headers(None)).expect("whole"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        for (name, _) in &whole {
+            assert!(handshake(&headers(Some(name))).is_none(), "without {name}");
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tenure_journal::{
     AgentConfig, AgentId, AgentPatch, ApprovalMode, BlobRef, ContainerSize, Decision, Effect, EffectId,
     EffectKind, Environment, EnvironmentFile, EnvironmentId, Event, Fresh, FunctionOutput, HostedEnvironment,
-    InputPart, MultiAgent, Network, ProjectId, Reasoning, Recorded, ServiceTier, SessionId, SessionKey,
-    SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
+    InputPart, MultiAgent, Network, ProjectId, Reasoning, Recorded, SelfHostedEnvironment, ServiceTier,
+    SessionId, SessionKey, SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
 };
 use tenure_session::{Command, RequiredAction, Session};
 
@@ -294,6 +294,7 @@ fn command_marks(command: &Command) -> Vec<&str> {
         // A result may be given twice, by two requests: it is judged by the one that gave it first.
         Command::FunctionResult { .. }
         | Command::Cancel
+        | Command::AwaitConnection { .. }
         | Command::Decide { .. }
         | Command::Delete
         | Command::DeleteArtifact { .. }
@@ -391,6 +392,15 @@ impl World {
         let network = match self.rng.u8(..8) {
             0 => Network::Disabled,
             1 => Network::Enabled,
+            2 | 3 => {
+                self.start_executor(key);
+                return Environment::SelfHosted(Box::new(SelfHostedEnvironment {
+                    id: EnvironmentId::of_session(key.session),
+                    remote_url: "http://127.0.0.1/connect".to_owned(),
+                    workspace_directory: "/srv/shop".to_owned(),
+                    capability_directories: Vec::new(),
+                }));
+            }
             _ => return Environment::None,
         };
         Environment::Hosted(Box::new(HostedEnvironment {
@@ -421,6 +431,10 @@ impl World {
                 self.ask(key, Ask::Commands(vec![Command::Update { patch }]));
             }
             14 if self.rng.u8(..4) == 0 => self.ask(key, Ask::Commands(vec![Command::Delete])),
+            17 => {
+                let until = self.clock(0).plus_millis(self.rng.u64(..60_000));
+                self.ask(key, Ask::Commands(vec![Command::AwaitConnection { until }]));
+            }
             16 if self.rng.bool() => {
                 let file = EnvironmentFile { path: marked(number, 0), blob: BlobRef::of(b"bytes") };
                 self.ask(key, Ask::Commands(vec![Command::PlaceFiles { files: vec![file] }]));

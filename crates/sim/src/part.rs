@@ -49,18 +49,24 @@ impl Actor {
     /// Whether only a message can bring something new.
     fn is_done(&self) -> bool {
         let waits = self.part.role == Role::Holder
-            && self.state.as_ref().is_some_and(|state| state.next_retry().is_some());
+            && self.state.as_ref().is_some_and(|state| state.next_retry().is_some() || state.is_connected());
         self.write.is_none() && self.inbox.is_empty() && self.part.running.is_empty() && !waits
     }
 
-    /// What the state asks for and nobody does.
-    fn unsettled(&self) -> Option<Message> {
+    /// What the state asks for and nobody does, with its executor here or not.
+    fn unsettled(&self, has_executor: bool) -> Option<Message> {
         let state = self.state.as_ref()?;
         if self.part.role == Role::Guest
             || self.write.is_some()
             || matches!(self.inbox.front(), Some(Message::Resume))
         {
             return None;
+        }
+        if state.connects().is_some()
+            && state.is_connected() != has_executor
+            && !matches!(self.inbox.front(), Some(Message::Executor))
+        {
+            return Some(Message::Executor);
         }
         let orphaned = |effect: &Effect| {
             state.running_attempt(effect.id).is_some() && !self.part.running.contains_key(&effect.id)
@@ -90,8 +96,9 @@ impl World {
         if self.cluster.is_none() || self.bug == Some(Bug::NeverResume) {
             return;
         }
+        let has_executor = self.has_executor(process, key);
         if let Some(actor) = self.actor(process, key)
-            && let Some(message) = actor.unsettled()
+            && let Some(message) = actor.unsettled(has_executor)
         {
             actor.inbox.push_front(message);
         }
@@ -113,6 +120,13 @@ impl World {
         actor.part.role = Role::Holder;
         actor.inbox.push_front(message);
         None
+    }
+
+    /// The holder of a moment ago may be gone: who has the session's executor tries to be the holder.
+    pub(crate) fn expect_holding(&mut self, process: u64, key: SessionKey) {
+        if let Some(actor) = self.actor(process, key) {
+            actor.part.role = Role::Holder;
+        }
     }
 
     /// Forgets an actor that has nothing to do.

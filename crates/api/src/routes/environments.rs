@@ -124,13 +124,15 @@ async fn remote_files(
     let directory = call.query.one("path")?.unwrap_or(&own.workspace_directory).to_owned();
     let page = call.query.page(Limit::Strict)?;
     let runtime = &call.app.runtime;
-    let mut paths = runtime.remote_files(own.id, &directory).await.map_err(elsewhere)?;
+    let mut paths = runtime.remote_files(own.id, &directory).await.map_err(|error| elsewhere(&error))?;
     let has_more = cut(&mut paths, |path| path, call.query.one("page")?, &page)?;
     let next = paths.last().filter(|_| has_more).cloned();
     let mut data = Vec::new();
     for path in paths {
         // One that went away meanwhile is left out.
-        if let Some(size_bytes) = runtime.remote_file_bytes(own.id, &path).await.map_err(elsewhere)? {
+        if let Some(size_bytes) =
+            runtime.remote_file_bytes(own.id, &path).await.map_err(|error| elsewhere(&error))?
+        {
             data.push(shown_file(own.id, &path, size_bytes));
         }
     }
@@ -165,7 +167,7 @@ fn cut<File>(
 }
 
 /// An executor that is connected to another node, or went away, may be here when the client asks again.
-fn elsewhere(error: RemoteFileError) -> ApiError {
+fn elsewhere(error: &RemoteFileError) -> ApiError {
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, format!("The files cannot be listed now: {error}."))
         .code("environment_unavailable")
 }
