@@ -29,11 +29,15 @@ def environment(place):
     return {"type": "self_hosted", "workspace_directory": str(place)}
 
 
-@pytest.fixture(scope="session")
-def executor_key(server):
+@pytest.fixture
+def executor_key(client):
+    return new_executor_key(client)
+
+
+def new_executor_key(client):
     """A key that can do nothing but connect."""
     body = {"name": "executor", "scopes": ["environments.connect"]}
-    made = raw(server.client, "POST", "/tenure/keys", body)
+    made = raw(client, "POST", "/tenure/keys", body)
     assert made.status_code == 201, made.text
     return made.json()
 
@@ -177,9 +181,10 @@ def test_self_hosted_patch(client, environment, place, executor_key, mark):
         assert item.exit_code == 1 and "exists already" in item.output
 
 
-def test_self_hosted_output_deltas(client, environment, place, executor_key, mark):
+def test_self_hosted_output_deltas(server, environment, place, mark):
+    client = server.client
     session = opened(client, environment)
-    with Executor(session.environment, place, executor_key["key"]):
+    with Executor(session.environment, place, new_executor_key(client)["key"]):
         connected(client, session)
         events = talk.turn(client, session.id, f"run echo first; sleep 0.3; echo second # {mark}")
         deltas = [event.delta for event in events if event.type == "agent.output.command_execution_output.delta"]

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use tenure_journal::{Effect, EffectId, Failure, FailureKind, SessionKey, Timestamp, Tool, Version};
+use tenure_journal::{Effect, EffectId, Event, Failure, FailureKind, SessionKey, Timestamp, Tool, Version};
 use tenure_session::{
     Attempted, Batch, Command, Context, Input, Reserving, Role, Session, SessionView, appends,
 };
@@ -436,11 +436,12 @@ impl Actor {
                 }
                 None => None,
             };
-            let covered = match self.role {
+            let appends_as = self.appends_as(&batch);
+            let covered = match appends_as {
                 Role::Holder => self.hold().await?,
                 Role::Guest => None,
             };
-            match append(&self.shared, &batch, self.role, self.snapshot, receipt).await {
+            match append(&self.shared, &batch, appends_as, self.snapshot, receipt).await {
                 Ok(snapshot) => {
                     self.snapshot = snapshot;
                     budget::tell(&self.shared, &mut batch).await;
@@ -468,6 +469,13 @@ impl Actor {
             }
         }
         Err(RuntimeErrorKind::Storage.into())
+    }
+
+    /// As whom to append. That a client waits for the executor is nothing to hold the session for: the executor
+    /// may reach another node, which has to hold it then.
+    fn appends_as(&self, batch: &Batch) -> Role {
+        let only_waits = batch.events.iter().all(|event| matches!(event, Event::ConnectionAwaited { .. }));
+        if only_waits && self.shared.store.is_shared() { Role::Guest } else { self.role }
     }
 
     /// Prepares an append as the holder. From its commit on, readers here are told by this actor: before that,
