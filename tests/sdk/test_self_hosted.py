@@ -1,5 +1,6 @@
 """Self-hosted environments: the customer's machine, whose executor connects."""
 
+import random
 import threading
 
 import openai
@@ -327,5 +328,60 @@ def test_self_hosted_restart_while_waiting(tmp_path, upstream, environment, plac
             talk.ended(client, session.id)
             assert command(client, session).output == "first\n"
             assert len(talk.items(client, session.id, "command_execution")) == 1
+    finally:
+        server.stop()
+
+
+class Persistent(threading.Thread):
+    """A message that is sent under one idempotency key until it is acknowledged, whatever dies meanwhile."""
+
+    def __init__(self, server, session, text, key):
+        super().__init__(daemon=True)
+        self.server, self.session, self.text, self.key, self.acknowledged = server, session, text, key, threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.acknowledged.is_set():
+            client = self.server.new_client(max_retries=0)
+            try:
+                talk.send(client, self.session.id, talk.message(self.text), idempotency_key=self.key)
+                self.acknowledged.set()
+            except openai.APIConnectionError:
+                threading.Event().wait(wait.INTERVAL_SECONDS)
+            finally:
+                client.close()
+
+
+def test_self_hosted_killed_over_and_over(tmp_path, upstream, environment, place, mark):
+    """Kills at any moment, with the executor connected or on its way: each message once, each command at most once."""
+    moments = random.Random(7)
+    server = Server(tmp_path, upstream.url)
+    port = server.url.rsplit(":", 1)[1].split("/")[0]
+    rounds = range(5)
+    texts = [f"run echo {number} >> ledger; sleep 0.1; echo ran # {mark}" for number in rounds]
+    try:
+        session = opened(server.client, environment)
+        with Executor(session.environment, place, KEY):
+            for number, text in zip(rounds, texts):
+                sending = Persistent(server, session, text, f"{mark}-{number}")
+                # Before it is accepted, before, while and after its command runs.
+                threading.Event().wait(moments.uniform(0, 0.6))
+                server.kill()
+                server.start(port)
+                wait.event(sending.acknowledged, "the message to be acknowledged", deadline=RECONNECT_SECONDS)
+            turns = lambda: [turn.status for turn in server.client.beta.agents.sessions.turns.list(session.id)]
+            look = lambda: turns() and all(status in talk.ENDED for status in turns())
+            wait.until(look, "every turn to end", deadline=RECONNECT_SECONDS)
+        talk.settled(server.client, session.id)
+        assert talk.heard(server.client, session.id) == texts, "each message once, in order"
+        assert set(turns()) == {"completed"}
+        ran = (place / "ledger").read_text().split()
+        assert len(ran) == len(set(ran)), "no command ran twice"
+        for item in talk.items(server.client, session.id, "command_execution"):
+            if item.status == "completed":
+                assert item.output == "ran\n"
+                assert item.command.split()[1] in ran
+            else:
+                assert item.status == "failed" and item.exit_code is None, "its outcome is unknown, or it was not run"
     finally:
         server.stop()

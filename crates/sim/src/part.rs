@@ -8,6 +8,7 @@ use tenure_journal::{Effect, EffectId, Failure, FailureKind, NodeId, SessionKey,
 use tenure_session::{Attempted, Batch, Role, Session, appends};
 use tenure_store::StoreErrorKind;
 
+use crate::nodes::Cluster;
 use crate::shell::{Actor, Message};
 use crate::world::{Stop, World};
 use crate::{Bug, Property, Violation};
@@ -22,7 +23,7 @@ pub(crate) struct Part {
     pub(crate) running: BTreeMap<EffectId, u32>,
     /// The request for which it last tried to be the holder.
     trying: Option<usize>,
-    /// When its latest append was made, and who held the session then.
+    /// The moment of its latest append, and who held the session then.
     appended: (u64, Option<NodeId>),
 }
 
@@ -213,7 +214,7 @@ impl World {
         holder: Option<NodeId>,
         batch: &Batch,
     ) -> Result<(), Stop> {
-        let now = self.now;
+        let moment = self.cluster.as_mut().map_or(0, Cluster::moment);
         let Some(node) = self.member(process).map(|member| member.id) else { return Ok(()) };
         let is_guest = self.is_guest(process, key);
         if let Some(other) = holder.filter(|holder| *holder != node && !is_guest) {
@@ -221,7 +222,7 @@ impl World {
             return Err(Violation::new(Property::StaleHolderFenced, detail).into());
         }
         if let Some(actor) = self.actor(process, key) {
-            actor.part.appended = (now, holder);
+            actor.part.appended = (moment, holder);
         }
         if let Some(cluster) = &mut self.cluster {
             let told = (batch.after.version().0, batch.notices.clone());
@@ -379,7 +380,7 @@ impl World {
         let Some(actor) = self.actor(process, key) else { return Ok(()) };
         let (at, holder) = actor.part.appended;
         actor.part.running.insert(effect.id, attempt);
-        let lost = taken.filter(|(taker, when)| *taker != node && *when >= at).map(|(taker, _)| taker);
+        let lost = taken.filter(|(taker, when)| *taker != node && *when > at).map(|(taker, _)| taker);
         if let Some(other) = holder.filter(|holder| *holder != node).or(lost) {
             let detail =
                 format!("{} attempt {attempt} begins at {node}; {other} holds the session", effect.id);
