@@ -66,8 +66,9 @@ pub(crate) async fn register(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let place = place(&app, &headers, &route, &environment).await?;
+    // First, so that a refusal finds nothing unread on the connection.
     let body = read(request.into_body()).await?;
+    let place = place(&app, &headers, &route, &environment).await?;
     let url = |ticket: &str| place.socket(ticket);
     let answer = app.runtime.executors().authority().register(&place.id, &body, now(&app), url);
     json(answer)
@@ -79,8 +80,9 @@ pub(crate) async fn validate(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let place = place(&app, &headers, &route, &environment).await?;
+    // First, so that a refusal finds nothing unread on the connection.
     let body = read(request.into_body()).await?;
+    let place = place(&app, &headers, &route, &environment).await?;
     json(app.runtime.executors().authority().validate(&place.id, &body, now(&app)))
 }
 
