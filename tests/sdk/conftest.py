@@ -17,6 +17,7 @@ CLUSTERED = (
     "test_agents",
     "test_automations",
     "test_fork",
+    "test_self_hosted",
     "test_sessions",
     "test_subagents",
     "test_traces",

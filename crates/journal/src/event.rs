@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::{
     AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, Forked, FunctionOutput,
     InputId, Item, ItemId, ItemStatus, Next, Outcome, Parent, ProjectId, Rewound, ServiceTier, SubagentId,
-    Tool, TurnId,
+    Timestamp, Tool, TurnId,
 };
 
 /// A durable fact.
@@ -166,6 +166,17 @@ pub enum Event {
         /// The subagent.
         subagent_id: SubagentId,
     },
+    /// The executor of a self-hosted environment connected, to the node that appends this.
+    EnvironmentConnected,
+    /// The executor is gone.
+    EnvironmentDisconnected,
+    /// A client waits with a message until the executor connects. The message is not accepted before.
+    ConnectionAwaited {
+        /// How long it waits at most.
+        until: Timestamp,
+    },
+    /// Nobody waits for the executor any more, and it did not come.
+    ConnectionLapsed,
     /// A client deleted an artifact.
     ArtifactDeleted {
         /// The artifact.

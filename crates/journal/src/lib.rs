@@ -45,7 +45,7 @@ pub use effect::{
 pub use envelope::{DecodeError, Recorded, Version};
 pub use environment::{
     Artifact, CommandRequest, CommandResult, ContainerSize, Environment, EnvironmentFile, EnvironmentStatus,
-    HostedEnvironment, Network, SetupCommand, WorkspaceRoot, WorkspaceRootError,
+    HostedEnvironment, Network, SelfHostedEnvironment, SetupCommand, WorkspaceRoot, WorkspaceRootError,
 };
 pub use event::{
     AgentPatch, Approval, Decision, Event, Input, PromptCache, Review, SessionOpened, SessionPatch,

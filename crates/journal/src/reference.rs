@@ -63,6 +63,10 @@ impl Event {
             | Self::SubagentClosed { .. }
             | Self::SubagentResumed { .. }
             | Self::ArtifactDeleted { .. }
+            | Self::EnvironmentConnected
+            | Self::EnvironmentDisconnected
+            | Self::ConnectionAwaited { .. }
+            | Self::ConnectionLapsed
             | Self::ContextTrimmed { .. }
             | Self::OutputsShortened { .. } => {}
         }
@@ -71,7 +75,7 @@ impl Event {
 
 fn environment(environment: &Environment, found: &mut impl FnMut(Reference)) {
     match environment {
-        Environment::None => {}
+        Environment::None | Environment::SelfHosted(_) => {}
         Environment::Hosted(hosted) => {
             placed(&hosted.files, found);
             hosted.base.into_iter().for_each(|root| found(Reference::Tree(root)));

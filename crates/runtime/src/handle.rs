@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::actor::{self, Actor, Mail};
 use crate::budget;
 use crate::clock::{self, Clock};
-use crate::environments::{EnvironmentConfig, Host};
+use crate::environments::{EnvironmentConfig, Executors, Host};
 use crate::export::{self, ExportConfig, Exporter};
 use crate::fair::Gate;
 use crate::hub::{Hub, Subscription};
@@ -153,6 +153,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// The environments on this machine.
     pub(crate) environments: Arc<Host>,
+    /// The executors that are connected here, and those that may.
+    pub(crate) executors: Executors,
     /// Tells this node's scheduler that an automation changed.
     pub(crate) automations: Arc<Notify>,
     /// Held by who collects payloads.
@@ -223,6 +225,7 @@ impl Runtime {
             servers,
             project_servers,
             policy,
+            executors: Executors::new(&sealer),
             sealer,
             model_gate: Gate::new(limits.model_calls),
             tool_gate: Gate::new(limits.tool_calls),
@@ -586,7 +589,11 @@ impl Shared {
         }
     }
 
-    fn mailbox(self: &Arc<Self>, key: SessionKey, admission: Admission) -> Result<mpsc::Sender<Mail>, Full> {
+    pub(crate) fn mailbox(
+        self: &Arc<Self>,
+        key: SessionKey,
+        admission: Admission,
+    ) -> Result<mpsc::Sender<Mail>, Full> {
         let (sender, receiver) = self.registry.mailbox(key, admission)?;
         if let Some(receiver) = receiver {
             self.spawn(key, actor::run(key, Arc::clone(self), receiver));
@@ -604,6 +611,11 @@ impl Shared {
             }
             shared.registry.remove_closed(key);
         });
+    }
+
+    /// The part of a request that waits among those that may.
+    pub(crate) fn waiting(&self, project: ProjectId) -> Result<Share, Full> {
+        self.messages.take(project, 1)
     }
 
     /// Takes an idempotency key for a request that changed nothing.
@@ -637,6 +649,7 @@ fn admission(commands: &[Command]) -> Admission {
         // A subagent's work was let in with its parent's.
         Command::Parent(FromParent::Input { .. } | FromParent::Halt | FromParent::Delete)
         | Command::Cancel
+        | Command::AwaitConnection { .. }
         | Command::FunctionResult { .. }
         | Command::Decide { .. }
         | Command::Update { .. }
@@ -653,6 +666,7 @@ async fn sweep(shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
             () = tokio::time::sleep(SWEEP_EVERY) => {
                 shared.hub.sweep();
+                shared.executors.sweep();
                 let host = Arc::clone(&shared.environments);
                 // Removing a tree takes time.
                 shared.tasks.spawn_blocking(move || host.sweep());

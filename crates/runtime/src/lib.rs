@@ -47,7 +47,9 @@ pub use automations::{
 };
 pub use budget::entries as budget_entries;
 pub use collect::{Collected, GRACE as COLLECTION_GRACE, GRACE_MIN as COLLECTION_GRACE_MIN};
-pub use environments::{EnvironmentConfig, EnvironmentFileError, ListedFile};
+pub use environments::{
+    CONNECTION_WAIT, EnvironmentConfig, EnvironmentFileError, Executors, ListedFile, RemoteFileError,
+};
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;
 pub use fair::Places;

@@ -16,8 +16,8 @@ use tenure_journal::{
 use crate::budget::{self, BudgetStep};
 use crate::decide::{Context, Input};
 use crate::{
-    EnvironmentNotice, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent, SubagentNotice,
-    TurnNotice,
+    EnvironmentNotice, HostedBy, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent,
+    SubagentNotice, TurnNotice,
 };
 
 /// What one decision leads to.
@@ -69,7 +69,7 @@ impl Session {
         if events.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Builder::new(self.clone(), self.version, Some(self.status()), cx.now).fold(events)))
+        Ok(Some(Builder::new(self.clone(), self.version, self.status(), cx.now).fold(events)))
     }
 
     /// What follows from events that were decided elsewhere and appended in one transaction: the same batch
@@ -81,7 +81,7 @@ impl Session {
         let events = || recorded.iter().map(|recorded| recorded.event.clone());
         match (before, &first.event) {
             (Some(before), _) if first.version == before.version.plus(1) => {
-                let builder = Builder::new(before.clone(), before.version, Some(before.status()), first.at);
+                let builder = Builder::new(before.clone(), before.version, before.status(), first.at);
                 Some(builder.fold(events().collect()))
             }
             (None, Event::SessionOpened(opened)) => {
@@ -136,7 +136,8 @@ pub fn appends(recorded: &[Recorded]) -> impl Iterator<Item = &[Recorded]> {
 struct Builder {
     expected: Version,
     state: Session,
-    told: Option<SessionStatus>,
+    /// What clients believe.
+    told: SessionStatus,
     now: Timestamp,
     events: Vec<Event>,
     items: BTreeMap<u64, Item>,
@@ -151,7 +152,7 @@ struct Builder {
 impl Builder {
     /// For the first events of a session, of which `state` holds the very first.
     fn opening(state: Session, now: Timestamp, opened: Option<&Event>) -> Self {
-        let mut builder = Self::new(state, Version::ZERO, None, now);
+        let mut builder = Self::new(state, Version::ZERO, SessionStatus::Idle, now);
         builder.budget.extend(opened.and_then(|opened| budget::step(&builder.state, opened)));
         let session = builder.view();
         builder.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
@@ -159,7 +160,7 @@ impl Builder {
         builder
     }
 
-    fn new(state: Session, expected: Version, told: Option<SessionStatus>, now: Timestamp) -> Self {
+    fn new(state: Session, expected: Version, told: SessionStatus, now: Timestamp) -> Self {
         Self {
             expected,
             state,
@@ -282,7 +283,7 @@ impl Builder {
         match event {
             Event::TurnCreated { .. } => self.tell_turn(TurnNotice::Created),
             Event::TurnStarted { .. } => {
-                self.told = Some(SessionStatus::InProgress);
+                self.told = SessionStatus::InProgress;
                 let session = self.view();
                 self.notices.push(StreamEvent::Session { kind: SessionNotice::InProgress, session });
                 self.tell_turn(TurnNotice::InProgress);
@@ -328,6 +329,10 @@ impl Builder {
             | Event::EffectAbandoned { .. }
             | Event::ApprovalRequested { .. }
             | Event::ApprovalDecided { .. }
+            | Event::EnvironmentConnected
+            | Event::EnvironmentDisconnected
+            | Event::ConnectionAwaited { .. }
+            | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. }
@@ -337,18 +342,23 @@ impl Builder {
     }
 
     fn tell_environment(&mut self) {
-        let Some((id, status)) =
-            self.state.hosted().map(|hosted| hosted.id).zip(self.state.environment_status())
-        else {
+        let hosted = self.state.hosted().map(|hosted| (hosted.id, HostedBy::Server));
+        let own = || self.state.self_hosted().map(|own| (own.id, HostedBy::Customer));
+        let Some(((id, by), status)) = hosted.or_else(own).zip(self.state.environment_status()) else {
             return;
         };
-        let (kinds, error): (&[EnvironmentNotice], _) = match status {
-            EnvironmentStatus::Pending => (&[EnvironmentNotice::Pending], None),
-            EnvironmentStatus::Connected => (&[EnvironmentNotice::Ready, EnvironmentNotice::Connected], None),
-            EnvironmentStatus::Failed { message } => (&[EnvironmentNotice::Failed], Some(message)),
+        let (kinds, error): (&[EnvironmentNotice], _) = match (status, by) {
+            (EnvironmentStatus::Pending, _) => (&[EnvironmentNotice::Pending], None),
+            (EnvironmentStatus::Ready, _) => (&[EnvironmentNotice::Ready], None),
+            (EnvironmentStatus::Connected, HostedBy::Server) => {
+                (&[EnvironmentNotice::Ready, EnvironmentNotice::Connected], None)
+            }
+            (EnvironmentStatus::Connected, HostedBy::Customer) => (&[EnvironmentNotice::Connected], None),
+            (EnvironmentStatus::Disconnected, _) => (&[EnvironmentNotice::Disconnected], None),
+            (EnvironmentStatus::Failed { message }, _) => (&[EnvironmentNotice::Failed], Some(message)),
         };
         for kind in kinds {
-            self.notices.push(StreamEvent::Environment { kind: *kind, id, error: error.clone() });
+            self.notices.push(StreamEvent::Environment { kind: *kind, id, by, error: error.clone() });
         }
     }
 
@@ -366,7 +376,7 @@ impl Builder {
     /// Tells the status the session is left in, if clients believe another.
     fn tell_status(&mut self) {
         let status = self.state.status();
-        if self.told.is_none() || self.told == Some(status) || self.state.is_deleted() {
+        if self.told == status || self.state.is_deleted() {
             return;
         }
         let kind = match status {

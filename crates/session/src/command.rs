@@ -2,7 +2,7 @@
 
 use tenure_journal::{
     ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, InputPart, Rewound, SessionPatch,
-    SubagentId, TurnId, Version,
+    SubagentId, Timestamp, TurnId, Version,
 };
 
 /// What a client asks of a session.
@@ -48,6 +48,11 @@ pub enum Command {
     PlaceFiles {
         /// The files, at least one.
         files: Vec<EnvironmentFile>,
+    },
+    /// Say that a client waits with a message until an executor connects, if the message would have to.
+    AwaitConnection {
+        /// How long it waits.
+        until: Timestamp,
     },
     /// Delete a published file. The environment keeps its own.
     DeleteArtifact {

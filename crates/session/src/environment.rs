@@ -8,6 +8,9 @@ use tenure_journal::{
 
 use crate::Session;
 
+/// The directory that commands of a hosted environment run in where the model names none.
+pub(crate) const HOSTED_DIRECTORY: &str = "/workspace";
+
 /// The files of a session's environment, as its journal knows them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,6 +90,9 @@ impl Session {
     /// How far its environment is; nothing without one.
     #[must_use]
     pub fn environment_status(&self) -> Option<EnvironmentStatus> {
+        if self.self_hosted().is_some() {
+            return Some(self.connection.status());
+        }
         self.hosted()?;
         Some(match (&self.workspace.failed, self.workspace.root) {
             (Some(message), _) => EnvironmentStatus::Failed { message: message.clone() },
@@ -121,9 +127,17 @@ impl Session {
 
     /// Whether the environment is not ready: turns wait for it.
     pub(crate) fn awaits_environment(&self) -> bool {
+        if self.self_hosted().is_some() {
+            return self.needs_connection();
+        }
         match self.environment_status() {
             None | Some(EnvironmentStatus::Connected) => false,
-            Some(EnvironmentStatus::Pending | EnvironmentStatus::Failed { .. }) => true,
+            Some(
+                EnvironmentStatus::Pending
+                | EnvironmentStatus::Ready
+                | EnvironmentStatus::Disconnected
+                | EnvironmentStatus::Failed { .. },
+            ) => true,
         }
     }
 

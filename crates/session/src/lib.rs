@@ -14,6 +14,7 @@ mod batch;
 mod budget;
 mod catalogue;
 mod command;
+mod connection;
 mod context;
 mod decide;
 mod environment;
@@ -33,6 +34,6 @@ pub use history::{History, Point};
 pub use moments::{Happened, Moment, moments};
 pub use state::Session;
 pub use stream::{
-    EnvironmentNotice, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,
+    EnvironmentNotice, HostedBy, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,
 };
 pub use view::{RequiredAction, SessionView, Spend, SubagentView};

@@ -110,6 +110,10 @@ fn items_of(before: &Session, event: &Event) -> Vec<ItemId> {
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
         | Event::ArtifactDeleted { .. }
+        | Event::EnvironmentConnected
+        | Event::EnvironmentDisconnected
+        | Event::ConnectionAwaited { .. }
+        | Event::ConnectionLapsed
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }
         | Event::Forked(_)

@@ -12,6 +12,7 @@ use tenure_journal::{
 };
 
 use crate::budget;
+use crate::connection::Connection;
 use crate::environment::Workspace;
 use crate::subagent::Subagent;
 use crate::{RequiredAction, SessionView, Spend};
@@ -28,6 +29,9 @@ use crate::{RequiredAction, SessionView, Spend};
 ///          call or approval▼       │answered
 ///                       requires_action ──────────── cancel ─────────────▶ idle
 /// ```
+///
+/// A message for a self-hosted environment whose executor is not connected makes the session wait the same
+/// way, before there is a turn.
 ///
 /// A session whose model calls crash [`limit::CRASHES_MAX`] times in a row becomes `failed`, and stays so.
 ///
@@ -78,6 +82,9 @@ pub struct Session {
     /// Where it comes from, if it is a fork.
     #[serde(default)]
     pub(crate) forked_from: Option<ForkedFrom>,
+    /// The executor of a self-hosted environment.
+    #[serde(default, skip_serializing_if = "Connection::is_new")]
+    pub(crate) connection: Connection,
 }
 
 /// The turn that runs.
@@ -306,14 +313,14 @@ impl Session {
         asked.all(is_new).then_some(next)
     }
 
-    /// When the next attempt that waits may begin.
+    /// When the next attempt that waits may begin, or nobody waits for the executor any more.
     #[must_use]
     pub fn next_retry(&self) -> Option<Timestamp> {
         let at = |pending: &Pending| match pending.phase {
             PendingPhase::Retry { at } => Some(at),
             PendingPhase::Requested | PendingPhase::Running => None,
         };
-        self.effects.values().filter_map(at).min()
+        self.effects.values().filter_map(at).chain(self.connection_awaited_until()).min()
     }
 
     /// The running turn's row, as of now.
@@ -376,7 +383,7 @@ impl Session {
         if self.failed.is_some() {
             SessionStatus::Failed
         } else if self.turn.is_none() {
-            SessionStatus::Idle
+            self.resting_status()
         } else if self.waits() {
             SessionStatus::RequiresAction
         } else {
@@ -391,6 +398,9 @@ impl Session {
             PendingPhase::Requested | PendingPhase::Running => Timestamp::EPOCH,
             PendingPhase::Retry { at } => at,
         };
+        // Whoever finds its executor's node gone has to say so.
+        let connected = self.is_connected().then_some(Timestamp::EPOCH);
+        let due = self.effects.values().map(busy).chain(connected).chain(self.connection_awaited_until());
         Head {
             key: self.key,
             status: self.status(),
@@ -400,7 +410,7 @@ impl Session {
             metadata: self.metadata.clone(),
             created_at: self.created_at,
             last_active_at: self.last_active_at,
-            wake_at: self.effects.values().map(busy).min(),
+            wake_at: due.min(),
             deleted: self.deleted,
         }
     }
@@ -447,7 +457,14 @@ impl Session {
             | ItemBody::InternalCall { .. } => None,
         };
         let functions = self.open_function_calls().filter_map(function);
-        functions.chain(self.approvals.values().cloned().map(RequiredAction::Approval)).collect()
+        let connection = self.connects().filter(|_| self.requires_connection());
+        let connection =
+            connection.map(|environment_id| RequiredAction::EnvironmentConnection { environment_id });
+        connection
+            .into_iter()
+            .chain(functions)
+            .chain(self.approvals.values().cloned().map(RequiredAction::Approval))
+            .collect()
     }
 
     /// The folded state as bytes.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tenure_journal::{
     AgentConfig, AgentId, AgentPatch, ApprovalMode, BlobRef, ContainerSize, Decision, Effect, EffectId,
     EffectKind, Environment, EnvironmentFile, EnvironmentId, Event, Fresh, FunctionOutput, HostedEnvironment,
-    InputPart, MultiAgent, Network, ProjectId, Reasoning, Recorded, ServiceTier, SessionId, SessionKey,
-    SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
+    InputPart, MultiAgent, Network, ProjectId, Reasoning, Recorded, SelfHostedEnvironment, ServiceTier,
+    SessionId, SessionKey, SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
 };
 use tenure_session::{Command, RequiredAction, Session};
 
@@ -244,6 +244,10 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
+        | Event::EnvironmentConnected
+        | Event::EnvironmentDisconnected
+        | Event::ConnectionAwaited { .. }
+        | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }
@@ -300,6 +304,7 @@ fn command_marks(command: &Command) -> Vec<&str> {
         // A result may be given twice, by two requests: it is judged by the one that gave it first.
         Command::FunctionResult { .. }
         | Command::Cancel
+        | Command::AwaitConnection { .. }
         | Command::Decide { .. }
         | Command::Delete
         | Command::DeleteArtifact { .. }
@@ -398,6 +403,15 @@ impl World {
         let network = match self.rng.u8(..8) {
             0 => Network::Disabled,
             1 => Network::Enabled,
+            2 | 3 => {
+                self.start_executor(key);
+                return Environment::SelfHosted(Box::new(SelfHostedEnvironment {
+                    id: EnvironmentId::of_session(key.session),
+                    remote_url: "http://127.0.0.1/connect".to_owned(),
+                    workspace_directory: "/srv/shop".to_owned(),
+                    capability_directories: Vec::new(),
+                }));
+            }
             _ => return Environment::None,
         };
         Environment::Hosted(Box::new(HostedEnvironment {
@@ -419,7 +433,7 @@ impl World {
         let number = self.clients.requests.len();
         let message =
             |number, part| Command::Message { content: vec![InputPart::text(marked(number, part))] };
-        match self.rng.u8(..20) {
+        match self.rng.u8(..21) {
             0..=7 => self.ask(key, Ask::Commands(vec![message(number, 0)])),
             8..=9 => self.ask(key, Ask::Commands(vec![message(number, 0), message(number, 1)])),
             10..=11 => self.ask(key, Ask::Commands(vec![Command::Cancel])),
@@ -428,6 +442,10 @@ impl World {
                 self.ask(key, Ask::Commands(vec![Command::Update { patch }]));
             }
             14 if self.rng.u8(..4) == 0 => self.ask(key, Ask::Commands(vec![Command::Delete])),
+            19 => {
+                let until = self.clock(0).plus_millis(self.rng.u64(..60_000));
+                self.ask(key, Ask::Commands(vec![Command::AwaitConnection { until }]));
+            }
             16 if self.rng.bool() => {
                 let file = EnvironmentFile { path: marked(number, 0), blob: BlobRef::of(b"bytes") };
                 self.ask(key, Ask::Commands(vec![Command::PlaceFiles { files: vec![file] }]));
@@ -505,6 +523,8 @@ impl World {
                 output: Some(FunctionOutput::Text(format!("result {}", self.rng.u8(..2)))),
                 error: None,
             },
+            // Executors come and go by themselves.
+            RequiredAction::EnvironmentConnection { .. } => return None,
             RequiredAction::Approval(approval) => Command::Decide {
                 approval_id: approval.id,
                 decision: match self.rng.u8(..4) {

@@ -368,6 +368,10 @@ impl Watched {
             | Event::SubagentOpened { .. }
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
+            | Event::EnvironmentConnected
+            | Event::EnvironmentDisconnected
+            | Event::ConnectionAwaited { .. }
+            | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. }
@@ -459,6 +463,10 @@ impl Watched {
             | Event::SubagentOpened { .. }
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
+            | Event::EnvironmentConnected
+            | Event::EnvironmentDisconnected
+            | Event::ConnectionAwaited { .. }
+            | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. } => {}

@@ -77,6 +77,10 @@ fn changes_items(event: &Event) -> bool {
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
+        | Event::EnvironmentConnected
+        | Event::EnvironmentDisconnected
+        | Event::ConnectionAwaited { .. }
+        | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }

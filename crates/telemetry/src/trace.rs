@@ -204,6 +204,10 @@ impl Tracer {
             | Event::SubagentOpened { .. }
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
+            | Event::EnvironmentConnected
+            | Event::EnvironmentDisconnected
+            | Event::ConnectionAwaited { .. }
+            | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. }

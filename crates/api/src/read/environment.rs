@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tenure_journal::{
     ContainerSize, Environment, EnvironmentFile, EnvironmentId, HostedEnvironment, Network, ProjectId,
-    SessionId, SetupCommand, limit,
+    SelfHostedEnvironment, SessionId, SetupCommand, limit,
 };
 use tenure_runtime::Runtime;
 
@@ -29,6 +29,8 @@ const VARIABLE_CHARS_MAX: usize = 32 * 1024;
 const INLINE_BYTES_MAX: usize = 5 * 1024 * 1024;
 /// Bytes of all inline files of a request.
 const INLINE_BYTES_TOTAL_MAX: usize = 10 * 1024 * 1024;
+/// Capability directories of one environment.
+const CAPABILITY_DIRECTORIES_MAX: usize = 32;
 /// Hosts that a restricted network may name.
 const DOMAINS_MAX: usize = 100;
 /// Characters of a path in an environment.
@@ -38,6 +40,13 @@ const PATH_CHARS_MAX: usize = 4_096;
 pub(crate) enum NewEnvironment {
     None,
     Hosted(Box<NewHosted>),
+    SelfHosted(NewSelfHosted),
+}
+
+/// An environment on a machine of the client's.
+pub(crate) struct NewSelfHosted {
+    workspace_directory: String,
+    capability_directories: Vec<String>,
 }
 
 /// A hosted environment that a client asks for.
@@ -65,6 +74,9 @@ impl std::fmt::Debug for NewEnvironment {
             Self::Hosted(hosted) => {
                 f.debug_struct("Hosted").field("network", &hosted.network).finish_non_exhaustive()
             }
+            Self::SelfHosted(own) => {
+                f.debug_tuple("SelfHosted").field(&own.workspace_directory).finish_non_exhaustive()
+            }
         }
     }
 }
@@ -88,7 +100,7 @@ impl NewEnvironment {
         match kind {
             Kind::None => reader.finish().map(|()| Self::None),
             Kind::Hosted => read_hosted(reader, path).map(|hosted| Self::Hosted(Box::new(hosted))),
-            Kind::SelfHosted => Err(unsupported(&format!("{path}.type"), "self-hosted environments")),
+            Kind::SelfHosted => read_self_hosted(reader).map(Self::SelfHosted),
         }
     }
 
@@ -97,15 +109,34 @@ impl NewEnvironment {
         matches!(self, Self::None)
     }
 
+    /// Whether it is on a machine of the client's.
+    pub(crate) fn is_self_hosted(&self) -> bool {
+        matches!(self, Self::SelfHosted(_))
+    }
+
     /// The environment of `session`, its secrets sealed and its files stored. The last thing before the
-    /// session is opened, so that a refused request leaves nothing behind.
+    /// session is opened, so that a refused request leaves nothing behind. Executors find the server at
+    /// `public_url`.
     pub(crate) async fn make(
         self,
         runtime: &Runtime,
+        public_url: &str,
         project: ProjectId,
         session: SessionId,
     ) -> Result<Environment, ApiError> {
-        let Self::Hosted(new) = self else { return Ok(Environment::None) };
+        let new = match self {
+            Self::None => return Ok(Environment::None),
+            Self::SelfHosted(NewSelfHosted { workspace_directory, capability_directories }) => {
+                let id = EnvironmentId::of_session(session);
+                return Ok(Environment::SelfHosted(Box::new(SelfHostedEnvironment {
+                    id,
+                    remote_url: crate::connect::remote_url(public_url, id),
+                    workspace_directory,
+                    capability_directories,
+                })));
+            }
+            Self::Hosted(new) => new,
+        };
         if let Some(obstacle) = runtime.environment_obstacle(&new.network) {
             return Err(ApiError::invalid(obstacle).code("unsupported_feature").param(new.path));
         }
@@ -182,6 +213,31 @@ fn read_hosted(mut r: Reader<'_>, path: String) -> Result<NewHosted, ApiError> {
         variables: variables.unwrap_or_default(),
         path,
     })
+}
+
+fn read_self_hosted(mut r: Reader<'_>) -> Result<NewSelfHosted, ApiError> {
+    let workspace_directory = absolute(&r.required("workspace_directory")?)?;
+    let capabilities = r.optional_or_null("capability_directories");
+    let capabilities = capabilities.map(|field| field.array(CAPABILITY_DIRECTORIES_MAX)).transpose()?;
+    let capabilities = capabilities.unwrap_or_default();
+    let capability_directories = capabilities.iter().map(absolute).collect::<Result<_, _>>()?;
+    r.finish()?;
+    Ok(NewSelfHosted { workspace_directory, capability_directories })
+}
+
+/// A directory on another machine: absolute, and without detours, so that what is below it is known by its
+/// name.
+fn absolute(field: &Field<'_>) -> Result<String, ApiError> {
+    let path = field.text(PATH_CHARS_MAX)?;
+    let refuse = |why: &str| field.refuse("invalid_path", format!("Invalid '{}': {why}.", field.path()));
+    if !path.starts_with('/') {
+        return Err(refuse("a directory must be absolute, such as '/workspace'"));
+    }
+    if path.chars().any(char::is_control) || path.split('/').any(|part| part == "." || part == "..") {
+        return Err(refuse("a directory must not contain '.', '..' or control characters"));
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    Ok(format!("/{}", parts.join("/")))
 }
 
 /// Whether a value asks for nothing: an empty list, or lists that are all empty.

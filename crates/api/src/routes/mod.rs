@@ -25,6 +25,7 @@ use axum::{Json, middleware};
 use serde_json::{Value, json};
 
 use crate::call::{App, Call};
+use crate::connect;
 use crate::error::ApiError;
 use crate::front::{METRICS_PATH, front};
 
@@ -71,6 +72,7 @@ fn v1() -> Router<Arc<App>> {
         .route(&at("/artifacts/{artifact}/content"), get(environments::artifact_content))
         .route(&at("/traces"), get(lists::traces))
         .merge(environment_routes())
+        .merge(connect_routes())
         .merge(unsupported("/vaults", no_vaults))
         .merge(unsupported("/files", no_files))
         .merge(unsupported("/skills", no_skills))
@@ -109,6 +111,15 @@ fn environment_routes() -> Router<Arc<App>> {
         .merge(unsupported("/agents/environments/templates", environments::templates))
         .route(environment, get(environments::retrieve))
         .route(&format!("{environment}/files"), get(environments::files).post(environments::place_file))
+}
+
+fn connect_routes() -> Router<Arc<App>> {
+    let at = |rest: &str| format!("{}{rest}", connect::ENVIRONMENT);
+    Router::new()
+        .route(&at("/register"), post(connect::register))
+        .route(&at("/validate"), post(connect::validate))
+        .route(&at("/direct/register"), post(connect::register_direct))
+        .route(connect::SOCKET, get(connect::socket))
 }
 
 fn automation_routes() -> Router<Arc<App>> {

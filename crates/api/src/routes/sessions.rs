@@ -51,7 +51,8 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     refuse_unavailable(&agent)?;
     call.check_servers(&agent.tools, "agent.tools")?;
     let input = new.input()?;
-    let environment = new.environment.make(&call.app.runtime, call.project(), id).await?;
+    let environment =
+        new.environment.make(&call.app.runtime, &call.app.config.public_url, call.project(), id).await?;
     if let Some(tools) = tools {
         // The last thing before the session: a request that is refused leaves no sealed secret behind.
         agent.tools = tools.seal(&call.app.runtime, call.project()).await?;

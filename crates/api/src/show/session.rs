@@ -51,6 +51,13 @@ pub(crate) fn tenure_session(view: &SessionView) -> Value {
 pub(super) fn environment(environment: &Environment) -> Value {
     match environment {
         Environment::None => json!({"type": "none"}),
+        Environment::SelfHosted(own) => json!({
+            "type": "self_hosted",
+            "id": own.id,
+            "remote_url": own.remote_url,
+            "workspace_directory": own.workspace_directory,
+            "capability_directories": own.capability_directories,
+        }),
         Environment::Hosted(hosted) => {
             let (access, allowed) = match &hosted.network {
                 Network::Disabled => ("disabled", &[][..]),
@@ -88,7 +95,7 @@ pub(crate) fn environment_info(view: &SessionView) -> Value {
         "object": "agent.environment",
         "type": shown["type"],
         "status": status,
-        "files": shown["files"].take(),
+        "files": if shown["files"].is_null() { json!([]) } else { shown["files"].take() },
         "plugins": [],
         "skills": [],
     })
@@ -123,6 +130,10 @@ fn required_action(action: &RequiredAction) -> Value {
             "call_id": call_id,
             "name": name,
             "arguments": arguments,
+        }),
+        RequiredAction::EnvironmentConnection { environment_id } => json!({
+            "type": "environment_connection",
+            "environment_id": environment_id,
         }),
         RequiredAction::Approval(approval) => json!({
             "type": "mcp_approval_request",

@@ -3,6 +3,7 @@
 mod answer;
 mod attempt;
 mod client;
+mod connection;
 mod environment;
 mod rewind;
 mod subagents;
@@ -70,6 +71,10 @@ pub enum Input<'a> {
     Resumed,
     /// Time passed.
     Tick,
+    /// The executor of its self-hosted environment is connected to this node.
+    Connected,
+    /// The executor is connected to this node no more, or was connected to one that is gone.
+    Disconnected,
 }
 
 /// What came of an attempt, as the shell saw it.
@@ -153,6 +158,8 @@ impl Session {
             }
             Input::Resumed => draft.resumed(),
             Input::Tick => draft.tick(),
+            Input::Connected => draft.executor_connected(),
+            Input::Disconnected => draft.executor_gone(),
         }
         draft.advance();
         Ok(draft.events)

@@ -14,8 +14,9 @@ use tenure_journal::{
     ContextItem, Decision, Effect, EffectId, EffectKind, Environment, EnvironmentFile, EnvironmentId,
     Failure, FailureKind, Fresh, FunctionOutput, FunctionTool, HostedEnvironment, InputPart, Item, ItemBody,
     ItemId, ItemStatus, Lane, McpTool, McpTransport, ModelAnswer, MultiAgent, Network, Origin, ProjectId,
-    Reasoning, Recorded, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig,
-    Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
+    Reasoning, Recorded, SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened,
+    SessionPatch, Stop, TextConfig, Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version,
+    WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -26,7 +27,7 @@ use tenure_session::{
 use crate::{strict, text};
 
 /// When every story begins.
-const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
 /// What a transcript shows beside the inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +115,17 @@ pub(crate) fn hosted(network: Network) -> Environment {
         setup: Vec::new(),
         variables: None,
         base: None,
+    }))
+}
+
+/// An environment on a customer's machine.
+pub(crate) fn self_hosted() -> Environment {
+    let id = EnvironmentId::of_session(SessionId::fresh(&Fresh::new(START, 3)));
+    Environment::SelfHosted(Box::new(SelfHostedEnvironment {
+        id,
+        remote_url: "http://127.0.0.1:7878/v1/agents/api/connect/rt_1".to_owned(),
+        workspace_directory: "/srv/shop".to_owned(),
+        capability_directories: Vec::new(),
     }))
 }
 
@@ -606,7 +618,7 @@ impl Bench {
         let actions = self.session.view().required_actions;
         let approval = |action| match action {
             RequiredAction::Approval(approval) => Some(approval.id),
-            RequiredAction::FunctionCall { .. } => None,
+            RequiredAction::FunctionCall { .. } | RequiredAction::EnvironmentConnection { .. } => None,
         };
         actions.into_iter().find_map(approval).expect("an approval waits")
     }
@@ -630,6 +642,9 @@ impl Bench {
             match action {
                 RequiredAction::FunctionCall { turn_id, call_id, name, .. } => {
                     write!(line, ", {turn_id} wants {name} {call_id}").unwrap();
+                }
+                RequiredAction::EnvironmentConnection { environment_id } => {
+                    write!(line, ", wants {environment_id} connected").unwrap();
                 }
                 RequiredAction::Approval(approval) => {
                     write!(line, ", wants approval {} of {}", approval.id, approval.name).unwrap();

@@ -13,6 +13,7 @@ mod attempts;
 mod automations;
 mod cancels;
 mod environments;
+mod executors;
 mod forks;
 mod functions;
 mod guests;

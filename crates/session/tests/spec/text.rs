@@ -292,6 +292,12 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
         Event::SubagentOpened { subagent_id, name, .. } => format!("{subagent_id} opened: {name}"),
         Event::SubagentClosed { subagent_id } => format!("{subagent_id} closed"),
         Event::SubagentResumed { subagent_id } => format!("{subagent_id} resumed"),
+        Event::EnvironmentConnected => "executor connected".to_owned(),
+        Event::EnvironmentDisconnected => "executor gone".to_owned(),
+        Event::ConnectionAwaited { until } => {
+            format!("executor awaited for {} ms", crate::bench::START.millis_until(*until))
+        }
+        Event::ConnectionLapsed => "executor awaited no more".to_owned(),
         Event::ArtifactDeleted { artifact_id } => format!("{artifact_id} deleted"),
         Event::ContextTrimmed { first_kept, dropped } => {
             format!("context trimmed by {dropped} items, {first_kept} is the first kept")
@@ -377,11 +383,12 @@ pub(crate) fn notice(notice: &StreamEvent) -> String {
             };
             format!("{} {kind}", subagent.id)
         }
-        StreamEvent::Environment { kind, id, error } => {
+        StreamEvent::Environment { kind, id, error, .. } => {
             let kind = match kind {
                 EnvironmentNotice::Pending => "pending",
                 EnvironmentNotice::Ready => "ready",
                 EnvironmentNotice::Connected => "connected",
+                EnvironmentNotice::Disconnected => "disconnected",
                 EnvironmentNotice::Failed => "failed",
             };
             let why = error.as_ref().map_or_else(String::new, |error| format!(" {}", quote(error)));

@@ -15,6 +15,7 @@ mod diff;
 mod doctor;
 mod environment;
 mod error;
+mod exec_server;
 mod find;
 mod forks;
 mod init;
@@ -103,6 +104,8 @@ enum Command {
     Agents(agents::AgentsArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
+    /// Run the commands of a self-hosted environment on this machine
+    ExecServer(exec_server::ExecServerArgs),
     /// Move everything from the data directory into a database that several nodes share
     Migrate(migrate::MigrateArgs),
     /// Open a new session with another's conversation and files, as they are or were
@@ -225,6 +228,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Automations(args) => automations::automations(cx, &args).await,
         Command::Agents(args) => agents::agents(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
+        Command::ExecServer(args) => exec_server::exec_server(cx, &args).await,
         Command::Migrate(args) => migrate::migrate(cx, &args).await,
         Command::Fork(args) => forks::fork(cx, &args).await,
         Command::Rewind(args) => forks::rewind(cx, &args).await,
@@ -330,6 +334,10 @@ mod tests {
             ("tenure agents split helper --end", true),
             ("tenure keys", false),
             ("tenure keys create ci", true),
+            ("tenure keys create laptop --executor", true),
+            ("tenure exec-server --remote http://127.0.0.1:1/x --environment-id env_1", true),
+            ("tenure exec-server --remote u --environment-id e --transport direct --files account", true),
+            ("tenure exec-server --remote u", false),
             ("tenure webhooks ls", true),
             ("tenure webhooks add https://crm.example/ --event agent.session.idle", true),
             ("tenure webhooks add", false),

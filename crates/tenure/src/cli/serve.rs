@@ -141,7 +141,7 @@ pub(crate) fn end(fault: Option<String>) -> Result<Exit, CliError> {
 }
 
 /// Done when the process is asked to end: SIGTERM or Ctrl-C.
-async fn asked_to_end() {
+pub(super) async fn asked_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -175,7 +175,7 @@ fn newest_change(cx: &Context) -> (usize, Option<SystemTime>) {
 
 /// Logs to standard error: what `TENURE_LOG` asks for, or `default`, as text for people or with `TENURE_LOG_FORMAT=json` as
 /// JSON lines.
-fn init_log(env: &tenure_project::Env, default: &str) {
+pub(super) fn init_log(env: &tenure_project::Env, default: &str) {
     use tracing_subscriber::EnvFilter;
     let directives = env.find("TENURE_LOG").unwrap_or(default);
     let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new(default));
