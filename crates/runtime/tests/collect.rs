@@ -229,7 +229,7 @@ async fn nothing_a_session_refers_to_is_ever_forgotten() {
                     let grace = if written.is_some() { GRACE } else { Duration::ZERO };
                     let forked = rng.choice(&living).copied();
                     let fork = async {
-                        let Some((key, root)) = forked else { return None };
+                        let (key, root) = forked?;
                         let fork = runtime.fork(key, Point::Latest, None).await.ok()?;
                         Some((fork.key, root))
                     };

@@ -287,11 +287,13 @@ fn long_conversations_are_forked_whole() {
 
 /// What the conversation says, whatever its ids and however far its calls are.
 fn said(item: &Item) -> String {
-    match &item.body {
-        ItemBody::AssistantMessage { content, .. } => format!("assistant {content:?}"),
-        ItemBody::UserMessage { content } => format!("user {content:?}"),
-        body => format!("{:?} {:?}", std::mem::discriminant(body), item.call_id()),
+    if let ItemBody::AssistantMessage { content, .. } = &item.body {
+        return format!("assistant {content:?}");
     }
+    if let ItemBody::UserMessage { content } = &item.body {
+        return format!("user {content:?}");
+    }
+    format!("{:?} {:?}", std::mem::discriminant(&item.body), item.call_id())
 }
 
 /// Any moment of any history can be forked and gone back to; nothing is under way in either, and both have
