@@ -1,13 +1,18 @@
 //! Forking sessions whose environments hold few files and many.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use tenure_journal::EnvironmentFile;
+use tenure_journal::{ProjectId, WorkspaceRoot};
 use tenure_session::Point;
-use tenure_store::Store as _;
+use tenure_store::Store;
+use tenure_workspace::{
+    Chunks, Digest, Error, ErrorKind, Generation, Hold, Limits, Place, StatCache, snapshot,
+};
+use tokio::runtime::Handle;
 
 use super::lab::{self, Lab};
 use super::{Benchmark, Row, failed, median};
@@ -28,12 +33,15 @@ pub(super) async fn measure(parent: &Path) -> Result<Vec<Row>, CliError> {
     let lab = Lab::open(&directory.path().join("data")).await?;
     let mut rows = Vec::new();
     for count in FILES {
-        let conversation = lab.converse_with(files(&lab, count).await?).await?;
-        let root = lab.runtime.session_state(conversation.key).await;
-        let root = root.map_err(|error| failed("reading the session", error))?;
-        if root.and_then(|state| state.workspace_root()).is_none() {
-            return Err(failed("placing files", "the environment has none"));
-        }
+        let chunks = StoreChunks {
+            store: Arc::clone(&lab.store) as Arc<dyn Store>,
+            project: lab.project(),
+            handle: Handle::current(),
+        };
+        let place = directory.path().join(format!("{count} files"));
+        let taken = tokio::task::spawn_blocking(move || tree(&place, count, &chunks)).await;
+        let root = taken.map_err(|error| failed("writing files", error))?;
+        let conversation = lab.converse_in(root.map_err(|error| failed("writing files", error))?).await?;
         let mut took = Vec::new();
         for _ in 0..FORKS {
             let began = Instant::now();
@@ -48,14 +56,48 @@ pub(super) async fn measure(parent: &Path) -> Result<Vec<Row>, CliError> {
     Ok(rows)
 }
 
-/// So many files, each with a content of its own.
-async fn files(lab: &Lab, count: usize) -> Result<Vec<EnvironmentFile>, CliError> {
-    let put = |number: usize| async move {
-        let path = format!("/workspace/{:04}/{number:05}.txt", number / FILES_PER_DIRECTORY);
-        let payload = Bytes::from(format!("file {number} of {count}\n"));
-        let blob = lab.store.put_blob(lab.project(), payload).await?;
-        Ok::<_, tenure_store::StoreError>(EnvironmentFile { path, blob })
-    };
-    let files = stream::iter((0..count).map(put)).buffered(WRITES_AT_ONCE).try_collect().await;
-    files.map_err(|error| failed("storing files", error))
+/// So many files, each with a content of its own, in the store. Blocks.
+fn tree(at: &Path, count: usize, chunks: &StoreChunks) -> Result<WorkspaceRoot, Error> {
+    let place = Place::open(at)?;
+    let files = at.join("files");
+    for number in 0..count {
+        let directory = files.join(format!("{:04}", number / FILES_PER_DIRECTORY));
+        if number % FILES_PER_DIRECTORY == 0 {
+            std::fs::create_dir(&directory)?;
+        }
+        std::fs::write(directory.join(format!("{number:05}.txt")), format!("file {number} of {count}\n"))?;
+    }
+    let (hold, mut cache) = (chunks.hold()?, StatCache::default());
+    let taken = snapshot(&place.files()?, chunks, &hold, None, &mut cache, &Limits::default())?;
+    Ok(WorkspaceRoot::new(*taken.root.as_bytes()))
+}
+
+/// Chunks as payloads, as a server keeps them.
+struct StoreChunks {
+    store: Arc<dyn Store>,
+    project: ProjectId,
+    handle: Handle,
+}
+
+impl Chunks for StoreChunks {
+    fn read(&self, digest: &Digest, _: usize) -> Result<Vec<u8>, Error> {
+        let found = self.handle.block_on(self.store.blob_by_digest(self.project, *digest.as_bytes()));
+        let payload = found.map_err(Error::chunks)?.ok_or_else(|| Error::new(ErrorKind::Missing(*digest)))?;
+        Ok(payload.into())
+    }
+
+    fn missing(&self, digests: &[Digest]) -> Result<Vec<Digest>, Error> {
+        Ok(digests.to_vec())
+    }
+
+    fn write(&self, batch: &[(Digest, Vec<u8>)]) -> Result<(), Error> {
+        let puts =
+            batch.iter().map(|(_, bytes)| self.store.put_blob(self.project, Bytes::copy_from_slice(bytes)));
+        let puts = stream::iter(puts).buffer_unordered(WRITES_AT_ONCE).try_collect::<Vec<_>>();
+        self.handle.block_on(puts).map(drop).map_err(Error::chunks)
+    }
+
+    fn hold(&self) -> Result<Hold, Error> {
+        Ok(Hold::new(Generation::default(), || {}))
+    }
 }

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, ContainerSize, Environment, EnvironmentFile, EnvironmentId,
-    HostedEnvironment, InputPart, MultiAgent, Network, ProjectId, Reasoning, ServiceTier, SessionId,
-    SessionKey, SessionOpened, TextConfig,
+    AgentConfig, AgentId, ApprovalMode, ContainerSize, Environment, EnvironmentId, HostedEnvironment,
+    InputPart, MultiAgent, Network, ProjectId, Reasoning, ServiceTier, SessionId, SessionKey, SessionOpened,
+    TextConfig, WorkspaceRoot,
 };
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
@@ -120,17 +120,17 @@ impl<S: Store> Lab<S> {
         self.begin(SessionId::fresh(&self.runtime.fresh()), Environment::None).await
     }
 
-    /// The same, with an environment that holds these files.
-    pub(super) async fn converse_with(&self, files: Vec<EnvironmentFile>) -> Result<Conversation, CliError> {
+    /// The same, in an environment with these files.
+    pub(super) async fn converse_in(&self, root: WorkspaceRoot) -> Result<Conversation, CliError> {
         let session = SessionId::fresh(&self.runtime.fresh());
         let hosted = HostedEnvironment {
             id: EnvironmentId::of_session(session),
             network: Network::Disabled,
             size: ContainerSize::Small,
-            files,
+            files: Vec::new(),
             setup: Vec::new(),
             variables: None,
-            base: None,
+            base: Some(root),
         };
         self.begin(session, Environment::Hosted(Box::new(hosted))).await
     }
