@@ -17,6 +17,8 @@ CLUSTERED = (
     "test_agents",
     "test_automations",
     "test_prewarmed",
+    "test_fork",
+    "test_self_hosted",
     "test_sessions",
     "test_templates",
     "test_subagents",

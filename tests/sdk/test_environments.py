@@ -254,7 +254,6 @@ def test_restart_in_a_command(tmp_path, upstream, mark):
 @pytest.mark.parametrize(
     "environment, param",
     [
-        ({"type": "self_hosted", "workspace_directory": "/w"}, "environment.type"),
         ({**HOSTED, "desktop": {"enabled": True}}, "environment.desktop"),
         ({**HOSTED, "network": {"access": "enabled"}}, "environment"),
         ({**HOSTED, "network": {"access": "restricted"}}, "environment.network.allowed_domains"),

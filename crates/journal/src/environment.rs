@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{ArtifactId, BlobRef, EnvironmentId, Secret, Timestamp, TurnId};
+use crate::{ArtifactId, BlobRef, EnvironmentId, Secret, SessionId, Timestamp, TurnId};
 
 /// Where commands and files live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub enum Environment {
     None,
     /// On the machine that holds the session, isolated; its files are kept with the journal.
     Hosted(Box<HostedEnvironment>),
+    /// On a machine of the customer's, whose executor connects to the server. Its files are there alone.
+    SelfHosted(Box<SelfHostedEnvironment>),
 }
 
 impl Environment {
@@ -22,9 +24,46 @@ impl Environment {
     #[must_use]
     pub fn hosted(&self) -> Option<&HostedEnvironment> {
         match self {
-            Self::None => None,
+            Self::None | Self::SelfHosted(_) => None,
             Self::Hosted(hosted) => Some(hosted),
         }
+    }
+
+    /// The settings of a self-hosted environment.
+    #[must_use]
+    pub fn self_hosted(&self) -> Option<&SelfHostedEnvironment> {
+        match self {
+            Self::None | Self::Hosted(_) => None,
+            Self::SelfHosted(own) => Some(own),
+        }
+    }
+}
+
+/// What a self-hosted environment is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelfHostedEnvironment {
+    /// Its id: that of the session it was opened with in another form. Subagents share it.
+    pub id: EnvironmentId,
+    /// What its executor is told to connect to.
+    pub remote_url: String,
+    /// Where commands run and patches apply, absolute, on the customer's machine.
+    pub workspace_directory: String,
+    /// Directories of skills and plugins there, as the client named them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capability_directories: Vec<String>,
+}
+
+impl SelfHostedEnvironment {
+    /// The same settings for another session: with its own id and what its own executor connects to.
+    #[must_use]
+    pub fn for_session(&self, session: SessionId) -> Box<Self> {
+        let id = EnvironmentId::of_session(session);
+        // The last part of the address names the environment.
+        let base = self.remote_url.rsplit_once('_').map_or(self.remote_url.as_str(), |(base, _)| base);
+        let own = id.to_string();
+        let name = own.rsplit_once('_').map_or(own.as_str(), |(_, name)| name);
+        Box::new(Self { id, remote_url: format!("{base}_{name}"), ..self.clone() })
     }
 }
 
@@ -291,6 +330,8 @@ pub struct Artifact {
 /// How far an environment is.
 ///
 /// ```text
+///   hosted by the server
+///
 ///            prepared              nothing is done for long
 ///   Pending ──────────▶ Connected ──────────────────────────▶ Suspended
 ///     │  │                  ▲  ▲                                  │
@@ -300,16 +341,26 @@ pub struct Artifact {
 ///     │ a setup command failed,  │ its time is over, as that of Pending may be
 ///     ▼ or it cannot be isolated ▼
 ///   Failed                     Expired
+///
+///   by the customer
+///
+///          executor connects             gone
+///   Ready ──────────────────▶ Connected ──────▶ Disconnected
+///                                 ▲                   │ connects
+///                                 └───────────────────┘
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case", deny_unknown_fields)]
 pub enum EnvironmentStatus {
     /// It is being made ready.
     Pending,
-    /// Its files are there, and it waits for a session.
+    /// It waits: hosted by the server with its files there, for a session; by the customer, for an executor that
+    /// has never connected.
     Ready,
     /// Commands can run.
     Connected,
+    /// Its executor is gone, and may come back.
+    Disconnected,
     /// Nothing was done in it for long; the next command finds its files as the last one left them.
     Suspended,
     /// No session was opened in it in time.
@@ -328,6 +379,7 @@ impl EnvironmentStatus {
         match self {
             Self::Pending => "pending",
             Self::Ready => "ready",
+            Self::Disconnected => "disconnected",
             Self::Connected => "connected",
             Self::Suspended => "suspended",
             Self::Expired => "expired",

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, EnvironmentOpened,
-    FunctionOutput, InputId, Item, ItemId, ItemStatus, Next, Outcome, Parent, ProjectId, ServiceTier,
-    SubagentId, Tool, TurnId,
+    AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, EnvironmentOpened, Forked,
+    FunctionOutput, InputId, Item, ItemId, ItemStatus, Next, Outcome, Parent, ProjectId, Rewound,
+    ServiceTier, SubagentId, Timestamp, Tool, TurnId,
 };
 
 /// A durable fact.
@@ -169,6 +169,17 @@ pub enum Event {
         /// The subagent.
         subagent_id: SubagentId,
     },
+    /// The executor of a self-hosted environment connected, to the node that appends this.
+    EnvironmentConnected,
+    /// The executor is gone.
+    EnvironmentDisconnected,
+    /// A client waits with a message until the executor connects. The message is not accepted before.
+    ConnectionAwaited {
+        /// How long it waits at most.
+        until: Timestamp,
+    },
+    /// Nobody waits for the executor any more, and it did not come.
+    ConnectionLapsed,
     /// A client deleted an artifact.
     ArtifactDeleted {
         /// The artifact.
@@ -193,6 +204,12 @@ pub enum Event {
         /// The items that hold the outputs: calls of servers, and results of functions.
         item_ids: Vec<ItemId>,
     },
+    /// The session began with the conversation of another. Right after [`Event::SessionOpened`], in the same
+    /// append; as often as it takes.
+    Forked(Box<Forked>),
+    /// The session went back to an earlier version of itself. Everything that happened since stays in the
+    /// journal.
+    Rewound(Box<Rewound>),
 }
 
 /// How a session begins.

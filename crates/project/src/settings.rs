@@ -238,6 +238,8 @@ pub struct Server {
     pub port: u16,
     /// Names accepted in the `Host` header beside loopback names and `bind`, without a port.
     pub allowed_hosts: Vec<String>,
+    /// Where clients and executors elsewhere find the server, such as `https://agents.example`.
+    pub public_url: Option<String>,
     /// Origins of web pages that may call the server, such as `https://app.example`.
     pub allowed_origins: Vec<String>,
 }
@@ -251,6 +253,7 @@ impl Default for Server {
             bind: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
             port: PORT_DEFAULT,
             allowed_hosts: Vec::new(),
+            public_url: None,
             allowed_origins: Vec::new(),
         }
     }
@@ -339,7 +342,7 @@ const SUSPEND_SECONDS_MAX: u64 = 24 * 3_600;
 const PREWARMED_SECONDS_DEFAULT: u64 = 24 * 3_600;
 /// The longest that a file may say: thirty days.
 const PREWARMED_SECONDS_MAX: u64 = 30 * 24 * 3_600;
-const SERVER_KEYS: &[&str] = &["bind", "port", "allowed_hosts", "allowed_origins"];
+const SERVER_KEYS: &[&str] = &["bind", "port", "allowed_hosts", "allowed_origins", "public_url"];
 
 /// What the reference page must name.
 #[cfg(test)]
@@ -703,6 +706,19 @@ fn server(node: &Node, report: &Report) -> Option<Server> {
                 "a name such as `agents.example`, without scheme or port",
             );
         }
+    }
+    if let Some(node) = fields.find("public_url") {
+        let url = node.text("`public_url`", report)?.to_owned();
+        if !is_origin(&url) {
+            let message = format!("`public_url` is {}, which is not an address of a server", quote(&url));
+            report.hinted(
+                Code::Url,
+                node.at,
+                message,
+                "scheme, host and port only, such as `https://agents.example`",
+            );
+        }
+        server.public_url = Some(url);
     }
     if let Some(node) = fields.find("allowed_origins") {
         server.allowed_origins = node.texts("`allowed_origins`", report)?;

@@ -55,7 +55,7 @@ fn agent_files() {
         "---\ntemperature: 1\n---\nHelp.\n",
         "error[unknown_key]: unknown key `temperature`\n\
          \x20 --> agents/helper.md:2:1\n\
-         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness` and `metadata`",
+         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness`, `metadata` and `environment`",
     );
     agent(
         "number for text",
@@ -187,6 +187,30 @@ fn agent_files() {
          \x20 --> agents/helper.md:3:5",
     );
     agent(
+        "a directory outside",
+        "---\nenvironment: {files: ../elsewhere}\n---\nHelp.\n",
+        "error[unknown_value]: `files` cannot be `../elsewhere`\n\
+         \x20 --> agents/helper.md:2:22\n\
+         \x20 hint: name a directory of the project, such as `files`",
+    );
+    agent(
+        "an environment with mistakes",
+        "---\nenvironment: {network: {domains: []}, size: huge, setup: make}\n---\nHelp.\n",
+        "error[missing]: `allowed_domains` is missing in `network`\n\
+         \x20 --> agents/helper.md:2:24\n\
+         \n\
+         error[unknown_key]: unknown key `domains` in `network`\n\
+         \x20 --> agents/helper.md:2:25\n\
+         \x20 hint: the keys are `allowed_domains`\n\
+         \n\
+         error[unknown_value]: `size` cannot be `huge`\n\
+         \x20 --> agents/helper.md:2:45\n\
+         \x20 hint: the values are `small`, `medium` and `large`\n\
+         \n\
+         error[type]: `setup` must be a list, not text\n\
+         \x20 --> agents/helper.md:2:58",
+    );
+    agent(
         "metadata number",
         "---\nmetadata: {team: 7}\n---\nHelp.\n",
         "error[type]: `metadata.team` must be text, not a number\n\
@@ -214,7 +238,7 @@ fn agent_files() {
 \n\
          error[unknown_key]: unknown key `foo`\n\
          \x20 --> agents/helper.md:4:1\n\
-         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness` and `metadata`\n\
+         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness`, `metadata` and `environment`\n\
 \n\
          error[type]: `time_awareness` must be true or false, not text\n\
          \x20 --> agents/helper.md:5:17",

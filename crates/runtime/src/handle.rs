@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tenure_journal::{
-    EnvironmentId, EnvironmentOpened, Fresh, HostedEnvironment, InputPart, NodeId, ProjectId, Secret,
+    EnvironmentId, EnvironmentOpened, Forked, Fresh, HostedEnvironment, InputPart, NodeId, ProjectId, Secret,
     SecretId, SessionId, SessionKey, SessionOpened, Timestamp, Version,
 };
 use tenure_policy::PolicySet;
@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::actor::{self, Actor, Mail};
 use crate::budget;
 use crate::clock::{self, Clock};
-use crate::environments::{self, EnvironmentConfig, Host};
+use crate::environments::{self, EnvironmentConfig, Executors, Host};
 use crate::export::{self, ExportConfig, Exporter};
 use crate::fair::Gate;
 use crate::hub::{Hub, Subscription};
@@ -34,7 +34,8 @@ use crate::registry::{Admission, Registry};
 use crate::unreadable::Unreadable;
 use crate::webhooks::{self, WebhookConfig, Webhooks};
 use crate::{
-    Bound, Full, Limit, Load, ModelTable, Places, RuntimeError, RuntimeErrorKind, Sealer, Share, follow, node,
+    Bound, Full, Limit, Load, ModelTable, Places, RuntimeError, RuntimeErrorKind, Sealer, Share, collect,
+    follow, node,
 };
 
 /// How often readers that went away are forgotten.
@@ -153,8 +154,12 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// The environments on this machine.
     pub(crate) environments: Arc<Host>,
+    /// The executors that are connected here, and those that may.
+    pub(crate) executors: Executors,
     /// Tells this node's scheduler that an automation changed.
     pub(crate) automations: Arc<Notify>,
+    /// Held by who collects payloads.
+    pub(crate) collecting: tokio::sync::Mutex<()>,
 }
 
 /// A session to be opened.
@@ -170,6 +175,8 @@ pub struct Opening {
 pub(crate) enum Beginning {
     /// With a session.
     Session(Box<Opening>),
+    /// With a session, and what it was forked with.
+    Fork(Box<SessionOpened>, Vec<Forked>),
     /// With an environment that waits for one.
     Environment(Box<EnvironmentOpened>),
 }
@@ -178,6 +185,7 @@ impl Beginning {
     fn project(&self) -> ProjectId {
         match self {
             Self::Session(opening) => opening.opened.project_id,
+            Self::Fork(opened, _) => opened.project_id,
             Self::Environment(opened) => opened.project_id,
         }
     }
@@ -186,6 +194,9 @@ impl Beginning {
         match self {
             Self::Session(opening) => {
                 Session::crank_open(key, opening.opened.clone(), opening.input.clone(), cx)
+            }
+            Self::Fork(opened, forked) => {
+                Session::crank_fork(key, opened.as_ref().clone(), forked.clone(), Vec::new(), cx)
             }
             Self::Environment(opened) => Ok(Session::crank_prewarm(key, opened.as_ref().clone(), cx)),
         }
@@ -247,6 +258,7 @@ impl Runtime {
             servers,
             project_servers,
             policy,
+            executors: Executors::new(&sealer),
             sealer,
             model_gate: Gate::new(limits.model_calls),
             tool_gate: Gate::new(limits.tool_calls),
@@ -267,6 +279,7 @@ impl Runtime {
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             automations: Arc::default(),
+            collecting: tokio::sync::Mutex::default(),
             environments: Arc::new(Host::new(environments)),
         });
         if let Some((config, finished)) = outbound.export.zip(finished) {
@@ -278,6 +291,7 @@ impl Runtime {
         node::start(&runtime.shared, wakes, found);
         runtime.shared.tasks.spawn(sweep(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(environments::keep(Arc::clone(&runtime.shared)));
+        runtime.shared.tasks.spawn(collect::run(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));
         Ok(runtime)
     }
@@ -661,7 +675,11 @@ impl Shared {
         }
     }
 
-    fn mailbox(self: &Arc<Self>, key: SessionKey, admission: Admission) -> Result<mpsc::Sender<Mail>, Full> {
+    pub(crate) fn mailbox(
+        self: &Arc<Self>,
+        key: SessionKey,
+        admission: Admission,
+    ) -> Result<mpsc::Sender<Mail>, Full> {
         let (sender, receiver) = self.registry.mailbox(key, admission)?;
         if let Some(receiver) = receiver {
             self.spawn(key, actor::run(key, Arc::clone(self), receiver));
@@ -679,6 +697,11 @@ impl Shared {
             }
             shared.registry.remove_closed(key);
         });
+    }
+
+    /// The part of a request that waits among those that may.
+    pub(crate) fn waiting(&self, project: ProjectId) -> Result<Share, Full> {
+        self.messages.take(project, 1)
     }
 
     /// Takes an idempotency key for a request that changed nothing.
@@ -712,12 +735,14 @@ fn admission(commands: &[Command]) -> Admission {
         // A subagent's work was let in with its parent's.
         Command::Parent(FromParent::Input { .. } | FromParent::Halt | FromParent::Delete)
         | Command::Cancel
+        | Command::AwaitConnection { .. }
         | Command::FunctionResult { .. }
         | Command::Decide { .. }
         | Command::Update { .. }
         | Command::DeleteArtifact { .. }
         | Command::ExpireEnvironment
         | Command::SuspendEnvironment
+        | Command::Rewind { .. }
         | Command::Delete => false,
     };
     if commands.iter().any(begins) { Admission::Bounded } else { Admission::Always }
@@ -727,7 +752,13 @@ async fn sweep(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => return,
-            () = tokio::time::sleep(SWEEP_EVERY) => shared.hub.sweep(),
+            () = tokio::time::sleep(SWEEP_EVERY) => {
+                shared.hub.sweep();
+                shared.executors.sweep();
+                let host = Arc::clone(&shared.environments);
+                // Removing a tree takes time.
+                shared.tasks.spawn_blocking(move || host.sweep());
+            }
         }
     }
 }

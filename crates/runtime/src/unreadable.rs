@@ -99,6 +99,7 @@ impl Unreadable {
             | DocumentKind::Request
             | DocumentKind::Webhook
             | DocumentKind::Split
+            | DocumentKind::Fork
             | DocumentKind::Template
             | DocumentKind::Environment => None,
         }

@@ -35,4 +35,4 @@ pub use command::{Command, Files, Limits, Network, PATH, PROXY_PORT, Stdin, WORK
 pub use error::{Error, ErrorKind};
 pub use report::{End, Group, InForce, Isolation, Launcher, Limit, Mechanism, Report, Tier};
 pub use running::{Execution, Killer, Running};
-pub use survey::{Finding, LauncherPath, Refused, Survey, survey};
+pub use survey::{Finding, LauncherPath, Refused, Survey, survey, survey_bubblewrap};

@@ -12,6 +12,7 @@ use tenure_journal::{
 
 use crate::budget;
 use crate::catalogue;
+use crate::connection::Connection;
 use crate::environment::Workspace;
 use crate::state::{ActiveTurn, Ends, Listing, Pending, PendingPhase, Session, Spent, Totals};
 use crate::subagent::Subagent;
@@ -58,6 +59,8 @@ impl Session {
             subagents: BTreeMap::new(),
             workspace: Workspace::new(&opened.environment),
             prewarmed: None,
+            forked_from: None,
+            connection: Connection::default(),
         }
     }
 
@@ -178,6 +181,10 @@ impl Session {
                     subagent.closed_at = None;
                 }
             }
+            Event::EnvironmentConnected => self.connection.connect(),
+            Event::EnvironmentDisconnected => self.connection.disconnect(),
+            Event::ConnectionAwaited { until } => self.connection.wait_until(*until),
+            Event::ConnectionLapsed => self.connection.lapse(),
             Event::ArtifactDeleted { artifact_id } => self.workspace.delete_artifact(*artifact_id),
             Event::ContextTrimmed { first_kept, .. } => {
                 if let Some(place) = self.items.iter().position(|item| item.id == *first_kept) {
@@ -196,6 +203,8 @@ impl Session {
                     turn.trims += 1;
                 }
             }
+            Event::Forked(forked) => self.apply_forked(forked),
+            Event::Rewound(rewound) => self.apply_rewound(rewound),
         }
     }
 

@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    Effect, EffectId, EnvironmentOpened, EnvironmentStatus, Event, InputPart, Item, ItemBody, ItemId,
+    Effect, EffectId, EnvironmentOpened, EnvironmentStatus, Event, Forked, InputPart, Item, ItemBody, ItemId,
     ItemStatus, Next, Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId, Timestamp, Turn,
-    TurnEnd, Version,
+    TurnEnd, TurnId, Version,
 };
 
 use crate::budget::{self, BudgetStep};
 use crate::decide::{Context, Input};
 use crate::{
-    EnvironmentNotice, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent, SubagentNotice,
-    TurnNotice,
+    EnvironmentNotice, HostedBy, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent,
+    SubagentNotice, TurnNotice,
 };
 
 /// What one decision leads to.
@@ -34,6 +34,8 @@ pub struct Batch {
     pub items: BTreeMap<u64, Item>,
     /// Turns that are new or changed, in order; the last row of each turn counts.
     pub turns: Vec<Turn>,
+    /// Rows that are gone: to be removed before the others are written.
+    pub gone: Gone,
     /// What the events set aside in the tree's budget and spend of it, in order.
     pub budget: Vec<BudgetStep>,
     /// What clients are told once the events are durable, in order.
@@ -44,6 +46,15 @@ pub struct Batch {
     pub stop: Vec<EffectId>,
     /// The state after the events.
     pub after: Session,
+}
+
+/// Rows that a rewinding gives up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Items at this place and after it.
+    pub items_from: Option<u64>,
+    /// Turns.
+    pub turns: Vec<TurnId>,
 }
 
 impl Session {
@@ -58,7 +69,7 @@ impl Session {
         if events.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Builder::new(self.clone(), self.version, Some(self.status()), cx.now).fold(events)))
+        Ok(Some(Builder::new(self.clone(), self.version, self.status(), cx.now).fold(events)))
     }
 
     /// What follows from events that were decided elsewhere and appended in one transaction: the same batch
@@ -70,7 +81,7 @@ impl Session {
         let events = || recorded.iter().map(|recorded| recorded.event.clone());
         match (before, &first.event) {
             (Some(before), _) if first.version == before.version.plus(1) => {
-                let builder = Builder::new(before.clone(), before.version, Some(before.status()), first.at);
+                let builder = Builder::new(before.clone(), before.version, before.status(), first.at);
                 Some(builder.fold(events().collect()))
             }
             (None, Event::SessionOpened(opened)) => {
@@ -104,8 +115,22 @@ impl Session {
         messages: Vec<Vec<InputPart>>,
         cx: &Context<'_>,
     ) -> Result<Batch, Refusal> {
+        Self::crank_fork(key, opened, Vec::new(), messages, cx)
+    }
+
+    /// Opens a session with what it was forked with.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn crank_fork(
+        key: SessionKey,
+        opened: SessionOpened,
+        forked: Vec<Forked>,
+        messages: Vec<Vec<InputPart>>,
+        cx: &Context<'_>,
+    ) -> Result<Batch, Refusal> {
         let state = Self::opened(key, cx.now, &opened);
-        let mut events = Self::open(key, opened, messages, cx)?;
+        let mut events = Self::open(key, opened, forked, messages, cx)?;
         let rest = events.split_off(1);
         let mut builder = Builder::opening(state, cx.now, events.first());
         builder.events = events;
@@ -122,11 +147,13 @@ pub fn appends(recorded: &[Recorded]) -> impl Iterator<Item = &[Recorded]> {
 struct Builder {
     expected: Version,
     state: Session,
-    told: Option<SessionStatus>,
+    /// What clients believe.
+    told: SessionStatus,
     now: Timestamp,
     events: Vec<Event>,
     items: BTreeMap<u64, Item>,
     turns: Vec<Turn>,
+    gone: Gone,
     budget: Vec<BudgetStep>,
     notices: Vec<StreamEvent>,
     stop: Vec<EffectId>,
@@ -136,7 +163,7 @@ struct Builder {
 impl Builder {
     /// For the first events of a session, of which `state` holds the very first.
     fn opening(state: Session, now: Timestamp, opened: Option<&Event>) -> Self {
-        let mut builder = Self::new(state, Version::ZERO, None, now);
+        let mut builder = Self::new(state, Version::ZERO, SessionStatus::Idle, now);
         builder.budget.extend(opened.and_then(|opened| budget::step(&builder.state, opened)));
         let session = builder.view();
         builder.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
@@ -147,7 +174,7 @@ impl Builder {
     /// For the first events of an environment without a session, of which `state` holds the very first. Nobody
     /// is told: there is no stream yet.
     fn prewarming(state: Session, now: Timestamp) -> Self {
-        Self::new(state, Version::ZERO, None, now)
+        Self::new(state, Version::ZERO, SessionStatus::Idle, now)
     }
 
     /// The first of the events is in the state already.
@@ -157,7 +184,7 @@ impl Builder {
         self.fold(rest)
     }
 
-    fn new(state: Session, expected: Version, told: Option<SessionStatus>, now: Timestamp) -> Self {
+    fn new(state: Session, expected: Version, told: SessionStatus, now: Timestamp) -> Self {
         Self {
             expected,
             state,
@@ -166,6 +193,7 @@ impl Builder {
             events: Vec::new(),
             items: BTreeMap::new(),
             turns: Vec::new(),
+            gone: Gone::default(),
             budget: Vec::new(),
             notices: Vec::new(),
             stop: Vec::new(),
@@ -210,6 +238,7 @@ impl Builder {
             events: self.events,
             items: self.items,
             turns: self.turns,
+            gone: self.gone,
             budget: self.budget,
             notices: self.notices,
             start,
@@ -239,6 +268,22 @@ impl Builder {
         if let Event::EffectAbandoned { effect_id } = event {
             self.stop.push(*effect_id);
         }
+        if let Event::Forked(forked) = event {
+            // Its last items are the last of the state, and the others come before them.
+            let end = self.state.items().next_back().map_or(self.state.dropped, |(last, _)| last + 1);
+            let places = end.saturating_sub(forked.items.len() as u64)..end;
+            self.items.extend(places.zip(forked.items.iter().cloned()));
+            self.turns.extend(forked.turns.iter().cloned());
+        }
+        if let Event::Rewound(rewound) = event {
+            self.items.split_off(&rewound.kept);
+            self.items.extend(rewound.items.iter().map(|placed| (placed.ordinal, placed.item.clone())));
+            self.turns.retain(|turn| !rewound.gone.contains(&turn.id));
+            self.turns.extend(rewound.turns.iter().cloned());
+            let from = self.gone.items_from.map_or(rewound.kept, |from| from.min(rewound.kept));
+            self.gone.items_from = Some(from);
+            self.gone.turns.extend(rewound.gone.iter().copied());
+        }
         let added = if let Event::InputJoined { item_id, .. }
         | Event::FunctionReturned { item_id, .. }
         | Event::ItemAdded { item: Item { id: item_id, .. } } = event
@@ -267,7 +312,7 @@ impl Builder {
         match event {
             Event::TurnCreated { .. } => self.tell_turn(TurnNotice::Created),
             Event::TurnStarted { .. } => {
-                self.told = Some(SessionStatus::InProgress);
+                self.told = SessionStatus::InProgress;
                 let session = self.view();
                 self.notices.push(StreamEvent::Session { kind: SessionNotice::InProgress, session });
                 self.tell_turn(TurnNotice::InProgress);
@@ -317,9 +362,15 @@ impl Builder {
             | Event::EffectAbandoned { .. }
             | Event::ApprovalRequested { .. }
             | Event::ApprovalDecided { .. }
+            | Event::EnvironmentConnected
+            | Event::EnvironmentDisconnected
+            | Event::ConnectionAwaited { .. }
+            | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
-            | Event::OutputsShortened { .. } => {}
+            | Event::OutputsShortened { .. }
+            | Event::Forked(_)
+            | Event::Rewound(_) => {}
         }
     }
 
@@ -328,24 +379,31 @@ impl Builder {
         if self.state.awaits_session() {
             return;
         }
-        let Some((id, status)) =
-            self.state.hosted().map(|hosted| hosted.id).zip(self.state.environment_status())
-        else {
+        let hosted = self.state.hosted().map(|hosted| (hosted.id, HostedBy::Server));
+        let own = || self.state.self_hosted().map(|own| (own.id, HostedBy::Customer));
+        let Some(((id, by), status)) = hosted.or_else(own).zip(self.state.environment_status()) else {
             return;
         };
-        let (kinds, error): (&[EnvironmentNotice], _) = match status {
-            EnvironmentStatus::Pending => (&[EnvironmentNotice::Pending], None),
-            EnvironmentStatus::Connected if before == Some(&EnvironmentStatus::Suspended) => {
+        let (kinds, error): (&[EnvironmentNotice], _) = match (status, by) {
+            (EnvironmentStatus::Pending, _) => (&[EnvironmentNotice::Pending], None),
+            (EnvironmentStatus::Connected, HostedBy::Server)
+                if before == Some(&EnvironmentStatus::Suspended) =>
+            {
                 (&[EnvironmentNotice::Connected], None)
             }
-            EnvironmentStatus::Connected => (&[EnvironmentNotice::Ready, EnvironmentNotice::Connected], None),
-            EnvironmentStatus::Suspended => (&[EnvironmentNotice::Suspended], None),
+            (EnvironmentStatus::Connected, HostedBy::Server) => {
+                (&[EnvironmentNotice::Ready, EnvironmentNotice::Connected], None)
+            }
+            (EnvironmentStatus::Ready, HostedBy::Customer) => (&[EnvironmentNotice::Ready], None),
+            (EnvironmentStatus::Connected, HostedBy::Customer) => (&[EnvironmentNotice::Connected], None),
+            (EnvironmentStatus::Disconnected, _) => (&[EnvironmentNotice::Disconnected], None),
+            (EnvironmentStatus::Suspended, _) => (&[EnvironmentNotice::Suspended], None),
             // What waits for a session has no readers.
-            EnvironmentStatus::Ready | EnvironmentStatus::Expired => return,
-            EnvironmentStatus::Failed { message } => (&[EnvironmentNotice::Failed], Some(message)),
+            (EnvironmentStatus::Ready, HostedBy::Server) | (EnvironmentStatus::Expired, _) => return,
+            (EnvironmentStatus::Failed { message }, _) => (&[EnvironmentNotice::Failed], Some(message)),
         };
         for kind in kinds {
-            self.notices.push(StreamEvent::Environment { kind: *kind, id, error: error.clone() });
+            self.notices.push(StreamEvent::Environment { kind: *kind, id, by, error: error.clone() });
         }
     }
 
@@ -363,8 +421,7 @@ impl Builder {
     /// Tells the status the session is left in, if clients believe another.
     fn tell_status(&mut self) {
         let status = self.state.status();
-        let is_told = self.told.is_none() || self.told == Some(status);
-        if is_told || self.state.is_deleted() || self.state.awaits_session() {
+        if self.told == status || self.state.is_deleted() || self.state.awaits_session() {
             return;
         }
         let kind = match status {

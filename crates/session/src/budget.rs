@@ -145,9 +145,15 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
+        | Event::EnvironmentConnected
+        | Event::EnvironmentDisconnected
+        | Event::ConnectionAwaited { .. }
+        | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
-        | Event::OutputsShortened { .. } => None,
+        | Event::OutputsShortened { .. }
+        | Event::Forked(_)
+        | Event::Rewound(_) => None,
     }
 }
 

@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
     Artifact, ArtifactId, CommandResult, EffectId, Environment, EnvironmentStatus, HostedEnvironment,
-    WorkspaceRoot, limit,
+    Rewound, WorkspaceRoot, limit,
 };
 
 use crate::Session;
+
+/// The directory that commands of a hosted environment run in where the model names none.
+pub(crate) const HOSTED_DIRECTORY: &str = "/workspace";
 
 /// The files of a session's environment, as its journal knows them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +65,21 @@ impl Workspace {
         self.artifacts.extend(artifacts.iter().take(room).cloned());
     }
 
+    /// Takes over what was published where its files come from.
+    pub(crate) fn fork(&mut self, artifacts: &[Artifact], published: Option<WorkspaceRoot>) {
+        self.artifacts.extend(artifacts.iter().cloned());
+        self.published = published.or(self.published);
+    }
+
+    /// Goes back to earlier files. What a command left since is given up.
+    pub(crate) fn rewind(&mut self, rewound: &Rewound) {
+        self.root = rewound.root;
+        self.published = rewound.published;
+        self.left_by = None;
+        self.artifacts.retain(|artifact| !rewound.gone_artifacts.contains(&artifact.id));
+        self.artifacts.extend(rewound.artifacts.iter().cloned());
+    }
+
     pub(crate) fn delete_artifact(&mut self, id: ArtifactId) {
         self.artifacts.retain(|artifact| artifact.id != id);
         // What was deleted and is still there is published again by the next turn.
@@ -79,6 +97,9 @@ impl Session {
     /// How far its environment is; nothing without one.
     #[must_use]
     pub fn environment_status(&self) -> Option<EnvironmentStatus> {
+        if self.self_hosted().is_some() {
+            return Some(self.connection.status());
+        }
         self.hosted()?;
         if self.is_expired() {
             return Some(EnvironmentStatus::Expired);
@@ -111,15 +132,26 @@ impl Session {
         &self.workspace.artifacts
     }
 
+    /// The files that were looked at when something was last published.
+    pub(crate) fn published(&self) -> Option<WorkspaceRoot> {
+        self.workspace.published
+    }
+
     /// Whether the environment is not ready: turns wait for it.
     pub(crate) fn awaits_environment(&self) -> bool {
+        if self.self_hosted().is_some() {
+            return self.needs_connection();
+        }
         match self.environment_status() {
             None
             | Some(EnvironmentStatus::Ready | EnvironmentStatus::Connected | EnvironmentStatus::Suspended) => {
                 false
             }
             Some(
-                EnvironmentStatus::Pending | EnvironmentStatus::Failed { .. } | EnvironmentStatus::Expired,
+                EnvironmentStatus::Pending
+                | EnvironmentStatus::Disconnected
+                | EnvironmentStatus::Failed { .. }
+                | EnvironmentStatus::Expired,
             ) => true,
         }
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tenure_journal::{
     AgentConfig, AgentId, AgentPatch, ApprovalMode, BlobRef, ContainerSize, Decision, Effect, EffectId,
     EffectKind, Environment, EnvironmentFile, EnvironmentId, EnvironmentOpened, Event, Fresh, FunctionOutput,
-    HostedEnvironment, InputPart, MultiAgent, Network, Packages, ProjectId, Reasoning, Recorded, ServiceTier,
-    SessionId, SessionKey, SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
+    HostedEnvironment, InputPart, MultiAgent, Network, Packages, ProjectId, Reasoning, Recorded,
+    SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, SpendLimit,
+    TextConfig, Timestamp,
 };
 use tenure_session::{Command, RequiredAction, Session};
 
@@ -22,6 +23,8 @@ const PATIENCE_MS_MAX: u64 = 8_000;
 const THINK_MS_MAX: u64 = 30_000;
 /// The longest time that an environment waits for its session.
 const WAITS_MS_MAX: u64 = 5 * 60 * 1_000;
+/// Clients, forks' included.
+const CLIENTS_MAX: usize = 6;
 /// Rounds of answers that are given after the faults before a session is left alone.
 const LAST_ROUNDS_MAX: u32 = 40;
 
@@ -32,6 +35,10 @@ pub(crate) enum Ask {
     Open(Box<SessionOpened>, Vec<Vec<InputPart>>),
     /// Make the environment ready that the client's session is then opened in.
     Prewarm(Box<EnvironmentOpened>),
+    /// Open the client's session as a fork of another, at one of its versions.
+    Fork(SessionKey, u64),
+    /// Go back to one of the session's versions.
+    Rewind(u64),
     /// Carry out commands.
     Commands(Vec<Command>),
 }
@@ -198,7 +205,7 @@ impl Clients {
     /// Sessions that were acknowledged and do not exist.
     pub(crate) fn judge_lost(&self, keys: &[SessionKey]) -> Result<(), Violation> {
         let opened = |request: &&Request| {
-            let opens = matches!(request.ask, Ask::Open(..) | Ask::Prewarm(_));
+            let opens = matches!(request.ask, Ask::Open(..) | Ask::Prewarm(_) | Ask::Fork(..));
             opens && request.answer == Some(Answer::Done)
         };
         let lost = self.requests.iter().filter(opened).find(|request| !keys.contains(&request.key));
@@ -247,9 +254,15 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
+        | Event::EnvironmentConnected
+        | Event::EnvironmentDisconnected
+        | Event::ConnectionAwaited { .. }
+        | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
-        | Event::OutputsShortened { .. } => vec![],
+        | Event::OutputsShortened { .. }
+        | Event::Forked(_)
+        | Event::Rewound(_) => vec![],
     }
 }
 
@@ -265,6 +278,7 @@ impl Request {
     fn marks(&self) -> Vec<&str> {
         match &self.ask {
             Ask::Open(_, messages) => messages.iter().flatten().filter_map(text_of).collect(),
+            Ask::Fork(..) | Ask::Rewind(_) => vec![],
             Ask::Commands(commands) => commands.iter().flat_map(command_marks).collect(),
             Ask::Prewarm(_) => vec![],
         }
@@ -301,11 +315,13 @@ fn command_marks(command: &Command) -> Vec<&str> {
         // A result may be given twice, by two requests: it is judged by the one that gave it first.
         Command::FunctionResult { .. }
         | Command::Cancel
+        | Command::AwaitConnection { .. }
         | Command::Decide { .. }
         | Command::Delete
         | Command::DeleteArtifact { .. }
         | Command::ExpireEnvironment
         | Command::SuspendEnvironment
+        | Command::Rewind { .. }
         | Command::Parent(_) => vec![],
         Command::OpenSession { messages, .. } => messages.iter().flatten().filter_map(text_of).collect(),
         Command::PlaceFiles { files } => files.iter().map(|file| file.path.as_str()).collect(),
@@ -353,7 +369,11 @@ impl World {
                 Ask::Open(opened, messages) if opened.environment.hosted().is_some() => {
                     self.open_in_environment(key, opened, messages);
                 }
-                ask @ (Ask::Open(..) | Ask::Commands(_) | Ask::Prewarm(_)) => self.ask(key, ask),
+                ask @ (Ask::Open(..)
+                | Ask::Commands(_)
+                | Ask::Prewarm(_)
+                | Ask::Fork(..)
+                | Ask::Rewind(_)) => self.ask(key, ask),
             }
         }
         let client = &mut self.clients.clients[index];
@@ -439,6 +459,15 @@ impl World {
         let network = match self.rng.u8(..8) {
             0 => Network::Disabled,
             1 => Network::Enabled,
+            2 | 3 => {
+                self.start_executor(key);
+                return Environment::SelfHosted(Box::new(SelfHostedEnvironment {
+                    id: EnvironmentId::of_session(key.session),
+                    remote_url: "http://127.0.0.1/connect".to_owned(),
+                    workspace_directory: "/srv/shop".to_owned(),
+                    capability_directories: Vec::new(),
+                }));
+            }
             _ => return Environment::None,
         };
         Environment::Hosted(Box::new(HostedEnvironment {
@@ -469,7 +498,7 @@ impl World {
         let number = self.clients.requests.len();
         let message =
             |number, part| Command::Message { content: vec![InputPart::text(marked(number, part))] };
-        match self.rng.u8(..20) {
+        match self.rng.u8(..21) {
             0..=7 => self.ask(key, Ask::Commands(vec![message(number, 0)])),
             8..=9 => self.ask(key, Ask::Commands(vec![message(number, 0), message(number, 1)])),
             10..=11 => self.ask(key, Ask::Commands(vec![Command::Cancel])),
@@ -478,10 +507,19 @@ impl World {
                 self.ask(key, Ask::Commands(vec![Command::Update { patch }]));
             }
             14 if self.rng.u8(..4) == 0 => self.ask(key, Ask::Commands(vec![Command::Delete])),
+            19 => {
+                let until = self.clock(0).plus_millis(self.rng.u64(..60_000));
+                self.ask(key, Ask::Commands(vec![Command::AwaitConnection { until }]));
+            }
             16 if self.rng.bool() => {
                 let file = EnvironmentFile { path: marked(number, 0), blob: BlobRef::of(b"bytes") };
                 self.ask(key, Ask::Commands(vec![Command::PlaceFiles { files: vec![file] }]));
             }
+            17 => {
+                let version = self.rng.u64(..);
+                self.ask(key, Ask::Rewind(version));
+            }
+            18 if self.clients.len() < CLIENTS_MAX => self.fork(key),
             15 if self.rng.u8(..4) == 0 => {
                 for more in 0..INBOX_MAX + 4 {
                     self.ask(key, Ask::Commands(vec![message(number + more, 0)]));
@@ -497,6 +535,17 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A client thinks of a fork, and from then on of both.
+    fn fork(&mut self, parent: SessionKey) {
+        let fresh = Fresh::new(Timestamp::from_millis(1_700_000_000_000), self.rng.u64(..));
+        let key = SessionKey { session: SessionId::fresh(&fresh), ..parent };
+        let (version, left) = (self.rng.u64(..), self.rng.u32(2..12));
+        self.ask(key, Ask::Fork(parent, version));
+        self.clients.clients.push(Client { key, left, responsive: true, rounds: 0 });
+        let think = self.rng.u64(..THINK_MS_MAX);
+        self.after(think, Happening::Act { client: self.clients.len() - 1 });
     }
 
     fn patch(&mut self, number: usize) -> SessionPatch {
@@ -539,6 +588,8 @@ impl World {
                 output: Some(FunctionOutput::Text(format!("result {}", self.rng.u8(..2)))),
                 error: None,
             },
+            // Executors come and go by themselves.
+            RequiredAction::EnvironmentConnection { .. } => return None,
             RequiredAction::Approval(approval) => Command::Decide {
                 approval_id: approval.id,
                 decision: match self.rng.u8(..4) {

@@ -208,9 +208,15 @@ impl Tracer {
             | Event::SubagentOpened { .. }
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
+            | Event::EnvironmentConnected
+            | Event::EnvironmentDisconnected
+            | Event::ConnectionAwaited { .. }
+            | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
-            | Event::OutputsShortened { .. } => {}
+            | Event::OutputsShortened { .. }
+            | Event::Forked(_)
+            | Event::Rewound(_) => {}
         }
         None
     }

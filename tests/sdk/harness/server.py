@@ -46,13 +46,13 @@ class Server:
         self.process = None
         self.start()
 
-    def start(self):
+    def start(self, port=0):
         env = {
             "OPENAI_BASE_URL": self.upstream_url,
             "OPENAI_API_KEY": UPSTREAM_KEY,
             "TENURE_API_KEY": KEY,
         }
-        args = ["--project", self.project, "--data-dir", self.data, "serve", "--port", "0"]
+        args = ["--project", self.project, "--data-dir", self.data, "serve", "--port", port]
         if self.database:
             env["TENURE_DATABASE_URL"] = self.database
             args += ["--sealing-key", self.sealing_key]

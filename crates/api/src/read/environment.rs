@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tenure_journal::{
     Environment, EnvironmentFile, EnvironmentId, HostedEnvironment, HostedSettings, Network, ProjectId,
-    SessionId, SetupCommand, TargetEnvironment, TemplateId, WantedEnvironment, limit,
+    SelfHostedEnvironment, SessionId, SetupCommand, TargetEnvironment, TemplateId, WantedEnvironment, limit,
 };
 use tenure_runtime::{Runtime, TemplateError, WantedError};
 
@@ -30,6 +30,8 @@ const VARIABLE_CHARS_MAX: usize = 32 * 1024;
 const INLINE_BYTES_MAX: usize = 5 * 1024 * 1024;
 /// Bytes of all inline files of a request.
 const INLINE_BYTES_TOTAL_MAX: usize = 10 * 1024 * 1024;
+/// Capability directories of one environment.
+const CAPABILITY_DIRECTORIES_MAX: usize = 32;
 /// Hosts that a restricted network may name.
 const DOMAINS_MAX: usize = 100;
 /// Characters of a template's id.
@@ -45,6 +47,13 @@ pub(crate) enum NewEnvironment {
     Hosted(Box<NewHosted>),
     /// One that is there and waits for a session.
     Prewarmed(EnvironmentId),
+    SelfHosted(NewSelfHosted),
+}
+
+/// An environment on a machine of the client's.
+pub(crate) struct NewSelfHosted {
+    workspace_directory: String,
+    capability_directories: Vec<String>,
 }
 
 /// A hosted environment that a client asks for.
@@ -69,6 +78,9 @@ impl std::fmt::Debug for NewEnvironment {
             Self::Prewarmed(id) => f.debug_tuple("Prewarmed").field(id).finish(),
             Self::Hosted(hosted) => {
                 f.debug_struct("Hosted").field("settings", &hosted.settings).finish_non_exhaustive()
+            }
+            Self::SelfHosted(own) => {
+                f.debug_tuple("SelfHosted").field(&own.workspace_directory).finish_non_exhaustive()
             }
         }
     }
@@ -100,7 +112,7 @@ impl NewEnvironment {
                     Some(field) => read_prewarmed_id(&field, &hosted).map(Self::Prewarmed),
                 }
             }
-            Kind::SelfHosted => Err(unsupported(&format!("{path}.type"), "self-hosted environments")),
+            Kind::SelfHosted => read_self_hosted(reader).map(Self::SelfHosted),
         }
     }
 
@@ -109,17 +121,33 @@ impl NewEnvironment {
         matches!(self, Self::None)
     }
 
+    /// Whether it is on a machine of the client's.
+    pub(crate) fn is_self_hosted(&self) -> bool {
+        matches!(self, Self::SelfHosted(_))
+    }
+
     /// The environment of `session`, its secrets sealed and its files stored. The last thing before the
-    /// session is opened, so that a refused request leaves nothing behind.
+    /// session is opened, so that a refused request leaves nothing behind. Executors find the server at
+    /// `public_url`.
     pub(crate) async fn make(
         self,
         runtime: &Runtime,
+        public_url: &str,
         project: ProjectId,
         session: SessionId,
     ) -> Result<Environment, ApiError> {
         match self {
             Self::Hosted(new) => {
                 new.make(runtime, project, session).await.map(|hosted| Environment::Hosted(Box::new(hosted)))
+            }
+            Self::SelfHosted(NewSelfHosted { workspace_directory, capability_directories }) => {
+                let id = EnvironmentId::of_session(session);
+                Ok(Environment::SelfHosted(Box::new(SelfHostedEnvironment {
+                    id,
+                    remote_url: crate::connect::remote_url(public_url, id),
+                    workspace_directory,
+                    capability_directories,
+                })))
             }
             // Its own journal says what it is.
             Self::None | Self::Prewarmed(_) => Ok(Environment::None),
@@ -141,6 +169,13 @@ impl NewEnvironment {
                 return Err(ApiError::invalid(message)
                     .code("invalid_value")
                     .param("target.environment.environment_id"));
+            }
+            Self::SelfHosted(_) => {
+                let message = "An automation opens a session each time, and each needs an executor of its own: target an \
+                    existing session with a self-hosted environment instead.";
+                return Err(ApiError::invalid(message)
+                    .code("unsupported_feature")
+                    .param("target.environment.type"));
             }
         };
         // It is checked as if a session were opened now: what can never be had is refused now.
@@ -245,6 +280,31 @@ fn read_prewarmed_id(field: &Field<'_>, beside: &NewHosted) -> Result<Environmen
     }
     let unknown = |_| ApiError::not_found("environment").param(field.path().to_owned());
     field.text(ENVIRONMENT_ID_CHARS_MAX)?.parse().map_err(unknown)
+}
+
+fn read_self_hosted(mut r: Reader<'_>) -> Result<NewSelfHosted, ApiError> {
+    let workspace_directory = absolute(&r.required("workspace_directory")?)?;
+    let capabilities = r.optional_or_null("capability_directories");
+    let capabilities = capabilities.map(|field| field.array(CAPABILITY_DIRECTORIES_MAX)).transpose()?;
+    let capabilities = capabilities.unwrap_or_default();
+    let capability_directories = capabilities.iter().map(absolute).collect::<Result<_, _>>()?;
+    r.finish()?;
+    Ok(NewSelfHosted { workspace_directory, capability_directories })
+}
+
+/// A directory on another machine: absolute, and without detours, so that what is below it is known by its
+/// name.
+fn absolute(field: &Field<'_>) -> Result<String, ApiError> {
+    let path = field.text(PATH_CHARS_MAX)?;
+    let refuse = |why: &str| field.refuse("invalid_path", format!("Invalid '{}': {why}.", field.path()));
+    if !path.starts_with('/') {
+        return Err(refuse("a directory must be absolute, such as '/workspace'"));
+    }
+    if path.chars().any(char::is_control) || path.split('/').any(|part| part == "." || part == "..") {
+        return Err(refuse("a directory must not contain '.', '..' or control characters"));
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    Ok(format!("/{}", parts.join("/")))
 }
 
 /// Whether a value asks for nothing: an empty list, or lists that are all empty.

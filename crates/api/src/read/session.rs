@@ -92,7 +92,8 @@ impl<'a> NewSession<'a> {
                 let input = Reader::new("", &body)?.required("input")?;
                 read_input(&input)
             }
-            None if self.environment.is_none() || self.stream => Err(missing("input")),
+            None if self.environment.is_none() => Err(missing("input")),
+            None if self.stream && !self.environment.is_self_hosted() => Err(missing("input")),
             None => Ok(Vec::new()),
         }
     }
@@ -288,9 +289,29 @@ mod tests {
         refused(&with("input", json!("")), "Invalid 'input': it must not be empty.", "input");
         refused(&with("input", json!([])), "Invalid 'input': it must not be empty.", "input");
         refused(
-            &with("environment", json!({"type": "self_hosted", "workspace_directory": "/w"})),
-            "This server does not support self-hosted environments yet.",
-            "environment.type",
+            &with("environment", json!({"type": "self_hosted"})),
+            "Missing required parameter: 'environment.workspace_directory'.",
+            "environment.workspace_directory",
+        );
+        refused(
+            &with("environment", json!({"type": "self_hosted", "workspace_directory": "src"})),
+            "Invalid 'environment.workspace_directory': a directory must be absolute, such as '/workspace'.",
+            "environment.workspace_directory",
+        );
+        refused(
+            &with(
+                "environment",
+                json!({"type": "self_hosted", "workspace_directory": "/w",
+                "capability_directories": ["/w/../skills"]}),
+            ),
+            "Invalid 'environment.capability_directories[0]': a directory must not contain '.', '..' or control \
+             characters.",
+            "environment.capability_directories[0]",
+        );
+        refused(
+            &with("environment", json!({"type": "self_hosted", "workspace_directory": "/w", "env": {}})),
+            "Unknown parameter: 'environment.env'.",
+            "environment.env",
         );
         refused(
             &with("stream_options", json!({})),

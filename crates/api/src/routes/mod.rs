@@ -4,6 +4,7 @@ mod agents;
 mod automations;
 mod environments;
 mod events;
+mod forks;
 mod lists;
 mod models;
 mod sessions;
@@ -25,6 +26,7 @@ use axum::{Json, middleware};
 use serde_json::{Value, json};
 
 use crate::call::{App, Call};
+use crate::connect;
 use crate::error::ApiError;
 use crate::front::{METRICS_PATH, front};
 
@@ -71,6 +73,7 @@ fn v1() -> Router<Arc<App>> {
         .route(&at("/artifacts/{artifact}/content"), get(environments::artifact_content))
         .route(&at("/traces"), get(lists::traces))
         .merge(environment_routes())
+        .merge(connect_routes())
         .merge(unsupported("/vaults", no_vaults))
         .merge(unsupported("/files", no_files))
         .merge(unsupported("/skills", no_skills))
@@ -80,6 +83,10 @@ fn v1() -> Router<Arc<App>> {
         .route("/tenure/keys/{key}", delete(tenure::revoke_key))
         .route("/tenure/sessions/{session}/journal", get(tenure::journal))
         .route("/tenure/sessions", get(tenure::sessions))
+        .route("/tenure/sessions/{session}/history", get(forks::history))
+        .route("/tenure/sessions/{session}/fork", post(forks::fork))
+        .route("/tenure/sessions/{session}/rewind", post(forks::rewind))
+        .route("/tenure/collect", post(forks::collect))
         .route("/tenure/sessions/{session}", get(tenure::session))
         .route("/tenure/agents", get(versions::agents))
         .route("/tenure/agents/{agent}", get(versions::agent))
@@ -109,6 +116,15 @@ fn environment_routes() -> Router<Arc<App>> {
         )
         .route(environment, get(environments::retrieve))
         .route(&format!("{environment}/files"), get(environments::files).post(environments::place_file))
+}
+
+fn connect_routes() -> Router<Arc<App>> {
+    let at = |rest: &str| format!("{}{rest}", connect::ENVIRONMENT);
+    Router::new()
+        .route(&at("/register"), post(connect::register))
+        .route(&at("/validate"), post(connect::validate))
+        .route(&at("/direct/register"), post(connect::register_direct))
+        .route(connect::SOCKET, get(connect::socket))
 }
 
 fn automation_routes() -> Router<Arc<App>> {

@@ -43,7 +43,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     let mut new = NewSession::read(&body)?;
     let prewarmed = match new.environment {
         NewEnvironment::Prewarmed(id) => Some(id),
-        NewEnvironment::None | NewEnvironment::Hosted(_) => None,
+        NewEnvironment::None | NewEnvironment::Hosted(_) | NewEnvironment::SelfHosted(_) => None,
     };
     // An environment that waits for a session is the session it will have.
     let fresh = || SessionId::fresh(&call.app.runtime.fresh());
@@ -60,7 +60,8 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     refuse_unavailable(&agent)?;
     call.check_servers(&agent.tools, "agent.tools")?;
     let input = new.input()?;
-    let environment = new.environment.make(&call.app.runtime, call.project(), id).await?;
+    let environment =
+        new.environment.make(&call.app.runtime, &call.app.config.public_url, call.project(), id).await?;
     if let Some(tools) = tools {
         // The last thing before the session: a request that is refused leaves no sealed secret behind.
         agent.tools = tools.seal(&call.app.runtime, call.project()).await?;
@@ -253,6 +254,7 @@ fn unreadable(head: Head) -> SessionView {
         review: None,
         spend: None,
         prompt_cache: None,
+        forked_from: None,
     }
 }
 

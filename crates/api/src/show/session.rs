@@ -42,12 +42,22 @@ pub(crate) fn tenure_session(view: &SessionView) -> Value {
     let mut session = session(view);
     session["object"] = json!("tenure.session");
     session["agent"]["version"] = json!(view.agent.version);
+    let from = view.forked_from;
+    session["forked_from"] =
+        json!(from.map(|from| json!({"session_id": from.session, "version": from.version})));
     session
 }
 
 pub(super) fn environment(environment: &Environment) -> Value {
     match environment {
         Environment::None => json!({"type": "none"}),
+        Environment::SelfHosted(own) => json!({
+            "type": "self_hosted",
+            "id": own.id,
+            "remote_url": own.remote_url,
+            "workspace_directory": own.workspace_directory,
+            "capability_directories": own.capability_directories,
+        }),
         Environment::Hosted(hosted) => json!({
                 "type": "openai_hosted",
                 "id": hosted.id,
@@ -78,7 +88,7 @@ pub(crate) fn environment_info(view: &SessionView) -> Value {
         "object": "agent.environment",
         "type": shown["type"],
         "status": status,
-        "files": shown["files"].take(),
+        "files": if shown["files"].is_null() { json!([]) } else { shown["files"].take() },
         "plugins": [],
         "skills": [],
     })
@@ -113,6 +123,10 @@ fn required_action(action: &RequiredAction) -> Value {
             "call_id": call_id,
             "name": name,
             "arguments": arguments,
+        }),
+        RequiredAction::EnvironmentConnection { environment_id } => json!({
+            "type": "environment_connection",
+            "environment_id": environment_id,
         }),
         RequiredAction::Approval(approval) => json!({
             "type": "mcp_approval_request",
@@ -164,6 +178,7 @@ pub(crate) mod tests {
             review: None,
             spend: None,
             prompt_cache: None,
+            forked_from: None,
         }
     }
 

@@ -262,6 +262,9 @@ async fn refused(
             | Refusal::EnvironmentTaken
             | Refusal::EnvironmentExpired
             | Refusal::EnvironmentFailed
+            | Refusal::Running
+            | Refusal::Moved
+            | Refusal::UnknownPoint { .. }
             | Refusal::Busy => Outcome::Failed(Failed::new("invalid_request", refusal.to_string())),
         },
         RuntimeErrorKind::Damaged => Outcome::Unreadable,

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use tenure_egress::{Handle, Resolver, SystemResolver};
 use tenure_journal::{
     Artifact, BlobRef, CommandRequest, CommandResult, Effect, EffectId, EffectKind, EnvironmentFile, Failure,
-    FailureKind, HostedEnvironment, ItemId, Network, ProjectId, Timestamp, TurnId, WorkspaceRoot, limit,
+    FailureKind, HostedEnvironment, Item, ItemId, Network, ProjectId, Timestamp, TurnId, WorkspaceRoot,
+    limit,
 };
 use tenure_sandbox::{End, Killer, Stream};
 use tenure_session::{Attempted, Session, StreamEvent};
 use tenure_workspace::{ErrorKind, FilePath, patch};
-use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
 use super::chunks::StoreChunks;
@@ -27,15 +27,15 @@ use crate::handle::Shared;
 use crate::live::Live;
 
 /// The shell that commands are given to.
-const SHELL: &str = "/bin/sh";
+pub(super) const SHELL: &str = "/bin/sh";
 /// How long installing packages and all setup commands of an environment may take together.
 const SETUP: Duration = Duration::from_secs(15 * 60);
 /// Bytes of a command's output that are kept; the rest is read and dropped.
-const OUTPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub(super) const OUTPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of output that are told to readers at once; what comes faster is told together.
 const DELTA_BYTES_MAX: usize = 16 * 1024;
 /// The shortest time between two deltas.
-const DELTA_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const DELTA_PAUSE: Duration = Duration::from_millis(50);
 /// How much of a setup command's output says why it failed.
 const SETUP_SAID_BYTES_MAX: usize = 2 * 1024;
 
@@ -57,10 +57,25 @@ enum Task {
 }
 
 /// Where a command's output is told.
-struct Told {
+pub(super) struct Told {
     turn_id: TurnId,
     item_id: ItemId,
     output_index: u32,
+}
+
+impl Told {
+    pub(super) fn of(item: &Item) -> Self {
+        Self { turn_id: item.turn_id, item_id: item.id, output_index: item.output_index.unwrap_or(0) }
+    }
+
+    pub(super) fn notice(&self, delta: String) -> StreamEvent {
+        StreamEvent::CommandOutput {
+            turn_id: self.turn_id,
+            item_id: self.item_id,
+            output_index: self.output_index,
+            delta,
+        }
+    }
 }
 
 impl Work {
@@ -71,9 +86,7 @@ impl Work {
             EffectKind::PrepareEnvironment => Task::Prepare,
             EffectKind::PlaceFiles { files } => Task::Place(files.clone()),
             EffectKind::Command { item_id, request } => {
-                let item = state.item(*item_id)?;
-                let output_index = item.output_index.unwrap_or(0);
-                let told = Told { turn_id: item.turn_id, item_id: *item_id, output_index };
+                let told = Told::of(state.item(*item_id)?);
                 Task::Command { request: request.clone(), told }
             }
             EffectKind::PublishArtifacts => Task::Publish {
@@ -118,7 +131,7 @@ pub(crate) async fn run(
     };
     let desk = Desk {
         host: Arc::clone(host),
-        chunks: StoreChunks { store: Arc::clone(&shared.store), project, handle: runtime::Handle::current() },
+        chunks: StoreChunks::new(Arc::clone(&shared.store), project, tokio::runtime::Handle::current()),
         environment,
         variables,
         copy,
@@ -152,13 +165,15 @@ enum Reach {
     Registries,
 }
 
-struct Ran {
-    output: Vec<u8>,
-    truncated: bool,
-    exit_code: Option<i32>,
-    ended_by: Option<String>,
-    wall: Duration,
-    root: Option<WorkspaceRoot>,
+/// What came of a command, before its output is stored.
+#[derive(Default)]
+pub(super) struct Ran {
+    pub(super) output: Vec<u8>,
+    pub(super) truncated: bool,
+    pub(super) exit_code: Option<i32>,
+    pub(super) ended_by: Option<String>,
+    pub(super) wall: Duration,
+    pub(super) root: Option<WorkspaceRoot>,
 }
 
 /// Everything a thread needs to work in one environment.
@@ -262,14 +277,7 @@ impl Desk {
             CommandRequest::Patch { patch } => self.patch(patch),
             CommandRequest::Shell { script, cwd, timeout_ms } => {
                 let live = Arc::clone(&self.live);
-                let tell = |delta| {
-                    live.command_output(StreamEvent::CommandOutput {
-                        turn_id: told.turn_id,
-                        item_id: told.item_id,
-                        output_index: told.output_index,
-                        delta,
-                    });
-                };
+                let tell = |delta| live.command_output(told.notice(delta));
                 self.sandboxed(script, cwd, Duration::from_millis(*timeout_ms), Reach::Own, tell)?
             }
         };
@@ -341,7 +349,7 @@ impl Desk {
         command.limits.memory_bytes = self.environment.size.memory_bytes();
         command.limits.output_bytes = OUTPUT_BYTES_MAX;
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let teller = Teller { tell, pending: Vec::new(), last: None };
+        let teller = Teller::new(tell);
         let written = Arc::clone(&heard);
         let output = Box::new(move |_: Stream, bytes: &[u8]| {
             written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
@@ -402,7 +410,7 @@ impl Desk {
                     let ended = done.load(std::sync::atomic::Ordering::Acquire);
                     {
                         let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                        teller.pending.extend_from_slice(&heard[from..]);
+                        teller.push(&heard[from..]);
                         from = heard.len();
                     }
                     teller.flush(ended);
@@ -455,14 +463,26 @@ impl Desk {
 }
 
 /// Output on its way to readers, in whole characters.
-struct Teller<F> {
+pub(super) struct Teller<F> {
     tell: F,
     pending: Vec<u8>,
     last: Option<Instant>,
 }
 
 impl<F: FnMut(String)> Teller<F> {
-    fn flush(&mut self, ended: bool) {
+    pub(super) fn new(tell: F) -> Self {
+        Self { tell, pending: Vec::new(), last: None }
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+    }
+
+    pub(super) fn has_more(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    pub(super) fn flush(&mut self, ended: bool) {
         let rested = self.last.is_none_or(|last| last.elapsed() >= DELTA_PAUSE);
         if self.pending.is_empty() || !(ended || rested || self.pending.len() >= DELTA_BYTES_MAX) {
             return;
@@ -507,7 +527,7 @@ fn told(end: &End) -> (Option<i32>, Option<String>) {
     }
 }
 
-fn summary(applied: &patch::Applied) -> String {
+pub(super) fn summary(applied: &patch::Applied) -> String {
     let mut text = String::from("The patch was applied.\n");
     for (mark, paths) in [("A", &applied.added), ("M", &applied.updated), ("D", &applied.deleted)] {
         for path in paths {
@@ -555,7 +575,7 @@ async fn payloads(
 }
 
 /// The result as the journal keeps it, with a long output stored whole.
-async fn kept(shared: &Shared, project: ProjectId, ran: Ran) -> Result<CommandResult, Failure> {
+pub(super) async fn kept(shared: &Shared, project: ProjectId, ran: Ran) -> Result<CommandResult, Failure> {
     let mut text = String::from_utf8_lossy(&ran.output).into_owned();
     if ran.truncated {
         text += &format!("\n[Only the first {OUTPUT_BYTES_MAX} bytes of the output were kept.]");
@@ -591,11 +611,11 @@ fn not_begun(failure: Failure) -> Failure {
     Failure { kind, ..failure }
 }
 
-fn failed(kind: FailureKind, message: impl Into<String>) -> Failure {
+pub(super) fn failed(kind: FailureKind, message: impl Into<String>) -> Failure {
     Failure { kind, message: message.into(), retry_after_ms: None }
 }
 
 /// What is said of an attempt that was cancelled before it began; nobody hears it.
-fn cancelled() -> Failure {
+pub(super) fn cancelled() -> Failure {
     failed(FailureKind::ConnectionFailed, "the command was cancelled")
 }

@@ -34,7 +34,9 @@ impl Draft<'_> {
             | Command::Decide { .. }
             | Command::Update { .. }
             | Command::Delete
+            | Command::AwaitConnection { .. }
             | Command::DeleteArtifact { .. }
+            | Command::Rewind { .. }
             | Command::Parent(_) => false,
         };
         if self.state.awaits_session() && !for_any {
@@ -51,7 +53,9 @@ impl Draft<'_> {
                 | Command::FunctionResult { .. }
                 | Command::Decide { .. }
                 | Command::PlaceFiles { .. }
+                | Command::AwaitConnection { .. }
                 | Command::DeleteArtifact { .. }
+                | Command::Rewind { .. }
                 | Command::Update { .. } => Err(Refusal::Deleted),
             };
         }
@@ -73,6 +77,7 @@ impl Draft<'_> {
             }
             Command::Delete => self.delete(),
             Command::PlaceFiles { files } => self.place_files(files),
+            Command::AwaitConnection { until } => self.await_connection(*until),
             Command::DeleteArtifact { artifact_id } => self.delete_artifact(*artifact_id),
             Command::OpenSession { opened, messages } => self.open_session(opened, messages),
             Command::ExpireEnvironment => {
@@ -83,6 +88,7 @@ impl Draft<'_> {
                 self.suspend_environment();
                 Ok(())
             }
+            Command::Rewind { rewound, seen, since } => self.rewind(rewound, *seen, since),
             Command::Parent(FromParent::Input { text }) => self.message(vec![InputPart::text(text)]),
             Command::Parent(FromParent::Halt) => {
                 self.halt();

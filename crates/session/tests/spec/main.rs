@@ -13,6 +13,8 @@ mod attempts;
 mod automations;
 mod cancels;
 mod environments;
+mod executors;
+mod forks;
 mod functions;
 mod guests;
 mod journals;

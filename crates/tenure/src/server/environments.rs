@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tenure_project::{Environments, MinIsolation};
-use tenure_runtime::{EnvironmentConfig, PackageSources, Places};
+use tenure_runtime::{CONNECTION_WAIT, EnvironmentConfig, PackageSources, Places};
 use tenure_sandbox::{LauncherPath, Survey, Tier};
 
 /// The first argument of this program when it is a supervisor of one command.
@@ -49,5 +49,6 @@ pub(super) async fn config(settings: &Environments, data: &Path) -> EnvironmentC
             hosts: settings.packages.hosts.clone(),
             private_hosts: settings.packages.private_hosts.clone(),
         },
+        connection_wait: CONNECTION_WAIT,
     }
 }
