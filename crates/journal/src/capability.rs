@@ -24,6 +24,15 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
+    /// Adds an agent's own skills, but those whose names are taken.
+    pub fn add(&mut self, of_agent: &[InstalledSkill]) {
+        for skill in of_agent {
+            if self.skills.iter().all(|known| known.name != skill.name) {
+                self.skills.push(skill.clone());
+            }
+        }
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -16,13 +16,16 @@ mod effect;
 mod envelope;
 mod environment;
 mod event;
+mod fork;
 mod id;
 mod item;
 pub mod json;
 mod library;
 pub mod limit;
 mod projection;
+mod reference;
 mod subagent;
+mod template;
 mod time;
 
 pub use agent::{
@@ -46,19 +49,23 @@ pub use effect::{
 pub use envelope::{DecodeError, Recorded, Version};
 pub use environment::{
     Artifact, CommandRequest, CommandResult, ContainerSize, Environment, EnvironmentFile, EnvironmentStatus,
-    HostedEnvironment, Network, SetupCommand, WorkspaceRoot, WorkspaceRootError,
+    HostedEnvironment, Network, Packages, SelfHostedEnvironment, SetupCommand, WorkspaceRoot,
+    WorkspaceRootError,
 };
 pub use event::{
     AgentPatch, Approval, Decision, Event, Input, PromptCache, Review, SessionOpened, SessionPatch,
     SpendLimit, TurnEnd, TurnError,
 };
+pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
 pub use id::{
     AgentId, ApprovalId, ArtifactId, AutomationId, EffectId, EnvironmentId, FileId, Fresh, IdError, InputId,
     InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SkillId, SubagentId,
-    TurnId, WebhookId,
+    TemplateId, TurnId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use library::{FilePurpose, SkillVersionError, StoredFile, StoredSkill, StoredSkillVersion};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
+pub use reference::Reference;
 pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
+pub use template::{EnvironmentOpened, HostedSettings, TargetEnvironment, Template, WantedEnvironment};
 pub use time::Timestamp;

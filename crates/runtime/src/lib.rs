@@ -19,12 +19,14 @@ mod actor;
 mod automations;
 mod budget;
 mod clock;
+mod collect;
 mod effects;
 mod environments;
 mod error;
 mod export;
 mod fair;
 mod follow;
+mod fork;
 mod handle;
 mod hub;
 mod live;
@@ -44,7 +46,12 @@ pub use automations::{
     SavedAutomation, SavedInvocation,
 };
 pub use budget::entries as budget_entries;
-pub use environments::{EnvironmentConfig, EnvironmentFileError, ListedFile};
+pub use collect::{Collected, GRACE as COLLECTION_GRACE, GRACE_MIN as COLLECTION_GRACE_MIN};
+pub use environments::templates::{SavedTemplate, TemplateError};
+pub use environments::{
+    CONNECTION_WAIT, EnvironmentConfig, EnvironmentFileError, EnvironmentRefusal, Executors, ListedFile,
+    PackageSources, RemoteFileError, WantedError, templates,
+};
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;
 pub use fair::Places;

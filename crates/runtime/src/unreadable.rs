@@ -101,7 +101,10 @@ impl Unreadable {
             | DocumentKind::Split
             | DocumentKind::File
             | DocumentKind::Skill
-            | DocumentKind::SkillVersion => None,
+            | DocumentKind::SkillVersion
+            | DocumentKind::Fork
+            | DocumentKind::Template
+            | DocumentKind::Environment => None,
         }
     }
 }

@@ -8,15 +8,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    Effect, EffectId, EnvironmentStatus, Event, InputPart, Item, ItemBody, ItemId, ItemStatus, Next,
-    Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId, Timestamp, Turn, TurnEnd, Version,
+    Effect, EffectId, EnvironmentOpened, EnvironmentStatus, Event, Forked, InputPart, Item, ItemBody, ItemId,
+    ItemStatus, Next, Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId, Timestamp, Turn,
+    TurnEnd, TurnId, Version,
 };
 
 use crate::budget::{self, BudgetStep};
 use crate::decide::{Context, Input};
 use crate::{
-    EnvironmentNotice, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent, SubagentNotice,
-    TurnNotice,
+    EnvironmentNotice, HostedBy, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent,
+    SubagentNotice, TurnNotice,
 };
 
 /// What one decision leads to.
@@ -33,6 +34,8 @@ pub struct Batch {
     pub items: BTreeMap<u64, Item>,
     /// Turns that are new or changed, in order; the last row of each turn counts.
     pub turns: Vec<Turn>,
+    /// Rows that are gone: to be removed before the others are written.
+    pub gone: Gone,
     /// What the events set aside in the tree's budget and spend of it, in order.
     pub budget: Vec<BudgetStep>,
     /// What clients are told once the events are durable, in order.
@@ -43,6 +46,15 @@ pub struct Batch {
     pub stop: Vec<EffectId>,
     /// The state after the events.
     pub after: Session,
+}
+
+/// Rows that a rewinding gives up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Items at this place and after it.
+    pub items_from: Option<u64>,
+    /// Turns.
+    pub turns: Vec<TurnId>,
 }
 
 impl Session {
@@ -57,7 +69,7 @@ impl Session {
         if events.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Builder::new(self.clone(), self.version, Some(self.status()), cx.now).fold(events)))
+        Ok(Some(Builder::new(self.clone(), self.version, self.status(), cx.now).fold(events)))
     }
 
     /// What follows from events that were decided elsewhere and appended in one transaction: the same batch
@@ -69,7 +81,7 @@ impl Session {
         let events = || recorded.iter().map(|recorded| recorded.event.clone());
         match (before, &first.event) {
             (Some(before), _) if first.version == before.version.plus(1) => {
-                let builder = Builder::new(before.clone(), before.version, Some(before.status()), first.at);
+                let builder = Builder::new(before.clone(), before.version, before.status(), first.at);
                 Some(builder.fold(events().collect()))
             }
             (None, Event::SessionOpened(opened)) => {
@@ -78,8 +90,19 @@ impl Session {
                 builder.events.push(first.event.clone());
                 Some(builder.fold(events().skip(1).collect()))
             }
+            (None, Event::EnvironmentOpened(opened)) => {
+                let state = Self::prewarmed(key, first.at, opened);
+                Some(Builder::prewarming(state, first.at).fold_rest(events().collect()))
+            }
             (Some(_) | None, _) => None,
         }
+    }
+
+    /// Opens an environment without a session and prepares everything that follows.
+    #[must_use]
+    pub fn crank_prewarm(key: SessionKey, opened: EnvironmentOpened, cx: &Context<'_>) -> Batch {
+        let state = Self::prewarmed(key, cx.now, &opened);
+        Builder::prewarming(state, cx.now).fold_rest(Self::prewarm(key, opened, cx))
     }
 
     /// Opens a session and prepares everything that follows.
@@ -92,8 +115,22 @@ impl Session {
         messages: Vec<Vec<InputPart>>,
         cx: &Context<'_>,
     ) -> Result<Batch, Refusal> {
+        Self::crank_fork(key, opened, Vec::new(), messages, cx)
+    }
+
+    /// Opens a session with what it was forked with.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn crank_fork(
+        key: SessionKey,
+        opened: SessionOpened,
+        forked: Vec<Forked>,
+        messages: Vec<Vec<InputPart>>,
+        cx: &Context<'_>,
+    ) -> Result<Batch, Refusal> {
         let state = Self::opened(key, cx.now, &opened);
-        let mut events = Self::open(key, opened, messages, cx)?;
+        let mut events = Self::open(key, opened, forked, messages, cx)?;
         let rest = events.split_off(1);
         let mut builder = Builder::opening(state, cx.now, events.first());
         builder.events = events;
@@ -110,11 +147,13 @@ pub fn appends(recorded: &[Recorded]) -> impl Iterator<Item = &[Recorded]> {
 struct Builder {
     expected: Version,
     state: Session,
-    told: Option<SessionStatus>,
+    /// What clients believe.
+    told: SessionStatus,
     now: Timestamp,
     events: Vec<Event>,
     items: BTreeMap<u64, Item>,
     turns: Vec<Turn>,
+    gone: Gone,
     budget: Vec<BudgetStep>,
     notices: Vec<StreamEvent>,
     stop: Vec<EffectId>,
@@ -124,15 +163,28 @@ struct Builder {
 impl Builder {
     /// For the first events of a session, of which `state` holds the very first.
     fn opening(state: Session, now: Timestamp, opened: Option<&Event>) -> Self {
-        let mut builder = Self::new(state, Version::ZERO, None, now);
+        let mut builder = Self::new(state, Version::ZERO, SessionStatus::Idle, now);
         builder.budget.extend(opened.and_then(|opened| budget::step(&builder.state, opened)));
         let session = builder.view();
         builder.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
-        builder.tell_environment();
+        builder.tell_environment(None);
         builder
     }
 
-    fn new(state: Session, expected: Version, told: Option<SessionStatus>, now: Timestamp) -> Self {
+    /// For the first events of an environment without a session, of which `state` holds the very first. Nobody
+    /// is told: there is no stream yet.
+    fn prewarming(state: Session, now: Timestamp) -> Self {
+        Self::new(state, Version::ZERO, SessionStatus::Idle, now)
+    }
+
+    /// The first of the events is in the state already.
+    fn fold_rest(mut self, mut events: Vec<Event>) -> Batch {
+        let rest = events.split_off(1.min(events.len()));
+        self.events = events;
+        self.fold(rest)
+    }
+
+    fn new(state: Session, expected: Version, told: SessionStatus, now: Timestamp) -> Self {
         Self {
             expected,
             state,
@@ -141,6 +193,7 @@ impl Builder {
             events: Vec::new(),
             items: BTreeMap::new(),
             turns: Vec::new(),
+            gone: Gone::default(),
             budget: Vec::new(),
             notices: Vec::new(),
             stop: Vec::new(),
@@ -162,8 +215,13 @@ impl Builder {
             self.state.apply(self.now, event);
             self.keep_row(event, settled);
             self.tell(event, settled, closing);
-            if self.state.environment_status() != environment {
-                self.tell_environment();
+            let opens = matches!(event, Event::SessionOpened(_));
+            if opens {
+                let session = self.view();
+                self.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
+            }
+            if opens || self.state.environment_status() != environment {
+                self.tell_environment(environment.as_ref());
             }
         }
         let row = self.state.active_turn();
@@ -180,6 +238,7 @@ impl Builder {
             events: self.events,
             items: self.items,
             turns: self.turns,
+            gone: self.gone,
             budget: self.budget,
             notices: self.notices,
             start,
@@ -209,6 +268,22 @@ impl Builder {
         if let Event::EffectAbandoned { effect_id } = event {
             self.stop.push(*effect_id);
         }
+        if let Event::Forked(forked) = event {
+            // Its last items are the last of the state, and the others come before them.
+            let end = self.state.items().next_back().map_or(self.state.dropped, |(last, _)| last + 1);
+            let places = end.saturating_sub(forked.items.len() as u64)..end;
+            self.items.extend(places.zip(forked.items.iter().cloned()));
+            self.turns.extend(forked.turns.iter().cloned());
+        }
+        if let Event::Rewound(rewound) = event {
+            self.items.split_off(&rewound.kept);
+            self.items.extend(rewound.items.iter().map(|placed| (placed.ordinal, placed.item.clone())));
+            self.turns.retain(|turn| !rewound.gone.contains(&turn.id));
+            self.turns.extend(rewound.turns.iter().cloned());
+            let from = self.gone.items_from.map_or(rewound.kept, |from| from.min(rewound.kept));
+            self.gone.items_from = Some(from);
+            self.gone.turns.extend(rewound.gone.iter().copied());
+        }
         let added = if let Event::InputJoined { item_id, .. }
         | Event::FunctionReturned { item_id, .. }
         | Event::ItemAdded { item: Item { id: item_id, .. } } = event
@@ -237,7 +312,7 @@ impl Builder {
         match event {
             Event::TurnCreated { .. } => self.tell_turn(TurnNotice::Created),
             Event::TurnStarted { .. } => {
-                self.told = Some(SessionStatus::InProgress);
+                self.told = SessionStatus::InProgress;
                 let session = self.view();
                 self.notices.push(StreamEvent::Session { kind: SessionNotice::InProgress, session });
                 self.tell_turn(TurnNotice::InProgress);
@@ -270,7 +345,11 @@ impl Builder {
             Event::SubagentResumed { subagent_id } => {
                 self.tell_subagent(SubagentNotice::Active, *subagent_id);
             }
-            Event::SessionOpened(_)
+            Event::EnvironmentOpened(_)
+            | Event::SessionOpened(_)
+            | Event::EnvironmentExpired
+            | Event::EnvironmentSuspended
+            | Event::EnvironmentResumed
             | Event::SessionUpdated { .. }
             | Event::SessionFailed { .. }
             | Event::InputAccepted { .. }
@@ -283,25 +362,48 @@ impl Builder {
             | Event::EffectAbandoned { .. }
             | Event::ApprovalRequested { .. }
             | Event::ApprovalDecided { .. }
+            | Event::EnvironmentConnected
+            | Event::EnvironmentDisconnected
+            | Event::ConnectionAwaited { .. }
+            | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
-            | Event::OutputsShortened { .. } => {}
+            | Event::OutputsShortened { .. }
+            | Event::Forked(_)
+            | Event::Rewound(_) => {}
         }
     }
 
-    fn tell_environment(&mut self) {
-        let Some((id, status)) =
-            self.state.hosted().map(|hosted| hosted.id).zip(self.state.environment_status())
-        else {
+    /// Tells how far the environment is, after it was `before`. Nobody can listen until a session is opened.
+    fn tell_environment(&mut self, before: Option<&EnvironmentStatus>) {
+        if self.state.awaits_session() {
+            return;
+        }
+        let hosted = self.state.hosted().map(|hosted| (hosted.id, HostedBy::Server));
+        let own = || self.state.self_hosted().map(|own| (own.id, HostedBy::Customer));
+        let Some(((id, by), status)) = hosted.or_else(own).zip(self.state.environment_status()) else {
             return;
         };
-        let (kinds, error): (&[EnvironmentNotice], _) = match status {
-            EnvironmentStatus::Pending => (&[EnvironmentNotice::Pending], None),
-            EnvironmentStatus::Connected => (&[EnvironmentNotice::Ready, EnvironmentNotice::Connected], None),
-            EnvironmentStatus::Failed { message } => (&[EnvironmentNotice::Failed], Some(message)),
+        let (kinds, error): (&[EnvironmentNotice], _) = match (status, by) {
+            (EnvironmentStatus::Pending, _) => (&[EnvironmentNotice::Pending], None),
+            (EnvironmentStatus::Connected, HostedBy::Server)
+                if before == Some(&EnvironmentStatus::Suspended) =>
+            {
+                (&[EnvironmentNotice::Connected], None)
+            }
+            (EnvironmentStatus::Connected, HostedBy::Server) => {
+                (&[EnvironmentNotice::Ready, EnvironmentNotice::Connected], None)
+            }
+            (EnvironmentStatus::Ready, HostedBy::Customer) => (&[EnvironmentNotice::Ready], None),
+            (EnvironmentStatus::Connected, HostedBy::Customer) => (&[EnvironmentNotice::Connected], None),
+            (EnvironmentStatus::Disconnected, _) => (&[EnvironmentNotice::Disconnected], None),
+            (EnvironmentStatus::Suspended, _) => (&[EnvironmentNotice::Suspended], None),
+            // What waits for a session has no readers.
+            (EnvironmentStatus::Ready, HostedBy::Server) | (EnvironmentStatus::Expired, _) => return,
+            (EnvironmentStatus::Failed { message }, _) => (&[EnvironmentNotice::Failed], Some(message)),
         };
         for kind in kinds {
-            self.notices.push(StreamEvent::Environment { kind: *kind, id, error: error.clone() });
+            self.notices.push(StreamEvent::Environment { kind: *kind, id, by, error: error.clone() });
         }
     }
 
@@ -319,7 +421,7 @@ impl Builder {
     /// Tells the status the session is left in, if clients believe another.
     fn tell_status(&mut self) {
         let status = self.state.status();
-        if self.told.is_none() || self.told == Some(status) || self.state.is_deleted() {
+        if self.told == status || self.state.is_deleted() || self.state.awaits_session() {
             return;
         }
         let kind = match status {

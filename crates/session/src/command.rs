@@ -1,7 +1,8 @@
 //! What clients and people ask of a session, and why it may be refused.
 
 use tenure_journal::{
-    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, InputPart, SessionPatch, TurnId,
+    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, InputPart, Rewound, SessionOpened,
+    SessionPatch, SubagentId, Timestamp, TurnId, Version,
 };
 
 /// What a client asks of a session.
@@ -48,10 +49,36 @@ pub enum Command {
         /// The files, at least one.
         files: Vec<EnvironmentFile>,
     },
+    /// Open the session that a pre-warmed environment waits for.
+    OpenSession {
+        /// How it begins; its environment is the one that is there.
+        opened: Box<SessionOpened>,
+        /// Its first messages.
+        messages: Vec<Vec<InputPart>>,
+    },
+    /// End a pre-warmed environment whose time is over. Changes nothing about any other.
+    ExpireEnvironment,
+    /// Note that nothing is left of the environment on its machine. Changes nothing while something is done
+    /// there.
+    SuspendEnvironment,
+    /// Say that a client waits with a message until an executor connects, if the message would have to.
+    AwaitConnection {
+        /// How long it waits.
+        until: Timestamp,
+    },
     /// Delete a published file. The environment keeps its own.
     DeleteArtifact {
         /// The artifact.
         artifact_id: ArtifactId,
+    },
+    /// Go back to an earlier version: made by [`crate::History::rewind`].
+    Rewind {
+        /// What it goes back to.
+        rewound: Box<Rewound>,
+        /// The version at which that was found out.
+        seen: Version,
+        /// Subagents that came since.
+        since: Vec<SubagentId>,
     },
     /// What a subagent's parent asks of it. A subagent's session takes nothing else.
     Parent(FromParent),
@@ -101,6 +128,18 @@ pub enum Refusal {
     /// The session is queued, running or waiting.
     #[error("the session is busy; cancel its turn or wait until it is idle, then delete it")]
     Busy,
+    /// Something is under way, and would go on with what is gone.
+    #[error("a turn runs, or waits for someone; cancel it first, then go back")]
+    Running,
+    /// There is no such moment in the session's own journal.
+    #[error("no version, turn or item `{point}` in this session's own journal")]
+    UnknownPoint {
+        /// The moment asked for.
+        point: String,
+    },
+    /// The session has changed since its journal was read.
+    #[error("the session has changed meanwhile; look again")]
+    Moved,
     /// The session failed for good.
     #[error("the session has failed and accepts no more input")]
     Failed,
@@ -113,6 +152,15 @@ pub enum Refusal {
     /// There is no environment, or it is not ready.
     #[error("the environment is not connected")]
     NotConnected,
+    /// The environment has a session, or had one.
+    #[error("the environment has a session already; an environment has one session at most")]
+    EnvironmentTaken,
+    /// The environment waited too long for a session.
+    #[error("the environment has expired; make another")]
+    EnvironmentExpired,
+    /// The environment could not be made ready.
+    #[error("the environment could not be made ready; make another")]
+    EnvironmentFailed,
     /// No such artifact was published, or it is deleted.
     #[error("no artifact `{artifact_id}` in this session")]
     UnknownArtifact {

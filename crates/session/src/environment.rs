@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
     Artifact, ArtifactId, CommandResult, EffectId, Environment, EnvironmentStatus, HostedEnvironment,
-    SkillEntry, WorkspaceRoot, limit,
+    Rewound, SkillEntry, WorkspaceRoot, limit,
 };
 
 use crate::Session;
+
+/// The directory that commands of a hosted environment run in where the model names none.
+pub(crate) const HOSTED_DIRECTORY: &str = "/workspace";
 
 /// The files of a session's environment, as its journal knows them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,9 @@ pub(crate) struct Workspace {
     /// The skills that were found when it was prepared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     skills: Vec<SkillEntry>,
+    /// Whether nothing was done there for long.
+    #[serde(default)]
+    suspended: bool,
 }
 
 impl Workspace {
@@ -49,6 +55,10 @@ impl Workspace {
         self.left_by = None;
     }
 
+    pub(crate) fn suspend(&mut self, suspended: bool) {
+        self.suspended = suspended;
+    }
+
     pub(crate) fn fail(&mut self, message: &str) {
         self.failed = Some(message.to_owned());
     }
@@ -61,6 +71,21 @@ impl Workspace {
         self.published = self.root;
         let room = limit::ARTIFACTS_MAX.saturating_sub(self.artifacts.len());
         self.artifacts.extend(artifacts.iter().take(room).cloned());
+    }
+
+    /// Takes over what was published where its files come from.
+    pub(crate) fn fork(&mut self, artifacts: &[Artifact], published: Option<WorkspaceRoot>) {
+        self.artifacts.extend(artifacts.iter().cloned());
+        self.published = published.or(self.published);
+    }
+
+    /// Goes back to earlier files. What a command left since is given up.
+    pub(crate) fn rewind(&mut self, rewound: &Rewound) {
+        self.root = rewound.root;
+        self.published = rewound.published;
+        self.left_by = None;
+        self.artifacts.retain(|artifact| !rewound.gone_artifacts.contains(&artifact.id));
+        self.artifacts.extend(rewound.artifacts.iter().cloned());
     }
 
     pub(crate) fn delete_artifact(&mut self, id: ArtifactId) {
@@ -80,9 +105,17 @@ impl Session {
     /// How far its environment is; nothing without one.
     #[must_use]
     pub fn environment_status(&self) -> Option<EnvironmentStatus> {
+        if self.self_hosted().is_some() {
+            return Some(self.connection.status());
+        }
         self.hosted()?;
+        if self.is_expired() {
+            return Some(EnvironmentStatus::Expired);
+        }
         Some(match (&self.workspace.failed, self.workspace.root) {
             (Some(message), _) => EnvironmentStatus::Failed { message: message.clone() },
+            (None, Some(_)) if self.awaits_session() => EnvironmentStatus::Ready,
+            (None, Some(_)) if self.workspace.suspended => EnvironmentStatus::Suspended,
             (None, Some(_)) => EnvironmentStatus::Connected,
             (None, None) => EnvironmentStatus::Pending,
         })
@@ -113,12 +146,42 @@ impl Session {
         &self.workspace.artifacts
     }
 
+    /// The files that were looked at when something was last published.
+    pub(crate) fn published(&self) -> Option<WorkspaceRoot> {
+        self.workspace.published
+    }
+
     /// Whether the environment is not ready: turns wait for it.
     pub(crate) fn awaits_environment(&self) -> bool {
-        match self.environment_status() {
-            None | Some(EnvironmentStatus::Connected) => false,
-            Some(EnvironmentStatus::Pending | EnvironmentStatus::Failed { .. }) => true,
+        if self.self_hosted().is_some() {
+            return self.needs_connection();
         }
+        match self.environment_status() {
+            None
+            | Some(EnvironmentStatus::Ready | EnvironmentStatus::Connected | EnvironmentStatus::Suspended) => {
+                false
+            }
+            Some(
+                EnvironmentStatus::Pending
+                | EnvironmentStatus::Disconnected
+                | EnvironmentStatus::Failed { .. }
+                | EnvironmentStatus::Expired,
+            ) => true,
+        }
+    }
+
+    /// Whether nothing was done in its environment for long.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.workspace.suspended
+    }
+
+    /// Whether nothing goes on that may need the environment.
+    pub(crate) fn may_suspend(&self) -> bool {
+        self.environment_status() == Some(EnvironmentStatus::Connected)
+            && !self.deleted
+            && self.turn.is_none()
+            && self.queue.is_empty()
+            && self.effects.is_empty()
     }
 
     /// Whether files may have to be published before the turn ends. A subagent publishes nothing.

@@ -15,6 +15,7 @@
 mod bug;
 mod call;
 mod client;
+mod executors;
 mod follower;
 mod nodes;
 mod oracle;
@@ -22,6 +23,7 @@ mod outside;
 mod part;
 mod property;
 mod rebuild;
+mod said;
 mod shell;
 #[path = "../../session/tests/spec/strict.rs"]
 mod strict;

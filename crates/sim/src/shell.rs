@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tenure_journal::{Effect, EffectKind, Event, FailureKind, Fresh, Repeat, SessionKey, Timestamp, Version};
-use tenure_session::{Attempted, Batch, BudgetStep, Context, Input, Reserving, Session};
-use tenure_store::{Append, BudgetChange, BudgetEntry, ItemRow, Receipt, StoreErrorKind};
+use tenure_session::{Attempted, Batch, BudgetStep, Context, History, Input, Reserving, Session};
+use tenure_store::{Append, BudgetChange, BudgetEntry, GoneRows, ItemRow, Receipt, StoreErrorKind};
 
 use crate::client::{Answer, Ask};
 use crate::nodes::Member;
@@ -70,6 +70,8 @@ pub(crate) enum Message {
     Wake(Version),
     /// There may be something to do.
     Look,
+    /// The session's executor came to this process, or went away.
+    Executor,
 }
 
 /// A write that is not durable yet.
@@ -165,6 +167,7 @@ impl World {
             last_at = head.map_or(Timestamp::EPOCH, |head| head.last_active_at);
             state = folded.map(Arc::new);
             if self.bug != Some(Bug::NeverResume) && self.cluster.is_none() {
+                inbox.push_back(Message::Executor);
                 inbox.push_back(Message::Resume);
             }
         } else {
@@ -211,7 +214,15 @@ impl World {
             Message::Outcome { .. } | Message::Tick | Message::Resume if self.is_guest(process, key) => {
                 return Ok(());
             }
-            Message::Request(_) | Message::Outcome { .. } | Message::Tick | Message::Resume => {}
+            Message::Executor if self.is_guest(process, key) => {
+                self.turn_away(process, key);
+                return Ok(());
+            }
+            Message::Request(_)
+            | Message::Outcome { .. }
+            | Message::Tick
+            | Message::Resume
+            | Message::Executor => {}
         }
         let role = self.role(process, key);
         let Some((skew, state, last_at)) = self.process(process).and_then(|found| {
@@ -249,8 +260,27 @@ impl World {
                     (Ask::Open(opened, messages), None) => {
                         Session::crank_open(key, opened.as_ref().clone(), messages.clone(), &cx).map(Some)
                     }
-                    (Ask::Open(..), Some(_)) => Ok(None),
-                    (Ask::Commands(_), None) => return self.answer(*number, Answer::Refused),
+                    (Ask::Prewarm(opened), None) => {
+                        Ok(Some(Session::crank_prewarm(key, opened.as_ref().clone(), &cx)))
+                    }
+                    (Ask::Open(..) | Ask::Prewarm(_) | Ask::Fork(..), Some(_)) => Ok(None),
+                    (Ask::Fork(parent, version), None) => {
+                        let (parent, version) = (*parent, *version);
+                        match self.forked(parent, version, key, &cx) {
+                            Some(batch) => Ok(Some(batch)),
+                            None => return self.answer(*number, Answer::Refused),
+                        }
+                    }
+                    (Ask::Rewind(version), Some(state)) => match self.history(key, *version) {
+                        Some(history) => match history.rewind(cx.now, cx.fresh) {
+                            Ok(command) => state.crank(&Input::Commands(&[command]), &cx),
+                            Err(refusal) => Err(refusal),
+                        },
+                        None => return self.answer(*number, Answer::Refused),
+                    },
+                    (Ask::Commands(_) | Ask::Rewind(_), None) => {
+                        return self.answer(*number, Answer::Refused);
+                    }
                     (Ask::Commands(commands), Some(state)) => state.crank(&Input::Commands(commands), &cx),
                 };
                 match decided {
@@ -277,7 +307,12 @@ impl World {
                     state.crank(&Input::Resumed, &cx).expect("a restart is never refused")
                 }
             }
-            (Message::Outcome { .. } | Message::Tick | Message::Resume, None)
+            (Message::Executor, Some(state)) => {
+                let here = self.has_executor(process, key);
+                let input = if here { Input::Connected } else { Input::Disconnected };
+                state.crank(&input, &cx).expect("what happened is never refused")
+            }
+            (Message::Outcome { .. } | Message::Tick | Message::Resume | Message::Executor, None)
             | (Message::Wake(_) | Message::Look, _) => None,
         };
         if matches!(message, Message::Resume | Message::Tick) {
@@ -424,6 +459,26 @@ impl World {
         Ok(())
     }
 
+    /// A session's past, as this process reads it, at some version.
+    fn history(&self, key: SessionKey, version: u64) -> Option<History> {
+        let journal = self.store.events_now(key, Version::ZERO, usize::MAX).ok()?;
+        let latest = journal.last()?.version;
+        History::of(key, &journal, Version(1 + version % latest.0))
+    }
+
+    /// What opens a fork; nothing where there is nothing to fork.
+    fn forked(&self, parent: SessionKey, version: u64, key: SessionKey, cx: &Context<'_>) -> Option<Batch> {
+        let mut history = self.history(parent, version)?;
+        let from = history.version();
+        if self.bug == Some(Bug::ForkNow) {
+            let journal = self.store.events_now(parent, Version::ZERO, usize::MAX).ok()?;
+            history = History::of(parent, &journal, history.latest())?;
+        }
+        let (opened, mut forked) = history.fork(key, cx.now, cx.fresh).ok()?;
+        forked.iter_mut().for_each(|part| part.from.version = from);
+        Session::crank_fork(key, opened, forked, Vec::new(), cx).ok()
+    }
+
     fn append_of(&mut self, process: u64, key: SessionKey, batch: &Batch) -> Append {
         let actor = self.process(process).and_then(|found| found.actors.get_mut(&key));
         let (batches, before) = actor.map_or((0, None), |actor| {
@@ -448,6 +503,7 @@ impl World {
             head: batch.after.head(),
             items,
             turns: batch.turns.clone(),
+            gone: GoneRows { items_from: batch.gone.items_from, turns: batch.gone.turns.clone() },
             snapshot,
             receipt: None,
             holder: None,

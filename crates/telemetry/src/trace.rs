@@ -195,7 +195,11 @@ impl Tracer {
                     span.attributes.push(("tenure.approval.decision", text(word)));
                 });
             }
-            Event::SessionOpened(_)
+            Event::EnvironmentOpened(_)
+            | Event::EnvironmentExpired
+            | Event::EnvironmentSuspended
+            | Event::EnvironmentResumed
+            | Event::SessionOpened(_)
             | Event::SessionUpdated { .. }
             | Event::SessionFailed { .. }
             | Event::SessionDeleted
@@ -204,9 +208,15 @@ impl Tracer {
             | Event::SubagentOpened { .. }
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
+            | Event::EnvironmentConnected
+            | Event::EnvironmentDisconnected
+            | Event::ConnectionAwaited { .. }
+            | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
-            | Event::OutputsShortened { .. } => {}
+            | Event::OutputsShortened { .. }
+            | Event::Forked(_)
+            | Event::Rewound(_) => {}
         }
         None
     }

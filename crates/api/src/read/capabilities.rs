@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use tenure_journal::{Capabilities, InstalledPlugin, InstalledSkill, ProjectId, limit};
+use tenure_journal::{InstalledPlugin, InstalledSkill, ProjectId, limit};
 use tenure_runtime::Runtime;
 use tenure_skill::{BUNDLE_BYTES_MAX, Bundle, DESCRIPTION_CHARS_MAX, Error, ErrorKind, Kind, Manifest};
 
 use axum::http::StatusCode;
 
+use super::hosted::sent;
 use super::reader::{Field, Reader};
 use crate::error::ApiError;
 use crate::skills::{self, Selector};
@@ -25,10 +26,14 @@ const PATH_CHARS_MAX: usize = 4_096;
 /// What a client wants installed: nothing of it is looked up or unpacked.
 #[derive(Debug, Default)]
 pub(crate) struct NewCapabilities {
-    skills: Vec<NewSkill>,
-    plugins: Vec<Inline>,
-    directories: Vec<String>,
+    skills: Option<Option<Vec<NewSkill>>>,
+    plugins: Option<Option<Vec<Inline>>>,
+    directories: Option<Option<Vec<String>>>,
 }
+
+/// What was installed of each member: absent, null, or what it named.
+type KeptCapabilities =
+    (Option<Option<Vec<InstalledSkill>>>, Option<Option<Vec<InstalledPlugin>>>, Option<Option<Vec<String>>>);
 
 #[derive(Debug)]
 enum NewSkill {
@@ -54,82 +59,90 @@ struct Inline {
 impl NewCapabilities {
     /// Reads the members `skills`, `plugins` and `capability_directories` of an environment.
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, ApiError> {
-        let skills = r.optional_or_null("skills").map(|field| {
-            field
-                .array(limit::SKILLS_INSTALLED_MAX)?
-                .into_iter()
-                .map(read_skill)
-                .collect::<Result<Vec<_>, _>>()
-        });
-        let plugins = r.optional_or_null("plugins").map(|field| {
-            field
-                .array(limit::PLUGINS_INSTALLED_MAX)?
-                .into_iter()
-                .map(read_plugin)
-                .collect::<Result<Vec<_>, _>>()
-        });
-        let directories = r.optional_or_null("capability_directories").map(|field| {
-            let fields = field.array(limit::CAPABILITY_DIRECTORIES_MAX)?;
-            fields.iter().map(read_directory).collect::<Result<Vec<_>, _>>()
-        });
-        Ok(Self {
-            skills: skills.transpose()?.unwrap_or_default(),
-            plugins: plugins.transpose()?.unwrap_or_default(),
-            directories: directories.transpose()?.unwrap_or_default(),
-        })
+        let skills = sent(r.optional("skills"), |field| {
+            field.array(limit::SKILLS_INSTALLED_MAX)?.into_iter().map(read_skill).collect()
+        })?;
+        let plugins = sent(r.optional("plugins"), |field| {
+            field.array(limit::PLUGINS_INSTALLED_MAX)?.into_iter().map(read_plugin).collect()
+        })?;
+        let directories = sent(r.optional("capability_directories"), |field| {
+            field.array(limit::CAPABILITY_DIRECTORIES_MAX)?.iter().map(read_directory).collect()
+        })?;
+        Ok(Self { skills, plugins, directories })
+    }
+
+    /// Whether nothing was sent.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { skills, plugins, directories } = self;
+        skills.is_none() && plugins.is_none() && directories.is_none()
     }
 
     /// What is installed: stored skills as they are now, and the archives of the request read, checked and kept.
-    /// The agent's own skills come after those of the request, which take the place of any of the same name.
-    pub(crate) async fn make(
+    pub(super) async fn keep(
         self,
         runtime: &Runtime,
         project: ProjectId,
-        of_agent: &[InstalledSkill],
-    ) -> Result<Capabilities, ApiError> {
-        let mut made = Capabilities { directories: self.directories, ..Capabilities::default() };
-        let (mut names, mut left) = (BTreeSet::new(), BUNDLE_BYTES_MAX);
-        for skill in self.skills {
-            let (path, skill) = match skill {
-                NewSkill::Reference { id, selector, path } => {
-                    let found = skills::installed(runtime.store(), project, (&id, selector), &path).await?;
-                    (path, found)
-                }
-                NewSkill::Inline(inline) => {
-                    let path = inline.path.clone();
-                    let (manifest, zip) = unpacked(inline, &mut left).await?;
-                    let archive = runtime.store().put_blob(project, zip).await?;
-                    let (name, description) = (manifest.name().to_owned(), manifest.description().to_owned());
-                    (path, InstalledSkill { name, description, archive, stored: None })
-                }
-            };
-            if !names.insert(skill.name.clone()) {
-                return Err(twice(&path, "skill", &skill.name));
-            }
-            made.skills.push(skill);
-        }
-        made.skills.extend(of_agent.iter().filter(|skill| !names.contains(&skill.name)).cloned());
-        if made.skills.len() > limit::SKILLS_INSTALLED_MAX {
-            let most = limit::SKILLS_INSTALLED_MAX;
-            let message =
-                format!("Invalid 'environment.skills': with the agent's own they are more than {most}.");
-            return Err(ApiError::invalid(message)
-                .code("array_above_max_length")
-                .param("environment.skills"));
-        }
-        names.clear();
-        for plugin in self.plugins {
-            let path = plugin.path.clone();
-            let (manifest, zip) = unpacked(plugin, &mut left).await?;
-            let archive = runtime.store().put_blob(project, zip).await?;
-            let (name, description) = (manifest.name().to_owned(), manifest.description().to_owned());
-            if !names.insert(name.clone()) {
-                return Err(twice(&path, "plugin", &name));
-            }
-            made.plugins.push(InstalledPlugin { name, description, archive });
-        }
-        Ok(made)
+    ) -> Result<KeptCapabilities, ApiError> {
+        let mut left = BUNDLE_BYTES_MAX;
+        let skills = match self.skills {
+            Some(Some(skills)) => Some(Some(kept_skills(runtime, project, skills, &mut left).await?)),
+            other => other.map(|_| None),
+        };
+        let plugins = match self.plugins {
+            Some(Some(plugins)) => Some(Some(kept_plugins(runtime, project, plugins, &mut left).await?)),
+            other => other.map(|_| None),
+        };
+        Ok((skills, plugins, self.directories))
     }
+}
+
+async fn kept_skills(
+    runtime: &Runtime,
+    project: ProjectId,
+    skills: Vec<NewSkill>,
+    left: &mut usize,
+) -> Result<Vec<InstalledSkill>, ApiError> {
+    let (mut kept, mut names) = (Vec::new(), BTreeSet::new());
+    for skill in skills {
+        let (path, skill) = match skill {
+            NewSkill::Reference { id, selector, path } => {
+                let found = skills::installed(runtime.store(), project, (&id, selector), &path).await?;
+                (path, found)
+            }
+            NewSkill::Inline(inline) => {
+                let path = inline.path.clone();
+                let (manifest, zip) = unpacked(inline, left).await?;
+                let archive = runtime.store().put_blob(project, zip).await?;
+                let (name, description) = (manifest.name().to_owned(), manifest.description().to_owned());
+                (path, InstalledSkill { name, description, archive, stored: None })
+            }
+        };
+        if !names.insert(skill.name.clone()) {
+            return Err(twice(&path, "skill", &skill.name));
+        }
+        kept.push(skill);
+    }
+    Ok(kept)
+}
+
+async fn kept_plugins(
+    runtime: &Runtime,
+    project: ProjectId,
+    plugins: Vec<Inline>,
+    left: &mut usize,
+) -> Result<Vec<InstalledPlugin>, ApiError> {
+    let (mut kept, mut names) = (Vec::new(), BTreeSet::new());
+    for plugin in plugins {
+        let path = plugin.path.clone();
+        let (manifest, zip) = unpacked(plugin, left).await?;
+        let archive = runtime.store().put_blob(project, zip).await?;
+        let (name, description) = (manifest.name().to_owned(), manifest.description().to_owned());
+        if !names.insert(name.clone()) {
+            return Err(twice(&path, "plugin", &name));
+        }
+        kept.push(InstalledPlugin { name, description, archive });
+    }
+    Ok(kept)
 }
 
 /// Reads an archive of a request and packs it anew. All of one request together unpack to no more than `left`.
@@ -279,8 +292,8 @@ mod tests {
             "plugins": [inline(&json!({}))],
             "capability_directories": ["/workspace", "/workspace/tools/", "/workspace/.agents/skills"]});
         let read = read(&given).expect("read");
-        let selectors: Vec<Option<Selector>> = read
-            .skills
+        let skills = read.skills.flatten().expect("skills");
+        let selectors: Vec<Option<Selector>> = skills
             .iter()
             .map(|skill| match skill {
                 NewSkill::Reference { selector, .. } => Some(*selector),
@@ -291,8 +304,12 @@ mod tests {
             selectors,
             [Some(Selector::Default), Some(Selector::Latest), Some(Selector::Number(3)), None]
         );
-        assert_eq!((read.plugins[0].kind, read.plugins[0].zip.as_ref()), (Kind::Plugin, &b"PK"[..]));
-        assert_eq!(read.directories, ["/workspace", "/workspace/tools", "/workspace/.agents/skills"]);
+        let plugins = read.plugins.flatten().expect("plugins");
+        assert_eq!((plugins[0].kind, plugins[0].zip.as_ref()), (Kind::Plugin, &b"PK"[..]));
+        assert_eq!(
+            read.directories.flatten().expect("directories"),
+            ["/workspace", "/workspace/tools", "/workspace/.agents/skills"]
+        );
         assert!(
             super::tests::read(&json!({"skills": null, "plugins": [], "capability_directories": null}))
                 .is_ok()

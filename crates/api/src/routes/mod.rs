@@ -5,12 +5,14 @@ mod automations;
 mod environments;
 mod events;
 mod files;
+mod forks;
 mod lists;
 mod models;
 mod sessions;
 mod skills;
 mod stream;
 mod subagents;
+mod templates;
 mod tenure;
 mod versions;
 mod webhooks;
@@ -26,6 +28,7 @@ use axum::{Json, middleware};
 use serde_json::{Value, json};
 
 use crate::call::{App, Call};
+use crate::connect;
 use crate::error::ApiError;
 use crate::front::{METRICS_PATH, front};
 
@@ -72,6 +75,7 @@ fn v1() -> Router<Arc<App>> {
         .route(&at("/artifacts/{artifact}/content"), get(environments::artifact_content))
         .route(&at("/traces"), get(lists::traces))
         .merge(environment_routes())
+        .merge(connect_routes())
         .merge(unsupported("/vaults", no_vaults))
         .merge(library_routes())
         .route("/models", get(models::list))
@@ -80,6 +84,10 @@ fn v1() -> Router<Arc<App>> {
         .route("/tenure/keys/{key}", delete(tenure::revoke_key))
         .route("/tenure/sessions/{session}/journal", get(tenure::journal))
         .route("/tenure/sessions", get(tenure::sessions))
+        .route("/tenure/sessions/{session}/history", get(forks::history))
+        .route("/tenure/sessions/{session}/fork", post(forks::fork))
+        .route("/tenure/sessions/{session}/rewind", post(forks::rewind))
+        .route("/tenure/collect", post(forks::collect))
         .route("/tenure/sessions/{session}", get(tenure::session))
         .route("/tenure/agents", get(versions::agents))
         .route("/tenure/agents/{agent}", get(versions::agent))
@@ -101,8 +109,12 @@ fn v1() -> Router<Arc<App>> {
 fn environment_routes() -> Router<Arc<App>> {
     let environment = "/agents/environments/{environment}";
     Router::new()
-        .route("/agents/environments", any(environments::prewarm))
-        .merge(unsupported("/agents/environments/templates", environments::templates))
+        .route("/agents/environments", get(environments::list).post(environments::prewarm))
+        .route("/agents/environments/templates", get(templates::list).post(templates::create))
+        .route(
+            "/agents/environments/templates/{template}",
+            get(templates::retrieve).post(templates::update).delete(templates::delete),
+        )
         .route(environment, get(environments::retrieve))
         .route(&format!("{environment}/files"), get(environments::files).post(environments::place_file))
 }
@@ -119,6 +131,15 @@ fn library_routes() -> Router<Arc<App>> {
         .route(&format!("{skill}/versions"), get(skills::versions).post(skills::create_version))
         .route(version, get(skills::version).delete(skills::delete_version))
         .route(&format!("{version}/content"), get(skills::version_content))
+}
+
+fn connect_routes() -> Router<Arc<App>> {
+    let at = |rest: &str| format!("{}{rest}", connect::ENVIRONMENT);
+    Router::new()
+        .route(&at("/register"), post(connect::register))
+        .route(&at("/validate"), post(connect::validate))
+        .route(&at("/direct/register"), post(connect::register_direct))
+        .route(connect::SOCKET, get(connect::socket))
 }
 
 fn automation_routes() -> Router<Arc<App>> {

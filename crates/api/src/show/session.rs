@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 use tenure_journal::{
     Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, InstalledPlugin,
-    InstalledSkill, Network, Review, SessionId,
+    InstalledSkill, Review, SessionId,
 };
 use tenure_session::{RequiredAction, SessionView};
 
 use super::agent::session_agent;
+use super::environment::{network, packages};
 
 /// A session as every answer and every event shows it.
 pub(crate) fn session(view: &SessionView) -> Value {
@@ -42,31 +43,34 @@ pub(crate) fn tenure_session(view: &SessionView) -> Value {
     let mut session = session(view);
     session["object"] = json!("tenure.session");
     session["agent"]["version"] = json!(view.agent.version);
+    let from = view.forked_from;
+    session["forked_from"] =
+        json!(from.map(|from| json!({"session_id": from.session, "version": from.version})));
     session
 }
 
 pub(super) fn environment(environment: &Environment) -> Value {
     match environment {
         Environment::None => json!({"type": "none"}),
-        Environment::Hosted(hosted) => {
-            let (access, allowed) = match &hosted.network {
-                Network::Disabled => ("disabled", &[][..]),
-                Network::Restricted { allowed_domains } => ("restricted", &allowed_domains[..]),
-                Network::Enabled => ("enabled", &[][..]),
-            };
-            json!({
+        Environment::SelfHosted(own) => json!({
+            "type": "self_hosted",
+            "id": own.id,
+            "remote_url": own.remote_url,
+            "workspace_directory": own.workspace_directory,
+            "capability_directories": own.capability_directories,
+        }),
+        Environment::Hosted(hosted) => json!({
                 "type": "openai_hosted",
                 "id": hosted.id,
                 "capability_directories": hosted.capabilities.directories,
                 "files": hosted.files.iter().map(installed_file).collect::<Vec<_>>(),
                 "skills": hosted.capabilities.skills.iter().map(installed_skill).collect::<Vec<_>>(),
                 "plugins": hosted.capabilities.plugins.iter().map(installed_plugin).collect::<Vec<_>>(),
-                "network": {"access": access, "allowed_domains": allowed},
-                "packages": {"python": [], "npm": [], "system": []},
+                "network": network(&hosted.network),
+                "packages": packages(&hosted.packages),
                 "container_size": hosted.size.as_str(),
                 "desktop": {"enabled": false},
-            })
-        }
+        }),
     }
 }
 
@@ -81,7 +85,7 @@ fn installed_file(file: &EnvironmentFile) -> Value {
     shown
 }
 
-fn installed_skill(skill: &InstalledSkill) -> Value {
+pub(super) fn installed_skill(skill: &InstalledSkill) -> Value {
     let mut shown = json!({"type": "inline", "name": skill.name, "description": skill.description});
     if let Some(stored) = skill.stored {
         shown["type"] = json!("skill_reference");
@@ -91,8 +95,13 @@ fn installed_skill(skill: &InstalledSkill) -> Value {
     shown
 }
 
-fn installed_plugin(plugin: &InstalledPlugin) -> Value {
+pub(super) fn installed_plugin(plugin: &InstalledPlugin) -> Value {
     json!({"type": "inline", "name": plugin.name, "description": plugin.description})
+}
+
+/// A list that is shown as one, also where there is none.
+fn listed(shown: &mut Value) -> Value {
+    if shown.is_null() { json!([]) } else { shown.take() }
 }
 
 /// An environment as its own endpoint shows it.
@@ -104,9 +113,9 @@ pub(crate) fn environment_info(view: &SessionView) -> Value {
         "object": "agent.environment",
         "type": shown["type"],
         "status": status,
-        "files": shown["files"].take(),
-        "plugins": shown["plugins"].take(),
-        "skills": shown["skills"].take(),
+        "files": listed(&mut shown["files"]),
+        "plugins": listed(&mut shown["plugins"]),
+        "skills": listed(&mut shown["skills"]),
     })
 }
 
@@ -139,6 +148,10 @@ fn required_action(action: &RequiredAction) -> Value {
             "call_id": call_id,
             "name": name,
             "arguments": arguments,
+        }),
+        RequiredAction::EnvironmentConnection { environment_id } => json!({
+            "type": "environment_connection",
+            "environment_id": environment_id,
         }),
         RequiredAction::Approval(approval) => json!({
             "type": "mcp_approval_request",
@@ -190,6 +203,7 @@ pub(crate) mod tests {
             review: None,
             spend: None,
             prompt_cache: None,
+            forked_from: None,
         }
     }
 

@@ -103,8 +103,7 @@ fn path(text: &str) -> Result<FilePath, Error> {
 }
 
 fn read(chunks: &StoreChunks, blob: BlobRef) -> Result<Bytes, InstallError> {
-    let found = chunks.handle.block_on(chunks.store.blob(chunks.project, blob))?;
-    found.ok_or(InstallError::Lost)
+    chunks.payload(blob)?.ok_or(InstallError::Lost)
 }
 
 /// The content of a file, of which one piece at a time is in memory.
@@ -162,7 +161,7 @@ mod tests {
         for payload in payloads {
             blobs.push(store.put_blob(project, Bytes::copy_from_slice(payload)).await.expect("kept"));
         }
-        let chunks = StoreChunks { store, project, handle: Handle::current() };
+        let chunks = StoreChunks::new(store, project, Handle::current());
         tokio::task::spawn_blocking(move || work(&files, &chunks, &blobs)).await.expect("no panic");
         drop(home);
     }

@@ -3,15 +3,19 @@
 mod answer;
 mod attempt;
 mod client;
+mod connection;
 mod environment;
+mod prewarmed;
+mod rewind;
 mod subagents;
 mod turn;
 
 use std::collections::BTreeMap;
 
 use tenure_journal::{
-    Artifact, CommandResult, EffectId, Event, Failure, Fresh, InputPart, Item, ModelAnswer, SessionKey,
-    SessionOpened, SkillEntry, SubagentReport, Timestamp, ToolDef, ToolResult, WorkspaceRoot,
+    Artifact, CommandResult, EffectId, EnvironmentOpened, Event, Failure, Forked, Fresh, InputPart, Item,
+    ModelAnswer, SessionKey, SessionOpened, SkillEntry, SubagentReport, Timestamp, ToolDef, ToolResult,
+    WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 
@@ -69,6 +73,10 @@ pub enum Input<'a> {
     Resumed,
     /// Time passed.
     Tick,
+    /// The executor of its self-hosted environment is connected to this node.
+    Connected,
+    /// The executor is connected to this node no more, or was connected to one that is gone.
+    Disconnected,
 }
 
 /// What came of an attempt, as the shell saw it.
@@ -118,24 +126,38 @@ pub enum SubagentReply {
 }
 
 impl Session {
-    /// The events that open a session and take up its first messages.
+    /// The events that open a session, with what it was forked with, and take up its first messages.
     ///
     /// # Errors
     /// More messages than may wait.
     pub fn open(
         key: SessionKey,
         opened: SessionOpened,
+        forked: Vec<Forked>,
         messages: Vec<Vec<InputPart>>,
         cx: &Context<'_>,
     ) -> Result<Vec<Event>, Refusal> {
         let state = Self::opened(key, cx.now, &opened);
         let mut draft = Draft { state, events: vec![Event::SessionOpened(Box::new(opened))], cx };
+        for part in forked {
+            draft.push(Event::Forked(Box::new(part)));
+        }
         for content in messages {
             draft.message(content)?;
         }
         draft.prepare_environment();
         draft.advance();
         Ok(draft.events)
+    }
+
+    /// The events that open an environment without a session, and make it ready.
+    #[must_use]
+    pub fn prewarm(key: SessionKey, opened: EnvironmentOpened, cx: &Context<'_>) -> Vec<Event> {
+        let state = Self::prewarmed(key, cx.now, &opened);
+        let mut draft = Draft { state, events: vec![Event::EnvironmentOpened(Box::new(opened))], cx };
+        draft.prepare_environment();
+        draft.advance();
+        draft.events
     }
 
     /// Facts that should happen now, or why not. Does not change `self`; no facts means nothing to do.
@@ -155,6 +177,8 @@ impl Session {
             }
             Input::Resumed => draft.resumed(),
             Input::Tick => draft.tick(),
+            Input::Connected => draft.executor_connected(),
+            Input::Disconnected => draft.executor_gone(),
         }
         draft.advance();
         Ok(draft.events)

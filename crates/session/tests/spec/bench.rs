@@ -12,21 +12,22 @@ use serde_json::json;
 use tenure_journal::{
     AgentConfig, AgentId, AnswerItem, ApprovalId, ApprovalMode, BlobRef, Capabilities, CommandResult,
     ContainerSize, ContextItem, Decision, Effect, EffectId, EffectKind, Environment, EnvironmentFile,
-    EnvironmentId, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool, HostedEnvironment, InputPart,
-    Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport, ModelAnswer, MultiAgent, Network,
-    Origin, ProjectId, Reasoning, Recorded, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch,
-    Stop, TextConfig, Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
+    EnvironmentId, EnvironmentOpened, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool,
+    HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport,
+    ModelAnswer, MultiAgent, Network, Origin, ProjectId, Reasoning, Recorded, SelfHostedEnvironment,
+    ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig, Timestamp, Tool,
+    ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
-    Attempted, Batch, BudgetStep, Command, Context, Input, Price, Refusal, RequiredAction, Reserving, Role,
-    Session, SubagentReply,
+    Attempted, Batch, BudgetStep, Command, Context, History, Input, Price, Refusal, RequiredAction,
+    Reserving, Role, Session, SubagentReply,
 };
 
 use crate::{strict, text};
 
 /// When every story begins.
-const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
 /// What a transcript shows beside the inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +109,7 @@ pub(crate) fn opened(agent: AgentConfig) -> SessionOpened {
 /// An environment whose commands reach this.
 pub(crate) fn hosted(network: Network) -> Environment {
     Environment::Hosted(Box::new(HostedEnvironment {
+        packages: tenure_journal::Packages::default(),
         id: EnvironmentId::of_session(SessionId::fresh(&Fresh::new(START, 3))),
         network,
         size: ContainerSize::Medium,
@@ -116,6 +118,17 @@ pub(crate) fn hosted(network: Network) -> Environment {
         variables: None,
         base: None,
         capabilities: Capabilities::default(),
+    }))
+}
+
+/// An environment on a customer's machine.
+pub(crate) fn self_hosted() -> Environment {
+    let id = EnvironmentId::of_session(SessionId::fresh(&Fresh::new(START, 3)));
+    Environment::SelfHosted(Box::new(SelfHostedEnvironment {
+        id,
+        remote_url: "http://127.0.0.1:7878/v1/agents/api/connect/rt_1".to_owned(),
+        workspace_directory: "/srv/shop".to_owned(),
+        capability_directories: Vec::new(),
     }))
 }
 
@@ -225,10 +238,37 @@ impl Bench {
         Self::open(opened(agent(tools)), first, defaults(), Show::Events)
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "benches are built from what was made for them")]
     pub(crate) fn open(opened: SessionOpened, first: &str, policy: Arc<PolicySet>, show: Show) -> Self {
+        let project = opened.project_id;
+        let messages = if first.is_empty() { vec![] } else { vec![vec![InputPart::text(first)]] };
+        let how = if first.is_empty() { "> open".to_owned() } else { format!("> open {first:?}") };
+        Self::begin(project, &how, policy, show, |key, cx| {
+            Session::crank_open(key, opened, messages, cx).unwrap()
+        })
+    }
+
+    /// An environment that waits a second for its session.
+    pub(crate) fn prewarm(network: Network, show: Show) -> Self {
+        let opened = opened(agent(vec![]));
+        let Environment::Hosted(environment) = hosted(network) else { unreachable!() };
+        let project_id = opened.project_id;
+        let expires_at = START.plus_millis(1_000);
+        let opened = EnvironmentOpened { project_id, environment: *environment, expires_at };
+        Self::begin(project_id, "> prewarm", defaults(), show, |key, cx| {
+            Session::crank_prewarm(key, opened, cx)
+        })
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "benches are built from what was made for them")]
+    fn begin(
+        project: ProjectId,
+        how: &str,
+        policy: Arc<PolicySet>,
+        show: Show,
+        crank: impl FnOnce(SessionKey, &Context<'_>) -> Batch,
+    ) -> Self {
         let fresh = Fresh::new(START, 3);
-        let key = SessionKey { project: opened.project_id, session: SessionId::fresh(&fresh) };
+        let key = SessionKey { project, session: SessionId::fresh(&fresh) };
         let cx = Context {
             now: START,
             role: Role::Holder,
@@ -241,12 +281,53 @@ impl Bench {
             reserving: Reserving::Asked,
             partial: &[],
         };
-        let messages = if first.is_empty() { vec![] } else { vec![vec![InputPart::text(first)]] };
-        let batch = Session::crank_open(key, opened, messages, &cx).unwrap();
+        let batch = crank(key, &cx);
+        Self::begun(batch, Arc::clone(&policy), show, how)
+    }
+
+    /// A fork of the session as it was at a version.
+    pub(crate) fn fork(&self, at: Version, seed: u64) -> Self {
+        let history = History::of(self.session.key(), &self.journal, at).expect("there is such a version");
+        let fresh = Fresh::new(self.now, seed);
+        let project = self.session.key().project;
+        let key = SessionKey { project, session: SessionId::fresh(&fresh) };
+        let (opened, forked) = history.fork(key, self.now, &fresh).unwrap();
+        let cx = Context {
+            now: self.now,
+            role: Role::Holder,
+            fresh: &fresh,
+            chance: 0,
+            policy: &self.policy,
+            context_tokens: None,
+            tools_changed: &BTreeMap::new(),
+            prices: &BTreeMap::new(),
+            reserving: Reserving::Asked,
+            partial: &[],
+        };
+        let batch = Session::crank_fork(key, opened, forked, vec![], &cx).unwrap();
+        let mut fork =
+            Self::begun(batch, Arc::clone(&self.policy), self.show, &format!("> fork at {}", at.0));
+        fork.seed = seed + 1;
+        fork
+    }
+
+    /// Takes the session back to a version, as its own journal has it.
+    pub(crate) fn rewind(&mut self, to: Version) -> Result<(), Refusal> {
+        let history = History::of(self.session.key(), &self.journal, to).expect("there is such a version");
+        self.seed += 1;
+        let command = history.rewind(self.now, &Fresh::new(self.now, self.seed))?;
+        self.command(&format!("rewind to {}", to.0), command)
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.session.version()
+    }
+
+    fn begun(batch: Batch, policy: Arc<PolicySet>, show: Show, how: &str) -> Self {
         let mut bench = Self {
             session: batch.after.clone(),
             journal: Vec::new(),
-            now: START,
+            now: batch.at,
             role: Role::Holder,
             running: Vec::new(),
             context_tokens: None,
@@ -257,7 +338,7 @@ impl Bench {
             spent: 0,
             partial: Vec::new(),
             show,
-            policy: Arc::clone(&policy),
+            policy,
             items: BTreeMap::new(),
             turns: BTreeMap::new(),
             seed: 3,
@@ -265,8 +346,7 @@ impl Bench {
             transcript: String::new(),
             muted: false,
         };
-        let how = if first.is_empty() { "> open".to_owned() } else { format!("> open {first:?}") };
-        bench.line(&how);
+        bench.line(how);
         bench.commit(batch);
         bench
     }
@@ -322,7 +402,15 @@ impl Bench {
         let shown = |batch: &Batch| {
             format!(
                 "{:?}",
-                (&batch.items, &batch.turns, &batch.notices, &batch.start, &batch.stop, &batch.after)
+                (
+                    &batch.items,
+                    &batch.turns,
+                    &batch.gone,
+                    &batch.notices,
+                    &batch.start,
+                    &batch.stop,
+                    &batch.after
+                )
             )
         };
         assert_eq!(shown(&followed), shown(batch));
@@ -371,6 +459,12 @@ impl Bench {
                 }
             }
         }
+        if let Some(from) = batch.gone.items_from {
+            self.items.split_off(&from);
+        }
+        for turn in &batch.gone.turns {
+            self.turns.remove(turn);
+        }
         self.items.extend(batch.items);
         self.turns.extend(batch.turns.into_iter().map(|turn| (turn.id, turn)));
         self.session = batch.after;
@@ -385,6 +479,10 @@ impl Bench {
         assert_eq!(read, self.session, "a snapshot reads back");
         let request = self.session.context();
         assert_eq!(strict::fault(&request), None, "{request:#?}");
+        let history = History::of(self.session.key(), &self.journal, self.session.version()).unwrap();
+        let items = history.items().into_iter().map(|(ordinal, item)| (ordinal, item.as_ref().clone()));
+        assert_eq!(items.collect::<BTreeMap<_, _>>(), self.items, "item rows are those of the whole past");
+        assert_eq!(history.turns(), self.turns, "turn rows are those of the whole past");
         for (ordinal, item) in self.session.items() {
             assert_eq!(self.items.get(&ordinal), Some(item), "item rows are those of the fold");
         }
@@ -425,6 +523,13 @@ impl Bench {
     pub(crate) fn message(&mut self, words: &str) {
         let content = vec![InputPart::text(words)];
         let _ = self.command(&format!("message {words:?}"), Command::Message { content });
+    }
+
+    /// Opens the session that a pre-warmed environment waits for.
+    pub(crate) fn open_session(&mut self, first: &str) {
+        let opened = Box::new(opened(agent(vec![])));
+        let messages = vec![vec![InputPart::text(first)]];
+        let _ = self.command(&format!("open session {first:?}"), Command::OpenSession { opened, messages });
     }
 
     pub(crate) fn cancel(&mut self) {
@@ -548,7 +653,7 @@ impl Bench {
         let actions = self.session.view().required_actions;
         let approval = |action| match action {
             RequiredAction::Approval(approval) => Some(approval.id),
-            RequiredAction::FunctionCall { .. } => None,
+            RequiredAction::FunctionCall { .. } | RequiredAction::EnvironmentConnection { .. } => None,
         };
         actions.into_iter().find_map(approval).expect("an approval waits")
     }
@@ -573,6 +678,9 @@ impl Bench {
                 RequiredAction::FunctionCall { turn_id, call_id, name, .. } => {
                     write!(line, ", {turn_id} wants {name} {call_id}").unwrap();
                 }
+                RequiredAction::EnvironmentConnection { environment_id } => {
+                    write!(line, ", wants {environment_id} connected").unwrap();
+                }
                 RequiredAction::Approval(approval) => {
                     write!(line, ", wants approval {} of {}", approval.id, approval.name).unwrap();
                 }
@@ -583,6 +691,11 @@ impl Bench {
 
     pub(crate) fn note(&mut self, words: &str) {
         self.line(&format!("  = {words}"));
+    }
+
+    /// What happened so far.
+    pub(crate) fn transcript(&self) -> &str {
+        &self.transcript
     }
 
     /// Compares the transcript with what is expected; indentation common to all lines does not count.
@@ -596,6 +709,25 @@ impl Bench {
             "the transcript is\n<<<\n{}>>>\nand was expected to be\n{expected}",
             self.transcript
         );
+    }
+
+    /// What was written down after a mark.
+    pub(crate) fn transcript_after(&self, mark: &str) -> String {
+        let (_, after) = self.transcript.split_once(mark).expect("the mark is there");
+        after.trim_start_matches('\n').to_owned()
+    }
+
+    /// What changes the environment and is under way is done, leaving the files as they are.
+    pub(crate) fn finish_environment(&mut self) {
+        let root = self.session.workspace_root().unwrap_or(root(9));
+        while let Some((effect, attempt)) =
+            self.running.iter().find(|(effect, _)| effect.kind.lane() == Some(Lane::Environment)).cloned()
+        {
+            self.running.retain(|(running, _)| running.id != effect.id);
+            self.attempted("environment", effect.id, attempt, Attempted::Placed(root));
+        }
+        // What waits for a later try is tried now.
+        self.wait(100_000);
     }
 
     /// Leaves the following steps out of the transcript.

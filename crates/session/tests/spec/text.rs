@@ -240,6 +240,10 @@ fn next(next: Next, now: Timestamp) -> String {
 pub(crate) fn event(event: &Event, now: Timestamp) -> String {
     match event {
         Event::SessionOpened(opened) => format!("session opened for {}", opened.agent.model),
+        Event::EnvironmentOpened(opened) => format!("{} opened without a session", opened.environment.id),
+        Event::EnvironmentExpired => "environment expired".to_owned(),
+        Event::EnvironmentSuspended => "environment suspended".to_owned(),
+        Event::EnvironmentResumed => "environment resumed".to_owned(),
         Event::SessionUpdated { .. } => "session updated".to_owned(),
         Event::SessionFailed { message } => format!("session failed: {message}"),
         Event::SessionDeleted => "session deleted".to_owned(),
@@ -296,6 +300,12 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
         Event::SubagentOpened { subagent_id, name, .. } => format!("{subagent_id} opened: {name}"),
         Event::SubagentClosed { subagent_id } => format!("{subagent_id} closed"),
         Event::SubagentResumed { subagent_id } => format!("{subagent_id} resumed"),
+        Event::EnvironmentConnected => "executor connected".to_owned(),
+        Event::EnvironmentDisconnected => "executor gone".to_owned(),
+        Event::ConnectionAwaited { until } => {
+            format!("executor awaited for {} ms", crate::bench::START.millis_until(*until))
+        }
+        Event::ConnectionLapsed => "executor awaited no more".to_owned(),
         Event::ArtifactDeleted { artifact_id } => format!("{artifact_id} deleted"),
         Event::ContextTrimmed { first_kept, dropped } => {
             format!("context trimmed by {dropped} items, {first_kept} is the first kept")
@@ -303,6 +313,37 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
         Event::OutputsShortened { item_ids } => {
             let ids: Vec<String> = item_ids.iter().map(ToString::to_string).collect();
             format!("outputs shortened: {}", ids.join(", "))
+        }
+        Event::Forked(forked) => {
+            let items: Vec<String> = forked.items.iter().map(item).collect();
+            let turns: Vec<String> =
+                forked.turns.iter().map(|turn| format!("{} {}", turn.id, turn.status.as_str())).collect();
+            let gone = forked.dropped;
+            format!(
+                "forked at version {} with {} items ({gone} not in the context) of {}{}",
+                forked.from.version.0,
+                items.len(),
+                turns.join(", "),
+                items.iter().map(|item| format!("\n    {item}")).collect::<String>()
+            )
+        }
+        Event::Rewound(rewound) => {
+            let other = rewound
+                .items
+                .iter()
+                .map(|placed| format!("\n    at {}: {}", placed.ordinal, item(&placed.item)));
+            let turns = rewound.turns.iter().map(|turn| format!(", {} {}", turn.id, turn.status.as_str()));
+            let gone = rewound.gone.iter().map(|turn| format!(", without {turn}"));
+            let root = rewound.root.map(|root| format!(", files {}", &root.to_string()[..5]));
+            format!(
+                "rewound to version {}: {} items stay{}{}{}{}",
+                rewound.to.0,
+                rewound.kept,
+                turns.collect::<String>(),
+                gone.collect::<String>(),
+                root.unwrap_or_default(),
+                other.collect::<String>()
+            )
         }
     }
 }
@@ -350,11 +391,13 @@ pub(crate) fn notice(notice: &StreamEvent) -> String {
             };
             format!("{} {kind}", subagent.id)
         }
-        StreamEvent::Environment { kind, id, error } => {
+        StreamEvent::Environment { kind, id, error, .. } => {
             let kind = match kind {
                 EnvironmentNotice::Pending => "pending",
                 EnvironmentNotice::Ready => "ready",
                 EnvironmentNotice::Connected => "connected",
+                EnvironmentNotice::Suspended => "suspended",
+                EnvironmentNotice::Disconnected => "disconnected",
                 EnvironmentNotice::Failed => "failed",
             };
             let why = error.as_ref().map_or_else(String::new, |error| format!(" {}", quote(error)));

@@ -4,6 +4,7 @@
 //! process is in [`World`], read once in `main`. Commands talk to a server through its HTTP API alone.
 
 mod agents;
+mod artifacts;
 mod automations;
 mod bench;
 mod check;
@@ -12,8 +13,11 @@ mod decide;
 mod demo;
 mod diff;
 mod doctor;
+mod environment;
 mod error;
+mod exec_server;
 mod find;
+mod forks;
 mod init;
 mod keys;
 mod migrate;
@@ -100,8 +104,18 @@ enum Command {
     Agents(agents::AgentsArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
+    /// Run the commands of a self-hosted environment on this machine
+    ExecServer(exec_server::ExecServerArgs),
     /// Move everything from the data directory into a database that several nodes share
     Migrate(migrate::MigrateArgs),
+    /// Open a new session with another's conversation and files, as they are or were
+    Fork(forks::ForkArgs),
+    /// Take a session back to what it was
+    Rewind(forks::RewindArgs),
+    /// List the moments of a session, to fork it at or go back to
+    History(forks::HistoryArgs),
+    /// Remove stored files that no session refers to
+    Gc(forks::GcArgs),
     /// Manage addresses that are told of what happens to sessions
     Webhooks(webhooks::WebhooksArgs),
     /// Check this machine, the project and its server
@@ -138,8 +152,17 @@ impl Context {
 
     /// A client of the server that flags, environment and data directory point at.
     pub(crate) fn client(&self) -> Result<Client, CliError> {
-        let target = target::resolve(&self.world, &self.data, self.url.as_deref(), self.api_key.as_deref())?;
-        Client::new(target)
+        self.client_of(self.url.as_deref())
+    }
+
+    /// A client of the server at `url`.
+    pub(crate) fn client_of(&self, url: Option<&str>) -> Result<Client, CliError> {
+        Client::new(target::resolve(&self.world, &self.data, url, self.api_key.as_deref())?)
+    }
+
+    /// Whether a flag names a server.
+    pub(crate) fn names_a_server(&self) -> bool {
+        self.url.is_some()
     }
 }
 
@@ -205,7 +228,12 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Automations(args) => automations::automations(cx, &args).await,
         Command::Agents(args) => agents::agents(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
+        Command::ExecServer(args) => exec_server::exec_server(cx, &args).await,
         Command::Migrate(args) => migrate::migrate(cx, &args).await,
+        Command::Fork(args) => forks::fork(cx, &args).await,
+        Command::Rewind(args) => forks::rewind(cx, &args).await,
+        Command::History(args) => forks::history(cx, &args).await,
+        Command::Gc(args) => forks::gc(cx, &args).await,
         Command::Webhooks(args) => webhooks::webhooks(cx, &args).await,
         Command::Doctor(args) => doctor::doctor(cx, &args).await,
         Command::Mock(args) => mock::mock(cx, &args).await,
@@ -271,9 +299,18 @@ mod tests {
             ("tenure -o jsonl logs last -f", true),
             ("tenure run refunds go", true),
             ("tenure run --session last go", true),
+            ("tenure run --up --save out analyst go", true),
             ("tenure run refunds", false),
             ("tenure run", false),
             ("tenure logs", false),
+            ("tenure fork last", true),
+            ("tenure fork last --at turn_1", true),
+            ("tenure fork", false),
+            ("tenure rewind last", false),
+            ("tenure rewind last --to 7", true),
+            ("tenure history last", true),
+            ("tenure gc", true),
+            ("tenure gc --grace-hours 0", false),
             ("tenure ps --status busy", false),
             ("tenure ps -o xml", false),
             ("tenure approve apr_1 --session s", true),
@@ -297,6 +334,10 @@ mod tests {
             ("tenure agents split helper --end", true),
             ("tenure keys", false),
             ("tenure keys create ci", true),
+            ("tenure keys create laptop --executor", true),
+            ("tenure exec-server --remote http://127.0.0.1:1/x --environment-id env_1", true),
+            ("tenure exec-server --remote u --environment-id e --transport direct --files account", true),
+            ("tenure exec-server --remote u", false),
             ("tenure webhooks ls", true),
             ("tenure webhooks add https://crm.example/ --event agent.session.idle", true),
             ("tenure webhooks add", false),
