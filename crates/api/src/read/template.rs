@@ -126,11 +126,11 @@ mod tests {
             "packages.python[1]",
         );
         refused(&json!({"packages": {"ruby": []}}), "Unknown parameter: 'packages.ruby'.", "packages.ruby");
-        refused(&json!({"skills": [{}]}), "This server does not support skills yet.", "skills");
+        refused(&json!({"skills": [{}]}), "Missing required parameter: 'skills[0].type'.", "skills[0].type");
         refused(
-            &json!({"files": [{"type": "file_id", "file_id": "f", "path": "/workspace/a"}]}),
-            "This server does not support files by id; send them inline yet.",
-            "files[0].type",
+            &json!({"files": [{"type": "file_id", "path": "/workspace/a"}]}),
+            "Missing required parameter: 'files[0].file_id'.",
+            "files[0].file_id",
         );
     }
 }
