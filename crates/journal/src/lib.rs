@@ -7,6 +7,7 @@
 
 mod agent;
 mod answer;
+mod audit;
 mod automation;
 mod blob;
 mod content;
@@ -29,6 +30,7 @@ pub use agent::{
     Verbosity,
 };
 pub use answer::{AnswerItem, ModelAnswer, Stop, Usage};
+pub use audit::{AuditFact, AuditOutcome, AuditRecord};
 pub use automation::{
     Automation, AutomationStatus, CreatedBy, Invocation, InvocationStatus, NewSessionTarget, PauseReason,
     Schedule, Target, TargetAgent,
@@ -37,8 +39,8 @@ pub use blob::BlobRef;
 pub use content::{FunctionOutput, InputPart};
 pub use context::{ContextItem, ModelRequest, ToolSpec};
 pub use effect::{
-    Done, Effect, EffectKind, Failure, FailureKind, Lane, Next, Outcome, PermitRecord, Repeat, ServerRef,
-    ToolDef, ToolResult,
+    Done, Effect, EffectKind, Failure, FailureKind, Lane, Next, Outcome, PermitRecord, PolicyRefusal, Repeat,
+    ServerRef, ToolDef, ToolResult,
 };
 pub use envelope::{DecodeError, Recorded, Version};
 pub use environment::{

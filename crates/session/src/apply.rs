@@ -79,7 +79,7 @@ impl Session {
         self.version = self.version.plus(1);
         self.last_active_at = at;
         match event {
-            Event::SessionOpened(_) => {}
+            Event::SessionOpened(_) | Event::PolicyRefused { .. } => {}
             Event::SessionUpdated { patch } => self.patch(patch),
             Event::SessionFailed { message } => self.failed = Some(message.clone()),
             Event::SessionDeleted => self.deleted = true,

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    Effect, EffectId, EnvironmentStatus, Event, InputPart, Item, ItemBody, ItemId, ItemStatus, Next,
-    Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId, Timestamp, Turn, TurnEnd, Version,
+    AuditRecord, Effect, EffectId, EnvironmentStatus, Event, InputPart, Item, ItemBody, ItemId, ItemStatus,
+    Next, Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId, Timestamp, Turn, TurnEnd, Version,
 };
 
+use crate::audit;
 use crate::budget::{self, BudgetStep};
 use crate::decide::{Context, Input};
 use crate::{
@@ -35,6 +36,8 @@ pub struct Batch {
     pub turns: Vec<Turn>,
     /// What the events set aside in the tree's budget and spend of it, in order.
     pub budget: Vec<BudgetStep>,
+    /// What an auditor is told of the events, in order.
+    pub audit: Vec<AuditRecord>,
     /// What clients are told once the events are durable, in order.
     pub notices: Vec<StreamEvent>,
     /// Attempts to begin once the events are durable.
@@ -116,6 +119,7 @@ struct Builder {
     items: BTreeMap<u64, Item>,
     turns: Vec<Turn>,
     budget: Vec<BudgetStep>,
+    audit: Vec<AuditRecord>,
     notices: Vec<StreamEvent>,
     stop: Vec<EffectId>,
     started: Vec<EffectId>,
@@ -126,6 +130,7 @@ impl Builder {
     fn opening(state: Session, now: Timestamp, opened: Option<&Event>) -> Self {
         let mut builder = Self::new(state, Version::ZERO, None, now);
         builder.budget.extend(opened.and_then(|opened| budget::step(&builder.state, opened)));
+        builder.audit.extend(opened.and_then(|opened| audit::record(&builder.state, now, opened)));
         let session = builder.view();
         builder.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
         builder.tell_environment();
@@ -142,6 +147,7 @@ impl Builder {
             items: BTreeMap::new(),
             turns: Vec::new(),
             budget: Vec::new(),
+            audit: Vec::new(),
             notices: Vec::new(),
             stop: Vec::new(),
             started: Vec::new(),
@@ -160,6 +166,7 @@ impl Builder {
             let environment = self.state.environment_status();
             self.budget.extend(budget::step(&self.state, event));
             self.state.apply(self.now, event);
+            self.audit.extend(audit::record(&self.state, self.now, event));
             self.keep_row(event, settled);
             self.tell(event, settled, closing);
             if self.state.environment_status() != environment {
@@ -181,6 +188,7 @@ impl Builder {
             items: self.items,
             turns: self.turns,
             budget: self.budget,
+            audit: self.audit,
             notices: self.notices,
             start,
             stop: self.stop,
@@ -283,6 +291,7 @@ impl Builder {
             | Event::EffectAbandoned { .. }
             | Event::ApprovalRequested { .. }
             | Event::ApprovalDecided { .. }
+            | Event::PolicyRefused { .. }
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. } => {}

@@ -237,6 +237,7 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
+        | Event::PolicyRefused { .. }
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. } => vec![],

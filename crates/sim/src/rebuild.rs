@@ -66,6 +66,7 @@ fn changes_items(event: &Event) -> bool {
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
+        | Event::PolicyRefused { .. }
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. } => false,

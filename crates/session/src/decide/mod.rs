@@ -4,6 +4,7 @@ mod answer;
 mod attempt;
 mod client;
 mod environment;
+mod permission;
 mod subagents;
 mod turn;
 

@@ -14,7 +14,7 @@ use tenure_policy::{Action, ToolFacts, Verdict};
 
 use super::answer::Call;
 use super::{Draft, SubagentReply};
-use crate::catalogue::{self, BUILTIN_LABEL, SubagentTool};
+use crate::catalogue::{BUILTIN_LABEL, SubagentTool};
 
 /// The policy named by the permit of what stops subagents: stopping is never asked of anybody.
 const STOPPING: &str = "builtin.stop-subagents";
@@ -42,7 +42,7 @@ impl Draft<'_> {
             destructive: false,
         };
         let action = Action::ToolCall { tool: facts, mode: self.state.agent.approval };
-        let verdict = self.cx.policy.decide(&catalogue::request(&self.state, action, &bound), None);
+        let verdict = self.permit(action, &bound);
         let resumes = match &request {
             SubagentRequest::Resume { subagent_id } => Some(*subagent_id),
             SubagentRequest::Create { .. }

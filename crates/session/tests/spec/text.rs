@@ -272,6 +272,15 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
             format!("{effect_id} attempt {attempt} {}, {}", outcome(what), next(*then, now))
         }
         Event::EffectAbandoned { effect_id } => format!("{effect_id} abandoned"),
+        Event::PolicyRefused { refusal } => {
+            let how = if refusal.needs_approval { "nobody can be asked" } else { "denied" };
+            format!(
+                "policy refuses {} {}: {how} ({})",
+                refusal.action,
+                refusal.resource,
+                refusal.policies.join(", ")
+            )
+        }
         Event::ApprovalRequested { approval } => format!(
             "{} asks: {}/{} {} held by {}",
             approval.id,
