@@ -143,7 +143,9 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::SubagentResumed { .. }
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
-        | Event::OutputsShortened { .. } => None,
+        | Event::OutputsShortened { .. }
+        | Event::Forked(_)
+        | Event::Rewound(_) => None,
     }
 }
 

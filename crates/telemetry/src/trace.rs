@@ -206,7 +206,9 @@ impl Tracer {
             | Event::SubagentResumed { .. }
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
-            | Event::OutputsShortened { .. } => {}
+            | Event::OutputsShortened { .. }
+            | Event::Forked(_)
+            | Event::Rewound(_) => {}
         }
         None
     }
