@@ -239,7 +239,9 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::SubagentResumed { .. }
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
-        | Event::OutputsShortened { .. } => vec![],
+        | Event::OutputsShortened { .. }
+        | Event::Forked(_)
+        | Event::Rewound(_) => vec![],
     }
 }
 
@@ -293,6 +295,7 @@ fn command_marks(command: &Command) -> Vec<&str> {
         | Command::Decide { .. }
         | Command::Delete
         | Command::DeleteArtifact { .. }
+        | Command::Rewind { .. }
         | Command::Parent(_) => vec![],
         Command::PlaceFiles { files } => files.iter().map(|file| file.path.as_str()).collect(),
     }

@@ -68,6 +68,8 @@ fn changes_items(event: &Event) -> bool {
         | Event::SubagentResumed { .. }
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
-        | Event::OutputsShortened { .. } => false,
+        | Event::OutputsShortened { .. }
+        | Event::Forked(_)
+        | Event::Rewound(_) => false,
     }
 }

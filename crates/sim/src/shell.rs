@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tenure_journal::{Effect, EffectKind, Event, FailureKind, Fresh, Repeat, SessionKey, Timestamp, Version};
 use tenure_session::{Attempted, Batch, BudgetStep, Context, Input, Reserving, Session};
-use tenure_store::{Append, BudgetChange, BudgetEntry, ItemRow, Receipt, StoreErrorKind};
+use tenure_store::{Append, BudgetChange, BudgetEntry, GoneRows, ItemRow, Receipt, StoreErrorKind};
 
 use crate::client::{Answer, Ask};
 use crate::nodes::Member;
@@ -448,6 +448,7 @@ impl World {
             head: batch.after.head(),
             items,
             turns: batch.turns.clone(),
+            gone: GoneRows { items_from: batch.gone.items_from, turns: batch.gone.turns.clone() },
             snapshot,
             receipt: None,
             holder: None,
