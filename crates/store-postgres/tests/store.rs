@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tenure_journal::{Timestamp, Version};
-use tenure_store::{Document, DocumentKind, Order, Page, Receipt, SessionFilter, Store as _, StoreErrorKind};
+use tenure_store::{Document, DocumentKind, Order, Page, Receipt, SessionFilter, Stamp, Store as _, StoreErrorKind};
 use tenure_store_postgres::{BlobPlace, Inspection, Integrity, Options, PostgresStore, bench};
 use tokio::task::JoinSet;
 
@@ -180,6 +180,22 @@ async fn payloads_may_be_files() {
     let folder = directory.path().join(project.to_string());
     let files: Vec<_> = folder.read_dir().expect("lists").map(|entry| entry.expect("lists").path()).collect();
     assert_eq!(files.len(), 1, "{files:?}");
+
+    // What is forgotten leaves no file, and a file that is gone already is no obstacle.
+    let ever = Stamp(u64::MAX);
+    let other = store.put_blob(project, Bytes::from_static(b"other")).await.expect("keeps");
+    let count = || folder.read_dir().expect("lists").count();
+    assert_eq!(count(), 2);
+    assert_eq!(store.forget_blobs(project, &[other], ever).await.expect("forgets"), [other]);
+    assert_eq!(count(), 1);
+    let half = store.put_blob(project, Bytes::from_static(b"half")).await.expect("keeps");
+    let added = folder.read_dir().expect("lists").map(|entry| entry.expect("lists").path());
+    let added = added.into_iter().find(|path| *path != files[0]).expect("a file");
+    std::fs::remove_file(added).expect("a collection that died before its commit");
+    store.put_blob(project, Bytes::from_static(b"half")).await.expect("keeps it anew");
+    assert_eq!(store.blob(project, half).await.expect("reads").as_deref(), Some(&b"half"[..]));
+    assert_eq!(store.forget_blobs(project, &[half, in_database], ever).await.expect("forgets").len(), 2);
+    assert_eq!(count(), 1);
 
     std::fs::write(&files[0], "elif").expect("damages it");
     let error = store.blob(project, blob).await.expect_err("it has another digest");
