@@ -16,6 +16,7 @@ IDLE_TEST = "test_idle_stream_survives"
 CLUSTERED = (
     "test_agents",
     "test_automations",
+    "test_fork",
     "test_sessions",
     "test_subagents",
     "test_traces",

@@ -261,7 +261,10 @@ fn refused(refusal: &Refusal) -> ApiError {
         Refusal::ConflictingResult { .. }
         | Refusal::AlreadyDecided { .. }
         | Refusal::Busy
+        | Refusal::Moved
         | Refusal::Failed => ApiError::conflict(message),
+        Refusal::Running => ApiError::conflict(message).code("session_busy"),
+        Refusal::UnknownPoint { .. } => ApiError::invalid(message).code("unknown_point"),
         Refusal::Hidden | Refusal::Deleted => ApiError::not_found("session"),
         Refusal::QueueFull { .. } => overloaded(StatusCode::TOO_MANY_REQUESTS, message),
     }

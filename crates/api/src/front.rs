@@ -209,7 +209,10 @@ fn check_beta(headers: &HeaderMap) -> Result<(), ApiError> {
 
 fn check_scope(key: &Key, method: &Method, path: &str) -> Result<(), ApiError> {
     let is_admin = path.strip_prefix("/v1/tenure/").is_some_and(|rest| {
-        rest.starts_with("keys") || rest.starts_with("webhooks") || rest.ends_with("/journal")
+        rest.starts_with("keys")
+            || rest.starts_with("webhooks")
+            || rest == "collect"
+            || rest.ends_with("/journal")
     });
     let (scope, word) = if is_admin {
         (Scope::Admin, "admin")

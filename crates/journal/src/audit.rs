@@ -58,6 +58,18 @@ pub enum AuditFact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<SessionId>,
     },
+    /// The session began with what another was, without its effects.
+    SessionForked {
+        /// The other session.
+        from: SessionId,
+        /// As of which of its versions.
+        at: Version,
+    },
+    /// The session went back; what was decided since stays decided.
+    SessionRewound {
+        /// The version whose conversation and files it has again.
+        to: Version,
+    },
     /// The session's settings were changed; what the agent may do may differ from here on.
     SessionUpdated {
         /// Digest of the change.

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, FunctionOutput, InputId,
-    Item, ItemId, ItemStatus, Next, Outcome, Parent, PolicyRefusal, ProjectId, ServiceTier, SubagentId, Tool,
-    TurnId,
+    AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, Forked, FunctionOutput,
+    InputId, Item, ItemId, ItemStatus, Next, Outcome, Parent, PolicyRefusal, ProjectId, Rewound, ServiceTier,
+    SubagentId, Tool, TurnId,
 };
 
 /// A durable fact.
@@ -189,6 +189,12 @@ pub enum Event {
         /// The items that hold the outputs: calls of servers, and results of functions.
         item_ids: Vec<ItemId>,
     },
+    /// The session began with the conversation of another. Right after [`Event::SessionOpened`], in the same
+    /// append; as often as it takes.
+    Forked(Box<Forked>),
+    /// The session went back to an earlier version of itself. Everything that happened since stays in the
+    /// journal.
+    Rewound(Box<Rewound>),
 }
 
 /// How a session begins.

@@ -157,6 +157,30 @@ impl InvocationId {
     }
 }
 
+/// Ids that belong to one session and get another form in a fork of it.
+macro_rules! forked {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// What this id becomes in a fork: another one for each fork, in the order of the originals.
+            #[must_use]
+            pub fn in_fork(self, fork: SessionId) -> Self {
+                Self(in_fork(self.0, fork))
+            }
+        }
+    )*};
+}
+
+forked! { TurnId ItemId ArtifactId }
+
+/// The first half stays, for it holds time and order; the second follows from both.
+fn in_fork(id: Uuid, fork: SessionId) -> Uuid {
+    let mut bytes = *id.as_bytes();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"fork").update(fork.as_bytes()).update(id.as_bytes());
+    bytes[8..].copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    uuid::Builder::from_bytes(bytes).with_variant(uuid::Variant::RFC4122).into_uuid()
+}
+
 /// An id that follows from `parts`, sorted where `millis` stands.
 fn derived(millis: u64, parts: &[&[u8]]) -> Uuid {
     let mut hasher = blake3::Hasher::new();
@@ -279,6 +303,20 @@ mod tests {
         assert!((0..1_000).all(|minute| at(minute) < at(minute + 1)));
         let other = AutomationId::of_effect(EffectId::fresh(&Fresh::new(Timestamp::from_millis(5), 2)));
         assert_ne!(at(7), InvocationId::of_occurrence(other, Timestamp::from_millis(7 * 60_000)));
+    }
+
+    #[test]
+    fn ids_in_a_fork_keep_their_order_and_are_its_own() {
+        let fresh = Fresh::new(Timestamp::from_millis(1_790_000_000_000), 3);
+        let forks = [SessionId::fresh(&fresh), SessionId::fresh(&fresh)];
+        let ids: Vec<_> = (0..1_000).map(|_| TurnId::fresh(&fresh)).collect();
+        for fork in forks {
+            let forked: Vec<_> = ids.iter().map(|id| id.in_fork(fork)).collect();
+            assert!(forked.windows(2).all(|pair| pair[0] < pair[1]));
+            assert!(ids.iter().zip(&forked).all(|(id, forked)| id != forked));
+            assert_eq!(forked[7].to_string().parse(), Ok(forked[7]));
+        }
+        assert_ne!(ids[0].in_fork(forks[0]), ids[0].in_fork(forks[1]));
     }
 
     #[test]

@@ -16,11 +16,13 @@ mod effect;
 mod envelope;
 mod environment;
 mod event;
+mod fork;
 mod id;
 mod item;
 pub mod json;
 pub mod limit;
 mod projection;
+mod reference;
 mod subagent;
 mod time;
 
@@ -51,6 +53,7 @@ pub use event::{
     AgentPatch, Approval, Decision, Event, Input, PromptCache, Review, SessionOpened, SessionPatch,
     SpendLimit, TurnEnd, TurnError,
 };
+pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
 pub use id::{
     AgentId, ApprovalId, ArtifactId, AutomationId, EffectId, EnvironmentId, Fresh, IdError, InputId,
     InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SubagentId, TurnId,
@@ -58,5 +61,6 @@ pub use id::{
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
+pub use reference::Reference;
 pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
 pub use time::Timestamp;

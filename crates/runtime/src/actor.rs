@@ -23,17 +23,18 @@ use tenure_journal::{Effect, EffectId, Failure, FailureKind, SessionKey, Timesta
 use tenure_session::{
     Attempted, Batch, Command, Context, Input, Reserving, Role, Session, SessionView, appends,
 };
-use tenure_store::{Append, ItemRow, Receipt, StoreError, StoreErrorKind};
+use tenure_store::{Append, GoneRows, ItemRow, Receipt, StoreError, StoreErrorKind};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::collect::OUTCOME_WAIT_MAX;
 use crate::effects::{self, Launch};
 use crate::handle::{ReceiptDraft, Shared};
 use crate::live::Live;
 use crate::{RuntimeError, RuntimeErrorKind};
-use crate::{budget, clock, follow, node, unreadable};
+use crate::{budget, clock, follow, fork, node, unreadable};
 
 /// Events between two snapshots: opening a session folds at most this many beside the snapshot.
 const EVENTS_PER_SNAPSHOT: u64 = 128;
@@ -312,9 +313,15 @@ impl Actor {
         self.apply(&Input::Attempted { effect_id: effect, attempt, outcome }).await.map(drop)
     }
 
-    /// Turns the crank for something that cannot be refused, for as long as it takes the store to come back.
+    /// Turns the crank for something that cannot be refused, for as long as it takes the store to come back. An
+    /// outcome that waited too long is given up with its actor: what it refers to may be collected by then.
     async fn apply(&mut self, input: &Input<'_>) -> Result<bool, ()> {
+        let began = Instant::now();
         loop {
+            if began.elapsed() > OUTCOME_WAIT_MAX {
+                tracing::error!(session = %self.key.session, "an outcome could not be stored for too long");
+                return Err(());
+            }
             match self.turn_crank(input, None).await {
                 Ok(changed) => return Ok(changed),
                 Err(error) if *error.kind() == RuntimeErrorKind::Storage => {
@@ -594,8 +601,12 @@ pub(crate) async fn append(
 ) -> Result<Version, StoreError> {
     let version = batch.after.version();
     let due = version.0 >= snapshot.0 + EVENTS_PER_SNAPSHOT;
-    let documents = shared.webhooks.deliveries(shared, batch, batch.at).await?;
+    let mut documents = shared.webhooks.deliveries(shared, batch, batch.at).await?;
     let told = !documents.is_empty();
+    if batch.expected == Version::ZERO {
+        let from = batch.after.forked_from();
+        documents.extend(from.map(|from| fork::document(batch.after.key(), from, batch.at)));
+    }
     let append = Append {
         expected: batch.expected,
         at: batch.at,
@@ -607,6 +618,7 @@ pub(crate) async fn append(
             .map(|(ordinal, item)| ItemRow { ordinal: *ordinal, item: item.clone() })
             .collect(),
         turns: batch.turns.clone(),
+        gone: GoneRows { items_from: batch.gone.items_from, turns: batch.gone.turns.clone() },
         snapshot: due.then(|| Bytes::from(batch.after.encode())),
         receipt,
         holder: match role {

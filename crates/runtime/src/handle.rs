@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use tenure_journal::{
-    Fresh, InputPart, NodeId, ProjectId, Secret, SecretId, SessionId, SessionKey, SessionOpened, Timestamp,
-    Version,
+    Forked, Fresh, InputPart, NodeId, ProjectId, Secret, SecretId, SessionId, SessionKey, SessionOpened,
+    Timestamp, Version,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -33,7 +33,8 @@ use crate::registry::{Admission, Registry};
 use crate::unreadable::Unreadable;
 use crate::webhooks::{self, WebhookConfig, Webhooks};
 use crate::{
-    Bound, Full, Limit, Load, ModelTable, Places, RuntimeError, RuntimeErrorKind, Sealer, Share, follow, node,
+    Bound, Full, Limit, Load, ModelTable, Places, RuntimeError, RuntimeErrorKind, Sealer, Share, collect,
+    follow, node,
 };
 
 /// How often readers that went away are forgotten.
@@ -154,6 +155,8 @@ pub(crate) struct Shared {
     pub(crate) environments: Arc<Host>,
     /// Tells this node's scheduler that an automation changed.
     pub(crate) automations: Arc<Notify>,
+    /// Held by who collects payloads.
+    pub(crate) collecting: tokio::sync::Mutex<()>,
 }
 
 /// A session to be opened.
@@ -240,6 +243,7 @@ impl Runtime {
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             automations: Arc::default(),
+            collecting: tokio::sync::Mutex::default(),
             environments: Arc::new(Host::new(environments)),
         });
         if let Some((config, finished)) = outbound.export.zip(finished) {
@@ -250,6 +254,7 @@ impl Runtime {
         let found = node::claim(&runtime.shared).await?;
         node::start(&runtime.shared, wakes, found);
         runtime.shared.tasks.spawn(sweep(Arc::clone(&runtime.shared)));
+        runtime.shared.tasks.spawn(collect::run(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));
         Ok(runtime)
     }
@@ -360,7 +365,7 @@ impl Runtime {
         }
         let key = SessionKey { project: opening.opened.project_id, session: id };
         let share = subscribe.then(|| self.shared.streams.take(key.project, 1)).transpose()?;
-        self.shared.open(key, opening, receipt, share, Admission::Bounded).await
+        self.shared.open(key, opening, Vec::new(), receipt, share, Admission::Bounded).await
     }
 
     /// Carries out a batch of commands, all or none. Durable when it returns; gives the session after it.
@@ -467,7 +472,8 @@ impl Runtime {
 }
 
 impl Shared {
-    /// Opens a session under a key that was chosen for it, and starts its first turn. With a `share` of the
+    /// Opens a session under a key that was chosen for it, with what it was forked with, and starts its first
+    /// turn. With a `share` of the
     /// open streams, the subscription sees everything.
     ///
     /// # Errors
@@ -476,6 +482,7 @@ impl Shared {
         self: &Arc<Self>,
         key: SessionKey,
         opening: Opening,
+        forked: Vec<Forked>,
         receipt: Option<ReceiptDraft>,
         share: Option<Share>,
         admission: Admission,
@@ -499,7 +506,8 @@ impl Shared {
         };
         let opened = async {
             loop {
-                let batch = Session::crank_open(key, opening.opened.clone(), opening.input.clone(), &cx)?;
+                let (opened, input) = (opening.opened.clone(), opening.input.clone());
+                let batch = Session::crank_fork(key, opened, forked.clone(), input, &cx)?;
                 let view = Arc::new(batch.after.view());
                 let receipt = receipt.as_ref().map(|draft| draft.to_receipt(key.project, now, &view));
                 let covered = node::covered(self).await?;
@@ -633,6 +641,7 @@ fn admission(commands: &[Command]) -> Admission {
         | Command::Decide { .. }
         | Command::Update { .. }
         | Command::DeleteArtifact { .. }
+        | Command::Rewind { .. }
         | Command::Delete => false,
     };
     if commands.iter().any(begins) { Admission::Bounded } else { Admission::Always }

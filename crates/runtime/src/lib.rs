@@ -19,12 +19,14 @@ mod actor;
 mod automations;
 mod budget;
 mod clock;
+mod collect;
 mod effects;
 mod environments;
 mod error;
 mod export;
 mod fair;
 mod follow;
+mod fork;
 mod handle;
 mod hub;
 mod live;
@@ -44,6 +46,7 @@ pub use automations::{
     SavedAutomation, SavedInvocation,
 };
 pub use budget::entries as budget_entries;
+pub use collect::{Collected, GRACE as COLLECTION_GRACE, GRACE_MIN as COLLECTION_GRACE_MIN};
 pub use environments::{EnvironmentConfig, EnvironmentFileError, ListedFile};
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;

@@ -98,7 +98,8 @@ impl Unreadable {
             | DocumentKind::Project
             | DocumentKind::Request
             | DocumentKind::Webhook
-            | DocumentKind::Split => None,
+            | DocumentKind::Split
+            | DocumentKind::Fork => None,
         }
     }
 }

@@ -57,6 +57,7 @@ impl Session {
             parent: opened.parent,
             subagents: BTreeMap::new(),
             workspace: Workspace::new(&opened.environment),
+            forked_from: None,
         }
     }
 
@@ -188,6 +189,8 @@ impl Session {
                     turn.trims += 1;
                 }
             }
+            Event::Forked(forked) => self.apply_forked(forked),
+            Event::Rewound(rewound) => self.apply_rewound(rewound),
         }
     }
 

@@ -18,6 +18,10 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
             let change = to_value(patch).expect("a patch has string keys");
             (None, AuditFact::SessionUpdated { change: json::digest(&change) })
         }
+        Event::Forked(forked) => {
+            (None, AuditFact::SessionForked { from: forked.from.session, at: forked.from.version })
+        }
+        Event::Rewound(rewound) => (None, AuditFact::SessionRewound { to: rewound.to }),
         Event::SessionFailed { .. } => (None, AuditFact::SessionFailed),
         Event::SessionDeleted => (None, AuditFact::SessionDeleted),
         Event::EffectRequested { effect } => (effect.turn_id, allowed(effect)),

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    AuditRecord, Effect, EffectId, EnvironmentStatus, Event, InputPart, Item, ItemBody, ItemId, ItemStatus,
-    Next, Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId, Timestamp, Turn, TurnEnd, Version,
+    AuditRecord, Effect, EffectId, EnvironmentStatus, Event, Forked, InputPart, Item, ItemBody, ItemId,
+    ItemStatus, Next, Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId, Timestamp, Turn, TurnEnd,
+    TurnId, Version,
 };
 
 use crate::audit;
@@ -34,6 +35,8 @@ pub struct Batch {
     pub items: BTreeMap<u64, Item>,
     /// Turns that are new or changed, in order; the last row of each turn counts.
     pub turns: Vec<Turn>,
+    /// Rows that are gone: to be removed before the others are written.
+    pub gone: Gone,
     /// What the events set aside in the tree's budget and spend of it, in order.
     pub budget: Vec<BudgetStep>,
     /// What an auditor is told of the events, in order.
@@ -46,6 +49,15 @@ pub struct Batch {
     pub stop: Vec<EffectId>,
     /// The state after the events.
     pub after: Session,
+}
+
+/// Rows that a rewinding gives up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Items at this place and after it.
+    pub items_from: Option<u64>,
+    /// Turns.
+    pub turns: Vec<TurnId>,
 }
 
 impl Session {
@@ -95,8 +107,22 @@ impl Session {
         messages: Vec<Vec<InputPart>>,
         cx: &Context<'_>,
     ) -> Result<Batch, Refusal> {
+        Self::crank_fork(key, opened, Vec::new(), messages, cx)
+    }
+
+    /// Opens a session with what it was forked with.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn crank_fork(
+        key: SessionKey,
+        opened: SessionOpened,
+        forked: Vec<Forked>,
+        messages: Vec<Vec<InputPart>>,
+        cx: &Context<'_>,
+    ) -> Result<Batch, Refusal> {
         let state = Self::opened(key, cx.now, &opened);
-        let mut events = Self::open(key, opened, messages, cx)?;
+        let mut events = Self::open(key, opened, forked, messages, cx)?;
         let rest = events.split_off(1);
         let mut builder = Builder::opening(state, cx.now, events.first());
         builder.events = events;
@@ -118,6 +144,7 @@ struct Builder {
     events: Vec<Event>,
     items: BTreeMap<u64, Item>,
     turns: Vec<Turn>,
+    gone: Gone,
     budget: Vec<BudgetStep>,
     audit: Vec<AuditRecord>,
     notices: Vec<StreamEvent>,
@@ -146,6 +173,7 @@ impl Builder {
             events: Vec::new(),
             items: BTreeMap::new(),
             turns: Vec::new(),
+            gone: Gone::default(),
             budget: Vec::new(),
             audit: Vec::new(),
             notices: Vec::new(),
@@ -187,6 +215,7 @@ impl Builder {
             events: self.events,
             items: self.items,
             turns: self.turns,
+            gone: self.gone,
             budget: self.budget,
             audit: self.audit,
             notices: self.notices,
@@ -216,6 +245,22 @@ impl Builder {
         }
         if let Event::EffectAbandoned { effect_id } = event {
             self.stop.push(*effect_id);
+        }
+        if let Event::Forked(forked) = event {
+            // Its last items are the last of the state, and the others come before them.
+            let end = self.state.items().next_back().map_or(self.state.dropped, |(last, _)| last + 1);
+            let places = end.saturating_sub(forked.items.len() as u64)..end;
+            self.items.extend(places.zip(forked.items.iter().cloned()));
+            self.turns.extend(forked.turns.iter().cloned());
+        }
+        if let Event::Rewound(rewound) = event {
+            self.items.split_off(&rewound.kept);
+            self.items.extend(rewound.items.iter().map(|placed| (placed.ordinal, placed.item.clone())));
+            self.turns.retain(|turn| !rewound.gone.contains(&turn.id));
+            self.turns.extend(rewound.turns.iter().cloned());
+            let from = self.gone.items_from.map_or(rewound.kept, |from| from.min(rewound.kept));
+            self.gone.items_from = Some(from);
+            self.gone.turns.extend(rewound.gone.iter().copied());
         }
         let added = if let Event::InputJoined { item_id, .. }
         | Event::FunctionReturned { item_id, .. }
@@ -294,7 +339,9 @@ impl Builder {
             | Event::PolicyRefused { .. }
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
-            | Event::OutputsShortened { .. } => {}
+            | Event::OutputsShortened { .. }
+            | Event::Forked(_)
+            | Event::Rewound(_) => {}
         }
     }
 

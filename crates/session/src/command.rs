@@ -1,7 +1,8 @@
 //! What clients and people ask of a session, and why it may be refused.
 
 use tenure_journal::{
-    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, InputPart, SessionPatch, TurnId,
+    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, InputPart, Rewound, SessionPatch,
+    SubagentId, TurnId, Version,
 };
 
 /// What a client asks of a session.
@@ -53,6 +54,15 @@ pub enum Command {
         /// The artifact.
         artifact_id: ArtifactId,
     },
+    /// Go back to an earlier version: made by [`crate::History::rewind`].
+    Rewind {
+        /// What it goes back to.
+        rewound: Box<Rewound>,
+        /// The version at which that was found out.
+        seen: Version,
+        /// Subagents that came since.
+        since: Vec<SubagentId>,
+    },
     /// What a subagent's parent asks of it. A subagent's session takes nothing else.
     Parent(FromParent),
 }
@@ -101,6 +111,18 @@ pub enum Refusal {
     /// The session is queued, running or waiting.
     #[error("the session is busy; cancel its turn or wait until it is idle, then delete it")]
     Busy,
+    /// Something is under way, and would go on with what is gone.
+    #[error("a turn runs, or waits for someone; cancel it first, then go back")]
+    Running,
+    /// There is no such moment in the session's own journal.
+    #[error("no version, turn or item `{point}` in this session's own journal")]
+    UnknownPoint {
+        /// The moment asked for.
+        point: String,
+    },
+    /// The session has changed since its journal was read.
+    #[error("the session has changed meanwhile; look again")]
+    Moved,
     /// The session failed for good.
     #[error("the session has failed and accepts no more input")]
     Failed,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
     Artifact, ArtifactId, CommandResult, EffectId, Environment, EnvironmentStatus, HostedEnvironment,
-    WorkspaceRoot, limit,
+    Rewound, WorkspaceRoot, limit,
 };
 
 use crate::Session;
@@ -55,6 +55,21 @@ impl Workspace {
         self.artifacts.extend(artifacts.iter().take(room).cloned());
     }
 
+    /// Takes over what was published where its files come from.
+    pub(crate) fn fork(&mut self, artifacts: &[Artifact], published: Option<WorkspaceRoot>) {
+        self.artifacts.extend(artifacts.iter().cloned());
+        self.published = published.or(self.published);
+    }
+
+    /// Goes back to earlier files. What a command left since is given up.
+    pub(crate) fn rewind(&mut self, rewound: &Rewound) {
+        self.root = rewound.root;
+        self.published = rewound.published;
+        self.left_by = None;
+        self.artifacts.retain(|artifact| !rewound.gone_artifacts.contains(&artifact.id));
+        self.artifacts.extend(rewound.artifacts.iter().cloned());
+    }
+
     pub(crate) fn delete_artifact(&mut self, id: ArtifactId) {
         self.artifacts.retain(|artifact| artifact.id != id);
         // What was deleted and is still there is published again by the next turn.
@@ -97,6 +112,11 @@ impl Session {
     #[must_use]
     pub fn artifacts(&self) -> &[Artifact] {
         &self.workspace.artifacts
+    }
+
+    /// The files that were looked at when something was last published.
+    pub(crate) fn published(&self) -> Option<WorkspaceRoot> {
+        self.workspace.published
     }
 
     /// Whether the environment is not ready: turns wait for it.

@@ -18,15 +18,20 @@ mod command;
 mod context;
 mod decide;
 mod environment;
+mod fork;
+mod history;
+mod moments;
 mod state;
 mod stream;
 mod subagent;
 mod view;
 
-pub use batch::{Batch, appends, begun};
+pub use batch::{Batch, Gone, appends, begun};
 pub use budget::{BudgetStep, Price, Reserving};
 pub use command::{Command, FromParent, Refusal};
 pub use decide::{Attempted, Context, Input, Role, SubagentReply};
+pub use history::{History, Point};
+pub use moments::{Happened, Moment, moments};
 pub use state::Session;
 pub use stream::{
     EnvironmentNotice, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
-    AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, Environment, FailureKind, Head, Input,
-    Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, PromptCache, Review, SessionId, SessionKey,
-    SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version, limit,
+    AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, Environment, FailureKind, ForkedFrom,
+    Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, PromptCache, Review, SessionId,
+    SessionKey, SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version,
+    limit,
 };
 
 use crate::budget;
@@ -74,6 +75,9 @@ pub struct Session {
     pub(crate) subagents: BTreeMap<SubagentId, Subagent>,
     #[serde(default)]
     pub(crate) workspace: Workspace,
+    /// Where it comes from, if it is a fork.
+    #[serde(default)]
+    pub(crate) forked_from: Option<ForkedFrom>,
 }
 
 /// The turn that runs.
@@ -420,6 +424,7 @@ impl Session {
             review: self.review,
             spend: self.spend_limit.map(|spend| Spend { limit: spend.limit, consumed: self.spent.cents() }),
             prompt_cache: self.prompt_cache.clone(),
+            forked_from: self.forked_from,
         }
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tenure_journal::{
-    AgentConfig, AgentRef, Approval, Environment, EnvironmentStatus, PromptCache, Review, SessionId,
-    SessionKey, SessionStatus, SubagentId, Timestamp, TurnId, Usage,
+    AgentConfig, AgentRef, Approval, Environment, EnvironmentStatus, ForkedFrom, PromptCache, Review,
+    SessionId, SessionKey, SessionStatus, SubagentId, Timestamp, TurnId, Usage,
 };
 
 /// What a client can know about a session.
@@ -41,6 +41,8 @@ pub struct SessionView {
     pub spend: Option<Spend>,
     /// Prompt cache settings, when set.
     pub prompt_cache: Option<PromptCache>,
+    /// Where it comes from, if it is a fork.
+    pub forked_from: Option<ForkedFrom>,
 }
 
 /// Spend control as clients see it, in whole US cents.

@@ -91,6 +91,8 @@ bugs! {
     NeverTakeOver = "never-take-over" breaks TakeoverCompletes,
     /// A new holder tells its readers of its own commits before those of others.
     TellPast = "tell-past" breaks FollowedAsCommitted,
+    /// A fork has what the session is and not what it was.
+    ForkNow = "fork-now" breaks ForksStandAlone,
     /// Every command begins with empty files.
     OldFiles = "old-files" breaks FilesInOrder,
 }

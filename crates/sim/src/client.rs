@@ -20,6 +20,8 @@ use crate::{Property, Violation, outside};
 const PATIENCE_MS_MAX: u64 = 8_000;
 /// The longest a client thinks, in milliseconds.
 const THINK_MS_MAX: u64 = 30_000;
+/// Clients, forks' included.
+const CLIENTS_MAX: usize = 6;
 /// Rounds of answers that are given after the faults before a session is left alone.
 const LAST_ROUNDS_MAX: u32 = 40;
 
@@ -28,6 +30,10 @@ const LAST_ROUNDS_MAX: u32 = 40;
 pub(crate) enum Ask {
     /// Open the client's session.
     Open(Box<SessionOpened>, Vec<Vec<InputPart>>),
+    /// Open the client's session as a fork of another, at one of its versions.
+    Fork(SessionKey, u64),
+    /// Go back to one of the session's versions.
+    Rewind(u64),
     /// Carry out commands.
     Commands(Vec<Command>),
 }
@@ -194,7 +200,7 @@ impl Clients {
     /// Sessions that were acknowledged and do not exist.
     pub(crate) fn judge_lost(&self, keys: &[SessionKey]) -> Result<(), Violation> {
         let opened =
-            |request: &&Request| matches!(request.ask, Ask::Open(..)) && request.answer == Some(Answer::Done);
+            |request: &&Request| matches!(request.ask, Ask::Open(..) | Ask::Fork(..)) && request.answer == Some(Answer::Done);
         let lost = self.requests.iter().filter(opened).find(|request| !keys.contains(&request.key));
         match lost {
             Some(request) => {
@@ -240,7 +246,9 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::PolicyRefused { .. }
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
-        | Event::OutputsShortened { .. } => vec![],
+        | Event::OutputsShortened { .. }
+        | Event::Forked(_)
+        | Event::Rewound(_) => vec![],
     }
 }
 
@@ -256,6 +264,7 @@ impl Request {
     fn marks(&self) -> Vec<&str> {
         match &self.ask {
             Ask::Open(_, messages) => messages.iter().flatten().filter_map(text_of).collect(),
+            Ask::Fork(..) | Ask::Rewind(_) => vec![],
             Ask::Commands(commands) => commands.iter().flat_map(command_marks).collect(),
         }
     }
@@ -294,6 +303,7 @@ fn command_marks(command: &Command) -> Vec<&str> {
         | Command::Decide { .. }
         | Command::Delete
         | Command::DeleteArtifact { .. }
+        | Command::Rewind { .. }
         | Command::Parent(_) => vec![],
         Command::PlaceFiles { files } => files.iter().map(|file| file.path.as_str()).collect(),
     }
@@ -422,6 +432,11 @@ impl World {
                 let file = EnvironmentFile { path: marked(number, 0), blob: BlobRef::of(b"bytes") };
                 self.ask(key, Ask::Commands(vec![Command::PlaceFiles { files: vec![file] }]));
             }
+            17 => {
+                let version = self.rng.u64(..);
+                self.ask(key, Ask::Rewind(version));
+            }
+            18 if self.clients.len() < CLIENTS_MAX => self.fork(key),
             15 if self.rng.u8(..4) == 0 => {
                 for more in 0..INBOX_MAX + 4 {
                     self.ask(key, Ask::Commands(vec![message(number + more, 0)]));
@@ -437,6 +452,17 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A client thinks of a fork, and from then on of both.
+    fn fork(&mut self, parent: SessionKey) {
+        let fresh = Fresh::new(Timestamp::from_millis(1_700_000_000_000), self.rng.u64(..));
+        let key = SessionKey { session: SessionId::fresh(&fresh), ..parent };
+        let (version, left) = (self.rng.u64(..), self.rng.u32(2..12));
+        self.ask(key, Ask::Fork(parent, version));
+        self.clients.clients.push(Client { key, left, responsive: true, rounds: 0 });
+        let think = self.rng.u64(..THINK_MS_MAX);
+        self.after(think, Happening::Act { client: self.clients.len() - 1 });
     }
 
     fn patch(&mut self, number: usize) -> SessionPatch {

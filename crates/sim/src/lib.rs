@@ -22,6 +22,7 @@ mod outside;
 mod part;
 mod property;
 mod rebuild;
+mod said;
 mod shell;
 #[path = "../../session/tests/spec/strict.rs"]
 mod strict;

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tenure_journal::{
-    AgentRef, ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, InputId, Item, ItemBody,
+    AgentRef, ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, Forked, InputId, Item, ItemBody,
     ItemId, Outcome, Recorded, Repeat, SessionId, SessionKey, SubagentId, SubagentRequest, TurnId,
     WorkspaceRoot, json, limit,
 };
 
+use crate::said::{self, Said};
 use crate::{Property, Violation};
 
 /// What is known of all sessions.
@@ -21,6 +22,8 @@ pub(crate) struct Oracle {
     stopped: BTreeSet<SessionKey>,
     /// Budgets, by the session at the root of their tree.
     budgets: BTreeMap<SessionId, Budget>,
+    /// Forks that were not yet held against the session they come from.
+    forks: Vec<(SessionKey, Forked)>,
     /// What each model's answer really cost, in billionths of a dollar, by its response id.
     pub(crate) costs: BTreeMap<String, u64>,
 }
@@ -42,6 +45,7 @@ pub(crate) struct Watched {
     pub(crate) effects: BTreeMap<EffectId, Seen>,
     /// The files of its environment.
     files: Option<WorkspaceRoot>,
+    said: Said,
 }
 
 /// What is known of one budget, in billionths of a dollar.
@@ -140,6 +144,10 @@ impl Oracle {
         let budget = self.budgets.entry(root).or_default();
         watched.pay(&recorded.event, &self.costs, budget, root == key.session);
         watched.read(&recorded.event)?;
+        watched.said.read(&recorded.event)?;
+        if let Event::Forked(forked) = &recorded.event {
+            self.forks.push((key, forked.as_ref().clone()));
+        }
         self.read_tree(key, &recorded.event)
     }
 
@@ -204,6 +212,20 @@ impl Oracle {
     /// Looks at every budget, once everything that is durable was read.
     pub(crate) fn look_at_budgets(&mut self) -> Result<(), Violation> {
         self.budgets.values_mut().try_for_each(Budget::look)
+    }
+
+    /// Holds new forks against what they come from, once everything that is durable was read.
+    pub(crate) fn look_at_forks(&mut self) -> Result<(), Violation> {
+        let (mut left, nobody) = (Vec::new(), Watched::default());
+        for (key, forked) in std::mem::take(&mut self.forks) {
+            let parent = self.sessions.get(&SessionKey { session: forked.from.session, ..key });
+            let child = self.sessions.get(&key).unwrap_or(&nobody);
+            if !said::stands_alone(&parent.unwrap_or(&nobody).said, &child.said, &forked, key)? {
+                left.push((key, forked));
+            }
+        }
+        self.forks = left;
+        Ok(())
     }
 
     /// Reads events that were published after `expected`.
@@ -349,7 +371,9 @@ impl Watched {
             | Event::PolicyRefused { .. }
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
-            | Event::OutputsShortened { .. } => {}
+            | Event::OutputsShortened { .. }
+            | Event::Forked(_)
+            | Event::Rewound(_) => {}
         }
     }
 
@@ -422,6 +446,11 @@ impl Watched {
             Event::SessionFailed { .. } => {
                 legal(self.turn.is_none() && !self.failed, "a session fails once, and ends its turn before")?;
                 self.failed = true;
+            }
+            Event::Forked(_) => legal(self.turn.is_none(), "a fork begins idle")?,
+            Event::Rewound(rewound) => {
+                legal(self.turn.is_none() && self.queued.is_empty(), "nothing is under way")?;
+                self.files = rewound.root;
             }
             Event::SessionUpdated { .. }
             | Event::ItemAdded { .. }

@@ -55,6 +55,9 @@ pub enum Property {
     TakeoverCompletes,
     /// What readers at any node are told of commits is what was said where they were decided, once, in order.
     FollowedAsCommitted,
+    /// A fork has the conversation and the files of its moment, and so has a session that went back; nothing that
+    /// was done before is done again.
+    ForksStandAlone,
     /// What changes an environment's files begins with those that the last such effect left.
     FilesInOrder,
 }
@@ -88,6 +91,7 @@ impl Property {
         Self::StaleHolderFenced,
         Self::TakeoverCompletes,
         Self::FollowedAsCommitted,
+        Self::ForksStandAlone,
         Self::FilesInOrder,
     ];
 
@@ -121,6 +125,7 @@ impl Property {
             Self::StaleHolderFenced => "stale-holder-fenced",
             Self::TakeoverCompletes => "takeover-completes",
             Self::FollowedAsCommitted => "followed-as-committed",
+            Self::ForksStandAlone => "forks-stand-alone",
             Self::FilesInOrder => "files-in-order",
         }
     }
@@ -160,6 +165,9 @@ impl Property {
             Self::TakeoverCompletes => "the sessions of a node that is gone are taken over and end",
             Self::FollowedAsCommitted => {
                 "a stream at any node tells each commit once, in order, as it was made"
+            }
+            Self::ForksStandAlone => {
+                "a fork is what the session was, whatever becomes of either, and repeats nothing"
             }
             Self::FilesInOrder => "each command begins with the files that the one before left",
         }

@@ -29,6 +29,17 @@ pub(crate) fn rows(key: SessionKey, journal: &[Recorded]) -> Option<Rows> {
             turns.insert(*turn_id, row);
         }
         state.apply(recorded.at, &recorded.event);
+        if let Event::Rewound(rewound) = &recorded.event {
+            items.split_off(&rewound.kept);
+            items.extend(rewound.items.iter().map(|placed| (placed.ordinal, placed.item.clone())));
+            turns.retain(|id, _| !rewound.gone.contains(id));
+            turns.extend(rewound.turns.iter().map(|turn| (turn.id, turn.clone())));
+        }
+        if let Event::Forked(forked) = &recorded.event {
+            let next = items.len() as u64;
+            items.extend((next..).zip(forked.items.iter().cloned()));
+            turns.extend(forked.turns.iter().map(|turn| (turn.id, turn.clone())));
+        }
         if changes_items(&recorded.event) {
             for (ordinal, item) in state.items() {
                 if items.get(&ordinal) != Some(item) {
@@ -69,6 +80,8 @@ fn changes_items(event: &Event) -> bool {
         | Event::PolicyRefused { .. }
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
-        | Event::OutputsShortened { .. } => false,
+        | Event::OutputsShortened { .. }
+        | Event::Forked(_)
+        | Event::Rewound(_) => false,
     }
 }

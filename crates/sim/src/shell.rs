@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tenure_journal::{Effect, EffectKind, Event, FailureKind, Fresh, Repeat, SessionKey, Timestamp, Version};
-use tenure_session::{Attempted, Batch, BudgetStep, Context, Input, Reserving, Session};
-use tenure_store::{Append, BudgetChange, BudgetEntry, ItemRow, Receipt, StoreErrorKind};
+use tenure_session::{Attempted, Batch, BudgetStep, Context, History, Input, Reserving, Session};
+use tenure_store::{Append, BudgetChange, BudgetEntry, GoneRows, ItemRow, Receipt, StoreErrorKind};
 
 use crate::client::{Answer, Ask};
 use crate::nodes::Member;
@@ -250,7 +250,24 @@ impl World {
                         Session::crank_open(key, opened.as_ref().clone(), messages.clone(), &cx).map(Some)
                     }
                     (Ask::Open(..), Some(_)) => Ok(None),
-                    (Ask::Commands(_), None) => return self.answer(*number, Answer::Refused),
+                    (Ask::Fork(parent, version), None) => {
+                        let (parent, version) = (*parent, *version);
+                        match self.forked(parent, version, key, &cx) {
+                            Some(batch) => Ok(Some(batch)),
+                            None => return self.answer(*number, Answer::Refused),
+                        }
+                    }
+                    (Ask::Fork(..), Some(_)) => Ok(None),
+                    (Ask::Rewind(version), Some(state)) => match self.history(key, *version) {
+                        Some(history) => match history.rewind(cx.now, cx.fresh) {
+                            Ok(command) => state.crank(&Input::Commands(&[command]), &cx),
+                            Err(refusal) => Err(refusal),
+                        },
+                        None => return self.answer(*number, Answer::Refused),
+                    },
+                    (Ask::Commands(_) | Ask::Rewind(_), None) => {
+                        return self.answer(*number, Answer::Refused);
+                    }
                     (Ask::Commands(commands), Some(state)) => state.crank(&Input::Commands(commands), &cx),
                 };
                 match decided {
@@ -424,6 +441,32 @@ impl World {
         Ok(())
     }
 
+    /// A session's past, as this process reads it, at some version.
+    fn history(&self, key: SessionKey, version: u64) -> Option<History> {
+        let journal = self.store.events_now(key, Version::ZERO, usize::MAX).ok()?;
+        let latest = journal.last()?.version;
+        History::of(key, &journal, Version(1 + version % latest.0))
+    }
+
+    /// What opens a fork; nothing where there is nothing to fork.
+    fn forked(
+        &self,
+        parent: SessionKey,
+        version: u64,
+        key: SessionKey,
+        cx: &Context<'_>,
+    ) -> Option<Batch> {
+        let mut history = self.history(parent, version)?;
+        let from = history.version();
+        if self.bug == Some(Bug::ForkNow) {
+            let journal = self.store.events_now(parent, Version::ZERO, usize::MAX).ok()?;
+            history = History::of(parent, &journal, history.latest())?;
+        }
+        let (opened, mut forked) = history.fork(key, cx.now, cx.fresh).ok()?;
+        forked.iter_mut().for_each(|part| part.from.version = from);
+        Session::crank_fork(key, opened, forked, Vec::new(), cx).ok()
+    }
+
     fn append_of(&mut self, process: u64, key: SessionKey, batch: &Batch) -> Append {
         let actor = self.process(process).and_then(|found| found.actors.get_mut(&key));
         let (batches, before) = actor.map_or((0, None), |actor| {
@@ -448,6 +491,7 @@ impl World {
             head: batch.after.head(),
             items,
             turns: batch.turns.clone(),
+            gone: GoneRows { items_from: batch.gone.items_from, turns: batch.gone.turns.clone() },
             snapshot,
             receipt: None,
             holder: None,

@@ -380,6 +380,7 @@ impl World {
                 self.oracle.durable(key, &recorded)?;
             }
         }
+        self.oracle.look_at_forks()?;
         self.oracle.look_at_budgets()
     }
 

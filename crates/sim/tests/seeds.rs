@@ -91,7 +91,9 @@ fn every_property_has_a_bug_that_breaks_it() {
 
 #[test]
 fn the_histories_reach_every_crash_point_and_every_event() {
-    const MARKS: [&str; 57] = [
+    const MARKS: [&str; 59] = [
+        ": Forked",
+        ": Rewound",
         "done: Placed",
         "done: Command",
         "CRASH whenever",

@@ -42,6 +42,8 @@ const OPEN_SESSION: &str = include_str!("../sql/open_session.sql");
 const EXTEND_SESSION: &str = include_str!("../sql/extend_session.sql");
 const APPEND: &str = include_str!("../sql/append.sql");
 const APPEND_EVENT: &str = include_str!("../sql/append_event.sql");
+const GONE_ITEMS: &str = include_str!("../sql/gone_items.sql");
+const GONE_TURNS: &str = include_str!("../sql/gone_turns.sql");
 const PUT_ITEM: &str = include_str!("../sql/put_item.sql");
 const PUT_TURN: &str = include_str!("../sql/put_turn.sql");
 const PUT_SNAPSHOT: &str = include_str!("../sql/put_snapshot.sql");
@@ -67,6 +69,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     EXTEND_SESSION,
     APPEND,
     APPEND_EVENT,
+    GONE_ITEMS,
+    GONE_TURNS,
     PUT_ITEM,
     PUT_TURN,
     PUT_SNAPSHOT,
@@ -157,10 +161,15 @@ impl<'a> Wanted<'a> {
             return None;
         }
         let appends = writes.filter_map(|write| match write {
-            Write::Append(rows) => Some((rows.key, rows.append.expected)),
+            Write::Append(rows) => Some((rows.key, &rows.append)),
             Write::Put(..) | Write::Blob(..) => None,
         });
         let appends: Vec<_> = appends.collect();
+        // What is removed is removed before anything is written, which one statement does not promise.
+        if appends.iter().any(|(_, append)| !append.gone.is_empty()) {
+            return None;
+        }
+        let appends: Vec<_> = appends.into_iter().map(|(key, append)| (key, append.expected)).collect();
         // Two appends to one session: at least one of them is likely to be refused.
         if appends.len() > self.sessions.len() {
             return None;
@@ -284,6 +293,8 @@ pub(crate) struct Changes<'a> {
     now: Found,
     heads: BTreeMap<SessionKey, &'a AppendRows>,
     events: Vec<(SessionKey, u64, Timestamp, &'a str)>,
+    gone_items: BTreeMap<SessionKey, u64>,
+    gone_turns: BTreeSet<(SessionKey, TurnId)>,
     items: BTreeMap<(SessionKey, ItemId), ItemRow<'a>>,
     turns: BTreeMap<(SessionKey, TurnId), &'a str>,
     snapshots: BTreeMap<SessionKey, (Version, &'a [u8])>,
@@ -311,6 +322,8 @@ impl<'a> Changes<'a> {
             now: found,
             heads: BTreeMap::new(),
             events: Vec::new(),
+            gone_items: BTreeMap::new(),
+            gone_turns: BTreeSet::new(),
             items: BTreeMap::new(),
             turns: BTreeMap::new(),
             snapshots: BTreeMap::new(),
@@ -423,6 +436,14 @@ impl<'a> Changes<'a> {
         for (event, number) in rows.events.iter().zip(append.expected.0 + 1..) {
             self.events.push((key, number, append.at, event));
         }
+        if let Some(from) = append.gone.items_from {
+            self.items.retain(|(of, _), row| *of != key || row.ordinal < from);
+            self.gone_items.entry(key).and_modify(|first| *first = from.min(*first)).or_insert(from);
+        }
+        for turn in &append.gone.turns {
+            self.turns.remove(&(key, *turn));
+            self.gone_turns.insert((key, *turn));
+        }
         for (row, json) in append.items.iter().zip(&rows.items) {
             let (turn, is_public) = (row.item.turn_id, row.item.is_public());
             // An item keeps the place it had first.
@@ -493,6 +514,8 @@ impl<'a> Changes<'a> {
         push(OPEN_SESSION, opened.is_empty(), self.head_columns(&opened));
         push(EXTEND_SESSION, extended.is_empty(), self.head_columns(&extended));
         push(APPEND_EVENT, self.events.is_empty(), self.event_columns());
+        push(GONE_ITEMS, self.gone_items.is_empty(), self.gone_item_columns());
+        push(GONE_TURNS, self.gone_turns.is_empty(), self.gone_turn_columns());
         push(PUT_ITEM, self.items.is_empty(), self.item_columns());
         push(PUT_TURN, self.turns.is_empty(), self.turn_columns());
         push(PUT_SNAPSHOT, self.snapshots.is_empty(), self.snapshot_columns());
@@ -538,6 +561,18 @@ impl<'a> Changes<'a> {
         params.push(column(self.events.iter().map(|(_, version, ..)| int(*version))));
         params.push(column(self.events.iter().map(|(_, _, at, _)| at.as_millis())));
         params.push(column(self.events.iter().map(|(.., event)| *event)));
+        params
+    }
+
+    fn gone_item_columns(&self) -> Vec<Param<'a>> {
+        let mut params = key_columns(self.gone_items.keys());
+        params.push(column(self.gone_items.values().map(|from| int(*from))));
+        params
+    }
+
+    fn gone_turn_columns(&self) -> Vec<Param<'a>> {
+        let mut params = key_columns(self.gone_turns.iter().map(|(key, _)| key));
+        params.push(column(self.gone_turns.iter().map(|(_, turn)| turn.to_string())));
         params
     }
 

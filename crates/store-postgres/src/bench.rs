@@ -279,6 +279,7 @@ impl Session {
             at: self.head.created_at,
             events: vec![self.event.clone()],
             head: self.head.clone(),
+            gone: tenure_store::GoneRows::default(),
             items: Vec::new(),
             turns: Vec::new(),
             snapshot: None,

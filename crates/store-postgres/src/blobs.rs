@@ -106,6 +106,22 @@ impl Blobs {
         }
     }
 
+    /// Removes the object of a payload. One that is not there is removed already.
+    pub(crate) async fn remove(&self, project: ProjectId, blob: BlobRef) -> Result<(), StoreError> {
+        let context = || format!("removing the payload `{blob}`");
+        let Self::Objects(objects) = self else {
+            return Err(unavailable(format!(
+                "{}: it is in an object store that is not configured",
+                context()
+            )));
+        };
+        match timeout(OBJECT_DEADLINE / 2, objects.delete(&place_of(project, blob))).await {
+            Ok(Ok(()) | Err(object_store::Error::NotFound { .. })) => Ok(()),
+            Ok(Err(error)) => Err(StoreError::new(kind(&error), context()).with_source(error)),
+            Err(_) => Err(unavailable(context())),
+        }
+    }
+
     /// The payload of a row that holds `in_row`, compared with its digest.
     pub(crate) async fn get(
         &self,

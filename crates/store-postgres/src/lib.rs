@@ -18,6 +18,7 @@
 mod batch;
 pub mod bench;
 mod blobs;
+mod collect;
 mod connect;
 mod error;
 mod inspect;
@@ -44,7 +45,8 @@ use tenure_journal::{
     BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
-    Append, Budget, Document, DocumentKind, Page, Receipt, SessionFilter, Store, StoreError, Stored, Wake,
+    Append, Budget, Document, DocumentKind, Page, Receipt, SessionFilter, Stamp, Store, StoreError, Stored,
+    Wake,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -345,6 +347,9 @@ impl Store for PostgresStore {
 
     async fn put_blob(&self, project: ProjectId, payload: Bytes) -> Result<BlobRef, StoreError> {
         let blob = BlobRef::of(&payload);
+        if let Blobs::Objects(_) = &self.blobs {
+            collect::stamp(&self.pool, project, blob).await?;
+        }
         let in_row = self.blobs.put(project, blob, payload).await?;
         self.write(Write::Blob(project, blob, in_row)).await.map(|_| blob)
     }
@@ -367,6 +372,36 @@ impl Store for PostgresStore {
             Some((blob, in_row)) => self.blobs.get(project, blob, in_row).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn every_session(
+        &self,
+        after: Option<SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        collect::every_session(&self.pool, after, limit).await
+    }
+
+    async fn stamp(&self) -> Result<Stamp, StoreError> {
+        collect::now(&self.pool).await
+    }
+
+    async fn old_blobs(
+        &self,
+        before: Stamp,
+        after: Option<(ProjectId, BlobRef)>,
+        limit: usize,
+    ) -> Result<Vec<(ProjectId, BlobRef)>, StoreError> {
+        collect::old_blobs(&self.pool, before, after, limit).await
+    }
+
+    async fn forget_blobs(
+        &self,
+        project: ProjectId,
+        blobs: &[BlobRef],
+        before: Stamp,
+    ) -> Result<Vec<BlobRef>, StoreError> {
+        collect::forget_blobs(&self.pool, &self.blobs, project, blobs, before).await
     }
 
     async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {

@@ -39,8 +39,16 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0002_releases.sql"),
         compatible_from: 1,
     },
+    Migration {
+        number: COLLECTION,
+        name: "collection",
+        sql: include_str!("../migrations/0003_collection.sql"),
+        compatible_from: 1,
+    },
 ];
 
+/// The schema from which on nodes stamp the payloads they keep.
+pub(crate) const COLLECTION: i32 = 3;
 /// The schema that every node can live with, whatever it runs: before the next, nodes did not say.
 const FIRST: i32 = 1;
 /// Nodes of older releases that a refusal names.
@@ -244,19 +252,19 @@ mod tests {
         }
     }
 
-    /// The next release: its migration 3 changes what a row means.
+    /// The next release: its migration 4 changes what a row means.
     const NEXT: Migration = Migration {
-        number: 3,
+        number: 4,
         name: "meaning",
         sql: "ALTER TABLE blobs RENAME TO payloads",
-        compatible_from: 3,
+        compatible_from: 4,
     };
 
     async fn upgrade(options: &Options) -> Result<(), StoreError> {
         let connection = Connector::new(options)?.connect(READER_SETTINGS).await?;
-        let [first, second] = MIGRATIONS else { panic!("this test is about the release after schema 2") };
         let copy = |migration: &Migration| Migration { ..*migration };
-        run(&connection, &[copy(first), copy(second), NEXT]).await
+        let migrations: Vec<_> = MIGRATIONS.iter().map(copy).chain([NEXT]).collect();
+        run(&connection, &migrations).await
     }
 
     #[tokio::test]
@@ -267,11 +275,11 @@ mod tests {
         let node = NodeId::fresh(&Fresh::new(Timestamp::EPOCH, 1));
         older.heartbeat(node, Duration::from_secs(3600)).await.expect("begins a lease");
 
-        let refused = upgrade(&options).await.expect_err("a node is alive that does not know schema 3");
+        let refused = upgrade(&options).await.expect_err("a node is alive that does not know schema 4");
         assert_eq!(refused.kind(), StoreErrorKind::OlderNodes, "{refused}");
         let told = refused.to_string();
         for part in
-            ["migration 3 (`meaning`)", &node.to_string(), "release 0.1.0, schema 2", "another 3600 s"]
+            ["migration 4 (`meaning`)", &node.to_string(), "release 0.1.0, schema 3", "another 3600 s"]
         {
             assert!(told.contains(part), "{told}");
         }
@@ -303,7 +311,7 @@ mod tests {
         assert_eq!(refused.kind(), StoreErrorKind::TooNew, "{refused}");
         assert_eq!(older.nodes().await.expect("counts"), 0, "what is too old has no lease");
         let fault = older.fault().await;
-        assert!(fault.to_string().contains("schema 3 is needed and this release knows up to 2"), "{fault}");
+        assert!(fault.to_string().contains("schema 4 is needed and this release knows up to 3"), "{fault}");
         let again = PostgresStore::open(&options).await.expect_err("it does not start again either");
         assert_eq!(again.kind(), StoreErrorKind::TooNew, "{again}");
     }
@@ -314,7 +322,7 @@ mod tests {
         let options = Options::parse(&database.url()).expect("the URL is one");
         let connector = Connector::new(&options).expect("connects");
         let connection = connector.connect(READER_SETTINGS).await.expect("connects");
-        let [first, _] = MIGRATIONS else { panic!("this test is about the release of schema 1") };
+        let [first, ..] = MIGRATIONS else { panic!("this test is about the release of schema 1") };
         run(&connection, &[Migration { ..*first }]).await.expect("the first release");
         // Its heartbeat, as that release makes it.
         let beat = "INSERT INTO nodes (node_id, lease_until) VALUES ('node_1', clock_timestamp() + interval '1 hour')";

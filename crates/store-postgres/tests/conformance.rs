@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use tenure_store::{Store, conformance};
-use tenure_store_postgres::{Options, PostgresStore};
+use tenure_store_postgres::{BlobPlace, Options, PostgresStore};
 use tenure_testkit::postgres::{Database, Postgres};
 
 /// Opens stores in databases that live as long as this value.
@@ -18,8 +18,13 @@ impl Databases {
     }
 
     async fn open(&self) -> Arc<dyn Store> {
+        self.open_at(BlobPlace::Database).await
+    }
+
+    async fn open_at(&self, place: BlobPlace) -> Arc<dyn Store> {
         let database = self.server.database();
         let options = Options::parse(&database.url()).expect("the URL is one").with_connections(2, 2);
+        let options = options.with_blobs(place);
         let store = PostgresStore::open(&options).await.expect("a new store opens");
         self.databases.lock().expect("not poisoned").push(database);
         Arc::new(store)
@@ -30,6 +35,21 @@ impl Databases {
 async fn conforms() {
     let databases = Databases::new();
     conformance::run(async || databases.open().await).await;
+}
+
+/// The same with payloads beside the database.
+#[tokio::test]
+async fn conforms_with_an_object_store() {
+    let databases = Databases::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let numbers = std::sync::atomic::AtomicU32::new(0);
+    let open = async || {
+        let number = numbers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let place = directory.path().join(number.to_string());
+        std::fs::create_dir(&place).expect("made");
+        databases.open_at(BlobPlace::Directory(place)).await
+    };
+    conformance::run(open).await;
 }
 
 #[tokio::test]

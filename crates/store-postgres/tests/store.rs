@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tenure_journal::{Timestamp, Version};
-use tenure_store::{Document, DocumentKind, Order, Page, Receipt, SessionFilter, Store as _, StoreErrorKind};
+use tenure_store::{Document, DocumentKind, Order, Page, Receipt, SessionFilter, Stamp, Store as _, StoreErrorKind};
 use tenure_store_postgres::{BlobPlace, Inspection, Integrity, Options, PostgresStore, bench};
 use tokio::task::JoinSet;
 
@@ -181,6 +181,22 @@ async fn payloads_may_be_files() {
     let files: Vec<_> = folder.read_dir().expect("lists").map(|entry| entry.expect("lists").path()).collect();
     assert_eq!(files.len(), 1, "{files:?}");
 
+    // What is forgotten leaves no file, and a file that is gone already is no obstacle.
+    let ever = Stamp(u64::MAX);
+    let other = store.put_blob(project, Bytes::from_static(b"other")).await.expect("keeps");
+    let count = || folder.read_dir().expect("lists").count();
+    assert_eq!(count(), 2);
+    assert_eq!(store.forget_blobs(project, &[other], ever).await.expect("forgets"), [other]);
+    assert_eq!(count(), 1);
+    let half = store.put_blob(project, Bytes::from_static(b"half")).await.expect("keeps");
+    let added = folder.read_dir().expect("lists").map(|entry| entry.expect("lists").path());
+    let added = added.into_iter().find(|path| *path != files[0]).expect("a file");
+    std::fs::remove_file(added).expect("a collection that died before its commit");
+    store.put_blob(project, Bytes::from_static(b"half")).await.expect("keeps it anew");
+    assert_eq!(store.blob(project, half).await.expect("reads").as_deref(), Some(&b"half"[..]));
+    assert_eq!(store.forget_blobs(project, &[half, in_database], ever).await.expect("forgets").len(), 2);
+    assert_eq!(count(), 1);
+
     std::fs::write(&files[0], "elif").expect("damages it");
     let error = store.blob(project, blob).await.expect_err("it has another digest");
     assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error}");
@@ -282,7 +298,7 @@ async fn migrates_once_for_all_openers() {
     drop(open(&database).await);
     let client = by_hand(&database).await;
     let rows = client.query("SELECT number FROM migrations", &[]).await.expect("reads");
-    assert_eq!(rows.len(), 2);
+    assert_eq!(rows.len(), 3);
 }
 
 #[tokio::test]
@@ -290,12 +306,12 @@ async fn lives_with_a_newer_schema_that_says_so() {
     let database = database();
     open(&database).await.close().await.expect("closes");
     let client = by_hand(&database).await;
-    client.batch_execute("INSERT INTO migrations VALUES (3, 'more', 'b3:0', 1)").await.expect("writes");
+    client.batch_execute("INSERT INTO migrations VALUES (4, 'more', 'b3:0', 1)").await.expect("writes");
     let store = open(&database).await;
     store.append(append(key(0), 0, &["a"])).await.expect("an older release goes on");
 
     for (change, expected) in [
-        ("INSERT INTO migrations VALUES (4, 'other', 'b3:0', 3)", StoreErrorKind::TooNew),
+        ("INSERT INTO migrations VALUES (5, 'other', 'b3:0', 4)", StoreErrorKind::TooNew),
         ("UPDATE migrations SET digest = 'b3:0' WHERE number = 1", StoreErrorKind::Corrupt),
     ] {
         client.batch_execute(change).await.expect("writes");
@@ -303,7 +319,7 @@ async fn lives_with_a_newer_schema_that_says_so() {
         assert_eq!(error.kind(), expected, "{error}");
     }
     let rows = client.query("SELECT number FROM migrations", &[]).await.expect("reads");
-    assert_eq!(rows.len(), 4, "a refusal changes nothing");
+    assert_eq!(rows.len(), 5, "a refusal changes nothing");
 }
 
 #[tokio::test]

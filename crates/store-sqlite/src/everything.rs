@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, Row};
 use tenure_journal::{BlobRef, ProjectId, SessionKey, Timestamp};
-use tenure_store::{Document, DocumentKind, Receipt, StoreError};
+use tenure_store::{Document, DocumentKind, Receipt, Stamp, StoreError};
 
 use crate::SqliteStore;
 use crate::read::{Read, damaged, document_of, key_of, limit_of};
@@ -96,17 +96,38 @@ impl SqliteStore {
         let place = after.map(|(project, blob)| (project.to_string(), blob.to_string()));
         let (project, blob) = place.unwrap_or_default();
         let row = (project, blob, limit_of(limit));
-        let read = |row: &Row<'_>| {
-            let blob: String = row.get(1)?;
-            let parsed = blob.parse().map_err(|_| damaged(format!("reading the reference `{blob}`")))?;
-            Ok((project_of(row, 0)?, parsed))
-        };
         self.readers
             .run("listing every payload", move |c| {
-                collect(c, include_str!("../sql/every_blob.sql"), row, read)
+                collect(c, include_str!("../sql/every_blob.sql"), row, blob_of)
             })
             .await
     }
+}
+
+impl SqliteStore {
+    /// Up to `limit` payloads after `after` that were last kept before `before`.
+    pub(crate) async fn blobs_before(
+        &self,
+        before: Stamp,
+        after: Option<(ProjectId, BlobRef)>,
+        limit: usize,
+    ) -> Result<Vec<(ProjectId, BlobRef)>, StoreError> {
+        let place = after.map(|(project, blob)| (project.to_string(), blob.to_string()));
+        let (project, blob) = place.unwrap_or_default();
+        let row = (project, blob, int(before.0), limit_of(limit));
+        self.readers
+            .run("listing old payloads", move |c| {
+                collect(c, include_str!("../sql/old_blobs.sql"), row, blob_of)
+            })
+            .await
+    }
+}
+
+/// The project and the reference of a payload.
+fn blob_of(row: &Row<'_>) -> Read<(ProjectId, BlobRef)> {
+    let blob: String = row.get(1)?;
+    let parsed = blob.parse().map_err(|_| damaged(format!("reading the reference `{blob}`")))?;
+    Ok((project_of(row, 0)?, parsed))
 }
 
 fn collect<T>(

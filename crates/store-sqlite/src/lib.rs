@@ -35,8 +35,8 @@ use tenure_journal::{
     BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
-    Append, Budget, Document, DocumentKind, Page, Receipt, SessionFilter, Store, StoreError, StoreErrorKind,
-    Stored, Wake,
+    Append, Budget, Document, DocumentKind, Page, Receipt, SessionFilter, Stamp, Store, StoreError,
+    StoreErrorKind, Stored, Wake,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -360,6 +360,43 @@ impl Store for SqliteStore {
     ) -> Result<Option<Bytes>, StoreError> {
         let what = "reading a payload";
         self.readers.run(what, move |connection| read::blob_by_digest(connection, project, digest)).await
+    }
+
+    async fn every_session(
+        &self,
+        after: Option<SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        Self::every_session(self, after, limit).await
+    }
+
+    async fn stamp(&self) -> Result<Stamp, StoreError> {
+        Ok(Stamp(nodes::clock().unsigned_abs()))
+    }
+
+    async fn old_blobs(
+        &self,
+        before: Stamp,
+        after: Option<(ProjectId, BlobRef)>,
+        limit: usize,
+    ) -> Result<Vec<(ProjectId, BlobRef)>, StoreError> {
+        self.blobs_before(before, after, limit).await
+    }
+
+    async fn forget_blobs(
+        &self,
+        project: ProjectId,
+        blobs: &[BlobRef],
+        before: Stamp,
+    ) -> Result<Vec<BlobRef>, StoreError> {
+        let mut wanted = blobs.to_vec();
+        wanted.sort_unstable();
+        wanted.dedup();
+        // Asked for together, so that they share transactions.
+        let writes = wanted.iter().map(|blob| self.write(Write::Forget(project, *blob, before)));
+        let answers = futures_util::future::try_join_all(writes).await?;
+        let forgotten = wanted.iter().zip(answers).filter(|(_, answer)| *answer > Version::ZERO);
+        Ok(forgotten.map(|(blob, _)| *blob).collect())
     }
 
     async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {

@@ -113,7 +113,7 @@ pub(crate) fn budget_of(row: &Row<'_>) -> rusqlite::Result<Budget> {
 }
 
 /// What leases are measured by: this machine's clock, in milliseconds since the Unix epoch.
-fn clock() -> i64 {
+pub(crate) fn clock() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     int(u64::try_from(now).unwrap_or(u64::MAX))
 }

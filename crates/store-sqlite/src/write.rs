@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 use tenure_journal::{BlobRef, ProjectId, Recorded, SessionKey, Timestamp, Version};
-use tenure_store::{Append, BudgetChange, BudgetEntry, Document, Receipt, StoreError, StoreErrorKind};
+use tenure_store::{Append, BudgetChange, BudgetEntry, Document, Receipt, Stamp, StoreError, StoreErrorKind};
 
 use crate::journal::{End, Place};
 use crate::nodes;
@@ -18,6 +18,8 @@ pub(crate) enum Write {
     Put(Vec<Document>, Option<Receipt>),
     /// A payload.
     Blob(ProjectId, BlobRef, Bytes),
+    /// A payload goes, if it was last kept before a moment. Answers version 1 if it did.
+    Forget(ProjectId, BlobRef, Stamp),
     /// Something about nodes and what they hold.
     Node(nodes::Change),
 }
@@ -61,7 +63,7 @@ impl Write {
                 encoded.map(Vec::len).sum::<usize>() + rows.metadata.len() + snapshot
             }
             // Documents are configuration, bounded by what a request may hold.
-            Self::Put(..) | Self::Node(_) => 0,
+            Self::Put(..) | Self::Node(_) | Self::Forget(..) => 0,
             Self::Blob(_, _, payload) => payload.len(),
         }
     }
@@ -80,7 +82,19 @@ impl Write {
             Self::Blob(project, blob, payload) => {
                 let row = (project.to_string(), blob.to_string(), &payload[..]);
                 connection.prepare_cached(include_str!("../sql/put_blob.sql"))?.execute(row)?;
+                let row = (project.to_string(), blob.to_string(), nodes::clock());
+                connection.prepare_cached(include_str!("../sql/stamp_blob.sql"))?.execute(row)?;
                 Ok(Ok(Version::ZERO))
+            }
+            Self::Forget(project, blob, before) => {
+                let (project, blob) = (project.to_string(), blob.to_string());
+                let mut forget = connection.prepare_cached(include_str!("../sql/forget_blob.sql"))?;
+                let forgotten = forget.execute((&project, &blob, int(before.0)))?;
+                if forgotten > 0 {
+                    let mut stamp = connection.prepare_cached(include_str!("../sql/forget_stamp.sql"))?;
+                    stamp.execute((&project, &blob))?;
+                }
+                Ok(Ok(Version(forgotten as u64)))
             }
         }
     }
@@ -149,6 +163,7 @@ impl AppendRows {
         }
         let tail = self.put_events(&mut statements.append_event, end.and_then(|end| end.place.position))?;
         self.put_head(statements, tail, holder.as_deref())?;
+        self.remove_gone(connection)?;
         self.put_items(connection)?;
         self.put_turns(connection)?;
         if let Some(bytes) = &append.snapshot {
@@ -249,6 +264,19 @@ impl AppendRows {
             }
         }
         Ok(Ok(()))
+    }
+
+    fn remove_gone(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let gone = &self.append.gone;
+        if let Some(from) = gone.items_from {
+            let mut statement = connection.prepare_cached(include_str!("../sql/gone_items.sql"))?;
+            statement.execute((&self.project, &self.session, int(from)))?;
+        }
+        for turn in &gone.turns {
+            let mut statement = connection.prepare_cached(include_str!("../sql/gone_turn.sql"))?;
+            statement.execute((&self.project, &self.session, turn.to_string()))?;
+        }
+        Ok(())
     }
 
     fn put_items(&self, connection: &Connection) -> rusqlite::Result<()> {

@@ -8,6 +8,7 @@
 mod appends;
 mod budgets;
 mod build;
+mod collecting;
 mod documents;
 mod isolation;
 mod lists;
@@ -60,6 +61,11 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         budgets::reserves_before_it_spends,
         budgets::is_never_exceeded_by_a_tree,
         budgets::writes_documents_with_the_events,
+        collecting::forgets_only_what_is_old,
+        collecting::stamps_what_is_kept_again,
+        collecting::keeps_what_it_says_is_kept,
+        collecting::names_every_session,
+        collecting::removes_rows_that_are_gone,
         isolation::hides_everything_of_other_projects,
     }
 }

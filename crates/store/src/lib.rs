@@ -23,6 +23,23 @@
 //!                                         claimable ───── another's claim ──▶ held by B
 //! ```
 
+//!
+//! # Collecting
+//!
+//! A store does not know who refers to a payload, so it forgets only what it is told to. Whoever tells it
+//! takes a stamp first, then reads every reference there is, and forgets what nobody refers to and what was
+//! last kept longer than a grace before that stamp:
+//!
+//! ```text
+//!   writer     put_blob, stamp s ──── less than the grace ────▶ append that refers to it
+//!   collector                 stamp t ──▶ read every journal ──▶ forget what is unread and s < t - grace
+//! ```
+//!
+//! Take a payload that an append refers to. If the append came before the collector's stamp, the collector
+//! read it. If it came later, the payload was kept less than the grace before, and so is not old enough.
+//! Either way it stays, whatever dies when, and however many nodes collect at once. What a writer does between
+//! keeping and appending must therefore end within the grace, or be given up.
+
 pub mod conformance;
 mod error;
 mod memory;
@@ -40,8 +57,8 @@ use tokio::sync::broadcast;
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
 pub use types::{
-    Append, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, ItemRow, Order, Page, Receipt,
-    SessionFilter, Snapshot, Stored, Wake,
+    Append, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, GoneRows, ItemRow, Order, Page,
+    Receipt, SessionFilter, Snapshot, Stamp, Stored, Wake,
 };
 
 /// Durable state. Cheap to share; every method may be called from any task.
@@ -233,7 +250,7 @@ pub trait Store: Send + Sync + 'static {
     /// `Unavailable` or `Corrupt`.
     async fn budget(&self, project: ProjectId, root: SessionId) -> Result<Budget, StoreError>;
 
-    /// Keeps `payload` under its digest; keeping it again changes nothing.
+    /// Keeps `payload` under its digest, stamped with this moment; keeping it again changes the stamp alone.
     ///
     /// # Errors
     /// `Unavailable` or `Full`.
@@ -251,6 +268,51 @@ pub trait Store: Send + Sync + 'static {
     /// As [`Store::blob`].
     async fn blob_by_digest(&self, project: ProjectId, digest: [u8; 32])
     -> Result<Option<Bytes>, StoreError>;
+
+    /// Up to `limit` sessions of all projects after `after`, deleted ones and those of subagents included, in
+    /// the order of their keys.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn every_session(
+        &self,
+        after: Option<SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<SessionKey>, StoreError>;
+
+    /// The stamp that a payload would get now.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn stamp(&self) -> Result<Stamp, StoreError>;
+
+    /// Up to `limit` payloads of all projects after `after` that were last kept before `before`, in the order of
+    /// project and reference. A payload that an earlier release kept has the earliest stamp.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn old_blobs(
+        &self,
+        before: Stamp,
+        after: Option<(ProjectId, BlobRef)>,
+        limit: usize,
+    ) -> Result<Vec<(ProjectId, BlobRef)>, StoreError>;
+
+    /// Forgets those of `blobs` that were last kept before `before`, and says which. Looking at the stamp and
+    /// forgetting are one step against [`Store::put_blob`]: what that says is kept is kept.
+    ///
+    /// What nobody refers to is the caller's to know, and why that is safe: see *Collecting* above. Being
+    /// wrong in one direction costs space, in the other a session its files.
+    ///
+    /// # Errors
+    /// `Unavailable`: some may be forgotten. `OlderNodes`: a node of a release is alive that does not stamp what
+    /// it keeps; nothing was forgotten.
+    async fn forget_blobs(
+        &self,
+        project: ProjectId,
+        blobs: &[BlobRef],
+        before: Stamp,
+    ) -> Result<Vec<BlobRef>, StoreError>;
 
     /// What was answered to the request that first used this idempotency key in the project.
     ///

@@ -19,8 +19,8 @@ use tokio::sync::broadcast;
 
 use self::state::{State, Write};
 use crate::{
-    Append, Budget, Document, DocumentKind, Page, Receipt, SessionFilter, Store, StoreError, StoreErrorKind,
-    Stored, Wake,
+    Append, Budget, Document, DocumentKind, Page, Receipt, SessionFilter, Stamp, Store, StoreError,
+    StoreErrorKind, Stored, Wake,
 };
 
 /// Wakes that a reader may be behind before it is told that it missed some.
@@ -386,13 +386,51 @@ impl MemoryStore {
     /// [`Store::put_blob`]; durable at once or after the next [`MemoryStore::sync`].
     pub fn put_blob_now(&self, project: ProjectId, payload: Bytes) -> Result<BlobRef, StoreError> {
         let blob = BlobRef::of(&payload);
-        self.lock().write(Write::Blob(project, blob, payload));
+        let mut inner = self.lock();
+        let stamp = Stamp(inner.clock);
+        inner.write(Write::Blob(project, blob, payload, stamp));
         Ok(blob)
     }
 
     /// [`Store::blob`].
     pub fn blob_now(&self, project: ProjectId, blob: BlobRef) -> Result<Option<Bytes>, StoreError> {
         Ok(self.lock().seen.blob(project, blob))
+    }
+
+    /// [`Store::every_session`].
+    pub fn every_session_now(
+        &self,
+        after: Option<SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        let keys = self.keys_now().into_iter().filter(|key| after.is_none_or(|after| *key > after));
+        Ok(keys.take(limit).collect())
+    }
+
+    /// [`Store::old_blobs`].
+    pub fn old_blobs_now(
+        &self,
+        before: Stamp,
+        after: Option<(ProjectId, BlobRef)>,
+        limit: usize,
+    ) -> Result<Vec<(ProjectId, BlobRef)>, StoreError> {
+        Ok(self.lock().seen.old_blobs(before, after, limit))
+    }
+
+    /// [`Store::forget_blobs`]; durable at once or after the next [`MemoryStore::sync`].
+    pub fn forget_blobs_now(
+        &self,
+        project: ProjectId,
+        blobs: &[BlobRef],
+        before: Stamp,
+    ) -> Result<Vec<BlobRef>, StoreError> {
+        let mut inner = self.lock();
+        let is_old = |blob: &&BlobRef| inner.seen.stamp_of(project, **blob).is_some_and(|at| at < before);
+        let mut old: Vec<BlobRef> = blobs.iter().filter(is_old).copied().collect();
+        old.sort_unstable();
+        old.dedup();
+        inner.write(Write::Forget(project, old.clone()));
+        Ok(old)
     }
 
     /// [`Store::receipt`].
@@ -543,6 +581,36 @@ impl Store for MemoryStore {
         digest: [u8; 32],
     ) -> Result<Option<Bytes>, StoreError> {
         Ok(self.lock().seen.blob_by_digest(project, digest))
+    }
+
+    async fn every_session(
+        &self,
+        after: Option<SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        self.every_session_now(after, limit)
+    }
+
+    async fn stamp(&self) -> Result<Stamp, StoreError> {
+        Ok(Stamp(self.lock().clock))
+    }
+
+    async fn old_blobs(
+        &self,
+        before: Stamp,
+        after: Option<(ProjectId, BlobRef)>,
+        limit: usize,
+    ) -> Result<Vec<(ProjectId, BlobRef)>, StoreError> {
+        self.old_blobs_now(before, after, limit)
+    }
+
+    async fn forget_blobs(
+        &self,
+        project: ProjectId,
+        blobs: &[BlobRef],
+        before: Stamp,
+    ) -> Result<Vec<BlobRef>, StoreError> {
+        self.forget_blobs_now(project, blobs, before)
     }
 
     async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {

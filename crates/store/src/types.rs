@@ -1,13 +1,14 @@
 //! What goes in and out of a store.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tenure_journal::{
     AgentId, Event, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, SessionStatus, Timestamp,
-    Turn, Version,
+    Turn, TurnId, Version,
 };
 
 /// One transaction on one session.
@@ -21,6 +22,8 @@ pub struct Append {
     pub events: Vec<Event>,
     /// The session's row after them.
     pub head: Head,
+    /// Rows that are removed before the others are written.
+    pub gone: GoneRows,
     /// Items that are new or changed.
     pub items: Vec<ItemRow>,
     /// Turns that are new or changed.
@@ -99,10 +102,40 @@ pub enum Wake {
     Missed,
 }
 
+/// Rows of a session that a rewinding gives up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GoneRows {
+    /// Items at this place and after it. Their places and ids may be used again.
+    pub items_from: Option<u64>,
+    /// Turns.
+    pub turns: Vec<TurnId>,
+}
+
+impl GoneRows {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items_from.is_none() && self.turns.is_empty()
+    }
+}
+
+/// A moment by the store's own clock, in milliseconds since its epoch: when payloads were last kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Stamp(pub u64);
+
+impl Stamp {
+    /// The moment so long before.
+    #[must_use]
+    pub fn before(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
 /// An item with its place in the session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemRow {
-    /// Its place among all items of the session, from 0; never changes.
+    /// Its place among all items of the session, from 0; never changes while it is there.
     pub ordinal: u64,
     /// The item.
     pub item: Item,
@@ -198,11 +231,13 @@ pub enum DocumentKind {
     Delivery,
     /// How new sessions of a saved agent are split between two of its versions; its id is the agent's.
     Split,
+    /// That a session is a fork: its id is the fork's, its name that of the session it was forked from.
+    Fork,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -213,6 +248,7 @@ impl DocumentKind {
         Self::Webhook,
         Self::Delivery,
         Self::Split,
+        Self::Fork,
     ];
 
     /// The kind of a word on disk.
@@ -235,6 +271,7 @@ impl DocumentKind {
             Self::Webhook => "webhook",
             Self::Delivery => "delivery",
             Self::Split => "split",
+            Self::Fork => "fork",
         }
     }
 }

@@ -106,6 +106,7 @@ fn append(key: SessionKey, expected: u64) -> Append {
             wake_at: None,
             deleted: false,
         },
+        gone: tenure_store::GoneRows::default(),
         items: Vec::new(),
         turns: Vec::new(),
         snapshot: None,

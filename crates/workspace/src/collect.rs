@@ -39,6 +39,31 @@ pub fn reachable(root: &Digest, chunks: &dyn Chunks) -> Result<HashSet<Digest>, 
     Ok(mark.live)
 }
 
+/// What several roots reach together; what they share is looked into once.
+pub struct Reach<'a>(Mark<'a>);
+
+impl<'a> Reach<'a> {
+    /// Nothing yet.
+    #[must_use]
+    pub fn of(chunks: &'a dyn Chunks) -> Self {
+        Self(Mark { chunks, live: HashSet::new(), nodes: HashSet::new() })
+    }
+
+    /// Adds what `root` reaches, itself included.
+    ///
+    /// # Errors
+    /// As [`reachable`]; what was reached until then is added.
+    pub fn add(&mut self, root: &Digest) -> Result<(), Error> {
+        self.0.directory(root)
+    }
+
+    /// Everything that was reached.
+    #[must_use]
+    pub fn into_digests(self) -> HashSet<Digest> {
+        self.0.live
+    }
+}
+
 /// A node that was looked into. A program can make a file whose bytes are those of a manifest, so that one
 /// digest is a chunk here and a directory there: having met it as one says nothing about the other.
 #[derive(PartialEq, Eq, Hash)]

@@ -40,7 +40,7 @@ mod split;
 
 pub use cache::{CacheError, StatCache};
 pub use chunks::{Chunks, Collect, DirectoryChunks, Generation, Generations, Hold, MemoryChunks, Swept};
-pub use collect::{collect, reachable};
+pub use collect::{Reach, collect, reachable};
 pub use diff::{Change, ChangeKind, Diff, diff};
 pub use digest::{Digest, DigestError};
 pub use directory::{Directory, Found, FoundKind, Page};

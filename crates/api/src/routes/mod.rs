@@ -4,6 +4,7 @@ mod agents;
 mod automations;
 mod environments;
 mod events;
+mod forks;
 mod lists;
 mod models;
 mod sessions;
@@ -79,6 +80,10 @@ fn v1() -> Router<Arc<App>> {
         .route("/tenure/keys/{key}", delete(tenure::revoke_key))
         .route("/tenure/sessions/{session}/journal", get(tenure::journal))
         .route("/tenure/sessions", get(tenure::sessions))
+        .route("/tenure/sessions/{session}/history", get(forks::history))
+        .route("/tenure/sessions/{session}/fork", post(forks::fork))
+        .route("/tenure/sessions/{session}/rewind", post(forks::rewind))
+        .route("/tenure/collect", post(forks::collect))
         .route("/tenure/sessions/{session}", get(tenure::session))
         .route("/tenure/agents", get(versions::agents))
         .route("/tenure/agents/{agent}", get(versions::agent))

@@ -237,6 +237,7 @@ fn unreadable(head: Head) -> SessionView {
         review: None,
         spend: None,
         prompt_cache: None,
+        forked_from: None,
     }
 }
 

@@ -42,6 +42,9 @@ pub(crate) fn tenure_session(view: &SessionView) -> Value {
     let mut session = session(view);
     session["object"] = json!("tenure.session");
     session["agent"]["version"] = json!(view.agent.version);
+    let from = view.forked_from;
+    session["forked_from"] =
+        json!(from.map(|from| json!({"session_id": from.session, "version": from.version})));
     session
 }
 
@@ -171,6 +174,7 @@ pub(crate) mod tests {
             review: None,
             spend: None,
             prompt_cache: None,
+            forked_from: None,
         }
     }
 

@@ -234,6 +234,9 @@ async fn refused(
             | Refusal::AlreadyDecided { .. }
             | Refusal::NotConnected
             | Refusal::UnknownArtifact { .. }
+            | Refusal::Running
+            | Refusal::Moved
+            | Refusal::UnknownPoint { .. }
             | Refusal::Busy => Outcome::Failed(Failed::new("invalid_request", refusal.to_string())),
         },
         RuntimeErrorKind::Damaged => Outcome::Unreadable,

@@ -134,7 +134,7 @@ impl Runtime {
         read: impl FnOnce(&StoreChunks) -> Result<T, EnvironmentFileError> + Send + 'static,
     ) -> Result<T, EnvironmentFileError> {
         let store = std::sync::Arc::clone(&self.shared().store);
-        let chunks = StoreChunks { store, project: key.project, handle: Handle::current() };
+        let chunks = StoreChunks::new(store, key.project, Handle::current());
         let read = tokio::task::spawn_blocking(move || read(&chunks)).await;
         read.unwrap_or_else(|_| {
             let source = tenure_workspace::Error::from(std::io::Error::other("the reader panicked"));

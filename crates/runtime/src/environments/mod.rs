@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use tenure_sandbox::Backend;
 
+pub(crate) use chunks::StoreChunks;
 pub use files::{EnvironmentFileError, ListedFile};
 pub(crate) use host::Host;
 pub(crate) use run::{Work, run};

@@ -122,7 +122,7 @@ pub(crate) async fn run(
     };
     let desk = Desk {
         host: Arc::clone(host),
-        chunks: StoreChunks { store: Arc::clone(&shared.store), project, handle: Handle::current() },
+        chunks: StoreChunks::new(Arc::clone(&shared.store), project, Handle::current()),
         environment,
         variables,
         copy,

@@ -34,6 +34,7 @@ impl Draft<'_> {
                 | Command::Decide { .. }
                 | Command::PlaceFiles { .. }
                 | Command::DeleteArtifact { .. }
+                | Command::Rewind { .. }
                 | Command::Update { .. } => Err(Refusal::Deleted),
             };
         }
@@ -56,6 +57,7 @@ impl Draft<'_> {
             Command::Delete => self.delete(),
             Command::PlaceFiles { files } => self.place_files(files),
             Command::DeleteArtifact { artifact_id } => self.delete_artifact(*artifact_id),
+            Command::Rewind { rewound, seen, since } => self.rewind(rewound, *seen, since),
             Command::Parent(FromParent::Input { text }) => self.message(vec![InputPart::text(text)]),
             Command::Parent(FromParent::Halt) => {
                 self.halt();

@@ -5,14 +5,15 @@ mod attempt;
 mod client;
 mod environment;
 mod permission;
+mod rewind;
 mod subagents;
 mod turn;
 
 use std::collections::BTreeMap;
 
 use tenure_journal::{
-    Artifact, CommandResult, EffectId, Event, Failure, Fresh, InputPart, Item, ModelAnswer, SessionKey,
-    SessionOpened, SubagentReport, Timestamp, ToolDef, ToolResult, WorkspaceRoot,
+    Artifact, CommandResult, EffectId, Event, Failure, Forked, Fresh, InputPart, Item, ModelAnswer,
+    SessionKey, SessionOpened, SubagentReport, Timestamp, ToolDef, ToolResult, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 
@@ -112,18 +113,22 @@ pub enum SubagentReply {
 }
 
 impl Session {
-    /// The events that open a session and take up its first messages.
+    /// The events that open a session, with what it was forked with, and take up its first messages.
     ///
     /// # Errors
     /// More messages than may wait.
     pub fn open(
         key: SessionKey,
         opened: SessionOpened,
+        forked: Vec<Forked>,
         messages: Vec<Vec<InputPart>>,
         cx: &Context<'_>,
     ) -> Result<Vec<Event>, Refusal> {
         let state = Self::opened(key, cx.now, &opened);
         let mut draft = Draft { state, events: vec![Event::SessionOpened(Box::new(opened))], cx };
+        for part in forked {
+            draft.push(Event::Forked(Box::new(part)));
+        }
         for content in messages {
             draft.message(content)?;
         }

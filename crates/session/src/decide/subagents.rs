@@ -369,7 +369,7 @@ impl Draft<'_> {
         }
     }
 
-    fn latest_turn(&self) -> Option<TurnId> {
+    pub(super) fn latest_turn(&self) -> Option<TurnId> {
         self.state.items.last().map(|item| item.turn_id)
     }
 

@@ -19,8 +19,8 @@ use tenure_journal::{
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
-    Attempted, Batch, BudgetStep, Command, Context, Input, Price, Refusal, RequiredAction, Reserving, Role,
-    Session, SubagentReply,
+    Attempted, Batch, BudgetStep, Command, Context, History, Input, Price, Refusal, RequiredAction,
+    Reserving, Role, Session, SubagentReply,
 };
 
 use crate::{strict, text};
@@ -241,10 +241,53 @@ impl Bench {
         };
         let messages = if first.is_empty() { vec![] } else { vec![vec![InputPart::text(first)]] };
         let batch = Session::crank_open(key, opened, messages, &cx).unwrap();
+        let how = if first.is_empty() { "> open".to_owned() } else { format!("> open {first:?}") };
+        Self::begun(batch, Arc::clone(&policy), show, &how)
+    }
+
+    /// A fork of the session as it was at a version.
+    pub(crate) fn fork(&self, at: Version, seed: u64) -> Self {
+        let history = History::of(self.session.key(), &self.journal, at).expect("there is such a version");
+        let fresh = Fresh::new(self.now, seed);
+        let project = self.session.key().project;
+        let key = SessionKey { project, session: SessionId::fresh(&fresh) };
+        let (opened, forked) = history.fork(key, self.now, &fresh).unwrap();
+        let cx = Context {
+            now: self.now,
+            role: Role::Holder,
+            fresh: &fresh,
+            chance: 0,
+            policy: &self.policy,
+            context_tokens: None,
+            tools_changed: &BTreeMap::new(),
+            prices: &BTreeMap::new(),
+            reserving: Reserving::Asked,
+            partial: &[],
+        };
+        let batch = Session::crank_fork(key, opened, forked, vec![], &cx).unwrap();
+        let mut fork =
+            Self::begun(batch, Arc::clone(&self.policy), self.show, &format!("> fork at {}", at.0));
+        fork.seed = seed + 1;
+        fork
+    }
+
+    /// Takes the session back to a version, as its own journal has it.
+    pub(crate) fn rewind(&mut self, to: Version) -> Result<(), Refusal> {
+        let history = History::of(self.session.key(), &self.journal, to).expect("there is such a version");
+        self.seed += 1;
+        let command = history.rewind(self.now, &Fresh::new(self.now, self.seed))?;
+        self.command(&format!("rewind to {}", to.0), command)
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.session.version()
+    }
+
+    fn begun(batch: Batch, policy: Arc<PolicySet>, show: Show, how: &str) -> Self {
         let mut bench = Self {
             session: batch.after.clone(),
             journal: Vec::new(),
-            now: START,
+            now: batch.at,
             role: Role::Holder,
             running: Vec::new(),
             context_tokens: None,
@@ -255,7 +298,7 @@ impl Bench {
             spent: 0,
             partial: Vec::new(),
             show,
-            policy: Arc::clone(&policy),
+            policy,
             items: BTreeMap::new(),
             turns: BTreeMap::new(),
             seed: 3,
@@ -263,8 +306,7 @@ impl Bench {
             transcript: String::new(),
             muted: false,
         };
-        let how = if first.is_empty() { "> open".to_owned() } else { format!("> open {first:?}") };
-        bench.line(&how);
+        bench.line(how);
         bench.commit(batch);
         bench
     }
@@ -320,7 +362,15 @@ impl Bench {
         let shown = |batch: &Batch| {
             format!(
                 "{:?}",
-                (&batch.items, &batch.turns, &batch.notices, &batch.start, &batch.stop, &batch.after)
+                (
+                    &batch.items,
+                    &batch.turns,
+                    &batch.gone,
+                    &batch.notices,
+                    &batch.start,
+                    &batch.stop,
+                    &batch.after
+                )
             )
         };
         assert_eq!(shown(&followed), shown(batch));
@@ -369,6 +419,12 @@ impl Bench {
                 }
             }
         }
+        if let Some(from) = batch.gone.items_from {
+            self.items.split_off(&from);
+        }
+        for turn in &batch.gone.turns {
+            self.turns.remove(turn);
+        }
         self.items.extend(batch.items);
         self.turns.extend(batch.turns.into_iter().map(|turn| (turn.id, turn)));
         self.session = batch.after;
@@ -383,6 +439,10 @@ impl Bench {
         assert_eq!(read, self.session, "a snapshot reads back");
         let request = self.session.context();
         assert_eq!(strict::fault(&request), None, "{request:#?}");
+        let history = History::of(self.session.key(), &self.journal, self.session.version()).unwrap();
+        let items = history.items().into_iter().map(|(ordinal, item)| (ordinal, item.as_ref().clone()));
+        assert_eq!(items.collect::<BTreeMap<_, _>>(), self.items, "item rows are those of the whole past");
+        assert_eq!(history.turns(), self.turns, "turn rows are those of the whole past");
         for (ordinal, item) in self.session.items() {
             assert_eq!(self.items.get(&ordinal), Some(item), "item rows are those of the fold");
         }
@@ -594,6 +654,25 @@ impl Bench {
             "the transcript is\n<<<\n{}>>>\nand was expected to be\n{expected}",
             self.transcript
         );
+    }
+
+    /// What was written down after a mark.
+    pub(crate) fn transcript_after(&self, mark: &str) -> String {
+        let (_, after) = self.transcript.split_once(mark).expect("the mark is there");
+        after.trim_start_matches('\n').to_owned()
+    }
+
+    /// What changes the environment and is under way is done, leaving the files as they are.
+    pub(crate) fn finish_environment(&mut self) {
+        let root = self.session.workspace_root().unwrap_or(root(9));
+        while let Some((effect, attempt)) =
+            self.running.iter().find(|(effect, _)| effect.kind.lane() == Some(Lane::Environment)).cloned()
+        {
+            self.running.retain(|(running, _)| running.id != effect.id);
+            self.attempted("environment", effect.id, attempt, Attempted::Placed(root));
+        }
+        // What waits for a later try is tried now.
+        self.wait(100_000);
     }
 
     /// Leaves the following steps out of the transcript.

@@ -13,6 +13,7 @@ mod attempts;
 mod automations;
 mod cancels;
 mod environments;
+mod forks;
 mod functions;
 mod guests;
 mod journals;

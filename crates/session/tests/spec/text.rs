@@ -309,6 +309,37 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
             let ids: Vec<String> = item_ids.iter().map(ToString::to_string).collect();
             format!("outputs shortened: {}", ids.join(", "))
         }
+        Event::Forked(forked) => {
+            let items: Vec<String> = forked.items.iter().map(item).collect();
+            let turns: Vec<String> =
+                forked.turns.iter().map(|turn| format!("{} {}", turn.id, turn.status.as_str())).collect();
+            let gone = forked.dropped;
+            format!(
+                "forked at version {} with {} items ({gone} not in the context) of {}{}",
+                forked.from.version.0,
+                items.len(),
+                turns.join(", "),
+                items.iter().map(|item| format!("\n    {item}")).collect::<String>()
+            )
+        }
+        Event::Rewound(rewound) => {
+            let other = rewound
+                .items
+                .iter()
+                .map(|placed| format!("\n    at {}: {}", placed.ordinal, item(&placed.item)));
+            let turns = rewound.turns.iter().map(|turn| format!(", {} {}", turn.id, turn.status.as_str()));
+            let gone = rewound.gone.iter().map(|turn| format!(", without {turn}"));
+            let root = rewound.root.map(|root| format!(", files {}", &root.to_string()[..5]));
+            format!(
+                "rewound to version {}: {} items stay{}{}{}{}",
+                rewound.to.0,
+                rewound.kept,
+                turns.collect::<String>(),
+                gone.collect::<String>(),
+                root.unwrap_or_default(),
+                other.collect::<String>()
+            )
+        }
     }
 }
 

@@ -54,6 +54,7 @@ pub(super) fn append(fresh: &Fresh, key: SessionKey, expected: u64, texts: &[&st
         at: NOW.plus_millis(expected),
         events: texts.iter().map(|text| said(fresh, text)).collect(),
         head: head(key, AgentId::fresh(fresh)),
+        gone: crate::GoneRows::default(),
         items: Vec::new(),
         turns: Vec::new(),
         snapshot: None,

@@ -11,8 +11,8 @@ use tenure_journal::{
 
 use super::build::{append, bytes, document, fresh, head, hidden, message, receipt, row, turn};
 use crate::{
-    Append, BudgetChange, BudgetEntry, Document, DocumentKind, ItemRow, MemoryStore, Order, Page, Receipt,
-    SessionFilter, Store, StoreError,
+    Append, BudgetChange, BudgetEntry, Document, DocumentKind, GoneRows, ItemRow, MemoryStore, Order, Page,
+    Receipt, SessionFilter, Stamp, Store, StoreError,
 };
 
 const PROJECTS: usize = 2;
@@ -78,7 +78,7 @@ impl World {
         }
         let key = self.key();
         let project = key.project;
-        match self.rng.u8(..26) {
+        match self.rng.u8(..29) {
             0..8 => {
                 let append = self.append(key, model);
                 both!(append(append))
@@ -163,6 +163,21 @@ impl World {
                 let now = Timestamp::from_millis(self.rng.i64(..10));
                 both!(due_documents(kind, now, limit))
             }
+            25 => {
+                let after = self.rng.bool().then(|| self.key());
+                let limit = self.rng.usize(..6);
+                both!(every_session(after, limit))
+            }
+            26 => {
+                let (before, limit) = (self.stamp(), self.rng.usize(..6));
+                let after = self.rng.bool().then(|| (project, BlobRef::of(&self.payload())));
+                both!(old_blobs(before, after, limit))
+            }
+            27 => {
+                let before = self.stamp();
+                let blobs: Vec<_> = (0..self.rng.usize(..3)).map(|_| BlobRef::of(&self.payload())).collect();
+                both!(forget_blobs(project, blobs.as_slice(), before))
+            }
             24 => {
                 let root = Self::pick(&mut self.rng, &self.sessions);
                 both!(budget(project, root))
@@ -226,6 +241,7 @@ impl World {
         let texts: Vec<_> = texts.iter().map(String::as_str).collect();
         Append {
             head: self.head(key),
+            gone: self.gone(),
             items: (0..self.rng.usize(..4)).map(|_| self.item()).collect(),
             turns: (0..self.rng.usize(..3)).map(|_| self.turn()).collect(),
             snapshot: (self.rng.u8(..4) == 0).then(|| bytes(&format!("folded {expected}"))),
@@ -235,6 +251,14 @@ impl World {
             budget: (0..self.rng.usize(..3)).map(|_| self.entry()).collect(),
             ..append(&self.fresh, key, expected, &texts)
         }
+    }
+
+    fn gone(&mut self) -> GoneRows {
+        if self.rng.u8(..5) > 0 {
+            return GoneRows::default();
+        }
+        let items_from = self.rng.bool().then(|| self.rng.u64(..ITEMS as u64));
+        GoneRows { items_from, turns: (0..self.rng.usize(..3)).map(|_| self.turn_id()).collect() }
     }
 
     fn head(&mut self, key: SessionKey) -> Head {
@@ -298,6 +322,11 @@ impl World {
 
     fn payload(&mut self) -> bytes::Bytes {
         bytes(&"z".repeat(self.rng.usize(..8)))
+    }
+
+    /// Before or after everything: no clock is compared.
+    fn stamp(&mut self) -> Stamp {
+        Stamp(if self.rng.bool() { 0 } else { u64::MAX })
     }
 
     fn filter(&mut self) -> SessionFilter {

@@ -12,7 +12,7 @@ use tenure_journal::{
 use super::unknown_cursor;
 use crate::{
     Append, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Order, Page, Receipt, SessionFilter,
-    Snapshot, StoreError, StoreErrorKind, Stored,
+    Snapshot, Stamp, StoreError, StoreErrorKind, Stored,
 };
 
 /// A write that was checked.
@@ -23,7 +23,9 @@ pub(super) enum Write {
     /// A document's next version.
     Put(Vec<Document>, Option<Receipt>),
     /// A payload.
-    Blob(ProjectId, BlobRef, Bytes),
+    Blob(ProjectId, BlobRef, Bytes, Stamp),
+    /// Payloads go.
+    Forget(ProjectId, Vec<BlobRef>),
     /// A node takes hold of sessions.
     Claim(NodeId, Vec<SessionKey>),
     /// A node's lease runs until a moment of the store's clock.
@@ -42,7 +44,7 @@ pub(super) struct State {
     wakes: BTreeSet<(Timestamp, SessionKey)>,
     /// Versions of each document, the first at index 0.
     documents: BTreeMap<(ProjectId, DocumentKind, String), Vec<Document>>,
-    blobs: BTreeMap<(ProjectId, BlobRef), Bytes>,
+    blobs: BTreeMap<(ProjectId, BlobRef), (Bytes, Stamp)>,
     receipts: HashMap<(ProjectId, String), Receipt>,
     /// Until when the lease of each node runs.
     leases: BTreeMap<NodeId, u64>,
@@ -159,8 +161,14 @@ impl State {
                     session.holder = None;
                 }
             }
-            Write::Blob(project, blob, payload) => {
-                self.blobs.entry((project, blob)).or_insert(payload);
+            Write::Blob(project, blob, payload, stamp) => {
+                let kept = self.blobs.entry((project, blob)).or_insert((payload, stamp));
+                kept.1 = kept.1.max(stamp);
+            }
+            Write::Forget(project, blobs) => {
+                for blob in blobs {
+                    self.blobs.remove(&(project, blob));
+                }
             }
         }
     }
@@ -179,6 +187,14 @@ impl State {
         for event in append.events {
             let version = session.version().plus(1);
             session.journal.push(Recorded { version, at: append.at, event });
+        }
+        if let Some(from) = append.gone.items_from {
+            for item in session.items.split_off(&from).into_values() {
+                session.ordinals.remove(&item.id);
+            }
+        }
+        for turn in &append.gone.turns {
+            session.turns.remove(turn);
         }
         for row in append.items {
             let ordinal = *session.ordinals.entry(row.item.id).or_insert(row.ordinal);
@@ -367,13 +383,29 @@ impl State {
     }
 
     pub(super) fn blob(&self, project: ProjectId, blob: BlobRef) -> Option<Bytes> {
-        self.blobs.get(&(project, blob)).cloned()
+        self.blobs.get(&(project, blob)).map(|(payload, _)| payload.clone())
     }
 
     pub(super) fn blob_by_digest(&self, project: ProjectId, digest: [u8; 32]) -> Option<Bytes> {
         let blobs = [BlobRef::from_parts(digest, 0), BlobRef::from_parts(digest, u64::MAX)];
         let [first, last] = blobs.map(|blob| (project, blob));
-        self.blobs.range(first..=last).next().map(|(_, payload)| payload.clone())
+        self.blobs.range(first..=last).next().map(|(_, (payload, _))| payload.clone())
+    }
+
+    /// Payloads last kept before `before`, after `after`.
+    pub(super) fn old_blobs(
+        &self,
+        before: Stamp,
+        after: Option<(ProjectId, BlobRef)>,
+        limit: usize,
+    ) -> Vec<(ProjectId, BlobRef)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let after = self.blobs.range((from, Bound::Unbounded));
+        after.filter(|(_, (_, stamp))| *stamp < before).take(limit).map(|(key, _)| *key).collect()
+    }
+
+    pub(super) fn stamp_of(&self, project: ProjectId, blob: BlobRef) -> Option<Stamp> {
+        self.blobs.get(&(project, blob)).map(|(_, stamp)| *stamp)
     }
 
     pub(super) fn receipt(&self, project: ProjectId, key: &str) -> Option<Receipt> {

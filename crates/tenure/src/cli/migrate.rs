@@ -12,7 +12,7 @@ use tenure_project::{Project, Redacted, Unset};
 use tenure_runtime::budget_entries;
 use tenure_session::{Session, appends};
 use tenure_store::{
-    Append, BudgetChange, BudgetEntry, ItemRow, Order, Page, Store, StoreError, StoreErrorKind,
+    Append, BudgetChange, BudgetEntry, GoneRows, ItemRow, Order, Page, Store, StoreError, StoreErrorKind,
 };
 use tenure_store_postgres::{Options, PostgresStore};
 use tenure_store_sqlite::SqliteStore;
@@ -237,6 +237,7 @@ async fn session(from: &SqliteStore, to: &PostgresStore, key: SessionKey) -> Res
                 head: batch.after.head(),
                 items: batch.items.into_iter().map(|(ordinal, item)| ItemRow { ordinal, item }).collect(),
                 turns: batch.turns,
+                gone: GoneRows { items_from: batch.gone.items_from, turns: batch.gone.turns },
                 snapshot: is_last.then(|| Bytes::from(batch.after.encode())),
                 receipt: None,
                 holder: None,

@@ -14,6 +14,7 @@ mod diff;
 mod doctor;
 mod error;
 mod find;
+mod forks;
 mod init;
 mod keys;
 mod migrate;
@@ -102,6 +103,14 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Move everything from the data directory into a database that several nodes share
     Migrate(migrate::MigrateArgs),
+    /// Open a new session with another's conversation and files, as they are or were
+    Fork(forks::ForkArgs),
+    /// Take a session back to what it was
+    Rewind(forks::RewindArgs),
+    /// List the moments of a session, to fork it at or go back to
+    History(forks::HistoryArgs),
+    /// Remove stored files that no session refers to
+    Gc(forks::GcArgs),
     /// Manage addresses that are told of what happens to sessions
     Webhooks(webhooks::WebhooksArgs),
     /// Check this machine, the project and its server
@@ -206,6 +215,10 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Agents(args) => agents::agents(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
         Command::Migrate(args) => migrate::migrate(cx, &args).await,
+        Command::Fork(args) => forks::fork(cx, &args).await,
+        Command::Rewind(args) => forks::rewind(cx, &args).await,
+        Command::History(args) => forks::history(cx, &args).await,
+        Command::Gc(args) => forks::gc(cx, &args).await,
         Command::Webhooks(args) => webhooks::webhooks(cx, &args).await,
         Command::Doctor(args) => doctor::doctor(cx, &args).await,
         Command::Mock(args) => mock::mock(cx, &args).await,
@@ -274,6 +287,14 @@ mod tests {
             ("tenure run refunds", false),
             ("tenure run", false),
             ("tenure logs", false),
+            ("tenure fork last", true),
+            ("tenure fork last --at turn_1", true),
+            ("tenure fork", false),
+            ("tenure rewind last", false),
+            ("tenure rewind last --to 7", true),
+            ("tenure history last", true),
+            ("tenure gc", true),
+            ("tenure gc --grace-hours 0", false),
             ("tenure ps --status busy", false),
             ("tenure ps -o xml", false),
             ("tenure approve apr_1 --session s", true),

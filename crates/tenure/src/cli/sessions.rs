@@ -91,6 +91,9 @@ pub(crate) async fn logs(cx: &mut Context, args: &LogsArgs) -> Result<Exit, CliE
     if let Some(version) = pinned.pointer("/agent/version").and_then(Value::as_u64) {
         cx.note(&format!("{} version {version}", text(&pinned, "/agent/name")))?;
     }
+    if let Some(origin) = super::forks::origin(&pinned) {
+        cx.note(&format!("forked from {origin}"))?;
+    }
     let path = format!("{SESSIONS}/{session}/items");
     if !args.follow {
         let items = client.list(&path, &[("order", "asc")]).await?;

@@ -1,0 +1,1 @@
+DELETE FROM blob_stamps WHERE project_id = ?1 AND blob = ?2
