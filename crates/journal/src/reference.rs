@@ -62,6 +62,7 @@ impl Event {
             | Self::SubagentOpened { .. }
             | Self::SubagentClosed { .. }
             | Self::SubagentResumed { .. }
+            | Self::PolicyRefused { .. }
             | Self::ArtifactDeleted { .. }
             | Self::ContextTrimmed { .. }
             | Self::OutputsShortened { .. } => {}

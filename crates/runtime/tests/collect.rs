@@ -115,7 +115,10 @@ async fn a_fork_keeps_what_its_parent_leaves() {
     let runtime = start(Arc::clone(&store), Arc::default()).await;
     let files = tree(3);
     keep(&store, &files).await;
-    store.put_blob(project(), Bytes::from_static(b"a snapshot that was never committed")).await.expect("keeps");
+    store
+        .put_blob(project(), Bytes::from_static(b"a snapshot that was never committed"))
+        .await
+        .expect("keeps");
     let parent = open(&runtime, files.root).await;
     let grace = runtime.collect(None, GRACE).await.expect("collects");
     assert_eq!((grace.old, grace.forgotten), (0, 0), "what is recent is not even looked at");

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use tenure_journal::{
     AuditRecord, Effect, EffectId, EnvironmentStatus, Event, Forked, InputPart, Item, ItemBody, ItemId,
-    ItemStatus, Next, Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId, Timestamp, Turn, TurnEnd,
-    TurnId, Version,
+    ItemStatus, Next, Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId, Timestamp, Turn,
+    TurnEnd, TurnId, Version,
 };
 
 use crate::audit;

@@ -199,8 +199,9 @@ impl Clients {
 
     /// Sessions that were acknowledged and do not exist.
     pub(crate) fn judge_lost(&self, keys: &[SessionKey]) -> Result<(), Violation> {
-        let opened =
-            |request: &&Request| matches!(request.ask, Ask::Open(..) | Ask::Fork(..)) && request.answer == Some(Answer::Done);
+        let opened = |request: &&Request| {
+            matches!(request.ask, Ask::Open(..) | Ask::Fork(..)) && request.answer == Some(Answer::Done)
+        };
         let lost = self.requests.iter().filter(opened).find(|request| !keys.contains(&request.key));
         match lost {
             Some(request) => {

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tenure_journal::{
-    AgentRef, ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, Forked, InputId, Item, ItemBody,
-    ItemId, Outcome, Recorded, Repeat, SessionId, SessionKey, SubagentId, SubagentRequest, TurnId,
+    AgentRef, ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, Forked, InputId, Item,
+    ItemBody, ItemId, Outcome, Recorded, Repeat, SessionId, SessionKey, SubagentId, SubagentRequest, TurnId,
     WorkspaceRoot, json, limit,
 };
 

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tenure_journal::{
-    Done, EffectKind, Event, Forked, InputId, InputPart, Item, ItemBody, ItemId, Outcome, Rewound, SessionKey,
-    WorkspaceRoot,
+    Done, EffectKind, Event, Forked, InputId, InputPart, Item, ItemBody, ItemId, Outcome, Rewound,
+    SessionKey, WorkspaceRoot,
 };
 
 use crate::{Property, Violation};
@@ -51,9 +51,11 @@ impl Said {
             self.files = match done {
                 Done::Placed { root } => Some(*root),
                 Done::Command { result } => result.root.or(self.files),
-                Done::Model { .. } | Done::Tools { .. } | Done::Tool { .. } | Done::Ended | Done::Published { .. } => {
-                    self.files
-                }
+                Done::Model { .. }
+                | Done::Tools { .. }
+                | Done::Tool { .. }
+                | Done::Ended
+                | Done::Published { .. } => self.files,
             };
         }
         if let Event::Forked(forked) = event {
@@ -104,7 +106,9 @@ impl Said {
         let (then, files) = self.moment(rewound.to.0).unwrap_or_default();
         let mut now: Vec<String> =
             self.until(self.last).into_iter().take(kept).map(ToOwned::to_owned).collect();
-        now.extend(rewound.items.iter().filter(|placed| placed.ordinal >= rewound.kept).map(|p| word(&p.item)));
+        now.extend(
+            rewound.items.iter().filter(|placed| placed.ordinal >= rewound.kept).map(|p| word(&p.item)),
+        );
         continues(&then, &now, "a session that went back")?;
         if files != rewound.root {
             return broken(format!("the files of version {} are not back", rewound.to.0));

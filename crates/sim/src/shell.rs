@@ -449,13 +449,7 @@ impl World {
     }
 
     /// What opens a fork; nothing where there is nothing to fork.
-    fn forked(
-        &self,
-        parent: SessionKey,
-        version: u64,
-        key: SessionKey,
-        cx: &Context<'_>,
-    ) -> Option<Batch> {
+    fn forked(&self, parent: SessionKey, version: u64, key: SessionKey, cx: &Context<'_>) -> Option<Batch> {
         let mut history = self.history(parent, version)?;
         let from = history.version();
         if self.bug == Some(Bug::ForkNow) {

@@ -15,6 +15,7 @@
 //! databases that distribute rows by key. One database holds one store. Connections must keep their settings
 //! and prepared statements, so a pooler between has to work by session.
 
+mod audit;
 mod batch;
 pub mod bench;
 mod blobs;
@@ -45,8 +46,8 @@ use tenure_journal::{
     BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
-    Append, Budget, Document, DocumentKind, Page, Receipt, SessionFilter, Stamp, Store, StoreError, Stored,
-    Wake,
+    Append, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp, Store,
+    StoreError, Stored, Unsealed, Wake,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -372,6 +373,36 @@ impl Store for PostgresStore {
             Some((blob, in_row)) => self.blobs.get(project, blob, in_row).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn unsealed(&self, limit: usize) -> Result<Vec<Unsealed>, StoreError> {
+        audit::unsealed(&self.pool, limit).await
+    }
+
+    async fn seal(&self, seal: Seal) -> Result<(), StoreError> {
+        audit::seal(&self.pool, &seal).await
+    }
+
+    async fn sealed(&self, project: ProjectId, size_max: u64) -> Result<Option<Sealed>, StoreError> {
+        audit::sealed(&self.pool, project, size_max).await
+    }
+
+    async fn sealed_records(
+        &self,
+        project: ProjectId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        audit::records(&self.pool, project, from, limit).await
+    }
+
+    async fn audit_tile(
+        &self,
+        project: ProjectId,
+        level: u32,
+        index: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        audit::tile(&self.pool, project, level, index).await
     }
 
     async fn every_session(

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tenure_journal::{Timestamp, Version};
-use tenure_store::{Document, DocumentKind, Order, Page, Receipt, SessionFilter, Stamp, Store as _, StoreErrorKind};
+use tenure_store::{
+    Document, DocumentKind, Order, Page, Receipt, SessionFilter, Stamp, Store as _, StoreErrorKind,
+};
 use tenure_store_postgres::{BlobPlace, Inspection, Integrity, Options, PostgresStore, bench};
 use tokio::task::JoinSet;
 

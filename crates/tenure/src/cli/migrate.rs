@@ -243,6 +243,7 @@ async fn session(from: &SqliteStore, to: &PostgresStore, key: SessionKey) -> Res
                 holder: None,
                 documents: Vec::new(),
                 budget,
+                audit: Vec::new(),
             };
             to.append(append).await.map_err(|error| failed("writing a session", &error))?;
         }
