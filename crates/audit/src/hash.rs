@@ -51,7 +51,8 @@ impl Hash {
     }
 
     /// The hashes that `bytes` are, one after the other; `None` if a part of one is left over.
-    pub(crate) fn many(bytes: &[u8]) -> Option<Vec<Self>> {
+    #[must_use]
+    pub fn many(bytes: &[u8]) -> Option<Vec<Self>> {
         let (hashes, rest) = bytes.as_chunks::<{ Self::BYTES }>();
         rest.is_empty().then(|| hashes.iter().copied().map(Self).collect())
     }

@@ -57,6 +57,13 @@ impl Tree {
         Self::default()
     }
 
+    /// The partial tiles that a tree of `size` records is gone on with.
+    pub fn edge(size: u64) -> impl Iterator<Item = TileId> {
+        (0..)
+            .map_while(move |level| Some((level, last_tile(size, level)?)))
+            .filter_map(move |(level, index)| TileId::of(size, level, index).filter(|id| !id.is_full()))
+    }
+
     /// The tree of `size` records whose partial tiles are kept.
     ///
     /// # Errors

@@ -637,6 +637,9 @@ pub(crate) async fn append(
     if told {
         shared.webhooks.wake();
     }
+    if !batch.audit.is_empty() {
+        shared.unsealed.tell();
+    }
     if let Some(exporter) = &shared.exporter {
         exporter.committed(batch, &shared.metrics);
     }

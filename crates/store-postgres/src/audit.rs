@@ -13,10 +13,16 @@ use crate::pool::Pool;
 use crate::read::{limit_of, parsed, rows, value};
 use crate::write::int;
 
-pub(crate) async fn unsealed(pool: &Pool, limit: usize) -> Result<Vec<Unsealed>, StoreError> {
+pub(crate) async fn unsealed(
+    pool: &Pool,
+    except: &[ProjectId],
+    limit: usize,
+) -> Result<Vec<Unsealed>, StoreError> {
     let context = "reading what is to be sealed";
+    let except: Vec<String> = except.iter().map(ToString::to_string).collect();
     let connection = pool.take(context).await?;
-    let rows = rows(&connection, context, include_str!("../sql/unsealed.sql"), &[&limit_of(limit)]).await?;
+    let rows =
+        rows(&connection, context, include_str!("../sql/unsealed.sql"), &[&except, &limit_of(limit)]).await?;
     let waiting = rows.iter().map(|row| {
         Ok(Unsealed {
             project: parsed(row, 0)?,

@@ -375,8 +375,8 @@ impl Store for PostgresStore {
         }
     }
 
-    async fn unsealed(&self, limit: usize) -> Result<Vec<Unsealed>, StoreError> {
-        audit::unsealed(&self.pool, limit).await
+    async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {
+        audit::unsealed(&self.pool, except, limit).await
     }
 
     async fn seal(&self, seal: Seal) -> Result<(), StoreError> {

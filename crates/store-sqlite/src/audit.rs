@@ -41,9 +41,10 @@ pub(crate) fn seal(connection: &Connection, seal: &Seal) -> rusqlite::Result<Ans
     Ok(Ok(Version::ZERO))
 }
 
-pub(crate) fn unsealed(connection: &Connection, limit: usize) -> Read<Vec<Unsealed>> {
+pub(crate) fn unsealed(connection: &Connection, except: &[ProjectId], limit: usize) -> Read<Vec<Unsealed>> {
+    let except = serde_json::to_string(except).expect("ids are text");
     let mut statement = connection.prepare_cached(include_str!("../sql/unsealed.sql"))?;
-    statement.query_and_then((limit_of(limit),), waiting)?.collect()
+    statement.query_and_then((except, limit_of(limit)), waiting)?.collect()
 }
 
 fn waiting(row: &Row<'_>) -> Read<Unsealed> {

@@ -363,8 +363,9 @@ impl Store for SqliteStore {
         self.readers.run(what, move |connection| read::blob_by_digest(connection, project, digest)).await
     }
 
-    async fn unsealed(&self, limit: usize) -> Result<Vec<Unsealed>, StoreError> {
-        self.readers.run("reading what is to be sealed", move |c| audit::unsealed(c, limit)).await
+    async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {
+        let except = except.to_vec();
+        self.readers.run("reading what is to be sealed", move |c| audit::unsealed(c, &except, limit)).await
     }
 
     async fn seal(&self, seal: Seal) -> Result<(), StoreError> {

@@ -316,11 +316,12 @@ pub trait Store: Send + Sync + 'static {
         before: Stamp,
     ) -> Result<Vec<BlobRef>, StoreError>;
 
-    /// Up to `limit` records of all projects that are not sealed yet, in the order of their positions.
+    /// Up to `limit` records of all projects but those in `except` that are not sealed yet, in the order of their
+    /// positions.
     ///
     /// # Errors
     /// `Unavailable` or `Corrupt`.
-    async fn unsealed(&self, limit: usize) -> Result<Vec<Unsealed>, StoreError>;
+    async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError>;
 
     /// Adds unsealed records to the log of their project, with the tiles and the checkpoint that follow, all or
     /// nothing.

@@ -398,8 +398,8 @@ impl MemoryStore {
     }
 
     /// [`Store::unsealed`].
-    pub fn unsealed_now(&self, limit: usize) -> Vec<Unsealed> {
-        self.lock().seen.unsealed(limit)
+    pub fn unsealed_now(&self, except: &[ProjectId], limit: usize) -> Vec<Unsealed> {
+        self.lock().seen.unsealed(except, limit)
     }
 
     /// [`Store::seal`].
@@ -580,8 +580,8 @@ impl Store for MemoryStore {
         self.documents_now(project, kind, name, page)
     }
 
-    async fn unsealed(&self, limit: usize) -> Result<Vec<Unsealed>, StoreError> {
-        Ok(self.unsealed_now(limit))
+    async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {
+        Ok(self.unsealed_now(except, limit))
     }
 
     async fn seal(&self, seal: Seal) -> Result<(), StoreError> {

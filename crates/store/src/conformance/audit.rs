@@ -54,11 +54,11 @@ pub(super) async fn keeps_records_with_the_events(store: &dyn Store) {
     assert_eq!(conflict(stale, "a stale append is refused"), 2);
     accepted(store.append(told(append(&fresh, key, 2, &["c"]), &[3])).await);
     accepted(store.append(append(&fresh, key, 3, &["d"])).await);
-    let waiting = accepted(store.unsealed(9).await);
+    let waiting = accepted(store.unsealed(&[], 9).await);
     assert_eq!(versions(&waiting), [1, 2, 3], "what was appended waits, and nothing of what was refused");
     assert!(waiting.iter().all(|unsealed| unsealed.project == key.project));
     assert!(waiting.is_sorted_by_key(|unsealed| unsealed.position), "in the order of positions");
-    assert_eq!(accepted(store.unsealed(2).await), waiting[..2], "no more than are wanted");
+    assert_eq!(accepted(store.unsealed(&[], 2).await), waiting[..2], "no more than are wanted");
 }
 
 pub(super) async fn seals_each_record_once(store: &dyn Store) {
@@ -66,9 +66,10 @@ pub(super) async fn seals_each_record_once(store: &dyn Store) {
     let (one, other) = (key(&fresh), key(&fresh));
     accepted(store.append(told(append(&fresh, one, 0, &["a", "b", "c"]), &[1, 2, 3])).await);
     accepted(store.append(told(append(&fresh, other, 0, &["d"]), &[4])).await);
-    let all = accepted(store.unsealed(9).await);
+    let all = accepted(store.unsealed(&[], 9).await);
     let ours: Vec<_> = all.iter().filter(|unsealed| unsealed.project == one.project).cloned().collect();
     let theirs: Vec<_> = all.iter().filter(|unsealed| unsealed.project == other.project).cloned().collect();
+    assert_eq!(accepted(store.unsealed(&[one.project], 9).await), theirs, "projects can be passed over");
     assert_eq!(accepted(store.sealed(one.project, u64::MAX).await), None, "nothing is sealed at first");
 
     let early = store.seal(seal(1, &ours[..2], "early")).await;
@@ -80,10 +81,10 @@ pub(super) async fn seals_each_record_once(store: &dyn Store) {
     assert_eq!(conflict(twice, "what is sealed is not sealed again"), 2);
     let foreign = Seal { project: one.project, ..seal(2, &theirs, "foreign") };
     assert_eq!(conflict(store.seal(foreign).await, "a record stays in its project"), 2);
-    assert_eq!(versions(&accepted(store.unsealed(9).await)), [3, 4], "what was refused changed nothing");
+    assert_eq!(versions(&accepted(store.unsealed(&[], 9).await)), [3, 4], "what was refused changed nothing");
     accepted(store.seal(seal(2, &ours[2..], "three")).await);
     accepted(store.seal(seal(0, &theirs, "other")).await);
-    assert!(accepted(store.unsealed(9).await).is_empty());
+    assert!(accepted(store.unsealed(&[], 9).await).is_empty());
 
     let at = |size_max| async move { accepted(store.sealed(one.project, size_max).await) };
     let sealed = |size, note: &str| Some(Sealed { size, checkpoint: note.to_owned() });
@@ -104,7 +105,7 @@ pub(super) async fn lets_one_of_many_seals_win(store: &dyn Store) {
     let fresh = fresh(3);
     let key = SessionKey { session: SessionId::fresh(&fresh), ..key(&fresh) };
     accepted(store.append(told(append(&fresh, key, 0, &["a"]), &[1])).await);
-    let waiting = accepted(store.unsealed(9).await);
+    let waiting = accepted(store.unsealed(&[], 9).await);
     let notes: Vec<String> = (0..SEALERS).map(|sealer| format!("by {sealer}")).collect();
     let seals = join_all(notes.iter().map(|note| store.seal(seal(0, &waiting, note)))).await;
     let won: Vec<_> = notes.iter().zip(&seals).filter(|(_, answer)| answer.is_ok()).collect();

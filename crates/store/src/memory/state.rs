@@ -168,8 +168,9 @@ impl State {
         log.checkpoints.insert(log.records.len() as u64, seal.checkpoint);
     }
 
-    pub(super) fn unsealed(&self, limit: usize) -> Vec<Unsealed> {
-        let waiting = self.unsealed.iter().take(limit);
+    pub(super) fn unsealed(&self, except: &[ProjectId], limit: usize) -> Vec<Unsealed> {
+        let wanted = self.unsealed.iter().filter(|(_, (project, _))| !except.contains(project));
+        let waiting = wanted.take(limit);
         waiting
             .map(|(position, (project, record))| Unsealed {
                 project: *project,

@@ -4,6 +4,7 @@
 //! process is in [`World`], read once in `main`. Commands talk to a server through its HTTP API alone.
 
 mod agents;
+mod audit;
 mod automations;
 mod bench;
 mod check;
@@ -99,6 +100,8 @@ enum Command {
     Automations(automations::AutomationsArgs),
     /// See agents and their versions, go back to one, split new sessions between two
     Agents(agents::AgentsArgs),
+    /// See who allowed what, export it, and check that nobody changed it
+    Audit(audit::AuditArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
     /// Move everything from the data directory into a database that several nodes share
@@ -215,6 +218,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Agents(args) => agents::agents(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
         Command::Migrate(args) => migrate::migrate(cx, &args).await,
+        Command::Audit(args) => audit::audit(cx, &args).await,
         Command::Fork(args) => forks::fork(cx, &args).await,
         Command::Rewind(args) => forks::rewind(cx, &args).await,
         Command::History(args) => forks::history(cx, &args).await,
