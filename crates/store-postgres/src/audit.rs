@@ -33,12 +33,21 @@ pub(crate) async fn unsealed(
     waiting.collect()
 }
 
-pub(crate) async fn seal(pool: &Pool, seal: &Seal) -> Result<(), StoreError> {
+/// Where the records of a seal come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// They wait here.
+    Unsealed,
+    /// They are sealed in another store, from which they are moved.
+    Elsewhere,
+}
+
+pub(crate) async fn seal(pool: &Pool, seal: &Seal, origin: Origin) -> Result<(), StoreError> {
     let context = "sealing an audit log";
     let mut connection = pool.take(context).await?;
     connection.begins();
     within(STATEMENT_DEADLINE, context, connection.client.batch_execute("BEGIN")).await?;
-    let sealed = write(&connection, context, seal).await?;
+    let sealed = write(&connection, context, seal, origin).await?;
     let end = if sealed { "COMMIT" } else { "ROLLBACK" };
     within(STATEMENT_DEADLINE, context, connection.client.batch_execute(end)).await?;
     connection.ended();
@@ -51,7 +60,12 @@ pub(crate) async fn seal(pool: &Pool, seal: &Seal) -> Result<(), StoreError> {
 }
 
 /// Whether it was written; otherwise the transaction is to be rolled back.
-async fn write(connection: &Connection, context: &str, seal: &Seal) -> Result<bool, StoreError> {
+async fn write(
+    connection: &Connection,
+    context: &str,
+    seal: &Seal,
+    origin: Origin,
+) -> Result<bool, StoreError> {
     let project = seal.project.to_string();
     let size = seal.expected + seal.records.len() as u64;
     let params: [&(dyn ToSql + Sync); 3] = [&project, &int(size), &int(seal.expected)];
@@ -59,10 +73,13 @@ async fn write(connection: &Connection, context: &str, seal: &Seal) -> Result<bo
         return Ok(false);
     }
     let positions: Vec<i64> = seal.records.iter().map(|(position, _)| int(*position)).collect();
-    let params: [&(dyn ToSql + Sync); 2] = [&positions, &project];
-    let forgotten = rows(connection, context, include_str!("../sql/forget_unsealed.sql"), &params).await?;
-    if forgotten.len() != positions.len() {
-        return Ok(false);
+    if origin == Origin::Unsealed {
+        let params: [&(dyn ToSql + Sync); 2] = [&positions, &project];
+        let forgotten =
+            rows(connection, context, include_str!("../sql/forget_unsealed.sql"), &params).await?;
+        if forgotten.len() != positions.len() {
+            return Ok(false);
+        }
     }
     let numbers: Vec<i64> = (seal.expected..size).map(int).collect();
     let records: Vec<&str> = texts(seal)?;
@@ -79,9 +96,21 @@ async fn write(connection: &Connection, context: &str, seal: &Seal) -> Result<bo
 }
 
 fn texts(seal: &Seal) -> Result<Vec<&str>, StoreError> {
-    let text =
-        |record| std::str::from_utf8(record).map_err(|_| crate::error::damaged("a record that is not text"));
     seal.records.iter().map(|(_, record)| text(record)).collect()
+}
+
+fn text(record: &[u8]) -> Result<&str, StoreError> {
+    std::str::from_utf8(record).map_err(|_| crate::error::damaged("a record that is not text"))
+}
+
+/// Puts records that wait in another store here, to wait.
+pub(crate) async fn adopt(pool: &Pool, unsealed: &[Unsealed]) -> Result<(), StoreError> {
+    let context = "moving what is to be sealed";
+    let connection = pool.take(context).await?;
+    let projects: Vec<String> = unsealed.iter().map(|unsealed| unsealed.project.to_string()).collect();
+    let records = unsealed.iter().map(|unsealed| text(&unsealed.record)).collect::<Result<Vec<_>, _>>()?;
+    let params: [&(dyn ToSql + Sync); 2] = [&projects, &records];
+    rows(&connection, context, include_str!("../sql/put_unsealed.sql"), &params).await.map(|_| ())
 }
 
 async fn size(connection: &Connection, context: &str, project: ProjectId) -> Result<u64, StoreError> {

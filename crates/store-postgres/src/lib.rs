@@ -149,6 +149,22 @@ impl PostgresStore {
         self.counters.writes.load(Ordering::Relaxed)
     }
 
+    /// Adds to a log what is sealed in another store: the positions of its records count for nothing.
+    ///
+    /// # Errors
+    /// As [`Store::seal`].
+    pub async fn adopt_sealed(&self, sealed: &Seal) -> Result<(), StoreError> {
+        audit::seal(&self.pool, sealed, audit::Origin::Elsewhere).await
+    }
+
+    /// Takes records that wait to be sealed in another store, all or none.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn adopt_unsealed(&self, unsealed: &[Unsealed]) -> Result<(), StoreError> {
+        audit::adopt(&self.pool, unsealed).await
+    }
+
     /// Reads everything as of one moment and reports what is wrong: a server that does not sync, gaps in
     /// journals, heads and snapshots that disagree with their journal, holders nobody knows, events that do
     /// not decode, payloads that are missing or have another digest. Takes time in proportion to the database;
@@ -380,7 +396,7 @@ impl Store for PostgresStore {
     }
 
     async fn seal(&self, seal: Seal) -> Result<(), StoreError> {
-        audit::seal(&self.pool, &seal).await
+        audit::seal(&self.pool, &seal, audit::Origin::Unsealed).await
     }
 
     async fn sealed(&self, project: ProjectId, size_max: u64) -> Result<Option<Sealed>, StoreError> {
