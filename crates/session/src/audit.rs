@@ -29,8 +29,8 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
             refusal.turn_id,
             AuditFact::Refused {
                 action: refusal.action.clone(),
-                resource: refusal.resource.clone(),
-                policies: refusal.policies.clone(),
+                resource: short(&refusal.resource),
+                policies: named_policies(&refusal.policies),
                 policy_set: refusal.policy_digest.clone(),
                 arguments: refusal.arguments_digest.clone(),
                 needs_approval: refusal.needs_approval,
@@ -41,15 +41,15 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
             AuditFact::ApprovalRequested {
                 approval: approval.id,
                 action: TOOL_CALL.to_owned(),
-                resource: tool(&approval.server_label, &approval.name),
-                policies: approval.policies.clone(),
+                resource: short(&tool(&approval.server_label, &approval.name)),
+                policies: named_policies(&approval.policies),
                 policy_set: approval.policy_digest.clone(),
                 arguments: approval.digest.clone(),
             },
         ),
         Event::ApprovalDecided { approval_id, decision, by } => (
             running(),
-            AuditFact::ApprovalDecided { approval: *approval_id, decision: *decision, by: by.clone() },
+            AuditFact::ApprovalDecided { approval: *approval_id, decision: *decision, by: short(by) },
         ),
         Event::AttemptStarted { effect_id, attempt, .. } => {
             (turn_of(state, event), AuditFact::AttemptStarted { effect: *effect_id, attempt: *attempt })
@@ -92,7 +92,7 @@ const TOOL_CALL: &str = "tool.call";
 
 fn session_opened(opened: &SessionOpened) -> AuditFact {
     AuditFact::SessionOpened {
-        agent_name: opened.agent.name.clone(),
+        agent_name: opened.agent.name.as_deref().map(short),
         agent_version: opened.agent.version,
         parent: opened.parent.map(|parent| parent.session),
     }
@@ -103,8 +103,8 @@ fn allowed(effect: &Effect) -> AuditFact {
     AuditFact::Allowed {
         effect: effect.id,
         action: action.to_owned(),
-        resource,
-        policies: effect.permit.policies.clone(),
+        resource: short(&resource),
+        policies: named_policies(&effect.permit.policies),
         policy_set: effect.permit.policy_digest.clone(),
         arguments: effect.permit.arguments_digest.clone(),
         approval: effect.permit.approval,
@@ -133,6 +133,25 @@ fn named(kind: &EffectKind) -> (&'static str, String) {
 
 /// The environment of the session: there is one.
 const ENVIRONMENT: &str = "environment";
+
+/// Bytes of a name that are shown: what a record may take has a limit, whatever a server calls its tools.
+const NAME_BYTES_MAX: usize = 512;
+/// Policies that are named.
+const POLICIES_MAX: usize = 64;
+
+/// A name, or its beginning and its digest.
+fn short(name: &str) -> String {
+    if name.len() <= NAME_BYTES_MAX {
+        return name.to_owned();
+    }
+    let digest = json::digest(&name.into());
+    let shown = name.floor_char_boundary(NAME_BYTES_MAX - digest.len());
+    format!("{}…{digest}", &name[..shown])
+}
+
+fn named_policies(policies: &[String]) -> Vec<String> {
+    policies.iter().take(POLICIES_MAX).map(|policy| short(policy)).collect()
+}
 
 fn tool(server: &str, name: &str) -> String {
     format!("{server}/{name}")
