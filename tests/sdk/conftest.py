@@ -16,8 +16,11 @@ IDLE_TEST = "test_idle_stream_survives"
 CLUSTERED = (
     "test_agents",
     "test_automations",
+    "test_prewarmed",
     "test_fork",
+    "test_self_hosted",
     "test_sessions",
+    "test_templates",
     "test_subagents",
     "test_traces",
     "test_turns",

@@ -177,6 +177,19 @@ def test_patch(client, mark):
     assert paths(client, session.environment.id) == ["/workspace/notes/patched.txt"]
 
 
+def test_hosted_files_too_large(client, mark):
+    """A command that leaves more than an environment may hold is told as having run, and its files go."""
+    deep = "import os\nfor _ in range(300): os.mkdir('d'); os.chdir('d')\nprint('made')"
+    files = [inline("/workspace/deep.py", deep)]
+    session = finished(client, f"run echo before > kept # {mark}", {**HOSTED, "files": files})
+    talk.turn(client, session.id, f"run echo after > kept; python3 deep.py # {mark} 2")
+    item = command(client, session.id)
+    assert (item.output, item.exit_code) == ("made\n", 0)
+    assert "What it changed was not kept, because it is too large" in talk.said(client, session.id)[-1]
+    talk.turn(client, session.id, f"run cat kept; ls # {mark} 3")
+    assert command(client, session.id).output.split() == ["before", "deep.py", "kept", "outputs"]
+
+
 def test_hosted_network_disabled(client, mark):
     probe = "exec 3<>/dev/tcp/127.0.0.1/22 || echo refused"
     session = finished(client, f"run bash -c '{probe}' 2>/dev/null # {mark}")
@@ -241,13 +254,12 @@ def test_restart_in_a_command(tmp_path, upstream, mark):
 @pytest.mark.parametrize(
     "environment, param",
     [
-        ({"type": "self_hosted", "workspace_directory": "/w"}, "environment.type"),
         ({**HOSTED, "desktop": {"enabled": True}}, "environment.desktop"),
         ({**HOSTED, "network": {"access": "enabled"}}, "environment"),
         ({**HOSTED, "network": {"access": "restricted"}}, "environment.network.allowed_domains"),
         ({**HOSTED, "files": [inline("/etc/passwd", "x")]}, "environment.files[0].path"),
         ({**HOSTED, "env": {"PATH": "/x"}}, "environment.env"),
-        ({**HOSTED, "packages": {"system": ["gcc"]}}, "environment.packages"),
+        ({**HOSTED, "packages": {"system": ["gcc"]}}, "environment.packages.system"),
     ],
 )
 def test_what_is_refused(client, environment, param):

@@ -1,14 +1,17 @@
-//! The official executor, unmodified, against our side of its protocol.
+//! The official executor, unmodified: against our side of its protocol, and against the real server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::count::Counter;
 use crate::run::{Cmd, target};
-use crate::{Outcome, need};
+use crate::{Outcome, need, sdk};
 
 /// What is installed. A newer one is a change of this line and of what the tests then find.
 const PACKAGE: &str = "@openai/codex@0.169.0";
+
+/// Scenarios with the server; pytest collects them only when they are named.
+const SCENARIOS: &str = "tests/sdk/official_executor.py";
 
 /// Installs the package if it is not there, and runs the tests that need its program.
 ///
@@ -19,7 +22,13 @@ pub(crate) fn run(counter: &mut Counter) -> Outcome {
     let program = program(&target().join("codex"))?;
     let args =
         ["test", "--package", "tenure-executor", "--features", "codex-binary", "--test", "codex", "--locked"];
-    Cmd::cargo(&args).env("CODEX_BIN", program).run(Some(counter))
+    Cmd::cargo(&args).env("CODEX_BIN", &program).run(Some(counter))?;
+    Cmd::cargo(&["build", "--package", "tenure", "--bin", "tenure", "--locked"]).run(None)?;
+    let venv = target().join("sdk-venv");
+    sdk::environment(&venv)?;
+    let args = ["-m", "pytest", "-q", "-p", "no:cacheprovider", SCENARIOS];
+    let cmd = Cmd::new(venv.join("bin/python"), &args).env("TENURE_BIN", target().join("debug/tenure"));
+    cmd.env("CODEX_BIN", program).env("PYTHONDONTWRITEBYTECODE", "1").run(Some(counter))
 }
 
 /// The program itself, not the script that starts it: a script that is ended leaves its program behind.

@@ -22,7 +22,7 @@ cargo xtask <task>
 
   test                 everything that must hold before a change is kept
   sdk [pytest args]    only the SDK scenarios, against a debug binary
-  codex                only the official executor against our side of its protocol
+  codex                only the official executor, against our side of its protocol and the real server
   fuzz [--seconds N]   only the fuzzers, N seconds over all of them (default 60)
   deny                 only licences, bans, sources and advisories of dependencies
   arrows               only the rules about which crate may use which

@@ -21,6 +21,8 @@ const NEEDS: &[Need] = &[
     Need { what: "git", check: &["git", "--version"], packages: &["git"] },
     // The official executor is a package of npm's.
     Need { what: "npm", check: &["npm", "--version"], packages: &["npm"] },
+    // The second way to build a sandbox's namespaces.
+    Need { what: "bubblewrap", check: &["bwrap", "--version"], packages: &["bubblewrap"] },
     // Debian's packages keep the server's programs off the path, one directory for each version.
     Need {
         what: "PostgreSQL",

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &[String], counter: &mut Counter) -> Outcome {
     args.iter().fold(cmd, |cmd, arg| cmd.arg(arg)).run(Some(counter))
 }
 
-fn environment(venv: &Path) -> Outcome {
+pub(crate) fn environment(venv: &Path) -> Outcome {
     let in_place = |error: std::io::Error| format!("{REQUIREMENTS} or {}: {error}", venv.display());
     let wanted = fs::read_to_string(root().join(REQUIREMENTS)).map_err(in_place)?;
     // Written last, so that an interrupted installation begins again.

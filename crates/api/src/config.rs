@@ -1,6 +1,6 @@
 //! What the binary decides about the API.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tenure_runtime::Addresses;
@@ -21,6 +21,8 @@ pub struct ApiConfig {
     pub hosts: Vec<String>,
     /// Origins of web pages that may call the server, as browsers send them: `https://console.example`.
     pub origins: Vec<String>,
+    /// Where executors of self-hosted environments find the server, without a path: `https://tenure.example`.
+    pub public_url: String,
     /// Whether any address literal is a host of this server: true when it listens on all addresses.
     pub any_address: bool,
     /// Whether metrics are shown without a key: true when only this machine can ask.
@@ -46,6 +48,7 @@ impl ApiConfig {
             models: Vec::new(),
             hosts,
             origins: Vec::new(),
+            public_url: format!("http://{}", reachable(bind)),
             any_address: bind.ip().is_unspecified(),
             open_metrics: bind.ip().is_loopback(),
             tool_addresses: Addresses::Private,
@@ -53,4 +56,14 @@ impl ApiConfig {
             shutdown: CancellationToken::new(),
         }
     }
+}
+
+/// An address that reaches a server which listens on all of them, from this machine.
+fn reachable(bind: SocketAddr) -> SocketAddr {
+    let ip = match bind.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        IpAddr::V4(_) | IpAddr::V6(_) => bind.ip(),
+    };
+    SocketAddr::new(ip, bind.port())
 }

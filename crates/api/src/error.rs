@@ -257,6 +257,9 @@ fn refused(refusal: &Refusal) -> ApiError {
         Refusal::NotConnected => {
             ApiError::invalid("The environment is not connected.").code("environment_not_connected")
         }
+        Refusal::EnvironmentTaken => attach("environment_taken", message),
+        Refusal::EnvironmentExpired => attach("environment_expired", message),
+        Refusal::EnvironmentFailed => attach("environment_failed", message),
         Refusal::UnknownArtifact { .. } => ApiError::not_found("artifact"),
         Refusal::ConflictingResult { .. }
         | Refusal::AlreadyDecided { .. }
@@ -268,6 +271,11 @@ fn refused(refusal: &Refusal) -> ApiError {
         Refusal::Hidden | Refusal::Deleted => ApiError::not_found("session"),
         Refusal::QueueFull { .. } => overloaded(StatusCode::TOO_MANY_REQUESTS, message),
     }
+}
+
+/// 409 for a session that is to be opened in an environment which takes none.
+fn attach(code: &'static str, message: String) -> ApiError {
+    ApiError::conflict(message).code(code).param("environment.environment_id")
 }
 
 /// The project's limit is the client's business, the node's is ours.

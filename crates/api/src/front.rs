@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use tenure_journal::RequestId;
 
 use crate::call::{App, Caller};
+use crate::connect;
 use crate::error::{ApiError, Dialect};
 use crate::hosts;
 use crate::keys::{Key, KeyError, Scope};
@@ -97,7 +98,8 @@ async fn admit(app: &Arc<App>, request: &mut Request) -> Result<(), ApiError> {
         let key = authenticate(app, request.headers()).await?;
         return check_may(&key, Scope::Admin, "admin");
     }
-    if !path.starts_with("/v1/") {
+    // Executors are admitted by what they call.
+    if !path.starts_with("/v1/") || path.starts_with(connect::PATH) {
         return Ok(());
     }
     let key = authenticate(app, request.headers()).await?;
@@ -161,7 +163,7 @@ pub(crate) fn unauthorized() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, message).code("invalid_api_key")
 }
 
-async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Key, ApiError> {
+pub(crate) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Key, ApiError> {
     let mut found = headers.get_all(header::AUTHORIZATION).iter();
     let value = match (found.next(), found.next()) {
         (None, _) => return Err(unauthorized()),
@@ -226,7 +228,7 @@ fn check_scope(key: &Key, method: &Method, path: &str) -> Result<(), ApiError> {
     check_may(key, scope, word)
 }
 
-fn check_may(key: &Key, scope: Scope, word: &str) -> Result<(), ApiError> {
+pub(crate) fn check_may(key: &Key, scope: Scope, word: &str) -> Result<(), ApiError> {
     if key.may(scope) {
         return Ok(());
     }

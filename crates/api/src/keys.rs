@@ -40,13 +40,16 @@ pub enum Scope {
     Read,
     /// Create, change and delete them, and talk to sessions.
     Write,
-    /// Manage keys and read journals.
+    /// Manage keys and read journals; connect executors.
     Admin,
+    /// Connect executors of self-hosted environments, and nothing else.
+    #[serde(rename = "environments.connect")]
+    Connect,
 }
 
 impl Scope {
     /// The words a client may use.
-    pub const WORDS: &'static [&'static str] = &["read", "write", "admin"];
+    pub const WORDS: &'static [&'static str] = &["read", "write", "admin", "environments.connect"];
 
     /// The scope of a word, the official scopes of the Agents API included.
     #[must_use]
@@ -55,6 +58,7 @@ impl Scope {
             "read" | "api.agents.read" => Some(Self::Read),
             "write" | "api.agents.write" | "api.responses.write" => Some(Self::Write),
             "admin" => Some(Self::Admin),
+            "environments.connect" | "api.agents.environments.connect" => Some(Self::Connect),
             _ => None,
         }
     }
@@ -94,7 +98,8 @@ impl Key {
     /// Whether the key may do what needs `scope`.
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
+        // Who manages keys could make one that connects.
+        self.scopes.contains(&scope) || (scope == Scope::Connect && self.scopes.contains(&Scope::Admin))
     }
 }
 
@@ -274,6 +279,21 @@ pub async fn list(
     keys.sort_by_key(|key| key.id);
     keys.truncate(limit);
     Ok(keys)
+}
+
+/// The key with this id, if it is valid.
+///
+/// # Errors
+/// `Store`, `Damaged`.
+pub(crate) async fn by_id(
+    store: &Arc<dyn Store>,
+    now: Timestamp,
+    id: KeyId,
+) -> Result<Option<Key>, KeyError> {
+    let page = Page { after: None, limit: 1, order: Order::Ascending };
+    let found = store.documents(system_project(), DocumentKind::Key, Some(&id.to_string()), &page).await?;
+    let key = found.first().map(decode).transpose()?;
+    Ok(key.filter(|key| key.is_valid(now)))
 }
 
 /// Revokes a key of the project. False if there is none with that id.

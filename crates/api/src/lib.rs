@@ -9,6 +9,7 @@ pub mod agents;
 mod body;
 mod call;
 mod config;
+mod connect;
 mod diff;
 mod error;
 mod front;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AgentId, ApprovalId, Decision, EffectId, ProjectId, SessionId, Timestamp, TurnId, Version, json,
+    AgentId, ApprovalId, Decision, EffectId, EnvironmentId, ProjectId, SessionId, Timestamp, TurnId, Version,
+    json,
 };
 
 /// One fact of a session, for the audit log.
@@ -18,12 +19,13 @@ pub struct AuditRecord {
     pub at: Timestamp,
     /// The project.
     pub project: ProjectId,
-    /// The session.
+    /// The session; before one was opened in a pre-warmed environment, the one that may be.
     pub session: SessionId,
     /// The event of the session's journal that this is the record of.
     pub version: Version,
-    /// The agent that runs in the session.
-    pub agent: AgentId,
+    /// The agent that runs in the session; absent while no session was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
     /// The turn it belongs to; absent for what belongs to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<TurnId>,
@@ -57,6 +59,23 @@ pub enum AuditFact {
         /// The session whose subagent it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<SessionId>,
+    },
+    /// An environment was opened that no session has yet. A session that is opened in it is a record of its own.
+    EnvironmentOpened {
+        /// The environment.
+        environment: EnvironmentId,
+        /// When it expires, if no session was opened in it.
+        expires_at: Timestamp,
+    },
+    /// A machine of the customer's connected: commands run, and files are read, there.
+    ExecutorConnected {
+        /// The environment that it is.
+        environment: EnvironmentId,
+    },
+    /// That machine is gone.
+    ExecutorDisconnected {
+        /// The environment that it was.
+        environment: EnvironmentId,
     },
     /// The session began with what another was, without its effects.
     SessionForked {

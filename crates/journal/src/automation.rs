@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentConfig, AgentId, ApprovalMode, AutomationId, Environment, InputPart, InvocationId, ItemId,
-    SessionId, Timestamp,
+    AgentConfig, AgentId, ApprovalMode, AutomationId, InputPart, InvocationId, ItemId, SessionId,
+    TargetEnvironment, Timestamp,
 };
 
 /// A schedule and what it delivers.
@@ -81,7 +81,7 @@ pub struct NewSessionTarget {
     /// The agent it runs.
     pub agent: TargetAgent,
     /// Where commands and files live.
-    pub environment: Environment,
+    pub environment: TargetEnvironment,
     /// Its first messages.
     pub input: Vec<Vec<InputPart>>,
     /// Its key-value pairs.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{ArtifactId, BlobRef, EnvironmentId, Secret, Timestamp, TurnId};
+use crate::{ArtifactId, BlobRef, EnvironmentId, Secret, SessionId, Timestamp, TurnId};
 
 /// Where commands and files live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub enum Environment {
     None,
     /// On the machine that holds the session, isolated; its files are kept with the journal.
     Hosted(Box<HostedEnvironment>),
+    /// On a machine of the customer's, whose executor connects to the server. Its files are there alone.
+    SelfHosted(Box<SelfHostedEnvironment>),
 }
 
 impl Environment {
@@ -22,9 +24,46 @@ impl Environment {
     #[must_use]
     pub fn hosted(&self) -> Option<&HostedEnvironment> {
         match self {
-            Self::None => None,
+            Self::None | Self::SelfHosted(_) => None,
             Self::Hosted(hosted) => Some(hosted),
         }
+    }
+
+    /// The settings of a self-hosted environment.
+    #[must_use]
+    pub fn self_hosted(&self) -> Option<&SelfHostedEnvironment> {
+        match self {
+            Self::None | Self::Hosted(_) => None,
+            Self::SelfHosted(own) => Some(own),
+        }
+    }
+}
+
+/// What a self-hosted environment is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelfHostedEnvironment {
+    /// Its id: that of the session it was opened with in another form. Subagents share it.
+    pub id: EnvironmentId,
+    /// What its executor is told to connect to.
+    pub remote_url: String,
+    /// Where commands run and patches apply, absolute, on the customer's machine.
+    pub workspace_directory: String,
+    /// Directories of skills and plugins there, as the client named them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capability_directories: Vec<String>,
+}
+
+impl SelfHostedEnvironment {
+    /// The same settings for another session: with its own id and what its own executor connects to.
+    #[must_use]
+    pub fn for_session(&self, session: SessionId) -> Box<Self> {
+        let id = EnvironmentId::of_session(session);
+        // The last part of the address names the environment.
+        let base = self.remote_url.rsplit_once('_').map_or(self.remote_url.as_str(), |(base, _)| base);
+        let own = id.to_string();
+        let name = own.rsplit_once('_').map_or(own.as_str(), |(_, name)| name);
+        Box::new(Self { id, remote_url: format!("{base}_{name}"), ..self.clone() })
     }
 }
 
@@ -40,6 +79,9 @@ pub struct HostedEnvironment {
     pub size: ContainerSize,
     /// Files that are there before anything runs, in the order they were given.
     pub files: Vec<EnvironmentFile>,
+    /// Packages that are installed before setup commands run.
+    #[serde(default, skip_serializing_if = "Packages::is_empty")]
+    pub packages: Packages,
     /// Commands that make it ready, in order.
     pub setup: Vec<SetupCommand>,
     /// Variables of its commands, sealed: clients never read their values back.
@@ -63,6 +105,26 @@ pub enum Network {
     },
     /// Whatever the machine reaches.
     Enabled,
+}
+
+/// Packages of an environment, by what installs them, as its client wrote them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    /// Requirements of Python packages, such as `requests==2.32.3`.
+    #[serde(default)]
+    pub python: Vec<String>,
+    /// npm packages, such as `left-pad@1.3.0`.
+    #[serde(default)]
+    pub npm: Vec<String>,
+}
+
+impl Packages {
+    /// Whether nothing is to be installed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.python.is_empty() && self.npm.is_empty()
+    }
 }
 
 /// How much of the machine an environment's commands may use.
@@ -268,19 +330,41 @@ pub struct Artifact {
 /// How far an environment is.
 ///
 /// ```text
-///            prepared
-///   Pending ──────────▶ Connected
-///      │ a setup command failed, or it cannot be isolated
-///      ▼
-///   Failed
+///   hosted by the server
+///
+///            prepared              nothing is done for long
+///   Pending ──────────▶ Connected ──────────────────────────▶ Suspended
+///     │  │                  ▲  ▲                                  │
+///     │  │ prepared without │  └──────────────────────────────────┘
+///     │  │ a session        │ session opened    something is done
+///     │  └────────────▶ Ready
+///     │ a setup command failed,  │ its time is over, as that of Pending may be
+///     ▼ or it cannot be isolated ▼
+///   Failed                     Expired
+///
+///   by the customer
+///
+///          executor connects             gone
+///   Ready ──────────────────▶ Connected ──────▶ Disconnected
+///                                 ▲                   │ connects
+///                                 └───────────────────┘
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case", deny_unknown_fields)]
 pub enum EnvironmentStatus {
     /// It is being made ready.
     Pending,
+    /// It waits: hosted by the server with its files there, for a session; by the customer, for an executor that
+    /// has never connected.
+    Ready,
     /// Commands can run.
     Connected,
+    /// Its executor is gone, and may come back.
+    Disconnected,
+    /// Nothing was done in it for long; the next command finds its files as the last one left them.
+    Suspended,
+    /// No session was opened in it in time.
+    Expired,
     /// It could not be made ready.
     Failed {
         /// Why, safe for customers.
@@ -294,7 +378,11 @@ impl EnvironmentStatus {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::Ready => "ready",
+            Self::Disconnected => "disconnected",
             Self::Connected => "connected",
+            Self::Suspended => "suspended",
+            Self::Expired => "expired",
             Self::Failed { .. } => "failed",
         }
     }

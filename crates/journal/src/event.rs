@@ -13,16 +13,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, Forked, FunctionOutput,
-    InputId, Item, ItemId, ItemStatus, Next, Outcome, Parent, PolicyRefusal, ProjectId, Rewound, ServiceTier,
-    SubagentId, Tool, TurnId,
+    AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, EnvironmentOpened, Forked,
+    FunctionOutput, InputId, Item, ItemId, ItemStatus, Next, Outcome, Parent, PolicyRefusal, ProjectId,
+    Rewound, ServiceTier, SubagentId, Timestamp, Tool, TurnId,
 };
 
 /// A durable fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event {
-    /// The session exists. Always the first event, and only the first.
+    /// An environment exists that waits for a session. Always the first event, and only the first.
+    EnvironmentOpened(Box<EnvironmentOpened>),
+    /// The session exists. The first event, or one after that of the environment that it is opened in; never
+    /// a second time.
     SessionOpened(Box<SessionOpened>),
     /// A client changed the session's settings.
     SessionUpdated {
@@ -171,11 +174,28 @@ pub enum Event {
         /// The subagent.
         subagent_id: SubagentId,
     },
+    /// The executor of a self-hosted environment connected, to the node that appends this.
+    EnvironmentConnected,
+    /// The executor is gone.
+    EnvironmentDisconnected,
+    /// A client waits with a message until the executor connects. The message is not accepted before.
+    ConnectionAwaited {
+        /// How long it waits at most.
+        until: Timestamp,
+    },
+    /// Nobody waits for the executor any more, and it did not come.
+    ConnectionLapsed,
     /// A client deleted an artifact.
     ArtifactDeleted {
         /// The artifact.
         artifact_id: ArtifactId,
     },
+    /// No session was opened in the environment in time; none can be any more.
+    EnvironmentExpired,
+    /// Nothing was done in the environment for long: its node keeps nothing of it but what is in the store.
+    EnvironmentSuspended,
+    /// Something is about to be done in the environment again.
+    EnvironmentResumed,
     /// Older items left the context because it was too long. The journal keeps them.
     ContextTrimmed {
         /// The first item that stays.

@@ -109,6 +109,8 @@ ids! {
     SubagentId = "subagent";
     /// A hosted environment of a session.
     EnvironmentId = "env";
+    /// A reusable configuration of hosted environments.
+    TemplateId = "envtmpl";
     /// A file that a turn published.
     ArtifactId = "artifact";
     /// A person's pending or given answer about one exact effect.
@@ -203,6 +205,14 @@ impl SubagentId {
     #[must_use]
     pub fn session(self) -> SessionId {
         SessionId(self.0)
+    }
+}
+
+impl AgentId {
+    /// What stands for the agent of a session that has none yet.
+    #[must_use]
+    pub fn of_session(session: SessionId) -> Self {
+        Self(session.0)
     }
 }
 

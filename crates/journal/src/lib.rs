@@ -24,6 +24,7 @@ pub mod limit;
 mod projection;
 mod reference;
 mod subagent;
+mod template;
 mod time;
 
 pub use agent::{
@@ -47,7 +48,8 @@ pub use effect::{
 pub use envelope::{DecodeError, Recorded, Version};
 pub use environment::{
     Artifact, CommandRequest, CommandResult, ContainerSize, Environment, EnvironmentFile, EnvironmentStatus,
-    HostedEnvironment, Network, SetupCommand, WorkspaceRoot, WorkspaceRootError,
+    HostedEnvironment, Network, Packages, SelfHostedEnvironment, SetupCommand, WorkspaceRoot,
+    WorkspaceRootError,
 };
 pub use event::{
     AgentPatch, Approval, Decision, Event, Input, PromptCache, Review, SessionOpened, SessionPatch,
@@ -56,11 +58,14 @@ pub use event::{
 pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
 pub use id::{
     AgentId, ApprovalId, ArtifactId, AutomationId, EffectId, EnvironmentId, Fresh, IdError, InputId,
-    InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SubagentId, TurnId,
-    WebhookId,
+    InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SubagentId, TemplateId,
+    TurnId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
 pub use reference::Reference;
 pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
+pub use template::{
+    EnvironmentOpened, HostedSettings, TargetEnvironment, Template, WantedEnvironment, WantedFile,
+};
 pub use time::Timestamp;

@@ -62,7 +62,8 @@ pub struct Head {
     pub key: SessionKey,
     /// What it is doing.
     pub status: SessionStatus,
-    /// The session whose subagent it is. A subagent's session is never listed.
+    /// The session whose subagent it is; its own where it is an environment that no session was opened in.
+    /// Neither is ever listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<SessionId>,
     /// The agent it runs.

@@ -2,8 +2,8 @@
 //! to asks here, so a new kind of reference is one more arm and not a search through the code.
 
 use crate::{
-    Artifact, BlobRef, Done, EffectKind, Environment, EnvironmentFile, Event, Item, ItemBody, Outcome,
-    WorkspaceRoot,
+    Artifact, BlobRef, Done, EffectKind, Environment, EnvironmentFile, Event, HostedEnvironment, Item,
+    ItemBody, Outcome, WorkspaceRoot,
 };
 
 /// Something that is kept outside the journal.
@@ -20,6 +20,7 @@ impl Event {
     pub fn references(&self, found: &mut impl FnMut(Reference)) {
         match self {
             Self::SessionOpened(opened) => environment(&opened.environment, found),
+            Self::EnvironmentOpened(opened) => hosted(&opened.environment, found),
             Self::ItemAdded { item } => of_item(item, found),
             Self::EffectRequested { effect } => match &effect.kind {
                 EffectKind::PlaceFiles { files } => placed(files, found),
@@ -64,6 +65,13 @@ impl Event {
             | Self::SubagentResumed { .. }
             | Self::PolicyRefused { .. }
             | Self::ArtifactDeleted { .. }
+            | Self::EnvironmentExpired
+            | Self::EnvironmentSuspended
+            | Self::EnvironmentResumed
+            | Self::EnvironmentConnected
+            | Self::EnvironmentDisconnected
+            | Self::ConnectionAwaited { .. }
+            | Self::ConnectionLapsed
             | Self::ContextTrimmed { .. }
             | Self::OutputsShortened { .. } => {}
         }
@@ -72,12 +80,14 @@ impl Event {
 
 fn environment(environment: &Environment, found: &mut impl FnMut(Reference)) {
     match environment {
-        Environment::None => {}
-        Environment::Hosted(hosted) => {
-            placed(&hosted.files, found);
-            hosted.base.into_iter().for_each(|root| found(Reference::Tree(root)));
-        }
+        Environment::None | Environment::SelfHosted(_) => {}
+        Environment::Hosted(settings) => hosted(settings, found),
     }
+}
+
+fn hosted(settings: &HostedEnvironment, found: &mut impl FnMut(Reference)) {
+    placed(&settings.files, found);
+    settings.base.into_iter().for_each(|root| found(Reference::Tree(root)));
 }
 
 fn placed(files: &[EnvironmentFile], found: &mut impl FnMut(Reference)) {

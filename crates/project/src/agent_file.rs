@@ -8,6 +8,7 @@ use tenure_journal::{
     ReasoningSummary, ServiceTier, TextConfig, TextFormat, Tool, Verbosity, json,
 };
 
+use crate::environment::{ProjectEnvironment, environment};
 use crate::name::{AGENT_NAME_BYTES_MAX, AgentName, as_name};
 use crate::node::{Data, Fields, Key, Node};
 use crate::problem::{Code, Place, Problem, Report, quote, settle, suggest};
@@ -43,6 +44,9 @@ pub struct ProjectAgent {
     pub approval: ApprovalMode,
     /// Key-value pairs of the saved agent.
     pub metadata: BTreeMap<String, String>,
+    /// Where the command line opens its sessions; absent: they have no environment. Not part of the saved
+    /// agent.
+    pub environment: Option<ProjectEnvironment>,
     /// The file, relative to the project directory.
     pub source: String,
     /// What in the file was worth a warning.
@@ -171,6 +175,7 @@ fn read(name: &str, source: &str, text: &str, report: &Report) -> Option<Project
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         metadata: BTreeMap::new(),
+        environment: None,
         source: source.to_owned(),
         warnings: Vec::new(),
         servers: Vec::new(),
@@ -198,6 +203,7 @@ const KEYS: &[&str] = &[
     "compaction",
     "time_awareness",
     "metadata",
+    "environment",
 ];
 const REASONING_KEYS: &[&str] = &["effort", "summary"];
 const TEXT_KEYS: &[&str] = &["format", "verbosity"];
@@ -282,6 +288,9 @@ fn fill(agent: &mut ProjectAgent, fields: &Fields<'_>, report: &Report) {
     }
     if let Some(node) = fields.find("metadata") {
         agent.metadata = metadata(node, report);
+    }
+    if let Some(node) = fields.find("environment") {
+        agent.environment = environment(node, report);
     }
     if let Some(node) = fields.find("tools") {
         agent.tools.extend(tools::built_in(node, report));

@@ -11,12 +11,14 @@
 
 mod agent_file;
 mod env;
+mod environment;
 mod json;
 mod load;
 mod mcp;
 mod name;
 mod node;
 mod outbound;
+mod packages;
 mod problem;
 mod provider;
 mod settings;
@@ -25,10 +27,12 @@ mod yaml;
 
 pub use agent_file::{ProjectAgent, parse_agent_file};
 pub use env::{Env, Redacted, Unset, parse_dot_env};
+pub use environment::{ProjectEnvironment, ProjectNetwork};
 pub use load::{AGENTS_MAX, FILE_BYTES_MAX, POLICIES_MAX, PolicyFile, Project};
 pub use mcp::{MCP_FILE, McpFile, McpServer, Reach, ServerHints, parse_mcp_file};
 pub use name::{AGENT_NAME_BYTES_MAX, AgentName};
 pub use outbound::{Telemetry, Webhooks};
+pub use packages::PackageSources;
 pub use problem::{Code, Place, Problem, ProjectError, Severity};
 pub use provider::{Detected, detect};
 pub use settings::{
@@ -45,6 +49,7 @@ mod tests {
         let keys = crate::settings::DOCUMENTED
             .iter()
             .chain(crate::agent_file::DOCUMENTED)
+            .chain(crate::environment::DOCUMENTED)
             .chain(crate::tools::DOCUMENTED)
             .chain(crate::mcp::DOCUMENTED);
         for key in keys.copied().flatten() {

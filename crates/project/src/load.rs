@@ -83,6 +83,7 @@ impl Project {
             found.check_scripts(root, settings);
         }
         found.check_agents(&agents, settings.as_ref(), mcp.as_ref());
+        found.check_files(root, &agents);
         let servers = mcp.unwrap_or_default().servers;
         let settings = settings.unwrap_or_default();
         let project =
@@ -240,6 +241,25 @@ impl Found {
                     format!("the script {} of provider {} does not exist", quote(script), quote(name));
                 self.report(SETTINGS_FILE, |report| {
                     report.error(Code::Reference, Place::default(), message);
+                });
+            }
+        }
+    }
+
+    /// The directory of an environment's files must be there.
+    fn check_files(&mut self, root: &Path, agents: &BTreeMap<AgentName, ProjectAgent>) {
+        for agent in agents.values() {
+            let Some(environment) = &agent.environment else { continue };
+            let Some(files) = &environment.files else { continue };
+            if !root.join(files).is_dir() {
+                let message = format!("there is no directory {} for the environment's files", quote(files));
+                self.report(&agent.source, |report| {
+                    report.hinted(
+                        Code::Reference,
+                        environment.files_at,
+                        message,
+                        "make it in the project directory, or leave `files` out",
+                    );
                 });
             }
         }

@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use crate::env::{Env, Redacted, Resolver, Unset, as_reference, is_name};
 use crate::node::{Fields, Node};
 use crate::outbound::{Telemetry, Webhooks, telemetry, webhooks};
+use crate::packages::{PackageSources, packages};
 use crate::problem::{Code, Problem, Report, listed, quote, settle, suggest};
 use crate::{ProjectError, yaml};
 
@@ -53,12 +55,30 @@ impl Default for ToolServers {
 }
 
 /// What holds for environments that this server hosts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environments {
     /// Whether they may reach everything this machine reaches.
     pub open_network: bool,
     /// How strongly commands must be kept apart, at least.
     pub min_isolation: MinIsolation,
+    /// How long nothing is done in one before it is suspended.
+    pub suspend: Duration,
+    /// How long one that was made ready waits for its session before it expires.
+    pub prewarmed: Duration,
+    /// Where packages come from.
+    pub packages: PackageSources,
+}
+
+impl Default for Environments {
+    fn default() -> Self {
+        Self {
+            open_network: false,
+            min_isolation: MinIsolation::default(),
+            suspend: Duration::from_secs(SUSPEND_SECONDS_DEFAULT),
+            prewarmed: Duration::from_secs(PREWARMED_SECONDS_DEFAULT),
+            packages: PackageSources::default(),
+        }
+    }
 }
 
 /// How strongly commands must be kept apart.
@@ -218,6 +238,8 @@ pub struct Server {
     pub port: u16,
     /// Names accepted in the `Host` header beside loopback names and `bind`, without a port.
     pub allowed_hosts: Vec<String>,
+    /// Where clients and executors elsewhere find the server, such as `https://agents.example`.
+    pub public_url: Option<String>,
     /// Origins of web pages that may call the server, such as `https://app.example`.
     pub allowed_origins: Vec<String>,
 }
@@ -231,6 +253,7 @@ impl Default for Server {
             bind: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
             port: PORT_DEFAULT,
             allowed_hosts: Vec::new(),
+            public_url: None,
             allowed_origins: Vec::new(),
         }
     }
@@ -308,8 +331,18 @@ const LIMIT_KEYS: &[&str] = &[
     "project_weights",
 ];
 const TOOL_SERVER_KEYS: &[&str] = &["private_addresses"];
-const ENVIRONMENT_KEYS: &[&str] = &["open_network", "min_isolation"];
-const SERVER_KEYS: &[&str] = &["bind", "port", "allowed_hosts", "allowed_origins"];
+const ENVIRONMENT_KEYS: &[&str] =
+    &["open_network", "min_isolation", "suspend_seconds", "prewarmed_seconds", "packages"];
+/// How long nothing is done in an environment before it is suspended: a person may think so long, and its files
+/// are made anew in a moment.
+const SUSPEND_SECONDS_DEFAULT: u64 = 30 * 60;
+/// The longest that a file may say: a day.
+const SUSPEND_SECONDS_MAX: u64 = 24 * 3_600;
+/// How long an environment waits for its session: a day.
+const PREWARMED_SECONDS_DEFAULT: u64 = 24 * 3_600;
+/// The longest that a file may say: thirty days.
+const PREWARMED_SECONDS_MAX: u64 = 30 * 24 * 3_600;
+const SERVER_KEYS: &[&str] = &["bind", "port", "allowed_hosts", "allowed_origins", "public_url"];
 
 /// What the reference page must name.
 #[cfg(test)]
@@ -325,6 +358,7 @@ pub(crate) const DOCUMENTED: &[&[&str]] = &[
     crate::outbound::TELEMETRY_KEYS,
     TOOL_SERVER_KEYS,
     ENVIRONMENT_KEYS,
+    crate::packages::PACKAGE_KEYS,
     MinIsolation::WORDS,
 ];
 
@@ -382,6 +416,17 @@ fn environments(node: &Node, report: &Report) -> Option<Environments> {
             _ => None,
         };
         environments.min_isolation = node.word("`min_isolation`", MinIsolation::WORDS, read, report)?;
+    }
+    if let Some(node) = fields.find("suspend_seconds") {
+        let seconds = node.integer("`suspend_seconds`", 1..=SUSPEND_SECONDS_MAX, report)?;
+        environments.suspend = Duration::from_secs(seconds);
+    }
+    if let Some(node) = fields.find("prewarmed_seconds") {
+        let seconds = node.integer("`prewarmed_seconds`", 1..=PREWARMED_SECONDS_MAX, report)?;
+        environments.prewarmed = Duration::from_secs(seconds);
+    }
+    if let Some(node) = fields.find("packages") {
+        environments.packages = packages(node, report)?;
     }
     Some(environments)
 }
@@ -661,6 +706,19 @@ fn server(node: &Node, report: &Report) -> Option<Server> {
                 "a name such as `agents.example`, without scheme or port",
             );
         }
+    }
+    if let Some(node) = fields.find("public_url") {
+        let url = node.text("`public_url`", report)?.to_owned();
+        if !is_origin(&url) {
+            let message = format!("`public_url` is {}, which is not an address of a server", quote(&url));
+            report.hinted(
+                Code::Url,
+                node.at,
+                message,
+                "scheme, host and port only, such as `https://agents.example`",
+            );
+        }
+        server.public_url = Some(url);
     }
     if let Some(node) = fields.find("allowed_origins") {
         server.allowed_origins = node.texts("`allowed_origins`", report)?;

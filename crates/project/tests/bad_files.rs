@@ -55,7 +55,7 @@ fn agent_files() {
         "---\ntemperature: 1\n---\nHelp.\n",
         "error[unknown_key]: unknown key `temperature`\n\
          \x20 --> agents/helper.md:2:1\n\
-         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness` and `metadata`",
+         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness`, `metadata` and `environment`",
     );
     agent(
         "number for text",
@@ -187,6 +187,30 @@ fn agent_files() {
          \x20 --> agents/helper.md:3:5",
     );
     agent(
+        "a directory outside",
+        "---\nenvironment: {files: ../elsewhere}\n---\nHelp.\n",
+        "error[unknown_value]: `files` cannot be `../elsewhere`\n\
+         \x20 --> agents/helper.md:2:22\n\
+         \x20 hint: name a directory of the project, such as `files`",
+    );
+    agent(
+        "an environment with mistakes",
+        "---\nenvironment: {network: {domains: []}, size: huge, setup: make}\n---\nHelp.\n",
+        "error[missing]: `allowed_domains` is missing in `network`\n\
+         \x20 --> agents/helper.md:2:24\n\
+         \n\
+         error[unknown_key]: unknown key `domains` in `network`\n\
+         \x20 --> agents/helper.md:2:25\n\
+         \x20 hint: the keys are `allowed_domains`\n\
+         \n\
+         error[unknown_value]: `size` cannot be `huge`\n\
+         \x20 --> agents/helper.md:2:45\n\
+         \x20 hint: the values are `small`, `medium` and `large`\n\
+         \n\
+         error[type]: `setup` must be a list, not text\n\
+         \x20 --> agents/helper.md:2:58",
+    );
+    agent(
         "metadata number",
         "---\nmetadata: {team: 7}\n---\nHelp.\n",
         "error[type]: `metadata.team` must be text, not a number\n\
@@ -214,7 +238,7 @@ fn agent_files() {
 \n\
          error[unknown_key]: unknown key `foo`\n\
          \x20 --> agents/helper.md:4:1\n\
-         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness` and `metadata`\n\
+         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness`, `metadata` and `environment`\n\
 \n\
          error[type]: `time_awareness` must be true or false, not text\n\
          \x20 --> agents/helper.md:5:17",
@@ -424,6 +448,61 @@ fn settings_files() {
         "error[url]: `allowed_origins` holds `https://a.example/app`, which is not an origin\n\
          \x20 --> tenure.yaml:2:20\n\
          \x20 hint: scheme, host and port only, such as `https://app.example`",
+    );
+}
+
+#[test]
+fn packages_of_environments() {
+    let packages = |case, line: &str, expected: &str| {
+        settings(case, &format!("environments:\n  packages:\n    {line}\n"), expected);
+    };
+    packages(
+        "a registry",
+        "{python_index: 'https://packages.example/simple', hosts: [files.packages.example]}",
+        "accepted",
+    );
+    packages(
+        "a private registry",
+        "{npm_registry: 'http://npm.internal:4873/', private_hosts: {npm.internal: 10.0.0.5}}",
+        "accepted",
+    );
+    packages(
+        "no URL",
+        "python_index: packages.example/simple",
+        "error[url]: `python_index` must begin with `http://` or `https://`\n\
+         \x20 --> tenure.yaml:3:19",
+    );
+    let name = "hint: a name with a dot in it, such as `packages.internal`; where its address is private, write \
+                that under `private_hosts`";
+    packages(
+        "an address for a name",
+        "npm_registry: http://10.0.0.5:4873/",
+        &format!("error[url]: `10.0.0.5` is no full host name\n  --> tenure.yaml:3:19\n  {name}"),
+    );
+    packages(
+        "a name without a dot",
+        "hosts: [localhost]",
+        &format!("error[url]: `localhost` is no full host name\n  --> tenure.yaml:3:12\n  {name}"),
+    );
+    packages(
+        "a name for an address",
+        "private_hosts: {npm.internal: npm.internal}",
+        "error[url]: `npm.internal` is no address\n\
+         \x20 --> tenure.yaml:3:35\n\
+         \x20 hint: an address such as `10.0.0.5`, without a port",
+    );
+    packages(
+        "unknown key",
+        "python: x",
+        "error[unknown_key]: unknown key `python` in `packages`\n\
+         \x20 --> tenure.yaml:3:5\n\
+         \x20 hint: the keys are `python_index`, `npm_registry`, `hosts` and `private_hosts`",
+    );
+    settings(
+        "waiting",
+        "environments:\n  prewarmed_seconds: 0\n",
+        "error[range]: `prewarmed_seconds` must be from 1 to 2592000, not `0`\n\
+         \x20 --> tenure.yaml:2:22",
     );
 }
 

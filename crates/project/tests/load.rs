@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use tenure_journal::{AgentId, ApprovalMode, Fresh, McpTransport, Timestamp, Tool};
-use tenure_project::{Env, Project, ProjectError, Provider, Reach, Unset, parse_agent_file};
+use tenure_project::{Env, Project, ProjectError, ProjectNetwork, Provider, Reach, Unset, parse_agent_file};
 
 fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
     let root = tempfile::tempdir().expect("a temporary directory");
@@ -58,6 +58,29 @@ metadata: {team: billing}
 
 You give money back.
 ";
+
+#[test]
+fn an_environment_names_files_of_the_project() {
+    let agent =
+        "---\nenvironment: {files: data, setup: [make], network: {allowed_domains: [a.example]}}\n---\nHi.\n";
+    let tenure = "providers: {main: {type: openai}}\ndefault_model: m\n";
+    let root = directory(&[("agents/a.md", agent), ("tenure.yaml", tenure), ("data/x", "")]);
+    let project = load(root.path(), &Env::default()).expect("in order");
+    let environment = project.agents.values().next().and_then(|agent| agent.environment.as_ref());
+    let environment = environment.expect("an environment");
+    assert_eq!(environment.network, ProjectNetwork::Restricted(vec!["a.example".to_owned()]));
+    assert_eq!((environment.files.as_deref(), environment.size.as_deref()), (Some("data"), None));
+    assert_eq!(environment.setup, ["make"]);
+
+    fs::remove_dir_all(root.path().join("data")).expect("removed");
+    let error = load(root.path(), &Env::default()).expect_err("no such directory");
+    assert_eq!(
+        error.to_string(),
+        "error[reference]: there is no directory `data` for the environment's files\n\
+         \x20 --> agents/a.md:2:22\n\
+         \x20 hint: make it in the project directory, or leave `files` out"
+    );
+}
 
 #[test]
 fn reads_a_whole_directory() {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use tenure_journal::{Effect, EffectId, Failure, FailureKind, SessionKey, Timestamp, Tool, Version};
+use tenure_journal::{Effect, EffectId, Event, Failure, FailureKind, SessionKey, Timestamp, Tool, Version};
 use tenure_session::{
     Attempted, Batch, Command, Context, Input, Reserving, Role, Session, SessionView, appends,
 };
@@ -34,7 +34,7 @@ use crate::effects::{self, Launch};
 use crate::handle::{ReceiptDraft, Shared};
 use crate::live::Live;
 use crate::{RuntimeError, RuntimeErrorKind};
-use crate::{budget, clock, follow, fork, node, unreadable};
+use crate::{budget, clock, environments, follow, fork, node, unreadable};
 
 /// Events between two snapshots: opening a session folds at most this many beside the snapshot.
 const EVENTS_PER_SNAPSHOT: u64 = 128;
@@ -59,6 +59,9 @@ pub(crate) enum Mail {
     Wake { version: Version },
     /// There may be something to do that this actor does not know of.
     Look,
+    /// The session's executor connected to this node or went away. The answer is whether it is connected, and the
+    /// session held, here.
+    Executor { reply: oneshot::Sender<bool> },
 }
 
 /// The end of an attempt's task.
@@ -131,6 +134,7 @@ impl Due {
             match mail {
                 // A caller that went away needs no answer.
                 Mail::Submit { reply, .. } => drop(reply.send(Err(error.clone().into()))),
+                Mail::Executor { reply } => drop(reply.send(false)),
                 Mail::Wake { .. } | Mail::Look => self = Self::Yes,
             }
         }
@@ -199,7 +203,7 @@ impl Actor {
             if self.is_done() && self.shared.registry.leave(self.key, &self.mailbox) {
                 return;
             }
-            let retry = self.next_retry();
+            let (retry, stays) = (self.next_retry(), self.stays());
             let step = tokio::select! {
                 biased;
                 () = self.shared.stop.cancelled() => return,
@@ -208,6 +212,8 @@ impl Actor {
                 }
                 () = sleep_until(&self.shared, retry), if retry.is_some() => self.apply(&Input::Tick).await.map(drop),
                 Some(mail) = self.mailbox.recv() => self.mail(mail).await,
+                // The executor is left behind: whoever is next in this session finds it gone.
+                () = self.shared.closing.cancelled(), if stays => Ok(()),
                 // Someone took the mailbox and may have gone away without writing.
                 () = tokio::time::sleep(LEAVE_AGAIN), if self.is_done() => Ok(()),
                 // Nobody can write any more: the registry has let go of this actor.
@@ -224,6 +230,7 @@ impl Actor {
         if self.role == Role::Guest {
             return Ok(());
         }
+        self.compare_executor().await?;
         // Attempts that the state calls running and that do not run here were another process's, or another
         // actor's: both are gone.
         let orphaned = self.state.pending().any(|effect| {
@@ -239,6 +246,29 @@ impl Actor {
         Ok(())
     }
 
+    /// Makes the journal say whether the session's executor is connected to this node. One that was connected to
+    /// another is gone with it, or this would not be the holder.
+    async fn compare_executor(&mut self) -> Result<(), ()> {
+        let Some(own) = self.state.self_hosted() else { return Ok(()) };
+        let Some(id) = self.state.connects() else {
+            if self.state.parent().is_none() {
+                // It is over. A subagent's session is none of the executor's business.
+                self.shared.executors.close(own.id);
+            }
+            return Ok(());
+        };
+        match (self.shared.executors.is_connected(id), self.state.is_connected()) {
+            (true, false) => self.apply(&Input::Connected).await.map(drop),
+            (false, true) => self.apply(&Input::Disconnected).await.map(drop),
+            (true, true) | (false, false) => Ok(()),
+        }
+    }
+
+    /// Whether it stays for the executor, whose end it has to notice.
+    fn stays(&self) -> bool {
+        self.role == Role::Holder && self.state.is_connected() && !self.shared.closing.is_cancelled()
+    }
+
     fn next_retry(&self) -> Option<Timestamp> {
         match self.role {
             Role::Holder => self.state.next_retry(),
@@ -248,7 +278,7 @@ impl Actor {
 
     /// Whether only mail can bring something new, and the last who could send some may be gone.
     fn is_done(&self) -> bool {
-        self.attempts.is_empty() && self.next_retry().is_none()
+        self.attempts.is_empty() && self.next_retry().is_none() && !self.stays()
     }
 
     async fn mail(&mut self, mail: Mail) -> Result<(), ()> {
@@ -264,6 +294,14 @@ impl Actor {
                 if is_lost {
                     return Err(());
                 }
+            }
+            Mail::Executor { reply } => {
+                // The holder of a moment ago may be gone.
+                self.role = Role::Holder;
+                self.settle().await?;
+                let id = self.state.connects().filter(|_| self.role == Role::Holder);
+                let here = id.is_some_and(|id| self.shared.executors.is_connected(id));
+                let _ = reply.send(here && self.state.is_connected());
             }
             Mail::Wake { version } if version <= self.state.version() => {}
             Mail::Wake { .. } | Mail::Look => {
@@ -405,11 +443,12 @@ impl Actor {
                 }
                 None => None,
             };
-            let covered = match self.role {
+            let appends_as = self.appends_as(&batch);
+            let covered = match appends_as {
                 Role::Holder => self.hold().await?,
                 Role::Guest => None,
             };
-            match append(&self.shared, &batch, self.role, self.snapshot, receipt).await {
+            match append(&self.shared, &batch, appends_as, self.snapshot, receipt).await {
                 Ok(snapshot) => {
                     self.snapshot = snapshot;
                     budget::tell(&self.shared, &mut batch).await;
@@ -437,6 +476,13 @@ impl Actor {
             }
         }
         Err(RuntimeErrorKind::Storage.into())
+    }
+
+    /// As whom to append. That a client waits for the executor is nothing to hold the session for: the executor
+    /// may reach another node, which has to hold it then.
+    fn appends_as(&self, batch: &Batch) -> Role {
+        let only_waits = batch.events.iter().all(|event| matches!(event, Event::ConnectionAwaited { .. }));
+        if only_waits && self.shared.store.is_shared() { Role::Guest } else { self.role }
     }
 
     /// Prepares an append as the holder. From its commit on, readers here are told by this actor: before that,
@@ -603,6 +649,7 @@ pub(crate) async fn append(
     let due = version.0 >= snapshot.0 + EVENTS_PER_SNAPSHOT;
     let mut documents = shared.webhooks.deliveries(shared, batch, batch.at).await?;
     let told = !documents.is_empty();
+    documents.extend(environments::document(batch));
     if batch.expected == Version::ZERO {
         let from = batch.after.forked_from();
         documents.extend(from.map(|from| fork::document(batch.after.key(), from, batch.at)));

@@ -320,7 +320,9 @@ impl Referred {
 /// Whether documents of a kind may refer to payloads. Being wrong one way costs time, the other way files.
 fn may_refer(kind: DocumentKind) -> bool {
     match kind {
-        DocumentKind::Agent | DocumentKind::Project | DocumentKind::Automation => true,
+        DocumentKind::Agent | DocumentKind::Project | DocumentKind::Automation | DocumentKind::Template => {
+            true
+        }
         DocumentKind::Key
         | DocumentKind::Secret
         | DocumentKind::Request
@@ -328,6 +330,7 @@ fn may_refer(kind: DocumentKind) -> bool {
         | DocumentKind::Webhook
         | DocumentKind::Delivery
         | DocumentKind::Split
+        | DocumentKind::Environment
         | DocumentKind::Fork => false,
     }
 }

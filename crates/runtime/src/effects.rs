@@ -35,6 +35,7 @@ enum Work {
     Builtin(Box<automations::Call>),
     Subagent(Box<subagents::Work>),
     Environment(Option<Box<environments::Work>>),
+    Remote(Box<environments::RemoteWork>),
 }
 
 impl Launch {
@@ -83,9 +84,10 @@ impl Launch {
             EffectKind::PrepareEnvironment
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }
-            | EffectKind::PublishArtifacts => {
-                Work::Environment(environments::Work::of(state, &effect).map(Box::new))
-            }
+            | EffectKind::PublishArtifacts => match environments::RemoteWork::of(state, &effect) {
+                Some(work) => Work::Remote(Box::new(work)),
+                None => Work::Environment(environments::Work::of(state, &effect).map(Box::new)),
+            },
             EffectKind::EndSubagents { ends } => Work::Subagent(Box::new(subagents::Work::End(ends.clone()))),
         };
         Self { effect, work }
@@ -111,6 +113,7 @@ impl Launch {
             Work::Tool { server: None, .. } => Err(gone()),
             Work::Builtin(call) => builtin(&shared, project, &call).await,
             Work::Environment(Some(work)) => environments::run(&shared, project, *work, &live, &cancel).await,
+            Work::Remote(work) => environments::run_remote(&shared, project, *work, &live, &cancel).await,
             Work::Environment(None) => Err(failure(FailureKind::Internal, "there is no environment")),
             Work::Subagent(work) => Ok(subagents::run(&shared, project, *work, &cancel).await),
         };

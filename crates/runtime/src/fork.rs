@@ -16,7 +16,7 @@ use tenure_journal::{ForkedFrom, Recorded, SessionId, SessionKey, Timestamp, Ver
 use tenure_session::{History, Point, Refusal, SessionView};
 use tenure_store::{Document, DocumentKind};
 
-use crate::handle::{Opening, Shared};
+use crate::handle::{Beginning, Shared};
 use crate::registry::Admission;
 use crate::{ReceiptDraft, Runtime, RuntimeError, RuntimeErrorKind};
 
@@ -50,12 +50,11 @@ impl Runtime {
             // Whoever collects may not wait for it any more.
             return Err(RuntimeErrorKind::Storage.into());
         }
-        let opening = Opening { opened, input: Vec::new() };
+        let beginning = Beginning::Fork(Box::new(opened), forked);
         // A client that leaves now must not take a half-opened session with it.
         let shared = Arc::clone(shared);
-        let opening = tokio::spawn(async move {
-            shared.open(key, opening, forked, receipt, None, Admission::Bounded).await
-        });
+        let opening =
+            tokio::spawn(async move { shared.open(key, beginning, receipt, None, Admission::Bounded).await });
         let (view, _) = opening.await.map_err(|_| RuntimeErrorKind::Storage)??;
         Ok(view)
     }
@@ -110,11 +109,12 @@ impl Shared {
     }
 }
 
+/// What clients must not see does not exist.
 fn hidden(refusal: Refusal) -> RuntimeError {
-    match refusal {
-        Refusal::Hidden | Refusal::Deleted => RuntimeErrorKind::NotFound.into(),
-        other => other.into(),
+    if matches!(refusal, Refusal::Hidden | Refusal::Deleted) {
+        return RuntimeErrorKind::NotFound.into();
     }
+    refusal.into()
 }
 
 /// The document by which the forks of a session are found, whatever becomes of it: erasing what was said there

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde_json::json;
 use tenure_journal::{
-    Forked, Fresh, InputPart, NodeId, ProjectId, Secret, SecretId, SessionId, SessionKey, SessionOpened,
-    Timestamp, Version,
+    EnvironmentId, EnvironmentOpened, Forked, Fresh, HostedEnvironment, InputPart, NodeId, ProjectId, Secret,
+    SecretId, SessionId, SessionKey, SessionOpened, Timestamp, Version,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
-    Command, Context, FromParent, Price, Reserving, Role, Session, SessionView, StreamEvent, SubagentView,
+    Batch, Command, Context, FromParent, Price, Refusal, Reserving, Role, Session, SessionView, StreamEvent,
+    SubagentView,
 };
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind};
 use tenure_telemetry::Content;
@@ -23,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::actor::{self, Actor, Mail};
 use crate::budget;
 use crate::clock::{self, Clock};
-use crate::environments::{EnvironmentConfig, Host};
+use crate::environments::{self, EnvironmentConfig, Executors, Host};
 use crate::export::{self, ExportConfig, Exporter};
 use crate::fair::Gate;
 use crate::hub::{Hub, Subscription};
@@ -153,6 +154,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// The environments on this machine.
     pub(crate) environments: Arc<Host>,
+    /// The executors that are connected here, and those that may.
+    pub(crate) executors: Executors,
     /// Tells this node's scheduler that an automation changed.
     pub(crate) automations: Arc<Notify>,
     /// Tells that records of the audit log wait.
@@ -168,6 +171,38 @@ pub struct Opening {
     pub opened: SessionOpened,
     /// Its first user messages, all in one turn; may be empty where the API allows it.
     pub input: Vec<Vec<InputPart>>,
+}
+
+/// How a journal begins.
+pub(crate) enum Beginning {
+    /// With a session.
+    Session(Box<Opening>),
+    /// With a session, and what it was forked with.
+    Fork(Box<SessionOpened>, Vec<Forked>),
+    /// With an environment that waits for one.
+    Environment(Box<EnvironmentOpened>),
+}
+
+impl Beginning {
+    fn project(&self) -> ProjectId {
+        match self {
+            Self::Session(opening) => opening.opened.project_id,
+            Self::Fork(opened, _) => opened.project_id,
+            Self::Environment(opened) => opened.project_id,
+        }
+    }
+
+    fn crank(&self, key: SessionKey, cx: &Context<'_>) -> Result<Batch, Refusal> {
+        match self {
+            Self::Session(opening) => {
+                Session::crank_open(key, opening.opened.clone(), opening.input.clone(), cx)
+            }
+            Self::Fork(opened, forked) => {
+                Session::crank_fork(key, opened.as_ref().clone(), forked.clone(), Vec::new(), cx)
+            }
+            Self::Environment(opened) => Ok(Session::crank_prewarm(key, opened.as_ref().clone(), cx)),
+        }
+    }
 }
 
 /// A receipt to be written in the same transaction as what a request changes.
@@ -225,6 +260,7 @@ impl Runtime {
             servers,
             project_servers,
             policy,
+            executors: Executors::new(&sealer),
             sealer,
             model_gate: Gate::new(limits.model_calls),
             tool_gate: Gate::new(limits.tool_calls),
@@ -257,6 +293,7 @@ impl Runtime {
         let found = node::claim(&runtime.shared).await?;
         node::start(&runtime.shared, wakes, found);
         runtime.shared.tasks.spawn(sweep(Arc::clone(&runtime.shared)));
+        runtime.shared.tasks.spawn(environments::keep(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(collect::run(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(audit::run(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));
@@ -367,9 +404,62 @@ impl Runtime {
         if self.shared.closing.is_cancelled() {
             return Err(RuntimeErrorKind::ShuttingDown.into());
         }
-        let key = SessionKey { project: opening.opened.project_id, session: id };
+        let beginning = Beginning::Session(Box::new(opening));
+        let key = SessionKey { project: beginning.project(), session: id };
         let share = subscribe.then(|| self.shared.streams.take(key.project, 1)).transpose()?;
-        self.shared.open(key, opening, Vec::new(), receipt, share, Admission::Bounded).await
+        self.shared.open(key, beginning, receipt, share, Admission::Bounded).await
+    }
+
+    /// Opens an environment that waits for a session, and begins to make it ready. Durable when it returns.
+    ///
+    /// # Errors
+    /// `ReceiptExists`, `Overloaded`, `ShuttingDown`, `Storage`.
+    pub async fn prewarm(
+        &self,
+        project: ProjectId,
+        environment: HostedEnvironment,
+        receipt: Option<ReceiptDraft>,
+    ) -> Result<Arc<SessionView>, RuntimeError> {
+        if self.shared.closing.is_cancelled() {
+            return Err(RuntimeErrorKind::ShuttingDown.into());
+        }
+        let key = SessionKey { project, session: environment.id.session() };
+        let expires_at = self.now().plus_millis(self.shared.environments.prewarmed_millis());
+        let opened = EnvironmentOpened { project_id: project, environment, expires_at };
+        let opening = self.shared.open(
+            key,
+            Beginning::Environment(Box::new(opened)),
+            receipt,
+            None,
+            Admission::Bounded,
+        );
+        opening.await.map(|(view, _)| view)
+    }
+
+    /// As [`Runtime::open`], in an environment that waits for a session and whose id names it. Of several that
+    /// open one there, one does.
+    ///
+    /// # Errors
+    /// As [`Runtime::open`]; `NotFound` where there is no environment, and `Refused` with `EnvironmentTaken`,
+    /// `EnvironmentExpired` or `EnvironmentFailed`.
+    pub async fn open_in(
+        &self,
+        environment: EnvironmentId,
+        opening: Opening,
+        receipt: Option<ReceiptDraft>,
+        subscribe: bool,
+    ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
+        let key = SessionKey { project: opening.opened.project_id, session: environment.session() };
+        let state = self.session_state(key).await?.filter(|state| state.parent().is_none());
+        let Some(state) = state.filter(|state| state.hosted().is_some()) else {
+            return Err(RuntimeErrorKind::NotFound.into());
+        };
+        let share = subscribe.then(|| self.shared.streams.take(key.project, 1)).transpose()?;
+        let subscription = share.map(|share| self.shared.watch(key, state.version(), share));
+        let Opening { opened, input } = opening;
+        let command = Command::OpenSession { opened: Box::new(opened), messages: input };
+        let view = self.submit(key, vec![command], receipt).await?;
+        Ok((view, subscription))
     }
 
     /// Carries out a batch of commands, all or none. Durable when it returns; gives the session after it.
@@ -427,7 +517,9 @@ impl Runtime {
     async fn visible(&self, key: SessionKey) -> Result<Option<Session>, RuntimeError> {
         let loaded = actor::load(key, &self.shared).await?;
         let state = loaded.map(|(state, _)| state);
-        Ok(state.filter(|state| !state.is_deleted() && state.parent().is_none()))
+        let is_visible =
+            |state: &Session| !state.is_deleted() && state.parent().is_none() && !state.awaits_session();
+        Ok(state.filter(is_visible))
     }
 
     /// Watches a session from now on. While a turn runs, its items so far come first as snapshots.
@@ -476,8 +568,7 @@ impl Runtime {
 }
 
 impl Shared {
-    /// Opens a session under a key that was chosen for it, with what it was forked with, and starts its first
-    /// turn. With a `share` of the
+    /// Begins a journal under a key that was chosen for it, and what follows from its first events. With a `share` of the
     /// open streams, the subscription sees everything.
     ///
     /// # Errors
@@ -485,8 +576,7 @@ impl Shared {
     pub(crate) async fn open(
         self: &Arc<Self>,
         key: SessionKey,
-        opening: Opening,
-        forked: Vec<Forked>,
+        beginning: Beginning,
         receipt: Option<ReceiptDraft>,
         share: Option<Share>,
         admission: Admission,
@@ -510,8 +600,7 @@ impl Shared {
         };
         let opened = async {
             loop {
-                let (opened, input) = (opening.opened.clone(), opening.input.clone());
-                let batch = Session::crank_fork(key, opened, forked.clone(), input, &cx)?;
+                let batch = beginning.crank(key, &cx)?;
                 let view = Arc::new(batch.after.view());
                 let receipt = receipt.as_ref().map(|draft| draft.to_receipt(key.project, now, &view));
                 let covered = node::covered(self).await?;
@@ -590,7 +679,11 @@ impl Shared {
         }
     }
 
-    fn mailbox(self: &Arc<Self>, key: SessionKey, admission: Admission) -> Result<mpsc::Sender<Mail>, Full> {
+    pub(crate) fn mailbox(
+        self: &Arc<Self>,
+        key: SessionKey,
+        admission: Admission,
+    ) -> Result<mpsc::Sender<Mail>, Full> {
         let (sender, receiver) = self.registry.mailbox(key, admission)?;
         if let Some(receiver) = receiver {
             self.spawn(key, actor::run(key, Arc::clone(self), receiver));
@@ -608,6 +701,11 @@ impl Shared {
             }
             shared.registry.remove_closed(key);
         });
+    }
+
+    /// The part of a request that waits among those that may.
+    pub(crate) fn waiting(&self, project: ProjectId) -> Result<Share, Full> {
+        self.messages.take(project, 1)
     }
 
     /// Takes an idempotency key for a request that changed nothing.
@@ -637,14 +735,17 @@ impl Shared {
 /// what was let in before: refusing them would keep it from ending.
 fn admission(commands: &[Command]) -> Admission {
     let begins = |command: &Command| match command {
-        Command::Message { .. } | Command::PlaceFiles { .. } => true,
+        Command::Message { .. } | Command::PlaceFiles { .. } | Command::OpenSession { .. } => true,
         // A subagent's work was let in with its parent's.
         Command::Parent(FromParent::Input { .. } | FromParent::Halt | FromParent::Delete)
         | Command::Cancel
+        | Command::AwaitConnection { .. }
         | Command::FunctionResult { .. }
         | Command::Decide { .. }
         | Command::Update { .. }
         | Command::DeleteArtifact { .. }
+        | Command::ExpireEnvironment
+        | Command::SuspendEnvironment
         | Command::Rewind { .. }
         | Command::Delete => false,
     };
@@ -657,6 +758,7 @@ async fn sweep(shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
             () = tokio::time::sleep(SWEEP_EVERY) => {
                 shared.hub.sweep();
+                shared.executors.sweep();
                 let host = Arc::clone(&shared.environments);
                 // Removing a tree takes time.
                 shared.tasks.spawn_blocking(move || host.sweep());

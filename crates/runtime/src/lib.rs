@@ -49,7 +49,11 @@ pub use automations::{
 };
 pub use budget::entries as budget_entries;
 pub use collect::{Collected, GRACE as COLLECTION_GRACE, GRACE_MIN as COLLECTION_GRACE_MIN};
-pub use environments::{EnvironmentConfig, EnvironmentFileError, ListedFile};
+pub use environments::templates::{SavedTemplate, TemplateError};
+pub use environments::{
+    CONNECTION_WAIT, EnvironmentConfig, EnvironmentFileError, EnvironmentRefusal, Executors, ListedFile,
+    PackageSources, RemoteFileError, WantedError, templates,
+};
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;
 pub use fair::Places;

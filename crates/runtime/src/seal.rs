@@ -18,8 +18,8 @@ const NONCE_BYTES: usize = 12;
 pub struct Sealer {
     cipher: ChaCha20Poly1305,
     fingerprint: String,
-    /// What signing keys are derived from.
-    signing: [u8; KEY_BYTES],
+    /// What other secrets of the installation follow from.
+    root: [u8; KEY_BYTES],
 }
 
 impl std::fmt::Debug for Sealer {
@@ -83,14 +83,13 @@ impl Sealer {
     fn with_key(key: &[u8]) -> Option<Self> {
         let fingerprint = blake3::derive_key("tenure 2026 fingerprint of the sealing key", key);
         let fingerprint = fingerprint[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let signing = blake3::derive_key("tenure 2026 signing of audit logs", key);
-        ChaCha20Poly1305::new_from_slice(key).ok().map(|cipher| Self { cipher, fingerprint, signing })
+        let root = blake3::derive_key("tenure 2026 further secrets of the sealing key", key);
+        ChaCha20Poly1305::new_from_slice(key).ok().map(|cipher| Self { cipher, fingerprint, root })
     }
 
-    /// The secret of the key that signs the log of this name. It follows from the installation's key, so every node
-    /// has it and there is no further file to keep.
-    pub(crate) fn signing_secret(&self, log: &str) -> [u8; KEY_BYTES] {
-        *blake3::keyed_hash(&self.signing, log.as_bytes()).as_bytes()
+    /// A secret of the installation for one purpose; it tells nothing about the key or about others.
+    pub(crate) fn derived(&self, purpose: &str) -> [u8; KEY_BYTES] {
+        *blake3::keyed_hash(&self.root, purpose.as_bytes()).as_bytes()
     }
 
     pub(crate) fn seal(&self, project: ProjectId, id: SecretId, secret: &str) -> Vec<u8> {

@@ -24,7 +24,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::Mail;
-use crate::handle::{Opening, ReceiptDraft, Shared};
+use crate::handle::{Beginning, Opening, ReceiptDraft, Shared};
 use crate::registry::Admission;
 use crate::unreadable::LEFT_FOR;
 use crate::{RuntimeError, RuntimeErrorKind};
@@ -164,7 +164,11 @@ impl Tree<'_> {
             let opening = Opening { opened: opening.opened.clone(), input: opening.input.clone() };
             let receipt = Some(receipt_draft(effect));
             let key = self.key(subagent);
-            match self.shared.open(key, opening, Vec::new(), receipt, None, Admission::Always).await {
+            match self
+                .shared
+                .open(key, Beginning::Session(Box::new(opening)), receipt, None, Admission::Always)
+                .await
+            {
                 Ok(_) => return Ok(()),
                 // Opened by an earlier attempt and seen only now, or never to be opened.
                 Err(error) if *error.kind() == RuntimeErrorKind::ReceiptExists => return Ok(()),

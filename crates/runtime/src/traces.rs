@@ -45,10 +45,15 @@ impl Runtime {
         }
         let store = shared.store.as_ref();
         let first = store.events(key, Version::ZERO, 1).await?;
-        let Some(Event::SessionOpened(opened)) = first.first().map(|first| &first.event) else {
-            return Err(RuntimeErrorKind::NotFound.into());
+        let subject = match first.first().map(|first| &first.event) {
+            Some(Event::SessionOpened(opened)) => Subject::new(key.session, &opened.agent),
+            // Its environment was there first, and anything may have been done there.
+            Some(_) => match self.session_state(key).await? {
+                Some(state) => Subject::new(key.session, state.agent()),
+                None => return Err(RuntimeErrorKind::NotFound.into()),
+            },
+            None => return Err(RuntimeErrorKind::NotFound.into()),
         };
-        let subject = Subject::new(key.session, &opened.agent);
         let from = match order {
             Order::Ascending => Version::ZERO,
             Order::Descending => before(store, key, end(store, key).await?, wanted.clone()).await?,

@@ -99,7 +99,9 @@ impl Unreadable {
             | DocumentKind::Request
             | DocumentKind::Webhook
             | DocumentKind::Split
-            | DocumentKind::Fork => None,
+            | DocumentKind::Fork
+            | DocumentKind::Template
+            | DocumentKind::Environment => None,
         }
     }
 }

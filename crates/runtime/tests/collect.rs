@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fastrand::Rng;
 use tenure_journal::{
-    BlobRef, ContainerSize, Environment, EnvironmentId, Fresh, HostedEnvironment, Network, ProjectId,
-    SessionId, SessionKey, Timestamp, WorkspaceRoot,
+    BlobRef, ContainerSize, Environment, EnvironmentId, Fresh, HostedEnvironment, Network, Packages,
+    ProjectId, SessionId, SessionKey, Timestamp, WorkspaceRoot,
 };
 use tenure_runtime::{Collected, Opening, Runtime};
 use tenure_session::{Command, Point};
@@ -68,6 +68,7 @@ async fn open(runtime: &Runtime, root: WorkspaceRoot) -> SessionKey {
         network: Network::Disabled,
         size: ContainerSize::Small,
         files: Vec::new(),
+        packages: Packages::default(),
         setup: Vec::new(),
         variables: None,
         base: Some(root),
@@ -229,7 +230,7 @@ async fn nothing_a_session_refers_to_is_ever_forgotten() {
                     let grace = if written.is_some() { GRACE } else { Duration::ZERO };
                     let forked = rng.choice(&living).copied();
                     let fork = async {
-                        let Some((key, root)) = forked else { return None };
+                        let (key, root) = forked?;
                         let fork = runtime.fork(key, Point::Latest, None).await.ok()?;
                         Some((fork.key, root))
                     };

@@ -14,7 +14,7 @@ use crate::command::{Command, Network, Stdin};
 use crate::error::{Error, ErrorKind};
 use crate::report::{Isolation, Tier};
 use crate::running::{Running, Supervised};
-use crate::spec::{Bait, CgroupPlan, Message, Spec};
+use crate::spec::{Bait, Bubblewrap, CgroupPlan, Message, Spec};
 use crate::survey::LauncherPath;
 use crate::wire::{self, Reader};
 
@@ -51,7 +51,7 @@ pub trait Backend: Send + Sync {
     fn start(&self, command: &Command, output: Output) -> Result<Running, Error>;
 }
 
-/// This crate's own launcher in one of its tiers.
+/// A supervisor of this crate in one of its tiers.
 pub(crate) struct Local {
     pub(crate) isolation: Isolation,
     pub(crate) launcher: LauncherPath,
@@ -65,6 +65,7 @@ pub(crate) struct Plan {
     pub(crate) landlock: Option<u32>,
     pub(crate) proc: bool,
     pub(crate) cgroup: Option<CgroupPlan>,
+    pub(crate) bubblewrap: Option<Bubblewrap>,
 }
 
 impl Backend for Local {
@@ -125,6 +126,8 @@ pub(crate) fn launch(
         landlock: plan.landlock,
         proc: plan.proc,
         cgroup: plan.cgroup.clone(),
+        bubblewrap: plan.bubblewrap.clone(),
+        is_inside: false,
         tmp: None,
         canary,
     };

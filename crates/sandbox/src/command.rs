@@ -20,8 +20,8 @@ const WORDS_BYTES_MAX: usize = 1024 * 1024;
 const READ_ONLY_MAX: usize = 64;
 /// Bytes of standard input.
 const STDIN_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Variables that are set inside whatever the command declares.
-pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where programs are looked for inside, unless the command declares another `PATH`.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// One command. What is not declared here does not exist inside.
 #[derive(Clone)]

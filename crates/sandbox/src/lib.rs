@@ -31,8 +31,8 @@ mod sys;
 mod wire;
 
 pub use backend::{Backend, Output, Stream};
-pub use command::{Command, Files, Limits, Network, PROXY_PORT, Stdin, WORKSPACE};
+pub use command::{Command, Files, Limits, Network, PATH, PROXY_PORT, Stdin, WORKSPACE};
 pub use error::{Error, ErrorKind};
 pub use report::{End, Group, InForce, Isolation, Launcher, Limit, Mechanism, Report, Tier};
 pub use running::{Execution, Killer, Running};
-pub use survey::{Finding, LauncherPath, Refused, Survey, survey};
+pub use survey::{Finding, LauncherPath, Refused, Survey, survey, survey_bubblewrap};

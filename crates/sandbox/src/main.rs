@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
-use tenure_sandbox::{Command, LauncherPath, Network, Stream, Tier, launcher, survey};
+use tenure_sandbox::{Command, LauncherPath, Network, Stream, Tier, launcher, survey, survey_bubblewrap};
 
 const HELP: &str = "\
 usage: tenure-sandbox survey
@@ -20,6 +20,7 @@ options of run:
   --workspace DIR      the directory that can be written to [default: the current one]
   --read-only PATH     shows a file or directory of the host, at the same path; more than once
   --tier TIER          `namespaces` or `landlock` [default: the strongest that works]
+  --bubblewrap PROGRAM lets this bubblewrap build the namespaces
   --proxy SOCKET       forwards 127.0.0.1:3128 inside to this Unix socket
   --network            the host's network
   --env NAME=VALUE     sets a variable; more than once
@@ -68,9 +69,17 @@ fn own_path() -> LauncherPath {
 #[cfg(target_os = "linux")]
 fn run(args: impl Iterator<Item = String>) -> Result<ExitCode, String> {
     let directory = std::env::current_dir().map_err(|error| format!("the current directory: {error}"))?;
-    let mut wanted = Wanted { command: Command::new(Vec::new(), directory), tier: None, is_reported: false };
+    let mut wanted = Wanted {
+        command: Command::new(Vec::new(), directory),
+        tier: None,
+        bubblewrap: None,
+        is_reported: false,
+    };
     wanted.read(args)?;
-    let survey = survey(&own_path());
+    let survey = match &wanted.bubblewrap {
+        None => survey(&own_path()),
+        Some(program) => survey_bubblewrap(&own_path(), program),
+    };
     let show = |error: tenure_sandbox::Error| match error.remedy() {
         Some(remedy) => format!("{error}\ntry: {remedy}"),
         None => error.to_string(),
@@ -102,6 +111,7 @@ fn run(args: impl Iterator<Item = String>) -> Result<ExitCode, String> {
 struct Wanted {
     command: Command,
     tier: Option<Tier>,
+    bubblewrap: Option<PathBuf>,
     is_reported: bool,
 }
 
@@ -129,6 +139,7 @@ impl Wanted {
             "--workspace" => command.files.workspace = absolute(value)?,
             "--read-only" => command.files.read_only.push((absolute(value)?, absolute(value)?)),
             "--tier" => self.tier = Some(value.parse()?),
+            "--bubblewrap" => self.bubblewrap = Some(absolute(value)?),
             "--proxy" => command.network = Network::Restricted { proxy_socket: absolute(value)? },
             "--network" => command.network = Network::Enabled,
             "--env" => {

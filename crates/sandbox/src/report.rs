@@ -38,6 +38,8 @@ pub struct Isolation {
 pub enum Launcher {
     /// This crate's.
     Own,
+    /// Bubblewrap, where it may make namespaces and this crate may not.
+    Bubblewrap,
 }
 
 /// What holds the whole tree of processes to its limits.
@@ -191,16 +193,23 @@ impl fmt::Display for Isolation {
             None => f.write_str(", no landlock")?,
         }
         f.write_str(if self.seccomp { ", seccomp" } else { ", no seccomp" })?;
-        f.write_str(match self.group {
-            Group::CgroupV1 => ", cgroup v1",
-            Group::CgroupV2 => ", cgroup v2",
-            Group::Watchdog => ", watchdog",
-        })?;
+        write!(f, ", {}", self.group)?;
         f.write_str(if self.proc { ", own /proc" } else { ", no /proc" })?;
         match self.launcher {
             Launcher::Own => f.write_str(", own launcher")?,
+            Launcher::Bubblewrap => f.write_str(", bubblewrap")?,
         }
         write!(f, ", uid {} on the host", self.host_uid)
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CgroupV1 => "cgroup v1",
+            Self::CgroupV2 => "cgroup v2",
+            Self::Watchdog => "watchdog",
+        })
     }
 }
 

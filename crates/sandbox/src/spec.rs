@@ -34,11 +34,26 @@ pub(crate) struct Spec {
     /// Whether a fresh `/proc` can be mounted.
     pub(crate) proc: bool,
     pub(crate) cgroup: Option<CgroupPlan>,
+    /// What builds the namespaces, if this crate does not.
+    pub(crate) bubblewrap: Option<Bubblewrap>,
+    /// Whether this is told to what bubblewrap started, rather than to a supervisor.
+    pub(crate) is_inside: bool,
     /// The directory for temporary files on the host, made by the supervisor where there is no own `/tmp`.
     #[serde(skip)]
     pub(crate) tmp: Option<PathBuf>,
     /// Run these probes in place of a program.
     pub(crate) canary: Option<Bait>,
+}
+
+/// Bubblewrap, and what it is to start inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bubblewrap {
+    /// The program.
+    pub(crate) program: PathBuf,
+    /// This very program, as a path of the host.
+    pub(crate) launcher: PathBuf,
+    /// What makes it a supervisor.
+    pub(crate) args: Vec<String>,
 }
 
 /// Where control groups can be made.

@@ -13,11 +13,13 @@ use std::time::Duration;
 use crate::backend::{Backend, Local, Plan, launch};
 use crate::command::{Command, Limits};
 use crate::error::{Error, ErrorKind};
-use crate::launcher::{cgroup, landlock};
+use crate::launcher::{bubblewrap, cgroup, landlock};
 use crate::report::{End, Isolation, Tier};
-use crate::spec::{Bait, CgroupPlan};
+use crate::spec::{Bait, Bubblewrap, CgroupPlan};
 use crate::sys;
 
+/// Where bubblewrap is: packages and AppArmor profiles know the first place.
+const BUBBLEWRAP: &[&str] = &["/usr/bin/bwrap", "/usr/local/bin/bwrap"];
 /// How long a canary may take.
 const CANARY: Duration = Duration::from_secs(10);
 
@@ -57,13 +59,64 @@ pub struct Survey {
 }
 
 /// Runs a canary in each tier: a program that tries to reach a file, a socket, a port and a process that
-/// were planted for it. Takes some ten milliseconds for each tier.
+/// were planted for it. Takes some ten milliseconds for each tier. Where this crate may not make namespaces,
+/// bubblewrap is tried, if there is one that can be trusted with it.
 #[must_use]
 pub fn survey(launcher: &LauncherPath) -> Survey {
+    survey_with(launcher, |launcher, plan| {
+        let refused = match try_namespaces(launcher, plan.clone()) {
+            Ok(tried) => return Ok(tried),
+            Err(refused) => refused,
+        };
+        // Root may make namespaces; what keeps it from that keeps bubblewrap from it too.
+        if rustix::process::geteuid().is_root() {
+            return Err(refused);
+        }
+        let found: Vec<_> = BUBBLEWRAP
+            .iter()
+            .map(Path::new)
+            .filter_map(|program| Some((program, bubblewrap::version(program)?)))
+            .collect();
+        let fits = found.iter().find(|(_, version)| bubblewrap::obstacle(Some(*version)).is_none());
+        let Some((program, _)) = fits else {
+            let best = found.iter().map(|(_, version)| *version).max();
+            let remedy = bubblewrap::obstacle(best).unwrap_or_default();
+            return Err(Refused { remedy: format!("{}; or {remedy}", refused.remedy), ..refused });
+        };
+        by_bubblewrap(launcher, plan, program.to_path_buf()).map_err(|second| Refused {
+            what: format!("{}; with bubblewrap: {}", refused.what, second.what),
+            ..refused
+        })
+    })
+}
+
+/// The same with the bubblewrap at `program`, whatever its version, for namespaces; what this crate could do
+/// itself is not tried.
+#[must_use]
+pub fn survey_bubblewrap(launcher: &LauncherPath, program: &Path) -> Survey {
+    survey_with(launcher, |launcher, plan| by_bubblewrap(launcher, plan, program.to_owned()))
+}
+
+fn by_bubblewrap(launcher: &LauncherPath, plan: Plan, program: PathBuf) -> Tried {
+    let own = fs::canonicalize(&launcher.program).map_err(|error| Refused {
+        what: format!("finding `{}`: {error}", launcher.program.display()),
+        remedy: "start the server from a program that was not replaced".to_owned(),
+    })?;
+    let bubblewrap = Bubblewrap { program, launcher: own, args: launcher.args.clone() };
+    try_plan(launcher, Plan { proc: false, bubblewrap: Some(bubblewrap), ..plan })
+}
+
+fn survey_with(launcher: &LauncherPath, try_namespaces: impl Fn(&LauncherPath, Plan) -> Tried) -> Survey {
     let mut survey = Survey { findings: Vec::new(), backends: Vec::new(), cgroup: cgroup::find() };
     let version = sys::landlock_version();
     for tier in [Tier::Namespaces, Tier::Landlock] {
-        let outcome = try_tier(launcher, tier, version, survey.cgroup.as_ref().ok());
+        let cgroup = survey.cgroup.as_ref().ok().cloned();
+        let landlock = version.map(|version| version.min(landlock::VERSION_MAX));
+        let plan = Plan { tier, landlock, proc: false, cgroup, bubblewrap: None };
+        let outcome = match tier {
+            Tier::Namespaces => try_namespaces(launcher, plan),
+            Tier::Landlock => try_landlock(launcher, plan, version),
+        };
         let outcome = outcome.map(|(isolation, plan)| {
             let local = Local { isolation: isolation.clone(), launcher: launcher.clone(), plan };
             survey.backends.push(Arc::new(local));
@@ -167,26 +220,27 @@ impl fmt::Display for Survey {
 
 type Tried = Result<(Isolation, Plan), Refused>;
 
-fn try_tier(launcher: &LauncherPath, tier: Tier, version: Option<u32>, cgroup: Option<&CgroupPlan>) -> Tried {
-    let landlock = version.map(|version| version.min(landlock::VERSION_MAX));
-    let plan = |proc| Plan { tier, landlock, proc, cgroup: cgroup.cloned() };
-    match tier {
-        Tier::Namespaces => try_plan(launcher, plan(true)).or_else(|refused| {
-            // Containers that cover parts of `/proc` may not mount a fresh one.
-            if refused.what.contains("/proc") { try_plan(launcher, plan(false)) } else { Err(refused) }
-        }),
-        Tier::Landlock if landlock.is_none_or(|version| version < landlock::VERSION_SCOPES) => Err(Refused {
-            what: match version {
-                Some(version) => format!("Landlock here is version {version}, which lets signals out"),
-                None => "this kernel has no Landlock".to_owned(),
-            },
-            remedy: format!(
-                "run Linux 6.12 or newer with Landlock enabled (version {} or above)",
-                landlock::VERSION_SCOPES
-            ),
-        }),
-        Tier::Landlock => try_plan(launcher, plan(false)),
+fn try_namespaces(launcher: &LauncherPath, plan: Plan) -> Tried {
+    try_plan(launcher, Plan { proc: true, ..plan.clone() }).or_else(|refused| {
+        // Containers that cover parts of `/proc` may not mount a fresh one.
+        if refused.what.contains("/proc") { try_plan(launcher, plan) } else { Err(refused) }
+    })
+}
+
+fn try_landlock(launcher: &LauncherPath, plan: Plan, version: Option<u32>) -> Tried {
+    if plan.landlock.is_some_and(|version| version >= landlock::VERSION_SCOPES) {
+        return try_plan(launcher, plan);
     }
+    Err(Refused {
+        what: match version {
+            Some(version) => format!("Landlock here is version {version}, which lets signals out"),
+            None => "this kernel has no Landlock".to_owned(),
+        },
+        remedy: format!(
+            "run Linux 6.12 or newer with Landlock enabled (version {} or above)",
+            landlock::VERSION_SCOPES
+        ),
+    })
 }
 
 fn try_plan(launcher: &LauncherPath, plan: Plan) -> Tried {

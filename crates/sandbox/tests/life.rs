@@ -10,7 +10,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use lab::wait::until;
-use lab::{Lab, again_as_ordinary_user, finish, processes_with, start};
+use lab::{Lab, again_as_ordinary_user, again_in_bubblewrap, finish, processes_with, start};
 use tenure_sandbox::{Command, End, ErrorKind, Network, Stdin, Tier, WORKSPACE};
 
 /// Everything is dead by then.
@@ -41,6 +41,7 @@ fn server_killed() {
         let program = lab.path("bin/hostile");
         let mut server = Process::new(lab.path("bin/tenure-sandbox"))
             .args(["run", "--tier", &tier.to_string(), "--workspace", &workspace])
+            .args(lab.bubblewrap.iter().flat_map(|program| ["--bubblewrap".as_ref(), program.as_os_str()]))
             .args(["--read-only", &lab.path("bin"), "--", &program, "persist", &token])
             .stdout(Stdio::piped())
             .spawn()
@@ -137,15 +138,12 @@ fn ordinary() {
         assert_eq!(outcome.line(), "err [exited with 3]");
         assert_eq!(fs::read_to_string(workspace.join("got")).expect("read"), "given");
         assert_eq!(shell("cat", &|_| ()).0.line(), "");
-        match tier {
-            Tier::Namespaces => {
-                for stream in ["stdout", "stderr"] {
-                    let (outcome, _) = shell(&format!("echo said > /dev/{stream}"), &|_| ());
-                    assert_eq!(outcome.line(), "said", "{stream}");
-                }
+        // They are found through `/proc`.
+        if backend.isolation().proc {
+            for stream in ["stdout", "stderr"] {
+                let (outcome, _) = shell(&format!("echo said > /dev/{stream}"), &|_| ());
+                assert_eq!(outcome.line(), "said", "{stream}");
             }
-            // There is no `/proc` to find them through.
-            Tier::Landlock => {}
         }
         let (outcome, _) = shell("mkdir below; cd below; pwd", &|_| ());
         assert!(outcome.out.ends_with("/below"), "{tier} {}", outcome.line());
@@ -331,4 +329,33 @@ both! {
     refusals_say_why, refusals_say_why_as_ordinary_user: refused;
     works_without_proc, works_without_proc_as_ordinary_user: without_proc;
     many_at_once, many_at_once_as_ordinary_user: many;
+}
+
+#[test]
+fn all_of_them_by_bubblewrap() {
+    for test in [
+        "daemons_die",
+        "all_die_with_the_server",
+        "all_die_with_the_supervisor",
+        "all_die_when_cancelled",
+        "ordinary_programs_run",
+        "network_is_what_is_declared",
+        "many_at_once",
+    ] {
+        again_in_bubblewrap(test);
+    }
+}
+
+/// Root makes namespaces itself; what is refused to it is refused to bubblewrap as well.
+#[test]
+fn bubblewrap_is_for_ordinary_users() {
+    let lab = Lab::new();
+    let launcher = tenure_sandbox::LauncherPath {
+        program: lab.path("bin/tenure-sandbox").into(),
+        args: vec!["supervise".to_owned()],
+    };
+    let survey = tenure_sandbox::survey_bubblewrap(&launcher, "/bin/false".as_ref());
+    let error = survey.exactly(Tier::Namespaces).err().expect("refused").to_string();
+    let expected = if lab::is_root() { "being an ordinary user" } else { "waiting for bubblewrap" };
+    assert!(error.contains(expected), "{error}");
 }

@@ -12,6 +12,7 @@ use tenure_journal::{
 
 use crate::budget;
 use crate::catalogue;
+use crate::connection::Connection;
 use crate::environment::Workspace;
 use crate::state::{ActiveTurn, Ends, Listing, Pending, PendingPhase, Session, Spent, Totals};
 use crate::subagent::Subagent;
@@ -57,7 +58,9 @@ impl Session {
             parent: opened.parent,
             subagents: BTreeMap::new(),
             workspace: Workspace::new(&opened.environment),
+            prewarmed: None,
             forked_from: None,
+            connection: Connection::default(),
         }
     }
 
@@ -68,6 +71,9 @@ impl Session {
         for recorded in events {
             match (&mut state, &recorded.event) {
                 (None, Event::SessionOpened(opened)) => state = Some(Self::opened(key, recorded.at, opened)),
+                (None, Event::EnvironmentOpened(opened)) => {
+                    state = Some(Self::prewarmed(key, recorded.at, opened));
+                }
                 (None, _) => return None,
                 (Some(state), event) => state.apply(recorded.at, event),
             }
@@ -80,7 +86,11 @@ impl Session {
         self.version = self.version.plus(1);
         self.last_active_at = at;
         match event {
-            Event::SessionOpened(_) | Event::PolicyRefused { .. } => {}
+            Event::EnvironmentOpened(_) | Event::PolicyRefused { .. } => {}
+            Event::SessionOpened(opened) => self.take(at, opened),
+            Event::EnvironmentExpired => self.expire(),
+            Event::EnvironmentSuspended => self.workspace.suspend(true),
+            Event::EnvironmentResumed => self.workspace.suspend(false),
             Event::SessionUpdated { patch } => self.patch(patch),
             Event::SessionFailed { message } => self.failed = Some(message.clone()),
             Event::SessionDeleted => self.deleted = true,
@@ -171,6 +181,10 @@ impl Session {
                     subagent.closed_at = None;
                 }
             }
+            Event::EnvironmentConnected => self.connection.connect(),
+            Event::EnvironmentDisconnected => self.connection.disconnect(),
+            Event::ConnectionAwaited { until } => self.connection.wait_until(*until),
+            Event::ConnectionLapsed => self.connection.lapse(),
             Event::ArtifactDeleted { artifact_id } => self.workspace.delete_artifact(*artifact_id),
             Event::ContextTrimmed { first_kept, .. } => {
                 if let Some(place) = self.items.iter().position(|item| item.id == *first_kept) {

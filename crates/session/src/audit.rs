@@ -2,8 +2,8 @@
 
 use serde_json::to_value;
 use tenure_journal::{
-    AuditFact, AuditOutcome, AuditRecord, Done, Effect, EffectKind, Event, Outcome, ServerRef, SessionOpened,
-    Timestamp, TurnId, json,
+    AuditFact, AuditOutcome, AuditRecord, Done, Effect, EffectKind, Environment, EnvironmentId, Event,
+    Outcome, ServerRef, SessionOpened, Timestamp, TurnId, json,
 };
 
 use crate::Session;
@@ -14,6 +14,19 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
     let running = || state.turn.as_ref().map(|turn| turn.row.id);
     let (turn, fact) = match event {
         Event::SessionOpened(opened) => (None, session_opened(opened)),
+        Event::EnvironmentOpened(opened) => (
+            None,
+            AuditFact::EnvironmentOpened {
+                environment: opened.environment.id,
+                expires_at: opened.expires_at,
+            },
+        ),
+        Event::EnvironmentConnected => {
+            (running(), AuditFact::ExecutorConnected { environment: machine(state)? })
+        }
+        Event::EnvironmentDisconnected => {
+            (running(), AuditFact::ExecutorDisconnected { environment: machine(state)? })
+        }
         Event::SessionUpdated { patch } => {
             let change = to_value(patch).expect("a patch has string keys");
             (None, AuditFact::SessionUpdated { change: json::digest(&change) })
@@ -73,6 +86,11 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
+        | Event::EnvironmentExpired
+        | Event::EnvironmentSuspended
+        | Event::EnvironmentResumed
+        | Event::ConnectionAwaited { .. }
+        | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. } => return None,
@@ -82,7 +100,8 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
         project: state.key.project,
         session: state.key.session,
         version: state.version,
-        agent: state.agent.id,
+        // Before a session is opened, the state has an agent that is nobody's.
+        agent: (!state.awaits_session()).then_some(state.agent.id),
         turn,
         fact,
     })
@@ -95,6 +114,14 @@ fn session_opened(opened: &SessionOpened) -> AuditFact {
         agent_name: opened.agent.name.as_deref().map(short),
         agent_version: opened.agent.version,
         parent: opened.parent.map(|parent| parent.session),
+    }
+}
+
+/// The environment of a machine of the customer's.
+fn machine(state: &Session) -> Option<EnvironmentId> {
+    match &state.environment {
+        Environment::SelfHosted(environment) => Some(environment.id),
+        Environment::None | Environment::Hosted(_) => None,
     }
 }
 

@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    AuditRecord, Effect, EffectId, EnvironmentStatus, Event, Forked, InputPart, Item, ItemBody, ItemId,
-    ItemStatus, Next, Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId, Timestamp, Turn,
-    TurnEnd, TurnId, Version,
+    AuditRecord, Effect, EffectId, EnvironmentOpened, EnvironmentStatus, Event, Forked, InputPart, Item,
+    ItemBody, ItemId, ItemStatus, Next, Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId,
+    Timestamp, Turn, TurnEnd, TurnId, Version,
 };
 
 use crate::audit;
 use crate::budget::{self, BudgetStep};
 use crate::decide::{Context, Input};
 use crate::{
-    EnvironmentNotice, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent, SubagentNotice,
-    TurnNotice,
+    EnvironmentNotice, HostedBy, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent,
+    SubagentNotice, TurnNotice,
 };
 
 /// What one decision leads to.
@@ -72,7 +72,7 @@ impl Session {
         if events.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Builder::new(self.clone(), self.version, Some(self.status()), cx.now).fold(events)))
+        Ok(Some(Builder::new(self.clone(), self.version, self.status(), cx.now).fold(events)))
     }
 
     /// What follows from events that were decided elsewhere and appended in one transaction: the same batch
@@ -84,7 +84,7 @@ impl Session {
         let events = || recorded.iter().map(|recorded| recorded.event.clone());
         match (before, &first.event) {
             (Some(before), _) if first.version == before.version.plus(1) => {
-                let builder = Builder::new(before.clone(), before.version, Some(before.status()), first.at);
+                let builder = Builder::new(before.clone(), before.version, before.status(), first.at);
                 Some(builder.fold(events().collect()))
             }
             (None, Event::SessionOpened(opened)) => {
@@ -93,8 +93,19 @@ impl Session {
                 builder.events.push(first.event.clone());
                 Some(builder.fold(events().skip(1).collect()))
             }
+            (None, Event::EnvironmentOpened(opened)) => {
+                let state = Self::prewarmed(key, first.at, opened);
+                Some(Builder::prewarming(state, first.at).fold_rest(events().collect()))
+            }
             (Some(_) | None, _) => None,
         }
+    }
+
+    /// Opens an environment without a session and prepares everything that follows.
+    #[must_use]
+    pub fn crank_prewarm(key: SessionKey, opened: EnvironmentOpened, cx: &Context<'_>) -> Batch {
+        let state = Self::prewarmed(key, cx.now, &opened);
+        Builder::prewarming(state, cx.now).fold_rest(Self::prewarm(key, opened, cx))
     }
 
     /// Opens a session and prepares everything that follows.
@@ -139,7 +150,8 @@ pub fn appends(recorded: &[Recorded]) -> impl Iterator<Item = &[Recorded]> {
 struct Builder {
     expected: Version,
     state: Session,
-    told: Option<SessionStatus>,
+    /// What clients believe.
+    told: SessionStatus,
     now: Timestamp,
     events: Vec<Event>,
     items: BTreeMap<u64, Item>,
@@ -155,16 +167,30 @@ struct Builder {
 impl Builder {
     /// For the first events of a session, of which `state` holds the very first.
     fn opening(state: Session, now: Timestamp, opened: Option<&Event>) -> Self {
-        let mut builder = Self::new(state, Version::ZERO, None, now);
+        let mut builder = Self::new(state, Version::ZERO, SessionStatus::Idle, now);
         builder.budget.extend(opened.and_then(|opened| budget::step(&builder.state, opened)));
         builder.audit.extend(opened.and_then(|opened| audit::record(&builder.state, now, opened)));
         let session = builder.view();
         builder.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
-        builder.tell_environment();
+        builder.tell_environment(None);
         builder
     }
 
-    fn new(state: Session, expected: Version, told: Option<SessionStatus>, now: Timestamp) -> Self {
+    /// For the first events of an environment without a session, of which `state` holds the very first. Nobody
+    /// is told: there is no stream yet.
+    fn prewarming(state: Session, now: Timestamp) -> Self {
+        Self::new(state, Version::ZERO, SessionStatus::Idle, now)
+    }
+
+    /// The first of the events is in the state already.
+    fn fold_rest(mut self, mut events: Vec<Event>) -> Batch {
+        let rest = events.split_off(1.min(events.len()));
+        self.audit.extend(events.first().and_then(|opened| audit::record(&self.state, self.now, opened)));
+        self.events = events;
+        self.fold(rest)
+    }
+
+    fn new(state: Session, expected: Version, told: SessionStatus, now: Timestamp) -> Self {
         Self {
             expected,
             state,
@@ -197,8 +223,13 @@ impl Builder {
             self.audit.extend(audit::record(&self.state, self.now, event));
             self.keep_row(event, settled);
             self.tell(event, settled, closing);
-            if self.state.environment_status() != environment {
-                self.tell_environment();
+            let opens = matches!(event, Event::SessionOpened(_));
+            if opens {
+                let session = self.view();
+                self.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
+            }
+            if opens || self.state.environment_status() != environment {
+                self.tell_environment(environment.as_ref());
             }
         }
         let row = self.state.active_turn();
@@ -290,7 +321,7 @@ impl Builder {
         match event {
             Event::TurnCreated { .. } => self.tell_turn(TurnNotice::Created),
             Event::TurnStarted { .. } => {
-                self.told = Some(SessionStatus::InProgress);
+                self.told = SessionStatus::InProgress;
                 let session = self.view();
                 self.notices.push(StreamEvent::Session { kind: SessionNotice::InProgress, session });
                 self.tell_turn(TurnNotice::InProgress);
@@ -323,7 +354,11 @@ impl Builder {
             Event::SubagentResumed { subagent_id } => {
                 self.tell_subagent(SubagentNotice::Active, *subagent_id);
             }
-            Event::SessionOpened(_)
+            Event::EnvironmentOpened(_)
+            | Event::SessionOpened(_)
+            | Event::EnvironmentExpired
+            | Event::EnvironmentSuspended
+            | Event::EnvironmentResumed
             | Event::SessionUpdated { .. }
             | Event::SessionFailed { .. }
             | Event::InputAccepted { .. }
@@ -337,6 +372,10 @@ impl Builder {
             | Event::ApprovalRequested { .. }
             | Event::ApprovalDecided { .. }
             | Event::PolicyRefused { .. }
+            | Event::EnvironmentConnected
+            | Event::EnvironmentDisconnected
+            | Event::ConnectionAwaited { .. }
+            | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. }
@@ -345,19 +384,36 @@ impl Builder {
         }
     }
 
-    fn tell_environment(&mut self) {
-        let Some((id, status)) =
-            self.state.hosted().map(|hosted| hosted.id).zip(self.state.environment_status())
-        else {
+    /// Tells how far the environment is, after it was `before`. Nobody can listen until a session is opened.
+    fn tell_environment(&mut self, before: Option<&EnvironmentStatus>) {
+        if self.state.awaits_session() {
+            return;
+        }
+        let hosted = self.state.hosted().map(|hosted| (hosted.id, HostedBy::Server));
+        let own = || self.state.self_hosted().map(|own| (own.id, HostedBy::Customer));
+        let Some(((id, by), status)) = hosted.or_else(own).zip(self.state.environment_status()) else {
             return;
         };
-        let (kinds, error): (&[EnvironmentNotice], _) = match status {
-            EnvironmentStatus::Pending => (&[EnvironmentNotice::Pending], None),
-            EnvironmentStatus::Connected => (&[EnvironmentNotice::Ready, EnvironmentNotice::Connected], None),
-            EnvironmentStatus::Failed { message } => (&[EnvironmentNotice::Failed], Some(message)),
+        let (kinds, error): (&[EnvironmentNotice], _) = match (status, by) {
+            (EnvironmentStatus::Pending, _) => (&[EnvironmentNotice::Pending], None),
+            (EnvironmentStatus::Connected, HostedBy::Server)
+                if before == Some(&EnvironmentStatus::Suspended) =>
+            {
+                (&[EnvironmentNotice::Connected], None)
+            }
+            (EnvironmentStatus::Connected, HostedBy::Server) => {
+                (&[EnvironmentNotice::Ready, EnvironmentNotice::Connected], None)
+            }
+            (EnvironmentStatus::Ready, HostedBy::Customer) => (&[EnvironmentNotice::Ready], None),
+            (EnvironmentStatus::Connected, HostedBy::Customer) => (&[EnvironmentNotice::Connected], None),
+            (EnvironmentStatus::Disconnected, _) => (&[EnvironmentNotice::Disconnected], None),
+            (EnvironmentStatus::Suspended, _) => (&[EnvironmentNotice::Suspended], None),
+            // What waits for a session has no readers.
+            (EnvironmentStatus::Ready, HostedBy::Server) | (EnvironmentStatus::Expired, _) => return,
+            (EnvironmentStatus::Failed { message }, _) => (&[EnvironmentNotice::Failed], Some(message)),
         };
         for kind in kinds {
-            self.notices.push(StreamEvent::Environment { kind: *kind, id, error: error.clone() });
+            self.notices.push(StreamEvent::Environment { kind: *kind, id, by, error: error.clone() });
         }
     }
 
@@ -375,7 +431,7 @@ impl Builder {
     /// Tells the status the session is left in, if clients believe another.
     fn tell_status(&mut self) {
         let status = self.state.status();
-        if self.told.is_none() || self.told == Some(status) || self.state.is_deleted() {
+        if self.told == status || self.state.is_deleted() || self.state.awaits_session() {
             return;
         }
         let kind = match status {

@@ -124,7 +124,11 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
             let nano_usd = abandoned(pending)?;
             Some(BudgetStep::Settle { key: key(*effect_id, pending.attempts), nano_usd })
         }
-        Event::SessionFailed { .. }
+        Event::EnvironmentOpened(_)
+        | Event::EnvironmentExpired
+        | Event::EnvironmentSuspended
+        | Event::EnvironmentResumed
+        | Event::SessionFailed { .. }
         | Event::SessionDeleted
         | Event::InputAccepted { .. }
         | Event::InputJoined { .. }
@@ -142,6 +146,10 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
         | Event::PolicyRefused { .. }
+        | Event::EnvironmentConnected
+        | Event::EnvironmentDisconnected
+        | Event::ConnectionAwaited { .. }
+        | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }

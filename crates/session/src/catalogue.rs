@@ -125,29 +125,34 @@ impl EnvironmentTool {
         }
     }
 
-    fn description(self) -> &'static str {
+    fn description(self, state: &Session) -> String {
+        let home = state.workspace_directory();
         match self {
-            Self::Shell => {
-                "Run a command with a POSIX shell in your environment. Files below /workspace are kept from one \
-                 command to the next; processes are not. Files you leave in /workspace/outputs are given to the \
+            Self::Shell if state.self_hosted().is_some() => format!(
+                "Run a command with a POSIX shell on the user's machine, in {home} or below it. Files are kept \
+                 from one command to the next; processes are not."
+            ),
+            Self::Shell => format!(
+                "Run a command with a POSIX shell in your environment. Files below {home} are kept from one \
+                 command to the next; processes are not. Files you leave in {home}/outputs are given to the \
                  user when you are done."
-            }
-            Self::ApplyPatch => {
+            ),
+            Self::ApplyPatch => format!(
                 "Change files by a patch: a line `*** Begin Patch`, then for each file `*** Add File: path` \
                  followed by lines that begin with `+`, `*** Delete File: path`, or `*** Update File: path` \
                  (optionally `*** Move to: path`) followed by hunks, each a line that begins with `@@` and then \
                  lines that begin with a space, `-` or `+`; at the end a line `*** End Patch`. Paths are \
-                 relative to /workspace."
-            }
+                 relative to {home}."
+            ),
         }
     }
 
-    fn parameters(self) -> Value {
+    fn parameters(self, home: &str) -> Value {
         let text = |description: &str| json!({"type": "string", "description": description});
         match self {
             Self::Shell => json!({"type": "object", "properties": {
                 "command": text("The command, as it would be typed."),
-                "cwd": text("Where to run it; /workspace by default."),
+                "cwd": text(&format!("Where to run it; {home} by default.")),
                 "timeout_seconds": {"type": "integer", "minimum": 1, "maximum": limit::COMMAND_MS_MAX / 1_000,
                     "description": "When to stop it; after two minutes by default."}},
                 "required": ["command"], "additionalProperties": false}),
@@ -277,7 +282,7 @@ pub(crate) fn of(state: &Session) -> Vec<Offer<'_>> {
             offer(tool.name(), Target::Builtin(tool));
         }
     }
-    if state.hosted().is_some() {
+    if state.has_environment() {
         for tool in EnvironmentTool::ALL {
             offer(tool.name(), Target::Environment(tool));
         }
@@ -349,7 +354,7 @@ fn unique(wanted: &str, taken: &mut BTreeSet<String>) -> String {
 
 impl Offer<'_> {
     /// The tool as the model sees it.
-    pub(crate) fn spec(&self) -> ToolSpec {
+    pub(crate) fn spec(&self, state: &Session) -> ToolSpec {
         let (description, parameters) = match &self.target {
             Target::Function(function) => (function.description.clone(), function.parameters.clone()),
             Target::Mcp { def, .. } => (def.description.clone(), def.parameters.clone()),
@@ -369,7 +374,9 @@ impl Offer<'_> {
             ),
             Target::Builtin(tool) => (tool.description().to_owned(), tool.parameters()),
             Target::Subagents(tool) => (tool.description().to_owned(), tool.parameters()),
-            Target::Environment(tool) => (tool.description().to_owned(), tool.parameters()),
+            Target::Environment(tool) => {
+                (tool.description(state), tool.parameters(state.workspace_directory()))
+            }
         };
         ToolSpec { name: self.name.clone(), description, parameters }
     }

@@ -1,8 +1,8 @@
 //! What clients and people ask of a session, and why it may be refused.
 
 use tenure_journal::{
-    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, InputPart, Rewound, SessionPatch,
-    SubagentId, TurnId, Version,
+    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, InputPart, Rewound, SessionOpened,
+    SessionPatch, SubagentId, Timestamp, TurnId, Version,
 };
 
 /// What a client asks of a session.
@@ -48,6 +48,23 @@ pub enum Command {
     PlaceFiles {
         /// The files, at least one.
         files: Vec<EnvironmentFile>,
+    },
+    /// Open the session that a pre-warmed environment waits for.
+    OpenSession {
+        /// How it begins; its environment is the one that is there.
+        opened: Box<SessionOpened>,
+        /// Its first messages.
+        messages: Vec<Vec<InputPart>>,
+    },
+    /// End a pre-warmed environment whose time is over. Changes nothing about any other.
+    ExpireEnvironment,
+    /// Note that nothing is left of the environment on its machine. Changes nothing while something is done
+    /// there.
+    SuspendEnvironment,
+    /// Say that a client waits with a message until an executor connects, if the message would have to.
+    AwaitConnection {
+        /// How long it waits.
+        until: Timestamp,
     },
     /// Delete a published file. The environment keeps its own.
     DeleteArtifact {
@@ -135,6 +152,15 @@ pub enum Refusal {
     /// There is no environment, or it is not ready.
     #[error("the environment is not connected")]
     NotConnected,
+    /// The environment has a session, or had one.
+    #[error("the environment has a session already; an environment has one session at most")]
+    EnvironmentTaken,
+    /// The environment waited too long for a session.
+    #[error("the environment has expired; make another")]
+    EnvironmentExpired,
+    /// The environment could not be made ready.
+    #[error("the environment could not be made ready; make another")]
+    EnvironmentFailed,
     /// No such artifact was published, or it is deleted.
     #[error("no artifact `{artifact_id}` in this session")]
     UnknownArtifact {

@@ -34,7 +34,7 @@ impl Session {
             model: self.agent.model.clone(),
             instructions: self.agent.instructions.clone(),
             input: self.input(),
-            tools: catalogue::of(self).iter().map(catalogue::Offer::spec).collect(),
+            tools: catalogue::of(self).iter().map(|offer| offer.spec(self)).collect(),
             reasoning: self.agent.reasoning,
             text: self.agent.text.clone(),
             service_tier: self.agent.service_tier,
@@ -336,7 +336,7 @@ fn shorten(text: &str) -> String {
 /// About how many tokens the whole request takes, tools included.
 pub(crate) fn estimate_request_tokens(state: &Session) -> u64 {
     let tool = |offer: &catalogue::Offer<'_>| {
-        let spec = offer.spec();
+        let spec = offer.spec(state);
         spec.name.len() + spec.description.len() + spec.parameters.to_string().len()
     };
     let tools: usize = catalogue::of(state).iter().map(tool).sum();

@@ -8,6 +8,9 @@ use tenure_journal::{
 
 use crate::Session;
 
+/// The directory that commands of a hosted environment run in where the model names none.
+pub(crate) const HOSTED_DIRECTORY: &str = "/workspace";
+
 /// The files of a session's environment, as its journal knows them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +25,9 @@ pub(crate) struct Workspace {
     published: Option<WorkspaceRoot>,
     /// What was published and not deleted, oldest first.
     artifacts: Vec<Artifact>,
+    /// Whether nothing was done there for long.
+    #[serde(default)]
+    suspended: bool,
 }
 
 impl Workspace {
@@ -39,6 +45,10 @@ impl Workspace {
     pub(crate) fn ran(&mut self, result: &CommandResult) {
         self.root = result.root.or(self.root);
         self.left_by = None;
+    }
+
+    pub(crate) fn suspend(&mut self, suspended: bool) {
+        self.suspended = suspended;
     }
 
     pub(crate) fn fail(&mut self, message: &str) {
@@ -87,9 +97,17 @@ impl Session {
     /// How far its environment is; nothing without one.
     #[must_use]
     pub fn environment_status(&self) -> Option<EnvironmentStatus> {
+        if self.self_hosted().is_some() {
+            return Some(self.connection.status());
+        }
         self.hosted()?;
+        if self.is_expired() {
+            return Some(EnvironmentStatus::Expired);
+        }
         Some(match (&self.workspace.failed, self.workspace.root) {
             (Some(message), _) => EnvironmentStatus::Failed { message: message.clone() },
+            (None, Some(_)) if self.awaits_session() => EnvironmentStatus::Ready,
+            (None, Some(_)) if self.workspace.suspended => EnvironmentStatus::Suspended,
             (None, Some(_)) => EnvironmentStatus::Connected,
             (None, None) => EnvironmentStatus::Pending,
         })
@@ -121,10 +139,35 @@ impl Session {
 
     /// Whether the environment is not ready: turns wait for it.
     pub(crate) fn awaits_environment(&self) -> bool {
-        match self.environment_status() {
-            None | Some(EnvironmentStatus::Connected) => false,
-            Some(EnvironmentStatus::Pending | EnvironmentStatus::Failed { .. }) => true,
+        if self.self_hosted().is_some() {
+            return self.needs_connection();
         }
+        match self.environment_status() {
+            None
+            | Some(EnvironmentStatus::Ready | EnvironmentStatus::Connected | EnvironmentStatus::Suspended) => {
+                false
+            }
+            Some(
+                EnvironmentStatus::Pending
+                | EnvironmentStatus::Disconnected
+                | EnvironmentStatus::Failed { .. }
+                | EnvironmentStatus::Expired,
+            ) => true,
+        }
+    }
+
+    /// Whether nothing was done in its environment for long.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.workspace.suspended
+    }
+
+    /// Whether nothing goes on that may need the environment.
+    pub(crate) fn may_suspend(&self) -> bool {
+        self.environment_status() == Some(EnvironmentStatus::Connected)
+            && !self.deleted
+            && self.turn.is_none()
+            && self.queue.is_empty()
+            && self.effects.is_empty()
     }
 
     /// Whether files may have to be published before the turn ends. A subagent publishes nothing.

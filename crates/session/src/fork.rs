@@ -54,7 +54,8 @@ impl History {
     }
 
     /// The environment of a fork: the same settings, and the same files by their root. One that was never made
-    /// ready is made ready by the fork for itself.
+    /// ready is made ready by the fork for itself. One of the customer's machine needs an executor of its own there,
+    /// and finds the files as they are.
     fn environment_of(&self, into: SessionKey) -> Environment {
         match &self.at.state.environment {
             Environment::None => Environment::None,
@@ -64,6 +65,7 @@ impl History {
                 hosted.base = self.at.state.workspace_root().or(self.first_root);
                 Environment::Hosted(hosted)
             }
+            Environment::SelfHosted(own) => Environment::SelfHosted(own.for_session(into.session)),
         }
     }
 

@@ -48,7 +48,8 @@ pub(crate) struct Past {
 }
 
 impl History {
-    /// Folds a whole journal. `None`: the journal does not begin as one, or has no such version.
+    /// Folds a whole journal. `None`: the journal does not begin as one, or has no such version. Before its session
+    /// was opened, a pre-warmed environment has none.
     #[must_use]
     pub fn of(key: SessionKey, journal: &[Recorded], at: Version) -> Option<Self> {
         let (first, rest) = journal.split_first()?;
@@ -67,7 +68,8 @@ impl History {
                 past = Some(now.clone());
             }
         }
-        Some(Self { at: past?, now, first_root, deleted_artifacts })
+        let at = past.filter(|past| !past.state.awaits_session())?;
+        Some(Self { at, now, first_root, deleted_artifacts })
     }
 
     /// The version that a point stands for. `None`: there is no such point in this journal. What a fork began

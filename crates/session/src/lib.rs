@@ -15,12 +15,14 @@ mod batch;
 mod budget;
 mod catalogue;
 mod command;
+mod connection;
 mod context;
 mod decide;
 mod environment;
 mod fork;
 mod history;
 mod moments;
+mod prewarmed;
 mod state;
 mod stream;
 mod subagent;
@@ -32,8 +34,9 @@ pub use command::{Command, FromParent, Refusal};
 pub use decide::{Attempted, Context, Input, Role, SubagentReply};
 pub use history::{History, Point};
 pub use moments::{Happened, Moment, moments};
+pub use prewarmed::{Prewarmed, PrewarmedPhase};
 pub use state::Session;
 pub use stream::{
-    EnvironmentNotice, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,
+    EnvironmentNotice, HostedBy, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,
 };
 pub use view::{RequiredAction, SessionView, Spend, SubagentView};

@@ -111,6 +111,14 @@ fn items_of(before: &Session, event: &Event) -> Vec<ItemId> {
         | Event::SubagentResumed { .. }
         | Event::PolicyRefused { .. }
         | Event::ArtifactDeleted { .. }
+        | Event::EnvironmentOpened(_)
+        | Event::EnvironmentExpired
+        | Event::EnvironmentSuspended
+        | Event::EnvironmentResumed
+        | Event::EnvironmentConnected
+        | Event::EnvironmentDisconnected
+        | Event::ConnectionAwaited { .. }
+        | Event::ConnectionLapsed
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }
         | Event::Forked(_)

@@ -12,7 +12,9 @@ use tenure_journal::{
 };
 
 use crate::budget;
+use crate::connection::Connection;
 use crate::environment::Workspace;
+use crate::prewarmed::Prewarmed;
 use crate::subagent::Subagent;
 use crate::{RequiredAction, SessionView, Spend};
 
@@ -28,6 +30,9 @@ use crate::{RequiredAction, SessionView, Spend};
 ///          call or approval▼       │answered
 ///                       requires_action ──────────── cancel ─────────────▶ idle
 /// ```
+///
+/// A message for a self-hosted environment whose executor is not connected makes the session wait the same
+/// way, before there is a turn.
 ///
 /// A session whose model calls crash [`limit::CRASHES_MAX`] times in a row becomes `failed`, and stays so.
 ///
@@ -75,9 +80,14 @@ pub struct Session {
     pub(crate) subagents: BTreeMap<SubagentId, Subagent>,
     #[serde(default)]
     pub(crate) workspace: Workspace,
-    /// Where it comes from, if it is a fork.
+    /// The time before it was opened, if its environment was there first.
     #[serde(default)]
+    pub(crate) prewarmed: Option<Prewarmed>,
+    /// Where it comes from, if it is a fork.
     pub(crate) forked_from: Option<ForkedFrom>,
+    /// The executor of a self-hosted environment.
+    #[serde(default, skip_serializing_if = "Connection::is_new")]
+    pub(crate) connection: Connection,
 }
 
 /// The turn that runs.
@@ -306,14 +316,14 @@ impl Session {
         asked.all(is_new).then_some(next)
     }
 
-    /// When the next attempt that waits may begin.
+    /// When the next attempt that waits may begin, or nobody waits for the executor any more.
     #[must_use]
     pub fn next_retry(&self) -> Option<Timestamp> {
         let at = |pending: &Pending| match pending.phase {
             PendingPhase::Retry { at } => Some(at),
             PendingPhase::Requested | PendingPhase::Running => None,
         };
-        self.effects.values().filter_map(at).min()
+        self.effects.values().filter_map(at).chain(self.connection_awaited_until()).min()
     }
 
     /// The running turn's row, as of now.
@@ -376,7 +386,7 @@ impl Session {
         if self.failed.is_some() {
             SessionStatus::Failed
         } else if self.turn.is_none() {
-            SessionStatus::Idle
+            self.resting_status()
         } else if self.waits() {
             SessionStatus::RequiresAction
         } else {
@@ -391,16 +401,20 @@ impl Session {
             PendingPhase::Requested | PendingPhase::Running => Timestamp::EPOCH,
             PendingPhase::Retry { at } => at,
         };
+        let own = self.awaits_session().then_some(self.key.session);
+        // Whoever finds its executor's node gone has to say so.
+        let connected = self.is_connected().then_some(Timestamp::EPOCH);
+        let due = self.effects.values().map(busy).chain(connected).chain(self.connection_awaited_until());
         Head {
             key: self.key,
             status: self.status(),
-            parent: self.parent.as_ref().map(|parent| parent.session),
+            parent: self.parent.as_ref().map(|parent| parent.session).or(own),
             agent_id: self.agent.id,
             agent_name: self.agent.name.clone(),
             metadata: self.metadata.clone(),
             created_at: self.created_at,
             last_active_at: self.last_active_at,
-            wake_at: self.effects.values().map(busy).min(),
+            wake_at: due.min(),
             deleted: self.deleted,
         }
     }
@@ -447,7 +461,14 @@ impl Session {
             | ItemBody::InternalCall { .. } => None,
         };
         let functions = self.open_function_calls().filter_map(function);
-        functions.chain(self.approvals.values().cloned().map(RequiredAction::Approval)).collect()
+        let connection = self.connects().filter(|_| self.requires_connection());
+        let connection =
+            connection.map(|environment_id| RequiredAction::EnvironmentConnection { environment_id });
+        connection
+            .into_iter()
+            .chain(functions)
+            .chain(self.approvals.values().cloned().map(RequiredAction::Approval))
+            .collect()
     }
 
     /// The folded state as bytes.

@@ -62,6 +62,8 @@ pub enum StreamEvent {
         kind: EnvironmentNotice,
         /// The environment.
         id: EnvironmentId,
+        /// Whose machine it is on.
+        by: HostedBy,
         /// Why it failed, if it did.
         error: Option<String>,
     },
@@ -128,6 +130,15 @@ pub enum SubagentNotice {
     Closed,
 }
 
+/// Whose machine an environment is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostedBy {
+    /// The server's.
+    Server,
+    /// The customer's, whose executor connects.
+    Customer,
+}
+
 /// What happened to an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnvironmentNotice {
@@ -137,6 +148,10 @@ pub enum EnvironmentNotice {
     Ready,
     /// Commands can run.
     Connected,
+    /// Nothing was done in it for long.
+    Suspended,
+    /// Its executor is gone.
+    Disconnected,
     /// It could not be made ready.
     Failed,
 }

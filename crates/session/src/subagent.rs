@@ -87,11 +87,12 @@ impl Session {
         self.parent.as_ref().map_or(0, |parent| parent.depth)
     }
 
-    /// The environment of a subagent's session: a copy of this one's as it is now. What either does in it
-    /// afterwards, the other does not see.
+    /// The environment of a subagent's session. A hosted one is a copy of this one's as it is now: what either
+    /// does in it afterwards, the other does not see. A self-hosted one is the same.
     fn environment_of(&self, child: SessionId) -> Environment {
         match &self.environment {
             Environment::None => Environment::None,
+            Environment::SelfHosted(own) => Environment::SelfHosted(own.clone()),
             Environment::Hosted(hosted) => Environment::Hosted(Box::new(HostedEnvironment {
                 id: EnvironmentId::of_session(child),
                 base: self.workspace_root(),

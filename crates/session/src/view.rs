@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tenure_journal::{
-    AgentConfig, AgentRef, Approval, Environment, EnvironmentStatus, ForkedFrom, PromptCache, Review,
-    SessionId, SessionKey, SessionStatus, SubagentId, Timestamp, TurnId, Usage,
+    AgentConfig, AgentRef, Approval, Environment, EnvironmentId, EnvironmentStatus, ForkedFrom, PromptCache,
+    Review, SessionId, SessionKey, SessionStatus, SubagentId, Timestamp, TurnId, Usage,
 };
 
 /// What a client can know about a session.
@@ -67,6 +67,11 @@ pub enum RequiredAction {
         name: String,
         /// Its arguments.
         arguments: Value,
+    },
+    /// Connect the executor of the session's environment.
+    EnvironmentConnection {
+        /// The environment.
+        environment_id: EnvironmentId,
     },
     /// Decide about a held tool call.
     Approval(Approval),

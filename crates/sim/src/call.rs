@@ -139,6 +139,8 @@ impl World {
             return Attempted::Failed(outside::failure(&mut self.rng, outside::DOUBTS));
         }
         let left = outside::files(found, effect.id);
+        // The files of a customer's machine are nobody's snapshot.
+        let changed = (self.rng.bool() && found.is_some()).then_some(left);
         match &effect.kind {
             EffectKind::Command { .. } => Attempted::Ran(CommandResult {
                 output: "made".to_owned(),
@@ -146,7 +148,7 @@ impl World {
                 exit_code: Some(i32::from(self.rng.u8(..2))),
                 ended_by: None,
                 duration_ms: 1,
-                root: self.rng.bool().then_some(left),
+                root: changed,
             }),
             EffectKind::PublishArtifacts => Attempted::Published(Vec::new()),
             EffectKind::PrepareEnvironment

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tenure_journal::{
     AgentConfig, AgentId, AgentPatch, ApprovalMode, BlobRef, ContainerSize, Decision, Effect, EffectId,
-    EffectKind, Environment, EnvironmentFile, EnvironmentId, Event, Fresh, FunctionOutput, HostedEnvironment,
-    InputPart, MultiAgent, Network, ProjectId, Reasoning, Recorded, ServiceTier, SessionId, SessionKey,
-    SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp,
+    EffectKind, Environment, EnvironmentFile, EnvironmentId, EnvironmentOpened, Event, Fresh, FunctionOutput,
+    HostedEnvironment, InputPart, MultiAgent, Network, Packages, ProjectId, Reasoning, Recorded,
+    SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, SpendLimit,
+    TextConfig, Timestamp,
 };
 use tenure_session::{Command, RequiredAction, Session};
 
@@ -20,6 +21,8 @@ use crate::{Property, Violation, outside};
 const PATIENCE_MS_MAX: u64 = 8_000;
 /// The longest a client thinks, in milliseconds.
 const THINK_MS_MAX: u64 = 30_000;
+/// The longest time that an environment waits for its session.
+const WAITS_MS_MAX: u64 = 5 * 60 * 1_000;
 /// Clients, forks' included.
 const CLIENTS_MAX: usize = 6;
 /// Rounds of answers that are given after the faults before a session is left alone.
@@ -30,6 +33,8 @@ const LAST_ROUNDS_MAX: u32 = 40;
 pub(crate) enum Ask {
     /// Open the client's session.
     Open(Box<SessionOpened>, Vec<Vec<InputPart>>),
+    /// Make the environment ready that the client's session is then opened in.
+    Prewarm(Box<EnvironmentOpened>),
     /// Open the client's session as a fork of another, at one of its versions.
     Fork(SessionKey, u64),
     /// Go back to one of the session's versions.
@@ -200,7 +205,8 @@ impl Clients {
     /// Sessions that were acknowledged and do not exist.
     pub(crate) fn judge_lost(&self, keys: &[SessionKey]) -> Result<(), Violation> {
         let opened = |request: &&Request| {
-            matches!(request.ask, Ask::Open(..) | Ask::Fork(..)) && request.answer == Some(Answer::Done)
+            let opens = matches!(request.ask, Ask::Open(..) | Ask::Prewarm(_) | Ask::Fork(..));
+            opens && request.answer == Some(Answer::Done)
         };
         let lost = self.requests.iter().filter(opened).find(|request| !keys.contains(&request.key));
         match lost {
@@ -224,7 +230,11 @@ fn words(event: &Event) -> Vec<&str> {
         Event::EffectRequested { effect: Effect { kind: EffectKind::PlaceFiles { files }, .. } } => {
             files.iter().map(|file| file.path.as_str()).collect()
         }
-        Event::SessionOpened(_)
+        Event::EnvironmentOpened(_)
+        | Event::EnvironmentExpired
+        | Event::EnvironmentSuspended
+        | Event::EnvironmentResumed
+        | Event::SessionOpened(_)
         | Event::SessionFailed { .. }
         | Event::SessionDeleted
         | Event::InputJoined { .. }
@@ -245,6 +255,10 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
         | Event::PolicyRefused { .. }
+        | Event::EnvironmentConnected
+        | Event::EnvironmentDisconnected
+        | Event::ConnectionAwaited { .. }
+        | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }
@@ -267,6 +281,7 @@ impl Request {
             Ask::Open(_, messages) => messages.iter().flatten().filter_map(text_of).collect(),
             Ask::Fork(..) | Ask::Rewind(_) => vec![],
             Ask::Commands(commands) => commands.iter().flat_map(command_marks).collect(),
+            Ask::Prewarm(_) => vec![],
         }
     }
 
@@ -301,11 +316,15 @@ fn command_marks(command: &Command) -> Vec<&str> {
         // A result may be given twice, by two requests: it is judged by the one that gave it first.
         Command::FunctionResult { .. }
         | Command::Cancel
+        | Command::AwaitConnection { .. }
         | Command::Decide { .. }
         | Command::Delete
         | Command::DeleteArtifact { .. }
+        | Command::ExpireEnvironment
+        | Command::SuspendEnvironment
         | Command::Rewind { .. }
         | Command::Parent(_) => vec![],
+        Command::OpenSession { messages, .. } => messages.iter().flatten().filter_map(text_of).collect(),
         Command::PlaceFiles { files } => files.iter().map(|file| file.path.as_str()).collect(),
     }
 }
@@ -347,8 +366,16 @@ impl World {
         if known {
             self.act_on(key);
         } else {
-            let ask = self.opening(key);
-            self.ask(key, ask);
+            match self.opening(key) {
+                Ask::Open(opened, messages) if opened.environment.hosted().is_some() => {
+                    self.open_in_environment(key, opened, messages);
+                }
+                ask @ (Ask::Open(..)
+                | Ask::Commands(_)
+                | Ask::Prewarm(_)
+                | Ask::Fork(..)
+                | Ask::Rewind(_)) => self.ask(key, ask),
+            }
         }
         let client = &mut self.clients.clients[index];
         client.left -= 1;
@@ -395,10 +422,53 @@ impl World {
         Ask::Open(Box::new(opened), messages)
     }
 
+    /// Opens a session that has an environment: at once, or the environment first and then the session in it.
+    fn open_in_environment(
+        &mut self,
+        key: SessionKey,
+        opened: Box<SessionOpened>,
+        messages: Vec<Vec<InputPart>>,
+    ) {
+        let Some(environment) = opened.environment.hosted().filter(|_| self.rng.bool()).cloned() else {
+            return self.ask(key, Ask::Open(opened, messages));
+        };
+        let expires_at = self.clock(0).plus_millis(self.rng.u64(..WAITS_MS_MAX));
+        let project_id = opened.project_id;
+        self.ask(key, Ask::Prewarm(Box::new(EnvironmentOpened { project_id, environment, expires_at })));
+    }
+
+    /// What clients do while an environment waits for its session: of several that open one, one does.
+    fn act_on_waiting(&mut self, key: SessionKey) {
+        match self.rng.u8(..6) {
+            0 => self.ask(key, Ask::Commands(vec![Command::ExpireEnvironment])),
+            1 => self.ask(key, Ask::Commands(vec![Command::Delete])),
+            2 => {
+                let path = marked(self.clients.requests.len(), 0);
+                let file = EnvironmentFile { path, blob: BlobRef::of(b"bytes") };
+                self.ask(key, Ask::Commands(vec![Command::PlaceFiles { files: vec![file] }]));
+            }
+            _ => {
+                for _ in 0..self.rng.usize(1..4) {
+                    let Ask::Open(opened, messages) = self.opening(key) else { return };
+                    self.ask(key, Ask::Commands(vec![Command::OpenSession { opened, messages }]));
+                }
+            }
+        }
+    }
+
     fn environment(&mut self, key: SessionKey) -> Environment {
         let network = match self.rng.u8(..8) {
             0 => Network::Disabled,
             1 => Network::Enabled,
+            2 | 3 => {
+                self.start_executor(key);
+                return Environment::SelfHosted(Box::new(SelfHostedEnvironment {
+                    id: EnvironmentId::of_session(key.session),
+                    remote_url: "http://127.0.0.1/connect".to_owned(),
+                    workspace_directory: "/srv/shop".to_owned(),
+                    capability_directories: Vec::new(),
+                }));
+            }
             _ => return Environment::None,
         };
         Environment::Hosted(Box::new(HostedEnvironment {
@@ -406,6 +476,7 @@ impl World {
             network,
             size: ContainerSize::Medium,
             files: Vec::new(),
+            packages: Packages::default(),
             setup: Vec::new(),
             variables: None,
             base: None,
@@ -417,10 +488,18 @@ impl World {
     }
 
     fn act_on(&mut self, key: SessionKey) {
+        if let Some(state) = self.shown(key).filter(|state| state.hosted().is_some()) {
+            if state.awaits_session() {
+                return self.act_on_waiting(key);
+            }
+            if self.rng.u8(..6) == 0 {
+                self.ask(key, Ask::Commands(vec![Command::SuspendEnvironment]));
+            }
+        }
         let number = self.clients.requests.len();
         let message =
             |number, part| Command::Message { content: vec![InputPart::text(marked(number, part))] };
-        match self.rng.u8(..20) {
+        match self.rng.u8(..21) {
             0..=7 => self.ask(key, Ask::Commands(vec![message(number, 0)])),
             8..=9 => self.ask(key, Ask::Commands(vec![message(number, 0), message(number, 1)])),
             10..=11 => self.ask(key, Ask::Commands(vec![Command::Cancel])),
@@ -429,6 +508,10 @@ impl World {
                 self.ask(key, Ask::Commands(vec![Command::Update { patch }]));
             }
             14 if self.rng.u8(..4) == 0 => self.ask(key, Ask::Commands(vec![Command::Delete])),
+            19 => {
+                let until = self.clock(0).plus_millis(self.rng.u64(..60_000));
+                self.ask(key, Ask::Commands(vec![Command::AwaitConnection { until }]));
+            }
             16 if self.rng.bool() => {
                 let file = EnvironmentFile { path: marked(number, 0), blob: BlobRef::of(b"bytes") };
                 self.ask(key, Ask::Commands(vec![Command::PlaceFiles { files: vec![file] }]));
@@ -506,6 +589,8 @@ impl World {
                 output: Some(FunctionOutput::Text(format!("result {}", self.rng.u8(..2)))),
                 error: None,
             },
+            // Executors come and go by themselves.
+            RequiredAction::EnvironmentConnection { .. } => return None,
             RequiredAction::Approval(approval) => Command::Decide {
                 approval_id: approval.id,
                 decision: match self.rng.u8(..4) {

@@ -15,6 +15,7 @@
 mod bug;
 mod call;
 mod client;
+mod executors;
 mod follower;
 mod nodes;
 mod oracle;

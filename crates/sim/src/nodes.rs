@@ -56,6 +56,8 @@ pub(crate) struct Cluster {
     pub(crate) told: BTreeMap<(SessionKey, u64), (u64, Vec<StreamEvent>)>,
     /// When something last happened that was not a node looking for work.
     busy_at: u64,
+    /// Counts what has to be told before from after.
+    moments: u64,
 }
 
 /// What makes a process one of the nodes.
@@ -108,11 +110,18 @@ impl Cluster {
             taken: BTreeMap::new(),
             told: BTreeMap::new(),
             busy_at: 0,
+            moments: 0,
         })
     }
 
     pub(crate) fn faults_ms() -> u64 {
         CLUSTER_FAULTS_MS
+    }
+
+    /// A number that is higher than every earlier one: what happened within one millisecond has an order, too.
+    pub(crate) fn moment(&mut self) -> u64 {
+        self.moments += 1;
+        self.moments
     }
 
     pub(crate) fn is_busy(&mut self, now: u64, happening: &Happening) {
@@ -277,9 +286,9 @@ impl World {
     }
 
     pub(crate) fn took(&mut self, node: NodeId, key: SessionKey) {
-        let now = self.now;
         if let Some(cluster) = &mut self.cluster {
-            cluster.taken.insert(key, (node, now));
+            let moment = cluster.moment();
+            cluster.taken.insert(key, (node, moment));
         }
     }
 

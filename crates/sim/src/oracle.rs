@@ -45,6 +45,12 @@ pub(crate) struct Watched {
     pub(crate) effects: BTreeMap<EffectId, Seen>,
     /// The files of its environment.
     files: Option<WorkspaceRoot>,
+    /// Whether it is a session.
+    opened: bool,
+    /// Whether it is an environment that waits for a session.
+    waits: bool,
+    /// Whether its environment is suspended.
+    suspended: bool,
     said: Said,
 }
 
@@ -350,7 +356,11 @@ impl Watched {
                     budget.settle((*effect_id, seen.started), None);
                 }
             }
-            Event::AttemptStarted { .. }
+            Event::EnvironmentOpened(_)
+            | Event::EnvironmentExpired
+            | Event::EnvironmentSuspended
+            | Event::EnvironmentResumed
+            | Event::AttemptStarted { .. }
             | Event::SessionFailed { .. }
             | Event::SessionDeleted
             | Event::InputAccepted { .. }
@@ -369,6 +379,10 @@ impl Watched {
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
             | Event::PolicyRefused { .. }
+            | Event::EnvironmentConnected
+            | Event::EnvironmentDisconnected
+            | Event::ConnectionAwaited { .. }
+            | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. }
@@ -383,8 +397,35 @@ impl Watched {
         };
         match event {
             Event::SessionOpened(opened) => {
-                legal(self.read == 1, "a session opens first")?;
-                self.files = opened.environment.hosted().and_then(|hosted| hosted.base);
+                legal(!self.opened, "a session opens once")?;
+                legal(
+                    self.read == 1 || self.waits,
+                    "a session opens first, or in an environment that waits",
+                )?;
+                (self.opened, self.waits) = (true, false);
+                if self.read == 1 {
+                    self.files = opened.environment.hosted().and_then(|hosted| hosted.base);
+                }
+            }
+            Event::EnvironmentOpened(_) => {
+                legal(self.read == 1, "an environment opens first")?;
+                self.waits = true;
+            }
+            Event::EnvironmentExpired => {
+                legal(self.waits, "an environment expires that waits for a session")?;
+                self.waits = false;
+            }
+            Event::EnvironmentSuspended => {
+                legal(
+                    self.turn.is_none() && self.opened,
+                    "an environment is suspended while nothing is done",
+                )?;
+                legal(!self.suspended, "an environment is suspended once")?;
+                self.suspended = true;
+            }
+            Event::EnvironmentResumed => {
+                legal(self.suspended, "an environment is resumed that is suspended")?;
+                self.suspended = false;
             }
             Event::SessionDeleted => legal(self.turn.is_none(), "only an idle session is deleted")?,
             Event::InputAccepted { input } => {
@@ -461,6 +502,10 @@ impl Watched {
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
             | Event::PolicyRefused { .. }
+            | Event::EnvironmentConnected
+            | Event::EnvironmentDisconnected
+            | Event::ConnectionAwaited { .. }
+            | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. } => {}

@@ -8,6 +8,7 @@ use tenure_journal::{Effect, EffectId, Failure, FailureKind, NodeId, SessionKey,
 use tenure_session::{Attempted, Batch, Role, Session, appends};
 use tenure_store::StoreErrorKind;
 
+use crate::nodes::Cluster;
 use crate::shell::{Actor, Message};
 use crate::world::{Stop, World};
 use crate::{Bug, Property, Violation};
@@ -22,7 +23,7 @@ pub(crate) struct Part {
     pub(crate) running: BTreeMap<EffectId, u32>,
     /// The request for which it last tried to be the holder.
     trying: Option<usize>,
-    /// When its latest append was made, and who held the session then.
+    /// The moment of its latest append, and who held the session then.
     appended: (u64, Option<NodeId>),
 }
 
@@ -49,18 +50,24 @@ impl Actor {
     /// Whether only a message can bring something new.
     fn is_done(&self) -> bool {
         let waits = self.part.role == Role::Holder
-            && self.state.as_ref().is_some_and(|state| state.next_retry().is_some());
+            && self.state.as_ref().is_some_and(|state| state.next_retry().is_some() || state.is_connected());
         self.write.is_none() && self.inbox.is_empty() && self.part.running.is_empty() && !waits
     }
 
-    /// What the state asks for and nobody does.
-    fn unsettled(&self) -> Option<Message> {
+    /// What the state asks for and nobody does, with its executor here or not.
+    fn unsettled(&self, has_executor: bool) -> Option<Message> {
         let state = self.state.as_ref()?;
         if self.part.role == Role::Guest
             || self.write.is_some()
             || matches!(self.inbox.front(), Some(Message::Resume))
         {
             return None;
+        }
+        if state.connects().is_some()
+            && state.is_connected() != has_executor
+            && !matches!(self.inbox.front(), Some(Message::Executor))
+        {
+            return Some(Message::Executor);
         }
         let orphaned = |effect: &Effect| {
             state.running_attempt(effect.id).is_some() && !self.part.running.contains_key(&effect.id)
@@ -90,8 +97,9 @@ impl World {
         if self.cluster.is_none() || self.bug == Some(Bug::NeverResume) {
             return;
         }
+        let has_executor = self.has_executor(process, key);
         if let Some(actor) = self.actor(process, key)
-            && let Some(message) = actor.unsettled()
+            && let Some(message) = actor.unsettled(has_executor)
         {
             actor.inbox.push_front(message);
         }
@@ -113,6 +121,13 @@ impl World {
         actor.part.role = Role::Holder;
         actor.inbox.push_front(message);
         None
+    }
+
+    /// The holder of a moment ago may be gone: who has the session's executor tries to be the holder.
+    pub(crate) fn expect_holding(&mut self, process: u64, key: SessionKey) {
+        if let Some(actor) = self.actor(process, key) {
+            actor.part.role = Role::Holder;
+        }
     }
 
     /// Forgets an actor that has nothing to do.
@@ -199,7 +214,7 @@ impl World {
         holder: Option<NodeId>,
         batch: &Batch,
     ) -> Result<(), Stop> {
-        let now = self.now;
+        let moment = self.cluster.as_mut().map_or(0, Cluster::moment);
         let Some(node) = self.member(process).map(|member| member.id) else { return Ok(()) };
         let is_guest = self.is_guest(process, key);
         if let Some(other) = holder.filter(|holder| *holder != node && !is_guest) {
@@ -207,7 +222,7 @@ impl World {
             return Err(Violation::new(Property::StaleHolderFenced, detail).into());
         }
         if let Some(actor) = self.actor(process, key) {
-            actor.part.appended = (now, holder);
+            actor.part.appended = (moment, holder);
         }
         if let Some(cluster) = &mut self.cluster {
             let told = (batch.after.version().0, batch.notices.clone());
@@ -365,7 +380,7 @@ impl World {
         let Some(actor) = self.actor(process, key) else { return Ok(()) };
         let (at, holder) = actor.part.appended;
         actor.part.running.insert(effect.id, attempt);
-        let lost = taken.filter(|(taker, when)| *taker != node && *when >= at).map(|(taker, _)| taker);
+        let lost = taken.filter(|(taker, when)| *taker != node && *when > at).map(|(taker, _)| taker);
         if let Some(other) = holder.filter(|holder| *holder != node).or(lost) {
             let detail =
                 format!("{} attempt {attempt} begins at {node}; {other} holds the session", effect.id);

@@ -60,7 +60,11 @@ fn changes_items(event: &Event) -> bool {
         | Event::ItemClosed { .. }
         | Event::AttemptEnded { .. }
         | Event::FunctionReturned { .. } => true,
-        Event::SessionOpened(_)
+        Event::EnvironmentOpened(_)
+        | Event::EnvironmentExpired
+        | Event::EnvironmentSuspended
+        | Event::EnvironmentResumed
+        | Event::SessionOpened(_)
         | Event::SessionUpdated { .. }
         | Event::SessionFailed { .. }
         | Event::SessionDeleted
@@ -78,6 +82,10 @@ fn changes_items(event: &Event) -> bool {
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
         | Event::PolicyRefused { .. }
+        | Event::EnvironmentConnected
+        | Event::EnvironmentDisconnected
+        | Event::ConnectionAwaited { .. }
+        | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }

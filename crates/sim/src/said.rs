@@ -30,7 +30,8 @@ impl Said {
     /// Reads the next event.
     pub(crate) fn read(&mut self, event: &Event) -> Result<(), Violation> {
         if let Event::SessionOpened(opened) = event {
-            self.files = opened.environment.hosted().and_then(|hosted| hosted.base);
+            // One that was opened in an environment that was there has the files of that.
+            self.files = opened.environment.hosted().and_then(|hosted| hosted.base).or(self.files);
         }
         if let Event::InputAccepted { input } = event {
             self.inputs.insert(input.id, texts(&input.content));

@@ -70,6 +70,8 @@ pub(crate) enum Message {
     Wake(Version),
     /// There may be something to do.
     Look,
+    /// The session's executor came to this process, or went away.
+    Executor,
 }
 
 /// A write that is not durable yet.
@@ -165,6 +167,7 @@ impl World {
             last_at = head.map_or(Timestamp::EPOCH, |head| head.last_active_at);
             state = folded.map(Arc::new);
             if self.bug != Some(Bug::NeverResume) && self.cluster.is_none() {
+                inbox.push_back(Message::Executor);
                 inbox.push_back(Message::Resume);
             }
         } else {
@@ -211,7 +214,15 @@ impl World {
             Message::Outcome { .. } | Message::Tick | Message::Resume if self.is_guest(process, key) => {
                 return Ok(());
             }
-            Message::Request(_) | Message::Outcome { .. } | Message::Tick | Message::Resume => {}
+            Message::Executor if self.is_guest(process, key) => {
+                self.turn_away(process, key);
+                return Ok(());
+            }
+            Message::Request(_)
+            | Message::Outcome { .. }
+            | Message::Tick
+            | Message::Resume
+            | Message::Executor => {}
         }
         let role = self.role(process, key);
         let Some((skew, state, last_at)) = self.process(process).and_then(|found| {
@@ -249,7 +260,10 @@ impl World {
                     (Ask::Open(opened, messages), None) => {
                         Session::crank_open(key, opened.as_ref().clone(), messages.clone(), &cx).map(Some)
                     }
-                    (Ask::Open(..), Some(_)) => Ok(None),
+                    (Ask::Prewarm(opened), None) => {
+                        Ok(Some(Session::crank_prewarm(key, opened.as_ref().clone(), &cx)))
+                    }
+                    (Ask::Open(..) | Ask::Prewarm(_) | Ask::Fork(..), Some(_)) => Ok(None),
                     (Ask::Fork(parent, version), None) => {
                         let (parent, version) = (*parent, *version);
                         match self.forked(parent, version, key, &cx) {
@@ -257,7 +271,6 @@ impl World {
                             None => return self.answer(*number, Answer::Refused),
                         }
                     }
-                    (Ask::Fork(..), Some(_)) => Ok(None),
                     (Ask::Rewind(version), Some(state)) => match self.history(key, *version) {
                         Some(history) => match history.rewind(cx.now, cx.fresh) {
                             Ok(command) => state.crank(&Input::Commands(&[command]), &cx),
@@ -294,7 +307,12 @@ impl World {
                     state.crank(&Input::Resumed, &cx).expect("a restart is never refused")
                 }
             }
-            (Message::Outcome { .. } | Message::Tick | Message::Resume, None)
+            (Message::Executor, Some(state)) => {
+                let here = self.has_executor(process, key);
+                let input = if here { Input::Connected } else { Input::Disconnected };
+                state.crank(&input, &cx).expect("what happened is never refused")
+            }
+            (Message::Outcome { .. } | Message::Tick | Message::Resume | Message::Executor, None)
             | (Message::Wake(_) | Message::Look, _) => None,
         };
         if matches!(message, Message::Resume | Message::Tick) {
@@ -491,6 +509,7 @@ impl World {
             holder: None,
             documents: Vec::new(),
             budget: entries(batch),
+            audit: batch.audit.clone(),
         }
     }
 

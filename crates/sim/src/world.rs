@@ -12,6 +12,7 @@ use tenure_store::{MemoryStore, Order, Page};
 
 use crate::call::Call;
 use crate::client::Clients;
+use crate::executors::Executors;
 use crate::nodes::{Cluster, NodeHappening};
 use crate::oracle::Oracle;
 use crate::outside::Ledger;
@@ -101,6 +102,10 @@ pub(crate) enum Happening {
     Look(Asking),
     /// A client sends a request, for the first time or again.
     Send { request: usize },
+    /// An executor connects to a process.
+    Dial { key: SessionKey },
+    /// An executor's connection to a process breaks.
+    HangUp { key: SessionKey, process: u64 },
     /// A client thinks of something to ask.
     Act { client: usize },
     /// A process starts.
@@ -158,6 +163,7 @@ pub(crate) struct World {
     pub(crate) oracle: Oracle,
     pub(crate) ledger: Ledger,
     pub(crate) clients: Clients,
+    pub(crate) executors: Executors,
     /// The process that serves clients.
     pub(crate) live: Option<Process>,
     /// A process that was replaced and does not know it.
@@ -221,6 +227,7 @@ impl World {
         let window = (rng.u8(..4) == 0).then(|| rng.u64(60..400));
         Self {
             clients: Clients::new(&mut rng),
+            executors: Executors::new(),
             rng,
             now: 0,
             bug,
@@ -344,6 +351,8 @@ impl World {
             Happening::Arrive(call) => self.arrive(*call),
             Happening::Look(asking) => self.ask_subagents(asking),
             Happening::Send { request } => self.send(request),
+            Happening::Dial { key } => self.dial(key),
+            Happening::HangUp { key, process } => self.hang_up(key, process),
             Happening::Act { client } => {
                 self.act(client);
                 Ok(())
@@ -496,6 +505,10 @@ impl World {
             SessionStatus::Failed => true,
             SessionStatus::InProgress => false,
         });
+        if state.as_ref().is_some_and(Session::is_connected) {
+            let detail = format!("session {} has an executor that is gone", key.session);
+            return Err(Violation::new(self.unrest(key), detail));
+        }
         if !at_rest {
             let pending: Vec<_> = state.iter().flat_map(|state| state.pending().cloned()).collect();
             let detail = format!("session {} is not at rest: {pending:?}", key.session);

@@ -20,6 +20,7 @@ extended AS (
     SET version = heads.version, status = heads.status, agent_id = heads.agent_id,
         agent_name = heads.agent_name, metadata = heads.metadata, created_at = heads.created_at,
         last_active_at = heads.last_active_at, wake_at = heads.wake_at, deleted = heads.deleted,
+        parent_id = heads.parent_id,
         holder = CASE WHEN heads.wake_at IS NOT NULL THEN coalesce(heads.holder, sessions.holder) END
     FROM heads
     WHERE sessions.project_id = heads.project_id AND sessions.session_id = heads.session_id

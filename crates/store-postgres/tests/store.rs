@@ -209,6 +209,24 @@ async fn payloads_may_be_files() {
     assert!(problems.iter().any(|problem| problem.contains(&blob.to_string())), "{problems:?}");
 }
 
+/// An older release keeps a payload again without saying so, so nothing is forgotten while one runs.
+#[tokio::test]
+async fn nothing_is_forgotten_while_an_older_release_runs() {
+    let database = database();
+    let store = open(&database).await;
+    let project = key(0).project;
+    let blob = store.put_blob(project, Bytes::from_static(b"a")).await.expect("keeps");
+    let client = by_hand(&database).await;
+    let beat = "INSERT INTO nodes (node_id, lease_until, schema) \
+                VALUES ('node_1', clock_timestamp() + interval '1 hour', 2)";
+    client.batch_execute(beat).await.expect("beats");
+    let refused = store.forget_blobs(project, &[blob], Stamp(u64::MAX)).await.expect_err("it must not");
+    assert_eq!(refused.kind(), StoreErrorKind::OlderNodes, "{refused}");
+    assert!(store.blob(project, blob).await.expect("reads").is_some());
+    client.batch_execute("DELETE FROM nodes").await.expect("ends");
+    assert_eq!(store.forget_blobs(project, &[blob], Stamp(u64::MAX)).await.expect("forgets"), [blob]);
+}
+
 #[tokio::test]
 async fn damage_is_found() {
     let database = database();

@@ -233,13 +233,17 @@ pub enum DocumentKind {
     Delivery,
     /// How new sessions of a saved agent are split between two of its versions; its id is the agent's.
     Split,
+    /// A reusable configuration of hosted environments.
+    Template,
+    /// An environment that was made ready before it had a session.
+    Environment,
     /// That a session is a fork: its id is the fork's, its name that of the session it was forked from.
     Fork,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -250,7 +254,9 @@ impl DocumentKind {
         Self::Webhook,
         Self::Delivery,
         Self::Split,
+        Self::Environment,
         Self::Fork,
+        Self::Template,
     ];
 
     /// The kind of a word on disk.
@@ -273,6 +279,8 @@ impl DocumentKind {
             Self::Webhook => "webhook",
             Self::Delivery => "delivery",
             Self::Split => "split",
+            Self::Template => "template",
+            Self::Environment => "environment",
             Self::Fork => "fork",
         }
     }

@@ -195,7 +195,11 @@ impl Tracer {
                     span.attributes.push(("tenure.approval.decision", text(word)));
                 });
             }
-            Event::SessionOpened(_)
+            Event::EnvironmentOpened(_)
+            | Event::EnvironmentExpired
+            | Event::EnvironmentSuspended
+            | Event::EnvironmentResumed
+            | Event::SessionOpened(_)
             | Event::SessionUpdated { .. }
             | Event::SessionFailed { .. }
             | Event::SessionDeleted
@@ -205,6 +209,10 @@ impl Tracer {
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
             | Event::PolicyRefused { .. }
+            | Event::EnvironmentConnected
+            | Event::EnvironmentDisconnected
+            | Event::ConnectionAwaited { .. }
+            | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. }

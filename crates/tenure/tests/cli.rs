@@ -183,6 +183,38 @@ async fn keys_create(Json(body): Json<Value>) -> Response {
         .into_response()
 }
 
+async fn fork(State(fake): State<Fake>, Path(id): Path<String>, Json(body): Json<Value>) -> Response {
+    let mut forked = fake.session("idle");
+    forked["id"] = json!("sess_fork");
+    forked["forked_from"] = json!({"session_id": id, "version": 9});
+    fake.posted.lock().expect("no writer panicked").push(body);
+    (StatusCode::CREATED, Json(forked)).into_response()
+}
+
+/// A session whose turn runs.
+async fn rewind(State(fake): State<Fake>, Json(body): Json<Value>) -> Response {
+    if fake.waits {
+        let problem =
+            json!({"status": 409, "code": "session_busy", "detail": "a turn runs; cancel it first"});
+        return (StatusCode::CONFLICT, Json(problem)).into_response();
+    }
+    fake.posted.lock().expect("no writer panicked").push(body);
+    Json(fake.session("idle")).into_response()
+}
+
+async fn history() -> Json<Value> {
+    page(json!([
+        {"id": "item_0", "type": "item", "version": 7, "at": 1, "item": message("item_0", "user", "Hi")},
+        {"id": "turn_1", "type": "turn", "version": 12, "at": 1, "status": "completed"},
+    ]))
+}
+
+async fn collect(State(fake): State<Fake>, Json(body): Json<Value>) -> Json<Value> {
+    fake.posted.lock().expect("no writer panicked").push(body);
+    Json(json!({"object": "tenure.collection", "payloads_removed": 2, "payloads_old": 5, "bytes_removed": 70,
+                "sessions_read": 3, "damaged": false}))
+}
+
 struct Running {
     url: String,
     fake: Fake,
@@ -215,6 +247,10 @@ async fn serve(waits: bool) -> Running {
         .route("/v1/agents/sessions/{id}", get(|| async move { Json(session) }))
         .route("/v1/tenure/sessions", get(|| async move { page(json!([pinned])) }))
         .route("/v1/tenure/sessions/{id}", get(|| async move { Json(pinned_one) }))
+        .route("/v1/tenure/sessions/{id}/fork", post(fork))
+        .route("/v1/tenure/sessions/{id}/rewind", post(rewind))
+        .route("/v1/tenure/sessions/{id}/history", get(history))
+        .route("/v1/tenure/collect", post(collect))
         .route("/v1/tenure/agents", get(|| async { page(json!([agent()])) }))
         .route("/v1/tenure/agents/agt_1", get(|| async { Json(agent()) }))
         .route("/v1/tenure/agents/agt_1/versions", get(|| async { page(json!([version(2), version(1)])) }))
@@ -283,6 +319,35 @@ async fn tenure(line: &str, stdin: &str, url: &str, key: &str) -> (i32, String, 
     let Output { status, stdout, stderr } = child.wait_with_output().await.expect("it ends");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (status.code().expect("not killed"), text(stdout), text(stderr))
+}
+
+#[tokio::test]
+async fn the_past_is_listed_forked_and_gone_back_to() {
+    let server = serve(false).await;
+    let (code, out, _) = server.run("history last", "").await;
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(code, 0);
+    assert_eq!(lines[0], ["VERSION", "AGE", "MOMENT", "WHAT"]);
+    assert_eq!((lines[1][0], &lines[1][2..]), ("7", &["item_0", "user", "Hi"][..]));
+    assert_eq!((lines[2][0], &lines[2][2..]), ("12", &["turn_1", "turn", "completed"][..]));
+    let (code, out, err) = server.run("fork last --at turn_1", "").await;
+    assert_eq!((code, out.as_str(), err), (0, "sess_fork\n", format!("forked from {SESSION}@9\n")));
+    let (code, ..) = server.run("fork last", "").await;
+    assert_eq!(code, 0);
+    let (code, out, _) = server.run("rewind last --to 7", "").await;
+    assert_eq!((code, out), (0, format!("{SESSION} is as it was at 7\n")));
+    let (code, out, _) = server.run("gc --grace-hours 2", "").await;
+    assert_eq!((code, out.as_str()), (0, "removed 2 of 5 old payloads, 70 bytes; read 3 sessions\n"));
+    let posted = [
+        json!({"at": "turn_1"}),
+        json!({"at": "latest"}),
+        json!({"to": "7"}),
+        json!({"grace_seconds": 7200}),
+    ];
+    assert_eq!(server.posted(), posted);
+    let (code, _, err) = serve(true).await.run("rewind last --to 7", "").await;
+    assert_eq!(code, 1);
+    assert!(err.contains("cancel it first"), "{err}");
 }
 
 #[tokio::test]

@@ -74,6 +74,10 @@ pub struct Event<'a> {
     pub session_id: &'a str,
     /// The kind of its environment.
     pub environment: &'a str,
+    /// Its environment, if it has one.
+    pub environment_id: Option<&'a str>,
+    /// What the environment's executor is told to connect to, for [`EventType::SessionCreated`] only.
+    pub remote_url: Option<&'a str>,
     /// The kind of what it waits for, oldest first; for [`EventType::SessionActionRequired`] only.
     pub required_action: Option<&'a str>,
 }
@@ -84,7 +88,16 @@ impl Event<'_> {
     pub fn to_body(&self) -> String {
         let data = match self.required_action {
             Some(kind) => json!({"id": self.session_id, "required_action": {"type": kind}}),
-            None => json!({"id": self.session_id, "environment_type": self.environment}),
+            None => {
+                let mut data = json!({"id": self.session_id, "environment_type": self.environment});
+                if let Some(id) = self.environment_id {
+                    data["environment_id"] = json!(id);
+                }
+                if let Some(url) = self.remote_url.filter(|_| self.kind == EventType::SessionCreated) {
+                    data["connect"] = json!({"remote_url": url});
+                }
+                data
+            }
         };
         json!({
             "id": self.id,
@@ -118,12 +131,19 @@ mod tests {
             kind: EventType::SessionIdle,
             session_id: "sess_1",
             environment: "none",
+            environment_id: None,
+            remote_url: Some("http://host/connect"),
             required_action: None,
         };
         assert_eq!(
             event.to_body(),
             r#"{"id":"evt_1","object":"event","created_at":5,"type":"agent.session.idle","data":{"id":"sess_1","environment_type":"none"}}"#
         );
+        event.kind = EventType::SessionCreated;
+        event.environment_id = Some("env_1");
+        assert!(event.to_body().ends_with(
+            r#""data":{"id":"sess_1","environment_type":"none","environment_id":"env_1","connect":{"remote_url":"http://host/connect"}}}"#
+        ));
         event.kind = EventType::SessionActionRequired;
         event.required_action = Some("function_call");
         assert_eq!(

@@ -11,7 +11,7 @@ UPSTREAM_KEY = "upstream-test-key"
 CLIENT_SECONDS = 30
 
 
-def settings(upstream_url, limits):
+def settings(upstream_url, limits, environments):
     """`tenure.yaml`: the same upstream over both wire formats, and a model with a price."""
     provider = {"type": "openai", "base_url": upstream_url, "api_key": "${OPENAI_API_KEY}"}
     # Eighteen tokens, as the script counts a `count` answer, cost 1.8 cents.
@@ -27,13 +27,14 @@ def settings(upstream_url, limits):
         "default_model": "m1",
         "limits": limits,
         "webhooks": {"allow_loopback": True},
+        "environments": environments,
     }
 
 
 class Server:
     """A server that can be killed and started again on what it left behind."""
 
-    def __init__(self, directory, upstream_url, *, configured=True, limits=None, database=None, sealing_key=None):
+    def __init__(self, directory, upstream_url, *, configured=True, limits=None, environments=None, database=None, sealing_key=None):
         self.directory, self.upstream_url = directory, upstream_url
         self.database, self.sealing_key = database, sealing_key
         self.project, self.data, self.log = directory / "project", directory / "data", directory / "server.log"
@@ -41,17 +42,17 @@ class Server:
         (self.project / "agents" / "assistant.md").write_text("---\nmodel: m1\n---\nBe brief.\n")
         if configured:
             # JSON is YAML.
-            (self.project / "tenure.yaml").write_text(json.dumps(settings(upstream_url, limits or {})))
+            (self.project / "tenure.yaml").write_text(json.dumps(settings(upstream_url, limits or {}, environments or {})))
         self.process = None
         self.start()
 
-    def start(self):
+    def start(self, port=0):
         env = {
             "OPENAI_BASE_URL": self.upstream_url,
             "OPENAI_API_KEY": UPSTREAM_KEY,
             "TENURE_API_KEY": KEY,
         }
-        args = ["--project", self.project, "--data-dir", self.data, "serve", "--port", "0"]
+        args = ["--project", self.project, "--data-dir", self.data, "serve", "--port", port]
         if self.database:
             env["TENURE_DATABASE_URL"] = self.database
             args += ["--sealing-key", self.sealing_key]

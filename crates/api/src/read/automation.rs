@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tenure_journal::{ApprovalMode, Environment, InputPart, Schedule, SessionId, Timestamp};
+use tenure_journal::{ApprovalMode, InputPart, Schedule, SessionId, Timestamp};
 use tenure_schedule::{Cron, Zone};
 
 use super::agent::{AgentFields, AgentScope, NAME_CHARS_MAX, read_name};
+use super::environment::NewEnvironment;
 use super::input::read_input;
 use super::metadata::{approval_of, read_metadata};
 use super::reader::{Field, Reader};
-use super::session::{read_environment, read_vaults};
+use super::session::read_vaults;
 use crate::error::ApiError;
 
 /// The last second of the year 9999.
@@ -44,7 +45,7 @@ pub(crate) struct NewSessionBody {
     /// A saved agent's id or exact name; without it `agent` has a model.
     pub(crate) agent_id: Option<String>,
     pub(crate) agent: AgentFields,
-    pub(crate) environment: Environment,
+    pub(crate) environment: NewEnvironment,
     pub(crate) input: Vec<Vec<InputPart>>,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) approval: Option<ApprovalMode>,
@@ -177,7 +178,7 @@ fn read_new_session(r: &mut Reader<'_>) -> Result<NewSessionBody, ApiError> {
             .code("missing_required_parameter")
             .param(at("agent.model", r)));
     }
-    let environment = read_environment(r.required("environment")?)?;
+    let environment = NewEnvironment::read(r.required("environment")?)?;
     let metadata = r.optional("metadata").map(read_metadata).transpose()?.unwrap_or_default();
     let approval = approval_of(&metadata, &at("metadata", r))?;
     let vaults = r.optional_or_null("vault_ids").map(|field| read_vaults(&field)).transpose()?;

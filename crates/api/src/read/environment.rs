@@ -7,11 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::Value;
 use tenure_journal::{
-    ContainerSize, Environment, EnvironmentFile, EnvironmentId, HostedEnvironment, Network, ProjectId,
-    SessionId, SetupCommand, limit,
+    Environment, EnvironmentFile, EnvironmentId, HostedEnvironment, HostedSettings, Network, ProjectId,
+    SelfHostedEnvironment, SessionId, SetupCommand, TargetEnvironment, TemplateId, WantedEnvironment, limit,
 };
-use tenure_runtime::Runtime;
+use tenure_runtime::{Runtime, TemplateError, WantedError};
 
+use super::hosted::{SettingsBody, SettingsScope};
 use super::reader::{Field, Reader};
 use crate::error::ApiError;
 
@@ -29,8 +30,14 @@ const VARIABLE_CHARS_MAX: usize = 32 * 1024;
 const INLINE_BYTES_MAX: usize = 5 * 1024 * 1024;
 /// Bytes of all inline files of a request.
 const INLINE_BYTES_TOTAL_MAX: usize = 10 * 1024 * 1024;
+/// Capability directories of one environment.
+const CAPABILITY_DIRECTORIES_MAX: usize = 32;
 /// Hosts that a restricted network may name.
 const DOMAINS_MAX: usize = 100;
+/// Characters of a template's id.
+const TEMPLATE_ID_CHARS_MAX: usize = 64;
+/// Characters of an environment's id.
+const ENVIRONMENT_ID_CHARS_MAX: usize = 256;
 /// Characters of a path in an environment.
 const PATH_CHARS_MAX: usize = 4_096;
 
@@ -38,15 +45,21 @@ const PATH_CHARS_MAX: usize = 4_096;
 pub(crate) enum NewEnvironment {
     None,
     Hosted(Box<NewHosted>),
+    /// One that is there and waits for a session.
+    Prewarmed(EnvironmentId),
+    SelfHosted(NewSelfHosted),
+}
+
+/// An environment on a machine of the client's.
+pub(crate) struct NewSelfHosted {
+    workspace_directory: String,
+    capability_directories: Vec<String>,
 }
 
 /// A hosted environment that a client asks for.
 pub(crate) struct NewHosted {
-    network: Network,
-    size: ContainerSize,
-    files: Vec<NewFile>,
-    setup: Vec<SetupCommand>,
-    variables: BTreeMap<String, String>,
+    template: Option<TemplateId>,
+    settings: SettingsBody,
     /// The path of the member, for what only the server can refuse.
     path: String,
 }
@@ -62,8 +75,12 @@ impl std::fmt::Debug for NewEnvironment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::None => f.write_str("None"),
+            Self::Prewarmed(id) => f.debug_tuple("Prewarmed").field(id).finish(),
             Self::Hosted(hosted) => {
-                f.debug_struct("Hosted").field("network", &hosted.network).finish_non_exhaustive()
+                f.debug_struct("Hosted").field("settings", &hosted.settings).finish_non_exhaustive()
+            }
+            Self::SelfHosted(own) => {
+                f.debug_tuple("SelfHosted").field(&own.workspace_directory).finish_non_exhaustive()
             }
         }
     }
@@ -87,8 +104,15 @@ impl NewEnvironment {
         })?;
         match kind {
             Kind::None => reader.finish().map(|()| Self::None),
-            Kind::Hosted => read_hosted(reader, path).map(|hosted| Self::Hosted(Box::new(hosted))),
-            Kind::SelfHosted => Err(unsupported(&format!("{path}.type"), "self-hosted environments")),
+            Kind::Hosted => {
+                let prewarmed = reader.optional_or_null("environment_id");
+                let hosted = read_hosted(reader, path, SettingsScope::Session)?;
+                match prewarmed {
+                    None => Ok(Self::Hosted(Box::new(hosted))),
+                    Some(field) => read_prewarmed_id(&field, &hosted).map(Self::Prewarmed),
+                }
+            }
+            Kind::SelfHosted => read_self_hosted(reader).map(Self::SelfHosted),
         }
     }
 
@@ -97,34 +121,108 @@ impl NewEnvironment {
         matches!(self, Self::None)
     }
 
+    /// Whether it is on a machine of the client's.
+    pub(crate) fn is_self_hosted(&self) -> bool {
+        matches!(self, Self::SelfHosted(_))
+    }
+
     /// The environment of `session`, its secrets sealed and its files stored. The last thing before the
-    /// session is opened, so that a refused request leaves nothing behind.
+    /// session is opened, so that a refused request leaves nothing behind. Executors find the server at
+    /// `public_url`.
+    pub(crate) async fn make(
+        self,
+        runtime: &Runtime,
+        public_url: &str,
+        project: ProjectId,
+        session: SessionId,
+    ) -> Result<Environment, ApiError> {
+        match self {
+            Self::Hosted(new) => {
+                new.make(runtime, project, session).await.map(|hosted| Environment::Hosted(Box::new(hosted)))
+            }
+            Self::SelfHosted(NewSelfHosted { workspace_directory, capability_directories }) => {
+                let id = EnvironmentId::of_session(session);
+                Ok(Environment::SelfHosted(Box::new(SelfHostedEnvironment {
+                    id,
+                    remote_url: crate::connect::remote_url(public_url, id),
+                    workspace_directory,
+                    capability_directories,
+                })))
+            }
+            // Its own journal says what it is.
+            Self::None | Self::Prewarmed(_) => Ok(Environment::None),
+        }
+    }
+
+    /// The environment of sessions that are opened later.
+    pub(crate) async fn make_later(
+        self,
+        runtime: &Runtime,
+        project: ProjectId,
+    ) -> Result<TargetEnvironment, ApiError> {
+        let new = match self {
+            Self::None => return Ok(TargetEnvironment::None),
+            Self::Hosted(new) => new,
+            Self::Prewarmed(_) => {
+                let message =
+                    "An automation opens a session each time; a pre-warmed environment has one at most.";
+                return Err(ApiError::invalid(message)
+                    .code("invalid_value")
+                    .param("target.environment.environment_id"));
+            }
+            Self::SelfHosted(_) => {
+                let message = "An automation opens a session each time, and each needs an executor of its own: target an \
+                    existing session with a self-hosted environment instead.";
+                return Err(ApiError::invalid(message)
+                    .code("unsupported_feature")
+                    .param("target.environment.type"));
+            }
+        };
+        // It is checked as if a session were opened now: what can never be had is refused now.
+        let session = SessionId::fresh(&runtime.fresh());
+        let (wanted, _) = new.wanted(runtime, project, session).await?;
+        Ok(TargetEnvironment::Hosted(Box::new(wanted)))
+    }
+}
+
+impl NewHosted {
+    /// The environment of `session`.
     pub(crate) async fn make(
         self,
         runtime: &Runtime,
         project: ProjectId,
         session: SessionId,
-    ) -> Result<Environment, ApiError> {
-        let Self::Hosted(new) = self else { return Ok(Environment::None) };
-        if let Some(obstacle) = runtime.environment_obstacle(&new.network) {
-            return Err(ApiError::invalid(obstacle).code("unsupported_feature").param(new.path));
-        }
-        let variables = if new.variables.is_empty() {
-            None
-        } else {
-            let text = serde_json::to_string(&new.variables).unwrap_or_default();
-            Some(runtime.seal(project, &text).await?)
-        };
-        Ok(Environment::Hosted(Box::new(HostedEnvironment {
-            id: EnvironmentId::of_session(session),
-            network: new.network,
-            size: new.size,
-            files: store(runtime, project, new.files).await?,
-            setup: new.setup,
-            variables,
-            base: None,
-        })))
+    ) -> Result<HostedEnvironment, ApiError> {
+        let (wanted, path) = self.wanted(runtime, project, session).await?;
+        runtime.environment_of(project, session, &wanted).await.map_err(|error| refused(error, &path))
     }
+
+    /// What is asked for, once it is known that it can be had; its secrets sealed and its files stored.
+    async fn wanted(
+        self,
+        runtime: &Runtime,
+        project: ProjectId,
+        session: SessionId,
+    ) -> Result<(WantedEnvironment, String), ApiError> {
+        let Self { template, settings, path } = self;
+        let plain = WantedEnvironment { template, settings: settings.plain() };
+        runtime.environment_of(project, session, &plain).await.map_err(|error| refused(error, &path))?;
+        let settings = settings.keep(runtime, project).await?.replacing(HostedSettings::default());
+        Ok((WantedEnvironment { template, settings }, path))
+    }
+}
+
+/// The words for a client whose environment, at `path`, cannot be had.
+fn refused(error: WantedError, path: &str) -> ApiError {
+    match error {
+        WantedError::Refused(refusal) => super::refused_settings(refusal, path),
+        WantedError::Template(TemplateError::NotFound) => unknown_template(path),
+        WantedError::Template(error) => error.into(),
+    }
+}
+
+fn unknown_template(path: &str) -> ApiError {
+    ApiError::not_found("environment template").param(format!("{path}.environment_template_id"))
 }
 
 /// Keeps the bytes of files.
@@ -140,52 +238,77 @@ pub(crate) async fn store(
     Ok(kept)
 }
 
-fn read_hosted(mut r: Reader<'_>, path: String) -> Result<NewHosted, ApiError> {
-    // What restricts comes first: it must never be ignored.
-    let network = r.optional_or_null("network").map(read_network).transpose()?.unwrap_or(Network::Disabled);
-    let size = r.optional_or_null("container_size");
-    let size = size.map(|field| field.word(ContainerSize::WORDS, ContainerSize::from_word)).transpose()?;
-    let files = r.optional_or_null("files").map(|field| read_files(&field)).transpose()?.unwrap_or_default();
-    let setup = r.optional_or_null("setup_commands").map(|field| read_setup(&field)).transpose()?;
-    let variables = r.optional_or_null("env").map(|field| read_variables(&field)).transpose()?;
-    if let Some(desktop) = r.optional_or_null("desktop") {
-        let mut reader = desktop.clone().object()?;
-        if reader.required("enabled")?.bool()? {
-            return Err(unsupported(desktop.path(), "desktops"));
-        }
-        reader.finish()?;
-    }
-    for (name, what) in [
-        ("packages", "packages of environments"),
-        ("skills", "skills"),
-        ("plugins", "plugins"),
-        ("capability_directories", "capability directories"),
-    ] {
-        let field = r.optional_or_null(name);
-        if let Some(field) = field.filter(|field| !is_empty(field.value())) {
-            return Err(unsupported(field.path(), what));
-        }
-    }
-    for (name, what) in
-        [("environment_template_id", "environment templates"), ("environment_id", "pre-warmed environments")]
-    {
-        if let Some(field) = r.optional_or_null(name) {
-            return Err(unsupported(field.path(), what));
-        }
-    }
+pub(super) fn read_hosted(
+    mut r: Reader<'_>,
+    path: String,
+    scope: SettingsScope,
+) -> Result<NewHosted, ApiError> {
+    let settings = SettingsBody::read(&mut r, scope)?;
+    let template = r.optional_or_null("environment_template_id").map(|field| {
+        let id = field.text(TEMPLATE_ID_CHARS_MAX)?;
+        // What is no id is the id of nothing.
+        id.parse().map_err(|_| unknown_template(&path))
+    });
+    let template = template.transpose()?;
     r.finish()?;
-    Ok(NewHosted {
-        network,
-        size: size.unwrap_or(ContainerSize::Medium),
-        files,
-        setup: setup.unwrap_or_default(),
-        variables: variables.unwrap_or_default(),
-        path,
-    })
+    Ok(NewHosted { template, settings, path })
+}
+
+/// The body that asks for an environment without a session.
+pub(crate) fn read_prewarmed(body: &Value) -> Result<NewHosted, ApiError> {
+    let mut reader = Reader::new("", body)?;
+    let environment = reader.required("environment")?;
+    let path = environment.path().to_owned();
+    let mut inner = environment.object()?;
+    inner.required("type")?.word(&["openai_hosted"], |word| (word == "openai_hosted").then_some(()))?;
+    let hosted = read_hosted(inner, path, SettingsScope::Reusable)?;
+    let vaults = reader.optional_or_null("vault_ids");
+    let vaults = vaults.map(|field| super::session::read_vaults(&field)).transpose()?;
+    reader.finish()?;
+    if vaults.unwrap_or(false) {
+        return Err(ApiError::not_found("vault").param("vault_ids"));
+    }
+    Ok(hosted)
+}
+
+/// The id of an environment that waits for a session, which brings all its settings.
+fn read_prewarmed_id(field: &Field<'_>, beside: &NewHosted) -> Result<EnvironmentId, ApiError> {
+    if beside.template.is_some() || !beside.settings.is_empty() {
+        let message =
+            format!("'{}' excludes a template and every other setting of the environment.", field.path());
+        return Err(field.refuse("invalid_value", message));
+    }
+    let unknown = |_| ApiError::not_found("environment").param(field.path().to_owned());
+    field.text(ENVIRONMENT_ID_CHARS_MAX)?.parse().map_err(unknown)
+}
+
+fn read_self_hosted(mut r: Reader<'_>) -> Result<NewSelfHosted, ApiError> {
+    let workspace_directory = absolute(&r.required("workspace_directory")?)?;
+    let capabilities = r.optional_or_null("capability_directories");
+    let capabilities = capabilities.map(|field| field.array(CAPABILITY_DIRECTORIES_MAX)).transpose()?;
+    let capabilities = capabilities.unwrap_or_default();
+    let capability_directories = capabilities.iter().map(absolute).collect::<Result<_, _>>()?;
+    r.finish()?;
+    Ok(NewSelfHosted { workspace_directory, capability_directories })
+}
+
+/// A directory on another machine: absolute, and without detours, so that what is below it is known by its
+/// name.
+fn absolute(field: &Field<'_>) -> Result<String, ApiError> {
+    let path = field.text(PATH_CHARS_MAX)?;
+    let refuse = |why: &str| field.refuse("invalid_path", format!("Invalid '{}': {why}.", field.path()));
+    if !path.starts_with('/') {
+        return Err(refuse("a directory must be absolute, such as '/workspace'"));
+    }
+    if path.chars().any(char::is_control) || path.split('/').any(|part| part == "." || part == "..") {
+        return Err(refuse("a directory must not contain '.', '..' or control characters"));
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    Ok(format!("/{}", parts.join("/")))
 }
 
 /// Whether a value asks for nothing: an empty list, or lists that are all empty.
-fn is_empty(value: &Value) -> bool {
+pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.is_empty(),
         Value::Object(members) => members.values().all(|value| value.is_null() || is_empty(value)),
@@ -193,13 +316,13 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn unsupported(path: &str, what: &str) -> ApiError {
+pub(super) fn unsupported(path: &str, what: &str) -> ApiError {
     ApiError::invalid(format!("This server does not support {what} yet."))
         .code("unsupported_feature")
         .param(path)
 }
 
-fn read_network(field: Field<'_>) -> Result<Network, ApiError> {
+pub(super) fn read_network(field: Field<'_>) -> Result<Network, ApiError> {
     let path = field.path().to_owned();
     let mut reader = field.object()?;
     let words = &["enabled", "disabled", "restricted"];
@@ -228,7 +351,7 @@ fn read_network(field: Field<'_>) -> Result<Network, ApiError> {
     }
 }
 
-fn read_setup(field: &Field<'_>) -> Result<Vec<SetupCommand>, ApiError> {
+pub(super) fn read_setup(field: &Field<'_>) -> Result<Vec<SetupCommand>, ApiError> {
     let read = |field: Field<'_>| {
         let mut reader = field.object()?;
         let command = reader.required("command")?;
@@ -249,7 +372,7 @@ fn read_setup(field: &Field<'_>) -> Result<Vec<SetupCommand>, ApiError> {
     field.array(SETUP_MAX)?.into_iter().map(read).collect()
 }
 
-fn read_variables(field: &Field<'_>) -> Result<BTreeMap<String, String>, ApiError> {
+pub(super) fn read_variables(field: &Field<'_>) -> Result<BTreeMap<String, String>, ApiError> {
     let mut variables = BTreeMap::new();
     for (name, value) in field.strings(VARIABLES_MAX, VARIABLE_CHARS_MAX)? {
         let first = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
@@ -272,7 +395,7 @@ fn read_variables(field: &Field<'_>) -> Result<BTreeMap<String, String>, ApiErro
     Ok(variables)
 }
 
-fn read_files(field: &Field<'_>) -> Result<Vec<NewFile>, ApiError> {
+pub(super) fn read_files(field: &Field<'_>) -> Result<Vec<NewFile>, ApiError> {
     let mut files = Vec::new();
     let mut paths = BTreeSet::new();
     let mut total = 0;
@@ -352,6 +475,7 @@ fn below_workspace(field: &Field<'_>, path: &str) -> Result<String, ApiError> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tenure_journal::ContainerSize;
 
     use super::*;
     use crate::read::tests::refusal;
@@ -377,10 +501,13 @@ mod tests {
             "container_size": "small", "packages": {"python": [], "npm": null}, "skills": [],
             "desktop": {"enabled": false}});
         let Ok(NewEnvironment::Hosted(hosted)) = read(&environment) else { panic!("accepted") };
-        assert_eq!((hosted.network, hosted.size), (Network::Disabled, ContainerSize::Small));
-        assert_eq!(hosted.files[0].bytes, "hi");
-        assert_eq!(hosted.setup[1].cwd, "/workspace/a");
-        assert_eq!(hosted.variables.get("A_1").map(String::as_str), Some("x"));
+        let plain = hosted.settings.plain();
+        assert_eq!((plain.network, plain.size), (Some(Network::Disabled), Some(ContainerSize::Small)));
+        let files = hosted.settings.files.flatten().expect("files");
+        assert_eq!(files[0].bytes, "hi");
+        assert_eq!(plain.setup.expect("commands")[1].cwd, "/workspace/a");
+        let variables = hosted.settings.variables.flatten().expect("variables");
+        assert_eq!(variables.get("A_1").map(String::as_str), Some("x"));
     }
 
     #[test]

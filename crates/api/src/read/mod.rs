@@ -3,21 +3,24 @@
 mod agent;
 mod automation;
 mod environment;
+mod hosted;
 mod input;
 mod metadata;
 mod name;
 mod reader;
 mod session;
+mod template;
 mod tool;
 
 pub(crate) use agent::{AgentFields, AgentScope, default_agent};
 pub(crate) use automation::{AutomationBody, AutomationChange, NewSessionBody, TargetBody};
-pub(crate) use environment::{read_file, store as store_files};
+pub(crate) use environment::{NewEnvironment, read_file, read_prewarmed, store as store_files};
 pub(crate) use input::read_events;
 pub(crate) use metadata::approval_of;
 pub(crate) use name::read_name;
 pub(crate) use reader::{Field, Reader, missing, shortened, unsupported_value};
 pub(crate) use session::{NewSession, SessionChange};
+pub(crate) use template::{TemplateBody, TemplateChange, refused_settings};
 pub(crate) use tool::{LOCATION_PARTS, refuse_servers, refuse_unavailable};
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tenure_journal::{
-    AgentPatch, ApprovalMode, Effort, Environment, InputPart, PromptCache, Review, SessionPatch, SpendLimit,
+    AgentPatch, ApprovalMode, Effort, InputPart, PromptCache, Review, SessionPatch, SpendLimit,
 };
 
 use super::agent::{AgentFields, AgentScope, NAME_CHARS_MAX, read_model, read_service_tier};
@@ -92,32 +92,9 @@ impl<'a> NewSession<'a> {
                 let input = Reader::new("", &body)?.required("input")?;
                 read_input(&input)
             }
-            None if self.environment.is_none() || self.stream => Err(missing("input")),
+            None if self.environment.is_none() => Err(missing("input")),
+            None if self.stream && !self.environment.is_self_hosted() => Err(missing("input")),
             None => Ok(Vec::new()),
-        }
-    }
-}
-
-/// The environment of a session that an automation opens.
-pub(super) fn read_environment(field: Field<'_>) -> Result<Environment, ApiError> {
-    enum Kind {
-        None,
-        Elsewhere,
-    }
-    let path = field.path().to_owned();
-    let mut reader = field.object()?;
-    let kind =
-        reader.required("type")?.word(&["none", "openai_hosted", "self_hosted"], |word| match word {
-            "none" => Some(Kind::None),
-            "openai_hosted" | "self_hosted" => Some(Kind::Elsewhere),
-            _ => None,
-        })?;
-    match kind {
-        Kind::None => reader.finish().map(|()| Environment::None),
-        Kind::Elsewhere => {
-            let message =
-                "Sessions of automations have no environment yet; the only supported value is 'none'.";
-            Err(ApiError::invalid(message).code("unsupported_feature").param(format!("{path}.type")))
         }
     }
 }
@@ -312,9 +289,29 @@ mod tests {
         refused(&with("input", json!("")), "Invalid 'input': it must not be empty.", "input");
         refused(&with("input", json!([])), "Invalid 'input': it must not be empty.", "input");
         refused(
-            &with("environment", json!({"type": "self_hosted", "workspace_directory": "/w"})),
-            "This server does not support self-hosted environments yet.",
-            "environment.type",
+            &with("environment", json!({"type": "self_hosted"})),
+            "Missing required parameter: 'environment.workspace_directory'.",
+            "environment.workspace_directory",
+        );
+        refused(
+            &with("environment", json!({"type": "self_hosted", "workspace_directory": "src"})),
+            "Invalid 'environment.workspace_directory': a directory must be absolute, such as '/workspace'.",
+            "environment.workspace_directory",
+        );
+        refused(
+            &with(
+                "environment",
+                json!({"type": "self_hosted", "workspace_directory": "/w",
+                "capability_directories": ["/w/../skills"]}),
+            ),
+            "Invalid 'environment.capability_directories[0]': a directory must not contain '.', '..' or control \
+             characters.",
+            "environment.capability_directories[0]",
+        );
+        refused(
+            &with("environment", json!({"type": "self_hosted", "workspace_directory": "/w", "env": {}})),
+            "Unknown parameter: 'environment.env'.",
+            "environment.env",
         );
         refused(
             &with("stream_options", json!({})),

@@ -131,6 +131,7 @@ async fn new_session(call: &Call, body: NewSessionBody) -> Result<NewSessionTarg
             TargetAgent::Inline { config: Box::new(config) }
         }
     };
+    let environment = environment.make_later(&call.app.runtime, call.project()).await?;
     Ok(NewSessionTarget { agent, environment, input, metadata, approval, vault_ids: Vec::new() })
 }
 

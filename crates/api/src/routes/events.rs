@@ -24,7 +24,7 @@ pub(super) async fn submit(mut call: Call) -> Result<Response, ApiError> {
         return Ok(StatusCode::ACCEPTED.into_response());
     }
     let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::ACCEPTED, |_| String::new()));
-    match call.app.runtime.submit(key, commands, draft).await {
+    match call.app.runtime.submit_when_connected(key, commands, draft).await {
         Ok(_) => Ok(StatusCode::ACCEPTED.into_response()),
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
     }

@@ -11,6 +11,7 @@ mod models;
 mod sessions;
 mod stream;
 mod subagents;
+mod templates;
 mod tenure;
 mod versions;
 mod webhooks;
@@ -26,6 +27,7 @@ use axum::{Json, middleware};
 use serde_json::{Value, json};
 
 use crate::call::{App, Call};
+use crate::connect;
 use crate::error::ApiError;
 use crate::front::{METRICS_PATH, front};
 
@@ -72,6 +74,7 @@ fn v1() -> Router<Arc<App>> {
         .route(&at("/artifacts/{artifact}/content"), get(environments::artifact_content))
         .route(&at("/traces"), get(lists::traces))
         .merge(environment_routes())
+        .merge(connect_routes())
         .merge(unsupported("/vaults", no_vaults))
         .merge(unsupported("/files", no_files))
         .merge(unsupported("/skills", no_skills))
@@ -109,10 +112,23 @@ fn v1() -> Router<Arc<App>> {
 fn environment_routes() -> Router<Arc<App>> {
     let environment = "/agents/environments/{environment}";
     Router::new()
-        .route("/agents/environments", any(environments::prewarm))
-        .merge(unsupported("/agents/environments/templates", environments::templates))
+        .route("/agents/environments", get(environments::list).post(environments::prewarm))
+        .route("/agents/environments/templates", get(templates::list).post(templates::create))
+        .route(
+            "/agents/environments/templates/{template}",
+            get(templates::retrieve).post(templates::update).delete(templates::delete),
+        )
         .route(environment, get(environments::retrieve))
         .route(&format!("{environment}/files"), get(environments::files).post(environments::place_file))
+}
+
+fn connect_routes() -> Router<Arc<App>> {
+    let at = |rest: &str| format!("{}{rest}", connect::ENVIRONMENT);
+    Router::new()
+        .route(&at("/register"), post(connect::register))
+        .route(&at("/validate"), post(connect::validate))
+        .route(&at("/direct/register"), post(connect::register_direct))
+        .route(connect::SOCKET, get(connect::socket))
 }
 
 fn automation_routes() -> Router<Arc<App>> {

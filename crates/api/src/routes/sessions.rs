@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use tenure_journal::{
-    AgentConfig, AgentId, Environment, Head, SessionId, SessionKey, SessionOpened, SessionStatus,
+    AgentConfig, AgentId, Environment, EnvironmentId, Head, SessionId, SessionKey, SessionOpened,
+    SessionStatus,
 };
 use tenure_runtime::{Opening, Runtime, RuntimeError, RuntimeErrorKind};
 use tenure_session::{Command, Refusal, SessionView};
@@ -18,7 +19,9 @@ use crate::call::Call;
 use crate::error::ApiError;
 use crate::idempotency::{self, Begin, Ticket};
 use crate::query::{self, Limit};
-use crate::read::{NewSession, SessionChange, default_agent, refuse_unavailable, unsupported_value};
+use crate::read::{
+    NewEnvironment, NewSession, SessionChange, default_agent, refuse_unavailable, unsupported_value,
+};
 use crate::show;
 
 /// Sessions of one page that are read at the same time.
@@ -38,7 +41,13 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         Begin::Replay(response) => return Ok(response),
     };
     let mut new = NewSession::read(&body)?;
-    let id = SessionId::fresh(&call.app.runtime.fresh());
+    let prewarmed = match new.environment {
+        NewEnvironment::Prewarmed(id) => Some(id),
+        NewEnvironment::None | NewEnvironment::Hosted(_) | NewEnvironment::SelfHosted(_) => None,
+    };
+    // An environment that waits for a session is the session it will have.
+    let fresh = || SessionId::fresh(&call.app.runtime.fresh());
+    let id = prewarmed.map_or_else(fresh, EnvironmentId::session);
     let mut agent = resolve(&call, &new, id).await?;
     new.agent.apply(&mut agent);
     if let Some(mode) = new.approval {
@@ -51,7 +60,8 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     refuse_unavailable(&agent)?;
     call.check_servers(&agent.tools, "agent.tools")?;
     let input = new.input()?;
-    let environment = new.environment.make(&call.app.runtime, call.project(), id).await?;
+    let environment =
+        new.environment.make(&call.app.runtime, &call.app.config.public_url, call.project(), id).await?;
     if let Some(tools) = tools {
         // The last thing before the session: a request that is refused leaves no sealed secret behind.
         agent.tools = tools.seal(&call.app.runtime, call.project()).await?;
@@ -71,7 +81,11 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     // A client that leaves now must not take a half-opened session with it: the opening goes on without it.
     let (runtime, stream) = (call.app.runtime.clone(), new.stream);
     let opening = async move {
-        let outcome = runtime.open_as(id, Opening { opened, input }, draft, stream).await;
+        let opening = Opening { opened, input };
+        let outcome = match prewarmed {
+            Some(environment) => runtime.open_in(environment, opening, draft, stream).await,
+            None => runtime.open_as(id, opening, draft, stream).await,
+        };
         (outcome, ticket)
     };
     let (outcome, ticket) = tokio::spawn(opening).await.map_err(|error| {
@@ -82,6 +96,9 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         Ok((view, None)) => Ok(created(&show::session(&view))),
         Ok((view, Some(subscription))) => {
             Ok(stream::until_idle(&call.app, view.key.session, subscription, StatusCode::CREATED))
+        }
+        Err(error) if prewarmed.is_some() && *error.kind() == RuntimeErrorKind::NotFound => {
+            Err(ApiError::not_found("environment").param("environment.environment_id"))
         }
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
     }

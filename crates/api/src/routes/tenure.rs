@@ -53,6 +53,11 @@ pub(super) async fn create_key(mut call: Call) -> Result<Response, ApiError> {
         Ok((text, key)) => {
             let mut answer = shown(&key);
             answer["key"] = json!(text.expose());
+            if key.may(Scope::Connect) {
+                let (access_key_id, secret_access_key) = call.app.runtime.executors().pair(key.id);
+                answer["pair"] =
+                    json!({"access_key_id": access_key_id, "secret_access_key": secret_access_key});
+            }
             Ok(created(&answer))
         }
         Err(KeyError::Store(error)) if error.kind() == StoreErrorKind::ReceiptExists => {

@@ -9,7 +9,6 @@ use tenure_runtime::{SavedAutomation, SavedInvocation};
 
 use super::agent::automation_agent;
 use super::item::parts;
-use super::session::environment;
 
 /// An automation.
 pub(crate) fn automation(saved: &SavedAutomation) -> Value {
@@ -73,7 +72,7 @@ fn new_session(target: &NewSessionTarget) -> Value {
         "type": "new_session",
         "agent_id": agent_id,
         "agent": agent,
-        "environment": environment(&target.environment),
+        "environment": super::environment::target(&target.environment),
         "input": target.input.iter().map(message).collect::<Vec<_>>(),
         "metadata": target.metadata,
         "vault_ids": target.vault_ids,

@@ -3,6 +3,7 @@
 
 mod agent;
 mod automation;
+mod environment;
 mod item;
 pub(crate) mod session;
 mod stream;
@@ -12,6 +13,7 @@ mod turn;
 
 pub(crate) use agent::{agent_version, compared, saved_agent, tenure_agent};
 pub(crate) use automation::{automation, invocation};
+pub(crate) use environment::template;
 pub(crate) use item::item;
 pub(crate) use session::{artifact, environment_info, session, tenure_session};
 pub(crate) use stream::{EventIds, frames, lagged};

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, Network, Review,
-    SessionId,
+    Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, Review, SessionId,
 };
 use tenure_session::{RequiredAction, SessionView};
 
 use super::agent::session_agent;
+use super::environment::{network, packages};
 
 /// A session as every answer and every event shows it.
 pub(crate) fn session(view: &SessionView) -> Value {
@@ -51,25 +51,25 @@ pub(crate) fn tenure_session(view: &SessionView) -> Value {
 pub(super) fn environment(environment: &Environment) -> Value {
     match environment {
         Environment::None => json!({"type": "none"}),
-        Environment::Hosted(hosted) => {
-            let (access, allowed) = match &hosted.network {
-                Network::Disabled => ("disabled", &[][..]),
-                Network::Restricted { allowed_domains } => ("restricted", &allowed_domains[..]),
-                Network::Enabled => ("enabled", &[][..]),
-            };
-            json!({
+        Environment::SelfHosted(own) => json!({
+            "type": "self_hosted",
+            "id": own.id,
+            "remote_url": own.remote_url,
+            "workspace_directory": own.workspace_directory,
+            "capability_directories": own.capability_directories,
+        }),
+        Environment::Hosted(hosted) => json!({
                 "type": "openai_hosted",
                 "id": hosted.id,
                 "capability_directories": [],
                 "files": hosted.files.iter().map(installed_file).collect::<Vec<_>>(),
                 "skills": [],
                 "plugins": [],
-                "network": {"access": access, "allowed_domains": allowed},
-                "packages": {"python": [], "npm": [], "system": []},
+                "network": network(&hosted.network),
+                "packages": packages(&hosted.packages),
                 "container_size": hosted.size.as_str(),
                 "desktop": {"enabled": false},
-            })
-        }
+        }),
     }
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn environment_info(view: &SessionView) -> Value {
         "object": "agent.environment",
         "type": shown["type"],
         "status": status,
-        "files": shown["files"].take(),
+        "files": if shown["files"].is_null() { json!([]) } else { shown["files"].take() },
         "plugins": [],
         "skills": [],
     })
@@ -123,6 +123,10 @@ fn required_action(action: &RequiredAction) -> Value {
             "call_id": call_id,
             "name": name,
             "arguments": arguments,
+        }),
+        RequiredAction::EnvironmentConnection { environment_id } => json!({
+            "type": "environment_connection",
+            "environment_id": environment_id,
         }),
         RequiredAction::Approval(approval) => json!({
             "type": "mcp_approval_request",
@@ -226,6 +230,7 @@ pub(crate) mod tests {
             digest: "b3:0".into(),
             message: "Refund?".into(),
             policies: vec!["p1".into()],
+            policy_digest: None,
         };
         let mut view = view();
         view.required_actions = vec![

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tenure_journal::{Item, SessionId};
 use tenure_session::{
-    EnvironmentNotice, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,
+    EnvironmentNotice, HostedBy, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,
 };
 
 /// Ids of the events of one stream: unique, without order.
@@ -65,12 +65,16 @@ pub(crate) fn frames(session_id: SessionId, event: &StreamEvent, ids: &mut Event
             let name = format!("agent.session.subagent.{}", subagent_word(*kind));
             frame(&mut out, &name, json!({"subagent": super::subagent(subagent)}), ids);
         }
-        StreamEvent::Environment { kind, id, error } => {
+        StreamEvent::Environment { kind, id, by, error } => {
             let word = environment_word(*kind);
             let error = error.as_ref().map(|message| {
                 json!({"type": "environment_error", "code": "environment_failed", "message": message})
             });
-            let environment = json!({"id": id, "type": "openai_hosted", "status": word, "error": error});
+            let hosting = match by {
+                HostedBy::Server => "openai_hosted",
+                HostedBy::Customer => "self_hosted",
+            };
+            let environment = json!({"id": id, "type": hosting, "status": word, "error": error});
             let body = json!({"session_id": session_id, "turn_id": null, "environment": environment});
             frame(&mut out, &format!("agent.session.environment.{word}"), body, ids);
         }
@@ -133,6 +137,8 @@ fn environment_word(kind: EnvironmentNotice) -> &'static str {
         EnvironmentNotice::Pending => "pending",
         EnvironmentNotice::Ready => "ready",
         EnvironmentNotice::Connected => "connected",
+        EnvironmentNotice::Suspended => "suspended",
+        EnvironmentNotice::Disconnected => "disconnected",
         EnvironmentNotice::Failed => "failed",
     }
 }

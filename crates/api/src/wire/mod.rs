@@ -10,11 +10,13 @@ mod chunked;
 mod gate;
 mod head;
 mod serve;
+mod upgrade;
 
 use axum::http::StatusCode;
 
 pub(crate) use head::Refused;
 pub use serve::{Limits, serve, serve_with};
+pub(crate) use upgrade::Upgrade;
 
 use crate::error::ApiError;
 

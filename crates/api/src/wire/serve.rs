@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::gate::{Busy, Gate, Shared};
+use super::upgrade::Upgrade;
 
 /// How long to wait after the system refused to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -130,12 +131,15 @@ async fn connection(stream: TcpStream, app: Router, limits: Limits, shutdown: Ca
     let shared = Arc::new(Shared::default());
     let io = TokioIo::new(Gate::new(stream, limits, Arc::clone(&shared)));
     let requests = AtomicU64::new(0);
+    let upgrade = Upgrade::default();
+    let upgraded = upgrade.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
         let mut request = request.map(Body::new);
         if let Some(refused) = shared.refused(number) {
             request.extensions_mut().insert(refused);
         }
+        request.extensions_mut().insert(upgrade.clone());
         let busy = Busy::new(&shared);
         let app = app.clone();
         let answer = async move {
@@ -159,10 +163,19 @@ async fn connection(stream: TcpStream, app: Router, limits: Limits, shutdown: Ca
             }
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+    let takeover = match ended {
+        Ok(()) => upgraded.taken_over(),
+        Err(error) => {
+            tracing::debug!(%error, "a connection ended early");
+            None
+        }
+    };
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner().into_inner();
+    match takeover {
+        Some(takeover) => takeover(stream, parts.read_buf).await,
+        None => linger(stream).await,
     }
-    linger(connection.into_parts().io.into_inner().into_inner()).await;
 }
 
 /// Closes the sending side and reads what the client still sends: a reset would overtake the answer.

@@ -4,9 +4,9 @@ use serde::Deserialize as _;
 use serde::de::Error as _;
 use serde_json::Value;
 use tenure_journal::{
-    AgentConfig, AgentId, Automation, AutomationStatus, Invocation, InvocationId, InvocationStatus,
-    NewSessionTarget, PauseReason, Pinned, ProjectId, Schedule, SessionId, SessionKey, SessionOpened, Target,
-    TargetAgent,
+    AgentConfig, AgentId, Automation, AutomationStatus, Environment, Invocation, InvocationId,
+    InvocationStatus, NewSessionTarget, PauseReason, Pinned, ProjectId, Schedule, SessionId, SessionKey,
+    SessionOpened, Target, TargetAgent, TargetEnvironment,
 };
 use tenure_session::Refusal;
 use tenure_store::{Document, DocumentKind, Receipt, StoreErrorKind};
@@ -14,7 +14,7 @@ use tenure_store::{Document, DocumentKind, Receipt, StoreErrorKind};
 use super::documents::{self, SavedAutomation, SavedInvocation};
 use super::world::World;
 use super::{ATTEMPTS_MAX, AutomationError, BACKOFF_MS_MAX, CLAIM_MS, CONFLICTS_MAX, plan};
-use crate::{Opening, RuntimeError, RuntimeErrorKind};
+use crate::{Opening, RuntimeError, RuntimeErrorKind, TemplateError, WantedError};
 
 /// What came of an attempt.
 enum Outcome {
@@ -121,7 +121,7 @@ fn written(put: Result<(), tenure_store::StoreError>) -> Result<bool, Automation
 
 /// What is to be done.
 enum Way {
-    Open(Box<Opening>),
+    Open(SessionId, Box<Opening>),
     Say(SessionKey, String),
 }
 
@@ -144,7 +144,7 @@ async fn way(
     }
     Ok(match &delivered.body.target {
         Target::NewSession(target) => {
-            opening(world, project, target).await?.map(|opening| Way::Open(Box::new(opening)))
+            opening(world, project, target).await?.map(|(id, opening)| Way::Open(id, Box::new(opening)))
         }
         Target::ExistingSession { session_id, instructions } => {
             Ok(Way::Say(SessionKey { project, session: *session_id }, instructions.clone()))
@@ -159,7 +159,7 @@ async fn attempt(
 ) -> Result<Outcome, AutomationError> {
     let key = receipt_key(invocation.id);
     let said = match way {
-        Way::Open(opening) => world.open(*opening, key).await,
+        Way::Open(id, opening) => world.open(id, *opening, key).await.map(|()| id),
         Way::Say(session, text) => world.say(session, text, key).await.map(|()| session.session),
     };
     match said {
@@ -173,7 +173,8 @@ async fn opening(
     world: &dyn World,
     project: ProjectId,
     target: &NewSessionTarget,
-) -> Result<Result<Opening, Failed>, AutomationError> {
+) -> Result<Result<(SessionId, Opening), Failed>, AutomationError> {
+    let id = SessionId::fresh(&world.fresh());
     let mut agent = match &target.agent {
         TargetAgent::Inline { config } => {
             AgentConfig { id: AgentId::fresh(&world.fresh()), ..(**config).clone() }
@@ -193,10 +194,14 @@ async fn opening(
     if let Err(message) = world.check(&agent) {
         return Ok(Err(Failed::new("invalid_request", message)));
     }
+    let environment = match environment(world, project, id, &target.environment).await? {
+        Ok(environment) => environment,
+        Err(failed) => return Ok(Err(failed)),
+    };
     let opened = SessionOpened {
         project_id: project,
         agent,
-        environment: target.environment.clone(),
+        environment,
         metadata: target.metadata.clone(),
         vault_ids: target.vault_ids.clone(),
         review: None,
@@ -204,7 +209,27 @@ async fn opening(
         prompt_cache: None,
         parent: None,
     };
-    Ok(Ok(Opening { opened, input: target.input.clone() }))
+    Ok(Ok((id, Opening { opened, input: target.input.clone() })))
+}
+
+/// Where commands and files of the new session live, or why it cannot have that.
+async fn environment(
+    world: &dyn World,
+    project: ProjectId,
+    session: SessionId,
+    target: &TargetEnvironment,
+) -> Result<Result<Environment, Failed>, AutomationError> {
+    let TargetEnvironment::Hosted(wanted) = target else { return Ok(Ok(Environment::None)) };
+    match world.environment(project, session, wanted).await {
+        Ok(hosted) => Ok(Ok(Environment::Hosted(Box::new(hosted)))),
+        Err(WantedError::Refused(refusal)) => Ok(Err(Failed::new("invalid_request", refusal.message))),
+        Err(WantedError::Template(TemplateError::NotFound)) => {
+            let words = "the environment template does not exist any more";
+            Ok(Err(Failed::new("resource_not_found", words)))
+        }
+        Err(WantedError::Template(TemplateError::Store(error))) => Err(error.into()),
+        Err(WantedError::Template(TemplateError::Damaged(error))) => Err(AutomationError::Damaged(error)),
+    }
 }
 
 /// What a refusal of the runtime means for the delivery.
@@ -234,6 +259,9 @@ async fn refused(
             | Refusal::AlreadyDecided { .. }
             | Refusal::NotConnected
             | Refusal::UnknownArtifact { .. }
+            | Refusal::EnvironmentTaken
+            | Refusal::EnvironmentExpired
+            | Refusal::EnvironmentFailed
             | Refusal::Running
             | Refusal::Moved
             | Refusal::UnknownPoint { .. }

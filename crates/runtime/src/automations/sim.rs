@@ -16,8 +16,9 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tenure_journal::{
     AgentConfig, AgentId, ApprovalMode, Automation, AutomationId, AutomationStatus, CreatedBy, EffectId,
-    Environment, Fresh, InputPart, InvocationStatus, MultiAgent, NewSessionTarget, PauseReason, ProjectId,
-    Reasoning, Schedule, ServiceTier, SessionId, SessionKey, Target, TargetAgent, TextConfig, Timestamp,
+    Fresh, HostedEnvironment, InputPart, InvocationStatus, MultiAgent, NewSessionTarget, PauseReason,
+    ProjectId, Reasoning, Schedule, ServiceTier, SessionId, SessionKey, Target, TargetAgent,
+    TargetEnvironment, TextConfig, Timestamp, WantedEnvironment,
 };
 use tenure_session::Refusal;
 use tenure_store::{Document, DocumentKind, MemoryStore, Order, Page, Receipt, StoreError, StoreErrorKind};
@@ -26,7 +27,7 @@ use super::deliver::deliver;
 use super::occur::occur;
 use super::world::{World, receipt_body};
 use super::*;
-use crate::{Full, Limit, Opening, RuntimeError, RuntimeErrorKind, Whose};
+use crate::{Full, Limit, Opening, RuntimeError, RuntimeErrorKind, TemplateError, WantedError, Whose};
 
 /// 2026-09-21 at 14:00 UTC.
 const T: Timestamp = Timestamp::from_millis(1_789_999_200_000);
@@ -277,9 +278,17 @@ impl World for Node {
         Ok(*self.0.session.lock().expect("no panics") != Some(RuntimeErrorKind::Damaged))
     }
 
-    async fn open(&self, opening: Opening, key: String) -> Result<SessionId, RuntimeError> {
-        let session = SessionId::fresh(&self.fresh());
-        self.reach(opening.opened.project_id, session, key).await.map(|()| session)
+    async fn environment(
+        &self,
+        _: ProjectId,
+        _: SessionId,
+        _: &WantedEnvironment,
+    ) -> Result<HostedEnvironment, WantedError> {
+        Err(WantedError::Template(TemplateError::NotFound))
+    }
+
+    async fn open(&self, id: SessionId, opening: Opening, key: String) -> Result<(), RuntimeError> {
+        self.reach(opening.opened.project_id, id, key).await
     }
 
     async fn say(&self, session: SessionKey, _: String, key: String) -> Result<(), RuntimeError> {
@@ -344,7 +353,7 @@ fn new_session() -> Target {
     };
     Target::NewSession(Box::new(NewSessionTarget {
         agent: TargetAgent::Inline { config: Box::new(config) },
-        environment: Environment::None,
+        environment: TargetEnvironment::None,
         input: vec![vec![InputPart::text("hi")]],
         metadata: BTreeMap::new(),
         approval: None,

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::json;
-use tenure_journal::{AgentConfig, Fresh, InputPart, ProjectId, SessionId, SessionKey, Timestamp};
+use tenure_journal::{
+    AgentConfig, Fresh, HostedEnvironment, InputPart, ProjectId, SessionId, SessionKey, Timestamp,
+    WantedEnvironment,
+};
 use tenure_session::{Command, SessionView};
 use tenure_store::{Document, DocumentKind, Page, Receipt, StoreError};
 
 use super::AgentCheck;
-use crate::{Opening, ReceiptDraft, Runtime, RuntimeError};
+use crate::{Opening, ReceiptDraft, Runtime, RuntimeError, WantedError};
 
 /// The outside of automations. The second implementation is the simulation's, which dies at every step.
 #[async_trait]
@@ -57,8 +60,17 @@ pub(super) trait World: Send + Sync {
     /// refused for any other reason is met by the attempt.
     async fn can_read(&self, project: ProjectId, session: Option<SessionId>) -> Result<bool, StoreError>;
 
-    /// Opens a session and takes the receipt `key`, both or none. The receipt's body names the session.
-    async fn open(&self, opening: Opening, key: String) -> Result<SessionId, RuntimeError>;
+    /// [`Runtime::environment_of`].
+    async fn environment(
+        &self,
+        project: ProjectId,
+        session: SessionId,
+        wanted: &WantedEnvironment,
+    ) -> Result<HostedEnvironment, WantedError>;
+
+    /// Opens a session under this fresh id and takes the receipt `key`, both or none. The receipt's body names
+    /// the session.
+    async fn open(&self, id: SessionId, opening: Opening, key: String) -> Result<(), RuntimeError>;
 
     /// Tells a session something and takes the receipt `key`, both or none.
     async fn say(&self, session: SessionKey, text: String, key: String) -> Result<(), RuntimeError>;
@@ -138,9 +150,17 @@ impl World for Live {
         self.runtime.can_read(project, session).await
     }
 
-    async fn open(&self, opening: Opening, key: String) -> Result<SessionId, RuntimeError> {
-        let (view, _) = self.runtime.open(opening, Some(draft(key)), false).await?;
-        Ok(view.key.session)
+    async fn environment(
+        &self,
+        project: ProjectId,
+        session: SessionId,
+        wanted: &WantedEnvironment,
+    ) -> Result<HostedEnvironment, WantedError> {
+        self.runtime.environment_of(project, session, wanted).await
+    }
+
+    async fn open(&self, id: SessionId, opening: Opening, key: String) -> Result<(), RuntimeError> {
+        self.runtime.open_as(id, opening, Some(draft(key)), false).await.map(drop)
     }
 
     async fn say(&self, session: SessionKey, text: String, key: String) -> Result<(), RuntimeError> {

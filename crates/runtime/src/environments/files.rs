@@ -15,9 +15,9 @@ const ARTIFACT_BYTES_MAX: u64 = 200 * 1024 * 1024;
 /// Bytes of one publication.
 const PUBLICATION_BYTES_MAX: u64 = 500 * 1024 * 1024;
 /// Files that one list holds before it is cut.
-const LISTED_MAX: usize = 10_000;
+pub(super) const LISTED_MAX: usize = 10_000;
 /// How deep a list goes.
-const DEPTH_MAX: usize = 64;
+pub(super) const DEPTH_MAX: usize = 64;
 
 /// A file of an environment.
 #[derive(Debug, Clone, PartialEq, Eq)]

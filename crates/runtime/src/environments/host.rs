@@ -3,18 +3,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tenure_journal::{EnvironmentId, WorkspaceRoot};
+use tenure_journal::{EnvironmentId, ProjectId, SessionKey, WorkspaceRoot};
 use tenure_workspace::{Chunks, Digest, Directory, Error, Limits, Place, StatCache, restore, snapshot};
 use tokio::sync::OwnedMutexGuard;
 
 use super::EnvironmentConfig;
 use crate::fair::Gate;
-
-/// How long a copy that nothing uses stays on the disk. It is made anew from the store when it is needed.
-pub(super) const IDLE: Duration = Duration::from_secs(30 * 60);
 
 /// What one environment may hold: bytes and entries for which a snapshot stays a matter of seconds.
 pub(super) fn limits() -> Limits {
@@ -26,6 +24,8 @@ pub(crate) struct Host {
     pub(super) config: EnvironmentConfig,
     /// Places for commands.
     pub(super) gate: Arc<Gate>,
+    /// Ways out that were opened so far.
+    ways_out: AtomicU64,
     copies: Mutex<HashMap<EnvironmentId, Arc<tokio::sync::Mutex<Copy>>>>,
 }
 
@@ -39,6 +39,8 @@ pub(super) struct Copy {
     place: Option<Place>,
     cache: StatCache,
     used: Option<Instant>,
+    /// Whose it is, once it was used.
+    project: Option<ProjectId>,
 }
 
 /// A copy that nobody else uses meanwhile.
@@ -46,37 +48,50 @@ pub(super) type Held = OwnedMutexGuard<Copy>;
 
 impl Host {
     pub(crate) fn new(config: EnvironmentConfig) -> Self {
-        Self { gate: Gate::new(config.commands), config, copies: Mutex::default() }
+        Self {
+            gate: Gate::new(config.commands),
+            config,
+            ways_out: AtomicU64::default(),
+            copies: Mutex::default(),
+        }
     }
 
     /// Waits until nobody uses the copy. It may be of any files, or none.
-    pub(super) async fn hold(&self, id: EnvironmentId) -> Held {
+    pub(super) async fn hold(&self, project: ProjectId, id: EnvironmentId) -> Held {
         let copy = {
             let mut copies = self.lock();
             Arc::clone(copies.entry(id).or_default())
         };
-        copy.lock_owned().await
+        let mut copy = copy.lock_owned().await;
+        copy.project = Some(project);
+        copy
     }
 
     pub(super) fn home(&self, id: EnvironmentId) -> PathBuf {
         self.config.directory.join(id.to_string())
     }
 
-    /// The socket that leads out of an environment whose network is restricted. Beside its directory, which is
-    /// made anew while the way out is open.
-    pub(super) fn way_out(&self, id: EnvironmentId) -> PathBuf {
-        self.config.directory.join(format!("{id}.out"))
+    /// A socket of its own for a command's way out. Beside the copies, which are made anew while it is open, and
+    /// with a short name: a socket's path has 107 bytes at most, of which the operator's directories take most.
+    pub(super) fn way_out(&self) -> PathBuf {
+        let number = self.ways_out.fetch_add(1, Ordering::Relaxed);
+        self.config.directory.join(format!("{number}.out"))
     }
 
-    /// Removes copies that nothing used for long, those of earlier processes included. Blocks.
-    pub(crate) fn sweep(&self) {
+    /// Removes copies that nothing used for long, those of earlier processes included. They are made anew from
+    /// the store when they are needed. Gives the sessions of those that this process used. Blocks.
+    pub(crate) fn sweep(&self) -> Vec<SessionKey> {
+        let mut swept = Vec::new();
         let idle: Vec<(EnvironmentId, Held)> = {
             let copies = self.lock();
             let held =
                 copies.iter().filter_map(|(id, copy)| Some((*id, Arc::clone(copy).try_lock_owned().ok()?)));
-            held.filter(|(_, copy)| copy.used.is_none_or(|used| used.elapsed() >= IDLE)).collect()
+            held.filter(|(_, copy)| copy.used.is_none_or(|used| used.elapsed() >= self.config.suspend))
+                .collect()
         };
         for (id, mut copy) in idle {
+            let session = id.session();
+            swept.extend(copy.project.map(|project| SessionKey { project, session }));
             copy.forget();
             remove(&self.home(id));
             drop(copy);
@@ -95,6 +110,7 @@ impl Host {
                 remove(&self.home(id));
             }
         }
+        swept
     }
 
     /// Copies on the disk that this process has not used, and that nobody changed for long.
@@ -103,7 +119,10 @@ impl Host {
         let known: HashSet<EnvironmentId> = self.lock().keys().copied().collect();
         let is_old = |entry: &std::fs::DirEntry| {
             let modified = entry.metadata().and_then(|found| found.modified());
-            modified.ok().and_then(|modified| modified.elapsed().ok()).is_some_and(|age| age >= IDLE)
+            modified
+                .ok()
+                .and_then(|modified| modified.elapsed().ok())
+                .is_some_and(|age| age >= self.config.suspend)
         };
         let ids =
             entries.flatten().filter(is_old).filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -204,7 +223,7 @@ impl Copy {
     }
 
     fn forget(&mut self) {
-        *self = Self::default();
+        *self = Self { project: self.project, ..Self::default() };
     }
 }
 
@@ -288,19 +307,20 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let (host, chunks) = (host(directory.path()), MemoryChunks::default());
         let [used, idle, old, fresh] = [1, 2, 3, 4].map(id);
+        let project = ProjectId::fresh(&Fresh::new(Timestamp::from_millis(5), 5));
         for id in [used, idle] {
-            let mut copy = host.hold(id).await;
+            let mut copy = host.hold(project, id).await;
             copy.make(&host.home(id), None, false, &chunks).expect("made");
             if id == idle {
-                copy.used = Instant::now().checked_sub(IDLE);
+                copy.used = Instant::now().checked_sub(host.config.suspend);
             }
         }
         for id in [old, fresh] {
             std::fs::create_dir(host.home(id)).expect("made");
         }
-        let long_ago = SystemTime::now() - IDLE;
+        let long_ago = SystemTime::now() - host.config.suspend;
         std::fs::File::open(host.home(old)).and_then(|home| home.set_modified(long_ago)).expect("set");
-        host.sweep();
+        assert_eq!(host.sweep(), [SessionKey { project, session: idle.session() }]);
         let left = [used, idle, old, fresh].map(|id| host.home(id).exists());
         assert_eq!(left, [true, false, false, true]);
     }

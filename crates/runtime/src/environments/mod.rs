@@ -1,4 +1,5 @@
-//! Hosted environments: where commands run, and how their files stay with the journal.
+//! Environments: where commands run. In those of the customer's, through the executor that connects, see
+//! `executors`; in hosted ones here, and this is how their files stay with the journal.
 //!
 //! The truth about an environment's files is the root in its session's journal, whose chunks the store keeps.
 //! What lies on this machine's disk is a copy for commands to work in; it may be missing, stale or half
@@ -18,21 +19,40 @@
 
 mod ask;
 mod chunks;
+mod connect;
+mod executors;
 mod files;
 mod host;
+mod keep;
+mod packages;
+mod remote;
+mod remote_files;
+mod remote_patch;
 mod run;
+pub mod templates;
+mod wanted;
 mod way_out;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tenure_sandbox::Backend;
 
 pub(crate) use chunks::StoreChunks;
+pub use executors::Executors;
 pub use files::{EnvironmentFileError, ListedFile};
 pub(crate) use host::Host;
+pub(crate) use keep::{document, run as keep};
+pub use packages::PackageSources;
+pub(crate) use remote::{RemoteWork, run_remote};
+pub use remote_files::RemoteFileError;
 pub(crate) use run::{Work, run};
+pub use wanted::{EnvironmentRefusal, WantedError};
 pub(crate) use way_out::host_mistake;
+
+/// How long a client waits with a message for an executor, unless told otherwise: as the Agents API has it.
+pub const CONNECTION_WAIT: Duration = Duration::from_secs(5 * 60);
 
 /// How this node hosts environments.
 #[derive(Clone)]
@@ -45,6 +65,14 @@ pub struct EnvironmentConfig {
     pub commands: crate::Places,
     /// Whether environments may reach the whole network this machine reaches.
     pub open_network: bool,
+    /// How long nothing is done in one before it is suspended and its copy removed.
+    pub suspend: Duration,
+    /// How long one that was made ready waits for its session before it expires.
+    pub prewarmed: Duration,
+    /// Where packages come from.
+    pub packages: PackageSources,
+    /// How long a client waits with a message for an executor that is not connected.
+    pub connection_wait: Duration,
 }
 
 impl std::fmt::Debug for EnvironmentConfig {
@@ -65,6 +93,10 @@ impl Default for EnvironmentConfig {
             sandbox: Err("no environments were configured".to_owned()),
             commands: crate::Places::shared(16),
             open_network: false,
+            suspend: Duration::from_secs(30 * 60),
+            prewarmed: Duration::from_secs(24 * 3_600),
+            packages: PackageSources::default(),
+            connection_wait: CONNECTION_WAIT,
         }
     }
 }

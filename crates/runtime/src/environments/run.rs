@@ -2,38 +2,40 @@
 //! that may block.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tenure_egress::{Handle, Resolver, SystemResolver};
 use tenure_journal::{
     Artifact, BlobRef, CommandRequest, CommandResult, Effect, EffectId, EffectKind, EnvironmentFile, Failure,
-    FailureKind, HostedEnvironment, ItemId, Network, ProjectId, Timestamp, TurnId, WorkspaceRoot, limit,
+    FailureKind, HostedEnvironment, Item, ItemId, Network, ProjectId, Timestamp, TurnId, WorkspaceRoot,
+    limit,
 };
 use tenure_sandbox::{End, Killer, Stream};
 use tenure_session::{Attempted, Session, StreamEvent};
 use tenure_workspace::{ErrorKind, FilePath, patch};
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::chunks::StoreChunks;
 use super::files::{self, WORKSPACE};
 use super::host::{Held, Host};
-use super::way_out;
+use super::{packages, way_out};
 use crate::effects::{preview, sealed_text};
 use crate::handle::Shared;
 use crate::live::Live;
 
 /// The shell that commands are given to.
-const SHELL: &str = "/bin/sh";
-/// How long all setup commands of an environment may take.
+pub(super) const SHELL: &str = "/bin/sh";
+/// How long installing packages and all setup commands of an environment may take together.
 const SETUP: Duration = Duration::from_secs(15 * 60);
 /// Bytes of a command's output that are kept; the rest is read and dropped.
-const OUTPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub(super) const OUTPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of output that are told to readers at once; what comes faster is told together.
 const DELTA_BYTES_MAX: usize = 16 * 1024;
 /// The shortest time between two deltas.
-const DELTA_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const DELTA_PAUSE: Duration = Duration::from_millis(50);
 /// How much of a setup command's output says why it failed.
 const SETUP_SAID_BYTES_MAX: usize = 2 * 1024;
 
@@ -55,10 +57,25 @@ enum Task {
 }
 
 /// Where a command's output is told.
-struct Told {
+pub(super) struct Told {
     turn_id: TurnId,
     item_id: ItemId,
     output_index: u32,
+}
+
+impl Told {
+    pub(super) fn of(item: &Item) -> Self {
+        Self { turn_id: item.turn_id, item_id: item.id, output_index: item.output_index.unwrap_or(0) }
+    }
+
+    pub(super) fn notice(&self, delta: String) -> StreamEvent {
+        StreamEvent::CommandOutput {
+            turn_id: self.turn_id,
+            item_id: self.item_id,
+            output_index: self.output_index,
+            delta,
+        }
+    }
 }
 
 impl Work {
@@ -69,9 +86,7 @@ impl Work {
             EffectKind::PrepareEnvironment => Task::Prepare,
             EffectKind::PlaceFiles { files } => Task::Place(files.clone()),
             EffectKind::Command { item_id, request } => {
-                let item = state.item(*item_id)?;
-                let output_index = item.output_index.unwrap_or(0);
-                let told = Told { turn_id: item.turn_id, item_id: *item_id, output_index };
+                let told = Told::of(state.item(*item_id)?);
                 Task::Command { request: request.clone(), told }
             }
             EffectKind::PublishArtifacts => Task::Publish {
@@ -111,18 +126,12 @@ pub(crate) async fn run(
     };
     let _place = host.gate.enter(project, cancel).await.ok_or_else(cancelled)?;
     let copy = tokio::select! {
-        copy = host.hold(environment.id) => copy,
+        copy = host.hold(project, environment.id) => copy,
         () = cancel.cancelled() => return Err(cancelled()),
-    };
-    let way_out = match (&environment.network, &task) {
-        (Network::Restricted { allowed_domains }, Task::Prepare | Task::Command { .. }) => {
-            Some(way_out::open(&host.way_out(environment.id), environment.id, allowed_domains)?)
-        }
-        (Network::Restricted { .. } | Network::Disabled | Network::Enabled, _) => None,
     };
     let desk = Desk {
         host: Arc::clone(host),
-        chunks: StoreChunks::new(Arc::clone(&shared.store), project, Handle::current()),
+        chunks: StoreChunks::new(Arc::clone(&shared.store), project, tokio::runtime::Handle::current()),
         environment,
         variables,
         copy,
@@ -132,9 +141,6 @@ pub(crate) async fn run(
         now: shared.clock.now(),
     };
     let done = tokio::task::spawn_blocking(move || desk.work(task, left, contents)).await;
-    if let Some(way_out) = way_out {
-        way_out.close().await;
-    }
     let done = done.map_err(|_| failed(FailureKind::Crashed, "an internal error ended the command"))??;
     match done {
         Finished::Placed(root) => Ok(Attempted::Placed(root)),
@@ -150,13 +156,24 @@ enum Finished {
     Ran(Ran),
 }
 
-struct Ran {
-    output: Vec<u8>,
-    truncated: bool,
-    exit_code: Option<i32>,
-    ended_by: Option<String>,
-    wall: Duration,
-    root: Option<WorkspaceRoot>,
+/// What a command may reach.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// What the environment's settings say.
+    Own,
+    /// The registries that packages come from, and nothing else.
+    Registries,
+}
+
+/// What came of a command, before its output is stored.
+#[derive(Default)]
+pub(super) struct Ran {
+    pub(super) output: Vec<u8>,
+    pub(super) truncated: bool,
+    pub(super) exit_code: Option<i32>,
+    pub(super) ended_by: Option<String>,
+    pub(super) wall: Duration,
+    pub(super) root: Option<WorkspaceRoot>,
 }
 
 /// Everything a thread needs to work in one environment.
@@ -204,17 +221,20 @@ impl Desk {
             return Err(self.broken(&error));
         }
         let end = Instant::now() + SETUP;
+        let steps = self.host.config.packages.steps(&self.environment.packages);
+        for step in steps {
+            let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            let ran = self.sandboxed(&step.script, WORKSPACE, left, Reach::Registries, |_| {})?;
+            if let Some(why) = unsuccessful(&ran) {
+                let message = format!("the {} could not be installed: {why}", step.what);
+                return Err(failed(FailureKind::InvalidRequest, message));
+            }
+        }
         for setup in self.environment.setup.clone() {
             let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            let ran = self.sandboxed(&setup.command, &setup.cwd, left, |_| {})?;
-            if ran.exit_code != Some(0) {
-                let why = ran.ended_by.unwrap_or_else(|| match ran.exit_code {
-                    Some(code) => format!("it exited with {code}"),
-                    None => "it did not end by itself".to_owned(),
-                });
-                let said = String::from_utf8_lossy(&ran.output);
-                let tail = &said[said.ceil_char_boundary(said.len().saturating_sub(SETUP_SAID_BYTES_MAX))..];
-                let message = format!("the setup command `{}` failed: {why}\n{tail}", setup.command);
+            let ran = self.sandboxed(&setup.command, &setup.cwd, left, Reach::Own, |_| {})?;
+            if let Some(why) = unsuccessful(&ran) {
+                let message = format!("the setup command `{}` failed: {why}", setup.command);
                 return Err(failed(FailureKind::InvalidRequest, message));
             }
         }
@@ -257,15 +277,8 @@ impl Desk {
             CommandRequest::Patch { patch } => self.patch(patch),
             CommandRequest::Shell { script, cwd, timeout_ms } => {
                 let live = Arc::clone(&self.live);
-                let tell = |delta| {
-                    live.command_output(StreamEvent::CommandOutput {
-                        turn_id: told.turn_id,
-                        item_id: told.item_id,
-                        output_index: told.output_index,
-                        delta,
-                    });
-                };
-                self.sandboxed(script, cwd, Duration::from_millis(*timeout_ms), tell)?
+                let tell = |delta| live.command_output(told.notice(delta));
+                self.sandboxed(script, cwd, Duration::from_millis(*timeout_ms), Reach::Own, tell)?
             }
         };
         match self.copy.snapshot(self.root, &self.chunks) {
@@ -306,6 +319,7 @@ impl Desk {
         script: &str,
         cwd: &str,
         wall: Duration,
+        reach: Reach,
         tell: impl FnMut(String) + Send,
     ) -> Result<Ran, Failure> {
         let backend = self.host.config.sandbox.as_ref().map_err(|why| {
@@ -316,24 +330,26 @@ impl Desk {
         let mut command = tenure_sandbox::Command::new(argv, files);
         command.cwd = cwd.into();
         command.env.clone_from(&self.variables);
-        command.network = match &self.environment.network {
-            Network::Disabled => tenure_sandbox::Network::Disabled,
-            Network::Enabled if self.host.config.open_network => tenure_sandbox::Network::Enabled,
-            Network::Restricted { .. } => {
+        packages::make_known(&self.environment.packages, &mut command.env);
+        let way_out = self.way_out(reach)?;
+        command.network = match (&way_out, &self.environment.network) {
+            (Some((_, proxy_socket)), _) => {
                 command.env.extend(way_out::proxy_variables());
-                tenure_sandbox::Network::Restricted { proxy_socket: self.host.way_out(self.environment.id) }
+                tenure_sandbox::Network::Restricted { proxy_socket: proxy_socket.clone() }
             }
-            Network::Enabled => {
+            (None, Network::Enabled) if self.host.config.open_network => tenure_sandbox::Network::Enabled,
+            (None, Network::Enabled) => {
                 let message = "this server does not allow the environment's network";
                 return Err(failed(FailureKind::InvalidRequest, message));
             }
+            (None, Network::Disabled | Network::Restricted { .. }) => tenure_sandbox::Network::Disabled,
         };
         command.limits.wall = wall;
         command.limits.cpu = wall;
         command.limits.memory_bytes = self.environment.size.memory_bytes();
         command.limits.output_bytes = OUTPUT_BYTES_MAX;
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let teller = Teller { tell, pending: Vec::new(), last: None };
+        let teller = Teller::new(tell);
         let written = Arc::clone(&heard);
         let output = Box::new(move |_: Stream, bytes: &[u8]| {
             written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
@@ -343,6 +359,9 @@ impl Desk {
             failed(FailureKind::InvalidRequest, format!("the command could not be started: {error}"))
         })?;
         let report = self.watched(running, &heard, teller);
+        if let Some((way_out, _)) = way_out {
+            self.chunks.handle.block_on(way_out.close());
+        }
         let output = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
         let (exit_code, ended_by) = told(&report.end);
         if let End::Lost(why) = &report.end {
@@ -350,6 +369,24 @@ impl Desk {
         }
         let truncated = report.output_truncated;
         Ok(Ran { output, truncated, exit_code, ended_by, wall: report.wall, root: None })
+    }
+
+    /// Opens the way out that a command has while it runs, if it has one.
+    fn way_out(&self, reach: Reach) -> Result<Option<(Handle, PathBuf)>, Failure> {
+        let (rules, resolver): (_, Arc<dyn Resolver>) = match (reach, &self.environment.network) {
+            (Reach::Registries, _) => {
+                let sources = &self.host.config.packages;
+                (sources.rules()?, Arc::new(sources.resolver()))
+            }
+            (Reach::Own, Network::Restricted { allowed_domains }) => {
+                (way_out::rules(allowed_domains)?, Arc::new(SystemResolver))
+            }
+            (Reach::Own, Network::Disabled | Network::Enabled) => return Ok(None),
+        };
+        let socket = self.host.way_out();
+        let _runtime = self.chunks.handle.enter();
+        let opened = way_out::open(&socket, self.environment.id, rules, resolver)?;
+        Ok(Some((opened, socket)))
     }
 
     /// Waits for a command, tells what it writes, and kills it when nobody wants it any more.
@@ -373,7 +410,7 @@ impl Desk {
                     let ended = done.load(std::sync::atomic::Ordering::Acquire);
                     {
                         let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                        teller.pending.extend_from_slice(&heard[from..]);
+                        teller.push(&heard[from..]);
                         from = heard.len();
                     }
                     teller.flush(ended);
@@ -426,14 +463,26 @@ impl Desk {
 }
 
 /// Output on its way to readers, in whole characters.
-struct Teller<F> {
+pub(super) struct Teller<F> {
     tell: F,
     pending: Vec<u8>,
     last: Option<Instant>,
 }
 
 impl<F: FnMut(String)> Teller<F> {
-    fn flush(&mut self, ended: bool) {
+    pub(super) fn new(tell: F) -> Self {
+        Self { tell, pending: Vec::new(), last: None }
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+    }
+
+    pub(super) fn has_more(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    pub(super) fn flush(&mut self, ended: bool) {
         let rested = self.last.is_none_or(|last| last.elapsed() >= DELTA_PAUSE);
         if self.pending.is_empty() || !(ended || rested || self.pending.len() >= DELTA_BYTES_MAX) {
             return;
@@ -450,6 +499,20 @@ impl<F: FnMut(String)> Teller<F> {
     }
 }
 
+/// Why a command did not do what it was run for, with the end of what it said; nothing if it did.
+fn unsuccessful(ran: &Ran) -> Option<String> {
+    if ran.exit_code == Some(0) {
+        return None;
+    }
+    let why = ran.ended_by.clone().unwrap_or_else(|| match ran.exit_code {
+        Some(code) => format!("it exited with {code}"),
+        None => "it did not end by itself".to_owned(),
+    });
+    let said = String::from_utf8_lossy(&ran.output);
+    let tail = &said[said.ceil_char_boundary(said.len().saturating_sub(SETUP_SAID_BYTES_MAX))..];
+    Some(format!("{why}\n{tail}"))
+}
+
 /// The code a command exited with, or what ended it.
 fn told(end: &End) -> (Option<i32>, Option<String>) {
     match end {
@@ -464,7 +527,7 @@ fn told(end: &End) -> (Option<i32>, Option<String>) {
     }
 }
 
-fn summary(applied: &patch::Applied) -> String {
+pub(super) fn summary(applied: &patch::Applied) -> String {
     let mut text = String::from("The patch was applied.\n");
     for (mark, paths) in [("A", &applied.added), ("M", &applied.updated), ("D", &applied.deleted)] {
         for path in paths {
@@ -512,7 +575,7 @@ async fn payloads(
 }
 
 /// The result as the journal keeps it, with a long output stored whole.
-async fn kept(shared: &Shared, project: ProjectId, ran: Ran) -> Result<CommandResult, Failure> {
+pub(super) async fn kept(shared: &Shared, project: ProjectId, ran: Ran) -> Result<CommandResult, Failure> {
     let mut text = String::from_utf8_lossy(&ran.output).into_owned();
     if ran.truncated {
         text += &format!("\n[Only the first {OUTPUT_BYTES_MAX} bytes of the output were kept.]");
@@ -548,11 +611,11 @@ fn not_begun(failure: Failure) -> Failure {
     Failure { kind, ..failure }
 }
 
-fn failed(kind: FailureKind, message: impl Into<String>) -> Failure {
+pub(super) fn failed(kind: FailureKind, message: impl Into<String>) -> Failure {
     Failure { kind, message: message.into(), retry_after_ms: None }
 }
 
 /// What is said of an attempt that was cancelled before it began; nobody hears it.
-fn cancelled() -> Failure {
+pub(super) fn cancelled() -> Failure {
     failed(FailureKind::ConnectionFailed, "the command was cancelled")
 }

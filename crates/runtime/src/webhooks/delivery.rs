@@ -218,18 +218,26 @@ fn payload_of(session: &SessionView, version: Version, place: u8, kind: EventTyp
         (EventType::SessionActionRequired, Some(RequiredAction::FunctionCall { .. })) => {
             Some("function_call")
         }
+        (EventType::SessionActionRequired, Some(RequiredAction::EnvironmentConnection { .. })) => {
+            Some("environment_connection")
+        }
         (EventType::SessionActionRequired, Some(RequiredAction::Approval(_))) => Some("mcp_approval_request"),
         (_, _) => None,
     };
+    let (environment, environment_id) = match &session.environment {
+        Environment::None => ("none", None),
+        Environment::Hosted(hosted) => ("openai_hosted", Some(hosted.id)),
+        Environment::SelfHosted(own) => ("self_hosted", Some(own.id)),
+    };
+    let environment_id = environment_id.map(|id| id.to_string());
     let event = Event {
         id: &event_id(session.key, version, place, kind),
         created_at: at.as_secs(),
         kind,
         session_id: &session.key.session.to_string(),
-        environment: match session.environment {
-            Environment::None => "none",
-            Environment::Hosted(_) => "openai_hosted",
-        },
+        environment,
+        environment_id: environment_id.as_deref(),
+        remote_url: session.environment.self_hosted().map(|own| own.remote_url.as_str()),
         required_action,
     };
     event.to_body()

@@ -49,7 +49,7 @@ impl Init<'_> {
     /// Everything init does, up to its end.
     pub(crate) fn run(mut self) -> ! {
         let code = match self.prepare() {
-            Ok(handles) => self.live(&handles),
+            Ok(handles) => live(self.spec, self.filters, &self.status, &handles),
             Err(failure) => {
                 let told = Status::Failed { what: failure.what, errno: failure.errno };
                 let _ = wire::tell(&self.status, &told, NONE);
@@ -73,19 +73,7 @@ impl Init<'_> {
         };
         let proc = mounts::enter(self.spec, &trees)?;
         drop(trees);
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).failed("closing the memory of init")?;
-        rustix::thread::set_no_new_privs(true).failed("setting no_new_privs")?;
-        sys::drop_capabilities().failed("dropping capabilities")?;
-        if let Some(version) = self.spec.landlock {
-            let reach = Reach {
-                readable: vec!["/".into()],
-                writable: landlock::paths(&[WORKSPACE, "/tmp"]),
-                devices: landlock::paths(landlock::DEVICES),
-                tcp: Tcp::Elsewhere,
-            };
-            landlock::restrict(version, &reach)
-                .map_err(|error| Failure::plain(format!("confining by Landlock ({error})")))?;
-        }
+        confine(self.spec.landlock)?;
         // Changing capabilities took it away again. A supervisor that died in between leaves a socket that
         // cannot be written to, and init ends when it says that it is ready.
         die_with_parent()?;
@@ -105,41 +93,85 @@ impl Init<'_> {
         )
         .failed("opening a socket")?;
         sys::loopback_up(any.as_fd()).failed("switching loopback on")?;
-        match &self.spec.network {
-            Network::Restricted { .. } => {
-                let listener = std::net::TcpListener::bind(("127.0.0.1", PROXY_PORT));
-                Ok(Some(listener.failed("listening for the proxy")?.into()))
-            }
-            Network::Disabled | Network::Enabled => Ok(None),
-        }
+        listener(&self.spec.network)
     }
+}
 
-    fn live(&self, handles: &[OwnedFd]) -> i32 {
-        if wire::tell(&self.status, &Status::Ready, handles).is_err() || await_go(&self.status).is_err() {
+/// Everything that is done as the first process of namespaces that bubblewrap made.
+pub(crate) fn inside(spec: &Spec, status: &OwnedFd) -> ! {
+    let code = match prepare_inside(spec) {
+        Ok((filters, handles)) => live(spec, &filters, status, &handles),
+        Err(failure) => {
+            let told = Status::Failed { what: failure.what, errno: failure.errno };
+            let _ = wire::tell(status, &told, NONE);
+            1
+        }
+    };
+    std::process::exit(code)
+}
+
+fn prepare_inside(spec: &Spec) -> Result<(Filters, Vec<OwnedFd>), Failure> {
+    die_with_parent()?;
+    let filters = Filters::of(spec)?;
+    let listener = listener(&spec.network)?;
+    confine(spec.landlock)?;
+    die_with_parent()?;
+    Ok((filters, listener.into_iter().collect()))
+}
+
+/// What the mounts leave open.
+fn confine(landlock: Option<u32>) -> Result<(), Failure> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).failed("closing the memory of init")?;
+    rustix::thread::set_no_new_privs(true).failed("setting no_new_privs")?;
+    sys::drop_capabilities().failed("dropping capabilities")?;
+    let Some(version) = landlock else { return Ok(()) };
+    let reach = Reach {
+        readable: vec!["/".into()],
+        writable: landlock::paths(&[WORKSPACE, "/tmp"]),
+        devices: landlock::paths(landlock::DEVICES),
+        tcp: Tcp::Elsewhere,
+    };
+    landlock::restrict(version, &reach)
+        .map_err(|error| Failure::plain(format!("confining by Landlock ({error})")))
+}
+
+/// Where the command finds its proxy.
+fn listener(network: &Network) -> Result<Option<OwnedFd>, Failure> {
+    match network {
+        Network::Restricted { .. } => {
+            let listener = std::net::TcpListener::bind(("127.0.0.1", PROXY_PORT));
+            Ok(Some(listener.failed("listening for the proxy")?.into()))
+        }
+        Network::Disabled | Network::Enabled => Ok(None),
+    }
+}
+
+/// Starts the command when that is allowed, buries the dead, and ends with it.
+fn live(spec: &Spec, filters: &Filters, status: &OwnedFd, handles: &[OwnedFd]) -> i32 {
+    if wire::tell(status, &Status::Ready, handles).is_err() || await_go(status).is_err() {
+        return 1;
+    }
+    let command = match sys::clone(0) {
+        Ok(Side::Child) => program::become_it(spec, filters, status),
+        Ok(Side::Parent(command)) => command,
+        Err(error) => {
+            let failed = Status::Failed {
+                what: "starting the command".to_owned(),
+                errno: error.raw_os_error().unwrap_or(0),
+            };
+            let _ = wire::tell(status, &failed, NONE);
             return 1;
         }
-        let command = match sys::clone(0) {
-            Ok(Side::Child) => program::become_it(self.spec, self.filters, &self.status),
-            Ok(Side::Parent(command)) => command,
-            Err(error) => {
-                let failed = Status::Failed {
-                    what: "starting the command".to_owned(),
-                    errno: error.raw_os_error().unwrap_or(0),
-                };
-                let _ = wire::tell(&self.status, &failed, NONE);
-                return 1;
-            }
-        };
-        // Output ends when the command's own descriptors do.
-        program::release_output();
-        while let Some(ended) = sys::reap(None, Block::Yes) {
-            if ended.pid == command.pid {
-                let _ = wire::tell(&self.status, &Status::Ended { status: ended.status }, NONE);
-                return 0;
-            }
+    };
+    // Output ends when the command's own descriptors do.
+    program::release_output();
+    while let Some(ended) = sys::reap(None, Block::Yes) {
+        if ended.pid == command.pid {
+            let _ = wire::tell(status, &Status::Ended { status: ended.status }, NONE);
+            return 0;
         }
-        1
     }
+    1
 }
 
 /// What the supervisor writes for each step it allows.

@@ -4,6 +4,7 @@
 //! It is a program of its own because a server with threads cannot clone itself, and because somebody has to
 //! be left when the server is killed.
 
+pub(crate) mod bubblewrap;
 mod canary;
 pub(crate) mod cgroup;
 mod failure;
@@ -30,7 +31,7 @@ use self::failure::{Failure, Or as _};
 use self::init::{NONE, Status};
 use self::start::Sandbox;
 use self::tree::{Seen, Tree};
-use crate::report::{End, Group, Tier};
+use crate::report::{End, Group, Launcher, Tier};
 use crate::spec::{CANCEL, Message, Spec};
 use crate::sys::{self, Block};
 use crate::wire::{self, Reader};
@@ -69,6 +70,9 @@ fn supervise() -> Result<(), Failure> {
     match reader.handles.pop() {
         Some(stdin) => rustix::stdio::dup2_stdin(&stdin).failed("setting standard input")?,
         None => return Err(Failure::plain("receiving standard input")),
+    }
+    if spec.is_inside {
+        init::inside(&spec, &control);
     }
     let began = Instant::now();
     let sandbox = match Sandbox::start(spec) {
@@ -265,7 +269,12 @@ impl Sandbox {
             Tier::Namespaces => {
                 let _ = pidfd_send_signal(&self.child.handle, Signal::KILL);
                 let ended = sys::reap(Some(self.child.pid), Block::Yes);
-                ended.map_or(Duration::ZERO, |ended| ended.cpu)
+                let cpu = ended.map_or(Duration::ZERO, |ended| ended.cpu);
+                match self.isolation.launcher {
+                    Launcher::Own => cpu,
+                    // The first process inside was bubblewrap's child and is this one's now.
+                    Launcher::Bubblewrap => cpu + self.tree.kill(),
+                }
             }
             Tier::Landlock => {
                 self.bury();

@@ -12,8 +12,11 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch,
 };
 
+use super::failure::Failure;
+use super::landlock::VERSION_SCOPES;
 use crate::command::Network;
 use crate::report::Tier;
+use crate::spec::Spec;
 
 #[cfg(target_arch = "x86_64")]
 const ARCH: TargetArch = TargetArch::x86_64;
@@ -50,6 +53,14 @@ impl Filters {
         let absent = ABSENT.iter().map(|call| (*call, Vec::new())).collect();
         let absent = SeccompFilter::new(absent, SeccompAction::Allow, errno(libc::ENOSYS), ARCH)?;
         Ok(Self([list.try_into()?, absent.try_into()?]))
+    }
+
+    /// Those of a specification.
+    pub(crate) fn of(spec: &Spec) -> Result<Self, Failure> {
+        let is_scoped = spec.landlock.is_some_and(|version| version >= VERSION_SCOPES);
+        let terms = Terms { tier: spec.tier, network: &spec.network, unix_is_scoped: is_scoped };
+        Self::compile(terms)
+            .map_err(|error| Failure::plain(format!("compiling the system call filter ({error})")))
     }
 
     /// Installs them for this process and all it will start. `no_new_privs` must be set.

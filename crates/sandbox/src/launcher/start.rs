@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, set_child_subreaper, set_parent_process_death_signal};
 
+use super::bubblewrap;
 use super::cgroup::Cgroup;
 use super::failure::{Failure, Or as _};
 use super::forward;
@@ -15,7 +16,7 @@ use super::landlock::{self, Reach, Tcp};
 use super::mounts;
 use super::program;
 use super::scratch::Scratch;
-use super::seccomp::{Filters, Terms};
+use super::seccomp::Filters;
 use super::tree::Tree;
 use super::watch::{Files, Place};
 use super::{below_this, socket_pair};
@@ -51,35 +52,36 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     /// Starts the command of `spec`; when this returns it is confined and about to be executed.
     pub(crate) fn start(mut spec: Spec) -> Result<Self, Failure> {
-        let is_scoped = spec.landlock.is_some_and(|version| version >= landlock::VERSION_SCOPES);
-        let terms = Terms { tier: spec.tier, network: &spec.network, unix_is_scoped: is_scoped };
-        let filters = Filters::compile(terms)
-            .map_err(|error| Failure::plain(format!("compiling the system call filter ({error})")))?;
+        let filters = Filters::of(&spec)?;
         let cgroup = spec.cgroup.as_ref().map(|plan| Cgroup::make(plan, &spec.limits)).transpose();
         let cgroup = cgroup.failed("making a control group")?;
         let device = rustix::fs::stat(&spec.workspace).failed("looking at the workspace")?.st_dev;
         let identity = Identity::of(&spec.workspace)?;
-        let (identity, tmp) = match spec.tier {
-            Tier::Namespaces => (identity, None),
-            Tier::Landlock => {
-                let identity = identity.take_over(&spec.workspace)?;
-                let tmp = Scratch::make(identity)?;
-                spec.tmp = Some(tmp.0.clone());
-                (identity, Some(tmp))
-            }
+        let identity = match spec.tier {
+            Tier::Namespaces => identity,
+            Tier::Landlock => identity.take_over(&spec.workspace)?,
         };
+        let tmp = match (spec.tier, &spec.bubblewrap) {
+            (Tier::Namespaces, None) => None,
+            (Tier::Namespaces, Some(_)) | (Tier::Landlock, _) => Some(Scratch::make(identity)?),
+        };
+        spec.tmp = tmp.as_ref().map(|tmp| tmp.0.clone());
         let watched = Files::new(places(&spec)).failed("measuring the workspace")?;
         let parts = Parts { cgroup: cgroup.as_ref(), filters: &filters };
-        let built = match spec.tier {
-            Tier::Namespaces => namespaces(&spec, identity, &parts)?,
-            Tier::Landlock => alone(&spec, identity, &parts)?,
+        let built = match (spec.tier, &spec.bubblewrap) {
+            (Tier::Namespaces, None) => namespaces(&spec, identity, &parts)?,
+            (Tier::Namespaces, Some(bubblewrap)) => {
+                let (child, status, reader) = bubblewrap::start(&spec, bubblewrap, identity, parts.cgroup)?;
+                finish(&spec, identity, child, status, reader)?
+            }
+            (Tier::Landlock, _) => alone(&spec, identity, &parts)?,
         };
         let (files, tell) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).failed("making a pipe")?;
         watched.watch(built.tree.try_clone().failed("opening /proc")?, tell);
         let isolation = Isolation {
             tier: spec.tier,
-            launcher: Launcher::Own,
+            launcher: if spec.bubblewrap.is_some() { Launcher::Bubblewrap } else { Launcher::Own },
             landlock: spec.landlock,
             seccomp: true,
             proc: spec.proc && spec.tier == Tier::Namespaces,
@@ -118,9 +120,9 @@ impl Sandbox {
         } = self.spec.limits;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let group = |otherwise| if self.cgroup.is_some() { Mechanism::Cgroup } else { otherwise };
-        let tmp = match self.spec.tier {
-            Tier::Namespaces => Mechanism::Tmpfs,
-            Tier::Landlock => Mechanism::Watchdog,
+        let tmp = match &self.tmp {
+            None => Mechanism::Tmpfs,
+            Some(_) => Mechanism::Watchdog,
         };
         let mut limits = vec![
             (Limit::Wall, millis(wall), Mechanism::Watchdog),
@@ -193,7 +195,18 @@ fn namespaces(spec: &Spec, identity: Identity, parts: &Parts<'_>) -> Result<Buil
     };
     drop((inner, trees));
     identity.map_user(child.pid)?;
-    let mut reader = go(&child, &status, parts)?;
+    let reader = go(&child, &status, parts)?;
+    finish(spec, identity, child, status, reader)
+}
+
+/// Takes what init opened: a view of its processes, and the place where its proxy is asked for.
+fn finish(
+    spec: &Spec,
+    identity: Identity,
+    child: Child,
+    status: OwnedFd,
+    mut reader: Reader,
+) -> Result<Built, Failure> {
     let mut handles = std::mem::take(&mut reader.handles).into_iter();
     let tree = match (spec.proc, handles.next()) {
         (true, Some(proc)) => Tree::Inside(proc),

@@ -20,12 +20,19 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tenure_sandbox::{
     Backend, Command, End, LauncherPath, Limits, Report, Running, Stream, Survey, Tier, survey,
+    survey_bubblewrap,
 };
 
 /// An ordinary user that owns nothing.
 const NOBODY: u32 = 65_534;
+/// Another one for what bubblewrap builds: without namespaces all that a user runs shares one limit of processes.
+const SOMEBODY: u32 = 65_533;
 /// Says to a test that it was started again as an ordinary user.
 const AGAIN: &str = "TENURE_SANDBOX_TEST_DIRECTORY";
+/// Says to a test that bubblewrap is to build its namespaces, and which.
+const BY_BUBBLEWRAP: &str = "TENURE_SANDBOX_TEST_BUBBLEWRAP";
+/// Names a bubblewrap to test with in place of the one in `PATH`.
+const BUBBLEWRAP: &str = "TENURE_TEST_BWRAP";
 const MIB: u64 = 1 << 20;
 
 /// Small, so that a bomb is over soon.
@@ -51,6 +58,8 @@ pub(crate) struct Lab {
     datagram: UnixDatagram,
     by_name: UnixListener,
     count: AtomicU32,
+    /// What builds the namespaces, if not this crate.
+    pub(crate) bubblewrap: Option<PathBuf>,
 }
 
 /// What came of one program.
@@ -97,8 +106,14 @@ impl Lab {
             Process::new(bin.join("hostile")).arg("sleep").process_group(0).spawn().expect("a victim");
         let launcher =
             LauncherPath { program: bin.join("tenure-sandbox"), args: vec!["supervise".to_owned()] };
+        let bubblewrap = std::env::var_os(BY_BUBBLEWRAP).map(PathBuf::from);
+        let survey = match &bubblewrap {
+            None => survey(&launcher),
+            Some(program) => survey_bubblewrap(&launcher, program),
+        };
         Self {
-            survey: survey(&launcher),
+            survey,
+            bubblewrap,
             port: tcp.local_addr().expect("bound").port(),
             directory,
             victim,
@@ -224,9 +239,22 @@ pub(crate) fn is_root() -> bool {
 /// Runs a test of this file again as an ordinary user, whole; where the tests are run by one, that is what
 /// the test itself already does.
 pub(crate) fn again_as_ordinary_user(test: &str) {
-    if !is_root() {
-        return;
+    if is_root() {
+        again(test, None);
     }
+}
+
+/// Runs a test of this file again as an ordinary user, whole, with namespaces that bubblewrap builds.
+pub(crate) fn again_in_bubblewrap(test: &str) {
+    let in_path = || {
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path).map(|directory| directory.join("bwrap")).find(|found| found.is_file())
+    };
+    let program = std::env::var_os(BUBBLEWRAP).map(PathBuf::from).or_else(in_path);
+    again(test, Some(&program.expect("bubblewrap, which `cargo xtask test` installs")));
+}
+
+fn again(test: &str, bubblewrap: Option<&Path>) {
     let directory =
         tempfile::Builder::new().prefix("sandbox-again-").tempdir_in("/tmp").expect("a directory");
     open_up(directory.path());
@@ -239,15 +267,20 @@ pub(crate) fn again_as_ordinary_user(test: &str) {
         fs::copy(from, directory.path().join(name)).expect("copied");
         open_up(&directory.path().join(name));
     }
-    let output = Process::new(directory.path().join("tests"))
-        .args([test, "--exact", "--nocapture"])
-        .env(AGAIN, directory.path())
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .uid(NOBODY)
-        .gid(NOBODY)
-        .output()
-        .expect("runs");
+    let mut again = Process::new(directory.path().join("tests"));
+    again.args([test, "--exact", "--nocapture"]);
+    again.env(AGAIN, directory.path()).current_dir("/").stdin(Stdio::null());
+    let user = match bubblewrap {
+        None => NOBODY,
+        Some(program) => {
+            again.env(BY_BUBBLEWRAP, program);
+            SOMEBODY
+        }
+    };
+    if is_root() {
+        again.uid(user).gid(user);
+    }
+    let output = again.output().expect("runs");
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && text.contains("1 passed"), "as an ordinary user:\n{text}");

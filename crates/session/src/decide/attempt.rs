@@ -166,6 +166,7 @@ impl Draft<'_> {
             Role::Guest => return,
         }
         let now = self.cx.now;
+        self.lapse_connection(Some(now));
         let due = |phase| match phase {
             PendingPhase::Retry { at } => at <= now,
             PendingPhase::Requested => true,

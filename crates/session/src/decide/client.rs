@@ -24,8 +24,29 @@ impl Draft<'_> {
         if hidden {
             return Err(Refusal::Hidden);
         }
+        let for_any = match command {
+            Command::OpenSession { .. }
+            | Command::PlaceFiles { .. }
+            | Command::ExpireEnvironment
+            | Command::SuspendEnvironment => true,
+            Command::Message { .. }
+            | Command::Cancel
+            | Command::FunctionResult { .. }
+            | Command::Decide { .. }
+            | Command::Update { .. }
+            | Command::Delete
+            | Command::AwaitConnection { .. }
+            | Command::DeleteArtifact { .. }
+            | Command::Rewind { .. }
+            | Command::Parent(_) => false,
+        };
+        if self.state.awaits_session() && !for_any {
+            return Err(Refusal::Hidden);
+        }
         if self.state.deleted {
             return match command {
+                Command::OpenSession { .. } => Err(Refusal::EnvironmentTaken),
+                Command::ExpireEnvironment | Command::SuspendEnvironment => Ok(()),
                 Command::Delete | Command::Parent(FromParent::Halt | FromParent::Delete) => Ok(()),
                 Command::Parent(FromParent::Input { .. })
                 | Command::Message { .. }
@@ -33,6 +54,7 @@ impl Draft<'_> {
                 | Command::FunctionResult { .. }
                 | Command::Decide { .. }
                 | Command::PlaceFiles { .. }
+                | Command::AwaitConnection { .. }
                 | Command::DeleteArtifact { .. }
                 | Command::Rewind { .. }
                 | Command::Update { .. } => Err(Refusal::Deleted),
@@ -56,7 +78,17 @@ impl Draft<'_> {
             }
             Command::Delete => self.delete(),
             Command::PlaceFiles { files } => self.place_files(files),
+            Command::AwaitConnection { until } => self.await_connection(*until),
             Command::DeleteArtifact { artifact_id } => self.delete_artifact(*artifact_id),
+            Command::OpenSession { opened, messages } => self.open_session(opened, messages),
+            Command::ExpireEnvironment => {
+                self.expire_environment();
+                Ok(())
+            }
+            Command::SuspendEnvironment => {
+                self.suspend_environment();
+                Ok(())
+            }
             Command::Rewind { rewound, seen, since } => self.rewind(rewound, *seen, since),
             Command::Parent(FromParent::Input { text }) => self.message(vec![InputPart::text(text)]),
             Command::Parent(FromParent::Halt) => {

@@ -17,8 +17,6 @@ use super::answer::Call;
 use crate::Refusal;
 use crate::catalogue::{BUILTIN_LABEL, EnvironmentTool};
 
-/// The directory that commands run in where the model names none.
-const HOME: &str = "/workspace";
 /// The policy named by the permit of what an environment needs by its settings: whoever may open the session
 /// may have it.
 const PREPARING: &str = "builtin.prepare-environment";
@@ -49,6 +47,7 @@ impl Draft<'_> {
         if waiting >= limit::FILES_PLACED_MAX {
             return Err(Refusal::QueueFull { waiting });
         }
+        self.resume_environment();
         let bound = json!(files.iter().map(|file| (&file.path, &file.blob)).collect::<Vec<_>>());
         let kind = EffectKind::PlaceFiles { files: files.to_vec() };
         self.request_unasked(None, kind, PLACING, &bound);
@@ -86,7 +85,7 @@ impl Draft<'_> {
         tool: EnvironmentTool,
         arguments: Value,
     ) -> Result<(), (String, String)> {
-        let request = match read(tool, &arguments) {
+        let request = match read(tool, &arguments, self.state.workspace_directory()) {
             Ok(request) => request,
             Err(error) => return Err((call.call_id, format!("Not run: {error}"))),
         };
@@ -106,7 +105,7 @@ impl Draft<'_> {
                 (Some("Policy does not allow this command. It was not run.".to_owned()), ItemStatus::Failed)
             }
         };
-        let (command, cwd) = shown(&request);
+        let (command, cwd) = shown(&request, self.state.workspace_directory());
         let body = ItemBody::CommandExecution {
             call_id: call.call_id,
             tool: call.name.to_owned(),
@@ -133,8 +132,12 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// How a command may be repeated. Its files are put back before it runs again; what it may have sent is not.
+    /// How a command may be repeated. Its files are put back before it runs again; what it may have sent is
+    /// not. Nothing on a customer's machine can be put back.
     fn repeat_of(&self, request: &CommandRequest) -> Repeat {
+        if self.state.self_hosted().is_some() {
+            return Repeat::Never;
+        }
         match (request, self.state.hosted().map(|hosted| &hosted.network)) {
             (CommandRequest::Patch { .. }, _) | (_, None | Some(Network::Disabled)) => Repeat::Freely,
             (CommandRequest::Shell { .. }, Some(Network::Restricted { .. } | Network::Enabled)) => {
@@ -156,12 +159,12 @@ impl Draft<'_> {
     }
 }
 
-fn read(tool: EnvironmentTool, arguments: &Value) -> Result<CommandRequest, String> {
+fn read(tool: EnvironmentTool, arguments: &Value, home: &str) -> Result<CommandRequest, String> {
     match tool {
         EnvironmentTool::Shell => {
             let cwd = match arguments.get("cwd") {
-                None | Some(Value::Null) => HOME.to_owned(),
-                Some(Value::String(cwd)) => inside(cwd)?,
+                None | Some(Value::Null) => home.to_owned(),
+                Some(Value::String(cwd)) => inside(cwd, home)?,
                 Some(_) => return Err("`cwd` must be a string.".to_owned()),
             };
             let most = limit::COMMAND_MS_MAX / 1_000;
@@ -194,23 +197,25 @@ fn text(arguments: &Value, name: &str) -> Result<String, String> {
 }
 
 /// A directory below the workspace; a relative one is taken from there.
-fn inside(cwd: &str) -> Result<String, String> {
-    let path = if cwd.starts_with('/') { cwd.to_owned() } else { format!("{HOME}/{cwd}") };
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    let below = parts.first() == Some(&"workspace") && !parts.contains(&"..") && !path.contains('\0');
-    if below {
+fn inside(cwd: &str, home: &str) -> Result<String, String> {
+    fn plain(path: &str) -> Vec<&str> {
+        path.split('/').filter(|part| !part.is_empty() && *part != ".").collect()
+    }
+    let path = if cwd.starts_with('/') { cwd.to_owned() } else { format!("{home}/{cwd}") };
+    let parts = plain(&path);
+    if parts.starts_with(&plain(home)) && !parts.contains(&"..") && !path.contains('\0') {
         Ok(format!("/{}", parts.join("/")))
     } else {
-        Err(format!("`cwd` must be {HOME} or below it."))
+        Err(format!("`cwd` must be {home} or below it."))
     }
 }
 
 /// A request as people read it, and where it runs.
-fn shown(request: &CommandRequest) -> (String, String) {
+fn shown(request: &CommandRequest, home: &str) -> (String, String) {
     let (text, cwd) = match request {
         CommandRequest::Shell { script, cwd, .. } => (script.clone(), cwd.clone()),
         CommandRequest::Patch { patch } => {
-            (format!("apply_patch <<'PATCH'\n{patch}\nPATCH"), HOME.to_owned())
+            (format!("apply_patch <<'PATCH'\n{patch}\nPATCH"), home.to_owned())
         }
     };
     (text.chars().take(limit::COMMAND_SHOWN_CHARS_MAX).collect(), cwd)
@@ -222,7 +227,7 @@ mod tests {
 
     #[track_caller]
     fn check(tool: EnvironmentTool, arguments: &Value, expected: Result<CommandRequest, &str>) {
-        assert_eq!(read(tool, arguments), expected.map_err(str::to_owned));
+        assert_eq!(read(tool, arguments, "/workspace"), expected.map_err(str::to_owned));
     }
 
     fn shell(cwd: &str, timeout_ms: u64) -> Result<CommandRequest, &'static str> {

@@ -3,8 +3,10 @@
 mod answer;
 mod attempt;
 mod client;
+mod connection;
 mod environment;
 mod permission;
+mod prewarmed;
 mod rewind;
 mod subagents;
 mod turn;
@@ -12,8 +14,8 @@ mod turn;
 use std::collections::BTreeMap;
 
 use tenure_journal::{
-    Artifact, CommandResult, EffectId, Event, Failure, Forked, Fresh, InputPart, Item, ModelAnswer,
-    SessionKey, SessionOpened, SubagentReport, Timestamp, ToolDef, ToolResult, WorkspaceRoot,
+    Artifact, CommandResult, EffectId, EnvironmentOpened, Event, Failure, Forked, Fresh, InputPart, Item,
+    ModelAnswer, SessionKey, SessionOpened, SubagentReport, Timestamp, ToolDef, ToolResult, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 
@@ -71,6 +73,10 @@ pub enum Input<'a> {
     Resumed,
     /// Time passed.
     Tick,
+    /// The executor of its self-hosted environment is connected to this node.
+    Connected,
+    /// The executor is connected to this node no more, or was connected to one that is gone.
+    Disconnected,
 }
 
 /// What came of an attempt, as the shell saw it.
@@ -137,6 +143,16 @@ impl Session {
         Ok(draft.events)
     }
 
+    /// The events that open an environment without a session, and make it ready.
+    #[must_use]
+    pub fn prewarm(key: SessionKey, opened: EnvironmentOpened, cx: &Context<'_>) -> Vec<Event> {
+        let state = Self::prewarmed(key, cx.now, &opened);
+        let mut draft = Draft { state, events: vec![Event::EnvironmentOpened(Box::new(opened))], cx };
+        draft.prepare_environment();
+        draft.advance();
+        draft.events
+    }
+
     /// Facts that should happen now, or why not. Does not change `self`; no facts means nothing to do.
     ///
     /// # Errors
@@ -154,6 +170,8 @@ impl Session {
             }
             Input::Resumed => draft.resumed(),
             Input::Tick => draft.tick(),
+            Input::Connected => draft.executor_connected(),
+            Input::Disconnected => draft.executor_gone(),
         }
         draft.advance();
         Ok(draft.events)

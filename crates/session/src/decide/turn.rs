@@ -57,6 +57,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn create_turn(&mut self) -> TurnId {
+        self.resume_environment();
         let turn_id = TurnId::fresh(self.cx.fresh);
         self.push(Event::TurnCreated { turn_id });
         turn_id
@@ -277,6 +278,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn cancel(&mut self) {
+        self.lapse_connection(None);
         // Messages that wait for the environment are cancelled with the turn that they would have begun.
         if self.state.turn.is_none() && !self.state.queue.is_empty() && self.state.failed.is_none() {
             let turn_id = self.create_turn();

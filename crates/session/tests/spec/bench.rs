@@ -12,10 +12,11 @@ use serde_json::json;
 use tenure_journal::{
     AgentConfig, AgentId, AnswerItem, ApprovalId, ApprovalMode, BlobRef, CommandResult, ContainerSize,
     ContextItem, Decision, Effect, EffectId, EffectKind, Environment, EnvironmentFile, EnvironmentId,
-    Failure, FailureKind, Fresh, FunctionOutput, FunctionTool, HostedEnvironment, InputPart, Item, ItemBody,
-    ItemId, ItemStatus, Lane, McpTool, McpTransport, ModelAnswer, MultiAgent, Network, Origin, ProjectId,
-    Reasoning, Recorded, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig,
-    Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
+    EnvironmentOpened, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool, HostedEnvironment,
+    InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport, ModelAnswer, MultiAgent,
+    Network, Origin, ProjectId, Reasoning, Recorded, SelfHostedEnvironment, ServiceTier, SessionId,
+    SessionKey, SessionOpened, SessionPatch, Stop, TextConfig, Timestamp, Tool, ToolDef, ToolResult, Turn,
+    TurnId, Usage, Version, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -26,7 +27,7 @@ use tenure_session::{
 use crate::{strict, text};
 
 /// When every story begins.
-const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
 /// What a transcript shows beside the inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +108,7 @@ pub(crate) fn opened(agent: AgentConfig) -> SessionOpened {
 /// An environment whose commands reach this.
 pub(crate) fn hosted(network: Network) -> Environment {
     Environment::Hosted(Box::new(HostedEnvironment {
+        packages: tenure_journal::Packages::default(),
         id: EnvironmentId::of_session(SessionId::fresh(&Fresh::new(START, 3))),
         network,
         size: ContainerSize::Medium,
@@ -114,6 +116,17 @@ pub(crate) fn hosted(network: Network) -> Environment {
         setup: Vec::new(),
         variables: None,
         base: None,
+    }))
+}
+
+/// An environment on a customer's machine.
+pub(crate) fn self_hosted() -> Environment {
+    let id = EnvironmentId::of_session(SessionId::fresh(&Fresh::new(START, 3)));
+    Environment::SelfHosted(Box::new(SelfHostedEnvironment {
+        id,
+        remote_url: "http://127.0.0.1:7878/v1/agents/api/connect/rt_1".to_owned(),
+        workspace_directory: "/srv/shop".to_owned(),
+        capability_directories: Vec::new(),
     }))
 }
 
@@ -223,10 +236,37 @@ impl Bench {
         Self::open(opened(agent(tools)), first, defaults(), Show::Events)
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "benches are built from what was made for them")]
     pub(crate) fn open(opened: SessionOpened, first: &str, policy: Arc<PolicySet>, show: Show) -> Self {
+        let project = opened.project_id;
+        let messages = if first.is_empty() { vec![] } else { vec![vec![InputPart::text(first)]] };
+        let how = if first.is_empty() { "> open".to_owned() } else { format!("> open {first:?}") };
+        Self::begin(project, &how, policy, show, |key, cx| {
+            Session::crank_open(key, opened, messages, cx).unwrap()
+        })
+    }
+
+    /// An environment that waits a second for its session.
+    pub(crate) fn prewarm(network: Network, show: Show) -> Self {
+        let opened = opened(agent(vec![]));
+        let Environment::Hosted(environment) = hosted(network) else { unreachable!() };
+        let project_id = opened.project_id;
+        let expires_at = START.plus_millis(1_000);
+        let opened = EnvironmentOpened { project_id, environment: *environment, expires_at };
+        Self::begin(project_id, "> prewarm", defaults(), show, |key, cx| {
+            Session::crank_prewarm(key, opened, cx)
+        })
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "benches are built from what was made for them")]
+    fn begin(
+        project: ProjectId,
+        how: &str,
+        policy: Arc<PolicySet>,
+        show: Show,
+        crank: impl FnOnce(SessionKey, &Context<'_>) -> Batch,
+    ) -> Self {
         let fresh = Fresh::new(START, 3);
-        let key = SessionKey { project: opened.project_id, session: SessionId::fresh(&fresh) };
+        let key = SessionKey { project, session: SessionId::fresh(&fresh) };
         let cx = Context {
             now: START,
             role: Role::Holder,
@@ -239,10 +279,8 @@ impl Bench {
             reserving: Reserving::Asked,
             partial: &[],
         };
-        let messages = if first.is_empty() { vec![] } else { vec![vec![InputPart::text(first)]] };
-        let batch = Session::crank_open(key, opened, messages, &cx).unwrap();
-        let how = if first.is_empty() { "> open".to_owned() } else { format!("> open {first:?}") };
-        Self::begun(batch, Arc::clone(&policy), show, &how)
+        let batch = crank(key, &cx);
+        Self::begun(batch, Arc::clone(&policy), show, how)
     }
 
     /// A fork of the session as it was at a version.
@@ -485,6 +523,13 @@ impl Bench {
         let _ = self.command(&format!("message {words:?}"), Command::Message { content });
     }
 
+    /// Opens the session that a pre-warmed environment waits for.
+    pub(crate) fn open_session(&mut self, first: &str) {
+        let opened = Box::new(opened(agent(vec![])));
+        let messages = vec![vec![InputPart::text(first)]];
+        let _ = self.command(&format!("open session {first:?}"), Command::OpenSession { opened, messages });
+    }
+
     pub(crate) fn cancel(&mut self) {
         self.command("cancel", Command::Cancel).unwrap();
     }
@@ -606,7 +651,7 @@ impl Bench {
         let actions = self.session.view().required_actions;
         let approval = |action| match action {
             RequiredAction::Approval(approval) => Some(approval.id),
-            RequiredAction::FunctionCall { .. } => None,
+            RequiredAction::FunctionCall { .. } | RequiredAction::EnvironmentConnection { .. } => None,
         };
         actions.into_iter().find_map(approval).expect("an approval waits")
     }
@@ -631,6 +676,9 @@ impl Bench {
                 RequiredAction::FunctionCall { turn_id, call_id, name, .. } => {
                     write!(line, ", {turn_id} wants {name} {call_id}").unwrap();
                 }
+                RequiredAction::EnvironmentConnection { environment_id } => {
+                    write!(line, ", wants {environment_id} connected").unwrap();
+                }
                 RequiredAction::Approval(approval) => {
                     write!(line, ", wants approval {} of {}", approval.id, approval.name).unwrap();
                 }
@@ -641,6 +689,11 @@ impl Bench {
 
     pub(crate) fn note(&mut self, words: &str) {
         self.line(&format!("  = {words}"));
+    }
+
+    /// What happened so far.
+    pub(crate) fn transcript(&self) -> &str {
+        &self.transcript
     }
 
     /// Compares the transcript with what is expected; indentation common to all lines does not count.

@@ -8,8 +8,8 @@ use tenure_journal::{
 use tenure_session::{Attempted, Command, History, Point, Refusal};
 
 use crate::bench::{
-    Bench, Show, agent, async_function, call, defaults, exited, function, hosted, opened, root, say, server,
-    shop,
+    Bench, Show, agent, async_function, call, defaults, exited, function, hosted, opened, root, say,
+    self_hosted, server, shop,
 };
 use crate::random::history;
 
@@ -111,6 +111,19 @@ fn a_fork_shares_the_files_and_prepares_nothing() {
         let id = fork.session.hosted().unwrap().id;
         assert_eq!(id.session(), fork.session.key().session, "its environment is its own");
     }
+}
+
+#[test]
+fn a_fork_of_a_customers_machine_has_an_address_of_its_own() {
+    let mut opening = opened(agent(vec![]));
+    opening.environment = self_hosted();
+    let b = Bench::open(opening, "Go", defaults(), Show::Events);
+    let fork = b.fork(b.version(), 90);
+    let (ours, own) = (b.session.view().environment, fork.session.view().environment);
+    let (ours, own) = (ours.self_hosted().unwrap(), own.self_hosted().unwrap());
+    assert_eq!(own.id.session(), fork.session.key().session);
+    assert_eq!(own.workspace_directory, ours.workspace_directory);
+    assert_ne!(own.remote_url, ours.remote_url, "its executor is not the other's");
 }
 
 #[test]
@@ -274,11 +287,13 @@ fn long_conversations_are_forked_whole() {
 
 /// What the conversation says, whatever its ids and however far its calls are.
 fn said(item: &Item) -> String {
-    match &item.body {
-        ItemBody::AssistantMessage { content, .. } => format!("assistant {content:?}"),
-        ItemBody::UserMessage { content } => format!("user {content:?}"),
-        body => format!("{:?} {:?}", std::mem::discriminant(body), item.call_id()),
+    if let ItemBody::AssistantMessage { content, .. } = &item.body {
+        return format!("assistant {content:?}");
     }
+    if let ItemBody::UserMessage { content } = &item.body {
+        return format!("user {content:?}");
+    }
+    format!("{:?} {:?}", std::mem::discriminant(&item.body), item.call_id())
 }
 
 /// Any moment of any history can be forked and gone back to; nothing is under way in either, and both have

@@ -10,7 +10,7 @@ use tenure_session::{Attempted, Command, Input, RequiredAction, SubagentReply};
 
 use crate::bench::{
     Bench, Show, agent, async_function, call, defaults, deferred_function, exited, file, function, hosted,
-    mcp, opened, root, say, server, shop, think, whole,
+    mcp, opened, root, say, self_hosted, server, shop, think, whole,
 };
 
 const HISTORIES: u64 = 300;
@@ -43,8 +43,11 @@ pub(crate) fn history(seed: u64, steps: usize) -> Bench {
     opening.agent.time_awareness = rng.bool();
     opening.agent.multi_agent.enabled = rng.bool();
     opening.agent.approval = if rng.bool() { ApprovalMode::Destructive } else { ApprovalMode::Writes };
-    if rng.bool() {
-        opening.environment = hosted(if rng.bool() { Network::Disabled } else { Network::Enabled });
+    match rng.u8(..6) {
+        0 => opening.environment = hosted(Network::Disabled),
+        1 => opening.environment = hosted(Network::Enabled),
+        2 | 3 => opening.environment = self_hosted(),
+        _ => {}
     }
     let mut b = Bench::open(opening, "Go", defaults(), Show::Nothing);
     for _ in 0..steps {
@@ -75,6 +78,8 @@ fn step(b: &mut Bench, rng: &mut fastrand::Rng) {
             b.resumed();
         }
         11 => b.wait(rng.u64(..40_000)),
+        13 if rng.bool() => b.crank("executor", &Input::Connected).unwrap(),
+        13 => b.crank("executor", &Input::Disconnected).unwrap(),
         12 => {
             let stale = b.session.pending().next().map(|effect| effect.id);
             if let Some(id) = stale {
@@ -93,7 +98,8 @@ fn step(b: &mut Bench, rng: &mut fastrand::Rng) {
 
 fn command(b: &Bench, rng: &mut fastrand::Rng) -> Command {
     let actions = b.session.view().required_actions;
-    match rng.u8(..11) {
+    match rng.u8(..12) {
+        11 => Command::AwaitConnection { until: b.now.plus_millis(rng.u64(..60_000)) },
         10 => Command::PlaceFiles { files: vec![file("/workspace/a")] },
         0..=2 => Command::Message { content: vec![InputPart::text("More ".repeat(rng.usize(1..40)))] },
         3 => Command::Cancel,
@@ -112,7 +118,7 @@ fn command(b: &Bench, rng: &mut fastrand::Rng) -> Command {
                 decision: *rng.choice(&[Decision::Approve, Decision::Deny, Decision::Cancel]).unwrap(),
                 by: "ann".to_owned(),
             },
-            None => Command::Cancel,
+            Some(RequiredAction::EnvironmentConnection { .. }) | None => Command::Cancel,
         },
     }
 }

@@ -236,6 +236,10 @@ fn next(next: Next, now: Timestamp) -> String {
 pub(crate) fn event(event: &Event, now: Timestamp) -> String {
     match event {
         Event::SessionOpened(opened) => format!("session opened for {}", opened.agent.model),
+        Event::EnvironmentOpened(opened) => format!("{} opened without a session", opened.environment.id),
+        Event::EnvironmentExpired => "environment expired".to_owned(),
+        Event::EnvironmentSuspended => "environment suspended".to_owned(),
+        Event::EnvironmentResumed => "environment resumed".to_owned(),
         Event::SessionUpdated { .. } => "session updated".to_owned(),
         Event::SessionFailed { message } => format!("session failed: {message}"),
         Event::SessionDeleted => "session deleted".to_owned(),
@@ -301,6 +305,12 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
         Event::SubagentOpened { subagent_id, name, .. } => format!("{subagent_id} opened: {name}"),
         Event::SubagentClosed { subagent_id } => format!("{subagent_id} closed"),
         Event::SubagentResumed { subagent_id } => format!("{subagent_id} resumed"),
+        Event::EnvironmentConnected => "executor connected".to_owned(),
+        Event::EnvironmentDisconnected => "executor gone".to_owned(),
+        Event::ConnectionAwaited { until } => {
+            format!("executor awaited for {} ms", crate::bench::START.millis_until(*until))
+        }
+        Event::ConnectionLapsed => "executor awaited no more".to_owned(),
         Event::ArtifactDeleted { artifact_id } => format!("{artifact_id} deleted"),
         Event::ContextTrimmed { first_kept, dropped } => {
             format!("context trimmed by {dropped} items, {first_kept} is the first kept")
@@ -386,11 +396,13 @@ pub(crate) fn notice(notice: &StreamEvent) -> String {
             };
             format!("{} {kind}", subagent.id)
         }
-        StreamEvent::Environment { kind, id, error } => {
+        StreamEvent::Environment { kind, id, error, .. } => {
             let kind = match kind {
                 EnvironmentNotice::Pending => "pending",
                 EnvironmentNotice::Ready => "ready",
                 EnvironmentNotice::Connected => "connected",
+                EnvironmentNotice::Suspended => "suspended",
+                EnvironmentNotice::Disconnected => "disconnected",
                 EnvironmentNotice::Failed => "failed",
             };
             let why = error.as_ref().map_or_else(String::new, |error| format!(" {}", quote(error)));

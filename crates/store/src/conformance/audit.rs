@@ -17,7 +17,7 @@ fn told(mut append: Append, versions: &[u64]) -> Append {
         project: key.project,
         session: key.session,
         version: Version(*version),
-        agent,
+        agent: Some(agent),
         turn: None,
         fact: AuditFact::SessionFailed,
     };

@@ -32,10 +32,17 @@ pub(super) async fn replaces_the_head(store: &dyn Store) {
     full.status = SessionStatus::Failed;
     full.agent_name = Some("other".into());
     full.metadata.clear();
+    full.parent = Some(key.session);
     accepted(store.append(Append { head: full.clone(), ..append(&fresh, key, 1, &["x"]) }).await);
     assert_eq!(accepted(store.head(key).await), Some(full.clone()), "an append replaces the head");
-    full.deleted = true;
+    let listed = accepted(store.sessions(key.project, &SessionFilter::default(), &page(9)).await);
+    assert!(listed.is_empty(), "one that has become somebody's is not listed");
+    full.parent = None;
     accepted(store.append(Append { head: full.clone(), ..append(&fresh, key, 2, &["x"]) }).await);
+    let listed = accepted(store.sessions(key.project, &SessionFilter::default(), &page(9)).await);
+    assert_eq!(listed, [full.clone()], "one that has become nobody's is");
+    full.deleted = true;
+    accepted(store.append(Append { head: full.clone(), ..append(&fresh, key, 3, &["x"]) }).await);
     assert_eq!(accepted(store.head(key).await), Some(full), "a deleted session's head can be read");
     assert!(accepted(store.load(key).await).is_some(), "a deleted session can be loaded");
     let listed = accepted(store.sessions(key.project, &SessionFilter::default(), &page(9)).await);

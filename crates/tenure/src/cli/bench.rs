@@ -5,10 +5,13 @@
 //! they are goals, and nothing here passes or fails. `docs/benchmarks.md` says what each number means.
 
 mod cluster;
+mod forks;
 mod journal;
 mod lab;
+mod sandbox;
 mod server;
 mod turns;
+mod workspace;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,12 +48,18 @@ enum Benchmark {
     Turns,
     /// Opening a session with 10,000 events
     Open,
+    /// Forking a session with 10 files and with 31,000
+    Forks,
     /// Memory of 10,000 idle sessions
     Idle,
     /// Recovery with 1,000 sessions in flight
     Recovery,
     /// Start of the server
     Start,
+    /// What a sandbox costs, and the first command in a new environment
+    Sandbox,
+    /// Snapshots of files
+    Workspace,
     /// Durable appends per second on PostgreSQL (needs --database)
     ClusterAppends,
     /// Whole turns per second with one, two and three nodes on PostgreSQL (needs --database)
@@ -109,7 +118,15 @@ impl Benchmark {
     fn needs_database(self) -> bool {
         match self {
             Self::ClusterAppends | Self::ClusterTurns | Self::ClusterClaims | Self::ClusterTakeover => true,
-            Self::Appends | Self::Turns | Self::Open | Self::Idle | Self::Recovery | Self::Start => false,
+            Self::Appends
+            | Self::Turns
+            | Self::Open
+            | Self::Forks
+            | Self::Idle
+            | Self::Recovery
+            | Self::Start
+            | Self::Sandbox
+            | Self::Workspace => false,
         }
     }
 
@@ -118,9 +135,18 @@ impl Benchmark {
             Self::Appends => journal::appends(directory, each).await,
             Self::Turns => turns::measure(directory, each).await,
             Self::Open => journal::open(directory).await,
+            Self::Forks => forks::measure(directory).await,
             Self::Idle => server::idle(directory).await,
             Self::Recovery => server::recovery(directory).await,
             Self::Start => server::start(directory).await,
+            Self::Sandbox => {
+                let mut rows = tokio::task::block_in_place(|| sandbox::overhead(directory, each))?;
+                rows.extend(sandbox::first_command(directory).await?);
+                Ok(rows)
+            }
+            Self::Workspace => {
+                tokio::task::block_in_place(|| workspace::measure(directory, workspace::FEW, workspace::MANY))
+            }
             Self::ClusterAppends => cluster::appends(database, each).await,
             Self::ClusterTurns => cluster::turns(database, each).await,
             Self::ClusterClaims => cluster::claims(database).await,
@@ -244,6 +270,17 @@ mod tests {
             assert_eq!(measured.len(), rows, "{benchmark:?}");
             assert!(measured.iter().all(|row| row.value.is_finite()), "{benchmark:?}");
         }
+        let measured = workspace::measure(directory.path(), 10, 200).expect("measured");
+        let whats: Vec<&str> = measured.iter().map(|row| row.what.as_str()).collect();
+        assert_eq!(
+            whats,
+            [
+                "snapshot of 10 files, none changed, median",
+                "snapshot of 10 files, one changed, chunks in memory, median",
+                "snapshot of 200 files, none changed, median",
+                "snapshot of 200 files, one changed, chunks in memory, median",
+            ]
+        );
         assert_eq!(directory.path().read_dir().expect("lists").count(), 0);
     }
 }

@@ -80,6 +80,21 @@ impl Client {
         Ok(Events::new(self.send(Method::POST, path, &[], Some(body), None).await?))
     }
 
+    /// Writes what is at a path into a file, which is made or replaced.
+    pub(crate) async fn save(&self, path: &str, file: &std::path::Path) -> Result<(), CliError> {
+        use std::io::Write as _;
+        let mut response = self.send(Method::GET, path, &[], None, None).await?;
+        let failed = |error: std::io::Error| {
+            CliError::failed("write", format!("`{}` cannot be written", file.display()))
+                .cause(error.to_string())
+        };
+        let mut written = std::fs::File::create(file).map_err(failed)?;
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            written.write_all(&chunk).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// All things of a list, page by page, at most [`LISTED_MAX`].
     pub(crate) async fn list(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<Value>, CliError> {
         let mut found: Vec<Value> = Vec::new();

@@ -22,6 +22,9 @@ enum KeysCommand {
     Create {
         /// What it is for
         name: String,
+        /// For `exec-server`: it connects executors of self-hosted environments and can do nothing else
+        #[arg(long)]
+        executor: bool,
     },
     /// Revoke a key
     Revoke {
@@ -40,9 +43,20 @@ pub(crate) async fn keys(cx: &mut Context, args: &KeysArgs) -> Result<Exit, CliE
             let now = cx.world.now;
             output::list(&mut cx.world.out, cx.format, &columns(now), &keys)?;
         }
-        KeysCommand::Create { name } => {
-            let created = client.post(PATH, &json!({"name": name})).await?;
+        KeysCommand::Create { name, executor } => {
+            let mut new = json!({"name": name});
+            if *executor {
+                new["scopes"] = json!(["environments.connect"]);
+            }
+            let created = client.post(PATH, &new).await?;
             cx.note("this is the only time the key is shown")?;
+            if *executor {
+                let pair = |name| text(&created, name).to_owned();
+                let (id, secret) = (pair("/pair/access_key_id"), pair("/pair/secret_access_key"));
+                cx.note(&format!(
+                    "for the direct transport: AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret}"
+                ))?;
+            }
             output::one(&mut cx.world.out, cx.format, text(&created, "/key"), &created)?;
         }
         KeysCommand::Revoke { id } => {

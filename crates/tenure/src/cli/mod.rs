@@ -4,6 +4,7 @@
 //! process is in [`World`], read once in `main`. Commands talk to a server through its HTTP API alone.
 
 mod agents;
+mod artifacts;
 mod audit;
 mod automations;
 mod bench;
@@ -13,7 +14,9 @@ mod decide;
 mod demo;
 mod diff;
 mod doctor;
+mod environment;
 mod error;
+mod exec_server;
 mod find;
 mod forks;
 mod init;
@@ -104,6 +107,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
+    /// Run the commands of a self-hosted environment on this machine
+    ExecServer(exec_server::ExecServerArgs),
     /// Move everything from the data directory into a database that several nodes share
     Migrate(migrate::MigrateArgs),
     /// Open a new session with another's conversation and files, as they are or were
@@ -150,8 +155,17 @@ impl Context {
 
     /// A client of the server that flags, environment and data directory point at.
     pub(crate) fn client(&self) -> Result<Client, CliError> {
-        let target = target::resolve(&self.world, &self.data, self.url.as_deref(), self.api_key.as_deref())?;
-        Client::new(target)
+        self.client_of(self.url.as_deref())
+    }
+
+    /// A client of the server at `url`.
+    pub(crate) fn client_of(&self, url: Option<&str>) -> Result<Client, CliError> {
+        Client::new(target::resolve(&self.world, &self.data, url, self.api_key.as_deref())?)
+    }
+
+    /// Whether a flag names a server.
+    pub(crate) fn names_a_server(&self) -> bool {
+        self.url.is_some()
     }
 }
 
@@ -217,6 +231,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Automations(args) => automations::automations(cx, &args).await,
         Command::Agents(args) => agents::agents(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
+        Command::ExecServer(args) => exec_server::exec_server(cx, &args).await,
         Command::Migrate(args) => migrate::migrate(cx, &args).await,
         Command::Audit(args) => audit::audit(cx, &args).await,
         Command::Fork(args) => forks::fork(cx, &args).await,
@@ -288,6 +303,7 @@ mod tests {
             ("tenure -o jsonl logs last -f", true),
             ("tenure run refunds go", true),
             ("tenure run --session last go", true),
+            ("tenure run --up --save out analyst go", true),
             ("tenure run refunds", false),
             ("tenure run", false),
             ("tenure logs", false),
@@ -322,6 +338,10 @@ mod tests {
             ("tenure agents split helper --end", true),
             ("tenure keys", false),
             ("tenure keys create ci", true),
+            ("tenure keys create laptop --executor", true),
+            ("tenure exec-server --remote http://127.0.0.1:1/x --environment-id env_1", true),
+            ("tenure exec-server --remote u --environment-id e --transport direct --files account", true),
+            ("tenure exec-server --remote u", false),
             ("tenure webhooks ls", true),
             ("tenure webhooks add https://crm.example/ --event agent.session.idle", true),
             ("tenure webhooks add", false),

@@ -1,11 +1,15 @@
 //! `tenure run`: one turn, and its answer.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 
 use super::Context;
-use super::client::Events;
+use super::artifacts;
+use super::client::{Client, Events};
+use super::environment;
 use super::error::{CliError, Exit, SESSIONS_KEPT};
 use super::find::{self, SESSIONS};
 use super::output::{self, text};
@@ -24,6 +28,12 @@ pub(crate) struct RunArgs {
     /// Go on with this session: its id, the unique beginning of it, or `last`
     #[arg(long)]
     session: Option<String>,
+    /// Serve the project meanwhile, so that no server has to be started before
+    #[arg(long)]
+    up: bool,
+    /// Save what the turn published below this directory
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
 }
 
 /// Bytes of a prompt: what the API accepts in one body, with room for the rest of it.
@@ -37,15 +47,33 @@ struct Report {
     waits: Vec<Value>,
     usage: Value,
     answer: Option<String>,
+    artifacts: Vec<Value>,
 }
 
 pub(crate) async fn run(cx: &mut Context, args: &RunArgs) -> Result<Exit, CliError> {
-    let client = cx.client()?;
+    if !args.up {
+        let client = cx.client()?;
+        return turn(cx, &client, args).await;
+    }
+    if cx.names_a_server() {
+        let error = CliError::usage("--up serves the project itself, and --url names a server");
+        return Err(error.fix("leave one of them out"));
+    }
+    let server = super::serve::within(cx).await?;
+    let outcome = match cx.client_of(Some(&server.url)) {
+        Ok(client) => turn(cx, &client, args).await,
+        Err(error) => Err(error),
+    };
+    super::serve::end(server.run(std::future::ready(())).await)?;
+    outcome
+}
+
+async fn turn(cx: &mut Context, client: &Client, args: &RunArgs) -> Result<Exit, CliError> {
     let (agent, prompt) = arguments(args)?;
     let prompt = read_prompt(prompt).await?;
-    let (session, mut events) = match &args.session {
+    let (session, mut events, environment) = match &args.session {
         Some(typed) => {
-            let session = find::session(&client, typed).await?;
+            let session = find::session(client, typed).await?;
             let state = client.get(&format!("{SESSIONS}/{session}"), &[]).await?;
             let waits = transcript::actions(Some(&state));
             if !waits.is_empty() {
@@ -54,15 +82,22 @@ pub(crate) async fn run(cx: &mut Context, args: &RunArgs) -> Result<Exit, CliErr
             }
             // Opened before the message is sent: the stream replays nothing.
             let events = client.events(&session).await?;
-            super::decide::post_event(&client, &session, message(&prompt)).await?;
-            (session, events)
+            super::decide::post_event(client, &session, message(&prompt)).await?;
+            (session, events, text(&state, "/environment/type").to_owned())
         }
         None => {
-            let agent = find::agent(&client, agent).await?;
-            (String::new(), client.post_events(SESSIONS, &opening(&agent, &prompt)).await?)
+            let agent = find::agent(client, agent).await?;
+            let environment = environment::of_agent(cx, &agent)?;
+            let events = client.post_events(SESSIONS, &opening(&agent, &prompt, &environment)).await?;
+            (String::new(), events, text(&environment, "/type").to_owned())
         }
     };
-    let report = follow(cx, &mut events, session).await?;
+    let mut report = follow(cx, &mut events, session).await?;
+    if report.end.is_some() && !matches!(environment.as_str(), "" | "none") {
+        report.artifacts = artifacts::of_turn(client, &report.session, &report.turn).await?;
+    }
+    let directory = args.save.as_ref().map(|directory| cx.world.directory.join(directory));
+    artifacts::tell(cx, client, &report.artifacts, directory.as_deref()).await?;
     finish(cx, &report)
 }
 
@@ -98,6 +133,7 @@ async fn follow(cx: &mut Context, events: &mut Events, session: String) -> Resul
         waits: Vec::new(),
         usage: Value::Null,
         answer: None,
+        artifacts: Vec::new(),
     };
     loop {
         let Some(event) = events.next().await? else {
@@ -157,6 +193,7 @@ fn finish(cx: &mut Context, report: &Report) -> Result<Exit, CliError> {
         "answer": report.answer,
         "required_actions": report.waits,
         "usage": report.usage,
+        "artifacts": report.artifacts,
     });
     let is_table = cx.format == output::Format::Table;
     if !is_table || report.end == Some(TurnEnd::Completed) {

@@ -13,6 +13,8 @@ use super::error::{CliError, Exit};
 use crate::server::state::Database;
 use crate::server::{Server, ServerConfig, StartError};
 
+/// The lease of a server that is not told another.
+const LEASE_SECONDS: u64 = 10;
 /// How often `tenure up` looks whether a file was saved.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -37,7 +39,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     sealing_key: Option<PathBuf>,
     /// How long it takes at most until a silent node's sessions are at work on another node of its database
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = LEASE_SECONDS, value_parser = clap::value_parser!(u64).range(1..=600))]
     lease_seconds: u64,
 }
 
@@ -78,8 +80,33 @@ pub(crate) async fn up(cx: &mut Context, args: &ServeArgs) -> Result<Exit, CliEr
     end(server.run(std::future::ready(())).await)
 }
 
+/// Serves the project within this process, on a free port of this machine, for a command that needs a server
+/// for as long as it runs.
+pub(crate) async fn within(cx: &mut Context) -> Result<Server, CliError> {
+    init_log(&cx.world.env, "warn");
+    let args = ServeArgs {
+        bind: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+        port: Some(0),
+        database: None,
+        blobs: None,
+        sealing_key: None,
+        lease_seconds: LEASE_SECONDS,
+    };
+    open(cx, &args).await
+}
+
 async fn start(cx: &mut Context, args: &ServeArgs) -> Result<Server, CliError> {
-    init_log(&cx.world.env);
+    init_log(&cx.world.env, "info,rmcp=warn");
+    let server = open(cx, args).await?;
+    for note in &server.notes {
+        cx.note(note)?;
+    }
+    let listening = json!({"listening": format!("{}/v1", server.url), "pid": std::process::id()});
+    cx.world.out.line(&listening.to_string())?;
+    Ok(server)
+}
+
+async fn open(cx: &mut Context, args: &ServeArgs) -> Result<Server, CliError> {
     let project = Project::load(&cx.project, &cx.world.env, Unset::Error)
         .map_err(|error| CliError::failed("project", format!("the project cannot be served\n{error}")))?;
     for warning in &project.warnings {
@@ -100,16 +127,10 @@ async fn start(cx: &mut Context, args: &ServeArgs) -> Result<Server, CliError> {
         sealing_key: args.sealing_key.as_ref().map(|file| cx.world.directory.join(file)),
         project,
     };
-    let server = Server::start(config).await?;
-    for note in &server.notes {
-        cx.note(note)?;
-    }
-    let listening = json!({"listening": format!("{}/v1", server.url), "pid": std::process::id()});
-    cx.world.out.line(&listening.to_string())?;
-    Ok(server)
+    Ok(Server::start(config).await?)
 }
 
-fn end(fault: Option<String>) -> Result<Exit, CliError> {
+pub(crate) fn end(fault: Option<String>) -> Result<Exit, CliError> {
     match fault {
         None => Ok(Exit::Done),
         Some(fault) => Err(CliError::failed("storage", "durable state failed, so the server ended")
@@ -120,7 +141,7 @@ fn end(fault: Option<String>) -> Result<Exit, CliError> {
 }
 
 /// Done when the process is asked to end: SIGTERM or Ctrl-C.
-async fn asked_to_end() {
+pub(super) async fn asked_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -152,12 +173,12 @@ fn newest_change(cx: &Context) -> (usize, Option<SystemTime>) {
     (files, newest)
 }
 
-/// Logs to standard error: what `TENURE_LOG` asks for, as text for people or with `TENURE_LOG_FORMAT=json` as
+/// Logs to standard error: what `TENURE_LOG` asks for, or `default`, as text for people or with `TENURE_LOG_FORMAT=json` as
 /// JSON lines.
-fn init_log(env: &tenure_project::Env) {
+pub(super) fn init_log(env: &tenure_project::Env, default: &str) {
     use tracing_subscriber::EnvFilter;
-    let directives = env.find("TENURE_LOG").unwrap_or("info,rmcp=warn");
-    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info,rmcp=warn"));
+    let directives = env.find("TENURE_LOG").unwrap_or(default);
+    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber in one process is refused; the first goes on.
     let _ = match env.find("TENURE_LOG_FORMAT") {

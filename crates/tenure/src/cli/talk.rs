@@ -7,6 +7,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
 use super::Context;
 use super::client::{Client, Events};
 use super::decide::{self, Answer};
+use super::environment;
 use super::error::{CliError, Exit};
 use super::find::{self, SESSIONS};
 use super::output::text;
@@ -42,7 +43,8 @@ pub(crate) async fn chat(cx: &mut Context, args: &ChatArgs) -> Result<Exit, CliE
             Some(line) => break line.to_owned(),
         }
     };
-    let events = client.post_events(SESSIONS, &opening(&agent, &first)).await?;
+    let environment = environment::of_agent(cx, &agent)?;
+    let events = client.post_events(SESSIONS, &opening(&agent, &first, &environment)).await?;
     Talk::new(cx, client, None, Some(events), lines).run().await
 }
 
@@ -63,10 +65,10 @@ pub(crate) async fn attach(cx: &mut Context, args: &AttachArgs) -> Result<Exit, 
 }
 
 /// The body that opens a session with its first message and streams what happens.
-pub(crate) fn opening(agent: &Value, message: &str) -> Value {
+pub(crate) fn opening(agent: &Value, message: &str, environment: &Value) -> Value {
     json!({
         "agent_id": agent.get("id"),
-        "environment": {"type": "none"},
+        "environment": environment,
         "input": message,
         "stream": true,
     })

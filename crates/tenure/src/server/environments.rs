@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tenure_project::{Environments, MinIsolation};
-use tenure_runtime::{EnvironmentConfig, Places};
+use tenure_runtime::{CONNECTION_WAIT, EnvironmentConfig, PackageSources, Places};
 use tenure_sandbox::{LauncherPath, Survey, Tier};
 
 /// The first argument of this program when it is a supervisor of one command.
@@ -41,5 +41,14 @@ pub(super) async fn config(settings: &Environments, data: &Path) -> EnvironmentC
         sandbox,
         commands: Places { max: COMMANDS_MAX, per_project_max: COMMANDS_PER_PROJECT_MAX },
         open_network: settings.open_network,
+        suspend: settings.suspend,
+        prewarmed: settings.prewarmed,
+        packages: PackageSources {
+            python_index: settings.packages.python_index.clone(),
+            npm_registry: settings.packages.npm_registry.clone(),
+            hosts: settings.packages.hosts.clone(),
+            private_hosts: settings.packages.private_hosts.clone(),
+        },
+        connection_wait: CONNECTION_WAIT,
     }
 }

@@ -160,6 +160,10 @@ impl Server {
         api.models = model_names;
         api.hosts.extend(project.settings.server.allowed_hosts.iter().cloned());
         api.origins.extend(project.settings.server.allowed_origins.iter().cloned());
+        if let Some(url) = &project.settings.server.public_url {
+            api.public_url.clone_from(url);
+            api.hosts.extend(url::Url::parse(url).ok().and_then(|url| Some(url.host_str()?.to_owned())));
+        }
         api.tool_addresses = tool_addresses;
         api.shutdown = stop.clone();
         let app = tenure_api::app(api, runtime.clone());

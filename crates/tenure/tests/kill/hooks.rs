@@ -129,7 +129,7 @@ async fn events(store: &dyn Store, key: SessionKey) -> Vec<String> {
 }
 
 /// The one project of the installation.
-async fn project(store: &dyn Store) -> ProjectId {
+pub(crate) async fn project(store: &dyn Store) -> ProjectId {
     let page = Page { after: None, limit: 1, order: Order::Ascending };
     let found = store.documents(keys::system_project(), DocumentKind::Project, Some("default"), &page).await;
     found.expect("readable")[0].id.parse().expect("an id")

@@ -5,12 +5,15 @@
 
 mod check;
 mod client;
+mod contents;
 mod courier;
 mod failover;
 mod hooks;
+mod hosted;
 mod moving;
 mod power;
 mod reader;
+mod remains;
 mod timetable;
 mod visitor;
 mod world;

@@ -10,14 +10,16 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Environment, InputPart, MultiAgent, ProjectId, Reasoning,
-    ServiceTier, SessionKey, SessionOpened, TextConfig,
+    AgentConfig, AgentId, ApprovalMode, ContainerSize, Environment, EnvironmentId, HostedEnvironment,
+    InputPart, MultiAgent, Network, ProjectId, Reasoning, ServiceTier, SessionId, SessionKey, SessionOpened,
+    TextConfig, WorkspaceRoot,
 };
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
 use tenure_project::Redacted;
 use tenure_runtime::{
-    Limits, ModelTable, Opening, Parts, Provider, Runtime, Sealer, Subscription, SubscriptionItem,
+    EnvironmentConfig, Limits, ModelTable, Opening, Parts, Provider, Runtime, Sealer, Subscription,
+    SubscriptionItem,
 };
 use tenure_session::{Command, SessionNotice, StreamEvent};
 use tenure_store::Store;
@@ -63,7 +65,9 @@ pub(super) struct Lab<S = SqliteStore> {
 impl Lab {
     /// Opens durable state at `data`.
     pub(super) async fn open(data: &Path) -> Result<Self, CliError> {
-        Self::over(SqliteStore::open(data).map_err(|error| failed("opening the store", error))?).await
+        let store = SqliteStore::open(data).map_err(|error| failed("opening the store", error))?;
+        let directory = data.join("environments");
+        Self::over(store, EnvironmentConfig { directory, ..EnvironmentConfig::default() }).await
     }
 
     pub(super) async fn close(self) -> Result<(), CliError> {
@@ -77,7 +81,8 @@ impl Lab<PostgresStore> {
     pub(super) async fn join(url: &str) -> Result<Self, CliError> {
         let options = Options::parse(url).map_err(|error| failed("reading the URL", error))?;
         let store = PostgresStore::open(&options).await;
-        Self::over(store.map_err(|error| failed("opening the database", error))?).await
+        let store = store.map_err(|error| failed("opening the database", error))?;
+        Self::over(store, EnvironmentConfig::default()).await
     }
 
     pub(super) async fn leave(self) -> Result<(), CliError> {
@@ -87,7 +92,7 @@ impl Lab<PostgresStore> {
 }
 
 impl<S: Store> Lab<S> {
-    async fn over(store: S) -> Result<Self, CliError> {
+    async fn over(store: S, environments: EnvironmentConfig) -> Result<Self, CliError> {
         // Reqwest is built without a provider of its own; only the first of several can be installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let store = Arc::new(store);
@@ -103,7 +108,7 @@ impl<S: Store> Lab<S> {
             sealer: Sealer::ephemeral(),
             limits: Limits::default(),
             outbound: tenure_runtime::Outbound::default(),
-            environments: tenure_runtime::EnvironmentConfig::default(),
+            environments,
         };
         let runtime = Runtime::start(parts).await.map_err(|error| failed("starting the runtime", error))?;
         let project = ProjectId::fresh(&runtime.fresh());
@@ -112,8 +117,34 @@ impl<S: Store> Lab<S> {
 
     /// Opens a session and waits for the end of its first turn.
     pub(super) async fn converse(&self) -> Result<Conversation, CliError> {
-        let opening = Opening { opened: self.opened(), input: vec![vec![InputPart::text("hello")]] };
-        let opened = self.runtime.open(opening, None, true).await;
+        self.begin(SessionId::fresh(&self.runtime.fresh()), Environment::None).await
+    }
+
+    /// The same, in an environment with these files.
+    pub(super) async fn converse_in(&self, root: WorkspaceRoot) -> Result<Conversation, CliError> {
+        let session = SessionId::fresh(&self.runtime.fresh());
+        let hosted = HostedEnvironment {
+            id: EnvironmentId::of_session(session),
+            network: Network::Disabled,
+            size: ContainerSize::Small,
+            files: Vec::new(),
+            packages: tenure_journal::Packages::default(),
+            setup: Vec::new(),
+            variables: None,
+            base: Some(root),
+        };
+        self.begin(session, Environment::Hosted(Box::new(hosted))).await
+    }
+
+    /// The project of every session here.
+    pub(super) fn project(&self) -> ProjectId {
+        self.project
+    }
+
+    async fn begin(&self, session: SessionId, environment: Environment) -> Result<Conversation, CliError> {
+        let opened = SessionOpened { environment, ..self.opened() };
+        let opening = Opening { opened, input: vec![vec![InputPart::text("hello")]] };
+        let opened = self.runtime.open_as(session, opening, None, true).await;
         let (view, stream) = opened.map_err(|error| failed("opening a session", error))?;
         let stream = stream.ok_or_else(|| failed("opening a session", "it has no stream"))?;
         let mut conversation = Conversation { runtime: self.runtime.clone(), key: view.key, stream };
@@ -215,6 +246,18 @@ impl Site {
         std::fs::create_dir(root.path().join("agents"))?;
         std::fs::write(root.path().join("agents/bench.md"), "Be brief.\n")?;
         Ok(Self { root })
+    }
+
+    /// The same with a scripted model in the server.
+    pub(super) fn scripted(parent: &Path, script: &str) -> Result<Self, CliError> {
+        let site = Self::new(parent, "http://127.0.0.1:9/v1")?;
+        let settings = json!({
+            "providers": {"bench": {"type": "scripted", "script": "script.yaml"}},
+            "default_model": "scripted",
+        });
+        std::fs::write(site.root.path().join("tenure.yaml"), settings.to_string())?;
+        std::fs::write(site.root.path().join("script.yaml"), script)?;
+        Ok(site)
     }
 
     pub(super) fn data(&self) -> PathBuf {
