@@ -40,10 +40,9 @@ fn seal(expected: u64, unsealed: &[Unsealed], note: &str) -> Seal {
 /// What the store is at, where it refuses for that.
 #[track_caller]
 fn conflict<T: Debug>(result: Result<T, StoreError>, sentence: &str) -> u64 {
-    match refused(result, sentence) {
-        StoreErrorKind::Conflict { actual } => actual.0,
-        other => panic!("{sentence}: refused for {other:?}"),
-    }
+    let kind = refused(result, sentence);
+    let StoreErrorKind::Conflict { actual } = &kind else { panic!("{sentence}: refused for {kind:?}") };
+    actual.0
 }
 
 pub(super) async fn keeps_records_with_the_events(store: &dyn Store) {
