@@ -24,6 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("memory", &["journal"]),
     ("webhook", &[]),
     ("executor", &[]),
+    ("audit", &[]),
     ("telemetry", &["journal"]),
     (
         "runtime",
@@ -41,6 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "memory",
             "webhook",
             "executor",
+            "audit",
             "telemetry",
         ],
     ),
