@@ -255,7 +255,7 @@ impl Draft<'_> {
         let ends = self.ends();
         self.close_all(turn_id);
         self.push(Event::TurnEnded { turn_id, end });
-        self.end_subagents(turn_id, ends);
+        self.end_subagents(Some(turn_id), ends);
     }
 
     fn close_all(&mut self, turn_id: TurnId) {
