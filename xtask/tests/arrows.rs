@@ -25,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("memory", &["journal"]),
     ("webhook", &[]),
     ("executor", &[]),
+    ("audit", &[]),
     ("telemetry", &["journal"]),
     (
         "runtime",
@@ -43,6 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "memory",
             "webhook",
             "executor",
+            "audit",
             "telemetry",
         ],
     ),

@@ -214,6 +214,8 @@ fn check_scope(key: &Key, method: &Method, path: &str) -> Result<(), ApiError> {
         rest.starts_with("keys")
             || rest.starts_with("webhooks")
             || rest == "collect"
+            || rest == "audit"
+            || rest.starts_with("audit/")
             || rest.ends_with("/journal")
     });
     let (scope, word) = if is_admin {

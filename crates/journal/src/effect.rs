@@ -184,6 +184,28 @@ pub struct PermitRecord {
     pub approval: Option<ApprovalId>,
 }
 
+/// What policy did not allow, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRefusal {
+    /// The turn that asked for it; absent for what no turn asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn_id: Option<TurnId>,
+    /// What was to be done, in the words of policies: `tool.call`.
+    pub action: String,
+    /// With what: a model's name, a server's label, a tool as `<server>/<name>`.
+    pub resource: String,
+    /// Ids of the policies that forbid it, or that would allow it with an approval; empty when none permits it.
+    pub policies: Vec<String>,
+    /// Digest of the policy set that was evaluated.
+    pub policy_digest: String,
+    /// Digest of the canonical arguments.
+    pub arguments_digest: String,
+    /// Whether a person could have allowed it, where nobody can be asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_approval: bool,
+}
+
 /// What came of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]

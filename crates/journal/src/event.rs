@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use crate::{
     AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, EnvironmentOpened, Forked,
-    FunctionOutput, InputId, Item, ItemId, ItemStatus, Next, Outcome, Parent, ProjectId, Rewound,
-    ServiceTier, SubagentId, Timestamp, Tool, TurnId,
+    FunctionOutput, InputId, Item, ItemId, ItemStatus, Next, Outcome, Parent, PolicyRefusal, ProjectId,
+    Rewound, ServiceTier, SubagentId, Timestamp, Tool, TurnId,
 };
 
 /// A durable fact.
@@ -120,6 +120,11 @@ pub enum Event {
     EffectAbandoned {
         /// The effect.
         effect_id: EffectId,
+    },
+    /// Policy did not allow what the agent was to do; nothing was done.
+    PolicyRefused {
+        /// What, and why.
+        refusal: PolicyRefusal,
     },
     /// A call waits for a person.
     ApprovalRequested {
@@ -355,6 +360,9 @@ pub struct Approval {
     pub message: String,
     /// Ids of the policies that held the call back.
     pub policies: Vec<String>,
+    /// Digest of the policy set that was evaluated; absent in journals of before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_digest: Option<String>,
 }
 
 /// A person's answer.

@@ -7,6 +7,7 @@
 
 mod agent;
 mod answer;
+mod audit;
 mod automation;
 mod blob;
 mod capability;
@@ -34,6 +35,7 @@ pub use agent::{
     Verbosity,
 };
 pub use answer::{AnswerItem, ModelAnswer, Stop, Usage};
+pub use audit::{AuditFact, AuditOutcome, AuditRecord};
 pub use automation::{
     Automation, AutomationStatus, CreatedBy, Invocation, InvocationStatus, NewSessionTarget, PauseReason,
     Schedule, Target, TargetAgent,
@@ -43,8 +45,8 @@ pub use capability::{Capabilities, InstalledPlugin, InstalledSkill, SkillEntry, 
 pub use content::{FunctionOutput, InputPart};
 pub use context::{ContextItem, ModelRequest, ToolSpec};
 pub use effect::{
-    Done, Effect, EffectKind, Failure, FailureKind, Lane, Next, Outcome, PermitRecord, Repeat, ServerRef,
-    ToolDef, ToolResult,
+    Done, Effect, EffectKind, Failure, FailureKind, Lane, Next, Outcome, PermitRecord, PolicyRefusal, Repeat,
+    ServerRef, ToolDef, ToolResult,
 };
 pub use envelope::{DecodeError, Recorded, Version};
 pub use environment::{

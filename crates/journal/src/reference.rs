@@ -66,6 +66,7 @@ impl Event {
             | Self::SubagentOpened { .. }
             | Self::SubagentClosed { .. }
             | Self::SubagentResumed { .. }
+            | Self::PolicyRefused { .. }
             | Self::ArtifactDeleted { .. }
             | Self::EnvironmentExpired
             | Self::EnvironmentSuspended

@@ -128,21 +128,17 @@ impl PolicySet {
         approved: bool,
     ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let principal = principal_entity(&request.principal)?;
-        let (action, resources, context) = match request.action {
-            Action::ModelCall { model } => {
-                ("model.call", vec![plain_entity("Model", model)?], Context::empty())
-            }
-            Action::ToolsList { server } => {
-                ("tools.list", vec![plain_entity("Server", server)?], Context::empty())
-            }
+        let (resources, context) = match request.action {
+            Action::ModelCall { model } => (vec![plain_entity("Model", model)?], Context::empty()),
+            Action::ToolsList { server } => (vec![plain_entity("Server", server)?], Context::empty()),
             Action::ToolCall { tool, mode } => {
                 let context = tool_context(mode.as_str(), approved)?;
-                ("tool.call", vec![tool_entity(&tool)?, plain_entity("Server", tool.server)?], context)
+                (vec![tool_entity(&tool)?, plain_entity("Server", tool.server)?], context)
             }
         };
         let cedar_request = cedar_policy::Request::new(
             principal.uid(),
-            uid("Action", action)?,
+            uid("Action", request.action.name())?,
             resources[0].uid(),
             context,
             Some(&self.schema),
@@ -162,23 +158,20 @@ impl PolicySet {
 
 impl Question {
     fn of(request: &Request<'_>, approved: bool) -> Self {
-        let (action, resource) = match request.action {
-            Action::ModelCall { model } => ("model.call", vec![model.to_owned()]),
-            Action::ToolsList { server } => ("tools.list", vec![server.to_owned()]),
-            Action::ToolCall { tool, mode } => (
-                "tool.call",
-                vec![
-                    tool.server.to_owned(),
-                    tool.name.to_owned(),
-                    format!("{}/{}/{}", tool.builtin, tool.read_only, tool.destructive),
-                    mode.as_str().to_owned(),
-                ],
-            ),
+        let resource = match request.action {
+            Action::ModelCall { model } => vec![model.to_owned()],
+            Action::ToolsList { server } => vec![server.to_owned()],
+            Action::ToolCall { tool, mode } => vec![
+                tool.server.to_owned(),
+                tool.name.to_owned(),
+                format!("{}/{}/{}", tool.builtin, tool.read_only, tool.destructive),
+                mode.as_str().to_owned(),
+            ],
         };
         Self {
             agent: agent_name(&request.principal),
             project: request.principal.project.to_string(),
-            action,
+            action: request.action.name(),
             resource,
             approved,
         }
@@ -222,7 +215,7 @@ fn tool_entity(tool: &ToolFacts<'_>) -> Fallible<Entity> {
         ("destructive".to_owned(), RestrictedExpression::new_bool(tool.destructive)),
     ]);
     let parents = HashSet::from([uid("Server", tool.server)?]);
-    Ok(Entity::new(uid("Tool", &format!("{}/{}", tool.server, tool.name))?, attributes, parents)?)
+    Ok(Entity::new(uid("Tool", &tool.id())?, attributes, parents)?)
 }
 
 fn tool_context(mode: &str, approved: bool) -> Fallible<Context> {

@@ -47,6 +47,28 @@ pub enum Action<'a> {
     },
 }
 
+impl Action<'_> {
+    /// The action's name in policies.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ModelCall { .. } => "model.call",
+            Self::ToolsList { .. } => "tools.list",
+            Self::ToolCall { .. } => "tool.call",
+        }
+    }
+
+    /// The id of what it is done with: a model's name, a server's label, a tool as `<server>/<name>`.
+    #[must_use]
+    pub fn resource(&self) -> String {
+        match self {
+            Self::ModelCall { model } => (*model).to_owned(),
+            Self::ToolsList { server } => (*server).to_owned(),
+            Self::ToolCall { tool, .. } => tool.id(),
+        }
+    }
+}
+
 /// What is known about a tool when it is called.
 #[derive(Debug, Clone, Copy)]
 pub struct ToolFacts<'a> {
@@ -60,4 +82,10 @@ pub struct ToolFacts<'a> {
     pub read_only: bool,
     /// Whether it is said to destroy or spend.
     pub destructive: bool,
+}
+
+impl ToolFacts<'_> {
+    pub(crate) fn id(&self) -> String {
+        format!("{}/{}", self.server, self.name)
+    }
 }

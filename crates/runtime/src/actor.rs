@@ -674,6 +674,7 @@ pub(crate) async fn append(
         },
         documents,
         budget: budget::entries(batch),
+        audit: batch.audit.clone(),
     };
     let began = std::time::Instant::now();
     let appended = shared.store.append(append).await;
@@ -682,6 +683,9 @@ pub(crate) async fn append(
     appended?;
     if told {
         shared.webhooks.wake();
+    }
+    if !batch.audit.is_empty() {
+        shared.unsealed.tell();
     }
     if let Some(exporter) = &shared.exporter {
         exporter.committed(batch, &shared.metrics);

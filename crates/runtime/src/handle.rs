@@ -34,8 +34,8 @@ use crate::registry::{Admission, Registry};
 use crate::unreadable::Unreadable;
 use crate::webhooks::{self, WebhookConfig, Webhooks};
 use crate::{
-    Bound, Full, Limit, Load, ModelTable, Places, RuntimeError, RuntimeErrorKind, Sealer, Share, collect,
-    follow, node,
+    Bound, Full, Limit, Load, ModelTable, Places, RuntimeError, RuntimeErrorKind, Sealer, Share, audit,
+    collect, follow, node,
 };
 
 /// How often readers that went away are forgotten.
@@ -158,6 +158,8 @@ pub(crate) struct Shared {
     pub(crate) executors: Executors,
     /// Tells this node's scheduler that an automation changed.
     pub(crate) automations: Arc<Notify>,
+    /// Tells that records of the audit log wait.
+    pub(crate) unsealed: audit::Waiting,
     /// Held by who collects payloads.
     pub(crate) collecting: tokio::sync::Mutex<()>,
 }
@@ -279,6 +281,7 @@ impl Runtime {
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             automations: Arc::default(),
+            unsealed: audit::Waiting::default(),
             collecting: tokio::sync::Mutex::default(),
             environments: Arc::new(Host::new(environments)),
         });
@@ -292,6 +295,7 @@ impl Runtime {
         runtime.shared.tasks.spawn(sweep(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(environments::keep(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(collect::run(Arc::clone(&runtime.shared)));
+        runtime.shared.tasks.spawn(audit::run(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));
         Ok(runtime)
     }

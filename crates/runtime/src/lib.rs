@@ -16,6 +16,7 @@
 //! unfinished session is found by one indexed query, and the session machine says what may be repeated.
 
 mod actor;
+mod audit;
 mod automations;
 mod budget;
 mod clock;
@@ -41,6 +42,7 @@ mod traces;
 mod unreadable;
 mod webhooks;
 
+pub use audit::AuditLog;
 pub use automations::{
     AgentCheck, AutomationError, AutomationRefusal, Automations, Change, NewAutomation, Saved,
     SavedAutomation, SavedInvocation,

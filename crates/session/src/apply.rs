@@ -86,7 +86,7 @@ impl Session {
         self.version = self.version.plus(1);
         self.last_active_at = at;
         match event {
-            Event::EnvironmentOpened(_) => {}
+            Event::EnvironmentOpened(_) | Event::PolicyRefused { .. } => {}
             Event::SessionOpened(opened) => self.take(at, opened),
             Event::EnvironmentExpired => self.expire(),
             Event::EnvironmentSuspended => self.workspace.suspend(true),

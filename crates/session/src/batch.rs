@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    Effect, EffectId, EnvironmentOpened, EnvironmentStatus, Event, Forked, InputPart, Item, ItemBody, ItemId,
-    ItemStatus, Next, Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId, Timestamp, Turn,
-    TurnEnd, TurnId, Version,
+    AuditRecord, Effect, EffectId, EnvironmentOpened, EnvironmentStatus, Event, Forked, InputPart, Item,
+    ItemBody, ItemId, ItemStatus, Next, Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId,
+    Timestamp, Turn, TurnEnd, TurnId, Version,
 };
 
+use crate::audit;
 use crate::budget::{self, BudgetStep};
 use crate::decide::{Context, Input};
 use crate::{
@@ -38,6 +39,8 @@ pub struct Batch {
     pub gone: Gone,
     /// What the events set aside in the tree's budget and spend of it, in order.
     pub budget: Vec<BudgetStep>,
+    /// What an auditor is told of the events, in order.
+    pub audit: Vec<AuditRecord>,
     /// What clients are told once the events are durable, in order.
     pub notices: Vec<StreamEvent>,
     /// Attempts to begin once the events are durable.
@@ -155,6 +158,7 @@ struct Builder {
     turns: Vec<Turn>,
     gone: Gone,
     budget: Vec<BudgetStep>,
+    audit: Vec<AuditRecord>,
     notices: Vec<StreamEvent>,
     stop: Vec<EffectId>,
     started: Vec<EffectId>,
@@ -165,6 +169,7 @@ impl Builder {
     fn opening(state: Session, now: Timestamp, opened: Option<&Event>) -> Self {
         let mut builder = Self::new(state, Version::ZERO, SessionStatus::Idle, now);
         builder.budget.extend(opened.and_then(|opened| budget::step(&builder.state, opened)));
+        builder.audit.extend(opened.and_then(|opened| audit::record(&builder.state, now, opened)));
         let session = builder.view();
         builder.notices.push(StreamEvent::Session { kind: SessionNotice::Created, session });
         builder.tell_environment(None);
@@ -180,6 +185,7 @@ impl Builder {
     /// The first of the events is in the state already.
     fn fold_rest(mut self, mut events: Vec<Event>) -> Batch {
         let rest = events.split_off(1.min(events.len()));
+        self.audit.extend(events.first().and_then(|opened| audit::record(&self.state, self.now, opened)));
         self.events = events;
         self.fold(rest)
     }
@@ -195,6 +201,7 @@ impl Builder {
             turns: Vec::new(),
             gone: Gone::default(),
             budget: Vec::new(),
+            audit: Vec::new(),
             notices: Vec::new(),
             stop: Vec::new(),
             started: Vec::new(),
@@ -213,6 +220,7 @@ impl Builder {
             let environment = self.state.environment_status();
             self.budget.extend(budget::step(&self.state, event));
             self.state.apply(self.now, event);
+            self.audit.extend(audit::record(&self.state, self.now, event));
             self.keep_row(event, settled);
             self.tell(event, settled, closing);
             let opens = matches!(event, Event::SessionOpened(_));
@@ -240,6 +248,7 @@ impl Builder {
             turns: self.turns,
             gone: self.gone,
             budget: self.budget,
+            audit: self.audit,
             notices: self.notices,
             start,
             stop: self.stop,
@@ -362,6 +371,7 @@ impl Builder {
             | Event::EffectAbandoned { .. }
             | Event::ApprovalRequested { .. }
             | Event::ApprovalDecided { .. }
+            | Event::PolicyRefused { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::ConnectionAwaited { .. }

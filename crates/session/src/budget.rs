@@ -145,6 +145,7 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
+        | Event::PolicyRefused { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::ConnectionAwaited { .. }

@@ -10,6 +10,7 @@
 //! no I/O anywhere below this crate.
 
 mod apply;
+mod audit;
 mod batch;
 mod budget;
 mod catalogue;

@@ -109,6 +109,7 @@ fn items_of(before: &Session, event: &Event) -> Vec<ItemId> {
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
+        | Event::PolicyRefused { .. }
         | Event::ArtifactDeleted { .. }
         | Event::EnvironmentOpened(_)
         | Event::EnvironmentExpired

@@ -254,6 +254,7 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
+        | Event::PolicyRefused { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::ConnectionAwaited { .. }

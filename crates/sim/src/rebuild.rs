@@ -81,6 +81,7 @@ fn changes_items(event: &Event) -> bool {
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
+        | Event::PolicyRefused { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::ConnectionAwaited { .. }

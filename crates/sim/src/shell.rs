@@ -509,6 +509,7 @@ impl World {
             holder: None,
             documents: Vec::new(),
             budget: entries(batch),
+            audit: batch.audit.clone(),
         }
     }
 

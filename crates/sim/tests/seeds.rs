@@ -16,7 +16,7 @@ const SEEDS_PER_BUG_MAX: u64 = 2_000;
 /// Seeds in which everything must happen that can.
 const SEEDS_TO_REACH_ALL_MAX: u64 = 10_000;
 /// Seeds that broke something once.
-const REGRESSIONS: &[u64] = &[4426, 6963];
+const REGRESSIONS: &[u64] = &[2928, 4426, 6963];
 
 fn each(seeds: u64, test: impl Fn(u64) -> Result<(), Box<Failure>> + Sync) {
     let next = AtomicU64::new(0);

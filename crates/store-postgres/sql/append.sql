@@ -64,5 +64,9 @@ put_snapshots AS (
 put_receipts AS (
     INSERT INTO receipts (project_id, key, digest, status, body, at)
     SELECT * FROM unnest($35::text[], $36::text[], $37::text[], $38::integer[], $39::text[], $40::bigint[])
+),
+put_unsealed AS (
+    INSERT INTO audit_unsealed (project_id, record)
+    SELECT * FROM unnest($41::text[], $42::text[])
 )
 SELECT 1 / ((SELECT count(*) FROM extended) = (SELECT count(*) FROM heads WHERE expected > 0))::integer

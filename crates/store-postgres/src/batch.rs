@@ -53,6 +53,7 @@ const OPEN_BUDGET: &str = include_str!("../sql/open_budget.sql");
 const PUT_BUDGET: &str = include_str!("../sql/put_budget.sql");
 const RELEASE: &str = include_str!("../sql/release.sql");
 const RESERVE: &str = include_str!("../sql/reserve.sql");
+const PUT_UNSEALED: &str = include_str!("../sql/put_unsealed.sql");
 const PUT_RECEIPT: &str = include_str!("../sql/put_receipt.sql");
 const PUT_BLOB: &str = include_str!("../sql/put_blob.sql");
 pub(crate) const KNOW_NODE: &str = include_str!("../sql/know_node.sql");
@@ -80,6 +81,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     PUT_BUDGET,
     RELEASE,
     RESERVE,
+    PUT_UNSEALED,
     PUT_RECEIPT,
     PUT_BLOB,
     KNOW_NODE,
@@ -293,6 +295,7 @@ pub(crate) struct Changes<'a> {
     now: Found,
     heads: BTreeMap<SessionKey, &'a AppendRows>,
     events: Vec<(SessionKey, u64, Timestamp, &'a str)>,
+    audit: Vec<(ProjectId, &'a str)>,
     gone_items: BTreeMap<SessionKey, u64>,
     gone_turns: BTreeSet<(SessionKey, TurnId)>,
     items: BTreeMap<(SessionKey, ItemId), ItemRow<'a>>,
@@ -322,6 +325,7 @@ impl<'a> Changes<'a> {
             now: found,
             heads: BTreeMap::new(),
             events: Vec::new(),
+            audit: Vec::new(),
             gone_items: BTreeMap::new(),
             gone_turns: BTreeSet::new(),
             items: BTreeMap::new(),
@@ -436,6 +440,7 @@ impl<'a> Changes<'a> {
         for (event, number) in rows.events.iter().zip(append.expected.0 + 1..) {
             self.events.push((key, number, append.at, event));
         }
+        self.audit.extend(rows.audit.iter().map(|record| (key.project, record.as_str())));
         if let Some(from) = append.gone.items_from {
             self.items.retain(|(of, _), row| *of != key || row.ordinal < from);
             self.gone_items.entry(key).and_modify(|first| *first = from.min(*first)).or_insert(from);
@@ -494,6 +499,7 @@ impl<'a> Changes<'a> {
             params.extend(self.turn_columns());
             params.extend(self.snapshot_columns());
             params.extend(self.receipt_columns());
+            params.extend(self.audit_columns());
             steps.push(Step { sql: APPEND, params });
         }
         if !self.blobs.is_empty() {
@@ -530,6 +536,7 @@ impl<'a> Changes<'a> {
         let (released, reserved) = self.reservations();
         push(RELEASE, released.is_empty(), reservation_columns(&released, false));
         push(RESERVE, reserved.is_empty(), reservation_columns(&reserved, true));
+        push(PUT_UNSEALED, self.audit.is_empty(), self.audit_columns());
         push(PUT_RECEIPT, self.receipts.is_empty(), self.receipt_columns());
         push(PUT_BLOB, self.blobs.is_empty(), self.blob_columns());
         steps
@@ -562,6 +569,13 @@ impl<'a> Changes<'a> {
         params.push(column(self.events.iter().map(|(_, _, at, _)| at.as_millis())));
         params.push(column(self.events.iter().map(|(.., event)| *event)));
         params
+    }
+
+    fn audit_columns(&self) -> Vec<Param<'a>> {
+        vec![
+            column(self.audit.iter().map(|(project, _)| project.to_string())),
+            column(self.audit.iter().map(|(_, record)| *record)),
+        ]
     }
 
     fn gone_item_columns(&self) -> Vec<Param<'a>> {

@@ -287,6 +287,7 @@ impl Session {
             holder: None,
             documents: Vec::new(),
             budget: Vec::new(),
+            audit: Vec::new(),
         }
     }
 }

@@ -15,6 +15,7 @@
 //! databases that distribute rows by key. One database holds one store. Connections must keep their settings
 //! and prepared statements, so a pooler between has to work by session.
 
+mod audit;
 mod batch;
 pub mod bench;
 mod blobs;
@@ -45,8 +46,8 @@ use tenure_journal::{
     BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
-    Append, Budget, Document, DocumentKind, Page, Receipt, SessionFilter, Stamp, Store, StoreError, Stored,
-    Wake,
+    Append, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp, Store,
+    StoreError, Stored, Unsealed, Wake,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -146,6 +147,22 @@ impl PostgresStore {
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.counters.writes.load(Ordering::Relaxed)
+    }
+
+    /// Adds to a log what is sealed in another store: the positions of its records count for nothing.
+    ///
+    /// # Errors
+    /// As [`Store::seal`].
+    pub async fn adopt_sealed(&self, sealed: &Seal) -> Result<(), StoreError> {
+        audit::seal(&self.pool, sealed, audit::Origin::Elsewhere).await
+    }
+
+    /// Takes records that wait to be sealed in another store, all or none.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn adopt_unsealed(&self, unsealed: &[Unsealed]) -> Result<(), StoreError> {
+        audit::adopt(&self.pool, unsealed).await
     }
 
     /// Reads everything as of one moment and reports what is wrong: a server that does not sync, gaps in
@@ -372,6 +389,36 @@ impl Store for PostgresStore {
             Some((blob, in_row)) => self.blobs.get(project, blob, in_row).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {
+        audit::unsealed(&self.pool, except, limit).await
+    }
+
+    async fn seal(&self, seal: Seal) -> Result<(), StoreError> {
+        audit::seal(&self.pool, &seal, audit::Origin::Unsealed).await
+    }
+
+    async fn sealed(&self, project: ProjectId, size_max: u64) -> Result<Option<Sealed>, StoreError> {
+        audit::sealed(&self.pool, project, size_max).await
+    }
+
+    async fn sealed_records(
+        &self,
+        project: ProjectId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        audit::records(&self.pool, project, from, limit).await
+    }
+
+    async fn audit_tile(
+        &self,
+        project: ProjectId,
+        level: u32,
+        index: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        audit::tile(&self.pool, project, level, index).await
     }
 
     async fn every_session(

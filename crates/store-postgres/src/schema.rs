@@ -45,6 +45,12 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0003_collection.sql"),
         compatible_from: 1,
     },
+    Migration {
+        number: 4,
+        name: "audit",
+        sql: include_str!("../migrations/0004_audit.sql"),
+        compatible_from: 1,
+    },
 ];
 
 /// The schema from which on nodes stamp the payloads they keep.

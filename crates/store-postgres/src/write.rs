@@ -1,7 +1,7 @@
 //! Writes: encoded by the caller, decided against the locked rows, carried out by a writer.
 
 use bytes::Bytes;
-use tenure_journal::{BlobRef, Event, ProjectId, Recorded, SessionKey, Version};
+use tenure_journal::{AuditRecord, BlobRef, Event, ProjectId, Recorded, SessionKey, Version};
 use tenure_store::{Append, Document, Receipt, StoreError};
 
 use crate::text::stored;
@@ -29,6 +29,7 @@ pub(crate) struct AppendRows {
     pub(crate) events: Vec<String>,
     pub(crate) items: Vec<String>,
     pub(crate) turns: Vec<String>,
+    pub(crate) audit: Vec<String>,
     pub(crate) documents: Vec<DocumentRow>,
     pub(crate) receipt: Option<ReceiptRow>,
 }
@@ -64,6 +65,7 @@ impl Write {
             events: events.iter().map(event).collect(),
             items: append.items.iter().map(|row| json(&row.item)).collect(),
             turns: append.turns.iter().map(json).collect(),
+            audit: append.audit.iter().map(record).collect(),
             documents: documents.into_iter().map(DocumentRow::of).collect(),
             receipt: append.receipt.take().map(ReceiptRow::of),
             append,
@@ -140,6 +142,10 @@ pub(crate) fn pair(pair: (&String, &String)) -> String {
 
 fn event(event: &Event) -> String {
     String::from_utf8(Recorded::encode(event)).expect("JSON is UTF-8")
+}
+
+fn record(record: &AuditRecord) -> String {
+    String::from_utf8(record.to_bytes()).expect("JSON is UTF-8")
 }
 
 fn json<T: serde::Serialize>(value: &T) -> String {

@@ -279,6 +279,7 @@ impl Session {
             holder: None,
             documents: Vec::new(),
             budget: Vec::new(),
+            audit: Vec::new(),
         }
     }
 }

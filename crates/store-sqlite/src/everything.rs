@@ -55,6 +55,18 @@ impl SqliteStore {
             .await
     }
 
+    /// The projects that have an audit log.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    pub async fn every_log(&self) -> Result<Vec<ProjectId>, StoreError> {
+        self.readers
+            .run("listing audit logs", |c| {
+                collect(c, include_str!("../sql/every_log.sql"), (), |row| project_of(row, 0))
+            })
+            .await
+    }
+
     /// Up to `limit` receipts after `after`.
     ///
     /// # Errors

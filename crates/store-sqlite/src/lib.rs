@@ -8,6 +8,7 @@
 //! What it deliberately does not do: repair. A log that cannot be synced stops the writer for good
 //! ([`SqliteStore::fault`]), because only a new process that reads what is there knows what is durable.
 
+mod audit;
 pub mod bench;
 mod connect;
 mod directory;
@@ -35,8 +36,8 @@ use tenure_journal::{
     BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
-    Append, Budget, Document, DocumentKind, Page, Receipt, SessionFilter, Stamp, Store, StoreError,
-    StoreErrorKind, Stored, Wake,
+    Append, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp, Store,
+    StoreError, StoreErrorKind, Stored, Unsealed, Wake,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -360,6 +361,37 @@ impl Store for SqliteStore {
     ) -> Result<Option<Bytes>, StoreError> {
         let what = "reading a payload";
         self.readers.run(what, move |connection| read::blob_by_digest(connection, project, digest)).await
+    }
+
+    async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {
+        let except = except.to_vec();
+        self.readers.run("reading what is to be sealed", move |c| audit::unsealed(c, &except, limit)).await
+    }
+
+    async fn seal(&self, seal: Seal) -> Result<(), StoreError> {
+        self.write(Write::Seal(Box::new(seal))).await.map(|_| ())
+    }
+
+    async fn sealed(&self, project: ProjectId, size_max: u64) -> Result<Option<Sealed>, StoreError> {
+        self.readers.run("reading a checkpoint", move |c| audit::sealed(c, project, size_max)).await
+    }
+
+    async fn sealed_records(
+        &self,
+        project: ProjectId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        self.readers.run("reading an audit log", move |c| audit::records(c, project, from, limit)).await
+    }
+
+    async fn audit_tile(
+        &self,
+        project: ProjectId,
+        level: u32,
+        index: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        self.readers.run("reading an audit log", move |c| audit::tile(c, project, level, index)).await
     }
 
     async fn every_session(

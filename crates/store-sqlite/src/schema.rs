@@ -14,6 +14,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "first", sql: include_str!("../migrations/0001_first.sql") },
     Migration { number: 2, name: "collection", sql: include_str!("../migrations/0002_collection.sql") },
+    Migration { number: 3, name: "audit", sql: include_str!("../migrations/0003_audit.sql") },
 ];
 
 impl Migration {

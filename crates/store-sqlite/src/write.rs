@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
-use tenure_journal::{BlobRef, ProjectId, Recorded, SessionKey, Timestamp, Version};
-use tenure_store::{Append, BudgetChange, BudgetEntry, Document, Receipt, Stamp, StoreError, StoreErrorKind};
+use tenure_journal::{AuditRecord, BlobRef, ProjectId, Recorded, SessionKey, Timestamp, Version};
+use tenure_store::{
+    Append, BudgetChange, BudgetEntry, Document, Receipt, Seal, Stamp, StoreError, StoreErrorKind,
+};
 
 use crate::journal::{End, Place};
-use crate::nodes;
+use crate::{audit, nodes};
 
 /// One write, encoded, that is carried out whole or not at all.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(crate) enum Write {
     Blob(ProjectId, BlobRef, Bytes),
     /// A payload goes, if it was last kept before a moment. Answers version 1 if it did.
     Forget(ProjectId, BlobRef, Stamp),
+    /// A log grows.
+    Seal(Box<Seal>),
     /// Something about nodes and what they hold.
     Node(nodes::Change),
 }
@@ -34,6 +38,7 @@ pub(crate) struct AppendRows {
     events: Vec<Vec<u8>>,
     items: Vec<Vec<u8>>,
     turns: Vec<Vec<u8>>,
+    audit: Vec<Vec<u8>>,
 }
 
 /// What came of a write. Refusals wrote nothing and leave the transaction as it was.
@@ -50,6 +55,7 @@ impl Write {
             events: events.iter().map(Recorded::encode).collect(),
             items: append.items.iter().map(|row| json(&row.item)).collect(),
             turns: append.turns.iter().map(json).collect(),
+            audit: append.audit.iter().map(AuditRecord::to_bytes).collect(),
             append,
         }))
     }
@@ -64,6 +70,7 @@ impl Write {
             }
             // Documents are configuration, bounded by what a request may hold.
             Self::Put(..) | Self::Node(_) | Self::Forget(..) => 0,
+            Self::Seal(seal) => seal.records.iter().map(|(_, record)| record.len()).sum(),
             Self::Blob(_, _, payload) => payload.len(),
         }
     }
@@ -78,6 +85,7 @@ impl Write {
             Self::Put(documents, receipt) => {
                 whole(connection, || run_put(connection, documents, receipt.as_ref()))
             }
+            Self::Seal(seal) => whole(connection, || audit::seal(connection, seal)),
             Self::Node(change) => change.run(connection).map(|()| Ok(Version::ZERO)),
             Self::Blob(project, blob, payload) => {
                 let row = (project.to_string(), blob.to_string(), &payload[..]);
@@ -170,8 +178,20 @@ impl AppendRows {
             let row = (&self.project, &self.session, int(tail.version.0), &bytes[..]);
             connection.prepare_cached(include_str!("../sql/put_snapshot.sql"))?.execute(row)?;
         }
+        self.put_unsealed(connection)?;
         put_receipt(connection, append.receipt.as_ref())?;
         Ok(Ok(tail.version))
+    }
+
+    fn put_unsealed(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.audit.is_empty() {
+            return Ok(());
+        }
+        let mut put = connection.prepare_cached(include_str!("../sql/put_unsealed.sql"))?;
+        for record in &self.audit {
+            put.execute((&self.project, Text(record)))?;
+        }
+        Ok(())
     }
 
     /// Writes the events, each linked to the one before it and the first to the one at `previous`, and
@@ -404,7 +424,7 @@ fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// JSON bytes that are bound as text without a copy or a second check.
-struct Text<'a>(&'a [u8]);
+pub(crate) struct Text<'a>(pub(crate) &'a [u8]);
 
 impl ToSql for Text<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

@@ -6,6 +6,7 @@
 //! no particular async runtime.
 
 mod appends;
+mod audit;
 mod budgets;
 mod build;
 mod collecting;
@@ -66,6 +67,9 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         collecting::keeps_what_it_says_is_kept,
         collecting::names_every_session,
         collecting::removes_rows_that_are_gone,
+        audit::keeps_records_with_the_events,
+        audit::seals_each_record_once,
+        audit::lets_one_of_many_seals_win,
         isolation::hides_everything_of_other_projects,
     }
 }

@@ -40,6 +40,7 @@
 //! Either way it stays, whatever dies when, and however many nodes collect at once. What a writer does between
 //! keeping and appending must therefore end within the grace, or be given up.
 
+mod audit;
 pub mod conformance;
 mod error;
 mod memory;
@@ -54,6 +55,7 @@ use tenure_journal::{
 };
 use tokio::sync::broadcast;
 
+pub use audit::{Seal, Sealed, Unsealed};
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
 pub use types::{
@@ -313,6 +315,49 @@ pub trait Store: Send + Sync + 'static {
         blobs: &[BlobRef],
         before: Stamp,
     ) -> Result<Vec<BlobRef>, StoreError>;
+
+    /// Up to `limit` records of all projects but those in `except` that are not sealed yet, in the order of their
+    /// positions.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError>;
+
+    /// Adds unsealed records to the log of their project, with the tiles and the checkpoint that follow, all or
+    /// nothing.
+    ///
+    /// # Errors
+    /// `Conflict`: the log has not `expected` records, or one of them is not unsealed any more; nothing was
+    /// written.
+    async fn seal(&self, seal: Seal) -> Result<(), StoreError>;
+
+    /// The newest checkpoint of a project's log that covers at most `size_max` records; `None` if there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn sealed(&self, project: ProjectId, size_max: u64) -> Result<Option<Sealed>, StoreError>;
+
+    /// Up to `limit` sealed records of a project from number `from` on, in order.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn sealed_records(
+        &self,
+        project: ProjectId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, StoreError>;
+
+    /// The hashes of a tile of a project's log, as many as there are by now.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn audit_tile(
+        &self,
+        project: ProjectId,
+        level: u32,
+        index: u64,
+    ) -> Result<Option<Bytes>, StoreError>;
 
     /// What was answered to the request that first used this idempotency key in the project.
     ///

@@ -19,8 +19,8 @@ use tokio::sync::broadcast;
 
 use self::state::{State, Write};
 use crate::{
-    Append, Budget, Document, DocumentKind, Page, Receipt, SessionFilter, Stamp, Store, StoreError,
-    StoreErrorKind, Stored, Wake,
+    Append, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp, Store,
+    StoreError, StoreErrorKind, Stored, Unsealed, Wake,
 };
 
 /// Wakes that a reader may be behind before it is told that it missed some.
@@ -397,6 +397,19 @@ impl MemoryStore {
         Ok(self.lock().seen.blob(project, blob))
     }
 
+    /// [`Store::unsealed`].
+    pub fn unsealed_now(&self, except: &[ProjectId], limit: usize) -> Vec<Unsealed> {
+        self.lock().seen.unsealed(except, limit)
+    }
+
+    /// [`Store::seal`].
+    pub fn seal_now(&self, seal: Seal) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        inner.seen.check_seal(&seal)?;
+        inner.write(Write::Seal(Box::new(seal)));
+        Ok(())
+    }
+
     /// [`Store::every_session`].
     pub fn every_session_now(
         &self,
@@ -565,6 +578,36 @@ impl Store for MemoryStore {
         page: &Page,
     ) -> Result<Vec<Document>, StoreError> {
         self.documents_now(project, kind, name, page)
+    }
+
+    async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {
+        Ok(self.unsealed_now(except, limit))
+    }
+
+    async fn seal(&self, seal: Seal) -> Result<(), StoreError> {
+        self.seal_now(seal)
+    }
+
+    async fn sealed(&self, project: ProjectId, size_max: u64) -> Result<Option<Sealed>, StoreError> {
+        Ok(self.lock().seen.sealed(project, size_max))
+    }
+
+    async fn sealed_records(
+        &self,
+        project: ProjectId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        Ok(self.lock().seen.sealed_records(project, from, limit))
+    }
+
+    async fn audit_tile(
+        &self,
+        project: ProjectId,
+        level: u32,
+        index: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.lock().seen.audit_tile(project, level, index))
     }
 
     async fn put_blob(&self, project: ProjectId, payload: Bytes) -> Result<BlobRef, StoreError> {

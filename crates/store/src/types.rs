@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tenure_journal::{
-    AgentId, Event, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, SessionStatus, Timestamp,
-    Turn, TurnId, Version,
+    AgentId, AuditRecord, Event, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey,
+    SessionStatus, Timestamp, Turn, TurnId, Version,
 };
 
 /// One transaction on one session.
@@ -40,6 +40,8 @@ pub struct Append {
     pub documents: Vec<Document>,
     /// What the events reserve and spend, in order.
     pub budget: Vec<BudgetEntry>,
+    /// What an auditor is told of the events, in order. They wait to be sealed.
+    pub audit: Vec<AuditRecord>,
 }
 
 /// A change to the budget of a session and of everything it started.

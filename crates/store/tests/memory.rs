@@ -114,5 +114,6 @@ fn append(key: SessionKey, expected: u64) -> Append {
         holder: None,
         documents: Vec::new(),
         budget: Vec::new(),
+        audit: Vec::new(),
     }
 }

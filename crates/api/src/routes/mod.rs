@@ -1,6 +1,7 @@
 //! The routes. Nouns of the glossary; the same tree is served under `/v1` and `/openai/v1`.
 
 mod agents;
+mod audit;
 mod automations;
 mod environments;
 mod events;
@@ -88,6 +89,9 @@ fn v1() -> Router<Arc<App>> {
         .route("/tenure/sessions/{session}/fork", post(forks::fork))
         .route("/tenure/sessions/{session}/rewind", post(forks::rewind))
         .route("/tenure/collect", post(forks::collect))
+        .route("/tenure/audit", get(audit::retrieve))
+        .route("/tenure/audit/records", get(audit::records))
+        .route("/tenure/audit/records/{index}/evidence", get(audit::evidence))
         .route("/tenure/sessions/{session}", get(tenure::session))
         .route("/tenure/agents", get(versions::agents))
         .route("/tenure/agents/{agent}", get(versions::agent))

@@ -255,6 +255,7 @@ pub(crate) mod tests {
             digest: "b3:0".into(),
             message: "Refund?".into(),
             policies: vec!["p1".into()],
+            policy_digest: None,
         };
         let mut view = view();
         view.required_actions = vec![

@@ -11,6 +11,7 @@ use tenure_policy::{Action, ToolFacts, Verdict};
 
 use super::Draft;
 use super::attempt::turn_code;
+use super::permission::Asking;
 use crate::catalogue::{
     self, BUILTIN_LABEL, BuiltinTool, EnvironmentTool, READ_OUTPUT, SubagentTool, Target,
 };
@@ -303,11 +304,15 @@ impl Draft<'_> {
         let item_id = self.add(place, index, ItemStatus::InProgress, body);
         let refuse =
             |error: String| Event::ItemClosed { item_id, status: ItemStatus::Failed, error: Some(error) };
-        let Some((verdict, repeat)) = self.verdict(server_label, name, &arguments, None) else {
+        let asking = match self.state.review {
+            Some(Review::AutoReview) => Asking::Impossible,
+            Some(Review::None) | None => Asking::Possible,
+        };
+        let Some((judgement, repeat)) = self.verdict(server_label, name, &arguments, None, asking) else {
             self.push(refuse("The tool is no longer offered. The call was not made.".to_owned()));
             return;
         };
-        match verdict {
+        match self.pronounce(judgement) {
             Verdict::Allow(permit) => self.request(Effect {
                 id: EffectId::fresh(self.cx.fresh),
                 turn_id: Some(place.turn_id),
@@ -320,7 +325,7 @@ impl Draft<'_> {
                 repeat,
                 permit: permit.into_record(),
             }),
-            Verdict::Ask(_) if self.state.review == Some(Review::AutoReview) => {
+            Verdict::Ask(_) if asking == Asking::Impossible => {
                 self.push(refuse(
                     "The call needs approval, and this session denies what needs it.".to_owned(),
                 ));
@@ -338,6 +343,7 @@ impl Draft<'_> {
                         "The agent asks to call `{name}` of `{server_label}` with these arguments."
                     ),
                     policies: hold.policies,
+                    policy_digest: Some(self.cx.policy.digest().to_owned()),
                 },
             }),
             Verdict::Deny(denial) => {
@@ -397,8 +403,7 @@ impl Draft<'_> {
         };
         let arguments = json!({ "blob": blob, "offset": offset });
         let action = Action::ToolCall { tool, mode: self.state.agent.approval };
-        let request = catalogue::request(&self.state, action, &arguments);
-        match self.cx.policy.decide(&request, None) {
+        match self.permit(action, &arguments) {
             Verdict::Allow(permit) => self.request(Effect {
                 id: EffectId::fresh(self.cx.fresh),
                 turn_id: Some(place.turn_id),
@@ -437,8 +442,7 @@ impl Draft<'_> {
         };
         let item_id = self.add(place, index, ItemStatus::InProgress, body);
         let action = Action::ToolCall { tool: tool.facts(), mode: self.state.agent.approval };
-        let request = catalogue::request(&self.state, action, arguments);
-        match self.cx.policy.decide(&request, None) {
+        match self.permit(action, arguments) {
             Verdict::Allow(permit) => self.request(Effect {
                 id: EffectId::fresh(self.cx.fresh),
                 turn_id: Some(place.turn_id),

@@ -9,6 +9,7 @@ use tenure_journal::{
 use tenure_policy::{Approved, Verdict};
 
 use super::Draft;
+use super::permission::{Asking, Judgement};
 use crate::catalogue::{self, Target};
 use crate::{Command, FromParent, Refusal};
 
@@ -240,12 +241,15 @@ impl Draft<'_> {
             Decision::Cancel => self.push(refuse(DISMISSED)),
             Decision::Approve => {
                 let approved = Approved { id, digest: &approval.digest };
-                match self.verdict(
+                let judged = self.verdict(
                     &approval.server_label,
                     &approval.name,
                     &approval.arguments,
                     Some(approved),
-                ) {
+                    Asking::Impossible,
+                );
+                let judged = judged.map(|(judgement, repeat)| (self.pronounce(judgement), repeat));
+                match judged {
                     Some((Verdict::Allow(permit), repeat)) => {
                         let effect = Effect {
                             id: EffectId::fresh(self.cx.fresh),
@@ -282,7 +286,8 @@ impl Draft<'_> {
         name: &str,
         arguments: &serde_json::Value,
         approved: Option<Approved<'_>>,
-    ) -> Option<(Verdict, tenure_journal::Repeat)> {
+        asking: Asking,
+    ) -> Option<(Judgement, tenure_journal::Repeat)> {
         let offered = catalogue::of(&self.state);
         let (label, def) = offered.into_iter().find_map(|offer| match offer.target {
             Target::Mcp { server_label: label, def } if label == server_label && def.name == name => {
@@ -296,8 +301,7 @@ impl Draft<'_> {
             | Target::Environment(_)
             | Target::Subagents(_) => None,
         })?;
-        let request =
-            catalogue::request(&self.state, catalogue::tool_action(&self.state, label, def), arguments);
-        Some((self.cx.policy.decide(&request, approved), catalogue::repeat(def)))
+        let action = catalogue::tool_action(&self.state, label, def);
+        Some((self.judge(action, arguments, approved, asking), catalogue::repeat(def)))
     }
 }

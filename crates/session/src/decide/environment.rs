@@ -15,7 +15,7 @@ use tenure_policy::{Action, ToolFacts, Verdict};
 use super::Draft;
 use super::answer::Call;
 use crate::Refusal;
-use crate::catalogue::{self, BUILTIN_LABEL, EnvironmentTool};
+use crate::catalogue::{BUILTIN_LABEL, EnvironmentTool};
 
 /// The policy named by the permit of what an environment needs by its settings: whoever may open the session
 /// may have it.
@@ -98,7 +98,7 @@ impl Draft<'_> {
             destructive: false,
         };
         let action = Action::ToolCall { tool: facts, mode: self.state.agent.approval };
-        let verdict = self.cx.policy.decide(&catalogue::request(&self.state, action, &bound), None);
+        let verdict = self.permit(action, &bound);
         let (error, status) = match &verdict {
             Verdict::Allow(_) => (None, ItemStatus::InProgress),
             Verdict::Ask(_) | Verdict::Deny(_) => {

@@ -5,6 +5,7 @@ mod attempt;
 mod client;
 mod connection;
 mod environment;
+mod permission;
 mod prewarmed;
 mod rewind;
 mod subagents;

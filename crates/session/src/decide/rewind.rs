@@ -40,9 +40,7 @@ impl Draft<'_> {
             how: EndHow::Interrupt,
             fences: Vec::new(),
         });
-        if let Some(turn_id) = self.latest_turn() {
-            self.end_subagents(turn_id, ends.collect());
-        }
+        self.end_subagents(self.latest_turn(), ends.collect());
         self.push(Event::Rewound(Box::new(rewound.clone())));
         Ok(())
     }

@@ -14,7 +14,7 @@ use tenure_policy::{Action, ToolFacts, Verdict};
 
 use super::answer::Call;
 use super::{Draft, SubagentReply};
-use crate::catalogue::{self, BUILTIN_LABEL, SubagentTool};
+use crate::catalogue::{BUILTIN_LABEL, SubagentTool};
 
 /// The policy named by the permit of what stops subagents: stopping is never asked of anybody.
 const STOPPING: &str = "builtin.stop-subagents";
@@ -42,7 +42,7 @@ impl Draft<'_> {
             destructive: false,
         };
         let action = Action::ToolCall { tool: facts, mode: self.state.agent.approval };
-        let verdict = self.cx.policy.decide(&catalogue::request(&self.state, action, &bound), None);
+        let verdict = self.permit(action, &bound);
         let resumes = match &request {
             SubagentRequest::Resume { subagent_id } => Some(*subagent_id),
             SubagentRequest::Create { .. }
@@ -354,27 +354,24 @@ impl Draft<'_> {
 
     /// Interrupts every active subagent of a session that has no turn.
     pub(super) fn interrupt_subagents(&mut self) {
-        if let Some(turn_id) = self.latest_turn() {
-            let ends = self.ends();
-            self.end_subagents(turn_id, ends);
-        }
+        let ends = self.ends();
+        self.end_subagents(self.latest_turn(), ends);
     }
 
     /// Deletes every subagent there ever was.
     pub(super) fn delete_subagents(&mut self) {
         let end = |id: &SubagentId| SubagentEnd { subagent_id: *id, how: EndHow::Delete, fences: Vec::new() };
         let ends = self.state.subagents.keys().map(end).collect();
-        if let Some(turn_id) = self.latest_turn() {
-            self.end_subagents(turn_id, ends);
-        }
+        self.end_subagents(self.latest_turn(), ends);
     }
 
+    /// The turn of the newest item; none after going back to before the first.
     pub(super) fn latest_turn(&self) -> Option<TurnId> {
         self.state.items.last().map(|item| item.turn_id)
     }
 
     /// Records that subagents are to be stopped.
-    pub(super) fn end_subagents(&mut self, turn_id: TurnId, ends: Vec<SubagentEnd>) {
+    pub(super) fn end_subagents(&mut self, turn_id: Option<TurnId>, ends: Vec<SubagentEnd>) {
         if ends.is_empty() {
             return;
         }
@@ -387,7 +384,7 @@ impl Draft<'_> {
         };
         self.request(Effect {
             id: EffectId::fresh(self.cx.fresh),
-            turn_id: Some(turn_id),
+            turn_id,
             kind: EffectKind::EndSubagents { ends },
             repeat: Repeat::Freely,
             permit,

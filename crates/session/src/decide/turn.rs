@@ -74,9 +74,7 @@ impl Draft<'_> {
     fn list_tools(&mut self, turn_id: TurnId) -> bool {
         let wanted: Vec<String> = self.unlisted().map(|mcp| mcp.server_label.clone()).collect();
         for server_label in wanted {
-            let request =
-                catalogue::request(&self.state, Action::ToolsList { server: &server_label }, NO_ARGUMENTS);
-            match self.cx.policy.decide(&request, None) {
+            match self.permit(Action::ToolsList { server: &server_label }, NO_ARGUMENTS) {
                 Verdict::Allow(permit) => self.request(Effect {
                     id: EffectId::fresh(self.cx.fresh),
                     turn_id: Some(turn_id),
@@ -126,8 +124,7 @@ impl Draft<'_> {
         }
         self.fit_context();
         let model = self.state.agent.model.clone();
-        let request = catalogue::request(&self.state, Action::ModelCall { model: &model }, NO_ARGUMENTS);
-        match self.cx.policy.decide(&request, None) {
+        match self.permit(Action::ModelCall { model: &model }, NO_ARGUMENTS) {
             Verdict::Allow(permit) => {
                 let step = self.state.turn.as_ref().map_or(0, |turn| turn.steps);
                 self.request(Effect {
@@ -258,7 +255,7 @@ impl Draft<'_> {
         let ends = self.ends();
         self.close_all(turn_id);
         self.push(Event::TurnEnded { turn_id, end });
-        self.end_subagents(turn_id, ends);
+        self.end_subagents(Some(turn_id), ends);
     }
 
     fn close_all(&mut self, turn_id: TurnId) {

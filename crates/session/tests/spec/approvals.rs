@@ -285,6 +285,7 @@ fn automatic_review_denies_what_would_ask() {
         > answer
           eff2 attempt 1 answered, settled
           turn1 item2 #0 in_progress: mcp shop/refund c1 {}
+          policy refuses tool.call shop/refund: nobody can be asked (default.approved-tool)
           item2 closed failed "The call needs approval, and this session denies what needs it."
           eff3 requested: ask m, step 1 (freely)
           eff3 attempt 1
@@ -327,6 +328,7 @@ fn policy_denies_a_call() {
         > answer
           eff2 attempt 1 answered, settled
           turn1 item2 #0 in_progress: mcp shop/send c1 {}
+          policy refuses tool.call shop/send: denied (no-mail)
           item2 closed failed "Policy does not allow this call (no-mail). It was not made."
           eff3 requested: ask m, step 1 (freely)
           eff3 attempt 1
@@ -351,12 +353,14 @@ fn policy_denies_a_model() {
           turn1 created
           inp1 joined turn1 as item1
           turn1 started
+          policy refuses model.call m: denied (no-m)
           turn1 failed: invalid_request "policy does not allow the model `m`"
         > message "Again"
           inp2 accepted: "Again"
           turn2 created
           inp2 joined turn2 as item2
           turn2 started
+          policy refuses model.call m: denied (no-m)
           turn2 failed: invalid_request "policy does not allow the model `m`"
     "#,
     );
@@ -374,6 +378,7 @@ fn policy_denies_a_server() {
           turn1 created
           inp1 joined turn1 as item1
           turn1 started
+          policy refuses tools.list shop: denied (no-shop)
           turn1 failed: invalid_request "policy does not allow the tool server `shop`"
     "#,
     );

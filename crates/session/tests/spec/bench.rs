@@ -34,6 +34,7 @@ pub(crate) const START: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 pub(crate) enum Show {
     Events,
     Notices,
+    Records,
     Nothing,
 }
 
@@ -406,6 +407,7 @@ impl Bench {
                     &batch.items,
                     &batch.turns,
                     &batch.gone,
+                    &batch.audit,
                     &batch.notices,
                     &batch.start,
                     &batch.stop,
@@ -440,8 +442,20 @@ impl Bench {
                     self.line(&format!("  {}", text::notice(notice)));
                 }
             }
+            Show::Records => {
+                for record in &batch.audit {
+                    self.line(&format!("  {}", text::record(record)));
+                }
+            }
             Show::Nothing => {}
         }
+        let versions: Vec<Version> = batch.audit.iter().map(|record| record.version).collect();
+        assert!(versions.is_sorted_by(|one, next| one < next), "an event has one record at most");
+        let own = batch.expected.plus(1)..=batch.after.version();
+        assert!(
+            versions.iter().all(|version| own.contains(version)),
+            "a record is of an event of its append"
+        );
         self.running.retain(|(effect, _)| !batch.stop.contains(&effect.id));
         for (effect, attempt) in &batch.start {
             assert_eq!(batch.after.running_attempt(effect.id), Some(*attempt));
@@ -479,10 +493,17 @@ impl Bench {
         assert_eq!(read, self.session, "a snapshot reads back");
         let request = self.session.context();
         assert_eq!(strict::fault(&request), None, "{request:#?}");
-        let history = History::of(self.session.key(), &self.journal, self.session.version()).unwrap();
-        let items = history.items().into_iter().map(|(ordinal, item)| (ordinal, item.as_ref().clone()));
+        let history = History::of(self.session.key(), &self.journal, self.session.version());
+        assert_eq!(
+            history.is_none(),
+            self.session.awaits_session(),
+            "there is a past where there is a session"
+        );
+        let items = history.iter().flat_map(History::items);
+        let items = items.map(|(ordinal, item)| (ordinal, item.as_ref().clone()));
         assert_eq!(items.collect::<BTreeMap<_, _>>(), self.items, "item rows are those of the whole past");
-        assert_eq!(history.turns(), self.turns, "turn rows are those of the whole past");
+        let turns: BTreeMap<_, _> = history.iter().flat_map(History::turns).collect();
+        assert_eq!(turns, self.turns, "turn rows are those of the whole past");
         for (ordinal, item) in self.session.items() {
             assert_eq!(self.items.get(&ordinal), Some(item), "item rows are those of the fold");
         }

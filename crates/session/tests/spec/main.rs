@@ -10,6 +10,7 @@ mod text;
 
 mod approvals;
 mod attempts;
+mod audits;
 mod automations;
 mod cancels;
 mod environments;

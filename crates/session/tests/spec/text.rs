@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use tenure_journal::{
-    CommandRequest, ContextItem, Done, EffectKind, Event, FunctionOutput, InputPart, Item, ItemBody,
-    ModelRequest, Next, Outcome, ServerRef, SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
+    AuditRecord, CommandRequest, ContextItem, Done, EffectKind, Event, FunctionOutput, InputPart, Item,
+    ItemBody, ModelRequest, Next, Outcome, ServerRef, SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
 };
 use tenure_session::{EnvironmentNotice, PartNotice, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
 
@@ -280,6 +280,15 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
             format!("{effect_id} attempt {attempt} {}, {}", outcome(what), next(*then, now))
         }
         Event::EffectAbandoned { effect_id } => format!("{effect_id} abandoned"),
+        Event::PolicyRefused { refusal } => {
+            let how = if refusal.needs_approval { "nobody can be asked" } else { "denied" };
+            format!(
+                "policy refuses {} {}: {how} ({})",
+                refusal.action,
+                refusal.resource,
+                refusal.policies.join(", ")
+            )
+        }
         Event::ApprovalRequested { approval } => format!(
             "{} asks: {}/{} {} held by {}",
             approval.id,
@@ -346,6 +355,17 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
             )
         }
     }
+}
+
+/// What an auditor is told, without its digests.
+pub(crate) fn record(record: &AuditRecord) -> String {
+    let mut fact = serde_json::to_value(&record.fact).unwrap();
+    let fields = fact.as_object_mut().unwrap();
+    let what = fields["type"].clone();
+    fields.retain(|name, _| !["type", "arguments", "policy_set", "change"].contains(&name.as_str()));
+    let agent = record.agent.map_or("nobody".to_owned(), |agent| agent.to_string());
+    let turn = record.turn.map(|turn| format!(", {turn}")).unwrap_or_default();
+    format!("{agent}{turn}: {} {fact}", what.as_str().unwrap())
 }
 
 pub(crate) fn notice(notice: &StreamEvent) -> String {

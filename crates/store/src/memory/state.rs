@@ -11,8 +11,8 @@ use tenure_journal::{
 
 use super::unknown_cursor;
 use crate::{
-    Append, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Order, Page, Receipt, SessionFilter,
-    Snapshot, Stamp, StoreError, StoreErrorKind, Stored,
+    Append, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Order, Page, Receipt, Seal, Sealed,
+    SessionFilter, Snapshot, Stamp, StoreError, StoreErrorKind, Stored, Unsealed,
 };
 
 /// A write that was checked.
@@ -26,6 +26,8 @@ pub(super) enum Write {
     Blob(ProjectId, BlobRef, Bytes, Stamp),
     /// Payloads go.
     Forget(ProjectId, Vec<BlobRef>),
+    /// Records become part of a log.
+    Seal(Box<Seal>),
     /// A node takes hold of sessions.
     Claim(NodeId, Vec<SessionKey>),
     /// A node's lease runs until a moment of the store's clock.
@@ -49,6 +51,19 @@ pub(super) struct State {
     /// Until when the lease of each node runs.
     leases: BTreeMap<NodeId, u64>,
     budgets: HashMap<(ProjectId, SessionId), Ledger>,
+    /// Records that wait to be sealed, by position.
+    unsealed: BTreeMap<u64, (ProjectId, Bytes)>,
+    /// The positions that were ever given.
+    positions: u64,
+    logs: HashMap<ProjectId, Log>,
+}
+
+/// A project's audit log.
+#[derive(Debug, Clone, Default)]
+struct Log {
+    records: Vec<Bytes>,
+    tiles: BTreeMap<(u32, u64), Bytes>,
+    checkpoints: BTreeMap<u64, String>,
 }
 
 /// A budget with its reservations.
@@ -133,6 +148,53 @@ impl State {
         Err(StoreError::new(StoreErrorKind::Conflict { actual: Version(actual) }, context))
     }
 
+    pub(super) fn check_seal(&self, seal: &Seal) -> Result<(), StoreError> {
+        let actual = self.logs.get(&seal.project).map_or(0, |log| log.records.len() as u64);
+        let waits = |position| self.unsealed.get(position).is_some_and(|(of, _)| *of == seal.project);
+        if actual == seal.expected && seal.records.iter().all(|(position, _)| waits(position)) {
+            return Ok(());
+        }
+        let context = format!("sealing in project `{}` at {}", seal.project, seal.expected);
+        Err(StoreError::new(StoreErrorKind::Conflict { actual: Version(actual) }, context))
+    }
+
+    fn seal(&mut self, seal: Seal) {
+        let log = self.logs.entry(seal.project).or_default();
+        for (position, record) in seal.records {
+            self.unsealed.remove(&position);
+            log.records.push(record);
+        }
+        log.tiles.extend(seal.tiles.into_iter().map(|(level, index, hashes)| ((level, index), hashes)));
+        log.checkpoints.insert(log.records.len() as u64, seal.checkpoint);
+    }
+
+    pub(super) fn unsealed(&self, except: &[ProjectId], limit: usize) -> Vec<Unsealed> {
+        let wanted = self.unsealed.iter().filter(|(_, (project, _))| !except.contains(project));
+        let waiting = wanted.take(limit);
+        waiting
+            .map(|(position, (project, record))| Unsealed {
+                project: *project,
+                position: *position,
+                record: record.clone(),
+            })
+            .collect()
+    }
+
+    pub(super) fn sealed(&self, project: ProjectId, size_max: u64) -> Option<Sealed> {
+        let (size, checkpoint) = self.logs.get(&project)?.checkpoints.range(..=size_max).next_back()?;
+        Some(Sealed { size: *size, checkpoint: checkpoint.clone() })
+    }
+
+    pub(super) fn sealed_records(&self, project: ProjectId, from: u64, limit: usize) -> Vec<Bytes> {
+        let records = self.logs.get(&project).map_or(&[][..], |log| &log.records);
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        records.iter().skip(from).take(limit).cloned().collect()
+    }
+
+    pub(super) fn audit_tile(&self, project: ProjectId, level: u32, index: u64) -> Option<Bytes> {
+        self.logs.get(&project)?.tiles.get(&(level, index)).cloned()
+    }
+
     pub(super) fn write(&mut self, write: Write) {
         match write {
             Write::Append(append) => self.append(*append),
@@ -140,6 +202,7 @@ impl State {
                 self.put(documents);
                 self.keep(receipt);
             }
+            Write::Seal(seal) => self.seal(*seal),
             Write::Claim(node, keys) => {
                 for key in keys {
                     if let Some(session) = self.sessions.get_mut(&key) {
@@ -205,6 +268,10 @@ impl State {
             session.snapshot = Some(Snapshot { version: session.version(), bytes });
         }
         self.put(append.documents);
+        for record in append.audit {
+            self.positions += 1;
+            self.unsealed.insert(self.positions, (key.project, record.to_bytes().into()));
+        }
         for BudgetEntry { root, change } in append.budget {
             self.budgets.entry((key.project, root)).or_default().change(&change);
         }

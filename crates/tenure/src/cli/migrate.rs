@@ -4,6 +4,8 @@
 //! that follow from it, so what arrives is derived anew and not copied. What is there already is compared and
 //! skipped; a migration that was interrupted is finished by running it again.
 
+mod logs;
+
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -59,6 +61,7 @@ struct Moved {
     documents: u64,
     receipts: u64,
     blobs: u64,
+    audit: u64,
 }
 
 pub(crate) async fn migrate(cx: &mut Context, args: &MigrateArgs) -> Result<Exit, CliError> {
@@ -91,14 +94,15 @@ pub(crate) async fn migrate(cx: &mut Context, args: &MigrateArgs) -> Result<Exit
         }
     }
     closed.0.and(closed.1).map_err(|error| failed("closing", &error))?;
-    let Moved { sessions, events, documents, receipts, blobs } = moved;
+    let Moved { sessions, events, documents, receipts, blobs, audit } = moved;
     let told = json!({
         "sessions": sessions, "events": events, "documents": documents, "receipts": receipts, "blobs": blobs,
+        "audit_records": audit,
     });
     cx.note("everything is in the database and was compared; the data directory is unchanged")?;
     cx.note("copy its `sealing.key` to every node, or name it with --sealing-key")?;
     let text = format!(
-        "{sessions} sessions, {events} events, {documents} documents, {receipts} receipts, {blobs} payloads"
+        "{sessions} sessions, {events} events, {documents} documents, {receipts} receipts, {blobs} payloads, {audit} audit records"
     );
     output::one(&mut cx.world.out, cx.format, &text, &told)?;
     Ok(Exit::Done)
@@ -138,6 +142,7 @@ async fn everything(from: &SqliteStore, to: &PostgresStore) -> Result<Moved, Cli
     }
     moved.documents = documents(from, to).await?;
     moved.receipts = receipts(from, to).await?;
+    moved.audit = logs::logs(from, to).await?;
     // Subagents first: the limit of a tree is set with the last events of its root, so that no reservation of
     // the past is refused for the order in which sessions are moved.
     for is_child in [true, false] {
@@ -243,6 +248,7 @@ async fn session(from: &SqliteStore, to: &PostgresStore, key: SessionKey) -> Res
                 holder: None,
                 documents: Vec::new(),
                 budget,
+                audit: Vec::new(),
             };
             to.append(append).await.map_err(|error| failed("writing a session", &error))?;
         }

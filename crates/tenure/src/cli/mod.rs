@@ -5,6 +5,7 @@
 
 mod agents;
 mod artifacts;
+mod audit;
 mod automations;
 mod bench;
 mod check;
@@ -102,6 +103,8 @@ enum Command {
     Automations(automations::AutomationsArgs),
     /// See agents and their versions, go back to one, split new sessions between two
     Agents(agents::AgentsArgs),
+    /// See who allowed what, export it, and check that nobody changed it
+    Audit(audit::AuditArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
     /// Run the commands of a self-hosted environment on this machine
@@ -230,6 +233,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Keys(args) => keys::keys(cx, &args).await,
         Command::ExecServer(args) => exec_server::exec_server(cx, &args).await,
         Command::Migrate(args) => migrate::migrate(cx, &args).await,
+        Command::Audit(args) => audit::audit(cx, &args).await,
         Command::Fork(args) => forks::fork(cx, &args).await,
         Command::Rewind(args) => forks::rewind(cx, &args).await,
         Command::History(args) => forks::history(cx, &args).await,

@@ -1,0 +1,5 @@
+//! The tree against its definition, and logs that somebody changed.
+
+mod log;
+mod proofs;
+mod tampering;

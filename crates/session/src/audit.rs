@@ -1,0 +1,199 @@
+//! What an auditor is told of each event: a projection like items and turns, written with the events.
+
+use serde_json::to_value;
+use tenure_journal::{
+    AuditFact, AuditOutcome, AuditRecord, Done, Effect, EffectKind, Environment, EnvironmentId, Event,
+    Outcome, ServerRef, SessionOpened, Timestamp, TurnId, json,
+};
+
+use crate::Session;
+use crate::catalogue::BUILTIN_LABEL;
+
+/// The record of an event that `state` has just folded; `None` for events that decide and do nothing.
+pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<AuditRecord> {
+    let running = || state.turn.as_ref().map(|turn| turn.row.id);
+    let (turn, fact) = match event {
+        Event::SessionOpened(opened) => (None, session_opened(opened)),
+        Event::EnvironmentOpened(opened) => (
+            None,
+            AuditFact::EnvironmentOpened {
+                environment: opened.environment.id,
+                expires_at: opened.expires_at,
+            },
+        ),
+        Event::EnvironmentConnected => {
+            (running(), AuditFact::ExecutorConnected { environment: machine(state)? })
+        }
+        Event::EnvironmentDisconnected => {
+            (running(), AuditFact::ExecutorDisconnected { environment: machine(state)? })
+        }
+        Event::SessionUpdated { patch } => {
+            let change = to_value(patch).expect("a patch has string keys");
+            (None, AuditFact::SessionUpdated { change: json::digest(&change) })
+        }
+        Event::Forked(forked) => {
+            (None, AuditFact::SessionForked { from: forked.from.session, at: forked.from.version })
+        }
+        Event::Rewound(rewound) => (None, AuditFact::SessionRewound { to: rewound.to }),
+        Event::SessionFailed { .. } => (None, AuditFact::SessionFailed),
+        Event::SessionDeleted => (None, AuditFact::SessionDeleted),
+        Event::EffectRequested { effect } => (effect.turn_id, allowed(effect)),
+        Event::PolicyRefused { refusal } => (
+            refusal.turn_id,
+            AuditFact::Refused {
+                action: refusal.action.clone(),
+                resource: short(&refusal.resource),
+                policies: named_policies(&refusal.policies),
+                policy_set: refusal.policy_digest.clone(),
+                arguments: refusal.arguments_digest.clone(),
+                needs_approval: refusal.needs_approval,
+            },
+        ),
+        Event::ApprovalRequested { approval } => (
+            Some(approval.turn_id),
+            AuditFact::ApprovalRequested {
+                approval: approval.id,
+                action: TOOL_CALL.to_owned(),
+                resource: short(&tool(&approval.server_label, &approval.name)),
+                policies: named_policies(&approval.policies),
+                policy_set: approval.policy_digest.clone(),
+                arguments: approval.digest.clone(),
+            },
+        ),
+        Event::ApprovalDecided { approval_id, decision, by } => (
+            running(),
+            AuditFact::ApprovalDecided { approval: *approval_id, decision: *decision, by: short(by) },
+        ),
+        Event::AttemptStarted { effect_id, attempt, .. } => {
+            (turn_of(state, event), AuditFact::AttemptStarted { effect: *effect_id, attempt: *attempt })
+        }
+        Event::AttemptEnded { effect_id, attempt, outcome, .. } => {
+            let (outcome, cost_nano_usd) = outcome_of(outcome);
+            let fact =
+                AuditFact::AttemptEnded { effect: *effect_id, attempt: *attempt, outcome, cost_nano_usd };
+            (running(), fact)
+        }
+        Event::InputAccepted { .. }
+        | Event::InputJoined { .. }
+        | Event::TurnCreated { .. }
+        | Event::TurnStarted { .. }
+        | Event::TurnEnded { .. }
+        | Event::ItemAdded { .. }
+        | Event::ItemClosed { .. }
+        | Event::FunctionsLoaded { .. }
+        | Event::EffectAbandoned { .. }
+        | Event::FunctionReturned { .. }
+        | Event::SubagentOpened { .. }
+        | Event::SubagentClosed { .. }
+        | Event::SubagentResumed { .. }
+        | Event::EnvironmentExpired
+        | Event::EnvironmentSuspended
+        | Event::EnvironmentResumed
+        | Event::ConnectionAwaited { .. }
+        | Event::ConnectionLapsed
+        | Event::ArtifactDeleted { .. }
+        | Event::ContextTrimmed { .. }
+        | Event::OutputsShortened { .. } => return None,
+    };
+    Some(AuditRecord {
+        at,
+        project: state.key.project,
+        session: state.key.session,
+        version: state.version,
+        // Before a session is opened, the state has an agent that is nobody's.
+        agent: (!state.awaits_session()).then_some(state.agent.id),
+        turn,
+        fact,
+    })
+}
+
+const TOOL_CALL: &str = "tool.call";
+
+fn session_opened(opened: &SessionOpened) -> AuditFact {
+    AuditFact::SessionOpened {
+        agent_name: opened.agent.name.as_deref().map(short),
+        agent_version: opened.agent.version,
+        parent: opened.parent.map(|parent| parent.session),
+    }
+}
+
+/// The environment of a machine of the customer's.
+fn machine(state: &Session) -> Option<EnvironmentId> {
+    match &state.environment {
+        Environment::SelfHosted(environment) => Some(environment.id),
+        Environment::None | Environment::Hosted(_) => None,
+    }
+}
+
+fn allowed(effect: &Effect) -> AuditFact {
+    let (action, resource) = named(&effect.kind);
+    AuditFact::Allowed {
+        effect: effect.id,
+        action: action.to_owned(),
+        resource: short(&resource),
+        policies: named_policies(&effect.permit.policies),
+        policy_set: effect.permit.policy_digest.clone(),
+        arguments: effect.permit.arguments_digest.clone(),
+        approval: effect.permit.approval,
+    }
+}
+
+/// An effect in the words of policies. What no policy is asked about has words of its own.
+fn named(kind: &EffectKind) -> (&'static str, String) {
+    match kind {
+        EffectKind::ModelCall { model, .. } => ("model.call", model.clone()),
+        EffectKind::ListTools { server_label } => ("tools.list", server_label.clone()),
+        EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, name, .. } => {
+            (TOOL_CALL, tool(server_label, name))
+        }
+        EffectKind::ToolCall { server: ServerRef::Builtin, name, .. } => {
+            (TOOL_CALL, tool(BUILTIN_LABEL, name))
+        }
+        EffectKind::Command { request, .. } => (TOOL_CALL, tool(BUILTIN_LABEL, request.tool())),
+        EffectKind::Subagent { request, .. } => (TOOL_CALL, tool(BUILTIN_LABEL, request.tool())),
+        EffectKind::PrepareEnvironment => ("environment.prepare", ENVIRONMENT.to_owned()),
+        EffectKind::PlaceFiles { .. } => ("environment.place_files", ENVIRONMENT.to_owned()),
+        EffectKind::PublishArtifacts => ("environment.publish_artifacts", ENVIRONMENT.to_owned()),
+        EffectKind::EndSubagents { .. } => ("subagents.end", BUILTIN_LABEL.to_owned()),
+    }
+}
+
+/// The environment of the session: there is one.
+const ENVIRONMENT: &str = "environment";
+
+/// Bytes of a name that are shown: what a record may take has a limit, whatever a server calls its tools.
+const NAME_BYTES_MAX: usize = 512;
+/// Policies that are named.
+const POLICIES_MAX: usize = 64;
+
+/// A name, or its beginning and its digest.
+fn short(name: &str) -> String {
+    if name.len() <= NAME_BYTES_MAX {
+        return name.to_owned();
+    }
+    let digest = json::digest(&name.into());
+    let shown = name.floor_char_boundary(NAME_BYTES_MAX - digest.len());
+    format!("{}…{digest}", &name[..shown])
+}
+
+fn named_policies(policies: &[String]) -> Vec<String> {
+    policies.iter().take(POLICIES_MAX).map(|policy| short(policy)).collect()
+}
+
+fn tool(server: &str, name: &str) -> String {
+    format!("{server}/{name}")
+}
+
+fn turn_of(state: &Session, event: &Event) -> Option<TurnId> {
+    let Event::AttemptStarted { effect_id, .. } = event else { return None };
+    state.effects.get(effect_id).and_then(|pending| pending.effect.turn_id)
+}
+
+fn outcome_of(outcome: &Outcome) -> (AuditOutcome, Option<u64>) {
+    match outcome {
+        Outcome::Done { done: Done::Model { cost_nano_usd, .. } } => (AuditOutcome::Done, *cost_nano_usd),
+        Outcome::Done { .. } => (AuditOutcome::Done, None),
+        Outcome::Failed { .. } => (AuditOutcome::Failed, None),
+        Outcome::Unknown => (AuditOutcome::Unknown, None),
+    }
+}

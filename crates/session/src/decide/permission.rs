@@ -1,0 +1,66 @@
+//! Permission: the one place where policy is asked, and where its refusals become facts.
+
+use serde_json::Value;
+use tenure_journal::{Event, PolicyRefusal, json as strict};
+use tenure_policy::{Action, Approved, Verdict};
+
+use super::Draft;
+use crate::catalogue;
+
+/// Whether a person can be asked about what is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// The call can be held until somebody answers.
+    Possible,
+    /// Nobody can be asked: what needs an approval is refused.
+    Impossible,
+}
+
+/// What policy said, not yet recorded.
+pub(super) struct Judgement {
+    verdict: Verdict,
+    refusal: Option<PolicyRefusal>,
+}
+
+impl Draft<'_> {
+    /// What policy says to something that nobody can be asked about. A refusal is recorded.
+    pub(super) fn permit(&mut self, action: Action<'_>, arguments: &Value) -> Verdict {
+        let judgement = self.judge(action, arguments, None, Asking::Impossible);
+        self.pronounce(judgement)
+    }
+
+    /// What policy says. Nothing is recorded before [`Draft::pronounce`].
+    pub(super) fn judge(
+        &self,
+        action: Action<'_>,
+        arguments: &Value,
+        approved: Option<Approved<'_>>,
+        asking: Asking,
+    ) -> Judgement {
+        let request = catalogue::request(&self.state, action, arguments);
+        let verdict = self.cx.policy.decide(&request, approved);
+        let refused = match (&verdict, asking) {
+            (Verdict::Allow(_), _) | (Verdict::Ask(_), Asking::Possible) => None,
+            (Verdict::Ask(hold), Asking::Impossible) => Some((&hold.policies, true)),
+            (Verdict::Deny(denial), _) => Some((&denial.policies, false)),
+        };
+        let refusal = refused.map(|(policies, needs_approval)| PolicyRefusal {
+            turn_id: self.state.turn.as_ref().map(|turn| turn.row.id),
+            action: action.name().to_owned(),
+            resource: action.resource(),
+            policies: policies.clone(),
+            policy_digest: self.cx.policy.digest().to_owned(),
+            arguments_digest: strict::digest(arguments),
+            needs_approval,
+        });
+        Judgement { verdict, refusal }
+    }
+
+    /// Records a refusal, and gives the verdict.
+    pub(super) fn pronounce(&mut self, judgement: Judgement) -> Verdict {
+        if let Some(refusal) = judgement.refusal {
+            self.push(Event::PolicyRefused { refusal });
+        }
+        judgement.verdict
+    }
+}

@@ -1,0 +1,1 @@
+SELECT size FROM audit_logs WHERE project_id = ?1

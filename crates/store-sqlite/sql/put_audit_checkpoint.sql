@@ -1,0 +1,1 @@
+INSERT INTO audit_checkpoints (project_id, size, checkpoint) VALUES (?1, ?2, ?3)

@@ -1,0 +1,1 @@
+INSERT INTO audit_records (project_id, number, record) VALUES (?1, ?2, ?3)

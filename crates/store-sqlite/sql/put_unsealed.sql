@@ -1,0 +1,1 @@
+INSERT INTO audit_unsealed (project_id, record) VALUES (?1, ?2)

@@ -1,0 +1,278 @@
+//! `tenure audit`: the audit log, listed, exported, proven, and checked without a server.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use tenure_audit::{
+    Bundle, Checkpoint, Directory, Evidence, Hash, RECORD_BYTES_MAX, Report, TILE_WIDTH, TileId, Tree,
+    VerifierKey, verify,
+};
+
+use super::Context;
+use super::client::Client;
+use super::error::{CliError, Exit};
+use super::output::{self, Column, age, text};
+use super::world::brief;
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    #[command(subcommand)]
+    command: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// List records: what was allowed, refused, asked, answered and done
+    List {
+        /// The number of the first record
+        #[arg(long, value_name = "INDEX", default_value_t = 0)]
+        from: u64,
+        /// Only those of this session
+        #[arg(long, value_name = "SESSION")]
+        session: Option<String>,
+        /// Only refusals
+        #[arg(long)]
+        refused: bool,
+    },
+    /// Print the key that checks the log: give it to whoever is to check
+    Key,
+    /// Print the newest signed checkpoint: who keeps it finds out whoever rewrites the log
+    Checkpoint,
+    /// Write the whole log into a directory
+    Export {
+        /// The directory; what is there of an earlier export is kept and goes on
+        directory: PathBuf,
+    },
+    /// Check an exported log; needs no server
+    Verify {
+        /// The directory
+        directory: PathBuf,
+        /// The key that `tenure audit key` printed
+        #[arg(long)]
+        key: VerifierKey,
+        /// A checkpoint that was kept elsewhere
+        #[arg(long, value_name = "FILE")]
+        known: Vec<PathBuf>,
+    },
+    /// Write one record, and the evidence that it is in the log, as two files
+    Prove {
+        /// The number of the record
+        index: u64,
+        /// The directory for `record-<index>.json` and `record-<index>.tlog-proof`
+        #[arg(long, value_name = "DIRECTORY", default_value = ".")]
+        out: PathBuf,
+    },
+    /// Check a record against its evidence; needs no server
+    Check {
+        /// The record's file
+        record: PathBuf,
+        /// The evidence's file
+        evidence: PathBuf,
+        /// The key that `tenure audit key` printed
+        #[arg(long)]
+        key: VerifierKey,
+    },
+}
+
+const PATH: &str = "/v1/tenure/audit";
+/// Records of one request.
+const PAGE: &str = "1000";
+
+pub(crate) async fn audit(cx: &mut Context, args: &AuditArgs) -> Result<Exit, CliError> {
+    match &args.command {
+        AuditCommand::List { from, session, refused } => {
+            let client = cx.client()?;
+            let mut rows = Vec::new();
+            let end = end_of(&client).await?;
+            let mut next = *from;
+            while next < end {
+                let page = page(&client, next).await?;
+                next += page.len() as u64;
+                rows.extend(page.into_iter().map(|(index, record)| row(index, &record)));
+                if next == *from {
+                    break;
+                }
+            }
+            rows.retain(|row| {
+                let of = session.as_ref().is_none_or(|id| text(row, "/record/session") == id);
+                of && (!*refused || text(row, "/record/fact/type") == "refused")
+            });
+            let now = cx.world.now;
+            output::list(&mut cx.world.out, cx.format, &columns(now), &rows)?;
+        }
+        AuditCommand::Key => {
+            let log = cx.client()?.get(PATH, &[]).await?;
+            output::one(&mut cx.world.out, cx.format, text(&log, "/key"), &log)?;
+        }
+        AuditCommand::Checkpoint => {
+            let log = cx.client()?.get(PATH, &[]).await?;
+            let Some(note) = log["checkpoint"].as_str() else { return Err(nothing()) };
+            output::one(&mut cx.world.out, cx.format, note.trim_end(), &log)?;
+        }
+        AuditCommand::Export { directory } => {
+            let size = export(&cx.client()?, directory).await?;
+            cx.note("check it with `tenure audit verify`; keep the checkpoint where nobody can change both")?;
+            let line = format!("{size} records in {}", directory.display());
+            let shown = json!({"id": directory.display().to_string(), "size": size});
+            output::one(&mut cx.world.out, cx.format, &line, &shown)?;
+        }
+        AuditCommand::Verify { directory, key, known } => {
+            let known = known.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+            let report = verify(&Directory::new(directory), key, &known);
+            let shown = shown(&report);
+            let line = format!("sound: {} records, {} checkpoints", report.sound, report.checkpoints);
+            if !report.is_sound() {
+                let faults =
+                    report.faults.iter().map(|fault| format!("- {fault}")).collect::<Vec<_>>().join("\n");
+                return Err(CliError::failed("log_changed", "the log is not what was signed").cause(faults));
+            }
+            output::one(&mut cx.world.out, cx.format, &line, &shown)?;
+        }
+        AuditCommand::Prove { index, out } => {
+            let found = cx.client()?.get(&format!("{PATH}/records/{index}/evidence"), &[]).await?;
+            let (record, evidence) =
+                (out.join(format!("record-{index}.json")), out.join(format!("record-{index}.tlog-proof")));
+            write(&record, text(&found, "/record"))?;
+            write(&evidence, text(&found, "/evidence"))?;
+            let line = format!("{}\n{}", record.display(), evidence.display());
+            output::one(&mut cx.world.out, cx.format, &line, &found)?;
+        }
+        AuditCommand::Check { record, evidence, key } => {
+            let bytes = read(record)?;
+            let parsed: Evidence = read(evidence)?.parse().map_err(|error| not_shown(&error))?;
+            let checkpoint = parsed.verify(bytes.as_bytes(), key).map_err(|error| not_shown(&error))?;
+            let line = format!(
+                "record {} is in the log `{}` of {} records",
+                parsed.index, checkpoint.origin, checkpoint.size
+            );
+            let shown = json!({"id": checkpoint.origin, "index": parsed.index, "size": checkpoint.size});
+            output::one(&mut cx.world.out, cx.format, &line, &shown)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn nothing() -> CliError {
+    CliError::not_found("the log has no records yet")
+}
+
+fn not_shown(error: &tenure_audit::EvidenceError) -> CliError {
+    CliError::failed("not_shown", "the evidence does not show this record").cause(error.to_string())
+}
+
+async fn end_of(client: &Client) -> Result<u64, CliError> {
+    let log = client.get(PATH, &[]).await?;
+    Ok(log["size"].as_u64().unwrap_or(0))
+}
+
+/// Records from a number on, with their numbers.
+async fn page(client: &Client, from: u64) -> Result<Vec<(u64, String)>, CliError> {
+    let from_text = from.to_string();
+    let page = client.get(&format!("{PATH}/records"), &[("from", &from_text), ("limit", PAGE)]).await?;
+    let records = page["data"].as_array().cloned().unwrap_or_default();
+    Ok((from..).zip(records.iter().map(|entry| text(entry, "/record").to_owned())).collect())
+}
+
+/// Writes the log into a directory, with tiles computed from the records: what the server keeps of them is not
+/// asked for. Returns its size.
+async fn export(client: &Client, directory: &Path) -> Result<u64, CliError> {
+    let log = client.get(PATH, &[]).await?;
+    let note = log["checkpoint"].as_str().ok_or_else(nothing)?;
+    let key: VerifierKey = text(&log, "/key").parse().map_err(|error| damaged(&error))?;
+    let checkpoint = Checkpoint::open(note, &key).map_err(|error| damaged(&error))?;
+    let files = Directory::new(directory);
+    let failed = |error: tenure_audit::DirectoryError| CliError::failed("not_written", error.to_string());
+    let (mut tree, mut bundle, mut first) = (Tree::new(), Bundle::new(), 0);
+    while tree.size() < checkpoint.size {
+        let records = page(client, tree.size()).await?;
+        if records.is_empty() {
+            return Err(CliError::failed("log_cut", "the log has fewer records than its checkpoint says"));
+        }
+        for (_, record) in
+            records.into_iter().take(usize::try_from(checkpoint.size - tree.size()).unwrap_or(usize::MAX))
+        {
+            bundle.push(record.as_bytes()).map_err(|error| damaged(&error))?;
+            let mut full = Vec::new();
+            tree.push(Hash::of_record(record.as_bytes()), &mut full);
+            for tile in &full {
+                files.write_tile(tile).map_err(failed)?;
+            }
+            if bundle.len() == TILE_WIDTH || tree.size() == checkpoint.size {
+                let id = TileId::of(tree.size(), 0, first).expect("it has at least one record");
+                files.write_records(id, &bundle).map_err(failed)?;
+                (bundle, first) = (Bundle::new(), first + 1);
+            }
+        }
+    }
+    for tile in tree.partial_tiles() {
+        files.write_tile(&tile).map_err(failed)?;
+    }
+    if tree.root() != checkpoint.root {
+        return Err(CliError::failed(
+            "log_changed",
+            "the records are not those that the checkpoint was signed for",
+        )
+        .fix("keep the data directory as it is, and compare it with an earlier export"));
+    }
+    files.write_checkpoint(checkpoint.size, note).map_err(failed)?;
+    Ok(checkpoint.size)
+}
+
+fn damaged(error: &dyn std::error::Error) -> CliError {
+    CliError::failed("bad_answer", "the server's audit log cannot be used").cause(error.to_string())
+}
+
+fn read(path: &Path) -> Result<String, CliError> {
+    let failed = |error: std::io::Error| {
+        CliError::failed("not_read", format!("cannot read `{}`", path.display())).cause(error.to_string())
+    };
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > RECORD_BYTES_MAX as u64 {
+        return Err(CliError::failed(
+            "not_read",
+            format!("`{}` is too long for a record, a proof or a checkpoint", path.display()),
+        ));
+    }
+    std::fs::read_to_string(path).map_err(failed)
+}
+
+fn write(path: &Path, content: &str) -> Result<(), CliError> {
+    std::fs::write(path, content).map_err(|error| {
+        CliError::failed("not_written", format!("cannot write `{}`", path.display())).cause(error.to_string())
+    })
+}
+
+fn shown(report: &Report) -> Value {
+    json!({"id": "log", "size": report.size, "sound": report.sound, "checkpoints": report.checkpoints,
+        "faults": report.faults.iter().map(ToString::to_string).collect::<Vec<_>>()})
+}
+
+/// A record with its number, parsed for people.
+fn row(index: u64, record: &str) -> Value {
+    let record: Value = serde_json::from_str(record).unwrap_or(Value::Null);
+    json!({"id": index.to_string(), "index": index, "record": record})
+}
+
+fn columns(now: i64) -> [Column; 5] {
+    [
+        Column::at("INDEX", "/id"),
+        Column::new("AGE", move |row| {
+            let at = row.pointer("/record/at").and_then(Value::as_i64);
+            at.map(|at| age(now, at / 1000)).unwrap_or_default()
+        }),
+        Column::new("SESSION", |row| brief(text(row, "/record/session"), 13)),
+        Column::new("WHAT", |row| {
+            let fact = |name: &str| text(row, &format!("/record/fact/{name}")).to_owned();
+            let words = ["type", "action", "resource", "outcome", "decision"].map(fact);
+            words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+        }),
+        Column::new("BY", |row| {
+            let by = text(row, "/record/fact/by");
+            let policies = row.pointer("/record/fact/policies").and_then(Value::as_array);
+            let names =
+                policies.map(|names| names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "));
+            if by.is_empty() { names.unwrap_or_default() } else { by.to_owned() }
+        }),
+    ]
+}
