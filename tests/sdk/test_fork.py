@@ -185,8 +185,8 @@ def test_moments_that_are_none_are_refused(client, mark):
         fork(client, session.id)
 
 
-def test_files_are_those_of_the_moment(server, mark):
-    client = server.client
+def test_files_are_those_of_the_moment(own_server, mark):
+    client = own_server.client
     parent = finished(client, f"run echo one > a.txt # {mark}")
     [first] = talk.ended(client, parent.id)
     run(client, parent.id, f"echo two > b.txt # {mark}", 2)
@@ -202,8 +202,8 @@ def test_files_are_those_of_the_moment(server, mark):
     client.beta.agents.sessions.delete(parent.id)
     collected = post(client, "/collect", grace_seconds=3600)
     assert collected["payloads_removed"] == 0, "nothing is that old"
-    server.restart()
-    client = server.client
+    own_server.restart()
+    client = own_server.client
     assert run(client, child["id"], f"cat a.txt c.txt # {mark}", 3) == "one\nthree\n"
 
     # Back to the fork's own beginning, which is the parent's first turn.

@@ -622,8 +622,6 @@ mod tests {
         );
         let desktop = "This server does not support desktops yet.";
         refused(json!({"desktop": {"enabled": true}}), desktop, "environment.desktop");
-        let packages = "This server does not support packages of environments yet.";
-        refused(json!({"packages": {"npm": ["x"]}}), packages, "environment.packages");
         let id = "Missing required parameter: 'environment.files[0].file_id'.";
         let by_id = json!({"files": [{"type": "file_id", "path": "/workspace/a"}]});
         refused(by_id, id, "environment.files[0].file_id");
