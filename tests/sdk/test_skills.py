@@ -347,3 +347,40 @@ def test_skills_of_a_project(own_server, upstream, mark):
     third = sessions.create(agent_id="adder", environment={**HOSTED, "skills": [other]})
     assert [one.description for one in third.environment.skills] == ["Else."]
     assert sessions.create(agent_id="adder", environment=talk.NONE, input=f"say none {mark}").environment.type == "none"
+
+
+def test_skill_of_a_template_and_of_a_prewarmed_environment(client, mark):
+    """What a template or an environment without a session brings is there, whatever becomes of what it named."""
+    skill = client.skills.create(files=folder("sum"))
+    file = client.files.create(file=("in.txt", mark.encode()), purpose="user_data")
+    asked = {
+        "files": [{"type": "file_id", "file_id": file.id, "path": "/workspace/in.txt"}],
+        "skills": [reference(skill)],
+        "plugins": [inline("tools", zipped(plugin_files("tools", "count")), "Counts.")],
+        "capability_directories": ["/workspace/more"],
+    }
+    template = client.beta.agents.environments.templates.create(**asked)
+    waiting = client.beta.agents.environments.create(environment={"type": "openai_hosted", **asked})
+    assert [shown.to_dict() for shown in template.files] == asked["files"]
+    assert [(shown.skill_id, shown.version) for shown in template.skills] == [(skill.id, "1")]
+    assert [shown.name for shown in template.plugins] == ["tools"]
+    assert template.capability_directories == ["/workspace/more"]
+    client.files.delete(file.id)
+    client.skills.versions.create(skill.id, files=folder("sum", "Adds more."), default=True)
+    for environment in (
+        {"type": "openai_hosted", "environment_template_id": template.id},
+        {"type": "openai_hosted", "environment_id": waiting.id},
+    ):
+        text = f"run cat in.txt; sh .managed-agents/skills/sum/scripts/add.sh 40 2 # {mark}"
+        session = finished(client, text, environment)
+        assert output(client, session.id) == f"{mark}42\n"
+        assert [(skill.name, skill.version) for skill in session.environment.skills] == [("sum", "1")]
+        assert [plugin.name for plugin in session.environment.plugins] == ["tools"]
+    # Null takes them out again, and a newer version comes with an update.
+    templates = client.beta.agents.environments.templates
+    changed = templates.update(template.id, skills=[reference(skill)], plugins=None, files=None)
+    assert [(shown.skill_id, shown.version) for shown in changed.skills] == [(skill.id, "2")]
+    assert (changed.plugins, changed.files) == ([], [])
+    assert changed.capability_directories == ["/workspace/more"]
+    with refused(404, param="files[0].file_id"):
+        templates.update(template.id, files=asked["files"])

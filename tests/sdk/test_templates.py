@@ -95,7 +95,7 @@ def test_template_secrets_hidden(client, mark):
         ({"network": {"access": "restricted", "allowed_domains": ["*.example"]}}, None),
         ({"packages": {"python": ["x"]}}, "packages.python"),
         ({"packages": {"system": ["git"]}}, "packages.system"),
-        ({"skills": [{"type": "skill_reference", "skill_id": "s"}]}, "skills"),
+        ({"skills": [{"type": "skill_reference"}]}, "skills[0].skill_id"),
         ({"files": [inline("/etc/passwd", "x")]}, "files[0].path"),
         ({"colour": 1}, "colour"),
     ],
