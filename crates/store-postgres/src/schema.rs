@@ -258,12 +258,14 @@ mod tests {
         }
     }
 
-    /// The next release: its migration 4 changes what a row means.
+    /// The newest schema that this release knows.
+    const KNOWN: i32 = MIGRATIONS.len() as i32;
+    /// The next release: its migration changes what a row means.
     const NEXT: Migration = Migration {
-        number: 4,
+        number: KNOWN + 1,
         name: "meaning",
         sql: "ALTER TABLE blobs RENAME TO payloads",
-        compatible_from: 4,
+        compatible_from: KNOWN + 1,
     };
 
     async fn upgrade(options: &Options) -> Result<(), StoreError> {
@@ -281,13 +283,16 @@ mod tests {
         let node = NodeId::fresh(&Fresh::new(Timestamp::EPOCH, 1));
         older.heartbeat(node, Duration::from_secs(3600)).await.expect("begins a lease");
 
-        let refused = upgrade(&options).await.expect_err("a node is alive that does not know schema 4");
+        let refused = upgrade(&options).await.expect_err("a node is alive that does not know it");
         assert_eq!(refused.kind(), StoreErrorKind::OlderNodes, "{refused}");
         let told = refused.to_string();
-        for part in
-            ["migration 4 (`meaning`)", &node.to_string(), "release 0.1.0, schema 3", "another 3600 s"]
-        {
-            assert!(told.contains(part), "{told}");
+        for part in [
+            format!("migration {} (`meaning`)", NEXT.number),
+            node.to_string(),
+            format!("release 0.1.0, schema {KNOWN}"),
+            "another 3600 s".to_owned(),
+        ] {
+            assert!(told.contains(&part), "{told}");
         }
         older
             .put_blob(ProjectId::fresh(&Fresh::new(Timestamp::EPOCH, 1)), "as before".into())
@@ -317,7 +322,8 @@ mod tests {
         assert_eq!(refused.kind(), StoreErrorKind::TooNew, "{refused}");
         assert_eq!(older.nodes().await.expect("counts"), 0, "what is too old has no lease");
         let fault = older.fault().await;
-        assert!(fault.to_string().contains("schema 4 is needed and this release knows up to 3"), "{fault}");
+        let needed = format!("schema {} is needed and this release knows up to {KNOWN}", NEXT.number);
+        assert!(fault.to_string().contains(&needed), "{fault}");
         let again = PostgresStore::open(&options).await.expect_err("it does not start again either");
         assert_eq!(again.kind(), StoreErrorKind::TooNew, "{again}");
     }
