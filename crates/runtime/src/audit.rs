@@ -30,6 +30,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Records that are sealed in one transaction.
 const RECORDS_AT_ONCE: usize = 4_096;
+/// How often one request seals before it gives up: each time it takes up to [`RECORDS_AT_ONCE`], or another node was
+/// faster.
+const ROUNDS_MAX: usize = 256;
 /// Trees that are kept in memory, so that sealing reads nothing of the log.
 const TREES_MAX: usize = 1_024;
 /// What the name of a log begins with; its project follows.
@@ -87,8 +90,13 @@ impl Runtime {
     /// `Storage`; `Damaged`: the log was changed, and is not gone on with.
     pub async fn seal_audit(&self, project: ProjectId) -> Result<(), RuntimeError> {
         let mut trees = Trees::default();
-        while trees.seal(self.shared()).await? {}
-        if trees.damaged.contains(&project) { Err(RuntimeErrorKind::Damaged.into()) } else { Ok(()) }
+        for _ in 0..ROUNDS_MAX {
+            if !trees.seal(self.shared()).await? {
+                let damaged = trees.damaged.contains(&project);
+                return if damaged { Err(RuntimeErrorKind::Damaged.into()) } else { Ok(()) };
+            }
+        }
+        Err(RuntimeErrorKind::Storage.into())
     }
 }
 
@@ -107,8 +115,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let mut trees = Trees::default();
     loop {
         match trees.seal(&shared).await {
-            Ok(true) => continue,
-            Ok(false) => {}
+            Ok(true) if !shared.stop.is_cancelled() => continue,
+            Ok(_) => {}
             Err(error) => {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(%error, source, "the audit log cannot be gone on with");
@@ -121,7 +129,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         tokio::select! {
-            // What came last is sealed before the end.
+            // Then what came last is sealed at once; what is not is for the next start.
             () = shared.stop.cancelled() => {}
             () = tokio::time::sleep(PAUSE) => {}
         }
@@ -141,7 +149,7 @@ impl Trees {
     /// Seals what waits, up to [`RECORDS_AT_ONCE`]. Returns whether more may wait.
     async fn seal(&mut self, shared: &Shared) -> Result<bool, RuntimeError> {
         let waiting = shared.store.unsealed(&self.damaged, RECORDS_AT_ONCE).await?;
-        let more = waiting.len() == RECORDS_AT_ONCE;
+        let mut more = waiting.len() == RECORDS_AT_ONCE;
         let mut projects: BTreeMap<ProjectId, Vec<Unsealed>> = BTreeMap::new();
         for unsealed in waiting {
             projects.entry(unsealed.project).or_default().push(unsealed);
@@ -152,18 +160,20 @@ impl Trees {
                     tracing::error!(%project, "the audit log is not what its checkpoint was signed for");
                     self.damaged.push(project);
                 }
-                other => other?,
+                sealed => more |= !sealed?,
             }
         }
         Ok(more)
     }
 
+    /// Seals records of one project. Returns whether it did: otherwise another was faster, and whatever it left is
+    /// to be looked for.
     async fn seal_one(
         &mut self,
         shared: &Shared,
         project: ProjectId,
         records: &[Unsealed],
-    ) -> Result<(), RuntimeError> {
+    ) -> Result<bool, RuntimeError> {
         let key = shared.signing_key(project);
         let mut tree = match self.edges.remove(&project) {
             Some(tree) => tree,
@@ -193,11 +203,15 @@ impl Trees {
                     self.edges.clear();
                 }
                 self.edges.insert(project, tree);
-                Ok(())
+                Ok(true)
             }
-            // Another node was faster. What it left is taken the next time.
-            Err(error) if matches!(error.kind(), StoreErrorKind::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                let StoreErrorKind::Conflict { actual } = error.kind() else { return Err(error.into()) };
+                // Size and checkpoint are written together, so a log that is longer than its newest checkpoint was
+                // changed, and nobody would ever be faster.
+                let newest = shared.store.sealed(project, u64::MAX).await?.map_or(0, |sealed| sealed.size);
+                if newest < actual.0 { Err(RuntimeErrorKind::Damaged.into()) } else { Ok(false) }
+            }
         }
     }
 }
@@ -266,5 +280,40 @@ impl Shared {
         let origin = format!("{ORIGIN}/{project}");
         SigningKey::new(&origin, &self.sealer.derived(&format!("audit log {origin}")))
             .expect("a project's id can stand in a name")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Tiles that say which of them a proof asks for.
+    #[derive(Default)]
+    struct Asked(RefCell<Vec<TileId>>);
+
+    impl Tiles for Asked {
+        type Error = NotKept;
+
+        fn tile(&self, id: TileId) -> Result<Vec<Hash>, NotKept> {
+            self.0.borrow_mut().push(id);
+            Ok(vec![Hash::of_nothing(); usize::try_from(id.width()).expect("small")])
+        }
+    }
+
+    #[test]
+    fn a_proof_asks_for_nothing_that_is_not_loaded() {
+        for size in [1_u64, 2, 255, 256, 257, 600, 65_535, 65_536, 65_537, 70_000, 16_777_216, 20_000_000] {
+            for index in [0, 1, size / 3, size / 2, size.saturating_sub(257), size - 1] {
+                let Some(index) = Some(index).filter(|index| *index < size) else { continue };
+                let asked = Asked::default();
+                inclusion(&asked, size, index).expect("kept").expect("inside");
+                let loaded = on_the_way(size, index);
+                for id in asked.0.into_inner() {
+                    assert!(loaded.contains(&id), "{id} for record {index} of {size}");
+                }
+            }
+        }
     }
 }
