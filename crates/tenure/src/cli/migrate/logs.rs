@@ -1,5 +1,7 @@
 //! Moving audit logs: as they are sealed, with every checkpoint, and what still waits.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use tenure_audit::{Hash, Tree};
 use tenure_journal::ProjectId;
@@ -20,6 +22,14 @@ pub(super) async fn logs(from: &SqliteStore, to: &PostgresStore) -> Result<u64, 
         count += log(from, to, project).await?;
     }
     let waiting = from.unsealed(&[], usize::MAX).await.map_err(reading)?;
+    // Where nodes sealed it since, what waits here was moved before, and must not be a second time.
+    for project in waiting.iter().map(|unsealed| unsealed.project).collect::<BTreeSet<_>>() {
+        let ours = from.sealed(project, u64::MAX).await.map_err(reading)?;
+        let theirs = to.sealed(project, u64::MAX).await.map_err(|error| failed("comparing a log", &error))?;
+        if ours != theirs {
+            return Err(differs(format!("an audit log of project `{project}` that has grown")));
+        }
+    }
     let there = to.unsealed(&[], usize::MAX).await.map_err(|error| failed("comparing what waits", &error))?;
     if there.is_empty() {
         to.adopt_unsealed(&waiting)
