@@ -1,5 +1,7 @@
 //! `tenure audit`: the audit log, listed, exported, proven, and checked without a server.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -25,9 +27,12 @@ pub(crate) struct AuditArgs {
 enum AuditCommand {
     /// List records: what was allowed, refused, asked, answered and done
     List {
-        /// The number of the first record
+        /// The number of the first record that is looked at
         #[arg(long, value_name = "INDEX", default_value_t = 0)]
         from: u64,
+        /// How many are listed: the newest
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+        limit: u16,
         /// Only those of this session
         #[arg(long, value_name = "SESSION")]
         session: Option<String>,
@@ -41,7 +46,7 @@ enum AuditCommand {
     Checkpoint,
     /// Write the whole log into a directory
     Export {
-        /// The directory; what is there of an earlier export is kept and goes on
+        /// The directory; the checkpoints of earlier exports there are kept, and checked with the log
         directory: PathBuf,
     },
     /// Check an exported log; needs no server
@@ -81,23 +86,16 @@ const PAGE: &str = "1000";
 
 pub(crate) async fn audit(cx: &mut Context, args: &AuditArgs) -> Result<Exit, CliError> {
     match &args.command {
-        AuditCommand::List { from, session, refused } => {
+        AuditCommand::List { from, limit, session, refused } => {
             let client = cx.client()?;
-            let mut rows = Vec::new();
-            let end = end_of(&client).await?;
-            let mut next = *from;
-            while next < end {
-                let page = page(&client, next).await?;
-                next += page.len() as u64;
-                rows.extend(page.into_iter().map(|(index, record)| row(index, &record)));
-                if next == *from {
-                    break;
-                }
-            }
-            rows.retain(|row| {
+            let is_wanted = |row: &Value| {
                 let of = session.as_ref().is_none_or(|id| text(row, "/record/session") == id);
                 of && (!*refused || text(row, "/record/fact/type") == "refused")
-            });
+            };
+            let end = end_of(&client).await?;
+            let all = session.is_none() && !refused;
+            let from = if all { end.saturating_sub(u64::from(*limit)).max(*from) } else { *from };
+            let rows = newest(&client, from..end, usize::from(*limit), is_wanted).await?;
             let now = cx.world.now;
             output::list(&mut cx.world.out, cx.format, &columns(now), &rows)?;
         }
@@ -164,6 +162,26 @@ fn not_shown(error: &tenure_audit::EvidenceError) -> CliError {
 async fn end_of(client: &Client) -> Result<u64, CliError> {
     let log = client.get(PATH, &[]).await?;
     Ok(log["size"].as_u64().unwrap_or(0))
+}
+
+/// The newest `limit` of the wanted records of a part of the log, in order. A page of the log at a time is in memory.
+async fn newest(
+    client: &Client,
+    part: Range<u64>,
+    limit: usize,
+    is_wanted: impl Fn(&Value) -> bool,
+) -> Result<Vec<Value>, CliError> {
+    let (mut rows, mut next) = (VecDeque::new(), part.start);
+    while next < part.end {
+        let page = page(client, next).await?;
+        if page.is_empty() {
+            break;
+        }
+        next += page.len() as u64;
+        rows.extend(page.iter().map(|(index, record)| row(*index, record)).filter(&is_wanted));
+        rows.drain(..rows.len().saturating_sub(limit));
+    }
+    Ok(rows.into())
 }
 
 /// Records from a number on, with their numbers.
