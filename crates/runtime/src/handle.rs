@@ -759,9 +759,6 @@ async fn sweep(shared: Arc<Shared>) {
             () = tokio::time::sleep(SWEEP_EVERY) => {
                 shared.hub.sweep();
                 shared.executors.sweep();
-                let host = Arc::clone(&shared.environments);
-                // Removing a tree takes time.
-                shared.tasks.spawn_blocking(move || host.sweep());
             }
         }
     }

@@ -77,9 +77,12 @@ impl History {
     #[must_use]
     pub fn version_of(key: SessionKey, journal: &[Recorded], point: Point) -> Option<Version> {
         let latest = journal.last()?.version;
+        // Before that, a pre-warmed environment has no session.
+        let is_opening = |recorded: &&Recorded| matches!(recorded.event, Event::SessionOpened(_));
+        let opened = journal.iter().find(is_opening)?.version;
         match point {
             Point::Latest => Some(latest),
-            Point::Version(version) => (Version::ZERO < version && version <= latest).then_some(version),
+            Point::Version(version) => (opened <= version && version <= latest).then_some(version),
             Point::Turn(turn) => {
                 let is_end =
                     |event: &Event| matches!(event, Event::TurnEnded { turn_id, .. } if *turn_id == turn);

@@ -1,7 +1,7 @@
 //! Environments that are made ready before they have a session, and what becomes of idle ones.
 
 use tenure_journal::{EnvironmentStatus, FailureKind, Network};
-use tenure_session::{Attempted, Command};
+use tenure_session::{Attempted, Command, History, Point};
 
 use crate::bench::{Bench, Show, agent, call, defaults, exited, file, hosted, opened, root, say};
 
@@ -59,6 +59,23 @@ fn a_session_is_opened_in_it_once() {
           refused: the environment has a session already; an environment has one session at most
     "#,
     );
+}
+
+#[test]
+fn a_session_opened_in_it_has_no_past_before_it() {
+    let mut b = ready(Show::Events);
+    let key = b.session.key();
+    let before = b.version();
+    assert_eq!(History::version_of(key, &b.journal, Point::Latest), None, "there is no session yet");
+    b.open_session("Go");
+    b.answer(vec![say("Done.")]);
+    b.environment("published", Attempted::Published(vec![]));
+    assert_eq!(History::version_of(key, &b.journal, Point::Version(before)), None);
+    assert_eq!(History::version_of(key, &b.journal, Point::Latest), Some(b.version()));
+    let fork = b.fork(b.version(), 90);
+    assert!(!fork.session.awaits_session());
+    assert_eq!(fork.session.workspace_root(), Some(root(1)), "with the files of the environment");
+    assert_eq!(fork.session.hosted().unwrap().id.session(), fork.session.key().session);
 }
 
 #[test]
