@@ -18,17 +18,16 @@ use axum::extract::{Extension, OriginalUri, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _, future};
 use tenure_executor::registry::{
     BODY_BYTES_MAX, EnvironmentId as RegistryId, Refusal, RefusalKind, Registration, Transport,
 };
 use tenure_executor::sigv4::{self, PayloadHash};
-use tenure_executor::socket::{Packet, Socket, SocketError};
+use tenure_executor::socket::websocket;
 use tenure_journal::{EnvironmentId, ProjectId};
 use tenure_runtime::{Runtime, RuntimeErrorKind};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::call::App;
 use crate::error::ApiError;
@@ -139,7 +138,7 @@ pub(crate) async fn socket(
         let config = config(&registration);
         let stream =
             WebSocketStream::from_partially_read(stream, read.into(), Role::Server, Some(config)).await;
-        runtime.serve_executor(key, registration, adapt(stream)).await;
+        runtime.serve_executor(key, registration, websocket(stream)).await;
     });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -300,30 +299,6 @@ fn config(registration: &Registration) -> WebSocketConfig {
         Transport::Direct => MESSAGE_BYTES_MAX,
     };
     WebSocketConfig::default().max_message_size(Some(bytes_max)).max_frame_size(Some(bytes_max))
-}
-
-/// The executor library's socket from a stream's.
-fn adapt(socket: WebSocketStream<tokio::net::TcpStream>) -> impl Socket {
-    type Failure = tokio_tungstenite::tungstenite::Error;
-    let incoming = |message: Result<Message, Failure>| {
-        message.map_err(SocketError::new).map(|message| match message {
-            Message::Binary(bytes) => Packet::Binary(bytes),
-            Message::Text(text) => Packet::Text(text.as_str().to_owned()),
-            Message::Ping(_) => Packet::Ping,
-            Message::Pong(_) | Message::Frame(_) => Packet::Pong,
-            Message::Close(_) => Packet::Close,
-        })
-    };
-    let outgoing = |packet: Packet| {
-        future::ok::<_, SocketError>(match packet {
-            Packet::Binary(bytes) => Message::Binary(bytes),
-            Packet::Text(text) => Message::Text(text.into()),
-            Packet::Ping => Message::Ping(Bytes::new()),
-            Packet::Pong => Message::Pong(Bytes::new()),
-            Packet::Close => Message::Close(None),
-        })
-    };
-    socket.map(incoming).sink_map_err(SocketError::new).with(outgoing)
 }
 
 #[cfg(test)]

@@ -44,3 +44,34 @@ impl<S> Socket for S where
         + 'static
 {
 }
+
+/// The socket that a stream is once its handshake is done, of either side.
+#[cfg(feature = "serve")]
+pub fn websocket<S>(stream: tokio_tungstenite::WebSocketStream<S>) -> impl Socket
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+{
+    use futures_util::{SinkExt as _, StreamExt as _, future};
+    use tokio_tungstenite::tungstenite::{Error, Message};
+
+    let incoming = |message: Result<Message, Error>| {
+        message.map_err(SocketError::new).map(|message| match message {
+            Message::Binary(bytes) => Packet::Binary(bytes),
+            Message::Text(text) => Packet::Text(text.as_str().to_owned()),
+            Message::Ping(_) => Packet::Ping,
+            // A raw frame is never read.
+            Message::Pong(_) | Message::Frame(_) => Packet::Pong,
+            Message::Close(_) => Packet::Close,
+        })
+    };
+    let outgoing = |packet: Packet| {
+        future::ok::<_, SocketError>(match packet {
+            Packet::Binary(bytes) => Message::Binary(bytes),
+            Packet::Text(text) => Message::Text(text.into()),
+            Packet::Ping => Message::Ping(Bytes::new()),
+            Packet::Pong => Message::Pong(Bytes::new()),
+            Packet::Close => Message::Close(None),
+        })
+    };
+    stream.map(incoming).sink_map_err(SocketError::new).with(outgoing)
+}

@@ -1,19 +1,18 @@
-//! Dials a socket, plain or TLS, and adapts the library's messages.
+//! Dials a socket, plain or TLS.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt as _, StreamExt as _, future};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use url::Url;
 
@@ -21,7 +20,7 @@ use super::register::{Registered, Registry, judge};
 use super::{ServeError, ServeErrorKind};
 use crate::frame::FRAME_BYTES_MAX;
 use crate::record::MESSAGE_BYTES_MAX;
-use crate::socket::{Packet, Socket, SocketError};
+use crate::socket::{Socket, websocket};
 
 /// How long dialling may take, from name to upgraded socket.
 const DIAL: Duration = Duration::from_secs(10);
@@ -45,7 +44,7 @@ pub(super) async fn dial(
     };
     let connecting = connect(url, bytes_max, headers);
     let socket = timeout(DIAL, connecting).await.map_err(|_| transient("dialling took too long"))??;
-    Ok(adapt(socket))
+    Ok(websocket(socket))
 }
 
 async fn connect(
@@ -98,27 +97,4 @@ fn refused(error: Error) -> ServeError {
 
 fn transient(message: impl Into<String>) -> ServeError {
     ServeError::new(ServeErrorKind::Transient, message)
-}
-
-fn adapt(socket: WebSocketStream<Box<dyn Transport>>) -> impl Socket {
-    let incoming = |message: Result<Message, Error>| {
-        message.map_err(SocketError::new).map(|message| match message {
-            Message::Binary(bytes) => Packet::Binary(bytes),
-            Message::Text(text) => Packet::Text(text.as_str().to_owned()),
-            Message::Ping(_) => Packet::Ping,
-            // A raw frame is never read.
-            Message::Pong(_) | Message::Frame(_) => Packet::Pong,
-            Message::Close(_) => Packet::Close,
-        })
-    };
-    let outgoing = |packet: Packet| {
-        future::ok::<_, SocketError>(match packet {
-            Packet::Binary(bytes) => Message::Binary(bytes),
-            Packet::Text(text) => Message::Text(text.into()),
-            Packet::Ping => Message::Ping(Vec::new().into()),
-            Packet::Pong => Message::Pong(Vec::new().into()),
-            Packet::Close => Message::Close(None),
-        })
-    };
-    socket.map(incoming).sink_map_err(SocketError::new).with(outgoing)
 }
