@@ -12,6 +12,7 @@
 mod agent_file;
 mod env;
 mod environment;
+mod hosting;
 mod json;
 mod load;
 mod mcp;
@@ -29,6 +30,7 @@ mod yaml;
 pub use agent_file::{ProjectAgent, parse_agent_file};
 pub use env::{Env, Redacted, Unset, parse_dot_env};
 pub use environment::{ProjectEnvironment, ProjectNetwork};
+pub use hosting::{Environments, MinIsolation};
 pub use load::{AGENTS_MAX, FILE_BYTES_MAX, POLICIES_MAX, PolicyFile, Project, SKILLS_MAX};
 pub use mcp::{MCP_FILE, McpFile, McpServer, Reach, ServerHints, parse_mcp_file};
 pub use name::{AGENT_NAME_BYTES_MAX, AgentName};
@@ -37,8 +39,8 @@ pub use packages::PackageSources;
 pub use problem::{Code, Place, Problem, ProjectError, Severity};
 pub use provider::{Detected, detect};
 pub use settings::{
-    Environments, Limit, Limits, MinIsolation, ModelAlias, PORT_DEFAULT, Price, Provider, SETTINGS_FILE,
-    Server, Settings, Wire, parse_settings,
+    Limit, Limits, ModelAlias, PORT_DEFAULT, Price, Provider, SETTINGS_FILE, Server, Settings, Wire,
+    parse_settings,
 };
 pub use skill::ProjectSkill;
 
