@@ -92,6 +92,7 @@ fn supervise() -> Result<(), Failure> {
         began,
         cause: None,
         peak: 0,
+        cpu: Duration::ZERO,
         looked: Duration::ZERO,
     };
     let ended = supervision.run();
@@ -117,6 +118,9 @@ struct Supervision<'a> {
     cause: Option<End>,
     /// The most memory that was seen.
     peak: u64,
+    /// The most processor time that was seen. A later look may see less: whoever dies between two reads is
+    /// missing from both, and what the kernel counts is rounded for each process.
+    cpu: Duration,
     /// How long the last look took.
     looked: Duration,
 }
@@ -144,7 +148,7 @@ impl Supervision<'_> {
         }
         // What is killed together with init is not accounted for by the kernel.
         let seen = if self.cause.is_some() { self.sandbox.cpu() } else { Duration::ZERO };
-        let cpu = self.sandbox.kill().max(seen);
+        let cpu = self.sandbox.kill().max(seen).max(self.cpu);
         // What init said before it died may still lie in the socket.
         let own = own.or_else(|| self.sandbox.told()).or_else(|| self.sandbox.status_of_itself());
         let end = self.end(own, cpu);
@@ -202,7 +206,7 @@ impl Supervision<'_> {
         let began = Instant::now();
         self.sandbox.bury();
         let seen = self.sandbox.tree.see();
-        let cpu = seen.cpu() + self.sandbox.buried;
+        self.cpu = self.cpu.max(seen.cpu() + self.sandbox.buried);
         let is_over = match &self.sandbox.cgroup {
             Some(cgroup) => cgroup.ran_out(),
             None => {
@@ -212,7 +216,7 @@ impl Supervision<'_> {
             }
         };
         self.looked = began.elapsed();
-        match (cpu >= limits.cpu, is_over) {
+        match (self.cpu >= limits.cpu, is_over) {
             (true, _) => Some(End::CpuLimit),
             (false, true) => Some(End::MemoryLimit),
             (false, false) => None,
