@@ -7,7 +7,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
-use tenure_sandbox::{Command, LauncherPath, Network, Stream, Tier, launcher, survey, survey_bubblewrap};
+use tenure_sandbox::{
+    Command, LauncherPath, Network, Stream, Tier, launcher, survey, survey_bubblewrap, survey_gvisor,
+};
 
 const HELP: &str = "\
 usage: tenure-sandbox survey
@@ -19,7 +21,7 @@ usage: tenure-sandbox survey
 options of run:
   --workspace DIR      the directory that can be written to [default: the current one]
   --read-only PATH     shows a file or directory of the host, at the same path; more than once
-  --tier TIER          `namespaces` or `landlock` [default: the strongest that works]
+  --tier TIER          `namespaces` or `landlock` [default: the stronger that works], or `gvisor`
   --bubblewrap PROGRAM lets this bubblewrap build the namespaces
   --proxy SOCKET       forwards 127.0.0.1:3128 inside to this Unix socket
   --network            the host's network
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
     match args.next().as_deref() {
         Some(SUPERVISE) => launcher::main(),
         Some("survey") => {
-            print!("{}", survey(&own_path()));
+            print!("{}{}", survey_gvisor(&own_path()), survey(&own_path()));
             ExitCode::SUCCESS
         }
         Some("run") => match run(args) {
@@ -76,9 +78,10 @@ fn run(args: impl Iterator<Item = String>) -> Result<ExitCode, String> {
         is_reported: false,
     };
     wanted.read(args)?;
-    let survey = match &wanted.bubblewrap {
-        None => survey(&own_path()),
-        Some(program) => survey_bubblewrap(&own_path(), program),
+    let survey = match (&wanted.bubblewrap, wanted.tier) {
+        (_, Some(Tier::Gvisor)) => survey_gvisor(&own_path()),
+        (None, _) => survey(&own_path()),
+        (Some(program), _) => survey_bubblewrap(&own_path(), program),
     };
     let show = |error: tenure_sandbox::Error| match error.remedy() {
         Some(remedy) => format!("{error}\ntry: {remedy}"),

@@ -13,15 +13,17 @@ use std::time::Duration;
 use crate::backend::{Backend, Local, Plan, launch};
 use crate::command::{Command, Limits};
 use crate::error::{Error, ErrorKind};
-use crate::launcher::{bubblewrap, cgroup, landlock};
-use crate::report::{End, Isolation, Tier};
-use crate::spec::{Bait, Bubblewrap, CgroupPlan};
+use crate::launcher::{bubblewrap, cgroup, gvisor, landlock};
+use crate::report::{End, Isolation, Platform, Tier};
+use crate::spec::{Bait, Bubblewrap, CgroupPlan, Gvisor};
 use crate::sys;
 
 /// Where bubblewrap is: packages and AppArmor profiles know the first place.
 const BUBBLEWRAP: &[&str] = &["/usr/bin/bwrap", "/usr/local/bin/bwrap"];
 /// How long a canary may take.
 const CANARY: Duration = Duration::from_secs(10);
+/// How gVisor may come by system calls, best first.
+const PLATFORMS: [Platform; 2] = [Platform::Systrap, Platform::Ptrace];
 
 /// A program whose `main` calls [`crate::launcher::main`] when it is given these arguments.
 #[derive(Debug, Clone)]
@@ -97,38 +99,80 @@ pub fn survey_bubblewrap(launcher: &LauncherPath, program: &Path) -> Survey {
     survey_with(launcher, |launcher, plan| by_bubblewrap(launcher, plan, program.to_owned()))
 }
 
-fn by_bubblewrap(launcher: &LauncherPath, plan: Plan, program: PathBuf) -> Tried {
-    let own = fs::canonicalize(&launcher.program).map_err(|error| Refused {
+/// What gVisor can do here, and nothing of the other tiers. Takes some hundred milliseconds.
+#[must_use]
+pub fn survey_gvisor(launcher: &LauncherPath) -> Survey {
+    let mut survey = Survey { findings: Vec::new(), backends: Vec::new(), cgroup: cgroup::find() };
+    survey.look(Tier::Gvisor, launcher, |plan| by_gvisor(launcher, &plan));
+    survey
+}
+
+fn by_gvisor(launcher: &LauncherPath, plan: &Plan) -> Tried {
+    let own = own_program(launcher)?;
+    let Some(program) = gvisor::PROGRAMS.iter().map(Path::new).find(|program| program.is_file()) else {
+        return Err(Refused {
+            what: format!("there is no `runsc` at {}", gvisor::PROGRAMS.join(" or ")),
+            remedy: "install gVisor: Debian's package is `runsc`, others are at gvisor.dev".to_owned(),
+        });
+    };
+    let mut met = Vec::new();
+    for platform in PLATFORMS {
+        let gvisor = Gvisor {
+            program: program.to_owned(),
+            platform,
+            launcher: own.clone(),
+            args: launcher.args.clone(),
+        };
+        // Nothing can be seen of what gVisor uses without a `/proc` of its own.
+        match try_plan(launcher, Plan { proc: true, gvisor: Some(gvisor), ..plan.clone() }) {
+            Ok(tried) => return Ok(tried),
+            Err(refused) => met.push(format!("with {platform}: {}", refused.what)),
+        }
+    }
+    Err(Refused { what: met.join("; "), remedy: remedy(Tier::Gvisor) })
+}
+
+fn own_program(launcher: &LauncherPath) -> Result<PathBuf, Refused> {
+    fs::canonicalize(&launcher.program).map_err(|error| Refused {
         what: format!("finding `{}`: {error}", launcher.program.display()),
         remedy: "start the server from a program that was not replaced".to_owned(),
-    })?;
+    })
+}
+
+fn by_bubblewrap(launcher: &LauncherPath, plan: Plan, program: PathBuf) -> Tried {
+    let own = own_program(launcher)?;
     let bubblewrap = Bubblewrap { program, launcher: own, args: launcher.args.clone() };
     try_plan(launcher, Plan { proc: false, bubblewrap: Some(bubblewrap), ..plan })
 }
 
 fn survey_with(launcher: &LauncherPath, try_namespaces: impl Fn(&LauncherPath, Plan) -> Tried) -> Survey {
     let mut survey = Survey { findings: Vec::new(), backends: Vec::new(), cgroup: cgroup::find() };
-    let version = sys::landlock_version();
-    for tier in [Tier::Namespaces, Tier::Landlock] {
-        let cgroup = survey.cgroup.as_ref().ok().cloned();
-        let landlock = version.map(|version| version.min(landlock::VERSION_MAX));
-        let plan = Plan { tier, landlock, proc: false, cgroup, bubblewrap: None };
-        let outcome = match tier {
-            Tier::Namespaces => try_namespaces(launcher, plan),
-            Tier::Landlock => try_landlock(launcher, plan, version),
-        };
-        let outcome = outcome.map(|(isolation, plan)| {
-            let local = Local { isolation: isolation.clone(), launcher: launcher.clone(), plan };
-            survey.backends.push(Arc::new(local));
-            isolation
-        });
-        survey.findings.push(Finding { tier, outcome });
-    }
+    survey.look(Tier::Namespaces, launcher, |plan| try_namespaces(launcher, plan));
+    survey.look(Tier::Landlock, launcher, |plan| try_landlock(launcher, plan));
     survey
 }
 
 impl Survey {
-    /// The strongest back end here, which is at least as strong as `min`.
+    /// Tries one more tier, which is weaker than those before.
+    fn look(&mut self, tier: Tier, launcher: &LauncherPath, try_it: impl FnOnce(Plan) -> Tried) {
+        let landlock = match tier {
+            // Its processes mount, which Landlock forbids; the command's calls never reach the host.
+            Tier::Gvisor => None,
+            Tier::Namespaces | Tier::Landlock => {
+                sys::landlock_version().map(|version| version.min(landlock::VERSION_MAX))
+            }
+        };
+        let cgroup = self.cgroup.as_ref().ok().cloned();
+        let plan = Plan { tier, landlock, proc: false, cgroup, bubblewrap: None, gvisor: None };
+        let outcome = try_it(plan).map(|(isolation, plan)| {
+            let local = Local { isolation: isolation.clone(), launcher: launcher.clone(), plan };
+            self.backends.push(Arc::new(local));
+            isolation
+        });
+        self.findings.push(Finding { tier, outcome });
+    }
+
+    /// The strongest back end that was looked for here, which is at least as strong as `min`.
     ///
     /// # Errors
     /// [`ErrorKind::Isolation`]: none is; with what the canary of each met, and the remedies.
@@ -227,12 +271,12 @@ fn try_namespaces(launcher: &LauncherPath, plan: Plan) -> Tried {
     })
 }
 
-fn try_landlock(launcher: &LauncherPath, plan: Plan, version: Option<u32>) -> Tried {
+fn try_landlock(launcher: &LauncherPath, plan: Plan) -> Tried {
     if plan.landlock.is_some_and(|version| version >= landlock::VERSION_SCOPES) {
         return try_plan(launcher, plan);
     }
     Err(Refused {
-        what: match version {
+        what: match sys::landlock_version() {
             Some(version) => format!("Landlock here is version {version}, which lets signals out"),
             None => "this kernel has no Landlock".to_owned(),
         },
@@ -278,6 +322,14 @@ fn try_plan(launcher: &LauncherPath, plan: Plan) -> Tried {
 fn remedy(tier: Tier) -> String {
     let setting = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     match tier {
+        Tier::Gvisor if setting("/proc/sys/kernel/yama/ptrace_scope").is_some_and(|scope| scope == "3") => {
+            "sysctl -w kernel.yama.ptrace_scope=1, which takes a restart of the host".to_owned()
+        }
+        Tier::Gvisor => {
+            "gVisor needs what `namespaces` needs and to trace its own processes: see what is found \
+                         of `namespaces`, and `docs/sandbox.md`"
+                .to_owned()
+        }
         Tier::Landlock => "see the canary's finding; `docs/sandbox.md` lists what this tier needs".to_owned(),
         Tier::Namespaces => {
             let is = |path, value: &str| setting(path).is_some_and(|found| found == value);
@@ -334,6 +386,7 @@ impl Planted {
             socket: self.path("socket"),
             port: self.port.local_addr().map_or(0, |address| address.port()),
             process: i32::try_from(std::process::id()).unwrap_or(i32::MAX),
+            kernel: rustix::system::uname().version().to_string_lossy().into_owned(),
         }
     }
 }
