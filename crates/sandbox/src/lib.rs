@@ -36,4 +36,6 @@ pub use command::{Command, Files, Limits, Network, PATH, PROXY_PORT, Stdin, WORK
 pub use error::{Error, ErrorKind};
 pub use report::{End, Group, InForce, Isolation, Launcher, Limit, Mechanism, Platform, Report, Tier};
 pub use running::{Execution, Killer, Running};
-pub use survey::{Finding, LauncherPath, Refused, Survey, survey, survey_bubblewrap, survey_gvisor};
+pub use survey::{
+    Finding, LauncherPath, Refused, Survey, survey, survey_bubblewrap, survey_gvisor, survey_gvisor_at,
+};

@@ -9,6 +9,7 @@ use std::time::Duration;
 #[cfg(target_os = "linux")]
 use tenure_sandbox::{
     Command, LauncherPath, Network, Stream, Tier, launcher, survey, survey_bubblewrap, survey_gvisor,
+    survey_gvisor_at,
 };
 
 const HELP: &str = "\
@@ -23,6 +24,7 @@ options of run:
   --read-only PATH     shows a file or directory of the host, at the same path; more than once
   --tier TIER          `namespaces` or `landlock` [default: the stronger that works], or `gvisor`
   --bubblewrap PROGRAM lets this bubblewrap build the namespaces
+  --runsc PROGRAM      runs it in gVisor by this `runsc`
   --proxy SOCKET       forwards 127.0.0.1:3128 inside to this Unix socket
   --network            the host's network
   --env NAME=VALUE     sets a variable; more than once
@@ -75,13 +77,15 @@ fn run(args: impl Iterator<Item = String>) -> Result<ExitCode, String> {
         command: Command::new(Vec::new(), directory),
         tier: None,
         bubblewrap: None,
+        runsc: None,
         is_reported: false,
     };
     wanted.read(args)?;
-    let survey = match (&wanted.bubblewrap, wanted.tier) {
-        (_, Some(Tier::Gvisor)) => survey_gvisor(&own_path()),
-        (None, _) => survey(&own_path()),
-        (Some(program), _) => survey_bubblewrap(&own_path(), program),
+    let survey = match (&wanted.runsc, &wanted.bubblewrap) {
+        (Some(program), _) => survey_gvisor_at(&own_path(), program),
+        (None, _) if wanted.tier == Some(Tier::Gvisor) => survey_gvisor(&own_path()),
+        (None, Some(program)) => survey_bubblewrap(&own_path(), program),
+        (None, None) => survey(&own_path()),
     };
     let show = |error: tenure_sandbox::Error| match error.remedy() {
         Some(remedy) => format!("{error}\ntry: {remedy}"),
@@ -115,6 +119,7 @@ struct Wanted {
     command: Command,
     tier: Option<Tier>,
     bubblewrap: Option<PathBuf>,
+    runsc: Option<PathBuf>,
     is_reported: bool,
 }
 
@@ -142,6 +147,10 @@ impl Wanted {
             "--workspace" => command.files.workspace = absolute(value)?,
             "--read-only" => command.files.read_only.push((absolute(value)?, absolute(value)?)),
             "--tier" => self.tier = Some(value.parse()?),
+            "--runsc" => {
+                self.runsc = Some(absolute(value)?);
+                self.tier = Some(Tier::Gvisor);
+            }
             "--bubblewrap" => self.bubblewrap = Some(absolute(value)?),
             "--proxy" => command.network = Network::Restricted { proxy_socket: absolute(value)? },
             "--network" => command.network = Network::Enabled,

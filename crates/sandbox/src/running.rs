@@ -122,7 +122,9 @@ impl Supervised {
         let read = rustix::io::retry_on_intr(|| rustix::io::read(&stderr, &mut *said)).ok()?;
         let said = String::from_utf8_lossy(&said[..read]);
         let line = said.lines().map(str::trim).find(|line| !line.is_empty())?;
-        Some(line.chars().take(WORDS_MAX).collect())
+        // What stands before it is where and when.
+        let words = line.split_once("FATAL ERROR: ").map_or(line, |(_, words)| words);
+        Some(words.chars().take(WORDS_MAX).collect())
     }
 
     fn pump(&mut self, started: &mut Started) -> io::Result<Message> {

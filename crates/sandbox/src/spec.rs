@@ -63,7 +63,7 @@ pub(crate) struct Bubblewrap {
 /// gVisor, and what it is to start inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Gvisor {
-    /// `runsc`, at a path that exists inside as well.
+    /// `runsc`.
     pub(crate) program: PathBuf,
     pub(crate) platform: Platform,
     /// This very program, as a path of the host.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::backend::{Backend, Local, Plan, launch};
 use crate::command::{Command, Limits};
 use crate::error::{Error, ErrorKind};
+use crate::launcher::canary::NOTE;
 use crate::launcher::{bubblewrap, cgroup, gvisor, landlock};
 use crate::report::{End, Isolation, Platform, Tier};
 use crate::spec::{Bait, Bubblewrap, CgroupPlan, Gvisor};
@@ -41,6 +42,8 @@ pub struct Finding {
     pub tier: Tier,
     /// What a canary ran in, or why it did not.
     pub outcome: Result<Isolation, Refused>,
+    /// What it met there that programs may stumble over.
+    pub note: Option<String>,
 }
 
 /// Why a tier is not used here.
@@ -102,19 +105,34 @@ pub fn survey_bubblewrap(launcher: &LauncherPath, program: &Path) -> Survey {
 /// What gVisor can do here, and nothing of the other tiers. Takes some hundred milliseconds.
 #[must_use]
 pub fn survey_gvisor(launcher: &LauncherPath) -> Survey {
+    survey_gvisor_with(launcher, |plan| {
+        match gvisor::PROGRAMS.iter().map(Path::new).find(|program| program.is_file()) {
+            Some(program) => by_gvisor(launcher, &plan, program),
+            None => Err(Refused {
+                what: format!("there is no `runsc` at {}", gvisor::PROGRAMS.join(" or ")),
+                remedy: "install gVisor: Debian's package is `runsc`, others are at gvisor.dev".to_owned(),
+            }),
+        }
+    })
+}
+
+/// The same with the `runsc` at `program`.
+#[must_use]
+pub fn survey_gvisor_at(launcher: &LauncherPath, program: &Path) -> Survey {
+    survey_gvisor_with(launcher, |plan| by_gvisor(launcher, &plan, program))
+}
+
+fn survey_gvisor_with(
+    launcher: &LauncherPath,
+    try_gvisor: impl FnOnce(Plan) -> Result<Tried, Refused>,
+) -> Survey {
     let mut survey = Survey { findings: Vec::new(), backends: Vec::new(), cgroup: cgroup::find() };
-    survey.look(Tier::Gvisor, launcher, |plan| by_gvisor(launcher, &plan));
+    survey.look(Tier::Gvisor, launcher, try_gvisor);
     survey
 }
 
-fn by_gvisor(launcher: &LauncherPath, plan: &Plan) -> Tried {
+fn by_gvisor(launcher: &LauncherPath, plan: &Plan, program: &Path) -> Result<Tried, Refused> {
     let own = own_program(launcher)?;
-    let Some(program) = gvisor::PROGRAMS.iter().map(Path::new).find(|program| program.is_file()) else {
-        return Err(Refused {
-            what: format!("there is no `runsc` at {}", gvisor::PROGRAMS.join(" or ")),
-            remedy: "install gVisor: Debian's package is `runsc`, others are at gvisor.dev".to_owned(),
-        });
-    };
     let mut met = Vec::new();
     for platform in PLATFORMS {
         let gvisor = Gvisor {
@@ -139,13 +157,16 @@ fn own_program(launcher: &LauncherPath) -> Result<PathBuf, Refused> {
     })
 }
 
-fn by_bubblewrap(launcher: &LauncherPath, plan: Plan, program: PathBuf) -> Tried {
+fn by_bubblewrap(launcher: &LauncherPath, plan: Plan, program: PathBuf) -> Result<Tried, Refused> {
     let own = own_program(launcher)?;
     let bubblewrap = Bubblewrap { program, launcher: own, args: launcher.args.clone() };
     try_plan(launcher, Plan { proc: false, bubblewrap: Some(bubblewrap), ..plan })
 }
 
-fn survey_with(launcher: &LauncherPath, try_namespaces: impl Fn(&LauncherPath, Plan) -> Tried) -> Survey {
+fn survey_with(
+    launcher: &LauncherPath,
+    try_namespaces: impl Fn(&LauncherPath, Plan) -> Result<Tried, Refused>,
+) -> Survey {
     let mut survey = Survey { findings: Vec::new(), backends: Vec::new(), cgroup: cgroup::find() };
     survey.look(Tier::Namespaces, launcher, |plan| try_namespaces(launcher, plan));
     survey.look(Tier::Landlock, launcher, |plan| try_landlock(launcher, plan));
@@ -154,7 +175,12 @@ fn survey_with(launcher: &LauncherPath, try_namespaces: impl Fn(&LauncherPath, P
 
 impl Survey {
     /// Tries one more tier, which is weaker than those before.
-    fn look(&mut self, tier: Tier, launcher: &LauncherPath, try_it: impl FnOnce(Plan) -> Tried) {
+    fn look(
+        &mut self,
+        tier: Tier,
+        launcher: &LauncherPath,
+        try_it: impl FnOnce(Plan) -> Result<Tried, Refused>,
+    ) {
         let landlock = match tier {
             // Its processes mount, which Landlock forbids; the command's calls never reach the host.
             Tier::Gvisor => None,
@@ -164,12 +190,15 @@ impl Survey {
         };
         let cgroup = self.cgroup.as_ref().ok().cloned();
         let plan = Plan { tier, landlock, proc: false, cgroup, bubblewrap: None, gvisor: None };
-        let outcome = try_it(plan).map(|(isolation, plan)| {
-            let local = Local { isolation: isolation.clone(), launcher: launcher.clone(), plan };
-            self.backends.push(Arc::new(local));
-            isolation
-        });
-        self.findings.push(Finding { tier, outcome });
+        let (outcome, note) = match try_it(plan) {
+            Ok(Tried { isolation, plan, note }) => {
+                let local = Local { isolation: isolation.clone(), launcher: launcher.clone(), plan };
+                self.backends.push(Arc::new(local));
+                (Ok(isolation), note)
+            }
+            Err(refused) => (Err(refused), None),
+        };
+        self.findings.push(Finding { tier, outcome, note });
     }
 
     /// The strongest back end that was looked for here, which is at least as strong as `min`.
@@ -181,8 +210,11 @@ impl Survey {
         let found = self.backends.iter().find(|backend| backend.plan.tier >= min);
         found.map(|local| Arc::clone(local) as Arc<dyn Backend>).ok_or_else(|| {
             let refused = self.refused().filter(|(tier, _)| *tier >= min);
-            let what: Vec<String> =
+            let mut what: Vec<String> =
                 refused.clone().map(|(tier, why)| format!("{tier}: {}", why.what)).collect();
+            if what.is_empty() {
+                what.push("not looked for".to_owned());
+            }
             let remedy: Vec<&str> = refused.map(|(_, why)| why.remedy.as_str()).collect();
             Error::new(
                 ErrorKind::Isolation,
@@ -241,7 +273,12 @@ impl fmt::Display for Survey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for finding in &self.findings {
             match &finding.outcome {
-                Ok(isolation) => writeln!(f, "{:<11} works: {isolation}", finding.tier.to_string())?,
+                Ok(isolation) => {
+                    writeln!(f, "{:<11} works: {isolation}", finding.tier.to_string())?;
+                    if let Some(note) = &finding.note {
+                        writeln!(f, "{:<11} note: {note}", "")?;
+                    }
+                }
                 Err(refused) => {
                     writeln!(f, "{:<11} refused: {}", finding.tier.to_string(), refused.what)?;
                     writeln!(f, "{:<11} remedy: {}", "", refused.remedy)?;
@@ -262,16 +299,21 @@ impl fmt::Display for Survey {
     }
 }
 
-type Tried = Result<(Isolation, Plan), Refused>;
+/// A plan that keeps apart.
+struct Tried {
+    isolation: Isolation,
+    plan: Plan,
+    note: Option<String>,
+}
 
-fn try_namespaces(launcher: &LauncherPath, plan: Plan) -> Tried {
+fn try_namespaces(launcher: &LauncherPath, plan: Plan) -> Result<Tried, Refused> {
     try_plan(launcher, Plan { proc: true, ..plan.clone() }).or_else(|refused| {
         // Containers that cover parts of `/proc` may not mount a fresh one.
         if refused.what.contains("/proc") { try_plan(launcher, plan) } else { Err(refused) }
     })
 }
 
-fn try_landlock(launcher: &LauncherPath, plan: Plan) -> Tried {
+fn try_landlock(launcher: &LauncherPath, plan: Plan) -> Result<Tried, Refused> {
     if plan.landlock.is_some_and(|version| version >= landlock::VERSION_SCOPES) {
         return try_plan(launcher, plan);
     }
@@ -287,7 +329,7 @@ fn try_landlock(launcher: &LauncherPath, plan: Plan) -> Tried {
     })
 }
 
-fn try_plan(launcher: &LauncherPath, plan: Plan) -> Tried {
+fn try_plan(launcher: &LauncherPath, plan: Plan) -> Result<Tried, Refused> {
     let remedy = || remedy(plan.tier);
     let refuse = |what: String| Refused { what, remedy: remedy() };
     let planted = Planted::plant().map_err(|error| refuse(format!("planting the canary: {error}")))?;
@@ -305,7 +347,10 @@ fn try_plan(launcher: &LauncherPath, plan: Plan) -> Tried {
     let report = running.wait();
     let said = said.lock().map(|said| String::from_utf8_lossy(&said).into_owned()).unwrap_or_default();
     match report.end {
-        End::Exited(0) => Ok((report.isolation, plan)),
+        End::Exited(0) => {
+            let note = said.lines().find_map(|line| line.strip_prefix(NOTE)).map(str::to_owned);
+            Ok(Tried { isolation: report.isolation, plan, note })
+        }
         End::Exited(_) => Err(refuse(format!("the canary got out: {}", said.trim().replace('\n', ", ")))),
         end @ (End::Signalled(_)
         | End::NotExecuted(_)

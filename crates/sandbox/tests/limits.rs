@@ -3,8 +3,9 @@
 mod lab;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use lab::wait::Stretch;
 use lab::{LIMITS, Lab, Outcome, again_as_ordinary_user, again_in_bubblewrap, finish};
 use tenure_sandbox::{Backend, Command, End, Tier};
 
@@ -14,6 +15,8 @@ const LATE: Duration = Duration::from_secs(1);
 /// What a watchdog may see too late: it looks every ten milliseconds, and memory is written at a few
 /// gigabytes a second.
 const OVERSHOOT: u64 = 160 * MIB;
+/// What is written in a millisecond in which the watchdog should have looked and had no processor.
+const WRITTEN_PER_MILLI: u64 = 4 * MIB;
 
 struct Bench<'a> {
     lab: &'a Lab,
@@ -68,14 +71,16 @@ fn processes(bench: &Bench<'_>) {
 /// Rows 3 and 4, and files without a name.
 fn memory(bench: &Bench<'_>) {
     for args in [&["memory", "1"][..], &["memory", "6"], &["memfds"]] {
+        let stretch = Stretch::begin();
         let outcome = bench.run(args, |_| ());
+        let late = u64::try_from(stretch.stalled().as_millis()).expect("not that long");
         let shown = format!("{args:?}: {} {}", outcome.line(), outcome.report.memory_peak_bytes / MIB);
         let is_refused = outcome.report.end == End::Exited(0)
             && outcome.out.ends_with("refused")
             && outcome.number() <= 64;
         assert!(outcome.report.end == End::MemoryLimit || is_refused, "{shown}");
-        assert!(outcome.report.memory_peak_bytes <= LIMITS.memory_bytes + OVERSHOOT, "{shown}");
-        assert!(outcome.report.wall < LIMITS.wall, "{shown}");
+        let most = LIMITS.memory_bytes + OVERSHOOT + late * WRITTEN_PER_MILLI;
+        assert!(outcome.report.memory_peak_bytes <= most, "{shown}");
     }
 }
 
@@ -123,13 +128,11 @@ fn files(bench: &Bench<'_>) {
     for args in
         [["many", ".", "40", "1048576"], ["many", ".", "20000", "100"], ["unlinked", ".", "40", "1048576"]]
     {
-        let began = Instant::now();
         let outcome = bench.run(&args, |command| {
             command.limits.memory_bytes = 512 * MIB;
             command.limits.disk_bytes = 8 * MIB;
         });
         assert_eq!(outcome.report.end, End::DiskLimit, "{args:?} {}", outcome.line());
-        assert!(began.elapsed() < LIMITS.wall, "{args:?}");
     }
 }
 
@@ -137,16 +140,20 @@ fn files(bench: &Bench<'_>) {
 fn time(bench: &Bench<'_>) {
     let wall = Duration::from_millis(300);
     for probe in ["spin", "sleep", "ignore", "stop"] {
-        let began = Instant::now();
+        let stretch = Stretch::begin();
         let outcome = bench.run(&[probe], |command| command.limits.wall = wall);
         assert_eq!(outcome.report.end, End::WallLimit, "{probe}");
-        assert!(began.elapsed() >= wall && began.elapsed() < wall + LATE, "{probe} {:?}", began.elapsed());
+        assert!(outcome.report.wall >= wall, "{probe} {:?}", outcome.report.wall);
+        stretch.assert_within(wall + LATE, probe);
     }
     for probe in ["spin", "spin-children"] {
         let cpu = Duration::from_millis(400);
+        let stretch = Stretch::begin();
         let outcome = bench.run(&[probe], |command| command.limits.cpu = cpu);
         assert_eq!(outcome.report.end, End::CpuLimit, "{probe}");
-        assert!(outcome.report.cpu >= cpu && outcome.report.cpu < cpu + LATE, "{:?}", outcome.report.cpu);
+        let used = outcome.report.cpu;
+        // Whoever looks late because others run finds more used.
+        assert!(used >= cpu && used < cpu + LATE + stretch.stalled(), "{probe}: {used:?}");
     }
 }
 

@@ -31,7 +31,11 @@ pub(crate) fn text(spec: &Spec, gvisor: &Gvisor) -> String {
             "noNewPrivileges": true,
             "rlimits": rlimits,
             "capabilities": {
-                "bounding": BECOMING, "effective": BECOMING, "permitted": BECOMING, "inheritable": none, "ambient": none,
+                "bounding": BECOMING,
+                "effective": BECOMING,
+                "permitted": BECOMING,
+                "inheritable": none,
+                "ambient": none,
             },
         },
         "mounts": mounts(spec),
@@ -66,4 +70,95 @@ fn namespaces(network: &Network) -> Vec<Value> {
         Network::Restricted { .. } | Network::Enabled => None,
     };
     ["pid", "mount", "ipc", "uts"].into_iter().chain(network).map(|kind| json!({"type": kind})).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::command::Limits;
+    use crate::report::{Platform, Tier};
+
+    fn config(network: Network) -> Value {
+        let gvisor = Gvisor {
+            program: "/usr/bin/runsc".into(),
+            platform: Platform::Ptrace,
+            launcher: "/srv/server".into(),
+            args: vec!["supervise".to_owned()],
+        };
+        let spec = Spec {
+            tier: Tier::Gvisor,
+            argv: vec!["true".to_owned(), "hush-1".to_owned()],
+            cwd: WORKSPACE.into(),
+            env: BTreeMap::from([("KEY".to_owned(), "hush-2".to_owned())]),
+            workspace: "/srv/workspace".into(),
+            read_only: vec![("/srv/a".into(), "/skills".into()), ("/srv/b".into(), "/tmp/b".into())],
+            network,
+            limits: Limits { tmp_bytes: 4096, ..Limits::default() },
+            landlock: None,
+            proc: true,
+            cgroup: None,
+            bubblewrap: None,
+            gvisor: Some(gvisor.clone()),
+            is_inside: false,
+            user: None,
+            tmp: None,
+            canary: None,
+        };
+        serde_json::from_str(&text(&spec, &gvisor)).expect("JSON")
+    }
+
+    #[test]
+    fn is_what_the_runtime_reads() {
+        let none = json!([]);
+        let becoming = json!(["CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"]);
+        let expected = json!({
+            "ociVersion": "1.0.2",
+            "hostname": "sandbox",
+            "root": {"path": "/", "readonly": true},
+            "process": {
+                "terminal": false,
+                "user": {"uid": 0, "gid": 0},
+                "args": ["/.supervisor", "supervise"],
+                "env": none,
+                "cwd": "/",
+                "noNewPrivileges": true,
+                "rlimits": [
+                    {"type": "RLIMIT_MSGQUEUE", "soft": 0, "hard": 0},
+                    {"type": "RLIMIT_NICE", "soft": 0, "hard": 0},
+                    {"type": "RLIMIT_RTPRIO", "soft": 0, "hard": 0},
+                ],
+                "capabilities": {
+                    "bounding": becoming, "effective": becoming, "permitted": becoming,
+                    "inheritable": none, "ambient": none,
+                },
+            },
+            "mounts": [
+                {"destination": "/proc", "type": "proc", "source": "proc"},
+                {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777", "size=4096"]},
+                {"destination": "/workspace", "type": "bind", "source": "/workspace", "options": ["rbind", "rw"]},
+                {"destination": "/tmp/b", "type": "bind", "source": "/tmp/b", "options": ["rbind", "ro"]},
+            ],
+            "linux": {"namespaces": [
+                {"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}, {"type": "network"},
+            ]},
+        });
+        assert_eq!(config(Network::Disabled), expected);
+    }
+
+    /// The one it is in is the one that was made for it, or where that is declared the host's.
+    #[test]
+    fn a_network_is_the_namespace_it_is_in() {
+        for network in [Network::Enabled, Network::Restricted { proxy_socket: "/srv/proxy".into() }] {
+            let config = config(network.clone());
+            let kinds = config["linux"]["namespaces"].as_array().expect("a list");
+            assert!(kinds.iter().all(|kind| kind["type"] != "network"), "{network:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_in_it() {
+        assert!(!config(Network::Disabled).to_string().contains("hush"));
+    }
 }

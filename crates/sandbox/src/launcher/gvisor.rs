@@ -6,35 +6,43 @@
 //!        └────────────── status socket, as the standard input of pid 1 ───────────┘
 //! ```
 //!
-//! It runs in the namespaces and mounts of [`Tier::Namespaces`](crate::Tier::Namespaces), so whoever breaks out
-//! of the sentry is in a sandbox that has one file system view, one user and one network with the other tier in
-//! common, and nothing that `runsc` starts outlives init: no `kill` and no `delete` has to succeed. The
-//! process inside is the one bubblewrap starts too: it confines itself by the same system call filter and
-//! limits, runs the command, and says how that ended.
+//! All of it runs in the namespaces and mounts of [`Tier::Namespaces`](crate::Tier::Namespaces). Whoever breaks
+//! out of the sentry finds no more files, processes and networks there than a command of that tier; and what
+//! `runsc` starts dies with init, so that no `kill` and no `delete` has to succeed. The process inside is the
+//! one that bubblewrap starts too: it confines itself by the same system call filter and limits, runs the
+//! command, and says how that ended.
 //!
 //! A network comes to it through the namespace it is in: with a proxy, that is one in which nothing listens but
 //! the proxy's port.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::bundle;
 use super::failure::{Failure, Or as _};
 use super::identity::Identity;
 use super::init::{GO, NONE, Status, await_go};
+use super::mounts::RUNSC;
 use super::program;
 use crate::command::{Limits, Network};
 use crate::spec::{Gvisor, Spec};
 use crate::wire::{self, Reader};
 
-/// Where `runsc` is: packages put it there, and both places are part of what is shown inside.
+/// Where packages and administrators put `runsc`.
 pub(crate) const PROGRAMS: &[&str] = &["/usr/bin/runsc", "/usr/local/bin/runsc"];
 
 /// What gVisor itself takes of memory beside the command: three processes with their runtimes.
 const MEMORY_BYTES: u64 = 96 * 1024 * 1024;
 /// Threads of gVisor's own processes.
 const PROCESSES: u32 = 256;
+
+/// How long it may take until its first process speaks: less than a server waits for its supervisor.
+const START: Duration = Duration::from_secs(25);
 
 /// Its own files, in a directory that the command's `/tmp` covers.
 const STATE: &str = "/tmp/.gvisor-state";
@@ -52,17 +60,21 @@ pub(crate) fn with_itself(limits: Limits) -> Limits {
 }
 
 /// The supervisor's part once `runsc` may start: tells the first process inside what to do, and lets it.
+/// Gives up with the server that is at the other end of `control`: then everything dies with this process.
 pub(crate) fn greet(
     spec: &Spec,
     identity: Identity,
     status: &OwnedFd,
     stdin: OwnedFd,
+    control: BorrowedFd<'_>,
 ) -> Result<(), Failure> {
     let user = identity.keeper.map(|_| identity.inside(spec.tier));
     let inside = Spec { is_inside: true, user, ..spec.clone() };
-    let told = wire::tell(status, &inside, &[stdin]);
-    let said = told.and_then(|()| Reader::default().next(status));
-    match said.failed("waiting for gVisor")? {
+    // Nobody reads before it has started, and a specification may be larger than what a socket holds.
+    set_socket_timeout(status, Timeout::Send, Some(START)).failed("preparing the status socket")?;
+    wire::tell(status, &inside, &[stdin]).failed("telling gVisor what to run")?;
+    await_word(status, control)?;
+    match Reader::default().next(status).failed("waiting for gVisor")? {
         Some(Status::Ready) => {
             rustix::io::write(status, &[GO]).failed("starting the command")?;
             Ok(())
@@ -70,6 +82,18 @@ pub(crate) fn greet(
         Some(Status::Failed { what, errno }) => Err(Failure { what, errno }),
         Some(Status::NotExecuted { why }) => Err(Failure::plain(why)),
         Some(Status::Ended { .. }) | None => Err(Failure::plain("waiting for gVisor, which ended,")),
+    }
+}
+
+fn await_word(status: &OwnedFd, control: BorrowedFd<'_>) -> Result<(), Failure> {
+    let limit = Timespec { tv_sec: START.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: 0 };
+    let mut polled = [PollFd::new(status, PollFlags::IN), PollFd::from_borrowed_fd(control, PollFlags::IN)];
+    let ready = rustix::io::retry_on_intr(|| poll(&mut polled, Some(&limit))).failed("waiting for gVisor")?;
+    match (ready, polled[0].revents().is_empty()) {
+        (0, _) => Err(Failure::plain(format!("starting gVisor within {} s", START.as_secs()))),
+        // Before anything runs the server has nothing to say; it is gone.
+        (_, true) => Err(Failure::plain("starting gVisor for a server that is gone")),
+        (_, false) => Ok(()),
     }
 }
 
@@ -112,7 +136,7 @@ fn run(spec: &Spec, gvisor: &Gvisor, status: &OwnedFd) -> Result<Option<i32>, Fa
     std::fs::write(Path::new(BUNDLE).join("config.json"), bundle::text(spec, gvisor))
         .failed("writing a bundle")?;
     let status = status.try_clone().failed("handing the status socket on")?;
-    let mut runsc = Process::new(&gvisor.program)
+    let mut runsc = Process::new(RUNSC)
         .args(arguments(spec, gvisor))
         .env_clear()
         .stdin(Stdio::from(status))

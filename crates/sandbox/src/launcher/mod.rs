@@ -6,7 +6,7 @@
 
 pub(crate) mod bubblewrap;
 mod bundle;
-mod canary;
+pub(crate) mod canary;
 pub(crate) mod cgroup;
 mod failure;
 mod forward;
@@ -77,7 +77,7 @@ fn supervise() -> Result<(), Failure> {
         init::inside(&spec, &control);
     }
     let began = Instant::now();
-    let sandbox = match Sandbox::start(spec) {
+    let sandbox = match Sandbox::start(spec, control.as_fd()) {
         Ok(sandbox) => sandbox,
         Err(Failure { what, errno }) => {
             let failed = Message::Failed { what, errno };

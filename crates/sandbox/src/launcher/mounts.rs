@@ -29,6 +29,8 @@ const STAGE: &str = "/proc";
 
 /// Where this program is inside, in tiers whose first process is another program.
 pub(crate) const SUPERVISOR: &str = "/.supervisor";
+/// Where gVisor's program is inside, which may come from anywhere.
+pub(crate) const RUNSC: &str = "/.runsc";
 /// The user inside.
 pub(crate) const USER: u32 = 1000;
 /// What is made of `/etc` rather than shown.
@@ -98,6 +100,7 @@ pub(crate) fn declared(
     }
     if let Some(gvisor) = &spec.gvisor {
         trees.push(take(&gvisor.launcher, Path::new(SUPERVISOR), Use::Read)?);
+        trees.push(take(&gvisor.program, Path::new(RUNSC), Use::Read)?);
     }
     Ok(trees)
 }
@@ -112,7 +115,11 @@ pub(crate) fn enter(spec: &Spec, declared: &[Tree]) -> Result<Option<OwnedFd>, F
     let root = fresh("tmpfs", &[("size", ROOT_BYTES), ("nr_inodes", ROOT_FILES), ("mode", "755")], INERT)
         .failed("mounting a root")?;
     let proc = if spec.proc { Some(proc(spec)?) } else { None };
-    let tmp_bytes = spec.limits.tmp_bytes.to_string();
+    let tmp_bytes = match spec.gvisor {
+        None => spec.limits.tmp_bytes.to_string(),
+        // It has one of its own; here are only its own files.
+        Some(_) => ROOT_BYTES.to_owned(),
+    };
     let tmp_files = TMP_FILES_MAX.to_string();
     let tmp = fresh("tmpfs", &[("size", &tmp_bytes), ("nr_inodes", &tmp_files), ("mode", "1777")], INERT)
         .failed("mounting /tmp")?;

@@ -1,6 +1,6 @@
 //! Building a sandbox, from outside.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub(crate) struct Sandbox {
 
 impl Sandbox {
     /// Starts the command of `spec`; when this returns it is confined and about to be executed.
-    pub(crate) fn start(mut spec: Spec) -> Result<Self, Failure> {
+    pub(crate) fn start(mut spec: Spec, control: BorrowedFd<'_>) -> Result<Self, Failure> {
         let filters = Filters::of(&spec)?;
         let held = held(&spec);
         let cgroup = spec.cgroup.as_ref().map(|plan| Cgroup::make(plan, &held)).transpose();
@@ -69,7 +69,7 @@ impl Sandbox {
         };
         spec.tmp = tmp.as_ref().map(|tmp| tmp.0.clone());
         let watched = Files::new(places(&spec)).failed("measuring the workspace")?;
-        let parts = Parts { cgroup: cgroup.as_ref(), filters: &filters };
+        let parts = Parts { cgroup: cgroup.as_ref(), filters: &filters, control };
         let built = match (spec.tier, &spec.bubblewrap) {
             (Tier::Gvisor, _) | (Tier::Namespaces, None) => namespaces(&spec, identity, &parts)?,
             (Tier::Namespaces, Some(bubblewrap)) => {
@@ -120,7 +120,8 @@ impl Sandbox {
             tmp_bytes,
             open_files,
             output_bytes,
-        } = held(&self.spec);
+        } = self.spec.limits;
+        let held = held(&self.spec);
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let group = |otherwise| if self.cgroup.is_some() { Mechanism::Cgroup } else { otherwise };
         let tmp = match &self.tmp {
@@ -130,7 +131,7 @@ impl Sandbox {
         let mut limits = vec![
             (Limit::Wall, millis(wall), Mechanism::Watchdog),
             (Limit::Cpu, millis(cpu), Mechanism::Watchdog),
-            (Limit::Memory, memory_bytes, group(Mechanism::Watchdog)),
+            (Limit::Memory, held.memory_bytes, group(Mechanism::Watchdog)),
             (Limit::Processes, processes.into(), Mechanism::Rlimit),
             (Limit::FileLength, file_bytes, Mechanism::Rlimit),
             (Limit::Disk, disk_bytes, Mechanism::Watchdog),
@@ -140,7 +141,7 @@ impl Sandbox {
         ];
         match self.isolation.group {
             Group::CgroupV1 => {}
-            Group::CgroupV2 => limits.push((Limit::Processes, processes.into(), Mechanism::Cgroup)),
+            Group::CgroupV2 => limits.push((Limit::Processes, held.processes.into(), Mechanism::Cgroup)),
             Group::Watchdog => limits.push((Limit::Memory, memory_bytes, Mechanism::Rlimit)),
         }
         limits.into_iter().map(|(limit, value, by)| InForce { limit, value, by }).collect()
@@ -160,6 +161,8 @@ pub(crate) fn held(spec: &Spec) -> Limits {
 struct Parts<'a> {
     cgroup: Option<&'a Cgroup>,
     filters: &'a Filters,
+    /// Where the server is heard.
+    control: BorrowedFd<'a>,
 }
 
 /// What every tier comes to.
@@ -207,10 +210,14 @@ fn namespaces(spec: &Spec, identity: Identity, parts: &Parts<'_>) -> Result<Buil
     };
     drop((inner, trees));
     identity.map_user(child.pid, spec.tier)?;
-    let stdin = rustix::stdio::stdin().try_clone_to_owned().failed("keeping standard input")?;
+    // It is this process's until its streams are released.
+    let stdin = match spec.gvisor {
+        None => None,
+        Some(_) => Some(rustix::stdio::stdin().try_clone_to_owned().failed("keeping standard input")?),
+    };
     let reader = go(&child, &status, parts)?;
-    if spec.gvisor.is_some() {
-        gvisor::greet(spec, identity, &status, stdin)?;
+    if let Some(stdin) = stdin {
+        gvisor::greet(spec, identity, &status, stdin, parts.control)?;
     }
     finish(spec, identity, child, status, reader)
 }

@@ -40,10 +40,10 @@ const BUBBLEWRAP: &str = "TENURE_TEST_BWRAP";
 const BY_GVISOR: &str = "TENURE_SANDBOX_TEST_GVISOR";
 const MIB: u64 = 1 << 20;
 
-/// Small, so that a bomb is over soon.
+/// Small, so that a bomb is over soon; but for time, which is for tests that hang.
 pub(crate) const LIMITS: Limits = Limits {
-    wall: Duration::from_secs(20),
-    cpu: Duration::from_secs(20),
+    wall: Duration::from_secs(60),
+    cpu: Duration::from_secs(60),
     memory_bytes: 64 * MIB,
     processes: 32,
     file_bytes: 8 * MIB,
@@ -148,6 +148,10 @@ impl Lab {
 
     pub(crate) fn victim(&self) -> String {
         self.victim.id().to_string()
+    }
+
+    pub(crate) fn launcher(&self) -> &LauncherPath {
+        &self.launcher
     }
 
     /// What was found of this tier, and perhaps of others.

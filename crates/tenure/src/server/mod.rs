@@ -25,7 +25,7 @@ use tenure_tools::McpServers;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use environments::{SUPERVISOR, survey};
+pub(crate) use environments::{SUPERVISOR, survey, survey_gvisor, tier};
 use state::{Database, State};
 
 /// How long running turns may go on after the server was asked to end.
