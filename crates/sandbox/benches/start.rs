@@ -61,7 +61,8 @@ fn main() {
     };
     let survey = survey(&launcher);
     let gvisor = survey_gvisor(&launcher);
-    print!("{gvisor}{survey}");
+    gvisor.findings().iter().for_each(|finding| print!("{finding}"));
+    print!("{survey}");
     let workspace = std::env::temp_dir().join(format!("tenure-sandbox-bench-{}", std::process::id()));
     std::fs::create_dir(&workspace).expect("a workspace");
     let command = Command::new(vec![PROGRAM.to_owned()], workspace.clone());

@@ -42,7 +42,8 @@ fn main() -> ExitCode {
     match args.next().as_deref() {
         Some(SUPERVISE) => launcher::main(),
         Some("survey") => {
-            print!("{}{}", survey_gvisor(&own_path()), survey(&own_path()));
+            survey_gvisor(&own_path()).findings().iter().for_each(|finding| print!("{finding}"));
+            print!("{}", survey(&own_path()));
             ExitCode::SUCCESS
         }
         Some("run") => match run(args) {

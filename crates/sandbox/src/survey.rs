@@ -269,21 +269,26 @@ impl Survey {
     }
 }
 
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.outcome {
+            Ok(isolation) => writeln!(f, "{:<11} works: {isolation}", self.tier.to_string())?,
+            Err(refused) => {
+                writeln!(f, "{:<11} refused: {}", self.tier.to_string(), refused.what)?;
+                writeln!(f, "{:<11} remedy: {}", "", refused.remedy)?;
+            }
+        }
+        match &self.note {
+            Some(note) => writeln!(f, "{:<11} note: {note}", ""),
+            None => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for Survey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for finding in &self.findings {
-            match &finding.outcome {
-                Ok(isolation) => {
-                    writeln!(f, "{:<11} works: {isolation}", finding.tier.to_string())?;
-                    if let Some(note) = &finding.note {
-                        writeln!(f, "{:<11} note: {note}", "")?;
-                    }
-                }
-                Err(refused) => {
-                    writeln!(f, "{:<11} refused: {}", finding.tier.to_string(), refused.what)?;
-                    writeln!(f, "{:<11} remedy: {}", "", refused.remedy)?;
-                }
-            }
+            write!(f, "{finding}")?;
         }
         match &self.cgroup {
             Ok(CgroupPlan::V1 { memory }) => {

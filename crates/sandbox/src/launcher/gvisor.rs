@@ -24,7 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use super::bundle;
-use super::failure::{Failure, Or as _};
+use super::failure::{Failure, Or as _, random_name};
 use super::identity::Identity;
 use super::init::{GO, NONE, Status, await_go};
 use super::mounts::RUNSC;
@@ -36,7 +36,8 @@ use crate::wire::{self, Reader};
 /// Where packages and administrators put `runsc`.
 pub(crate) const PROGRAMS: &[&str] = &["/usr/bin/runsc", "/usr/local/bin/runsc"];
 
-/// What gVisor itself takes of memory beside the command: three processes with their runtimes.
+/// What gVisor itself may take of memory beside the command. Its three processes have about 17 MiB, and there is
+/// half of one more for each process inside.
 const MEMORY_BYTES: u64 = 96 * 1024 * 1024;
 /// Threads of gVisor's own processes.
 const PROCESSES: u32 = 256;
@@ -47,8 +48,6 @@ const START: Duration = Duration::from_secs(25);
 /// Its own files, in a directory that the command's `/tmp` covers.
 const STATE: &str = "/tmp/.gvisor-state";
 const BUNDLE: &str = "/tmp/.gvisor-bundle";
-/// Its only container.
-const CONTAINER: &str = "command";
 
 /// What the host has to hold so that the command gets what it is given. Each process inside is one outside.
 pub(crate) fn with_itself(limits: Limits) -> Limits {
@@ -130,6 +129,8 @@ const FAILURE: &str = "running gVisor";
 fn run(spec: &Spec, gvisor: &Gvisor, status: &OwnedFd) -> Result<Option<i32>, Failure> {
     /// What it adds to a signal's number for its own exit code, and ends with if it fails itself.
     const SIGNAL: i32 = 128;
+    // Releases of 2022 listen at a name of the network that they are in, which may be the host's.
+    let name = random_name()?;
     for directory in [STATE, BUNDLE] {
         std::fs::create_dir(directory).failed("making a bundle")?;
     }
@@ -137,7 +138,7 @@ fn run(spec: &Spec, gvisor: &Gvisor, status: &OwnedFd) -> Result<Option<i32>, Fa
         .failed("writing a bundle")?;
     let status = status.try_clone().failed("handing the status socket on")?;
     let mut runsc = Process::new(RUNSC)
-        .args(arguments(spec, gvisor))
+        .args(arguments(spec, gvisor, &name))
         .env_clear()
         .stdin(Stdio::from(status))
         .spawn()
@@ -147,7 +148,7 @@ fn run(spec: &Spec, gvisor: &Gvisor, status: &OwnedFd) -> Result<Option<i32>, Fa
     Ok(ended.code().map(|code| code - SIGNAL).filter(|signal| *signal > 0))
 }
 
-fn arguments(spec: &Spec, gvisor: &Gvisor) -> Vec<String> {
+fn arguments(spec: &Spec, gvisor: &Gvisor, name: &str) -> Vec<String> {
     let network = match spec.network {
         Network::Disabled => "none",
         // What is "the host" to it is the namespace it runs in.
@@ -164,7 +165,7 @@ fn arguments(spec: &Spec, gvisor: &Gvisor) -> Vec<String> {
         "run",
         "--bundle",
         BUNDLE,
-        CONTAINER,
+        name,
     ]
     .map(str::to_owned)
     .to_vec()
