@@ -287,6 +287,33 @@ pub enum McpTransport {
     },
     /// A server of the project's `mcp.json`, by its name there.
     Project,
+    /// A program in the session's environment, over its standard input and output.
+    Stdio {
+        /// The program.
+        command: String,
+        /// Its arguments.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        args: Vec<String>,
+        /// Where it starts, absolute in the environment.
+        cwd: String,
+        /// Variables of the environment that it is given, by name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        env_vars: Vec<String>,
+        /// Variables of its own that the session was given, sealed outside the journal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<Secret>,
+    },
+}
+
+impl McpTool {
+    /// Whether it is a process in the session's environment.
+    #[must_use]
+    pub fn runs_inside(&self) -> bool {
+        match self.transport {
+            McpTransport::Stdio { .. } => true,
+            McpTransport::Http { .. } | McpTransport::Project => false,
+        }
+    }
 }
 
 /// A reference to sealed bytes.

@@ -40,6 +40,9 @@ pub enum EffectKind {
     ListTools {
         /// The server's label in the agent.
         server_label: String,
+        /// Whether the server runs in the session's environment.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        inside: bool,
     },
     /// Call a tool.
     ToolCall {
@@ -87,7 +90,8 @@ pub enum EffectKind {
 pub enum Lane {
     /// What is asked of subagents: input is sent before it is waited for.
     Subagents,
-    /// What changes the environment's files: each begins with the files that the one before left.
+    /// What changes the environment's files: each begins with the files that the one before left. Servers that
+    /// run there may change them as commands do.
     Environment,
 }
 
@@ -105,10 +109,12 @@ impl EffectKind {
             Self::PrepareEnvironment
             | Self::PlaceFiles { .. }
             | Self::Command { .. }
-            | Self::PublishArtifacts => Some(Lane::Environment),
+            | Self::PublishArtifacts
+            | Self::ListTools { inside: true, .. }
+            | Self::ToolCall { server: ServerRef::Inside { .. }, .. } => Some(Lane::Environment),
             Self::ModelCall { .. }
-            | Self::ListTools { .. }
-            | Self::ToolCall { .. }
+            | Self::ListTools { inside: false, .. }
+            | Self::ToolCall { server: ServerRef::Builtin | ServerRef::Mcp { .. }, .. }
             | Self::EndSubagents { .. } => None,
         }
     }
@@ -152,6 +158,11 @@ pub enum ServerRef {
     Builtin,
     /// A tool of the agent's MCP server with this label.
     Mcp {
+        /// The label.
+        server_label: String,
+    },
+    /// The same, of a server that runs in the session's environment.
+    Inside {
         /// The label.
         server_label: String,
     },
@@ -282,6 +293,17 @@ pub struct ToolResult {
     /// Where the whole text is, when it was too large to inline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<BlobRef>,
+    /// The files it left in the environment, where its server runs there; absent when it changed none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<WorkspaceRoot>,
+}
+
+impl ToolResult {
+    /// A result that fits, of a tool that touches no environment.
+    #[must_use]
+    pub fn inline(text: String, is_error: bool) -> Self {
+        Self { text, is_error, stored: None, root: None }
+    }
 }
 
 /// A tool as its server describes it. What is absent was not said.

@@ -126,7 +126,10 @@ fn of_outcome(outcome: &Outcome, found: &mut impl FnMut(Reference)) {
         Outcome::Failed { .. } | Outcome::Unknown => return,
     };
     match done {
-        Done::Tool { result } => result.stored.iter().for_each(|blob| found(Reference::Blob(*blob))),
+        Done::Tool { result } => {
+            result.stored.iter().for_each(|blob| found(Reference::Blob(*blob)));
+            result.root.iter().for_each(|root| found(Reference::Tree(*root)));
+        }
         Done::Placed { root, skills: _ } => found(Reference::Tree(*root)),
         Done::Command { result } => {
             result.stored.iter().for_each(|blob| found(Reference::Blob(*blob)));
@@ -168,6 +171,10 @@ mod tests {
             (
                 ended(r#"{"type":"tool","result":{"text":"","is_error":false,"stored":"BLOB"}}"#),
                 vec![Reference::Blob(blob)],
+            ),
+            (
+                ended(r#"{"type":"tool","result":{"text":"","is_error":false,"root":"ROOT"}}"#),
+                vec![Reference::Tree(root)],
             ),
             (
                 ended(

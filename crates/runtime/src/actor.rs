@@ -227,6 +227,7 @@ impl Actor {
 
     /// Does what the state asks for and nobody is doing.
     async fn settle(&mut self) -> Result<(), ()> {
+        self.end_servers();
         if self.role == Role::Guest {
             return Ok(());
         }
@@ -261,6 +262,22 @@ impl Actor {
             (true, false) => self.apply(&Input::Connected).await.map(drop),
             (false, true) => self.apply(&Input::Disconnected).await.map(drop),
             (true, true) | (false, false) => Ok(()),
+        }
+    }
+
+    /// Ends what runs in its environment between calls, once that is not this node's business any more.
+    fn end_servers(&self) {
+        if self.role == Role::Holder && !self.state.is_over() {
+            return;
+        }
+        if let Some(hosted) = self.state.hosted()
+            && self.shared.environments.may_serve(hosted.id)
+        {
+            let (host, id) = (Arc::clone(&self.shared.environments), hosted.id);
+            self.shared.tasks.spawn_blocking(move || host.end_servers(id));
+        }
+        if self.state.self_hosted().is_some() {
+            self.shared.executors.end_servers(self.key.session);
         }
     }
 

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use serde_json::{Map, Value};
 use tenure_journal::{
-    BlobRef, Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, ModelRequest, ProjectId,
-    Secret, SecretId, ServerRef, Tool, ToolResult, limit,
+    BlobRef, Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, ModelRequest, Network, Origin,
+    ProjectId, Secret, SecretId, ServerRef, Tool, ToolResult, limit,
 };
 use tenure_session::{Attempted, Session};
 use tenure_store::DocumentKind;
@@ -30,8 +29,8 @@ pub(crate) struct Launch {
 
 enum Work {
     Model { request: Box<ModelRequest>, source: Source, limited: bool },
-    List { server: Box<McpTool> },
-    Tool { server: Option<Box<McpTool>>, name: String, arguments: Value },
+    List { server: Box<McpTool>, network: Option<Network> },
+    Tool { server: Option<Box<McpTool>>, network: Option<Network>, name: String, arguments: Value },
     Builtin(Box<automations::Call>),
     Subagent(Box<subagents::Work>),
     Environment(Option<Box<environments::Work>>),
@@ -40,6 +39,8 @@ enum Work {
 
 impl Launch {
     pub(crate) fn new(state: &Session, effect: Arc<Effect>, attempt: u32) -> Self {
+        let network = state.hosted().map(|hosted| hosted.network.clone());
+        let elsewhere = environments::RemoteWork::of(state, &effect, attempt);
         let work = match &effect.kind {
             EffectKind::ModelCall { model, step } => {
                 // A model is asked within a turn only.
@@ -58,12 +59,13 @@ impl Launch {
                 request.model.clone_from(model);
                 Work::Model { request: Box::new(request), source, limited: state.is_limited() }
             }
-            EffectKind::ListTools { server_label } => match mcp_tool(state, server_label) {
-                Some(server) => Work::List { server: Box::new(server) },
-                None => Work::Tool { server: None, name: String::new(), arguments: Value::Null },
+            EffectKind::ListTools { server_label, inside: false } => match mcp_tool(state, server_label) {
+                Some(server) => Work::List { server: Box::new(server), network },
+                None => Work::Tool { server: None, network, name: String::new(), arguments: Value::Null },
             },
             EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, name, arguments, .. } => {
                 Work::Tool {
+                    network,
                     server: mcp_tool(state, server_label).map(Box::new),
                     name: name.clone(),
                     arguments: arguments.clone(),
@@ -84,12 +86,14 @@ impl Launch {
             EffectKind::PrepareEnvironment
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }
-            | EffectKind::PublishArtifacts => match environments::RemoteWork::of(state, &effect) {
-                Some(work) => Work::Remote(Box::new(work)),
-                None => Work::Environment(environments::Work::of(state, &effect).map(Box::new)),
-            },
+            | EffectKind::PublishArtifacts
+            | EffectKind::ListTools { inside: true, .. }
+            | EffectKind::ToolCall { server: ServerRef::Inside { .. }, .. } => {
+                Work::Environment(environments::Work::of(state, &effect).map(Box::new))
+            }
             EffectKind::EndSubagents { ends } => Work::Subagent(Box::new(subagents::Work::End(ends.clone()))),
         };
+        let work = elsewhere.map_or(work, |elsewhere| Work::Remote(Box::new(elsewhere)));
         Self { effect, work }
     }
 
@@ -105,23 +109,34 @@ impl Launch {
             Work::Model { request, source, limited } => {
                 ask(&shared, project, *request, source, limited, &live, &cancel).await
             }
-            Work::List { server } => list(&shared, project, &server, &cancel).await,
-            Work::Tool { server: Some(server), name, arguments } => {
+            Work::List { server, network } => {
+                list(&shared, project, &server, network.as_ref(), &cancel).await
+            }
+            Work::Tool { server: Some(server), network, name, arguments } => {
                 let key = self.effect.id.to_string();
-                call(&shared, project, &server, &name, &arguments, &key, &cancel).await
+                let call = Call {
+                    name: &name,
+                    arguments: &arguments,
+                    idempotency_key: &key,
+                    metadata: &server.request_metadata,
+                };
+                self::call(&shared, project, &server, network.as_ref(), call, &cancel).await
             }
             Work::Tool { server: None, .. } => Err(gone()),
             Work::Builtin(call) => builtin(&shared, project, &call).await,
             Work::Environment(Some(work)) => environments::run(&shared, project, *work, &live, &cancel).await,
             Work::Remote(work) => environments::run_remote(&shared, project, *work, &live, &cancel).await,
-            Work::Environment(None) => Err(failure(FailureKind::Internal, "there is no environment")),
+            Work::Environment(None) => Err(failure(
+                FailureKind::NotFound,
+                "there is no environment, or what was asked for is gone from it",
+            )),
             Work::Subagent(work) => Ok(subagents::run(&shared, project, *work, &cancel).await),
         };
         outcome.unwrap_or_else(Attempted::Failed)
     }
 }
 
-fn mcp_tool(state: &Session, label: &str) -> Option<McpTool> {
+pub(crate) fn mcp_tool(state: &Session, label: &str) -> Option<McpTool> {
     state.agent().tools.iter().find_map(|tool| match tool {
         Tool::Mcp(mcp) if mcp.server_label == label => Some(mcp.clone()),
         Tool::Mcp(_)
@@ -182,9 +197,10 @@ async fn list(
     shared: &Shared,
     project: ProjectId,
     tool: &McpTool,
+    network: Option<&Network>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
-    let server = reach(shared, project, tool).await?;
+    let server = reach(shared, project, tool, network).await?;
     let _place = tool_place(shared, project, cancel).await?;
     let _running = shared.load.tool_calls_running.hold();
     shared.servers.list(&server, cancel).await.map(Attempted::Listed)
@@ -194,29 +210,17 @@ async fn call(
     shared: &Shared,
     project: ProjectId,
     tool: &McpTool,
-    name: &str,
-    arguments: &Value,
-    idempotency_key: &str,
+    network: Option<&Network>,
+    call: Call<'_>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
-    let server = reach(shared, project, tool).await?;
+    let server = reach(shared, project, tool, network).await?;
     let _place = tool_place(shared, project, cancel).await?;
     let _running = shared.load.tool_calls_running.hold();
-    let call = Call { name, arguments, idempotency_key, metadata: &tool.request_metadata };
     let began = Instant::now();
     let result = shared.servers.call(&server, call, cancel).await;
     shared.metrics.tool_called(began.elapsed(), result.as_ref().map(|result| result.is_error));
-    let result = result?;
-    if result.text.len() <= limit::INLINE_BYTES_MAX {
-        let result = ToolResult { text: result.text, is_error: result.is_error, stored: None };
-        return Ok(Attempted::Returned(result));
-    }
-    let text = preview(&result.text);
-    let blob = shared.store.put_blob(project, Bytes::from(result.text)).await.map_err(|error| {
-        tracing::error!(%error, "a tool's output cannot be stored");
-        failure(FailureKind::Internal, "the tool answered, but its output could not be stored")
-    })?;
-    Ok(Attempted::Returned(ToolResult { text, is_error: result.is_error, stored: Some(blob) }))
+    environments::stored(shared, project, result?).await.map(Attempted::Returned)
 }
 
 async fn tool_place(
@@ -228,19 +232,31 @@ async fn tool_place(
     shared.tool_gate.enter(project, cancel).await.ok_or_else(cancelled)
 }
 
-/// How to reach an agent's server, with its secrets.
-async fn reach(shared: &Shared, project: ProjectId, tool: &McpTool) -> Result<Server, Failure> {
+/// How to reach an agent's server, with its secrets. `network` is that of the session's hosted environment.
+async fn reach(
+    shared: &Shared,
+    project: ProjectId,
+    tool: &McpTool,
+    network: Option<&Network>,
+) -> Result<Server, Failure> {
     match &tool.transport {
         McpTransport::Project => shared.project_servers.get(&tool.server_label).cloned().ok_or_else(|| {
             let message = format!("the project has no tool server `{}`", tool.server_label);
             failure(FailureKind::NotFound, message)
         }),
+        McpTransport::Stdio { .. } => {
+            Err(failure(FailureKind::NotFound, "the tool server runs in an environment, and there is none"))
+        }
         McpTransport::Http { server_url, headers, secret } => {
             let mut headers = headers.clone();
             if let Some(secret) = secret {
                 headers.extend(sealed_headers(shared, project, *secret).await?);
             }
-            let hints = Hints { addresses: shared.tool_addresses, ..Hints::default() };
+            let addresses = match tool.origin {
+                Origin::Service => shared.tool_addresses,
+                Origin::Environment => environments::reach_from_inside(shared, network, server_url)?,
+            };
+            let hints = Hints { addresses, ..Hints::default() };
             Ok(Server::Http { url: server_url.clone(), headers, hints })
         }
     }
@@ -250,6 +266,7 @@ async fn reach(shared: &Shared, project: ProjectId, tool: &McpTool) -> Result<Se
 pub(crate) fn address(shared: &Shared, tool: &McpTool) -> Option<Server> {
     match &tool.transport {
         McpTransport::Project => shared.project_servers.get(&tool.server_label).cloned(),
+        McpTransport::Stdio { .. } => None,
         McpTransport::Http { server_url, .. } => Some(Server::Http {
             url: server_url.clone(),
             headers: std::collections::BTreeMap::new(),
@@ -259,7 +276,7 @@ pub(crate) fn address(shared: &Shared, tool: &McpTool) -> Option<Server> {
 }
 
 /// A secret's headers: `{"authorization": ..., "headers": {...}}`, as the API sealed them.
-async fn sealed_headers(
+pub(crate) async fn sealed_headers(
     shared: &Shared,
     project: ProjectId,
     Secret(id): Secret,
@@ -334,13 +351,13 @@ fn page(text: &str, offset: usize) -> ToolResult {
     let total = text.len();
     if offset >= total {
         let text = format!("Nothing at byte {offset}: the output has {total} bytes.");
-        return ToolResult { text, is_error: true, stored: None };
+        return ToolResult::inline(text, true);
     }
     let start = text.ceil_char_boundary(offset);
     let end = text.floor_char_boundary(start.saturating_add(limit::READ_BYTES_MAX).min(total));
     let rest = if end < total { format!("Go on with offset {end}.") } else { "This is the end.".to_owned() };
     let text = format!("{}\n[Bytes {start} to {end} of {total}. {rest}]", &text[start..end]);
-    ToolResult { text, is_error: false, stored: None }
+    ToolResult::inline(text, false)
 }
 
 /// The beginning and the end of a long output.

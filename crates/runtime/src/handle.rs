@@ -758,7 +758,7 @@ async fn sweep(shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
             () = tokio::time::sleep(SWEEP_EVERY) => {
                 shared.hub.sweep();
-                shared.executors.sweep();
+                shared.executors.sweep(shared.environments.config.suspend);
             }
         }
     }

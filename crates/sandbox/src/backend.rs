@@ -202,5 +202,6 @@ fn stdin(stdin: &Stdin) -> io::Result<OwnedFd> {
             io::Seek::rewind(&mut file)?;
             Ok(file.into())
         }
+        Stdin::Pipe(end) => end.try_clone(),
     }
 }

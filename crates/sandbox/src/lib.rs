@@ -22,6 +22,7 @@
 
 mod backend;
 mod command;
+mod dialogue;
 mod error;
 pub mod launcher;
 mod report;
@@ -33,6 +34,7 @@ mod wire;
 
 pub use backend::{Backend, Output, Stream};
 pub use command::{Command, Files, Limits, Network, PATH, PROXY_PORT, Stdin, WORKSPACE};
+pub use dialogue::Dialogue;
 pub use error::{Error, ErrorKind};
 pub use report::{End, Group, InForce, Isolation, Launcher, Limit, Mechanism, Platform, Report, Tier};
 pub use running::{Execution, Killer, Running};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tenure_journal::{
     AgentRef, CommandResult, Done, EffectId, EffectKind, Event, FailureKind, InputPart, Item, ItemBody,
-    ItemId, ItemStatus, Next, Outcome, Recorded, Repeat, SessionKey, SessionOpened, SessionPatch, Timestamp,
-    Turn, TurnEnd, TurnId, TurnStatus, Version,
+    ItemId, ItemStatus, Lane, Next, Outcome, Recorded, Repeat, SessionKey, SessionOpened, SessionPatch,
+    Timestamp, Turn, TurnEnd, TurnId, TurnStatus, Version,
 };
 
 use crate::budget;
@@ -406,10 +406,10 @@ impl Session {
                     turn.answered = true;
                 }
             }
-            (EffectKind::ListTools { server_label }, Outcome::Done { done: Done::Tools { tools } }) => {
+            (EffectKind::ListTools { server_label, .. }, Outcome::Done { done: Done::Tools { tools } }) => {
                 self.list(server_label, at, Some(tools.clone()));
             }
-            (EffectKind::ListTools { server_label }, Outcome::Failed { .. } | Outcome::Unknown) => {
+            (EffectKind::ListTools { server_label, .. }, Outcome::Failed { .. } | Outcome::Unknown) => {
                 if next == Next::Settled {
                     self.list(server_label, at, None);
                 }
@@ -420,10 +420,13 @@ impl Session {
             ) => {
                 let status = if result.is_error { ItemStatus::Failed } else { ItemStatus::Completed };
                 self.close_item(*item_id, status, Some(result), None);
+                if effect.kind.lane() == Some(Lane::Environment) {
+                    self.workspace.ran(result.root);
+                }
             }
             (EffectKind::Command { item_id, .. }, Outcome::Done { done: Done::Command { result } }) => {
                 self.close_command(*item_id, result);
-                self.workspace.ran(result);
+                self.workspace.ran(result.root);
             }
             (EffectKind::PrepareEnvironment, Outcome::Done { done: Done::Placed { root, skills } }) => {
                 self.workspace.place(*root);
@@ -465,7 +468,7 @@ impl Session {
                 Outcome::Unknown,
             ) => {
                 if next == Next::Settled {
-                    if matches!(effect.kind, EffectKind::Command { .. }) {
+                    if effect.kind.lane() == Some(Lane::Environment) {
                         self.workspace.leave(id);
                     }
                     let told = match effect.repeat {

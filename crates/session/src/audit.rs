@@ -142,10 +142,12 @@ fn allowed(effect: &Effect) -> AuditFact {
 fn named(kind: &EffectKind) -> (&'static str, String) {
     match kind {
         EffectKind::ModelCall { model, .. } => ("model.call", model.clone()),
-        EffectKind::ListTools { server_label } => ("tools.list", server_label.clone()),
-        EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, name, .. } => {
-            (TOOL_CALL, tool(server_label, name))
-        }
+        EffectKind::ListTools { server_label, .. } => ("tools.list", server_label.clone()),
+        EffectKind::ToolCall {
+            server: ServerRef::Mcp { server_label } | ServerRef::Inside { server_label },
+            name,
+            ..
+        } => (TOOL_CALL, tool(server_label, name)),
         EffectKind::ToolCall { server: ServerRef::Builtin, name, .. } => {
             (TOOL_CALL, tool(BUILTIN_LABEL, name))
         }

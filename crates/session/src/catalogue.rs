@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tenure_journal::{Effort, FunctionTool, McpTool, Repeat, Tool, ToolDef, ToolSpec, limit};
+use tenure_journal::{Effort, FunctionTool, McpTool, Repeat, ServerRef, Tool, ToolDef, ToolSpec, limit};
 use tenure_policy::{Action, Principal, Request, ToolFacts};
 
 use crate::Session;
@@ -306,6 +306,15 @@ fn allowed<'a>(state: &'a Session, mcp: &'a McpTool) -> impl Iterator<Item = &'a
 /// The settings of the server with this label.
 pub(crate) fn server<'a>(tools: &'a [Tool], label: &str) -> Option<&'a McpTool> {
     servers(tools).find(|mcp| mcp.server_label == label)
+}
+
+/// Whose tool a call of this server's is.
+pub(crate) fn server_ref(state: &Session, label: &str) -> ServerRef {
+    let server_label = label.to_owned();
+    match server(&state.agent.tools, label) {
+        Some(mcp) if mcp.runs_inside() => ServerRef::Inside { server_label },
+        Some(_) | None => ServerRef::Mcp { server_label },
+    }
 }
 
 /// The settings of every server.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
-    Artifact, ArtifactId, CommandResult, EffectId, Environment, EnvironmentStatus, HostedEnvironment,
-    Rewound, SkillEntry, WorkspaceRoot, limit,
+    Artifact, ArtifactId, EffectId, Environment, EnvironmentStatus, HostedEnvironment, Rewound, SkillEntry,
+    WorkspaceRoot, limit,
 };
 
 use crate::Session;
@@ -50,8 +50,9 @@ impl Workspace {
         self.skills = skills.to_vec();
     }
 
-    pub(crate) fn ran(&mut self, result: &CommandResult) {
-        self.root = result.root.or(self.root);
+    /// Takes the files that a command or a call left, if they are others.
+    pub(crate) fn ran(&mut self, root: Option<WorkspaceRoot>) {
+        self.root = root.or(self.root);
         self.left_by = None;
     }
 

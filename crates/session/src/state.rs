@@ -280,6 +280,12 @@ impl Session {
         &self.agent
     }
 
+    /// Whether nothing more happens in it: it was deleted, or has failed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.deleted || self.failed.is_some()
+    }
+
     /// Whether it was deleted.
     #[must_use]
     pub fn is_deleted(&self) -> bool {

@@ -227,5 +227,5 @@ pub(crate) fn files(before: Option<WorkspaceRoot>, effect: EffectId) -> Workspac
 
 /// What a tool says when it has acted.
 pub(crate) fn result(attempt: u32) -> ToolResult {
-    ToolResult { text: format!("done at attempt {attempt}"), is_error: false, stored: None }
+    ToolResult::inline(format!("done at attempt {attempt}"), false)
 }

@@ -323,7 +323,7 @@ impl Open {
                 add("tenure.step", Attribute::Integer(i64::from(*step)));
                 format!("chat {model}")
             }
-            EffectKind::ListTools { server_label } => {
+            EffectKind::ListTools { server_label, .. } => {
                 add("mcp.method.name", text("tools/list"));
                 add("tenure.tool.server", text(server_label));
                 format!("list_tools {server_label}")
@@ -335,7 +335,7 @@ impl Open {
                 add("gen_ai.tool.call.id", text(&item_id.to_string()));
                 match server {
                     ServerRef::Builtin => span.kind = SpanKind::Internal,
-                    ServerRef::Mcp { server_label } => {
+                    ServerRef::Mcp { server_label } | ServerRef::Inside { server_label } => {
                         add("mcp.method.name", text("tools/call"));
                         add("tenure.tool.server", text(server_label));
                     }

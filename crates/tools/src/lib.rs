@@ -28,6 +28,7 @@
 //! hangs on the difference there.
 
 mod address;
+mod asking;
 mod changes;
 mod connection;
 mod definition;
@@ -35,7 +36,9 @@ mod failure;
 mod http;
 mod outcome;
 mod pool;
+mod reached;
 mod stdio;
+mod via;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -49,6 +52,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::address::Addresses;
 pub use self::outcome::RESULT_BYTES_MAX;
 pub use self::pool::{Limits, McpServers};
+pub use self::reached::Reached;
+pub use self::via::{HttpFailure, HttpRequest, HttpResponse, Requests};
 
 /// A tool's complete result, before the runtime stores or previews it.
 #[derive(Debug, Clone, PartialEq, Eq)]

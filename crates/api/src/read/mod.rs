@@ -8,6 +8,7 @@ mod hosted;
 mod input;
 mod metadata;
 mod name;
+mod placement;
 mod reader;
 mod session;
 mod template;
@@ -20,6 +21,7 @@ pub(crate) use environment::{NewEnvironment, read_file, read_prewarmed, store as
 pub(crate) use input::read_events;
 pub(crate) use metadata::approval_of;
 pub(crate) use name::read_name;
+pub(crate) use placement::{refuse_misplaced, refuse_variables};
 pub(crate) use reader::{Field, Reader, missing, shortened, unsupported_value};
 pub(crate) use session::{NewSession, SessionChange};
 pub(crate) use template::{TemplateBody, TemplateChange, refused_settings};

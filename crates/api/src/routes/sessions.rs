@@ -20,7 +20,8 @@ use crate::error::ApiError;
 use crate::idempotency::{self, Begin, Ticket};
 use crate::query::{self, Limit};
 use crate::read::{
-    NewEnvironment, NewSession, SessionChange, default_agent, refuse_unavailable, unsupported_value,
+    NewEnvironment, NewSession, SessionChange, default_agent, refuse_misplaced, refuse_unavailable,
+    refuse_variables, unsupported_value,
 };
 use crate::show;
 
@@ -62,6 +63,14 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     let input = new.input()?;
     let (runtime, public_url) = (&call.app.runtime, &call.app.config.public_url);
     let environment = new.environment.make(runtime, public_url, call.project(), id, &agent.skills).await?;
+    let there = match prewarmed {
+        Some(_) => prewarmed_environment(&call, id).await?,
+        None => environment.clone(),
+    };
+    refuse_misplaced(&agent.tools, &there, "agent.tools")?;
+    if let Some(tools) = &tools {
+        refuse_variables(tools, &there, "agent.tools")?;
+    }
     if let Some(tools) = tools {
         // The last thing before the session: a request that is refused leaves no sealed secret behind.
         agent.tools = tools.seal(&call.app.runtime, call.project()).await?;
@@ -104,6 +113,14 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     }
 }
 
+/// What the environment is that waits for this session; nothing where there is none, which opening it tells.
+async fn prewarmed_environment(call: &Call, id: SessionId) -> Result<Environment, ApiError> {
+    let state = call.app.runtime.session_state(Runtime::key(call.project(), id)).await?;
+    let hosted = state.and_then(|state| state.hosted().cloned());
+    let environment = hosted.map(|hosted| Environment::Hosted(Box::new(hosted)));
+    environment.ok_or_else(|| ApiError::not_found("environment").param("environment.environment_id"))
+}
+
 /// The agent before overrides: a version of a saved one, or a new one of the session's own.
 async fn resolve(call: &Call, new: &NewSession<'_>, session: SessionId) -> Result<AgentConfig, ApiError> {
     match (&new.agent_id, &new.agent.model) {
@@ -140,6 +157,8 @@ pub(super) async fn update(mut call: Call) -> Result<Response, ApiError> {
     };
     if let (Some(tools), Some(agent)) = (tools, &mut patch.agent) {
         call.check_servers(tools.as_slice(), "agent.tools")?;
+        refuse_misplaced(tools.as_slice(), &view.environment, "agent.tools")?;
+        refuse_variables(&tools, &view.environment, "agent.tools")?;
         agent.tools = Some(tools.seal(&call.app.runtime, call.project()).await?);
     }
     let commands = vec![Command::Update { patch: Box::new(patch) }];

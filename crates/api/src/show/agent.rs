@@ -168,6 +168,9 @@ fn mcp(server: &McpTool, place: Place) -> Value {
             json!({"type": "http", "server_url": server_url, "headers": headers})
         }
         (McpTransport::Project, _) => json!({"type": "project"}),
+        (McpTransport::Stdio { command, args, cwd, env_vars, secret: _ }, _) => json!({
+            "type": "stdio", "command": command, "args": args, "cwd": cwd, "env_vars": env_vars,
+        }),
     };
     json!({
         "type": "mcp",

@@ -14,14 +14,16 @@ use tenure_executor::harness::{CallError, CallErrorKind, Process, ProcessEvent, 
 use tenure_executor::location::Location;
 use tenure_executor::protocol::process::{EnvironmentPolicy, Inherit, ProcessId, Start};
 use tenure_journal::{
-    CommandRequest, Effect, EffectKind, Failure, FailureKind, ProjectId, SelfHostedEnvironment,
+    CommandRequest, Effect, EffectKind, Failure, FailureKind, ProjectId, SelfHostedEnvironment, SessionKey,
 };
 use tenure_session::{Attempted, Session};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::remote_patch;
+use super::inside::ServerWork;
+use super::remote_servers::HttpWork;
 use super::run::{DELTA_PAUSE, OUTPUT_BYTES_MAX, Ran, SHELL, Teller, Told, cancelled, failed, kept};
+use super::{remote_patch, remote_servers};
 use crate::handle::Shared;
 use crate::live::Live;
 
@@ -34,18 +36,41 @@ const AFTER_END: Duration = Duration::from_secs(2);
 /// What one attempt does.
 pub(crate) struct RemoteWork {
     environment: SelfHostedEnvironment,
+    session: SessionKey,
     effect: String,
-    request: CommandRequest,
-    told: Told,
+    task: Task,
+}
+
+enum Task {
+    Command { request: CommandRequest, told: Told },
+    Server(ServerWork),
+    Http(HttpWork),
 }
 
 impl RemoteWork {
-    /// What `effect` asks for; nothing if it is no command, or there is no self-hosted environment.
-    pub(crate) fn of(state: &Session, effect: &Effect) -> Option<Self> {
+    /// What `effect` asks for; nothing if it is neither a command nor about a server there, or there is no
+    /// self-hosted environment.
+    pub(crate) fn of(state: &Session, effect: &Effect, attempt: u32) -> Option<Self> {
         let environment = state.self_hosted()?.clone();
-        let EffectKind::Command { item_id, request } = &effect.kind else { return None };
-        let told = Told::of(state.item(*item_id)?);
-        Some(Self { environment, effect: effect.id.to_string(), request: request.clone(), told })
+        let task = match &effect.kind {
+            EffectKind::Command { item_id, request } => {
+                Task::Command { request: request.clone(), told: Told::of(state.item(*item_id)?) }
+            }
+            EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => match ServerWork::of(state, effect)
+            {
+                Some(server) => Task::Server(server),
+                None => Task::Http(HttpWork::of(state, effect)?),
+            },
+            EffectKind::ModelCall { .. }
+            | EffectKind::PrepareEnvironment
+            | EffectKind::PlaceFiles { .. }
+            | EffectKind::PublishArtifacts
+            | EffectKind::Subagent { .. }
+            | EffectKind::EndSubagents { .. } => return None,
+        };
+        // What is attempted again must not meet what the attempt before left.
+        let effect = format!("{}-{attempt}", effect.id);
+        Some(Self { environment, session: state.key(), effect, task })
     }
 }
 
@@ -53,29 +78,45 @@ impl RemoteWork {
 pub(crate) async fn run_remote(
     shared: &Arc<Shared>,
     project: ProjectId,
-    work: RemoteWork,
+    mut work: RemoteWork,
     live: &Arc<Live>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
+    match &mut work.task {
+        Task::Command { .. } => {}
+        Task::Server(server) => server.unseal(shared, project).await?,
+        Task::Http(server) => server.unseal(shared, project).await?,
+    }
     let remote = shared.executors.remote(work.environment.id);
     let ran = async {
         connected(&remote).await?;
         let _place = shared.environments.gate.enter(project, cancel).await.ok_or_else(cancelled)?;
-        match &work.request {
-            CommandRequest::Patch { patch } => {
-                remote_patch::apply(&remote, &work.environment.workspace_directory, patch).await
+        let (servers, name) = (&shared.executors.servers, &work.effect);
+        let ran = match &work.task {
+            Task::Command { request: CommandRequest::Patch { patch }, .. } => {
+                remote_patch::apply(&remote, &work.environment.workspace_directory, patch).await?
             }
-            CommandRequest::Shell { script, cwd, timeout_ms } => {
-                shell(&remote, &work, script, cwd, Duration::from_millis(*timeout_ms), live).await
+            Task::Command { request: CommandRequest::Shell { script, cwd, timeout_ms }, told } => {
+                let wall = Duration::from_millis(*timeout_ms);
+                shell(&remote, &work.effect, told, (script, cwd), wall, live).await?
             }
-        }
+            Task::Server(server) => {
+                return remote_servers::ask(shared, servers, &remote, work.session, name, server, cancel)
+                    .await;
+            }
+            Task::Http(server) => {
+                let key = work.session;
+                return remote_servers::ask_over_http(shared, servers, &remote, key, name, server, cancel)
+                    .await;
+            }
+        };
+        Ok(Attempted::Ran(kept(shared, project, ran).await?))
     };
-    let ran = tokio::select! {
-        ran = ran => ran?,
+    tokio::select! {
+        attempted = ran => attempted,
         // What was started is ended when its handle goes.
-        () = cancel.cancelled() => return Err(cancelled()),
-    };
-    Ok(Attempted::Ran(kept(shared, project, ran).await?))
+        () = cancel.cancelled() => Err(cancelled()),
+    }
 }
 
 async fn connected(remote: &Remote) -> Result<(), Failure> {
@@ -90,16 +131,16 @@ async fn connected(remote: &Remote) -> Result<(), Failure> {
 /// Gives a script to the shell there and waits for its end.
 async fn shell(
     remote: &Remote,
-    work: &RemoteWork,
-    script: &str,
-    cwd: &str,
+    effect: &str,
+    told: &Told,
+    (script, cwd): (&str, &str),
     wall: Duration,
     live: &Arc<Live>,
 ) -> Result<Ran, Failure> {
     let cwd = Location::from_path(Path::new(cwd))
         .map_err(|error| failed(FailureKind::InvalidRequest, error.to_string()))?;
     let start = Start {
-        process_id: ProcessId(work.effect.clone()),
+        process_id: ProcessId(effect.to_owned()),
         argv: vec![SHELL.to_owned(), "-c".to_owned(), script.to_owned()],
         cwd,
         env_policy: Some(policy()),
@@ -114,7 +155,7 @@ async fn shell(
     let process = remote.start(&start).await.map_err(|error| failure(&error))?;
     let mut following = Following {
         ran: Ran::default(),
-        teller: Teller::new(|delta| live.command_output(work.told.notice(delta))),
+        teller: Teller::new(|delta| live.command_output(told.notice(delta))),
         until: began + wall,
         phase: Phase::Running,
     };

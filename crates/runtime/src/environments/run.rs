@@ -15,12 +15,14 @@ use tenure_journal::{
 };
 use tenure_sandbox::{End, Killer, Stream};
 use tenure_session::{Attempted, Session, StreamEvent};
+use tenure_tools::Reached;
 use tenure_workspace::{ErrorKind, FilePath, patch};
 use tokio_util::sync::CancellationToken;
 
 use super::chunks::StoreChunks;
 use super::files::{self, WORKSPACE};
 use super::host::{Held, Host};
+use super::inside::{self, Answer, Parts, Program, ServerWork};
 use super::install::{self, InstallError};
 use super::{packages, way_out};
 use crate::effects::{preview, sealed_text};
@@ -55,6 +57,7 @@ enum Task {
     Place(Vec<EnvironmentFile>),
     Command { request: CommandRequest, told: Told },
     Publish { effect: EffectId, turn_id: TurnId, before: Vec<Artifact> },
+    Server(ServerWork),
 }
 
 /// Where a command's output is told.
@@ -95,11 +98,12 @@ impl Work {
                 turn_id: effect.turn_id?,
                 before: state.artifacts().to_vec(),
             },
-            EffectKind::ModelCall { .. }
-            | EffectKind::ListTools { .. }
-            | EffectKind::ToolCall { .. }
-            | EffectKind::Subagent { .. }
-            | EffectKind::EndSubagents { .. } => return None,
+            EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => {
+                Task::Server(ServerWork::of(state, effect)?)
+            }
+            EffectKind::ModelCall { .. } | EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => {
+                return None;
+            }
         };
         let (root, left) = (state.workspace_root(), state.files_left_by().is_some());
         Some(Self { environment, root, left, task })
@@ -114,18 +118,22 @@ pub(crate) async fn run(
     live: &Arc<Live>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
-    let Work { environment, root, left, task } = work;
+    let Work { environment, root, left, mut task } = work;
     let host = &shared.environments;
     let variables = match &environment.variables {
         Some(secret) => variables(&sealed_text(shared, project, secret.0).await?),
         None => BTreeMap::new(),
     };
+    if let Task::Server(server) = &mut task {
+        server.unseal(shared, project).await?;
+    }
     let _place = host.gate.enter(project, cancel).await.ok_or_else(cancelled)?;
     let copy = tokio::select! {
         copy = host.hold(project, environment.id) => copy,
         () = cancel.cancelled() => return Err(cancelled()),
     };
     let desk = Desk {
+        shared: Arc::clone(shared),
         host: Arc::clone(host),
         chunks: StoreChunks::new(Arc::clone(&shared.store), project, tokio::runtime::Handle::current()),
         environment,
@@ -143,6 +151,7 @@ pub(crate) async fn run(
         Finished::Placed(root) => Ok(Attempted::Placed(root)),
         Finished::Published(artifacts) => Ok(Attempted::Published(artifacts)),
         Finished::Ran(ran) => Ok(Attempted::Ran(kept(shared, project, ran).await?)),
+        Finished::Answered { answer, root } => inside::answered(shared, project, answer, root).await,
     }
 }
 
@@ -152,6 +161,7 @@ enum Finished {
     Placed(WorkspaceRoot),
     Published(Vec<Artifact>),
     Ran(Ran),
+    Answered { answer: Answer, root: Option<WorkspaceRoot> },
 }
 
 /// What a command may reach.
@@ -176,6 +186,7 @@ pub(super) struct Ran {
 
 /// Everything a thread needs to work in one environment.
 struct Desk {
+    shared: Arc<Shared>,
     host: Arc<Host>,
     chunks: StoreChunks,
     environment: HostedEnvironment,
@@ -200,13 +211,68 @@ impl Desk {
         let home = self.host.home(self.environment.id);
         let made = self.copy.make(&home, self.root, left, &self.chunks);
         made.map_err(|error| not_begun(self.broken(&error)))?;
-        self.copy.dirty();
+        match &task {
+            // What it finds is no part of the journal's files.
+            Task::Server(server) if server.only_lists() => {}
+            Task::Prepare
+            | Task::Place(_)
+            | Task::Command { .. }
+            | Task::Publish { .. }
+            | Task::Server(_) => self.copy.dirty(),
+        }
         match task {
             Task::Prepare => self.prepare(),
             Task::Place(files) => self.place(&files).and_then(|()| self.snapshot()).map(Finished::Placed),
             Task::Command { request, told } => self.command(&request, &told).map(Finished::Ran),
             Task::Publish { .. } => Ok(Finished::Published(Vec::new())),
+            Task::Server(server) => self.ask(&server),
         }
+    }
+
+    /// Asks a server, which is started if it does not run, and keeps the files it left.
+    fn ask(&mut self, work: &ServerWork) -> Result<Finished, Failure> {
+        self.copy.servers.keep(&work.labels);
+        let server = match self.copy.servers.find(&work.label, &work.program) {
+            Some(server) => server,
+            None => self.serve(work)?,
+        };
+        let answer = self.chunks.handle.block_on(work.ask.put(&self.shared, &server, &self.cancel));
+        drop(server);
+        if inside::is_unheard(&answer, &self.cancel) {
+            self.copy.servers.end(&work.label);
+        }
+        let mut answer = answer?;
+        let Answer::Returned(result) = &mut answer else {
+            return Ok(Finished::Answered { answer, root: None });
+        };
+        let root = match self.copy.snapshot(self.root, &self.chunks) {
+            Ok(root) => (Some(root) != self.root).then_some(root),
+            // It was done, whatever it left.
+            Err(error) if matches!(error.kind(), ErrorKind::Limit(_)) => {
+                result.text += &format!("\n[{}]", not_kept(&error));
+                None
+            }
+            Err(error) => return Err(self.broken(&error)),
+        };
+        Ok(Finished::Answered { answer, root })
+    }
+
+    /// Starts a server.
+    fn serve(&mut self, work: &ServerWork) -> Result<Arc<Reached>, Failure> {
+        let Program { command, args, cwd, env_vars, env } = &work.program;
+        let argv = std::iter::once(command).chain(args).cloned().collect();
+        let given = self.variables.iter().filter(|(name, _)| env_vars.contains(name));
+        let given = given.chain(env).map(|(name, value)| (name.clone(), value.clone())).collect();
+        let (mut command, way_out) = self.confined(argv, cwd, given, Reach::Own)?;
+        command.limits.wall = inside::WALL;
+        command.limits.cpu = inside::CPU;
+        let permit = self.host.server_place().ok_or_else(|| {
+            failed(FailureKind::Overloaded, "too many tool servers run in environments of this server")
+        })?;
+        let host = Arc::clone(&self.host);
+        let parts =
+            Parts { backend: &**host.backend()?, command, way_out: way_out.map(|(open, _)| open), permit };
+        self.copy.servers.start(&work.label, &work.program, parts, &self.chunks.handle)
     }
 
     fn prepare(&mut self) -> Result<Finished, Failure> {
@@ -298,8 +364,7 @@ impl Desk {
             Ok(root) => ran.root = (Some(root) != self.root).then_some(root),
             // It ran, and whatever it did beside its files it has done.
             Err(error) if matches!(error.kind(), ErrorKind::Limit(_)) => {
-                ran.ended_by =
-                    Some(format!("What it changed was not kept, because it is too large: {error}."));
+                ran.ended_by = Some(not_kept(&error));
             }
             Err(error) => return Err(self.broken(&error)),
         }
@@ -335,32 +400,12 @@ impl Desk {
         reach: Reach,
         tell: impl FnMut(String) + Send,
     ) -> Result<Ran, Failure> {
-        let backend = self.host.config.sandbox.as_ref().map_err(|why| {
-            failed(FailureKind::InvalidRequest, format!("this server cannot run commands: {why}"))
-        })?;
-        let files = self.host.home(self.environment.id).join("files");
         let argv = vec![SHELL.to_owned(), "-c".to_owned(), script.to_owned()];
-        let mut command = tenure_sandbox::Command::new(argv, files);
-        command.cwd = cwd.into();
-        command.env.clone_from(&self.variables);
-        packages::make_known(&self.environment.packages, &mut command.env);
-        let way_out = self.way_out(reach)?;
-        command.network = match (&way_out, &self.environment.network) {
-            (Some((_, proxy_socket)), _) => {
-                command.env.extend(way_out::proxy_variables());
-                tenure_sandbox::Network::Restricted { proxy_socket: proxy_socket.clone() }
-            }
-            (None, Network::Enabled) if self.host.config.open_network => tenure_sandbox::Network::Enabled,
-            (None, Network::Enabled) => {
-                let message = "this server does not allow the environment's network";
-                return Err(failed(FailureKind::InvalidRequest, message));
-            }
-            (None, Network::Disabled | Network::Restricted { .. }) => tenure_sandbox::Network::Disabled,
-        };
+        let (mut command, way_out) = self.confined(argv, cwd, self.variables.clone(), reach)?;
         command.limits.wall = wall;
         command.limits.cpu = wall;
-        command.limits.memory_bytes = self.environment.size.memory_bytes();
         command.limits.output_bytes = OUTPUT_BYTES_MAX;
+        let backend = self.host.backend()?;
         let heard = Arc::new(Mutex::new(Vec::new()));
         let teller = Teller::new(tell);
         let written = Arc::clone(&heard);
@@ -382,6 +427,36 @@ impl Desk {
         }
         let truncated = report.output_truncated;
         Ok(Ran { output, truncated, exit_code, ended_by, wall: report.wall, root: None })
+    }
+
+    /// A command in the environment's files, network and memory, and the way out that it has while it runs.
+    fn confined(
+        &self,
+        argv: Vec<String>,
+        cwd: &str,
+        variables: BTreeMap<String, String>,
+        reach: Reach,
+    ) -> Result<(tenure_sandbox::Command, Option<(Handle, PathBuf)>), Failure> {
+        let files = self.host.home(self.environment.id).join("files");
+        let mut command = tenure_sandbox::Command::new(argv, files);
+        command.cwd = cwd.into();
+        command.env = variables;
+        packages::make_known(&self.environment.packages, &mut command.env);
+        let way_out = self.way_out(reach)?;
+        command.network = match (&way_out, &self.environment.network) {
+            (Some((_, proxy_socket)), _) => {
+                command.env.extend(way_out::proxy_variables());
+                tenure_sandbox::Network::Restricted { proxy_socket: proxy_socket.clone() }
+            }
+            (None, Network::Enabled) if self.host.config.open_network => tenure_sandbox::Network::Enabled,
+            (None, Network::Enabled) => {
+                let message = "this server does not allow the environment's network";
+                return Err(failed(FailureKind::InvalidRequest, message));
+            }
+            (None, Network::Disabled | Network::Restricted { .. }) => tenure_sandbox::Network::Disabled,
+        };
+        command.limits.memory_bytes = self.environment.size.memory_bytes();
+        Ok((command, way_out))
     }
 
     /// Opens the way out that a command has while it runs, if it has one.
@@ -510,6 +585,11 @@ impl<F: FnMut(String)> Teller<F> {
         }
         self.last = Some(Instant::now());
     }
+}
+
+/// What is said of files that are not kept.
+fn not_kept(error: &tenure_workspace::Error) -> String {
+    format!("What it changed was not kept, because it is too large: {error}.")
 }
 
 /// Why a command did not do what it was run for, with the end of what it said; nothing if it did.

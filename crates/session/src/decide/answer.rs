@@ -318,7 +318,7 @@ impl Draft<'_> {
                 turn_id: Some(place.turn_id),
                 kind: EffectKind::ToolCall {
                     item_id,
-                    server: ServerRef::Mcp { server_label: server_label.to_owned() },
+                    server: catalogue::server_ref(&self.state, server_label),
                     name: name.to_owned(),
                     arguments,
                 },

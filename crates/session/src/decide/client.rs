@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tenure_journal::{
     ApprovalId, Decision, Effect, EffectId, EffectKind, Event, FunctionOutput, Input, InputId, InputPart,
-    Item, ItemBody, ItemId, ItemStatus, ServerRef, SessionPatch, SessionStatus, TurnId, limit,
+    Item, ItemBody, ItemId, ItemStatus, SessionPatch, SessionStatus, TurnId, limit,
 };
 use tenure_policy::{Approved, Verdict};
 
@@ -122,7 +122,7 @@ impl Draft<'_> {
         let changed =
             |label: &str| catalogue::server(&before.tools, label) != catalogue::server(&now.tools, label);
         // What a server says that is no longer meant must not be taken for what the new one offers.
-        let is_moot = |effect: &Effect| matches!(&effect.kind, EffectKind::ListTools { server_label } if changed(server_label));
+        let is_moot = |effect: &Effect| matches!(&effect.kind, EffectKind::ListTools { server_label, .. } if changed(server_label));
         let moot: Vec<EffectId> =
             self.state.pending().filter(|effect| is_moot(effect)).map(|effect| effect.id).collect();
         for effect_id in moot {
@@ -256,7 +256,7 @@ impl Draft<'_> {
                             turn_id: Some(approval.turn_id),
                             kind: EffectKind::ToolCall {
                                 item_id: approval.item_id,
-                                server: ServerRef::Mcp { server_label: approval.server_label.clone() },
+                                server: catalogue::server_ref(&self.state, &approval.server_label),
                                 name: approval.name.clone(),
                                 arguments: approval.arguments.clone(),
                             },

@@ -253,7 +253,7 @@ impl Draft<'_> {
             SubagentReply::Done => (told(request), false),
             SubagentReply::Reports(reports) => (self.told_reports(reports), false),
         };
-        let result = ToolResult { text, is_error, stored: None };
+        let result = ToolResult::inline(text, is_error);
         self.settle(effect.id, attempt, Done::Tool { result });
         match (reply, request) {
             (SubagentReply::Done, SubagentRequest::Create { subagent_id, name, task, .. }) => {

@@ -72,13 +72,14 @@ impl Draft<'_> {
 
     /// Asks servers for their tools where they are not known. Returns whether the turn ended for it.
     fn list_tools(&mut self, turn_id: TurnId) -> bool {
-        let wanted: Vec<String> = self.unlisted().map(|mcp| mcp.server_label.clone()).collect();
-        for server_label in wanted {
+        let wanted: Vec<(String, bool)> =
+            self.unlisted().map(|mcp| (mcp.server_label.clone(), mcp.runs_inside())).collect();
+        for (server_label, inside) in wanted {
             match self.permit(Action::ToolsList { server: &server_label }, NO_ARGUMENTS) {
                 Verdict::Allow(permit) => self.request(Effect {
                     id: EffectId::fresh(self.cx.fresh),
                     turn_id: Some(turn_id),
-                    kind: EffectKind::ListTools { server_label },
+                    kind: EffectKind::ListTools { server_label, inside },
                     repeat: Repeat::Freely,
                     permit: permit.into_record(),
                 }),

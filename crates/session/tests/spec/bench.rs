@@ -607,7 +607,7 @@ impl Bench {
     }
 
     pub(crate) fn returns(&mut self, tool: &str, text: &str) {
-        let result = ToolResult { text: text.to_owned(), is_error: false, stored: None };
+        let result = ToolResult::inline(text.to_owned(), false);
         self.returns_as(tool, result);
     }
 

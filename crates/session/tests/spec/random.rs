@@ -83,8 +83,7 @@ fn step(b: &mut Bench, rng: &mut fastrand::Rng) {
         12 => {
             let stale = b.session.pending().next().map(|effect| effect.id);
             if let Some(id) = stale {
-                let outcome =
-                    Attempted::Returned(ToolResult { text: "stale".into(), is_error: false, stored: None });
+                let outcome = Attempted::Returned(ToolResult::inline("stale".into(), false));
                 b.attempted("stale", id, 1_000, outcome);
             }
         }
@@ -167,7 +166,7 @@ fn outcome(b: &mut Bench, rng: &mut fastrand::Rng) {
         tenure_journal::EffectKind::EndSubagents { .. } => Attempted::Ended,
         tenure_journal::EffectKind::ToolCall { .. } => {
             let stored = rng.bool().then(|| tenure_journal::BlobRef::of(b"whole"));
-            Attempted::Returned(ToolResult { text: "z".repeat(300), is_error: rng.bool(), stored })
+            Attempted::Returned(ToolResult { stored, ..ToolResult::inline("z".repeat(300), rng.bool()) })
         }
     };
     b.attempted("outcome", effect.id, attempt, outcome);
@@ -268,7 +267,7 @@ fn quiesce(b: &mut Bench) {
             }
             tenure_journal::EffectKind::EndSubagents { .. } => Attempted::Ended,
             tenure_journal::EffectKind::ToolCall { .. } => {
-                Attempted::Returned(ToolResult { text: "ok".into(), is_error: false, stored: None })
+                Attempted::Returned(ToolResult::inline("ok".into(), false))
             }
         };
         b.attempted("outcome", effect.id, attempt, outcome);

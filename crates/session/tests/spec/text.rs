@@ -171,10 +171,11 @@ fn request(request: &SubagentRequest) -> String {
 fn effect(kind: &EffectKind) -> String {
     match kind {
         EffectKind::ModelCall { model, step } => format!("ask {model}, step {step}"),
-        EffectKind::ListTools { server_label } => format!("list {server_label}"),
+        EffectKind::ListTools { server_label, .. } => format!("list {server_label}"),
         EffectKind::ToolCall { server, name, arguments, .. } => match server {
             ServerRef::Builtin => format!("call built-in {name} {arguments}"),
             ServerRef::Mcp { server_label } => format!("call {server_label}/{name} {arguments}"),
+            ServerRef::Inside { server_label } => format!("call inside {server_label}/{name} {arguments}"),
         },
         EffectKind::Subagent { request: asked, .. } => request(asked),
         EffectKind::PrepareEnvironment => "prepare the environment".to_owned(),
