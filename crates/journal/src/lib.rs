@@ -21,6 +21,7 @@ mod fork;
 mod id;
 mod item;
 pub mod json;
+mod label;
 mod library;
 pub mod limit;
 mod projection;
@@ -65,6 +66,7 @@ pub use id::{
     TemplateId, TurnId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
+pub use label::{Confidentiality, Integrity, Labels, ToolEffect};
 pub use library::{FilePurpose, SkillVersionError, StoredFile, StoredSkill, StoredSkillVersion};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
 pub use reference::Reference;

@@ -129,7 +129,7 @@ impl PolicySet {
     ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let principal = principal_entity(&request.principal)?;
         let (resources, context) = match request.action {
-            Action::ModelCall { model } => (vec![plain_entity("Model", model)?], Context::empty()),
+            Action::ModelCall(call) => (vec![plain_entity("Model", call.model)?], Context::empty()),
             Action::ToolsList { server } => (vec![plain_entity("Server", server)?], Context::empty()),
             Action::ToolCall { tool, mode } => {
                 let context = tool_context(mode.as_str(), approved)?;
@@ -159,7 +159,7 @@ impl PolicySet {
 impl Question {
     fn of(request: &Request<'_>, approved: bool) -> Self {
         let resource = match request.action {
-            Action::ModelCall { model } => vec![model.to_owned()],
+            Action::ModelCall(call) => vec![call.model.to_owned()],
             Action::ToolsList { server } => vec![server.to_owned()],
             Action::ToolCall { tool, mode } => vec![
                 tool.server.to_owned(),
@@ -234,7 +234,7 @@ mod tests {
     use tenure_journal::{AgentId, ApprovalMode, Fresh, ProjectId, Timestamp};
 
     use super::*;
-    use crate::PolicySource;
+    use crate::{Facts, ModelCall, PolicySource, ToolLabels};
 
     fn request<'a>(action: Action<'a>, arguments: &'a Value) -> Request<'a> {
         let fresh = Fresh::new(Timestamp::from_millis(1), 1);
@@ -243,11 +243,18 @@ mod tests {
             agent_id: AgentId::fresh(&fresh),
             agent_name: Some("refunds"),
         };
-        Request { principal, action, arguments }
+        Request { principal, action, arguments, facts: Facts::neutral() }
     }
 
     fn tool(read_only: bool, destructive: bool) -> ToolFacts<'static> {
-        ToolFacts { server: "payments", name: "refund", builtin: false, read_only, destructive }
+        ToolFacts {
+            server: "payments",
+            name: "refund",
+            builtin: false,
+            read_only,
+            destructive,
+            labels: ToolLabels::of_annotations(read_only, destructive),
+        }
     }
 
     #[track_caller]
@@ -266,7 +273,11 @@ mod tests {
         let policies = PolicySet::defaults();
         let call =
             |read_only, destructive, mode| Action::ToolCall { tool: tool(read_only, destructive), mode };
-        check(&policies, Action::ModelCall { model: "m" }, "allow default.model-call");
+        check(
+            &policies,
+            Action::ModelCall(ModelCall::new("m", Timestamp::EPOCH)),
+            "allow default.model-call",
+        );
         check(&policies, Action::ToolsList { server: "s" }, "allow default.tools-list");
         check(&policies, call(false, true, ApprovalMode::Never), "allow default.unattended-tool");
         check(&policies, call(false, true, ApprovalMode::Destructive), "ask default.approved-tool");

@@ -6,9 +6,13 @@
 //! policy set and the request alone.
 
 mod decide;
+mod facts;
 mod request;
+mod route;
 mod set;
 
 pub use decide::{Approved, Denial, Hold, Permit, Verdict};
-pub use request::{Action, Principal, Request, ToolFacts};
+pub use facts::{Chain, Facts, SpendFacts, ToolLabels};
+pub use request::{Action, ModelCall, Principal, Request, ToolFacts};
+pub use route::{CallClass, RouteFacts};
 pub use set::{PolicyError, PolicySet, PolicySource};

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tenure_journal::{Effort, FunctionTool, McpTool, Repeat, Tool, ToolDef, ToolSpec, limit};
-use tenure_policy::{Action, Principal, Request, ToolFacts};
+use tenure_journal::{Effort, FunctionTool, McpTool, Repeat, Tool, ToolDef, ToolEffect, ToolSpec, limit};
+use tenure_policy::{Action, Facts, Principal, Request, ToolFacts, ToolLabels};
 
 use crate::Session;
 
@@ -72,6 +72,10 @@ impl BuiltinTool {
             builtin: true,
             read_only: self.repeat() == Repeat::Freely,
             destructive: false,
+            labels: ToolLabels::of_builtin(match self {
+                Self::ListAutomations => ToolEffect::Read,
+                Self::CreateAutomation | Self::DeleteAutomation => ToolEffect::Write,
+            }),
         }
     }
 
@@ -395,13 +399,10 @@ pub(crate) fn repeat(def: &ToolDef) -> Repeat {
 
 /// The question whether `def` may be called.
 pub(crate) fn tool_action<'a>(state: &Session, server: &'a str, def: &'a ToolDef) -> Action<'a> {
-    let tool = ToolFacts {
-        server,
-        name: &def.name,
-        builtin: false,
-        read_only: def.read_only == Some(true),
-        destructive: def.destructive == Some(true) && def.read_only != Some(true),
-    };
+    let read_only = def.read_only == Some(true);
+    let destructive = def.destructive == Some(true) && !read_only;
+    let labels = ToolLabels::of_annotations(read_only, destructive);
+    let tool = ToolFacts { server, name: &def.name, builtin: false, read_only, destructive, labels };
     Action::ToolCall { tool, mode: state.agent.approval }
 }
 
@@ -412,7 +413,7 @@ pub(crate) fn request<'a>(state: &'a Session, action: Action<'a>, arguments: &'a
         agent_id: state.agent.id,
         agent_name: state.agent.name.as_deref(),
     };
-    Request { principal, action, arguments }
+    Request { principal, action, arguments, facts: Facts::neutral() }
 }
 
 /// The deferred functions that best fit `query`: every word is looked for in name and description.

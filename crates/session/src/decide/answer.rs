@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tenure_journal::{
     AnswerItem, Approval, ApprovalId, Done, Effect, EffectId, EffectKind, Event, FailureKind, Item, ItemBody,
-    ItemId, ItemStatus, ModelAnswer, Phase, Repeat, Review, ServerRef, Stop, TurnId, json as strict, limit,
+    ItemId, ItemStatus, ModelAnswer, Phase, Repeat, Review, ServerRef, Stop, ToolEffect, TurnId,
+    json as strict, limit,
 };
-use tenure_policy::{Action, ToolFacts, Verdict};
+use tenure_policy::{Action, ToolFacts, ToolLabels, Verdict};
 
 use super::Draft;
 use super::attempt::turn_code;
@@ -378,6 +379,7 @@ impl Draft<'_> {
             builtin: true,
             read_only: true,
             destructive: false,
+            labels: ToolLabels::of_builtin(ToolEffect::Read),
         };
         let body = ItemBody::McpCall {
             call_id,

@@ -8,9 +8,9 @@
 use serde_json::{Value, json};
 use tenure_journal::{
     ArtifactId, CommandRequest, Effect, EffectId, EffectKind, EnvironmentFile, Event, Failure, ItemBody,
-    ItemStatus, Network, PermitRecord, Repeat, TurnId, json as strict, limit,
+    ItemStatus, Network, PermitRecord, Repeat, ToolEffect, TurnId, json as strict, limit,
 };
-use tenure_policy::{Action, ToolFacts, Verdict};
+use tenure_policy::{Action, ToolFacts, ToolLabels, Verdict};
 
 use super::Draft;
 use super::answer::Call;
@@ -96,6 +96,7 @@ impl Draft<'_> {
             builtin: true,
             read_only: false,
             destructive: false,
+            labels: ToolLabels::of_builtin(ToolEffect::Exec),
         };
         let action = Action::ToolCall { tool: facts, mode: self.state.agent.approval };
         let verdict = self.permit(action, &bound);

@@ -7,10 +7,10 @@
 use serde_json::{Value, json};
 use tenure_journal::{
     AgentRef, Done, Effect, EffectId, EffectKind, Effort, EndHow, Event, Item, ItemBody, ItemId, ItemStatus,
-    PermitRecord, Repeat, ReportStatus, SubagentEnd, SubagentId, SubagentReport, SubagentRequest, ToolResult,
-    TurnId, json as strict, limit,
+    PermitRecord, Repeat, ReportStatus, SubagentEnd, SubagentId, SubagentReport, SubagentRequest, ToolEffect,
+    ToolResult, TurnId, json as strict, limit,
 };
-use tenure_policy::{Action, ToolFacts, Verdict};
+use tenure_policy::{Action, ToolFacts, ToolLabels, Verdict};
 
 use super::answer::Call;
 use super::{Draft, SubagentReply};
@@ -40,6 +40,14 @@ impl Draft<'_> {
             builtin: true,
             read_only: tool == SubagentTool::Wait,
             destructive: false,
+            labels: ToolLabels::of_builtin(match tool {
+                SubagentTool::Wait => ToolEffect::Read,
+                SubagentTool::Create
+                | SubagentTool::SendInput
+                | SubagentTool::Resume
+                | SubagentTool::Interrupt
+                | SubagentTool::Close => ToolEffect::Write,
+            }),
         };
         let action = Action::ToolCall { tool: facts, mode: self.state.agent.approval };
         let verdict = self.permit(action, &bound);

@@ -5,7 +5,7 @@ use tenure_journal::{
     Decision, Effect, EffectId, EffectKind, Event, Item, ItemId, ItemStatus, Lane, McpTool, Repeat,
     Timestamp, TurnEnd, TurnError, TurnId, limit,
 };
-use tenure_policy::{Action, Verdict};
+use tenure_policy::{Action, ModelCall, Verdict};
 
 use super::{Draft, Role};
 use crate::Reserving;
@@ -124,7 +124,7 @@ impl Draft<'_> {
         }
         self.fit_context();
         let model = self.state.agent.model.clone();
-        match self.permit(Action::ModelCall { model: &model }, NO_ARGUMENTS) {
+        match self.permit(Action::ModelCall(ModelCall::new(&model, self.cx.now)), NO_ARGUMENTS) {
             Verdict::Allow(permit) => {
                 let step = self.state.turn.as_ref().map_or(0, |turn| turn.steps);
                 self.request(Effect {
