@@ -83,7 +83,7 @@ impl Confidentiality {
 }
 
 /// What is known about content, or about everything a session's model has seen.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Labels {
     /// The least of everything it was made from.

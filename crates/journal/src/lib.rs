@@ -18,6 +18,7 @@ mod envelope;
 mod environment;
 mod event;
 mod fork;
+mod grant;
 mod id;
 mod item;
 pub mod json;
@@ -28,6 +29,7 @@ mod projection;
 mod reference;
 mod subagent;
 mod template;
+mod terms;
 mod time;
 
 pub use agent::{
@@ -60,6 +62,7 @@ pub use event::{
     SpendLimit, TurnEnd, TurnError,
 };
 pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
+pub use grant::{GRANT_PINS_MAX, GRANT_USES_MAX, GRANTS_MAX, Grant, GrantNumber, GrantSource, Trust};
 pub use id::{
     AgentId, ApprovalId, ArtifactId, AutomationId, EffectId, EnvironmentId, FileId, Fresh, IdError, InputId,
     InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SkillId, SubagentId,
@@ -72,4 +75,5 @@ pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
 pub use reference::Reference;
 pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
 pub use template::{EnvironmentOpened, HostedSettings, TargetEnvironment, Template, WantedEnvironment};
+pub use terms::{ClosedType, FieldTerms, ToolTerms};
 pub use time::Timestamp;

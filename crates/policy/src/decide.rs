@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use cedar_policy::{
     Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression,
 };
-use tenure_journal::{ApprovalId, PermitRecord, json};
+use tenure_journal::{ApprovalId, GrantNumber, PermitRecord, json};
 
 use crate::{Action, PolicySet, Principal, Request, ToolFacts};
 
@@ -23,6 +23,13 @@ impl Permit {
     #[must_use]
     pub fn into_record(self) -> PermitRecord {
         self.0
+    }
+
+    /// The same, with the grant that covers what it permits.
+    #[must_use]
+    pub fn covered_by(mut self, grant: Option<GrantNumber>) -> Self {
+        self.0.grant = grant;
+        self
     }
 }
 
@@ -93,6 +100,7 @@ impl PolicySet {
                 policy_digest: self.digest.clone(),
                 arguments_digest: digest,
                 approval: approved.map(|approved| approved.id),
+                grant: None,
             }));
         }
         let may_ask = approved.is_none() && matches!(request.action, Action::ToolCall { .. });

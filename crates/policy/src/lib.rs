@@ -7,12 +7,20 @@
 
 mod decide;
 mod facts;
+mod grant;
+mod links;
+mod origin;
 mod request;
+mod result;
 mod route;
 mod set;
+mod words;
 
 pub use decide::{Approved, Denial, Hold, Permit, Verdict};
 pub use facts::{Chain, Facts, SpendFacts, ToolLabels};
+pub use grant::covers;
+pub use origin::{Critical, Trusted, critical_arguments, untrusted_arguments};
 pub use request::{Action, ModelCall, Principal, Request, ToolFacts};
+pub use result::{result_labels, trusted_values};
 pub use route::{CallClass, RouteFacts};
 pub use set::{PolicyError, PolicySet, PolicySource};

@@ -7,6 +7,7 @@ use tenure_journal::{Effort, FunctionTool, McpTool, Repeat, Tool, ToolDef, ToolE
 use tenure_policy::{Action, Facts, Principal, Request, ToolFacts, ToolLabels};
 
 use crate::Session;
+use crate::flow::on_terms;
 
 /// The label that built-in tools show as their server.
 pub(crate) const BUILTIN_LABEL: &str = "tenure";
@@ -403,17 +404,22 @@ pub(crate) fn tool_action<'a>(state: &Session, server: &'a str, def: &'a ToolDef
     let destructive = def.destructive == Some(true) && !read_only;
     let labels = ToolLabels::of_annotations(read_only, destructive);
     let tool = ToolFacts { server, name: &def.name, builtin: false, read_only, destructive, labels };
-    Action::ToolCall { tool, mode: state.agent.approval }
+    Action::ToolCall { tool: on_terms(tool, def.terms.as_deref()), mode: state.agent.approval }
 }
 
 /// A question to policy on behalf of the session's agent.
-pub(crate) fn request<'a>(state: &'a Session, action: Action<'a>, arguments: &'a Value) -> Request<'a> {
+pub(crate) fn request<'a>(
+    state: &'a Session,
+    action: Action<'a>,
+    arguments: &'a Value,
+    facts: Facts<'a>,
+) -> Request<'a> {
     let principal = Principal {
         project: state.key.project,
         agent_id: state.agent.id,
         agent_name: state.agent.name.as_deref(),
     };
-    Request { principal, action, arguments, facts: Facts::neutral() }
+    Request { principal, action, arguments, facts }
 }
 
 /// The deferred functions that best fit `query`: every word is looked for in name and description.

@@ -154,6 +154,7 @@ impl Draft<'_> {
             policy_digest: String::new(),
             arguments_digest: strict::digest(bound),
             approval: None,
+            grant: None,
         };
         let id = EffectId::fresh(self.cx.fresh);
         self.request(Effect { id, turn_id, kind, repeat: Repeat::Freely, permit });

@@ -7,8 +7,8 @@
 use serde_json::{Value, json};
 use tenure_journal::{
     AgentRef, Done, Effect, EffectId, EffectKind, Effort, EndHow, Event, Item, ItemBody, ItemId, ItemStatus,
-    PermitRecord, Repeat, ReportStatus, SubagentEnd, SubagentId, SubagentReport, SubagentRequest, ToolEffect,
-    ToolResult, TurnId, json as strict, limit,
+    Labels, PermitRecord, Repeat, ReportStatus, SubagentEnd, SubagentId, SubagentReport, SubagentRequest,
+    ToolEffect, ToolResult, TurnId, json as strict, limit,
 };
 use tenure_policy::{Action, ToolFacts, ToolLabels, Verdict};
 
@@ -262,7 +262,13 @@ impl Draft<'_> {
             SubagentReply::Reports(reports) => (self.told_reports(reports), false),
         };
         let result = ToolResult { text, is_error, stored: None };
-        self.settle(effect.id, attempt, Done::Tool { result });
+        let labels = match reply {
+            SubagentReply::Reports(reports) => {
+                reports.iter().fold(Labels::NEUTRAL, |labels, report| labels.join(&report.labels))
+            }
+            SubagentReply::Done | SubagentReply::Refused(_) => Labels::NEUTRAL,
+        };
+        self.settle(effect.id, attempt, Done::Tool { result }, labels);
         match (reply, request) {
             (SubagentReply::Done, SubagentRequest::Create { subagent_id, name, task, .. }) => {
                 self.push(Event::SubagentOpened {
@@ -324,7 +330,8 @@ impl Draft<'_> {
             let id = ItemId::fresh(self.cx.fresh);
             let status = ItemStatus::Completed;
             let output_index = Some(self.state.next_output_index());
-            let item = Item { id, turn_id, status, output_index, step: None, body };
+            let labels = report.labels.clone();
+            let item = Item { id, turn_id, status, output_index, step: None, body, labels };
             self.push(Event::ItemAdded { item });
         }
     }
@@ -389,6 +396,7 @@ impl Draft<'_> {
             policy_digest: String::new(),
             arguments_digest: strict::digest(&bound),
             approval: None,
+            grant: None,
         };
         self.request(Effect {
             id: EffectId::fresh(self.cx.fresh),

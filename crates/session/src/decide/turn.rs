@@ -288,7 +288,8 @@ impl Draft<'_> {
             return self.interrupt_subagents();
         };
         for item in self.cx.partial.iter().filter(|item| item.turn_id == turn_id) {
-            self.push(Event::ItemAdded { item: item.clone() });
+            let labels = self.state.labels().clone();
+            self.push(Event::ItemAdded { item: Item { labels, ..item.clone() } });
         }
         self.end_turn(TurnEnd::Cancelled);
     }
