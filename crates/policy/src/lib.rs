@@ -5,14 +5,31 @@
 //! while evaluating denies. Nothing here reads a clock, a file or the network; a decision depends on the
 //! policy set and the request alone.
 
+mod arguments;
+mod check;
 mod decide;
 mod facts;
+mod index;
+mod principal;
+mod question;
 mod request;
+mod resource;
 mod route;
+mod rule;
+mod schema;
 mod set;
+mod tally;
+mod value;
 
-pub use decide::{Approved, Denial, Hold, Permit, Verdict};
+pub use check::{Finding, FindingKind};
+pub use decide::{APPROVERS, Approved, Denial, Hold, Permit, QUORUM_MAX, Verdict};
 pub use facts::{Chain, Facts, SpendFacts, ToolLabels};
-pub use request::{Action, ModelCall, Principal, Request, ToolFacts};
+pub use principal::{AgentFacts, PartyFacts, Principal};
+pub use request::Request;
+pub use resource::{
+    Action, DatasetFacts, EnvironmentFacts, HostFacts, Hosting, MemoryFacts, ModelCall, Reach, SecretFacts,
+    SessionFacts, SessionVerb, TicketFacts, ToolFacts,
+};
 pub use route::{CallClass, RouteFacts};
 pub use set::{PolicyError, PolicySet, PolicySource};
+pub use tally::Tally;
