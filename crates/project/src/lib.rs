@@ -12,6 +12,7 @@
 mod agent_file;
 mod env;
 mod environment;
+mod grants;
 mod hosting;
 mod json;
 mod load;
@@ -24,6 +25,7 @@ mod problem;
 mod provider;
 mod settings;
 mod skill;
+mod terms;
 mod tools;
 mod yaml;
 
@@ -32,6 +34,7 @@ pub use env::{Env, Redacted, Unset, parse_dot_env};
 pub use environment::{ProjectEnvironment, ProjectNetwork};
 pub use hosting::{Environments, MinIsolation};
 pub use load::{AGENTS_MAX, FILE_BYTES_MAX, POLICIES_MAX, PolicyFile, Project, SKILLS_MAX};
+pub use terms::ToolHints;
 pub use mcp::{MCP_FILE, McpFile, McpServer, Reach, ServerHints, parse_mcp_file};
 pub use name::{AGENT_NAME_BYTES_MAX, AgentName};
 pub use outbound::{Telemetry, Webhooks};

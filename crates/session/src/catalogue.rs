@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tenure_journal::{Effort, FunctionTool, McpTool, Repeat, Tool, ToolDef, ToolEffect, ToolSpec, limit};
-use tenure_policy::{Action, Facts, Principal, Request, ToolFacts, ToolLabels};
+use tenure_policy::{Action, AgentFacts, Facts, Principal, Request, ToolFacts, ToolLabels};
 
 use crate::Session;
 use crate::flow::on_terms;
@@ -77,6 +77,7 @@ impl BuiltinTool {
                 Self::ListAutomations => ToolEffect::Read,
                 Self::CreateAutomation | Self::DeleteAutomation => ToolEffect::Write,
             }),
+            parameters: None,
         }
     }
 
@@ -403,7 +404,9 @@ pub(crate) fn tool_action<'a>(state: &Session, server: &'a str, def: &'a ToolDef
     let read_only = def.read_only == Some(true);
     let destructive = def.destructive == Some(true) && !read_only;
     let labels = ToolLabels::of_annotations(read_only, destructive);
-    let tool = ToolFacts { server, name: &def.name, builtin: false, read_only, destructive, labels };
+    let parameters = Some(&def.parameters);
+    let tool =
+        ToolFacts { server, name: &def.name, builtin: false, read_only, destructive, labels, parameters };
     Action::ToolCall { tool: on_terms(tool, def.terms.as_deref()), mode: state.agent.approval }
 }
 
@@ -414,12 +417,15 @@ pub(crate) fn request<'a>(
     arguments: &'a Value,
     facts: Facts<'a>,
 ) -> Request<'a> {
-    let principal = Principal {
-        project: state.key.project,
+    let project = state.key.project;
+    let principal = Principal::Agent(AgentFacts {
+        project,
         agent_id: state.agent.id,
         agent_name: state.agent.name.as_deref(),
-    };
-    Request { principal, action, arguments, facts }
+        version: state.agent.version,
+        frozen: false,
+    });
+    Request { project, principal, behind: None, action, arguments, facts }
 }
 
 /// The deferred functions that best fit `query`: every word is looked for in name and description.

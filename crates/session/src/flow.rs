@@ -395,17 +395,45 @@ impl Session {
 
     /// What is known about a request: computed from the journal, and nothing of it from what the model says.
     pub(crate) fn known(&self, action: &Action<'_>, arguments: &Value, now: Timestamp) -> Known {
-        let calls = self.flow.calls.get(&count_of(action.name(), &action.resource())).copied().unwrap_or(0);
+        let calls = |name: &str| self.flow.calls.get(name).copied().unwrap_or(0);
         match action {
-            Action::ToolCall { tool, .. } => self.known_of_call(tool, arguments, now, calls),
-            Action::ModelCall(_) | Action::ToolsList { .. } => {
+            Action::ToolCall { tool, .. } => {
+                let definition = self.definition(tool.server, tool.name).filter(|_| !tool.builtin);
+                let id = format!("{}/{}", tool.server, tool.name);
+                let known = self.known_of_call(&id, definition, tool.labels.effect, arguments, now);
+                Known { calls: calls(&count_of("tool.call", &id)), ..known }
+            }
+            Action::CommandRun { tool, .. } => {
+                let id = format!("{BUILTIN_LABEL}/{tool}");
+                let known = self.known_of_call(&id, None, ToolEffect::Exec, arguments, now);
+                Known { calls: calls(&count_of("tool.call", &id)), ..known }
+            }
+            Action::ModelCall(_)
+            | Action::ToolsList { .. }
+            | Action::DataRead { .. }
+            | Action::MemoryRead(_)
+            | Action::MemoryWrite(_)
+            | Action::Connect { .. }
+            | Action::SecretUse { .. }
+            | Action::SessionCreate { .. }
+            | Action::Session { .. }
+            | Action::ApprovalDecide { .. }
+            | Action::PolicyPublish
+            | Action::AuditRead => {
+                let calls = calls(&count_of(action.name(), &action.resource()));
                 Known { untrusted: Vec::new(), grant: None, calls }
             }
         }
     }
 
-    fn known_of_call(&self, tool: &ToolFacts<'_>, arguments: &Value, now: Timestamp, calls: u64) -> Known {
-        let definition = self.definition(tool.server, tool.name).filter(|_| !tool.builtin);
+    fn known_of_call(
+        &self,
+        id: &str,
+        definition: Option<&ToolDef>,
+        effect: ToolEffect,
+        arguments: &Value,
+        now: Timestamp,
+    ) -> Known {
         let named = definition.and_then(|def| def.terms.as_ref()).and_then(|terms| terms.critical.as_deref());
         let critical = match (named, definition) {
             (Some(names), _) => Critical::Named(names),
@@ -414,19 +442,18 @@ impl Session {
             (None, None) => Critical::Named(&[]),
         };
         let found = critical_arguments(arguments, critical);
-        let id = format!("{}/{}", tool.server, tool.name);
         let grant = (0..).zip(&self.flow.grants).find(|(_, held)| {
-            held.uses < held.grant.uses_max && covers(&held.grant, &id, arguments, &found, now)
+            held.uses < held.grant.uses_max && covers(&held.grant, id, arguments, &found, now)
         });
         let pinned: BTreeSet<String> =
             grant.iter().flat_map(|(_, held)| held.grant.arguments.keys().cloned()).collect();
         let mut trusted = self.words();
         let mut untrusted = untrusted_arguments(arguments, critical, &trusted, &pinned);
-        if !untrusted.is_empty() && is_reversible(tool.labels.effect) {
+        if !untrusted.is_empty() && is_reversible(effect) {
             self.add_fields(&mut trusted);
             untrusted = untrusted_arguments(arguments, critical, &trusted, &pinned);
         }
-        Known { untrusted, grant: grant.map(|(number, _)| GrantNumber(number)), calls }
+        Known { untrusted, grant: grant.map(|(number, _)| GrantNumber(number)), calls: 0 }
     }
 
     /// What the principal wrote, as far as it is in the context. A subagent hears its parent alone, which is a

@@ -88,7 +88,7 @@ pub(crate) fn read_grant(field: Field<'_>) -> Result<Grant, ApiError> {
 }
 
 fn read_pins(field: &Field<'_>) -> Result<BTreeMap<String, serde_json::Value>, ApiError> {
-    let pins = field.value().as_object().ok_or_else(|| field.wrong("an object"))?;
+    let pins = field.map()?;
     if pins.len() > GRANT_PINS_MAX {
         let message = format!("Invalid '{}': expected at most {GRANT_PINS_MAX} arguments.", field.path());
         return Err(field.refuse("object_above_max_length", message));

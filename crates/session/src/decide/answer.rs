@@ -385,6 +385,7 @@ impl Draft<'_> {
             read_only: true,
             destructive: false,
             labels: ToolLabels::of_builtin(ToolEffect::Read),
+            parameters: None,
         };
         let body = ItemBody::McpCall {
             call_id,

@@ -294,7 +294,7 @@ impl Draft<'_> {
             Decision::Deny => self.push(refuse(DENIED)),
             Decision::Cancel => self.push(refuse(DISMISSED)),
             Decision::Approve => {
-                let approved = Approved { id, digest: &approval.digest };
+                let approved = Approved { id, digest: &approval.digest, approvers: 1 };
                 let judged = self.verdict(
                     &approval.server_label,
                     &approval.name,

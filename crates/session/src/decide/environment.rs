@@ -97,6 +97,7 @@ impl Draft<'_> {
             read_only: false,
             destructive: false,
             labels: ToolLabels::of_builtin(ToolEffect::Exec),
+            parameters: None,
         };
         let action = Action::ToolCall { tool: facts, mode: self.state.agent.approval };
         let verdict = self.permit(action, &bound);

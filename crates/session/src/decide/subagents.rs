@@ -48,6 +48,7 @@ impl Draft<'_> {
                 | SubagentTool::Interrupt
                 | SubagentTool::Close => ToolEffect::Write,
             }),
+            parameters: None,
         };
         let action = Action::ToolCall { tool: facts, mode: self.state.agent.approval };
         let verdict = self.permit(action, &bound);
