@@ -265,6 +265,7 @@ fn refused(refusal: &Refusal) -> ApiError {
         | Refusal::AlreadyDecided { .. }
         | Refusal::Busy
         | Refusal::Moved
+        | Refusal::GrantsFull
         | Refusal::Failed => ApiError::conflict(message),
         Refusal::Running => ApiError::conflict(message).code("session_busy"),
         Refusal::UnknownPoint { .. } => ApiError::invalid(message).code("unknown_point"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AgentId, InstalledSkill, KeyId, SecretId};
+use crate::{AgentId, Grant, InstalledSkill, KeyId, SecretId};
 
 /// An agent as a session runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct AgentConfig {
     /// Skills that its project's files give it; they are installed in every hosted environment it works in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skills: Vec<InstalledSkill>,
+    /// What every session of it is granted at its beginning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
 }
 
 /// Reasoning settings; absent members leave the model's default.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AgentId, ApprovalId, Decision, EffectId, EnvironmentId, ProjectId, SessionId, Timestamp, TurnId, Version,
-    json,
+    AgentId, ApprovalId, Decision, EffectId, EnvironmentId, GrantNumber, GrantSource, ProjectId, SessionId,
+    Timestamp, TurnId, Version, json,
 };
 
 /// One fact of a session, for the audit log.
@@ -115,6 +115,9 @@ pub enum AuditFact {
         /// The approval it rests on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         approval: Option<ApprovalId>,
+        /// The grant that covers it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grant: Option<GrantNumber>,
     },
     /// Policy refused; nothing was done.
     Refused {
@@ -130,6 +133,17 @@ pub enum AuditFact {
         arguments: String,
         /// Whether a person could have allowed it.
         needs_approval: bool,
+    },
+    /// Leave was given for certain calls.
+    Granted {
+        /// The tool.
+        resource: String,
+        /// Digest of the arguments that are pinned.
+        arguments: String,
+        /// How many calls it allows.
+        uses_max: u32,
+        /// Who gave it.
+        by: GrantSource,
     },
     /// A person was asked.
     ApprovalRequested {

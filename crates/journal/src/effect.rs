@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    ApprovalId, Artifact, BlobRef, CommandRequest, CommandResult, EffectId, EnvironmentFile, ItemId,
-    SkillEntry, SubagentEnd, SubagentRequest, Timestamp, TurnId, Usage, WorkspaceRoot,
+    ApprovalId, Artifact, BlobRef, CommandRequest, CommandResult, EffectId, EnvironmentFile, GrantNumber,
+    ItemId, SkillEntry, SubagentEnd, SubagentRequest, Timestamp, ToolTerms, TurnId, Usage, WorkspaceRoot,
 };
 
 /// An intention, recorded before anything outside the process happens.
@@ -193,6 +193,9 @@ pub struct PermitRecord {
     /// The approval it rests on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalId>,
+    /// The grant that covers it, and is used by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantNumber>,
 }
 
 /// What policy did not allow, and why.
@@ -328,6 +331,9 @@ pub struct ToolDef {
     /// It recognises the idempotency key that travels with a call, as configured.
     #[serde(default)]
     pub keyed: bool,
+    /// On which terms it is used; absent in listings of before this was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Box<ToolTerms>>,
 }
 
 /// Why an attempt failed.

@@ -18,15 +18,18 @@ mod envelope;
 mod environment;
 mod event;
 mod fork;
+mod grant;
 mod id;
 mod item;
 pub mod json;
+mod label;
 mod library;
 pub mod limit;
 mod projection;
 mod reference;
 mod subagent;
 mod template;
+mod terms;
 mod time;
 
 pub use agent::{
@@ -59,15 +62,18 @@ pub use event::{
     SpendLimit, TurnEnd, TurnError,
 };
 pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
+pub use grant::{GRANT_PINS_MAX, GRANT_USES_MAX, GRANTS_MAX, Grant, GrantNumber, GrantSource, Trust};
 pub use id::{
     AgentId, ApprovalId, ArtifactId, AutomationId, EffectId, EnvironmentId, FileId, Fresh, IdError, InputId,
     InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SkillId, SubagentId,
     TemplateId, TurnId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
+pub use label::{Confidentiality, Integrity, Labels, ToolEffect};
 pub use library::{FilePurpose, SkillVersionError, StoredFile, StoredSkill, StoredSkillVersion};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
 pub use reference::Reference;
 pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
 pub use template::{EnvironmentOpened, HostedSettings, TargetEnvironment, Template, WantedEnvironment};
+pub use terms::{ClosedType, FieldTerms, ToolTerms};
 pub use time::Timestamp;

@@ -76,7 +76,8 @@ impl Event {
             | Self::ConnectionAwaited { .. }
             | Self::ConnectionLapsed
             | Self::ContextTrimmed { .. }
-            | Self::OutputsShortened { .. } => {}
+            | Self::OutputsShortened { .. }
+            | Self::Granted { .. } => {}
         }
     }
 }

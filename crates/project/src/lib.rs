@@ -12,6 +12,7 @@
 mod agent_file;
 mod env;
 mod environment;
+mod grants;
 mod hosting;
 mod json;
 mod load;
@@ -24,6 +25,7 @@ mod problem;
 mod provider;
 mod settings;
 mod skill;
+mod terms;
 mod tools;
 mod yaml;
 
@@ -43,6 +45,7 @@ pub use settings::{
     parse_settings,
 };
 pub use skill::ProjectSkill;
+pub use terms::ToolHints;
 
 #[cfg(test)]
 mod tests {

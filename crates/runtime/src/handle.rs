@@ -735,10 +735,15 @@ impl Shared {
 /// what was let in before: refusing them would keep it from ending.
 fn admission(commands: &[Command]) -> Admission {
     let begins = |command: &Command| match command {
-        Command::Message { .. } | Command::PlaceFiles { .. } | Command::OpenSession { .. } => true,
+        Command::Message { .. }
+        | Command::OwnMessage { .. }
+        | Command::PlaceFiles { .. }
+        | Command::OpenSession { .. } => true,
         // A subagent's work was let in with its parent's.
         Command::Parent(FromParent::Input { .. } | FromParent::Halt | FromParent::Delete)
         | Command::Cancel
+        | Command::Grant { .. }
+        | Command::GrantAgain { .. }
         | Command::AwaitConnection { .. }
         | Command::FunctionResult { .. }
         | Command::Decide { .. }

@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tenure_journal::{
-    AgentRef, CommandResult, Done, EffectId, EffectKind, Event, FailureKind, InputPart, Item, ItemBody,
-    ItemId, ItemStatus, Lane, Next, Outcome, Recorded, Repeat, SessionKey, SessionOpened, SessionPatch,
-    Timestamp, Turn, TurnEnd, TurnId, TurnStatus, Version,
+    AgentRef, CommandResult, Done, EffectId, EffectKind, Event, FailureKind, Input, InputPart, Item,
+    ItemBody, ItemId, ItemStatus, Labels, Lane, Next, Outcome, Recorded, Repeat, SessionKey, SessionOpened,
+    SessionPatch, Timestamp, Turn, TurnEnd, TurnId, TurnStatus, Version,
 };
 
 use crate::budget;
 use crate::catalogue;
 use crate::connection::Connection;
 use crate::environment::Workspace;
+use crate::flow::Flow;
 use crate::state::{ActiveTurn, Ends, Listing, Pending, PendingPhase, Session, Spent, Totals};
 use crate::subagent::Subagent;
 
@@ -61,6 +62,7 @@ impl Session {
             prewarmed: None,
             forked_from: None,
             connection: Connection::default(),
+            flow: Flow::opened(opened),
         }
     }
 
@@ -97,9 +99,11 @@ impl Session {
             Event::InputAccepted { input } => self.queue.push_back(input.clone()),
             Event::InputJoined { input_id, item_id, turn_id } => {
                 if let Some(place) = self.queue.iter().position(|input| input.id == *input_id) {
-                    let content = self.queue.remove(place).map(|input| input.content).unwrap_or_default();
-                    let body = self.given_as(content);
-                    self.push_item(input_item(*item_id, *turn_id, ItemStatus::Completed, body));
+                    let input = self.queue.remove(place);
+                    let labels = input.as_ref().map(|input| input.labels.clone()).unwrap_or_default();
+                    let body = self.given_as(input);
+                    let item = input_item(*item_id, *turn_id, ItemStatus::Completed, body);
+                    self.push_item(Item { labels, ..item });
                 }
             }
             Event::TurnCreated { turn_id } => self.turn = Some(self.new_turn(*turn_id, at)),
@@ -120,6 +124,7 @@ impl Session {
                     turn.steps += 1;
                     turn.answered = false;
                 }
+                self.flow.requested(effect);
                 let (id, effect) = (effect.id, Arc::new(effect.clone()));
                 let pending = Pending {
                     effect,
@@ -142,14 +147,17 @@ impl Session {
                     }
                 }
             }
-            Event::AttemptEnded { effect_id, outcome, next, .. } => {
+            Event::AttemptEnded { effect_id, outcome, next, labels, .. } => {
+                self.label_end(*effect_id, labels, *next);
                 self.end_attempt(*effect_id, at, outcome, *next);
             }
             Event::EffectAbandoned { effect_id } => {
                 if let Some(pending) = self.effects.remove(effect_id) {
                     self.spent.add(budget::abandoned(&pending));
+                    self.flow.abandoned(&pending.effect.kind, pending.attempts);
                 }
             }
+            Event::Granted { grant } => self.flow.grant(grant),
             Event::ApprovalRequested { approval } => {
                 self.approvals.insert(approval.id, approval.clone());
             }
@@ -163,7 +171,8 @@ impl Session {
                 self.close_item(*call_item_id, status, None, None);
                 let body =
                     ItemBody::FunctionCallOutput { call_id, output: output.clone(), error: error.clone() };
-                self.push_item(input_item(*item_id, *turn_id, status, body));
+                let labels = self.function_labels();
+                self.push_item(Item { labels, ..input_item(*item_id, *turn_id, status, body) });
                 if let Some(turn) = &mut self.turn {
                     turn.unseen = true;
                 }
@@ -209,8 +218,9 @@ impl Session {
     }
 
     /// An input as the item it becomes: a user's message, or what a subagent's parent says to it.
-    fn given_as(&self, content: Vec<InputPart>) -> ItemBody {
-        let Some(parent) = &self.parent else { return ItemBody::UserMessage { content } };
+    fn given_as(&self, input: Option<Input>) -> ItemBody {
+        let (content, by_agent) = input.map(|input| (input.content, input.by_agent)).unwrap_or_default();
+        let Some(parent) = &self.parent else { return ItemBody::UserMessage { content, by_agent } };
         let text = |part| match part {
             InputPart::Text { text } => Some(text),
             InputPart::Image { .. } => None,
@@ -318,7 +328,22 @@ impl Session {
         {
             subagent.reported = Some(*turn);
         }
+        self.flow.see(&item.labels);
         self.items.push(Arc::new(item));
+    }
+
+    /// What ended gave something with these labels: its item has them, and whoever reads it.
+    fn label_end(&mut self, effect: EffectId, labels: &Labels, next: Next) {
+        let Some(effect) = self.effects.get(&effect).map(|pending| Arc::clone(&pending.effect)) else {
+            return;
+        };
+        self.flow.ended(&effect.kind, labels);
+        let is_told = next == Next::Settled && !labels.is_neutral();
+        let Some(item_id) = effect.kind.item_id().filter(|_| is_told) else { return };
+        if let Some(item) = self.items.iter_mut().rev().find(|item| item.id == item_id) {
+            let item = Arc::make_mut(item);
+            item.labels = std::mem::take(&mut item.labels).join(labels);
+        }
     }
 
     fn close_item(
@@ -506,5 +531,5 @@ impl Session {
 
 /// An item that is no output of the model.
 fn input_item(id: ItemId, turn_id: TurnId, status: ItemStatus, body: ItemBody) -> Item {
-    Item { id, turn_id, status, output_index: None, step: None, body }
+    Item { id, turn_id, status, output_index: None, step: None, body, labels: Labels::NEUTRAL }
 }

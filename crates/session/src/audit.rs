@@ -64,6 +64,16 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
             running(),
             AuditFact::ApprovalDecided { approval: *approval_id, decision: *decision, by: short(by) },
         ),
+        Event::Granted { grant } => {
+            let arguments = to_value(&grant.arguments).expect("arguments have string keys");
+            let fact = AuditFact::Granted {
+                resource: short(&grant.tool),
+                arguments: json::digest(&arguments),
+                uses_max: grant.uses_max,
+                by: grant.by,
+            };
+            (running(), fact)
+        }
         Event::AttemptStarted { effect_id, attempt, .. } => {
             (turn_of(state, event), AuditFact::AttemptStarted { effect: *effect_id, attempt: *attempt })
         }
@@ -135,6 +145,7 @@ fn allowed(effect: &Effect) -> AuditFact {
         policy_set: effect.permit.policy_digest.clone(),
         arguments: effect.permit.arguments_digest.clone(),
         approval: effect.permit.approval,
+        grant: effect.permit.grant,
     }
 }
 

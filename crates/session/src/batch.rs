@@ -371,6 +371,7 @@ impl Builder {
             | Event::EffectAbandoned { .. }
             | Event::ApprovalRequested { .. }
             | Event::ApprovalDecided { .. }
+            | Event::Granted { .. }
             | Event::PolicyRefused { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected

@@ -141,6 +141,7 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::EffectRequested { .. }
         | Event::ApprovalRequested { .. }
         | Event::ApprovalDecided { .. }
+        | Event::Granted { .. }
         | Event::FunctionReturned { .. }
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tenure_journal::{Effort, FunctionTool, McpTool, Repeat, ServerRef, Tool, ToolDef, ToolSpec, limit};
-use tenure_policy::{Action, Principal, Request, ToolFacts};
+use tenure_journal::{
+    Effort, FunctionTool, McpTool, Repeat, ServerRef, Tool, ToolDef, ToolEffect, ToolSpec, limit,
+};
+use tenure_policy::{Action, AgentFacts, Facts, Principal, Request, ToolFacts, ToolLabels};
 
 use crate::Session;
+use crate::flow::on_terms;
 
 /// The label that built-in tools show as their server.
 pub(crate) const BUILTIN_LABEL: &str = "tenure";
@@ -72,6 +75,11 @@ impl BuiltinTool {
             builtin: true,
             read_only: self.repeat() == Repeat::Freely,
             destructive: false,
+            labels: ToolLabels::of_builtin(match self {
+                Self::ListAutomations => ToolEffect::Read,
+                Self::CreateAutomation | Self::DeleteAutomation => ToolEffect::Write,
+            }),
+            parameters: None,
         }
     }
 
@@ -404,24 +412,31 @@ pub(crate) fn repeat(def: &ToolDef) -> Repeat {
 
 /// The question whether `def` may be called.
 pub(crate) fn tool_action<'a>(state: &Session, server: &'a str, def: &'a ToolDef) -> Action<'a> {
-    let tool = ToolFacts {
-        server,
-        name: &def.name,
-        builtin: false,
-        read_only: def.read_only == Some(true),
-        destructive: def.destructive == Some(true) && def.read_only != Some(true),
-    };
-    Action::ToolCall { tool, mode: state.agent.approval }
+    let read_only = def.read_only == Some(true);
+    let destructive = def.destructive == Some(true) && !read_only;
+    let labels = ToolLabels::of_annotations(read_only, destructive);
+    let parameters = Some(&def.parameters);
+    let tool =
+        ToolFacts { server, name: &def.name, builtin: false, read_only, destructive, labels, parameters };
+    Action::ToolCall { tool: on_terms(tool, def.terms.as_deref()), mode: state.agent.approval }
 }
 
 /// A question to policy on behalf of the session's agent.
-pub(crate) fn request<'a>(state: &'a Session, action: Action<'a>, arguments: &'a Value) -> Request<'a> {
-    let principal = Principal {
-        project: state.key.project,
+pub(crate) fn request<'a>(
+    state: &'a Session,
+    action: Action<'a>,
+    arguments: &'a Value,
+    facts: Facts<'a>,
+) -> Request<'a> {
+    let project = state.key.project;
+    let principal = Principal::Agent(AgentFacts {
+        project,
         agent_id: state.agent.id,
         agent_name: state.agent.name.as_deref(),
-    };
-    Request { principal, action, arguments }
+        version: state.agent.version,
+        frozen: false,
+    });
+    Request { project, principal, behind: None, action, arguments, facts }
 }
 
 /// The deferred functions that best fit `query`: every word is looked for in name and description.

@@ -106,6 +106,7 @@ fn items_of(before: &Session, event: &Event) -> Vec<ItemId> {
         | Event::EffectAbandoned { .. }
         | Event::ApprovalRequested { .. }
         | Event::ApprovalDecided { .. }
+        | Event::Granted { .. }
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
     AgentConfig, AgentId, ApprovalMode, Environment, EnvironmentOpened, MultiAgent, Reasoning, ServiceTier,
-    SessionId, SessionKey, SessionOpened, TextConfig, Timestamp,
+    SessionId, SessionKey, SessionOpened, TextConfig, Timestamp, Trust,
 };
 
 use crate::Session;
@@ -61,6 +61,7 @@ impl Session {
             spend_limit: None,
             prompt_cache: None,
             parent: None,
+            trust: Trust::default(),
         };
         let mut state = Self::opened(key, at, &opened_session);
         let expires_at = opened.expires_at;
@@ -101,6 +102,7 @@ impl Session {
         self.spend_limit = opened.spend_limit;
         self.prompt_cache.clone_from(&opened.prompt_cache);
         self.created_at = at;
+        self.flow.open(opened);
     }
 
     pub(crate) fn expire(&mut self) {
@@ -127,5 +129,6 @@ fn nobody(session: SessionId) -> AgentConfig {
         compaction_async: false,
         time_awareness: false,
         approval: ApprovalMode::Destructive,
+        grants: Vec::new(),
     }
 }

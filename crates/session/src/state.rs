@@ -14,6 +14,7 @@ use tenure_journal::{
 use crate::budget;
 use crate::connection::Connection;
 use crate::environment::Workspace;
+use crate::flow::Flow;
 use crate::prewarmed::Prewarmed;
 use crate::subagent::Subagent;
 use crate::{RequiredAction, SessionView, Spend};
@@ -88,6 +89,9 @@ pub struct Session {
     /// The executor of a self-hosted environment.
     #[serde(default, skip_serializing_if = "Connection::is_new")]
     pub(crate) connection: Connection,
+    /// What flowed into it, and what was granted.
+    #[serde(default, skip_serializing_if = "Flow::is_new")]
+    pub(crate) flow: Flow,
 }
 
 /// The turn that runs.

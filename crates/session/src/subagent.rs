@@ -83,7 +83,7 @@ impl Session {
         self.agent.multi_agent.enabled && self.depth() < limit::SUBAGENT_DEPTH_MAX
     }
 
-    fn depth(&self) -> u32 {
+    pub(crate) fn depth(&self) -> u32 {
         self.parent.as_ref().map_or(0, |parent| parent.depth)
     }
 
@@ -130,6 +130,7 @@ impl Session {
                 enabled: own.multi_agent.enabled && parent.depth < limit::SUBAGENT_DEPTH_MAX,
                 ..own.multi_agent
             },
+            grants: Vec::new(),
             ..own.as_ref().clone()
         };
         let opened = SessionOpened {
@@ -142,6 +143,7 @@ impl Session {
             spend_limit: None,
             prompt_cache: self.prompt_cache.clone(),
             parent: Some(parent),
+            trust: self.child_trust(),
         };
         Some((opened, vec![vec![InputPart::text(task.clone())]]))
     }

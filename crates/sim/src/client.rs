@@ -309,13 +309,17 @@ impl Request {
 
 fn command_marks(command: &Command) -> Vec<&str> {
     match command {
-        Command::Message { content } => content.iter().filter_map(text_of).collect(),
+        Command::Message { content } | Command::OwnMessage { content } => {
+            content.iter().filter_map(text_of).collect()
+        }
         Command::Update { patch } => {
             patch.metadata.iter().flat_map(|metadata| metadata.values()).map(String::as_str).collect()
         }
         // A result may be given twice, by two requests: it is judged by the one that gave it first.
         Command::FunctionResult { .. }
         | Command::Cancel
+        | Command::Grant { .. }
+        | Command::GrantAgain { .. }
         | Command::AwaitConnection { .. }
         | Command::Decide { .. }
         | Command::Delete
@@ -406,6 +410,7 @@ impl World {
             time_awareness: self.rng.bool(),
             approval: ApprovalMode::Destructive,
             skills: Vec::new(),
+            grants: Vec::new(),
         };
         let opened = SessionOpened {
             project_id: key.project,
@@ -417,6 +422,7 @@ impl World {
             spend_limit: self.spend_limit(),
             prompt_cache: None,
             parent: None,
+            trust: tenure_journal::Trust::default(),
         };
         let messages =
             (0..self.rng.usize(..3)).map(|part| vec![InputPart::text(marked(number, part))]).collect();

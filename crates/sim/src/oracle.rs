@@ -461,7 +461,7 @@ impl Watched {
             Event::AttemptStarted { effect_id, attempt, reserved_nano_usd } => {
                 self.started(*effect_id, *attempt, *reserved_nano_usd)?;
             }
-            Event::AttemptEnded { effect_id, attempt, outcome, next } => {
+            Event::AttemptEnded { effect_id, attempt, outcome, next, .. } => {
                 let settles = *next == tenure_journal::Next::Settled;
                 self.ended(*effect_id, *attempt, outcome, settles)?;
             }

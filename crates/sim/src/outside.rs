@@ -64,6 +64,7 @@ pub(crate) fn shop() -> Vec<ToolDef> {
         destructive: None,
         idempotent: None,
         keyed: false,
+        terms: None,
     };
     vec![
         ToolDef { read_only: Some(true), ..def("find") },

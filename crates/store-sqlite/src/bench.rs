@@ -248,7 +248,9 @@ impl Session {
                 deleted: false,
             },
             version: Version::ZERO,
-            event: Event::InputAccepted { input: Input { id, content } },
+            event: Event::InputAccepted {
+                input: Input { id, content, labels: tenure_journal::Labels::NEUTRAL, by_agent: false },
+            },
         }
     }
 

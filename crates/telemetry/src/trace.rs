@@ -209,6 +209,7 @@ impl Tracer {
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
             | Event::PolicyRefused { .. }
+            | Event::Granted { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::ConnectionAwaited { .. }

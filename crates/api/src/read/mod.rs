@@ -13,6 +13,7 @@ mod reader;
 mod session;
 mod template;
 mod tool;
+mod trust;
 
 pub(crate) use agent::{AgentFields, AgentScope, default_agent};
 pub(crate) use automation::{AutomationBody, AutomationChange, NewSessionBody, TargetBody};
@@ -26,6 +27,7 @@ pub(crate) use reader::{Field, Reader, missing, shortened, unsupported_value};
 pub(crate) use session::{NewSession, SessionChange};
 pub(crate) use template::{TemplateBody, TemplateChange, refused_settings};
 pub(crate) use tool::{LOCATION_PARTS, refuse_servers, refuse_unavailable};
+pub(crate) use trust::read_grant;
 
 #[cfg(test)]
 pub(crate) mod tests {

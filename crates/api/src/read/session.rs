@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tenure_journal::{
-    AgentPatch, ApprovalMode, Effort, InputPart, PromptCache, Review, SessionPatch, SpendLimit,
+    AgentPatch, ApprovalMode, Effort, InputPart, PromptCache, Review, SessionPatch, SpendLimit, Trust,
 };
 
 use super::agent::{AgentFields, AgentScope, NAME_CHARS_MAX, read_model, read_service_tier};
@@ -13,6 +13,7 @@ use super::input::read_input;
 use super::metadata::{APPROVAL_KEY, approval_of, read_metadata};
 use super::reader::{Field, Reader, missing};
 use super::tool::{ToolScope, Tools, refuse_unavailable_tools};
+use super::trust::read_trust;
 use crate::error::ApiError;
 
 /// Vaults of one session.
@@ -35,6 +36,7 @@ pub(crate) struct NewSession<'a> {
     pub(crate) spend_limit: Option<SpendLimit>,
     pub(crate) prompt_cache: Option<PromptCache>,
     pub(crate) stream: bool,
+    pub(crate) trust: Trust,
     input: Option<&'a Value>,
 }
 
@@ -64,6 +66,7 @@ impl<'a> NewSession<'a> {
         if let Some(options) = r.optional_or_null("stream_options") {
             read_stream_options(options, stream)?;
         }
+        let trust = r.optional_or_null("tenure").map(read_trust).transpose()?;
         let vaults = r.optional_or_null("vault_ids").map(|field| read_vaults(&field)).transpose()?;
         let input = r.optional_or_null("input").map(|field| field.value());
         reader.finish()?;
@@ -80,6 +83,7 @@ impl<'a> NewSession<'a> {
             spend_limit,
             prompt_cache,
             stream,
+            trust: trust.unwrap_or_else(Trust::of_clients),
             input,
         })
     }

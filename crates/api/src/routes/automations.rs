@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use tenure_journal::{
-    AgentId, AutomationId, CreatedBy, InvocationId, NewSessionTarget, SessionId, Target, TargetAgent,
+    AgentId, AutomationId, CreatedBy, InvocationId, NewSessionTarget, SessionId, Target, TargetAgent, Trust,
 };
 use tenure_runtime::{
     AutomationError, AutomationRefusal, Automations, Change, NewAutomation, Runtime, SavedAutomation,
@@ -132,7 +132,8 @@ async fn new_session(call: &Call, body: NewSessionBody) -> Result<NewSessionTarg
         }
     };
     let environment = environment.make_later(&call.app.runtime, call.project()).await?;
-    Ok(NewSessionTarget { agent, environment, input, metadata, approval, vault_ids: Vec::new() })
+    let (vault_ids, trust) = (Vec::new(), Trust::of_clients());
+    Ok(NewSessionTarget { agent, environment, input, metadata, approval, vault_ids, trust })
 }
 
 pub(super) async fn retrieve(call: Call) -> Result<Response, ApiError> {

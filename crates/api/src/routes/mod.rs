@@ -7,6 +7,7 @@ mod environments;
 mod events;
 mod files;
 mod forks;
+mod labels;
 mod lists;
 mod models;
 mod sessions;
@@ -86,6 +87,8 @@ fn v1() -> Router<Arc<App>> {
         .route("/tenure/sessions/{session}/journal", get(tenure::journal))
         .route("/tenure/sessions", get(tenure::sessions))
         .route("/tenure/sessions/{session}/history", get(forks::history))
+        .route("/tenure/sessions/{session}/labels", get(labels::retrieve))
+        .route("/tenure/sessions/{session}/grants", post(labels::grant_more))
         .route("/tenure/sessions/{session}/fork", post(forks::fork))
         .route("/tenure/sessions/{session}/rewind", post(forks::rewind))
         .route("/tenure/collect", post(forks::collect))

@@ -85,6 +85,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         spend_limit: new.spend_limit,
         prompt_cache: new.prompt_cache,
         parent: None,
+        trust: new.trust,
     };
     let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::CREATED, body_of));
     // A client that leaves now must not take a half-opened session with it: the opening goes on without it.

@@ -291,7 +291,7 @@ impl World for Node {
         self.reach(opening.opened.project_id, id, key).await
     }
 
-    async fn say(&self, session: SessionKey, _: String, key: String) -> Result<(), RuntimeError> {
+    async fn say(&self, session: SessionKey, _: Command, key: String) -> Result<(), RuntimeError> {
         let refusal = self.0.session.lock().expect("no panics").clone();
         match refusal {
             Some(kind) => {
@@ -351,6 +351,7 @@ fn new_session() -> Target {
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
+        grants: Vec::new(),
     };
     Target::NewSession(Box::new(NewSessionTarget {
         agent: TargetAgent::Inline { config: Box::new(config) },
@@ -359,6 +360,7 @@ fn new_session() -> Target {
         metadata: BTreeMap::new(),
         approval: None,
         vault_ids: Vec::new(),
+        trust: tenure_journal::Trust::default(),
     }))
 }
 

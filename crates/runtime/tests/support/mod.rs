@@ -69,6 +69,7 @@ impl Servers for Shop {
             destructive: Some(true),
             idempotent: None,
             keyed: true,
+            terms: None,
         }])
     }
 
@@ -142,6 +143,7 @@ pub(crate) fn opening(text: &str) -> Opening {
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
+        grants: Vec::new(),
     };
     let opened = SessionOpened {
         project_id: ProjectId::fresh(&fresh),
@@ -153,6 +155,7 @@ pub(crate) fn opening(text: &str) -> Opening {
         spend_limit: None,
         prompt_cache: None,
         parent: None,
+        trust: tenure_journal::Trust::default(),
     };
     Opening { opened, input: vec![vec![InputPart::text(text)]] }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tenure_journal::{
     AnswerItem, Approval, ApprovalId, Done, Effect, EffectId, EffectKind, Event, FailureKind, Item, ItemBody,
-    ItemId, ItemStatus, ModelAnswer, Phase, Repeat, Review, ServerRef, Stop, TurnId, json as strict, limit,
+    ItemId, ItemStatus, Labels, ModelAnswer, Phase, Repeat, Review, ServerRef, Stop, ToolEffect, TurnId,
+    json as strict, limit,
 };
-use tenure_policy::{Action, ToolFacts, Verdict};
+use tenure_policy::{Action, ToolFacts, ToolLabels, Verdict};
 
 use super::Draft;
 use super::attempt::turn_code;
@@ -108,6 +109,7 @@ impl Draft<'_> {
             effect.id,
             attempt,
             Done::Model { usage: answer.usage, cost_nano_usd: cost, response_id },
+            Labels::NEUTRAL,
         );
         let whole = answer.stop == Stop::Complete;
         let calls = answer.items.iter().any(|item| matches!(item, AnswerItem::ToolCall { .. }));
@@ -154,9 +156,10 @@ impl Draft<'_> {
     ) -> ItemId {
         let id = ItemId::of_output(place.effect_id, place.attempt, index);
         let (output_index, step) = (place.take_output_index(&body), Some(place.step));
-        self.push(Event::ItemAdded {
-            item: Item { id, turn_id: place.turn_id, status, output_index, step, body },
-        });
+        // Whatever the model says, it says after everything it was shown.
+        let labels = self.state.labels().clone();
+        let turn_id = place.turn_id;
+        self.push(Event::ItemAdded { item: Item { id, turn_id, status, output_index, step, body, labels } });
         id
     }
 
@@ -312,6 +315,7 @@ impl Draft<'_> {
             self.push(refuse("The tool is no longer offered. The call was not made.".to_owned()));
             return;
         };
+        let untrusted = judgement.untrusted.clone();
         match self.pronounce(judgement) {
             Verdict::Allow(permit) => self.request(Effect {
                 id: EffectId::fresh(self.cx.fresh),
@@ -344,6 +348,8 @@ impl Draft<'_> {
                     ),
                     policies: hold.policies,
                     policy_digest: Some(self.cx.policy.digest().to_owned()),
+                    labels: self.state.labels().clone(),
+                    untrusted,
                 },
             }),
             Verdict::Deny(denial) => {
@@ -378,6 +384,8 @@ impl Draft<'_> {
             builtin: true,
             read_only: true,
             destructive: false,
+            labels: ToolLabels::of_builtin(ToolEffect::Read),
+            parameters: None,
         };
         let body = ItemBody::McpCall {
             call_id,

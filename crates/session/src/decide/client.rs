@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use tenure_journal::{
-    ApprovalId, Decision, Effect, EffectId, EffectKind, Event, FunctionOutput, Input, InputId, InputPart,
-    Item, ItemBody, ItemId, ItemStatus, SessionPatch, SessionStatus, TurnId, limit,
+    ApprovalId, Decision, Effect, EffectId, EffectKind, Event, FunctionOutput, GRANTS_MAX, Grant,
+    GrantSource, Input, InputId, InputPart, Item, ItemBody, ItemId, ItemStatus, Labels, ServerRef,
+    SessionPatch, SessionStatus, Timestamp, TurnId, limit,
 };
 use tenure_policy::{Approved, Verdict};
 
@@ -30,6 +31,9 @@ impl Draft<'_> {
             | Command::ExpireEnvironment
             | Command::SuspendEnvironment => true,
             Command::Message { .. }
+            | Command::OwnMessage { .. }
+            | Command::Grant { .. }
+            | Command::GrantAgain { .. }
             | Command::Cancel
             | Command::FunctionResult { .. }
             | Command::Decide { .. }
@@ -50,6 +54,9 @@ impl Draft<'_> {
                 Command::Delete | Command::Parent(FromParent::Halt | FromParent::Delete) => Ok(()),
                 Command::Parent(FromParent::Input { .. })
                 | Command::Message { .. }
+                | Command::OwnMessage { .. }
+                | Command::Grant { .. }
+                | Command::GrantAgain { .. }
                 | Command::Cancel
                 | Command::FunctionResult { .. }
                 | Command::Decide { .. }
@@ -62,6 +69,14 @@ impl Draft<'_> {
         }
         match command {
             Command::Message { content } => self.message(content.clone()),
+            Command::OwnMessage { content } => {
+                let labels = self.state.own_labels();
+                self.accept(content.clone(), labels, true)
+            }
+            Command::Grant { grant } => self.grant(grant.clone()),
+            Command::GrantAgain { approval_id, uses_max, expires_at } => {
+                self.grant_again(*approval_id, *uses_max, *expires_at)
+            }
             Command::Cancel => {
                 self.cancel();
                 Ok(())
@@ -90,7 +105,9 @@ impl Draft<'_> {
                 Ok(())
             }
             Command::Rewind { rewound, seen, since } => self.rewind(rewound, *seen, since),
-            Command::Parent(FromParent::Input { text }) => self.message(vec![InputPart::text(text)]),
+            Command::Parent(FromParent::Input { text, labels }) => {
+                self.accept(vec![InputPart::text(text)], labels.clone(), false)
+            }
             Command::Parent(FromParent::Halt) => {
                 self.halt();
                 Ok(())
@@ -102,7 +119,13 @@ impl Draft<'_> {
         }
     }
 
+    /// What a client says.
     pub(super) fn message(&mut self, content: Vec<InputPart>) -> Result<(), Refusal> {
+        let labels = self.state.message_labels(&content);
+        self.accept(content, labels, false)
+    }
+
+    fn accept(&mut self, content: Vec<InputPart>, labels: Labels, by_agent: bool) -> Result<(), Refusal> {
         if self.state.status() == SessionStatus::Failed {
             return Err(Refusal::Failed);
         }
@@ -111,8 +134,39 @@ impl Draft<'_> {
             return Err(Refusal::QueueFull { waiting });
         }
         let id = InputId::fresh(self.cx.fresh);
-        self.push(Event::InputAccepted { input: Input { id, content } });
+        self.push(Event::InputAccepted { input: Input { id, content, labels, by_agent } });
         Ok(())
+    }
+
+    fn grant(&mut self, grant: Grant) -> Result<(), Refusal> {
+        if self.state.grants().count() >= GRANTS_MAX {
+            return Err(Refusal::GrantsFull);
+        }
+        self.push(Event::Granted { grant });
+        Ok(())
+    }
+
+    /// Grants what an approval asks for that waits: the same targets again.
+    fn grant_again(
+        &mut self,
+        approval_id: ApprovalId,
+        uses_max: u32,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), Refusal> {
+        let Some(approval) = self.state.approvals.get(&approval_id) else {
+            // Said together with a decision that is repeated.
+            let decided = self.state.decided.iter().any(|(decided, _)| *decided == approval_id);
+            return if decided { Ok(()) } else { Err(Refusal::UnknownApproval { approval_id }) };
+        };
+        let (label, name) = (&approval.server_label, &approval.name);
+        let grant = Grant {
+            tool: format!("{label}/{name}"),
+            arguments: self.state.targets(label, name, &approval.arguments),
+            uses_max,
+            expires_at,
+            by: GrantSource::Approval { approval_id },
+        };
+        self.grant(grant)
     }
 
     fn update(&mut self, patch: &SessionPatch) {
@@ -240,7 +294,7 @@ impl Draft<'_> {
             Decision::Deny => self.push(refuse(DENIED)),
             Decision::Cancel => self.push(refuse(DISMISSED)),
             Decision::Approve => {
-                let approved = Approved { id, digest: &approval.digest };
+                let approved = Approved { id, digest: &approval.digest, approvers: 1 };
                 let judged = self.verdict(
                     &approval.server_label,
                     &approval.name,

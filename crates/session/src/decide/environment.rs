@@ -8,9 +8,9 @@
 use serde_json::{Value, json};
 use tenure_journal::{
     ArtifactId, CommandRequest, Effect, EffectId, EffectKind, EnvironmentFile, Event, Failure, ItemBody,
-    ItemStatus, Network, PermitRecord, Repeat, TurnId, json as strict, limit,
+    ItemStatus, Network, PermitRecord, Repeat, ToolEffect, TurnId, json as strict, limit,
 };
-use tenure_policy::{Action, ToolFacts, Verdict};
+use tenure_policy::{Action, ToolFacts, ToolLabels, Verdict};
 
 use super::Draft;
 use super::answer::Call;
@@ -96,6 +96,8 @@ impl Draft<'_> {
             builtin: true,
             read_only: false,
             destructive: false,
+            labels: ToolLabels::of_builtin(ToolEffect::Exec),
+            parameters: None,
         };
         let action = Action::ToolCall { tool: facts, mode: self.state.agent.approval };
         let verdict = self.permit(action, &bound);
@@ -153,6 +155,7 @@ impl Draft<'_> {
             policy_digest: String::new(),
             arguments_digest: strict::digest(bound),
             approval: None,
+            grant: None,
         };
         let id = EffectId::fresh(self.cx.fresh);
         self.request(Effect { id, turn_id, kind, repeat: Repeat::Freely, permit });

@@ -1,7 +1,7 @@
 //! Permission: the one place where policy is asked, and where its refusals become facts.
 
 use serde_json::Value;
-use tenure_journal::{Event, PolicyRefusal, json as strict};
+use tenure_journal::{Event, GrantNumber, PolicyRefusal, json as strict};
 use tenure_policy::{Action, Approved, Verdict};
 
 use super::Draft;
@@ -20,6 +20,9 @@ pub(super) enum Asking {
 pub(super) struct Judgement {
     verdict: Verdict,
     refusal: Option<PolicyRefusal>,
+    grant: Option<GrantNumber>,
+    /// The arguments, by path, that nobody who is trusted has named.
+    pub(super) untrusted: Vec<String>,
 }
 
 impl Draft<'_> {
@@ -37,7 +40,8 @@ impl Draft<'_> {
         approved: Option<Approved<'_>>,
         asking: Asking,
     ) -> Judgement {
-        let request = catalogue::request(&self.state, action, arguments);
+        let known = self.state.known(&action, arguments, self.cx.now);
+        let request = catalogue::request(&self.state, action, arguments, known.facts(&self.state));
         let verdict = self.cx.policy.decide(&request, approved);
         let refused = match (&verdict, asking) {
             (Verdict::Allow(_), _) | (Verdict::Ask(_), Asking::Possible) => None,
@@ -53,14 +57,17 @@ impl Draft<'_> {
             arguments_digest: strict::digest(arguments),
             needs_approval,
         });
-        Judgement { verdict, refusal }
+        Judgement { verdict, refusal, grant: known.grant, untrusted: known.untrusted }
     }
 
-    /// Records a refusal, and gives the verdict.
+    /// Records a refusal, and gives the verdict. What is permitted uses the grant that covers it.
     pub(super) fn pronounce(&mut self, judgement: Judgement) -> Verdict {
         if let Some(refusal) = judgement.refusal {
             self.push(Event::PolicyRefused { refusal });
         }
-        judgement.verdict
+        match judgement.verdict {
+            Verdict::Allow(permit) => Verdict::Allow(permit.covered_by(judgement.grant)),
+            held @ (Verdict::Ask(_) | Verdict::Deny(_)) => held,
+        }
     }
 }

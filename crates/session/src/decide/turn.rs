@@ -5,7 +5,7 @@ use tenure_journal::{
     Decision, Effect, EffectId, EffectKind, Event, Item, ItemId, ItemStatus, Lane, McpTool, Repeat,
     Timestamp, TurnEnd, TurnError, TurnId, limit,
 };
-use tenure_policy::{Action, Verdict};
+use tenure_policy::{Action, ModelCall, Verdict};
 
 use super::{Draft, Role};
 use crate::Reserving;
@@ -125,7 +125,7 @@ impl Draft<'_> {
         }
         self.fit_context();
         let model = self.state.agent.model.clone();
-        match self.permit(Action::ModelCall { model: &model }, NO_ARGUMENTS) {
+        match self.permit(Action::ModelCall(ModelCall::new(&model, self.cx.now)), NO_ARGUMENTS) {
             Verdict::Allow(permit) => {
                 let step = self.state.turn.as_ref().map_or(0, |turn| turn.steps);
                 self.request(Effect {
@@ -289,7 +289,8 @@ impl Draft<'_> {
             return self.interrupt_subagents();
         };
         for item in self.cx.partial.iter().filter(|item| item.turn_id == turn_id) {
-            self.push(Event::ItemAdded { item: item.clone() });
+            let labels = self.state.labels().clone();
+            self.push(Event::ItemAdded { item: Item { labels, ..item.clone() } });
         }
         self.end_turn(TurnEnd::Cancelled);
     }

@@ -16,7 +16,7 @@ use tenure_journal::{
     HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport,
     ModelAnswer, MultiAgent, Network, Origin, ProjectId, Reasoning, Recorded, SelfHostedEnvironment,
     ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig, Timestamp, Tool,
-    ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
+    ToolDef, ToolResult, Trust, Turn, TurnId, Usage, Version, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -89,6 +89,7 @@ pub(crate) fn agent(tools: Vec<Tool>) -> AgentConfig {
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
+        grants: Vec::new(),
     }
 }
 
@@ -104,6 +105,7 @@ pub(crate) fn opened(agent: AgentConfig) -> SessionOpened {
         spend_limit: None,
         prompt_cache: None,
         parent: None,
+        trust: Trust::default(),
     }
 }
 
@@ -194,6 +196,7 @@ pub(crate) fn shop() -> Vec<ToolDef> {
         destructive: None,
         idempotent: None,
         keyed: false,
+        terms: None,
     };
     vec![
         ToolDef { read_only: Some(true), ..def("find") },

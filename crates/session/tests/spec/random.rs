@@ -180,6 +180,7 @@ fn subagent_reply(rng: &mut fastrand::Rng, request: &SubagentRequest) -> Attempt
         turn_id: rng.choice(&turns).copied(),
         status: *rng.choice(&[ReportStatus::Running, ReportStatus::Completed, ReportStatus::Failed]).unwrap(),
         text: "found".into(),
+        labels: tenure_journal::Labels::NEUTRAL,
     };
     Attempted::Subagent(match request {
         _ if rng.u8(..6) == 0 => SubagentReply::Refused("no".into()),

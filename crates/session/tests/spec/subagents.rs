@@ -30,7 +30,13 @@ fn only(b: &Bench) -> SubagentId {
 }
 
 fn report(b: &Bench, turn_id: Option<TurnId>, status: ReportStatus, text: &str) -> SubagentReply {
-    SubagentReply::Reports(vec![SubagentReport { subagent_id: only(b), turn_id, status, text: text.into() }])
+    SubagentReply::Reports(vec![SubagentReport {
+        subagent_id: only(b),
+        turn_id,
+        status,
+        text: text.into(),
+        labels: tenure_journal::Labels::NEUTRAL,
+    }])
 }
 
 #[test]
@@ -388,7 +394,9 @@ fn a_child_is_halted_with_everything_that_waits() {
     });
     let mut b = Bench::open(opening, "Look.", defaults(), Show::Events);
     b.lists(shop());
-    let input = |text: &str| Command::Parent(FromParent::Input { text: text.into() });
+    let input = |text: &str| {
+        Command::Parent(FromParent::Input { text: text.into(), labels: tenure_journal::Labels::NEUTRAL })
+    };
     b.command("input", input("Further left.")).unwrap();
     b.command("halt", Command::Parent(FromParent::Halt)).unwrap();
     b.command("halt", Command::Parent(FromParent::Halt)).unwrap();

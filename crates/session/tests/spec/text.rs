@@ -76,7 +76,7 @@ fn word(value: &impl serde::Serialize) -> String {
 
 fn body(body: &ItemBody) -> String {
     match body {
-        ItemBody::UserMessage { content } => format!("user {}", parts(content)),
+        ItemBody::UserMessage { content, .. } => format!("user {}", parts(content)),
         ItemBody::AssistantMessage { content, phase } => {
             let phase = phase.as_ref().map_or_else(|| "no phase".to_owned(), word);
             format!("message ({phase}) {}", quote(&content.join("|")))
@@ -277,7 +277,7 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
             let reserved = reserved_nano_usd.map_or_else(String::new, |nano| format!(", reserves {nano}"));
             format!("{effect_id} attempt {attempt}{reserved}")
         }
-        Event::AttemptEnded { effect_id, attempt, outcome: what, next: then } => {
+        Event::AttemptEnded { effect_id, attempt, outcome: what, next: then, .. } => {
             format!("{effect_id} attempt {attempt} {}, {}", outcome(what), next(*then, now))
         }
         Event::EffectAbandoned { effect_id } => format!("{effect_id} abandoned"),
@@ -298,6 +298,7 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
             approval.arguments,
             approval.policies.join(", ")
         ),
+        Event::Granted { grant } => format!("granted {} {} times", grant.tool, grant.uses_max),
         Event::ApprovalDecided { approval_id, decision, by } => {
             format!("{approval_id} decided: {} by {by}", word(decision))
         }
