@@ -35,7 +35,9 @@ pub use agent::{
     Verbosity,
 };
 pub use answer::{AnswerItem, ModelAnswer, Stop, Usage};
-pub use audit::{AuditFact, AuditOutcome, AuditRecord};
+pub use audit::{
+    AuditFact, AuditOutcome, AuditRecord, RequestFact, RequestKind, RequestOutcome, RequestRecord,
+};
 pub use automation::{
     Automation, AutomationStatus, CreatedBy, Invocation, InvocationStatus, NewSessionTarget, PauseReason,
     Schedule, Target, TargetAgent,
@@ -61,8 +63,8 @@ pub use event::{
 pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
 pub use id::{
     AgentId, ApprovalId, ArtifactId, AutomationId, EffectId, EnvironmentId, FileId, Fresh, IdError, InputId,
-    InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SkillId, SubagentId,
-    TemplateId, TurnId, WebhookId,
+    InvocationId, ItemId, KeyId, NodeId, PersonId, ProjectId, RequestId, SecretId, SessionId, SkillId,
+    SubagentId, TemplateId, TurnId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use library::{FilePurpose, SkillVersionError, StoredFile, StoredSkill, StoredSkillVersion};

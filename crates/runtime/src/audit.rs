@@ -84,6 +84,11 @@ impl Runtime {
         Ok(path.map(|path| Evidence { index, path, checkpoint }))
     }
 
+    /// Tells this node that records wait to be sealed, which were written beside a session.
+    pub fn records_wait(&self) {
+        self.shared().unsealed.tell();
+    }
+
     /// Seals what of the project was appended before.
     ///
     /// # Errors

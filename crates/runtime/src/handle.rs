@@ -27,6 +27,7 @@ use crate::clock::{self, Clock};
 use crate::environments::{self, EnvironmentConfig, Executors, Host};
 use crate::export::{self, ExportConfig, Exporter};
 use crate::fair::Gate;
+use crate::freezes::Freezes;
 use crate::hub::{Hub, Subscription};
 use crate::load::Quota;
 use crate::metrics::{Metrics, Sampled};
@@ -142,6 +143,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
+    /// What must not begin for now.
+    pub(crate) freezes: Freezes,
     /// What this release cannot read.
     pub(crate) unreadable: Arc<Unreadable>,
     pub(crate) metrics: Metrics,
@@ -273,6 +276,7 @@ impl Runtime {
             clock,
             hub: Arc::new(Hub::default()),
             webhooks: Webhooks::new(outbound.webhooks),
+            freezes: Freezes::default(),
             unreadable: Arc::default(),
             metrics: Metrics::new(outbound.sampled),
             trace_content: outbound.trace_content,
@@ -586,6 +590,7 @@ impl Shared {
         let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;
         self.registry.set_holding(key, true);
         let subscription = share.map(|share| self.watch(key, Version::ZERO, share));
+        let frozen = self.freezes.of(&*self.store, key.project).await?;
         let mut cx = Context {
             now,
             role: Role::Holder,
@@ -597,6 +602,7 @@ impl Shared {
             prices: &self.prices,
             reserving: Reserving::Asked,
             partial: &[],
+            frozen: &frozen,
         };
         let opened = async {
             loop {
