@@ -10,6 +10,7 @@ use crate::env::{Env, Redacted, Resolver, Unset, as_reference, is_name};
 use crate::hosting::{Environments, environments};
 use crate::node::{Fields, Node};
 use crate::outbound::{Telemetry, Webhooks, telemetry, webhooks};
+use crate::people::{People, people};
 use crate::problem::{Code, Problem, Report, listed, quote, settle, suggest};
 use crate::{ProjectError, yaml};
 
@@ -37,6 +38,8 @@ pub struct Settings {
     pub tool_servers: ToolServers,
     /// What holds for environments that this server hosts.
     pub environments: Environments,
+    /// How people sign in; absent: they do not, and API keys are all there is.
+    pub people: Option<People>,
 }
 
 /// What holds for tool servers that clients name; those of `mcp.json` are the operator's own.
@@ -263,6 +266,7 @@ const KEYS: &[&str] = &[
     "telemetry",
     "tool_servers",
     "environments",
+    "people",
 ];
 const OPENAI_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env", "model_calls_max"];
 const SCRIPTED_KEYS: &[&str] = &["type", "script", "model_calls_max"];
@@ -306,6 +310,9 @@ pub(crate) const DOCUMENTED: &[&[&str]] = &[
     crate::hosting::ENVIRONMENT_KEYS,
     crate::packages::PACKAGE_KEYS,
     crate::hosting::MinIsolation::WORDS,
+    crate::people::PEOPLE_KEYS,
+    crate::people::ALGORITHMS,
+    crate::people::PEOPLE_SCOPES,
 ];
 
 /// The official address, used when a provider of type `openai` names none.
@@ -333,6 +340,9 @@ fn read(root: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Settings
     }
     if let Some(node) = fields.find("webhooks") {
         settings.webhooks = webhooks(node, report)?;
+    }
+    if let Some(node) = fields.find("people") {
+        settings.people = Some(people(node, report)?);
     }
     if let Some(node) = fields.find("telemetry") {
         settings.telemetry = telemetry(node, report)?;
