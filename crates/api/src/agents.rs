@@ -370,7 +370,9 @@ fn is_same(one: &Pinned, other: &Pinned) -> bool {
 fn provenance(author: Author, number: u64, latest: Option<&Saved>) -> Provenance {
     let files = match author {
         Author::ProjectFiles => Some(number),
-        Author::Key { .. } => latest.and_then(|latest| latest.pinned.provenance.files),
+        Author::Key { .. } | Author::Person { .. } => {
+            latest.and_then(|latest| latest.pinned.provenance.files)
+        }
     };
     Provenance { author: Some(author), restores: None, files }
 }

@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tenure_identity::looks_like_token;
 use tenure_journal::RequestId;
 
 use crate::call::{App, Caller};
@@ -18,6 +19,7 @@ use crate::error::{ApiError, Dialect};
 use crate::hosts;
 use crate::keys::{Key, KeyError, Scope};
 use crate::query::Query;
+use crate::scope::{self, covered};
 use crate::wire::Refused;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -95,19 +97,18 @@ async fn admit(app: &Arc<App>, request: &mut Request) -> Result<(), ApiError> {
     let path = request.uri().path();
     let path = path.strip_prefix("/openai").unwrap_or(path);
     if path == METRICS_PATH && !app.config.open_metrics {
-        let key = authenticate(app, request.headers()).await?;
-        return check_may(&key, Scope::Admin, "admin");
+        let caller = admit_caller(app, request.headers()).await?;
+        return check_scopes(&caller.scopes, &[Scope::Admin]);
     }
     // Executors are admitted by what they call.
     if !path.starts_with("/v1/") || path.starts_with(connect::PATH) {
         return Ok(());
     }
-    let key = authenticate(app, request.headers()).await?;
+    let caller = admit_caller(app, request.headers()).await?;
     if needs_beta(path) {
         check_beta(request.headers())?;
     }
-    check_scope(&key, request.method(), path)?;
-    let caller = Caller { key: Arc::new(key) };
+    check_scopes(&caller.scopes, scope::needed(request.method(), path))?;
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(query);
     Ok(())
@@ -163,7 +164,33 @@ pub(crate) fn unauthorized() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, message).code("invalid_api_key")
 }
 
+/// Who asks: whoever has a key, or a person whose token the provider signed.
+async fn admit_caller(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let text = bearer(headers)?;
+    // A preset key may be any text; what no provider is configured for is a key or nothing.
+    match &app.config.people {
+        Some(people) if looks_like_token(text) => {
+            people.admit(app.runtime.store(), app.runtime.now(), text).await
+        }
+        Some(_) | None => key_of(app, text).await.map(Caller::of_key),
+    }
+}
+
+/// The key that a request comes with.
 pub(crate) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Key, ApiError> {
+    key_of(app, bearer(headers)?).await
+}
+
+async fn key_of(app: &App, text: &str) -> Result<Key, ApiError> {
+    if text.len() > KEY_CHARS_MAX {
+        return Err(unauthorized());
+    }
+    let key = app.keys.verify(app.runtime.now(), text).await?;
+    key.ok_or_else(unauthorized)
+}
+
+/// The one credential of a request.
+fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut found = headers.get_all(header::AUTHORIZATION).iter();
     let value = match (found.next(), found.next()) {
         (None, _) => return Err(unauthorized()),
@@ -174,11 +201,10 @@ pub(crate) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Key, 
         (Some(value), None) => value.to_str().map_err(|_| unauthorized())?,
     };
     let (scheme, text) = value.split_once(' ').ok_or_else(unauthorized)?;
-    if !scheme.eq_ignore_ascii_case("bearer") || text.is_empty() || text.len() > KEY_CHARS_MAX {
+    if !scheme.eq_ignore_ascii_case("bearer") || text.is_empty() {
         return Err(unauthorized());
     }
-    let key = app.keys.verify(app.runtime.now(), text).await?;
-    key.ok_or_else(unauthorized)
+    Ok(text)
 }
 
 impl From<KeyError> for ApiError {
@@ -209,30 +235,13 @@ fn check_beta(headers: &HeaderMap) -> Result<(), ApiError> {
     Err(ApiError::invalid(message).code("invalid_beta"))
 }
 
-fn check_scope(key: &Key, method: &Method, path: &str) -> Result<(), ApiError> {
-    let is_admin = path.strip_prefix("/v1/tenure/").is_some_and(|rest| {
-        rest.starts_with("keys")
-            || rest.starts_with("webhooks")
-            || rest == "collect"
-            || rest == "audit"
-            || rest.starts_with("audit/")
-            || rest.ends_with("/journal")
-    });
-    let (scope, word) = if is_admin {
-        (Scope::Admin, "admin")
-    } else if matches!(*method, Method::GET | Method::HEAD) {
-        (Scope::Read, "read")
-    } else {
-        (Scope::Write, "write")
-    };
-    check_may(key, scope, word)
-}
-
-pub(crate) fn check_may(key: &Key, scope: Scope, word: &str) -> Result<(), ApiError> {
-    if key.may(scope) {
+/// Refuses a caller that has none of the scopes.
+pub(crate) fn check_scopes(scopes: &[Scope], any_of: &[Scope]) -> Result<(), ApiError> {
+    if covered(scopes, any_of) {
         return Ok(());
     }
-    let message = format!("This key does not have the scope '{word}', which this request needs.");
+    let named: Vec<String> = any_of.iter().map(|scope| format!("'{}'", scope.as_str())).collect();
+    let message = format!("Who asks does not have the scope {}, which this needs.", named.join(" or "));
     Err(ApiError::new(StatusCode::FORBIDDEN, message).code("insufficient_scope"))
 }
 

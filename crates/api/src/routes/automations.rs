@@ -227,6 +227,7 @@ pub(super) async fn invoke(mut call: Call) -> Result<Response, ApiError> {
         Begin::Replay(response) => return Ok(response),
     };
     Reader::new("", &body)?.finish()?;
+    call.refuse_frozen().await?;
     let receipt = |saved: &SavedInvocation| {
         let body = show::invocation(saved, None).to_string();
         ticket.as_ref().map(|ticket| ticket.receipt(StatusCode::CREATED, body, saved.document.updated_at))

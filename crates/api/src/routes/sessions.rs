@@ -40,6 +40,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         Begin::Run(ticket) => ticket,
         Begin::Replay(response) => return Ok(response),
     };
+    call.refuse_frozen().await?;
     let mut new = NewSession::read(&body)?;
     let prewarmed = match new.environment {
         NewEnvironment::Prewarmed(id) => Some(id),
