@@ -22,6 +22,7 @@ use crate::idempotency::InFlight;
 use crate::keys::{Key, KeyRing, Scope};
 use crate::query::Query;
 use crate::read::refuse_servers;
+use crate::record::RequestLog;
 
 /// What all requests share.
 pub(crate) struct App {
@@ -52,12 +53,13 @@ pub(crate) struct Caller {
     pub(crate) project: ProjectId,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) author: Author,
+    pub(crate) log: Arc<RequestLog>,
 }
 
 impl Caller {
     pub(crate) fn of_key(key: Key) -> Self {
         let Key { id, project_id, name, scopes, .. } = key;
-        Self { project: project_id, scopes, author: Author::Key { id, name } }
+        Self { project: project_id, scopes, author: Author::Key { id, name }, log: Arc::default() }
     }
 }
 
@@ -111,9 +113,16 @@ impl Call {
         self.caller.project
     }
 
-    /// Who asks, as it is recorded with a change.
+    /// Who asks, as it is recorded with a change that is written with a record of it.
     pub(crate) fn author(&self) -> Author {
+        self.caller.log.settle();
         self.caller.author.clone()
+    }
+
+    /// The runtime, for who asks: what it changes is written with records of it.
+    pub(crate) fn acting(&self) -> Runtime {
+        self.caller.log.settle();
+        self.app.runtime.acting(&self.principal())
     }
 
     /// Who asks, as one word: an id.
@@ -123,6 +132,7 @@ impl Call {
 
     /// The record of a change that the caller makes, to be written with it.
     pub(crate) fn changed(&self, action: &str, resource: &str, arguments: &Value) -> Vec<AuditEntry> {
+        self.caller.log.settle();
         vec![self.record(RequestKind::Changed, action, resource, arguments)]
     }
 
@@ -195,6 +205,9 @@ impl Call {
         let mut take = |bytes| share.grow(bytes).map_err(|full| ApiError::from(full).closing());
         let read = body::read_json(&self.headers, body, body::PACE_WINDOW, bytes_max, &mut take).await;
         self._body_share = Some(share);
+        if let Ok(body) = &read {
+            self.caller.log.body(body);
+        }
         read
     }
 }

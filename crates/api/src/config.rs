@@ -34,6 +34,8 @@ pub struct ApiConfig {
     pub tool_addresses: Addresses,
     /// How people are admitted; absent: API keys are all there is.
     pub people: Option<Arc<People>>,
+    /// Whether the audit log is told who read what.
+    pub record_reads: bool,
     /// Silence after which an open stream sends a comment.
     pub keepalive: Duration,
     /// Ends every open stream when it fires.
@@ -58,6 +60,7 @@ impl ApiConfig {
             open_metrics: bind.ip().is_loopback(),
             tool_addresses: Addresses::Private,
             people: None,
+            record_reads: true,
             keepalive: KEEPALIVE_DEFAULT,
             shutdown: CancellationToken::new(),
         }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -19,6 +19,7 @@ use crate::error::{ApiError, Dialect};
 use crate::hosts;
 use crate::keys::{Key, KeyError, Scope};
 use crate::query::Query;
+use crate::record::{self, Asked};
 use crate::scope::{self, covered};
 use crate::wire::Refused;
 
@@ -40,10 +41,19 @@ pub(crate) async fn front(State(app): State<Arc<App>>, mut request: Request, nex
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let dialect = Dialect::of(&path);
-    let response = match admit(&app, &mut request).await {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+    let template =
+        request.extensions().get::<MatchedPath>().map(|path| without_alias(path.as_str()).to_owned());
+    let (caller, response) = match admit(&app, &mut request).await {
+        Ok(caller) => (caller, next.run(request).await),
+        Err((caller, error)) => (caller, error.into_response()),
     };
+    if let Some(caller) = caller {
+        let asked_path = without_alias(&path).to_owned();
+        let action =
+            format!("{method} {}", template.as_deref().unwrap_or(&asked_path).trim_start_matches("/v1"));
+        let asked = Asked { action, path: asked_path, method: method.clone() };
+        record::answered(&app, &caller, &asked, response.status()).await;
+    }
     let response = dress(response, dialect, &id);
     app.runtime.metrics().answered(class(response.status()));
     tracing::info!(
@@ -84,7 +94,21 @@ fn dress(mut response: Response, dialect: Dialect, id: &str) -> Response {
     response
 }
 
-async fn admit(app: &Arc<App>, request: &mut Request) -> Result<(), ApiError> {
+/// The path without the alias it may be served under.
+fn without_alias(path: &str) -> &str {
+    path.strip_prefix("/openai").unwrap_or(path)
+}
+
+/// Admits a request. Who asks is known with the refusal, if it came after that.
+async fn admit(app: &Arc<App>, request: &mut Request) -> Result<Option<Caller>, (Option<Caller>, ApiError)> {
+    match form(app, request) {
+        Ok(query) => admit_formed(app, request, query).await,
+        Err(error) => Err((None, error)),
+    }
+}
+
+/// The cheap checks of form.
+fn form(app: &App, request: &Request) -> Result<Query, ApiError> {
     if let Some(refused) = request.extensions().get::<Refused>() {
         return Err(refused.to_error());
     }
@@ -93,25 +117,37 @@ async fn admit(app: &Arc<App>, request: &mut Request) -> Result<(), ApiError> {
     check_precondition(request.headers())?;
     check_method(request.method())?;
     check_path(request.uri().path())?;
-    let query = Query::parse(request.uri().query().unwrap_or_default())?;
-    let path = request.uri().path();
-    let path = path.strip_prefix("/openai").unwrap_or(path);
+    Query::parse(request.uri().query().unwrap_or_default())
+}
+
+async fn admit_formed(
+    app: &Arc<App>,
+    request: &mut Request,
+    query: Query,
+) -> Result<Option<Caller>, (Option<Caller>, ApiError)> {
+    let nobody = |error| (None, error);
+    let path = without_alias(request.uri().path());
     if path == METRICS_PATH && !app.config.open_metrics {
-        let caller = admit_caller(app, request.headers()).await?;
-        return check_scopes(&caller.scopes, &[Scope::Admin]);
+        let caller = admit_caller(app, request.headers()).await.map_err(nobody)?;
+        return match check_scopes(&caller.scopes, &[Scope::Admin]) {
+            Ok(()) => Ok(None),
+            Err(error) => Err((Some(caller), error)),
+        };
     }
     // Executors are admitted by what they call.
     if !path.starts_with("/v1/") || path.starts_with(connect::PATH) {
-        return Ok(());
+        return Ok(None);
     }
-    let caller = admit_caller(app, request.headers()).await?;
+    let caller = admit_caller(app, request.headers()).await.map_err(nobody)?;
     if needs_beta(path) {
-        check_beta(request.headers())?;
+        check_beta(request.headers()).map_err(nobody)?;
     }
-    check_scopes(&caller.scopes, scope::needed(request.method(), path))?;
-    request.extensions_mut().insert(caller);
+    if let Err(error) = check_scopes(&caller.scopes, scope::needed(request.method(), path)) {
+        return Err((Some(caller), error));
+    }
+    request.extensions_mut().insert(caller.clone());
     request.extensions_mut().insert(query);
-    Ok(())
+    Ok(Some(caller))
 }
 
 fn check_method(method: &Method) -> Result<(), ApiError> {

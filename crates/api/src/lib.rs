@@ -22,6 +22,7 @@ pub mod keys;
 mod people;
 mod query;
 mod read;
+mod record;
 mod routes;
 mod scope;
 mod show;

@@ -37,7 +37,8 @@ async fn a_key_does_what_its_scopes_say_and_is_told_which_it_lacks() {
     let events = format!("{session}/events");
     let say = json!({"events": [{"type": "agent.session.input.cancel"}]});
     let answer = json!({"events": [{"type": "agent.session.input.mcp_approval_request_result",
-        "approval_request_id": "apr_00000000000000000000000000000001", "approve": true}]});
+        "request_id": "apr_0190d5e4aabb7ccd8eeff00112233445",
+        "response": {"type": "mcp_tool_call", "decision": "approve"}}]});
     // What is admitted, if not carried out, is refused for another reason.
     let requests: [(&str, &str, Option<Value>, &[&str]); 10] = [
         ("GET", &session, None, &["sessions:read", "read", "admin"]),

@@ -13,6 +13,8 @@ use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tenure_journal::{HostedSettings, Template, TemplateId};
+use tenure_runtime::templates;
 
 use support::{KEY, OTHER_KEY, World, request};
 
@@ -76,8 +78,7 @@ async fn furnish(world: &World) -> Ids {
     keep("automation", id(&automation));
     let invoke = format!("/v1/agents/automations/{}/invocations", id(&automation));
     keep("invocation", id(&made(world, &invoke, json!({})).await));
-    let template = made(world, "/v1/agents/environments/templates", json!({"name": "t"})).await;
-    keep("template", id(&template));
+    keep("template", template(world).await);
     let file =
         uploaded(world, "/v1/files", &[("purpose", None, "user_data"), ("file", Some("a.txt"), "hi")]).await;
     keep("file", id(&file));
@@ -101,6 +102,17 @@ async fn furnish(world: &World) -> Ids {
         keep(name, id.to_owned());
     }
     Ids(ids)
+}
+
+/// A template, which this server would refuse to make for want of a sandbox.
+async fn template(world: &World) -> String {
+    let (_, who) = world.call("GET", "/v1/tenure/whoami", None).await;
+    let project = who["project_id"].as_str().expect("text").parse().expect("an id");
+    let id = TemplateId::fresh(&world.runtime.fresh());
+    let template = Template { name: Some("t".into()), settings: HostedSettings::default() };
+    let (store, now) = (world.runtime.store().as_ref(), world.runtime.now());
+    templates::create(store, (project, id), now, template, |_| None).await.expect("made");
+    id.to_string()
 }
 
 /// Bodies that pass whatever is looked at before the ids, by path; an empty object elsewhere.

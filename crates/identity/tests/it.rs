@@ -97,7 +97,7 @@ async fn every_hostile_token_is_refused_for_its_reason() {
         ("a key that is no text", headed(json!({"kid": 1})), Malformed),
         ("a forged signature", signed(Signer::Garbage), Signature),
         ("another payload", forged_payload, Signature),
-        ("a signature cut off", token[..token.len() - 4].to_owned(), Signature),
+        ("a signature cut off", token[..token.len() - 2].to_owned(), Signature),
         ("no signature part", format!("{}.{}.", parts[0], parts[1]), Signature),
         ("padding", format!("{token}=="), Malformed),
         ("a fourth part", format!("{token}.x"), Malformed),

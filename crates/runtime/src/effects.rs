@@ -340,7 +340,7 @@ async fn builtin(
     if call.name == "read_output" {
         return read_output(shared, project, &call.arguments).await;
     }
-    let automations = Runtime { shared: Arc::clone(shared) }.automations();
+    let automations = Runtime { shared: Arc::clone(shared), by: None }.automations();
     let result = automations.call(call).await.map_err(|error| {
         tracing::error!(session = %call.session.session, %error, "an agent's automations cannot be stored");
         failure(FailureKind::ServerError, "automations cannot be reached now")

@@ -43,7 +43,7 @@ mod traces;
 mod unreadable;
 mod webhooks;
 
-pub use audit::AuditLog;
+pub use audit::{AuditLog, changes as audit_changes};
 pub use automations::{
     AgentCheck, AutomationError, AutomationRefusal, Automations, Change, NewAutomation, Saved,
     SavedAutomation, SavedInvocation,

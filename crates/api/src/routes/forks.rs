@@ -36,7 +36,10 @@ pub(super) async fn fork(mut call: Call) -> Result<Response, ApiError> {
     call.refuse_frozen().await?;
     let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::CREATED, body_of));
     match call.app.runtime.fork(parent, at.unwrap_or(Point::Latest), draft).await {
-        Ok(view) => Ok(created(&show::tenure_session(&view))),
+        Ok(view) => {
+            call.caller.log.made(view.key.session.to_string());
+            Ok(created(&show::tenure_session(&view)))
+        }
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
     }
 }

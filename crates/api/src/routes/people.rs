@@ -41,7 +41,7 @@ fn shown(person: &Document) -> Value {
 /// Who asks, and what they may do.
 pub(super) async fn whoami(call: Call) -> Result<Response, ApiError> {
     call.query.check(call.dialect(), &[])?;
-    let (kind, name) = match call.author() {
+    let (kind, name) = match call.caller.author.clone() {
         Author::Key { name, .. } => ("key", name),
         Author::Person { name, .. } => ("person", name),
         Author::ProjectFiles => ("project_files", String::new()),

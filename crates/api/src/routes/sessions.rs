@@ -94,8 +94,12 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "The session could not be opened.")
     })?;
     match outcome {
-        Ok((view, None)) => Ok(created(&show::session(&view))),
+        Ok((view, None)) => {
+            call.caller.log.made(view.key.session.to_string());
+            Ok(created(&show::session(&view)))
+        }
         Ok((view, Some(subscription))) => {
+            call.caller.log.made(view.key.session.to_string());
             Ok(stream::until_idle(&call.app, view.key.session, subscription, StatusCode::CREATED))
         }
         Err(error) if prewarmed.is_some() && *error.kind() == RuntimeErrorKind::NotFound => {

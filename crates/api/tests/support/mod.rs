@@ -139,6 +139,14 @@ impl World {
         }
     }
 
+    /// The same server, told otherwise when it started.
+    pub(crate) fn again(self, change: impl FnOnce(&mut ApiConfig)) -> Self {
+        let mut config = ApiConfig::new("127.0.0.1:0".parse().expect("an address"));
+        config.models = vec!["m1".into()];
+        change(&mut config);
+        Self { app: tenure_api::app(config, self.runtime.clone()), ..self }
+    }
+
     /// One request without a connection.
     pub(crate) async fn send(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Body) {
         let response = self.app.clone().oneshot(request).await.expect("infallible");

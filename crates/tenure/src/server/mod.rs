@@ -168,6 +168,7 @@ impl Server {
             api.hosts.extend(url::Url::parse(url).ok().and_then(|url| Some(url.host_str()?.to_owned())));
         }
         api.tool_addresses = tool_addresses;
+        api.record_reads = project.settings.audit.reads;
         api.people = people::people(project.settings.people.as_ref(), project_id)?;
         api.shutdown = stop.clone();
         let app = tenure_api::app(api, runtime.clone());
