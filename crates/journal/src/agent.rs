@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AgentId, Grant, InstalledSkill, KeyId, SecretId};
+use crate::{AgentId, Grant, InstalledSkill, KeyId, PersonId, SecretId};
 
 /// An agent as a session runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -369,6 +369,25 @@ pub enum Author {
         /// What the key was called then.
         name: String,
     },
+    /// A person who signed in.
+    Person {
+        /// The person.
+        id: PersonId,
+        /// What they were called then.
+        name: String,
+    },
     /// The project files.
     ProjectFiles,
+}
+
+impl Author {
+    /// One word for it, as audit logs have it: the id of a key or of a person, or `project_files`.
+    #[must_use]
+    pub fn principal(&self) -> String {
+        match self {
+            Self::Key { id, .. } => id.to_string(),
+            Self::Person { id, .. } => id.to_string(),
+            Self::ProjectFiles => "project_files".to_owned(),
+        }
+    }
 }

@@ -191,6 +191,68 @@ pub enum AuditFact {
     },
 }
 
+/// One request, for the audit log: what somebody changed or read beside what sessions tell of themselves.
+///
+/// It has the shape of an [`AuditRecord`] without a session, so that one reader reads both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestRecord {
+    /// When.
+    pub at: Timestamp,
+    /// The project.
+    pub project: ProjectId,
+    /// What happened.
+    pub fact: RequestFact,
+}
+
+/// What an auditor is told of one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestFact {
+    /// Whether something was changed or read.
+    #[serde(rename = "type")]
+    pub kind: RequestKind,
+    /// What was done: a noun and a verb, `keys.create`.
+    pub action: String,
+    /// With what: an id, or ids with the path between them.
+    pub resource: String,
+    /// Digest of the canonical arguments.
+    pub arguments: String,
+    /// Who did it: the id of a key or of a person, or `project_files`. Never a secret.
+    pub by: String,
+    /// What came of it.
+    pub outcome: RequestOutcome,
+}
+
+/// What a request did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestKind {
+    /// It changed something, or asked for that.
+    Changed,
+    /// It read.
+    Read,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestOutcome {
+    /// It was done. A change is durable with its record, where it is one of a document.
+    Done,
+    /// The caller may not do that.
+    Denied,
+}
+
+impl RequestRecord {
+    /// The bytes that the log keeps: canonical JSON.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let value: Value = serde_json::to_value(self).expect("a record has string keys and no floats");
+        json::canonical(&value).into_bytes()
+    }
+}
+
 /// What came of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -38,7 +38,9 @@ pub use agent::{
     Verbosity,
 };
 pub use answer::{AnswerItem, ModelAnswer, Stop, Usage};
-pub use audit::{AuditFact, AuditOutcome, AuditRecord};
+pub use audit::{
+    AuditFact, AuditOutcome, AuditRecord, RequestFact, RequestKind, RequestOutcome, RequestRecord,
+};
 pub use automation::{
     Automation, AutomationStatus, CreatedBy, Invocation, InvocationStatus, NewSessionTarget, PauseReason,
     Schedule, Target, TargetAgent,
@@ -65,8 +67,8 @@ pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
 pub use grant::{GRANT_PINS_MAX, GRANT_USES_MAX, GRANTS_MAX, Grant, GrantNumber, GrantSource, Trust};
 pub use id::{
     AgentId, ApprovalId, ArtifactId, AutomationId, EffectId, EnvironmentId, FileId, Fresh, IdError, InputId,
-    InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SkillId, SubagentId,
-    TemplateId, TurnId, WebhookId,
+    InvocationId, ItemId, KeyId, NodeId, PersonId, ProjectId, RequestId, SecretId, SessionId, SkillId,
+    SubagentId, TemplateId, TurnId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use label::{Confidentiality, Integrity, Labels, ToolEffect};

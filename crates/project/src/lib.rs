@@ -21,6 +21,7 @@ mod name;
 mod node;
 mod outbound;
 mod packages;
+mod people;
 mod problem;
 mod provider;
 mod settings;
@@ -38,6 +39,7 @@ pub use mcp::{MCP_FILE, McpFile, McpServer, Reach, ServerHints, parse_mcp_file};
 pub use name::{AGENT_NAME_BYTES_MAX, AgentName};
 pub use outbound::{Telemetry, Webhooks};
 pub use packages::PackageSources;
+pub use people::{PEOPLE_SCOPES, People};
 pub use problem::{Code, Place, Problem, ProjectError, Severity};
 pub use provider::{Detected, detect};
 pub use settings::{

@@ -335,6 +335,9 @@ fn may_refer(kind: DocumentKind) -> bool {
         | DocumentKind::Delivery
         | DocumentKind::Split
         | DocumentKind::Environment
+        | DocumentKind::KeyUse
+        | DocumentKind::Freeze
+        | DocumentKind::Person
         | DocumentKind::Fork => false,
     }
 }

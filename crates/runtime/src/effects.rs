@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 use tenure_journal::{
-    BlobRef, Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, ModelRequest, Network, Origin,
-    ProjectId, Secret, SecretId, ServerRef, Tool, ToolResult, limit,
+    AgentId, BlobRef, Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, ModelRequest, Network,
+    Origin, ProjectId, Secret, SecretId, ServerRef, Tool, ToolResult, limit,
 };
 use tenure_session::{Attempted, Session};
 use tenure_store::DocumentKind;
@@ -24,7 +24,31 @@ use crate::subagents;
 /// Everything one attempt needs, taken from the state when it begins.
 pub(crate) struct Launch {
     effect: Arc<Effect>,
+    agent: AgentId,
     work: Work,
+}
+
+/// An attempt that is about to begin.
+struct Begin<'a> {
+    shared: &'a Shared,
+    project: ProjectId,
+    agent: AgentId,
+    effect: &'a Effect,
+}
+
+impl Begin<'_> {
+    /// Looks once more, at the last moment, whether somebody froze what is about to begin: since it was decided,
+    /// it may have waited for its place.
+    async fn check(&self) -> Result<(), Failure> {
+        let frozen = self.shared.freezes.of(&*self.shared.store, self.project).await.map_err(|error| {
+            tracing::error!(%error, "what is frozen cannot be read");
+            failure(FailureKind::NotBegun, "what is frozen cannot be read now")
+        })?;
+        if frozen.holds(self.agent, self.effect) {
+            return Err(failure(FailureKind::NotBegun, "it was frozen before it began"));
+        }
+        Ok(())
+    }
 }
 
 enum Work {
@@ -39,13 +63,16 @@ enum Work {
 
 impl Launch {
     pub(crate) fn new(state: &Session, effect: Arc<Effect>, attempt: u32) -> Self {
+        let agent = state.agent().id;
         let network = state.hosted().map(|hosted| hosted.network.clone());
         let elsewhere = environments::RemoteWork::of(state, &effect, attempt);
         let work = match &effect.kind {
             EffectKind::ModelCall { model, step } => {
                 // A model is asked within a turn only.
                 let turn_id = effect.turn_id.or_else(|| state.active_turn().map(|turn| turn.id));
-                let Some(turn_id) = turn_id else { return Self { effect, work: Work::Environment(None) } };
+                let Some(turn_id) = turn_id else {
+                    return Self { effect, agent, work: Work::Environment(None) };
+                };
                 let source = Source {
                     effect: effect.id,
                     attempt,
@@ -94,7 +121,7 @@ impl Launch {
             EffectKind::EndSubagents { ends } => Work::Subagent(Box::new(subagents::Work::End(ends.clone()))),
         };
         let work = elsewhere.map_or(work, |elsewhere| Work::Remote(Box::new(elsewhere)));
-        Self { effect, work }
+        Self { effect, agent, work }
     }
 
     /// Makes the attempt. Ends promptly when `cancel` fires; its outcome no longer matters then.
@@ -105,13 +132,15 @@ impl Launch {
         live: Arc<Live>,
         cancel: CancellationToken,
     ) -> Attempted {
+        let begin = Begin { shared: &shared, project, agent: self.agent, effect: &self.effect };
+        if let Err(failure) = begin.check().await {
+            return Attempted::Failed(failure);
+        }
         let outcome = match self.work {
             Work::Model { request, source, limited } => {
-                ask(&shared, project, *request, source, limited, &live, &cancel).await
+                ask(&begin, *request, source, limited, &live, &cancel).await
             }
-            Work::List { server, network } => {
-                list(&shared, project, &server, network.as_ref(), &cancel).await
-            }
+            Work::List { server, network } => list(&begin, &server, network.as_ref(), &cancel).await,
             Work::Tool { server: Some(server), network, name, arguments } => {
                 let key = self.effect.id.to_string();
                 let call = Call {
@@ -120,7 +149,7 @@ impl Launch {
                     idempotency_key: &key,
                     metadata: &server.request_metadata,
                 };
-                self::call(&shared, project, &server, network.as_ref(), call, &cancel).await
+                self::call(&begin, &server, network.as_ref(), call, &cancel).await
             }
             Work::Tool { server: None, .. } => Err(gone()),
             Work::Builtin(call) => builtin(&shared, project, &call).await,
@@ -159,14 +188,14 @@ fn cancelled() -> Failure {
 }
 
 async fn ask(
-    shared: &Shared,
-    project: ProjectId,
+    begin: &Begin<'_>,
     mut request: ModelRequest,
     mut source: Source,
     limited: bool,
     live: &Live,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
+    let Begin { shared, project, .. } = *begin;
     let Some(route) = shared.models.route(&request.model) else {
         let message = format!("no provider is configured for the model `{}`", request.model);
         return Err(failure(FailureKind::NotFound, message));
@@ -183,6 +212,7 @@ async fn ask(
     let _at_provider = route.provider.enter(project, cancel).await.ok_or_else(cancelled)?;
     let _place = shared.model_gate.enter(project, cancel).await.ok_or_else(cancelled)?;
     drop(waiting);
+    begin.check().await?;
     let _running = shared.load.model_calls_running.hold();
     let began = Instant::now();
     let answer = route.provider.answer(&request, &mut sink, cancel).await;
@@ -194,28 +224,30 @@ async fn ask(
 }
 
 async fn list(
-    shared: &Shared,
-    project: ProjectId,
+    begin: &Begin<'_>,
     tool: &McpTool,
     network: Option<&Network>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
+    let Begin { shared, project, .. } = *begin;
     let server = reach(shared, project, tool, network).await?;
     let _place = tool_place(shared, project, cancel).await?;
+    begin.check().await?;
     let _running = shared.load.tool_calls_running.hold();
     shared.servers.list(&server, cancel).await.map(Attempted::Listed)
 }
 
 async fn call(
-    shared: &Shared,
-    project: ProjectId,
+    begin: &Begin<'_>,
     tool: &McpTool,
     network: Option<&Network>,
     call: Call<'_>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
+    let Begin { shared, project, .. } = *begin;
     let server = reach(shared, project, tool, network).await?;
     let _place = tool_place(shared, project, cancel).await?;
+    begin.check().await?;
     let _running = shared.load.tool_calls_running.hold();
     let began = Instant::now();
     let result = shared.servers.call(&server, call, cancel).await;
@@ -327,7 +359,7 @@ async fn builtin(
     if call.name == "read_output" {
         return read_output(shared, project, &call.arguments).await;
     }
-    let automations = Runtime { shared: Arc::clone(shared) }.automations();
+    let automations = Runtime { shared: Arc::clone(shared), by: None }.automations();
     let result = automations.call(call).await.map_err(|error| {
         tracing::error!(session = %call.session.session, %error, "an agent's automations cannot be stored");
         failure(FailureKind::ServerError, "automations cannot be reached now")

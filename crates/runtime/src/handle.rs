@@ -14,7 +14,9 @@ use tenure_session::{
     Batch, Command, Context, FromParent, Price, Refusal, Reserving, Role, Session, SessionView, StreamEvent,
     SubagentView,
 };
-use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind};
+use tenure_store::{
+    AuditEntry, Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind,
+};
 use tenure_telemetry::Content;
 use tenure_tools::{Addresses, Server, Servers};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -27,6 +29,7 @@ use crate::clock::{self, Clock};
 use crate::environments::{self, EnvironmentConfig, Executors, Host};
 use crate::export::{self, ExportConfig, Exporter};
 use crate::fair::Gate;
+use crate::freezes::Freezes;
 use crate::hub::{Hub, Subscription};
 use crate::load::Quota;
 use crate::metrics::{Metrics, Sampled};
@@ -142,6 +145,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
+    /// What must not begin for now.
+    pub(crate) freezes: Freezes,
     /// What this release cannot read.
     pub(crate) unreadable: Arc<Unreadable>,
     pub(crate) metrics: Metrics,
@@ -160,6 +165,8 @@ pub(crate) struct Shared {
     pub(crate) automations: Arc<Notify>,
     /// Tells that records of the audit log wait.
     pub(crate) unsealed: audit::Waiting,
+    /// Records that are written a moment later.
+    pub(crate) reads: mpsc::Sender<AuditEntry>,
     /// Held by who collects payloads.
     pub(crate) collecting: tokio::sync::Mutex<()>,
 }
@@ -236,6 +243,9 @@ impl ReceiptDraft {
 #[derive(Clone)]
 pub struct Runtime {
     pub(crate) shared: Arc<Shared>,
+    /// Who acts through this handle, as audit logs name them; absent for the server itself, whose work they know
+    /// from journals.
+    pub(crate) by: Option<Arc<str>>,
 }
 
 impl Runtime {
@@ -250,6 +260,7 @@ impl Runtime {
         let clock = Clock::default();
         let load = Arc::new(Load::default());
         let quota = |limit, bound| Quota::new(limit, bound, &load);
+        let (reads, read) = mpsc::channel(audit::READS_MAX);
         let (exporter, finished) = outbound.export.as_ref().map(|_| Exporter::new()).unzip();
         let shared = Arc::new(Shared {
             node: NodeId::fresh(&clock.fresh()),
@@ -273,6 +284,7 @@ impl Runtime {
             clock,
             hub: Arc::new(Hub::default()),
             webhooks: Webhooks::new(outbound.webhooks),
+            freezes: Freezes::default(),
             unreadable: Arc::default(),
             metrics: Metrics::new(outbound.sampled),
             trace_content: outbound.trace_content,
@@ -282,13 +294,14 @@ impl Runtime {
             tasks: TaskTracker::new(),
             automations: Arc::default(),
             unsealed: audit::Waiting::default(),
+            reads,
             collecting: tokio::sync::Mutex::default(),
             environments: Arc::new(Host::new(environments)),
         });
         if let Some((config, finished)) = outbound.export.zip(finished) {
             shared.tasks.spawn(export::run(Arc::clone(&shared), config, finished));
         }
-        let runtime = Self { shared };
+        let runtime = Self { shared, by: None };
         let wakes = node::enter(&runtime.shared).await?;
         let found = node::claim(&runtime.shared).await?;
         node::start(&runtime.shared, wakes, found);
@@ -296,8 +309,33 @@ impl Runtime {
         runtime.shared.tasks.spawn(environments::keep(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(collect::run(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(audit::run(Arc::clone(&runtime.shared)));
+        runtime.shared.tasks.spawn(audit::write_reads(Arc::clone(&runtime.shared), read));
         runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));
         Ok(runtime)
+    }
+
+    /// The same runtime for somebody: documents that it changes are written with records that name them.
+    #[must_use]
+    pub fn acting(&self, by: &str) -> Self {
+        Self { shared: Arc::clone(&self.shared), by: Some(by.into()) }
+    }
+
+    /// Writes documents, with records of who changed them where somebody acts through this handle.
+    pub(crate) async fn put(
+        &self,
+        documents: Vec<Document>,
+        receipt: Option<Receipt>,
+    ) -> Result<(), StoreError> {
+        let records = match &self.by {
+            Some(by) => audit::changes(by, self.now(), &documents),
+            None => Vec::new(),
+        };
+        let waits = !records.is_empty();
+        self.shared.store.put_recorded(documents, receipt, records).await?;
+        if waits {
+            self.records_wait();
+        }
+        Ok(())
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -586,6 +624,7 @@ impl Shared {
         let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;
         self.registry.set_holding(key, true);
         let subscription = share.map(|share| self.watch(key, Version::ZERO, share));
+        let frozen = self.freezes.of(&*self.store, key.project).await?;
         let mut cx = Context {
             now,
             role: Role::Holder,
@@ -597,6 +636,7 @@ impl Shared {
             prices: &self.prices,
             reserving: Reserving::Asked,
             partial: &[],
+            frozen: &frozen,
         };
         let opened = async {
             loop {

@@ -28,6 +28,7 @@ mod export;
 mod fair;
 mod follow;
 mod fork;
+mod freezes;
 mod handle;
 mod hub;
 mod live;
@@ -42,7 +43,7 @@ mod traces;
 mod unreadable;
 mod webhooks;
 
-pub use audit::AuditLog;
+pub use audit::{AuditLog, changes as audit_changes};
 pub use automations::{
     AgentCheck, AutomationError, AutomationRefusal, Automations, Change, NewAutomation, Saved,
     SavedAutomation, SavedInvocation,
@@ -57,6 +58,7 @@ pub use environments::{
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;
 pub use fair::Places;
+pub use freezes::{Freeze, FreezeError, FreezeId, FreezeTarget};
 pub use handle::{Limits, Opening, Outbound, Parts, ReceiptDraft, Runtime};
 pub use hub::{Subscription, SubscriptionItem};
 pub use load::{Bound, Full, Gauge, Limit, Load, Share, Whose};

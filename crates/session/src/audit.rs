@@ -117,7 +117,8 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
     })
 }
 
-const TOOL_CALL: &str = "tool.call";
+pub(crate) const TOOL_CALL: &str = "tool.call";
+pub(crate) const TOOLS_LIST: &str = "tools.list";
 
 fn session_opened(opened: &SessionOpened) -> AuditFact {
     AuditFact::SessionOpened {
@@ -150,10 +151,10 @@ fn allowed(effect: &Effect) -> AuditFact {
 }
 
 /// An effect in the words of policies. What no policy is asked about has words of its own.
-fn named(kind: &EffectKind) -> (&'static str, String) {
+pub(crate) fn named(kind: &EffectKind) -> (&'static str, String) {
     match kind {
         EffectKind::ModelCall { model, .. } => ("model.call", model.clone()),
-        EffectKind::ListTools { server_label, .. } => ("tools.list", server_label.clone()),
+        EffectKind::ListTools { server_label, .. } => (TOOLS_LIST, server_label.clone()),
         EffectKind::ToolCall {
             server: ServerRef::Mcp { server_label } | ServerRef::Inside { server_label },
             name,

@@ -17,7 +17,7 @@ use crate::environment::Workspace;
 use crate::flow::Flow;
 use crate::prewarmed::Prewarmed;
 use crate::subagent::Subagent;
-use crate::{RequiredAction, SessionView, Spend};
+use crate::{Frozen, RequiredAction, SessionView, Spend};
 
 /// A session, folded.
 ///
@@ -186,6 +186,12 @@ pub(crate) struct Pending {
     pub(crate) phase: PendingPhase,
 }
 
+impl Pending {
+    pub(crate) fn is_running(&self) -> bool {
+        self.phase == PendingPhase::Running
+    }
+}
+
 /// How often attempts at one effect ended in each of the ways that have a limit of their own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -326,12 +332,13 @@ impl Session {
         asked.all(is_new).then_some(next)
     }
 
-    /// When the next attempt that waits may begin, or nobody waits for the executor any more.
+    /// When the next attempt that waits may begin, or nobody waits for the executor any more. What a freeze holds
+    /// has no such time.
     #[must_use]
-    pub fn next_retry(&self) -> Option<Timestamp> {
+    pub fn next_retry(&self, frozen: &Frozen) -> Option<Timestamp> {
         let at = |pending: &Pending| match pending.phase {
-            PendingPhase::Retry { at } => Some(at),
-            PendingPhase::Requested | PendingPhase::Running => None,
+            PendingPhase::Retry { at } if !frozen.holds(self.agent.id, &pending.effect) => Some(at),
+            PendingPhase::Retry { .. } | PendingPhase::Requested | PendingPhase::Running => None,
         };
         self.effects.values().filter_map(at).chain(self.connection_awaited_until()).min()
     }

@@ -348,8 +348,9 @@ impl<'a> Changes<'a> {
                 let ledgers = self.check_budget(rows)?;
                 self.append(rows, ledgers)
             }
-            Write::Put(documents, _) => {
+            Write::Put(documents, _, audit) => {
                 self.check_documents(documents)?;
+                self.audit.extend(audit.iter().map(|(project, record)| (*project, record.as_str())));
                 Version::ZERO
             }
             Write::Blob(project, blob, payload) => {
@@ -486,7 +487,7 @@ impl<'a> Changes<'a> {
     /// One for everything but payloads.
     fn guessed_steps(&self) -> Vec<Step<'a>> {
         let mut steps = Vec::new();
-        if !self.heads.is_empty() || !self.receipts.is_empty() {
+        if !self.heads.is_empty() || !self.receipts.is_empty() || !self.audit.is_empty() {
             let heads: Vec<_> = self.heads.iter().collect();
             let mut params = self.head_columns(&heads);
             // The statement itself keeps or drops the holder, because only it knows who that is.

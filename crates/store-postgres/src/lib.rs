@@ -46,8 +46,8 @@ use tenure_journal::{
     BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
-    Append, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp, Store,
-    StoreError, Stored, Unsealed, Wake,
+    Append, AuditEntry, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp,
+    Store, StoreError, Stored, Unsealed, Wake,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -325,8 +325,17 @@ impl Store for PostgresStore {
         read::turn(&*self.pool.take("reading a turn").await?, key, turn).await
     }
 
-    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
-        self.write(Write::put(documents, receipt)).await.map(|_| ())
+    async fn put_recorded(
+        &self,
+        documents: Vec<Document>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        self.write(Write::put(documents, receipt, audit)?).await.map(|_| ())
+    }
+
+    async fn note(&self, document: Document) -> Result<(), StoreError> {
+        write::note(&*self.pool.take(write::NOTING).await?, document).await
     }
 
     async fn document(

@@ -36,8 +36,8 @@ use tenure_journal::{
     BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
-    Append, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp, Store,
-    StoreError, StoreErrorKind, Stored, Unsealed, Wake,
+    Append, AuditEntry, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp,
+    Store, StoreError, StoreErrorKind, Stored, Unsealed, Wake,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -303,8 +303,17 @@ impl Store for SqliteStore {
         self.readers.run("reading a turn", move |connection| read::turn(connection, key, turn)).await
     }
 
-    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
-        self.write(Write::Put(documents, receipt)).await.map(|_| ())
+    async fn put_recorded(
+        &self,
+        documents: Vec<Document>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        self.write(Write::Put(documents, receipt, audit)).await.map(|_| ())
+    }
+
+    async fn note(&self, document: Document) -> Result<(), StoreError> {
+        self.write(Write::Note(Box::new(document))).await.map(|_| ())
     }
 
     async fn due_documents(

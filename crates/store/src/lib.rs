@@ -55,7 +55,7 @@ use tenure_journal::{
 };
 use tokio::sync::broadcast;
 
-pub use audit::{Seal, Sealed, Unsealed};
+pub use audit::{AuditEntry, Seal, Sealed, Unsealed};
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
 pub use types::{
@@ -206,7 +206,28 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Conflict`: another version was written first. `ReceiptExists`: as in [`Store::append`].
-    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError>;
+    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
+        self.put_recorded(documents, receipt, Vec::new()).await
+    }
+
+    /// As [`Store::put`], with records for audit logs, which wait to be sealed. There may be no documents: then
+    /// what is recorded changed nothing here.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    async fn put_recorded(
+        &self,
+        documents: Vec<Document>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError>;
+
+    /// Keeps a document without a history: whatever its version says, it is version 1 and replaces what was
+    /// noted under its id before. The last to write wins. For what is worth a row and not one for each change.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Full`.
+    async fn note(&self, document: Document) -> Result<(), StoreError>;
 
     /// A document's `version`, or its latest. A deleted document has no latest version, but its earlier
     /// versions stay readable.

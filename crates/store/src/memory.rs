@@ -19,8 +19,8 @@ use tokio::sync::broadcast;
 
 use self::state::{State, Write};
 use crate::{
-    Append, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp, Store,
-    StoreError, StoreErrorKind, Stored, Unsealed, Wake,
+    Append, AuditEntry, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp,
+    Store, StoreError, StoreErrorKind, Stored, Unsealed, Wake,
 };
 
 /// Wakes that a reader may be behind before it is told that it missed some.
@@ -339,10 +339,26 @@ impl MemoryStore {
 
     /// [`Store::put`]; durable at once or after the next [`MemoryStore::sync`].
     pub fn put_now(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
+        self.put_recorded_now(documents, receipt, Vec::new())
+    }
+
+    /// [`Store::put_recorded`]; durable at once or after the next [`MemoryStore::sync`].
+    pub fn put_recorded_now(
+        &self,
+        documents: Vec<Document>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
         let mut inner = self.lock();
         inner.seen.check_receipt(receipt.as_ref())?;
         inner.seen.check_documents(&documents)?;
-        inner.write(Write::Put(documents, receipt));
+        inner.write(Write::Put(documents, receipt, audit));
+        Ok(())
+    }
+
+    /// [`Store::note`]; durable at once or after the next [`MemoryStore::sync`].
+    pub fn note_now(&self, document: Document) -> Result<(), StoreError> {
+        self.lock().write(Write::Note(Box::new(document)));
         Ok(())
     }
 
@@ -543,8 +559,17 @@ impl Store for MemoryStore {
         self.turn_now(key, turn)
     }
 
-    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
-        self.put_now(documents, receipt)
+    async fn put_recorded(
+        &self,
+        documents: Vec<Document>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        self.put_recorded_now(documents, receipt, audit)
+    }
+
+    async fn note(&self, document: Document) -> Result<(), StoreError> {
+        self.note_now(document)
     }
 
     async fn due_documents(

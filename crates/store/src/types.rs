@@ -245,11 +245,17 @@ pub enum DocumentKind {
     Environment,
     /// That a session is a fork: its id is the fork's, its name that of the session it was forked from.
     Fork,
+    /// When an API key was last used; its id is the key's.
+    KeyUse,
+    /// That an agent, a tool or the project is frozen.
+    Freeze,
+    /// A person who signed in, as they were last seen.
+    Person,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -266,6 +272,9 @@ impl DocumentKind {
         Self::Environment,
         Self::Fork,
         Self::Template,
+        Self::KeyUse,
+        Self::Freeze,
+        Self::Person,
     ];
 
     /// The kind of a word on disk.
@@ -294,6 +303,9 @@ impl DocumentKind {
             Self::Template => "template",
             Self::Environment => "environment",
             Self::Fork => "fork",
+            Self::KeyUse => "key_use",
+            Self::Freeze => "freeze",
+            Self::Person => "person",
         }
     }
 }

@@ -51,6 +51,7 @@ pub(super) async fn prewarm(mut call: Call) -> Result<Response, ApiError> {
         Begin::Run(ticket) => ticket,
         Begin::Replay(response) => return Ok(response),
     };
+    call.refuse_frozen().await?;
     let runtime = &call.app.runtime;
     let session = SessionId::fresh(&runtime.fresh());
     let environment = read_prewarmed(&body)?.make(runtime, call.project(), session).await?;

@@ -41,6 +41,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         Begin::Run(ticket) => ticket,
         Begin::Replay(response) => return Ok(response),
     };
+    call.refuse_frozen().await?;
     let mut new = NewSession::read(&body)?;
     let prewarmed = match new.environment {
         NewEnvironment::Prewarmed(id) => Some(id),
@@ -103,8 +104,12 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "The session could not be opened.")
     })?;
     match outcome {
-        Ok((view, None)) => Ok(created(&show::session(&view))),
+        Ok((view, None)) => {
+            call.caller.log.made(view.key.session.to_string());
+            Ok(created(&show::session(&view)))
+        }
         Ok((view, Some(subscription))) => {
+            call.caller.log.made(view.key.session.to_string());
             Ok(stream::until_idle(&call.app, view.key.session, subscription, StatusCode::CREATED))
         }
         Err(error) if prewarmed.is_some() && *error.kind() == RuntimeErrorKind::NotFound => {

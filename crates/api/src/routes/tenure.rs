@@ -12,6 +12,7 @@ use super::sessions::key as session_key;
 use crate::call::Call;
 use crate::error::{ApiError, bad_cursor};
 use crate::idempotency::{self, Begin};
+use crate::key_use;
 use crate::keys::{self, Key, KeyError, NewKey, Scope};
 use crate::query::{self, Limit};
 use crate::read::{Reader, read_name};
@@ -20,7 +21,7 @@ use crate::show;
 /// Characters of a key's name.
 const NAME_CHARS_MAX: usize = 128;
 /// Scopes of one key.
-const SCOPES_MAX: usize = 8;
+const SCOPES_MAX: usize = 16;
 /// Seconds since the epoch beyond which no time makes sense: the end of the year 9999.
 const EXPIRES_AT_MAX: u64 = 253_402_300_799;
 
@@ -30,7 +31,12 @@ pub(super) async fn keys(call: Call) -> Result<Response, ApiError> {
     let after = page.after.as_deref().map(str::parse::<KeyId>).transpose().map_err(|_| bad_cursor())?;
     let mut found = keys::list(call.store(), call.project(), after, page.limit).await?;
     let has_more = query::cut(&mut found, &page);
-    Ok(query::list(found.iter().map(shown).collect(), has_more))
+    let mut data = Vec::with_capacity(found.len());
+    for key in &found {
+        let used_at = key_use::last(call.store(), key.id).await?;
+        data.push(shown(key, used_at));
+    }
+    Ok(query::list(data, has_more))
 }
 
 pub(super) async fn create_key(mut call: Call) -> Result<Response, ApiError> {
@@ -45,13 +51,14 @@ pub(super) async fn create_key(mut call: Call) -> Result<Response, ApiError> {
     // The receipt is durable, so it holds the answer without the key: a repeated request learns that the
     // key was made and what it is called, and revokes it if the first answer was lost.
     let receipt = ticket.as_ref().map(|ticket| {
-        let mut answer = shown(&keys::preview(id, &new, now));
+        let mut answer = shown(&keys::preview(id, &new, now), None);
         answer["key"] = Value::Null;
         ticket.receipt(StatusCode::CREATED, answer.to_string(), now)
     });
-    match keys::create(call.store(), now, id, new, receipt).await {
+    let audit = call.changed("keys.create", &id.to_string(), &body);
+    match keys::create(call.store(), now, id, new, receipt, audit).await {
         Ok((text, key)) => {
-            let mut answer = shown(&key);
+            let mut answer = shown(&key, None);
             answer["key"] = json!(text.expose());
             if key.may(Scope::Connect) {
                 let (access_key_id, secret_access_key) = call.app.runtime.executors().pair(key.id);
@@ -98,13 +105,14 @@ fn read_key(call: &Call, body: &Value, now: Timestamp) -> Result<NewKey, ApiErro
 
 pub(super) async fn revoke_key(call: Call) -> Result<Response, ApiError> {
     let id: KeyId = call.id("key", "key")?;
-    if !call.app.keys.revoke(call.app.runtime.now(), call.project(), id).await? {
+    let audit = call.changed("keys.revoke", &id.to_string(), &Value::Null);
+    if !call.app.keys.revoke(call.app.runtime.now(), call.project(), id, audit).await? {
         return Err(ApiError::not_found("key"));
     }
     Ok(Json(json!({"id": id, "object": "tenure.key.deleted", "deleted": true})).into_response())
 }
 
-fn shown(key: &Key) -> Value {
+fn shown(key: &Key, used_at: Option<Timestamp>) -> Value {
     json!({
         "id": key.id,
         "object": "tenure.key",
@@ -114,6 +122,7 @@ fn shown(key: &Key) -> Value {
         "prefix": key.prefix,
         "created_at": key.created_at.as_secs(),
         "expires_at": key.expires_at.map(Timestamp::as_secs),
+        "last_used_at": used_at.map(Timestamp::as_secs),
     })
 }
 

@@ -126,7 +126,7 @@ impl World for Live {
     }
 
     async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
-        self.runtime.store().put(documents, receipt).await
+        self.runtime.put(documents, receipt).await
     }
 
     async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {

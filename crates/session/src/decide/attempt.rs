@@ -194,6 +194,9 @@ impl Draft<'_> {
             if pending.attempts == 0 && pending.effect.kind.lane().is_some() {
                 continue;
             }
+            if self.is_held(effect_id) {
+                continue;
+            }
             if budget::model(&pending.effect).is_some_and(|model| self.stop_at_budget(model)) {
                 return;
             }

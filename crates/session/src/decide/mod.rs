@@ -20,7 +20,7 @@ use tenure_journal::{
 };
 use tenure_policy::PolicySet;
 
-use crate::{Command, Price, Refusal, Reserving, Session};
+use crate::{Command, Frozen, Price, Refusal, Reserving, Session};
 
 /// What a decision may depend on beside the state: time, chance, policy and limits, all as values.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +45,8 @@ pub struct Context<'a> {
     pub reserving: Reserving,
     /// Messages and thinking that are being streamed, as far as they have come: what a cancelled turn keeps.
     pub partial: &'a [Item],
+    /// What must not begin for now.
+    pub frozen: &'a Frozen,
 }
 
 /// What the node that decides may do.

@@ -212,7 +212,7 @@ impl Draft<'_> {
     /// Records an effect together with the beginning of its first attempt, if it may begin here.
     pub(super) fn request(&mut self, effect: Effect) {
         let effect_id = effect.id;
-        let waits = effect.kind.lane().is_some();
+        let waits = effect.kind.lane().is_some() || self.cx.frozen.holds(self.state.agent.id, &effect);
         self.push(Event::EffectRequested { effect });
         match self.cx.role {
             Role::Holder if !waits => self.begin(effect_id, 1),
@@ -227,10 +227,16 @@ impl Draft<'_> {
             Role::Guest => return,
         }
         for lane in Lane::ALL {
-            if let Some(next) = self.state.next_in(lane) {
+            if let Some(next) = self.state.next_in(lane).filter(|next| !self.is_held(*next)) {
                 self.begin(next, 1);
             }
         }
+    }
+
+    /// Whether a freeze keeps an effect from being attempted.
+    pub(super) fn is_held(&self, effect_id: EffectId) -> bool {
+        let pending = self.state.effects.get(&effect_id);
+        pending.is_some_and(|pending| self.cx.frozen.holds(self.state.agent.id, &pending.effect))
     }
 
     /// Records that an attempt begins, and what it may cost.

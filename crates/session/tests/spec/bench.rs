@@ -20,8 +20,8 @@ use tenure_journal::{
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
-    Attempted, Batch, BudgetStep, Command, Context, History, Input, Price, Refusal, RequiredAction,
-    Reserving, Role, Session, SubagentReply,
+    Attempted, Batch, BudgetStep, Command, Context, Frozen, History, Input, NOTHING_FROZEN, Price, Refusal,
+    RequiredAction, Reserving, Role, Session, SubagentReply,
 };
 
 use crate::{strict, text};
@@ -56,6 +56,7 @@ pub(crate) struct Bench {
     /// What ended attempts counted as having cost.
     pub(crate) spent: u64,
     pub(crate) partial: Vec<Item>,
+    pub(crate) frozen: Frozen,
     pub(crate) show: Show,
     policy: Arc<PolicySet>,
     items: BTreeMap<u64, Item>,
@@ -284,6 +285,7 @@ impl Bench {
             prices: &BTreeMap::new(),
             reserving: Reserving::Asked,
             partial: &[],
+            frozen: &NOTHING_FROZEN,
         };
         let batch = crank(key, &cx);
         Self::begun(batch, Arc::clone(&policy), show, how)
@@ -307,6 +309,7 @@ impl Bench {
             prices: &BTreeMap::new(),
             reserving: Reserving::Asked,
             partial: &[],
+            frozen: &NOTHING_FROZEN,
         };
         let batch = Session::crank_fork(key, opened, forked, vec![], &cx).unwrap();
         let mut fork =
@@ -341,6 +344,7 @@ impl Bench {
             reserved: BTreeMap::new(),
             spent: 0,
             partial: Vec::new(),
+            frozen: Frozen::default(),
             show,
             policy,
             items: BTreeMap::new(),
@@ -375,6 +379,7 @@ impl Bench {
             prices: &self.prices,
             reserving: self.reserving,
             partial: &partial,
+            frozen: &self.frozen,
         };
         let decided = self.session.crank(input, &cx);
         assert_eq!(

@@ -16,6 +16,7 @@ mod cancels;
 mod environments;
 mod executors;
 mod forks;
+mod frozen;
 mod functions;
 mod guests;
 mod journals;

@@ -6,7 +6,7 @@ use tenure_journal::{
     FunctionOutput, InputPart, ModelAnswer, Network, ReportStatus, SessionPatch, SpendLimit, Stop,
     SubagentReport, SubagentRequest, Timestamp, Tool, ToolResult, TurnId, TurnStatus,
 };
-use tenure_session::{Attempted, Command, Input, RequiredAction, SubagentReply};
+use tenure_session::{Attempted, Command, Input, NOTHING_FROZEN, RequiredAction, SubagentReply};
 
 use crate::bench::{
     Bench, Show, agent, async_function, call, defaults, deferred_function, exited, file, function, hosted,
@@ -250,7 +250,7 @@ fn quiesce(b: &mut Bench) {
     b.context_tokens = None;
     for _ in 0..ROUNDS_MAX {
         let Some((effect, attempt)) = b.running.pop() else {
-            let Some(at) = b.session.next_retry() else { return };
+            let Some(at) = b.session.next_retry(&NOTHING_FROZEN) else { return };
             b.wait(b.now.millis_until(at).max(1));
             continue;
         };

@@ -6,7 +6,9 @@ use tenure_journal::{
     SubagentId, SubagentReport, SubagentRequest, Timestamp, Tool, TurnId,
 };
 use tenure_policy::{PolicySet, PolicySource};
-use tenure_session::{Command, Context, FromParent, Refusal, Reserving, Role, Session, SubagentReply};
+use tenure_session::{
+    Command, Context, FromParent, NOTHING_FROZEN, Refusal, Reserving, Role, Session, SubagentReply,
+};
 
 use crate::bench::{Bench, Show, agent, call, defaults, function, opened, say, server, shop};
 
@@ -359,6 +361,7 @@ fn a_child_inherits_servers_and_no_functions_and_obeys_its_parent_alone() {
         prices: &b.prices,
         reserving: Reserving::Asked,
         partial: &[],
+        frozen: &NOTHING_FROZEN,
     };
     let key = SessionKey { session: subagent_id.session(), ..b.session.key() };
     let child = Session::crank_open(key, opening, input, &cx).unwrap().after;

@@ -11,8 +11,8 @@ use tenure_journal::{
 
 use super::unknown_cursor;
 use crate::{
-    Append, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Order, Page, Receipt, Seal, Sealed,
-    SessionFilter, Snapshot, Stamp, StoreError, StoreErrorKind, Stored, Unsealed,
+    Append, AuditEntry, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Order, Page, Receipt,
+    Seal, Sealed, SessionFilter, Snapshot, Stamp, StoreError, StoreErrorKind, Stored, Unsealed,
 };
 
 /// A write that was checked.
@@ -21,7 +21,9 @@ pub(super) enum Write {
     /// Events and what follows from them.
     Append(Box<Append>),
     /// A document's next version.
-    Put(Vec<Document>, Option<Receipt>),
+    Put(Vec<Document>, Option<Receipt>, Vec<AuditEntry>),
+    /// A document without a history.
+    Note(Box<Document>),
     /// A payload.
     Blob(ProjectId, BlobRef, Bytes, Stamp),
     /// Payloads go.
@@ -198,9 +200,15 @@ impl State {
     pub(super) fn write(&mut self, write: Write) {
         match write {
             Write::Append(append) => self.append(*append),
-            Write::Put(documents, receipt) => {
+            Write::Put(documents, receipt, audit) => {
                 self.put(documents);
                 self.keep(receipt);
+                audit.into_iter().for_each(|entry| self.record(entry.project, entry.record));
+            }
+            Write::Note(document) => {
+                let document = Document { version: 1, deleted: false, ..*document };
+                let key = (document.project, document.kind, document.id.clone());
+                self.documents.insert(key, vec![document]);
             }
             Write::Seal(seal) => self.seal(*seal),
             Write::Claim(node, keys) => {
@@ -269,13 +277,17 @@ impl State {
         }
         self.put(append.documents);
         for record in append.audit {
-            self.positions += 1;
-            self.unsealed.insert(self.positions, (key.project, record.to_bytes().into()));
+            self.record(key.project, record.to_bytes().into());
         }
         for BudgetEntry { root, change } in append.budget {
             self.budgets.entry((key.project, root)).or_default().change(&change);
         }
         self.keep(append.receipt);
+    }
+
+    fn record(&mut self, project: ProjectId, record: Bytes) {
+        self.positions += 1;
+        self.unsealed.insert(self.positions, (project, record));
     }
 
     fn put(&mut self, documents: Vec<Document>) {

@@ -19,14 +19,17 @@ mod error;
 mod exec_server;
 mod find;
 mod forks;
+mod freeze;
 mod init;
 mod keys;
+mod login;
 mod migrate;
 mod mock;
 mod output;
 mod run;
 mod serve;
 mod sessions;
+mod sign_in;
 mod talk;
 mod target;
 mod transcript;
@@ -107,6 +110,18 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
+    /// Sign in as a person, at the server's identity provider
+    Login(login::LoginArgs),
+    /// Forget the sign-in
+    Logout,
+    /// Say who the server takes you for, and what you may do
+    Whoami,
+    /// List who has signed in
+    People,
+    /// Stop an agent, a tool or everything from beginning anything, until it is unfrozen
+    Freeze(freeze::FreezeArgs),
+    /// End a freeze: what waited goes on
+    Unfreeze(freeze::UnfreezeArgs),
     /// Run the commands of a self-hosted environment on this machine
     ExecServer(exec_server::ExecServerArgs),
     /// Move everything from the data directory into a database that several nodes share
@@ -161,6 +176,11 @@ impl Context {
     /// A client of the server at `url`.
     pub(crate) fn client_of(&self, url: Option<&str>) -> Result<Client, CliError> {
         Client::new(target::resolve(&self.world, &self.data, url, self.api_key.as_deref())?)
+    }
+
+    /// The address of the server that flags, environment and data directory point at.
+    pub(crate) fn base(&self) -> Result<String, CliError> {
+        target::base(&self.world, &self.data, self.url.as_deref())
     }
 
     /// Whether a flag names a server.
@@ -231,6 +251,12 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Automations(args) => automations::automations(cx, &args).await,
         Command::Agents(args) => agents::agents(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
+        Command::Login(args) => login::login(cx, &args).await,
+        Command::Logout => login::logout(cx),
+        Command::Whoami => login::whoami(cx).await,
+        Command::People => login::people(cx).await,
+        Command::Freeze(args) => freeze::freeze(cx, &args).await,
+        Command::Unfreeze(args) => freeze::unfreeze(cx, &args).await,
         Command::ExecServer(args) => exec_server::exec_server(cx, &args).await,
         Command::Migrate(args) => migrate::migrate(cx, &args).await,
         Command::Audit(args) => audit::audit(cx, &args).await,

@@ -4,6 +4,7 @@ mod cluster;
 mod environments;
 mod left;
 mod outbound;
+mod people;
 mod providers;
 pub(crate) mod state;
 mod tools;
@@ -26,6 +27,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use environments::{SUPERVISOR, survey, survey_gvisor, tier};
+pub(crate) use left::write_private;
 use state::{Database, State};
 
 /// How long running turns may go on after the server was asked to end.
@@ -166,6 +168,8 @@ impl Server {
             api.hosts.extend(url::Url::parse(url).ok().and_then(|url| Some(url.host_str()?.to_owned())));
         }
         api.tool_addresses = tool_addresses;
+        api.record_reads = project.settings.audit.reads;
+        api.people = people::people(project.settings.people.as_ref(), project_id)?;
         api.shutdown = stop.clone();
         let app = tenure_api::app(api, runtime.clone());
         let http = tokio::spawn(tenure_api::serve(listener, app, stop.clone()));
@@ -295,7 +299,8 @@ async fn make_keys(
         scopes: vec![keys::Scope::Read, keys::Scope::Write, keys::Scope::Admin],
         expires_at: None,
     };
-    let (text, _) = keys::create(store, now, KeyId::fresh(&fresh), new, None).await.map_err(failed)?;
+    let (text, _) =
+        keys::create(store, now, KeyId::fresh(&fresh), new, None, Vec::new()).await.map_err(failed)?;
     // Dying before this line leaves a key nobody knows; the next start makes another.
     left::write_private(&path, text.expose())
         .map_err(|error| StartError::new("the API key cannot be written").cause(error))?;
