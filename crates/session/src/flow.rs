@@ -109,8 +109,8 @@ impl Flow {
             *self.calls.entry(name).or_default() += 1;
         }
         match &effect.kind {
-            // What it writes, it writes from what was seen.
-            EffectKind::Command { .. } => {
+            // What they write, they write from what was seen.
+            EffectKind::Command { .. } | EffectKind::ToolCall { server: ServerRef::Inside { .. }, .. } => {
                 let labels = self.labels.clone();
                 self.join_files(&labels);
             }
@@ -120,7 +120,7 @@ impl Flow {
             }
             EffectKind::ModelCall { .. }
             | EffectKind::ListTools { .. }
-            | EffectKind::ToolCall { .. }
+            | EffectKind::ToolCall { server: ServerRef::Mcp { .. } | ServerRef::Builtin, .. }
             | EffectKind::PrepareEnvironment
             | EffectKind::PublishArtifacts
             | EffectKind::Subagent { .. }
@@ -130,7 +130,7 @@ impl Flow {
 
     /// What ended: what the model is told of it has these labels.
     pub(crate) fn ended(&mut self, kind: &EffectKind, labels: &Labels) {
-        if matches!(kind, EffectKind::Command { .. }) {
+        if runs_inside(kind) {
             self.join_files(labels);
         }
         self.see(labels);
@@ -151,6 +151,11 @@ fn join(labels: &mut Labels, more: &Labels) {
     if !more.is_neutral() {
         *labels = std::mem::take(labels).join(more);
     }
+}
+
+/// Whether it has the environment's files before it.
+fn runs_inside(kind: &EffectKind) -> bool {
+    matches!(kind, EffectKind::Command { .. } | EffectKind::ToolCall { server: ServerRef::Inside { .. }, .. })
 }
 
 fn has_files(environment: &Environment) -> bool {
@@ -177,11 +182,13 @@ fn counted(kind: &EffectKind) -> Option<String> {
     let tool = |server: &str, name: &str| Some(count_of("tool.call", &format!("{server}/{name}")));
     match kind {
         EffectKind::ModelCall { model, .. } => Some(count_of("model.call", model)),
-        EffectKind::ListTools { server_label } => Some(count_of("tools.list", server_label)),
+        EffectKind::ListTools { server_label, .. } => Some(count_of("tools.list", server_label)),
         EffectKind::ToolCall { server: ServerRef::Builtin, name, .. } => tool(BUILTIN_LABEL, name),
-        EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, name, .. } => {
-            tool(server_label, name)
-        }
+        EffectKind::ToolCall {
+            server: ServerRef::Mcp { server_label } | ServerRef::Inside { server_label },
+            name,
+            ..
+        } => tool(server_label, name),
         EffectKind::Command { request, .. } => tool(BUILTIN_LABEL, request.tool()),
         EffectKind::Subagent { request, .. } => tool(BUILTIN_LABEL, request.tool()),
         EffectKind::PrepareEnvironment
@@ -304,13 +311,12 @@ impl Session {
             }
             // Wake-ups that the agent wrote.
             EffectKind::ToolCall { server: ServerRef::Builtin, .. } => self.own_labels(),
+            // Such a server has the environment's files before it.
+            EffectKind::ToolCall { server: ServerRef::Inside { server_label }, name, .. } => {
+                self.labels_of_reply(server_label, name, result).join(&self.labels_of_command())
+            }
             EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, name, .. } => {
-                match self.terms(server_label, name) {
-                    Terms::Known(terms) if result.is_error || result.stored.is_some() => worst(terms),
-                    Terms::Known(terms) => result_labels(terms, &result.text),
-                    Terms::Unsaid => Labels::NEUTRAL,
-                    Terms::Gone => outside(),
-                }
+                self.labels_of_reply(server_label, name, result)
             }
             EffectKind::ModelCall { .. }
             | EffectKind::ListTools { .. }
@@ -323,15 +329,33 @@ impl Session {
         }
     }
 
+    /// The labels of what a tool server answered.
+    fn labels_of_reply(&self, server_label: &str, name: &str, result: &ToolResult) -> Labels {
+        match self.terms(server_label, name) {
+            Terms::Known(terms) if result.is_error || result.stored.is_some() => worst(terms),
+            Terms::Known(terms) => result_labels(terms, &result.text),
+            Terms::Unsaid => Labels::NEUTRAL,
+            Terms::Gone => outside(),
+        }
+    }
+
+    /// The labels of what a tool server says when it fails.
+    fn labels_of_fault(&self, server_label: &str, name: &str) -> Labels {
+        match self.terms(server_label, name) {
+            Terms::Known(terms) => worst(terms),
+            Terms::Unsaid => Labels::NEUTRAL,
+            Terms::Gone => outside(),
+        }
+    }
+
     /// The labels of why a call failed: a server may have put it into words of its own.
     pub(crate) fn labels_of_failure(&self, effect: &Effect) -> Labels {
         match &effect.kind {
             EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, name, .. } => {
-                match self.terms(server_label, name) {
-                    Terms::Known(terms) => worst(terms),
-                    Terms::Unsaid => Labels::NEUTRAL,
-                    Terms::Gone => outside(),
-                }
+                self.labels_of_fault(server_label, name)
+            }
+            EffectKind::ToolCall { server: ServerRef::Inside { server_label }, name, .. } => {
+                self.labels_of_fault(server_label, name).join(&self.labels_of_command())
             }
             EffectKind::Command { .. } => self.labels_of_command(),
             EffectKind::ToolCall { server: ServerRef::Builtin, .. }
@@ -347,11 +371,7 @@ impl Session {
 
     /// The labels of what an attempt may have left that was cut off.
     pub(crate) fn labels_of_interruption(&self, effect: &Effect) -> Labels {
-        if matches!(effect.kind, EffectKind::Command { .. }) {
-            self.labels_of_command()
-        } else {
-            Labels::NEUTRAL
-        }
+        if runs_inside(&effect.kind) { self.labels_of_command() } else { Labels::NEUTRAL }
     }
 
     /// The labels of what a command wrote: it read files, did what the model said, and may have asked the network.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tenure_journal::{
     ApprovalId, Decision, Effect, EffectId, EffectKind, Event, FunctionOutput, GRANTS_MAX, Grant,
-    GrantSource, Input, InputId, InputPart, Item, ItemBody, ItemId, ItemStatus, Labels, ServerRef,
-    SessionPatch, SessionStatus, Timestamp, TurnId, limit,
+    GrantSource, Input, InputId, InputPart, Item, ItemBody, ItemId, ItemStatus, Labels, SessionPatch,
+    SessionStatus, Timestamp, TurnId, limit,
 };
 use tenure_policy::{Approved, Verdict};
 
