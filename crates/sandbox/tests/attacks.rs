@@ -81,7 +81,7 @@ fn in_gvisor(row: &str, probe: &str, user: u32) -> Option<&'static str> {
         ("23", "create", 0) => "EACCES EROFS",
         ("23", "create", _) => "EACCES",
         ("27", "read", _) => "EACCES ok|ENOENT",
-        // What there is, is its own and says nothing of the host.
+        // What there is, is its own, and says of the host how much memory it has.
         ("29", "open", _) => "ok",
         ("30", "read", _) => "ENOENT ok",
         ("31", "devices", _) => "EPERM false EPERM false",

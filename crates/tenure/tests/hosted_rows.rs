@@ -24,11 +24,11 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
-        Self::with(json!({}))
+        Self::with(&json!({}))
     }
 
     /// One whose commands are isolated so.
-    fn with(environments: Value) -> Self {
+    fn with(environments: &Value) -> Self {
         let root = tempfile::Builder::new().prefix("tenure-rows-").tempdir_in("/tmp").expect("a directory");
         // Everybody may reach what lies here: what keeps commands away has to be the sandbox.
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o777)).expect("set");
@@ -78,7 +78,7 @@ impl Server {
 /// A kernel of its own for who demands it, and files that are kept as from any other.
 #[test]
 fn a_project_that_demands_gvisor_runs_in_it() {
-    let server = Server::with(json!({"min_isolation": "gvisor"}));
+    let server = Server::with(&json!({"min_isolation": "gvisor"}));
     let kernel = fs::read_to_string("/proc/version").expect("read");
     let (said, session) = server.run(None, "cat /proc/version; id -u; echo kept > file");
     assert!(said.starts_with("Linux version") && !said.contains(kernel.trim()), "{said}");
