@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Effort, Grant, InstalledSkill, McpTool, McpTransport, MultiAgent, Origin,
-    Reasoning, ReasoningSummary, ServiceTier, TextConfig, TextFormat, Tool, Verbosity, json,
+    AgentConfig, AgentId, ApprovalMode, Effort, Grant, InstalledSkill, McpTool, McpTransport, MultiAgent,
+    Origin, Reasoning, ReasoningSummary, ServiceTier, TextConfig, TextFormat, Tool, Verbosity, json,
 };
 
 use crate::environment::{ProjectEnvironment, environment};
+use crate::grants;
 #[cfg(test)]
 use crate::grants::GRANT_KEYS;
-use crate::grants;
 use crate::name::{AGENT_NAME_BYTES_MAX, AgentName, as_name};
 use crate::node::{Data, Fields, Key, Node};
 use crate::problem::{Code, Place, Problem, Report, quote, settle, suggest};

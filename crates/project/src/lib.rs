@@ -34,7 +34,6 @@ pub use env::{Env, Redacted, Unset, parse_dot_env};
 pub use environment::{ProjectEnvironment, ProjectNetwork};
 pub use hosting::{Environments, MinIsolation};
 pub use load::{AGENTS_MAX, FILE_BYTES_MAX, POLICIES_MAX, PolicyFile, Project, SKILLS_MAX};
-pub use terms::ToolHints;
 pub use mcp::{MCP_FILE, McpFile, McpServer, Reach, ServerHints, parse_mcp_file};
 pub use name::{AGENT_NAME_BYTES_MAX, AgentName};
 pub use outbound::{Telemetry, Webhooks};
@@ -46,6 +45,7 @@ pub use settings::{
     parse_settings,
 };
 pub use skill::ProjectSkill;
+pub use terms::ToolHints;
 
 #[cfg(test)]
 mod tests {

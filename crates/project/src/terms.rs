@@ -17,7 +17,8 @@ const CLOSED: &[&str] = &["number", "boolean", "date"];
 
 /// What the reference page must name.
 #[cfg(test)]
-pub(crate) const DOCUMENTED: &[&[&str]] = &[TERMS_KEYS, FIELD_KEYS, EFFECTS, INTEGRITIES, CONFIDENTIALITIES, CLOSED];
+pub(crate) const DOCUMENTED: &[&[&str]] =
+    &[TERMS_KEYS, FIELD_KEYS, EFFECTS, INTEGRITIES, CONFIDENTIALITIES, CLOSED];
 
 /// What the operator says of one tool, or of all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -255,6 +255,7 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
         | Event::PolicyRefused { .. }
+        | Event::Granted { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::ConnectionAwaited { .. }

@@ -379,6 +379,7 @@ impl Watched {
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
             | Event::PolicyRefused { .. }
+            | Event::Granted { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::ConnectionAwaited { .. }
@@ -502,6 +503,7 @@ impl Watched {
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
             | Event::PolicyRefused { .. }
+            | Event::Granted { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::ConnectionAwaited { .. }

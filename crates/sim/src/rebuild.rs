@@ -82,6 +82,7 @@ fn changes_items(event: &Event) -> bool {
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
         | Event::PolicyRefused { .. }
+        | Event::Granted { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::ConnectionAwaited { .. }

@@ -73,8 +73,8 @@ impl World {
     }
 
     /// The state of the session that asks.
-    fn asked(&self, asking: &Asking) -> Option<&Session> {
-        self.process(asking.process)?.actors.get(&asking.key)?.state.as_ref()
+    fn asked(&mut self, asking: &Asking) -> Option<&Session> {
+        self.process(asking.process)?.actors.get(&asking.key)?.state.as_deref()
     }
 
     fn ask_subagent(&mut self, asking: Asking, request: &SubagentRequest) -> Result<(), Stop> {

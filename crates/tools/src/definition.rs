@@ -8,10 +8,10 @@ use std::collections::HashSet;
 
 use rmcp::model::Tool;
 use serde_json::Value;
-use tenure_journal::{Integrity, Labels, ToolDef, ToolTerms};
 use tenure_journal::limit::{
     JSON_DEPTH_MAX, TOOL_DESCRIPTION_BYTES_MAX, TOOL_SCHEMA_BYTES_MAX, TOOLS_PER_REQUEST_MAX,
 };
+use tenure_journal::{Integrity, Labels, ToolDef, ToolTerms};
 
 use crate::{Hints, SaidTerms};
 

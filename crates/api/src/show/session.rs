@@ -256,6 +256,8 @@ pub(crate) mod tests {
             message: "Refund?".into(),
             policies: vec!["p1".into()],
             policy_digest: None,
+            labels: tenure_journal::Labels::NEUTRAL,
+            untrusted: Vec::new(),
         };
         let mut view = view();
         view.required_actions = vec![

@@ -20,7 +20,7 @@ use tenure_journal::{
     ProjectId, Reasoning, Schedule, ServiceTier, SessionId, SessionKey, Target, TargetAgent,
     TargetEnvironment, TextConfig, Timestamp, WantedEnvironment,
 };
-use tenure_session::Refusal;
+use tenure_session::{Command, Refusal};
 use tenure_store::{Document, DocumentKind, MemoryStore, Order, Page, Receipt, StoreError, StoreErrorKind};
 
 use super::deliver::deliver;
