@@ -54,6 +54,8 @@ pub struct ServerHints {
     pub destructive: Vec<String>,
     /// How long one call may take, in milliseconds.
     pub timeout_ms: Option<u64>,
+    /// The audience of tokens that say which agent calls; absent: it is not told.
+    pub identity: Option<String>,
 }
 
 /// What `mcp.json` means.
@@ -80,7 +82,7 @@ pub fn parse_mcp_file(text: &str, env: &Env, unset: Unset) -> Result<(McpFile, V
 const ROOT_KEYS: &[&str] = &["mcpServers"];
 const STDIO_KEYS: &[&str] = &["type", "command", "args", "env", "cwd", "disabled", "tenure"];
 const HTTP_KEYS: &[&str] = &["type", "url", "headers", "disabled", "tenure"];
-const HINT_KEYS: &[&str] = &["keyed", "read_only", "destructive", "timeout_ms"];
+const HINT_KEYS: &[&str] = &["keyed", "read_only", "destructive", "timeout_ms", "identity"];
 /// What other clients write beside these; none of it changes what the server does.
 const IGNORED_KEYS: &[&str] =
     &["autoApprove", "alwaysAllow", "description", "name", "timeout", "version", "icon", "trust"];
@@ -324,11 +326,16 @@ fn hints(node: &Node, report: &Report) -> Option<ServerHints> {
         Some(node) => Some(node.integer("`timeout_ms`", 1..=TIMEOUT_MS_MAX, report)?),
         None => None,
     };
+    let identity = match fields.find("identity") {
+        Some(node) => Some(node.filled("`identity`", report)?.to_owned()),
+        None => None,
+    };
     let hints = ServerHints {
         keyed: keyed?,
         read_only: names("read_only")?,
         destructive: names("destructive")?,
         timeout_ms,
+        identity,
     };
     if let Some(both) = hints.read_only.iter().find(|name| hints.destructive.contains(name)) {
         let message = format!("the tool {} is both `read_only` and `destructive`", quote(both));

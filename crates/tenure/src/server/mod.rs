@@ -138,7 +138,7 @@ impl Server {
             policy: Arc::new(policy),
             sealer,
             limits,
-            outbound: outbound::outbound(&project.settings, &project.env, &state),
+            outbound: outbound::outbound(&project.settings, &project.env, &state, people::agents(&project)?),
             environments: environments::config(&project.settings.environments, &data).await,
         };
         let runtime = Runtime::start(parts)
