@@ -319,30 +319,6 @@ impl Runtime {
         Ok(runtime)
     }
 
-    /// The same runtime for somebody: documents that it changes are written with records that name them.
-    #[must_use]
-    pub fn acting(&self, by: &str) -> Self {
-        Self { shared: Arc::clone(&self.shared), by: Some(by.into()) }
-    }
-
-    /// Writes documents, with records of who changed them where somebody acts through this handle.
-    pub(crate) async fn put(
-        &self,
-        documents: Vec<Document>,
-        receipt: Option<Receipt>,
-    ) -> Result<(), StoreError> {
-        let records = match &self.by {
-            Some(by) => audit::changes(by, self.now(), &documents),
-            None => Vec::new(),
-        };
-        let waits = !records.is_empty();
-        self.shared.store.put_recorded(documents, receipt, records).await?;
-        if waits {
-            self.records_wait();
-        }
-        Ok(())
-    }
-
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

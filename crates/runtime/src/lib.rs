@@ -15,6 +15,7 @@
 //! What happens if the process dies between any two of these is decided by what was appended: on start every
 //! unfinished session is found by one indexed query, and the session machine says what may be repeated.
 
+mod acting;
 mod actor;
 mod audit;
 mod automations;
