@@ -2,9 +2,10 @@
 //! was denied.
 //!
 //! A change of a document is written with its record, in one transaction, by whoever changes it, and says so here.
-//! Every other change that was carried out is recorded before it is answered. Reads are recorded soon: the answer
-//! does not wait for the disk, and a process that dies may lose the last of them. What this is about is decided by
-//! the path, so no route can be forgotten.
+//! Every other change that was carried out is recorded before it is answered, but for the everyday use of sessions,
+//! which their journals have: that, and reads, are recorded soon. The answer does not wait for the disk then, and a
+//! process that dies may lose the last of them. What this is about is decided by the path, so no route can be
+//! forgotten.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -70,6 +71,15 @@ impl Asked {
     }
 }
 
+impl Asked {
+    /// Whether it opens a session or talks to one: what a message must not cost is a second sync of the disk.
+    fn is_use(&self) -> bool {
+        let segments: Vec<&str> = self.path.trim_start_matches("/v1/").split('/').collect();
+        self.method == Method::POST
+            && matches!(segments.as_slice(), ["agents", "sessions"] | ["agents", "sessions", _, "events"])
+    }
+}
+
 /// Records a request that was answered with `status`.
 pub(crate) async fn answered(app: &App, caller: &Caller, asked: &Asked, status: StatusCode) {
     let kind = match asked.method {
@@ -87,12 +97,12 @@ pub(crate) async fn answered(app: &App, caller: &Caller, asked: &Asked, status: 
     let outcome = if is_denied { RequestOutcome::Denied } else { RequestOutcome::Done };
     let entry = entry(app, caller, asked, kind, outcome);
     match (kind, outcome) {
-        (RequestKind::Changed, RequestOutcome::Done) => {
+        (RequestKind::Changed, RequestOutcome::Done) if !asked.is_use() => {
             if let Err(error) = app.runtime.record(entry).await {
                 tracing::error!(error = &error as &dyn std::error::Error, "a change is not in the audit log");
             }
         }
-        (RequestKind::Read, _) | (RequestKind::Changed, RequestOutcome::Denied) => {
+        (RequestKind::Read | RequestKind::Changed, RequestOutcome::Done | RequestOutcome::Denied) => {
             app.runtime.record_soon(entry).await;
         }
     }

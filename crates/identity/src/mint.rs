@@ -92,22 +92,15 @@ impl Minter {
         Ok(Self { issuer, key, key_id, random })
     }
 
-    /// A token for one audience that is valid for [`LIFETIME`] from `now`, in seconds since 1970. `session` is
-    /// told as well, so that both sides can find the same session in their logs.
+    /// A token for one audience that is valid for [`LIFETIME`] from `now`, in seconds since 1970.
     ///
     /// # Errors
     /// `Random`.
-    pub fn mint(
-        &self,
-        agent: &SpiffeId,
-        audience: &str,
-        session: &str,
-        now: i64,
-    ) -> Result<String, MinterError> {
+    pub fn mint(&self, agent: &SpiffeId, audience: &str, now: i64) -> Result<String, MinterError> {
         let header = json!({"alg": "ES256", "kid": self.key_id, "typ": "JWT"});
         let expires_at = now.saturating_add_unsigned(LIFETIME.as_secs());
         let payload = json!({"iss": self.issuer, "sub": agent.to_string(), "aud": [audience], "iat": now,
-            "exp": expires_at, "sid": session});
+            "exp": expires_at});
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(&header), part(&payload));
         let signature = self.key.sign(&self.random, signed.as_bytes()).map_err(|_| MinterError::Random)?;

@@ -251,7 +251,7 @@ async fn an_agent_shows_who_it_is_for_five_minutes() {
         version: Some(3),
     };
     assert_eq!(agent.to_string(), "spiffe://tenure.example/project/proj_1/agent/agt_1/v/3");
-    let token = minter.mint(&agent, "https://tools.example", "sess_1", NOW).expect("minted");
+    let token = minter.mint(&agent, "https://tools.example", NOW).expect("minted");
     let keys = KeySet::parse(minter.key_set().to_string().as_bytes()).expect("keys");
     let rules = |audience: &str| Rules {
         issuer: "https://tenure.example".into(),

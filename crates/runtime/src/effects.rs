@@ -25,6 +25,7 @@ use crate::subagents;
 pub(crate) struct Launch {
     effect: Arc<Effect>,
     agent: AgentId,
+    version: Option<u64>,
     work: Work,
 }
 
@@ -33,6 +34,7 @@ struct Begin<'a> {
     shared: &'a Shared,
     project: ProjectId,
     agent: AgentId,
+    version: Option<u64>,
     effect: &'a Effect,
 }
 
@@ -63,7 +65,7 @@ enum Work {
 
 impl Launch {
     pub(crate) fn new(state: &Session, effect: Arc<Effect>, attempt: u32) -> Self {
-        let agent = state.agent().id;
+        let (agent, version) = (state.agent().id, state.agent().version);
         let network = state.hosted().map(|hosted| hosted.network.clone());
         let elsewhere = environments::RemoteWork::of(state, &effect, attempt);
         let work = match &effect.kind {
@@ -71,7 +73,7 @@ impl Launch {
                 // A model is asked within a turn only.
                 let turn_id = effect.turn_id.or_else(|| state.active_turn().map(|turn| turn.id));
                 let Some(turn_id) = turn_id else {
-                    return Self { effect, agent, work: Work::Environment(None) };
+                    return Self { effect, agent, version, work: Work::Environment(None) };
                 };
                 let source = Source {
                     effect: effect.id,
@@ -121,7 +123,7 @@ impl Launch {
             EffectKind::EndSubagents { ends } => Work::Subagent(Box::new(subagents::Work::End(ends.clone()))),
         };
         let work = elsewhere.map_or(work, |elsewhere| Work::Remote(Box::new(elsewhere)));
-        Self { effect, agent, work }
+        Self { effect, agent, version, work }
     }
 
     /// Makes the attempt. Ends promptly when `cancel` fires; its outcome no longer matters then.
@@ -132,7 +134,13 @@ impl Launch {
         live: Arc<Live>,
         cancel: CancellationToken,
     ) -> Attempted {
-        let begin = Begin { shared: &shared, project, agent: self.agent, effect: &self.effect };
+        let begin = Begin {
+            shared: &shared,
+            project,
+            agent: self.agent,
+            version: self.version,
+            effect: &self.effect,
+        };
         if let Err(failure) = begin.check().await {
             return Attempted::Failed(failure);
         }
@@ -230,7 +238,7 @@ async fn list(
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     let Begin { shared, project, .. } = *begin;
-    let server = reach(shared, project, tool, network).await?;
+    let server = reach(begin, tool, network).await?;
     let _place = tool_place(shared, project, cancel).await?;
     begin.check().await?;
     let _running = shared.load.tool_calls_running.hold();
@@ -245,7 +253,7 @@ async fn call(
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     let Begin { shared, project, .. } = *begin;
-    let server = reach(shared, project, tool, network).await?;
+    let server = reach(begin, tool, network).await?;
     let _place = tool_place(shared, project, cancel).await?;
     begin.check().await?;
     let _running = shared.load.tool_calls_running.hold();
@@ -265,17 +273,16 @@ async fn tool_place(
 }
 
 /// How to reach an agent's server, with its secrets. `network` is that of the session's hosted environment.
-async fn reach(
-    shared: &Shared,
-    project: ProjectId,
-    tool: &McpTool,
-    network: Option<&Network>,
-) -> Result<Server, Failure> {
+async fn reach(begin: &Begin<'_>, tool: &McpTool, network: Option<&Network>) -> Result<Server, Failure> {
+    let Begin { shared, project, .. } = *begin;
     match &tool.transport {
-        McpTransport::Project => shared.project_servers.get(&tool.server_label).cloned().ok_or_else(|| {
-            let message = format!("the project has no tool server `{}`", tool.server_label);
-            failure(FailureKind::NotFound, message)
-        }),
+        McpTransport::Project => {
+            let found = shared.project_servers.get(&tool.server_label).cloned().ok_or_else(|| {
+                let message = format!("the project has no tool server `{}`", tool.server_label);
+                failure(FailureKind::NotFound, message)
+            })?;
+            identified(begin, &tool.server_label, found).await
+        }
         McpTransport::Stdio { .. } => {
             Err(failure(FailureKind::NotFound, "the tool server runs in an environment, and there is none"))
         }
@@ -292,6 +299,15 @@ async fn reach(
             Ok(Server::Http { url: server_url.clone(), headers, hints })
         }
     }
+}
+
+/// A server of the project, with who calls it where it asks.
+async fn identified(begin: &Begin<'_>, label: &str, server: Server) -> Result<Server, Failure> {
+    let Server::Http { url, mut headers, hints } = server else { return Ok(server) };
+    let Begin { shared, project, agent, version, .. } = *begin;
+    let shown = shared.identities.authorization(shared, project, (agent, version), label).await?;
+    headers.extend(shown.map(|shown| ("authorization".to_owned(), shown)));
+    Ok(Server::Http { url, headers, hints })
 }
 
 /// Where an agent's server is, without its secrets.

@@ -31,6 +31,7 @@ use crate::export::{self, ExportConfig, Exporter};
 use crate::fair::Gate;
 use crate::freezes::Freezes;
 use crate::hub::{Hub, Subscription};
+use crate::identity::{Identities, IdentityConfig};
 use crate::load::Quota;
 use crate::metrics::{Metrics, Sampled};
 use crate::registry::{Admission, Registry};
@@ -79,6 +80,8 @@ pub struct Outbound {
     pub export: Option<ExportConfig>,
     /// Numbers of other parts that are shown among the metrics.
     pub sampled: Vec<Sampled>,
+    /// How agents show tool servers who they are.
+    pub identity: Option<IdentityConfig>,
 }
 
 /// What one runtime takes on at once, and one project of it.
@@ -150,6 +153,7 @@ pub(crate) struct Shared {
     /// What this release cannot read.
     pub(crate) unreadable: Arc<Unreadable>,
     pub(crate) metrics: Metrics,
+    pub(crate) identities: Identities,
     pub(crate) trace_content: Content,
     pub(crate) exporter: Option<Exporter>,
     /// Fires when everything is to end at once.
@@ -287,6 +291,7 @@ impl Runtime {
             freezes: Freezes::default(),
             unreadable: Arc::default(),
             metrics: Metrics::new(outbound.sampled),
+            identities: Identities::new(outbound.identity),
             trace_content: outbound.trace_content,
             exporter,
             stop: CancellationToken::new(),
@@ -312,30 +317,6 @@ impl Runtime {
         runtime.shared.tasks.spawn(audit::write_reads(Arc::clone(&runtime.shared), read));
         runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));
         Ok(runtime)
-    }
-
-    /// The same runtime for somebody: documents that it changes are written with records that name them.
-    #[must_use]
-    pub fn acting(&self, by: &str) -> Self {
-        Self { shared: Arc::clone(&self.shared), by: Some(by.into()) }
-    }
-
-    /// Writes documents, with records of who changed them where somebody acts through this handle.
-    pub(crate) async fn put(
-        &self,
-        documents: Vec<Document>,
-        receipt: Option<Receipt>,
-    ) -> Result<(), StoreError> {
-        let records = match &self.by {
-            Some(by) => audit::changes(by, self.now(), &documents),
-            None => Vec::new(),
-        };
-        let waits = !records.is_empty();
-        self.shared.store.put_recorded(documents, receipt, records).await?;
-        if waits {
-            self.records_wait();
-        }
-        Ok(())
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

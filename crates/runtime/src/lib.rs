@@ -15,6 +15,7 @@
 //! What happens if the process dies between any two of these is decided by what was appended: on start every
 //! unfinished session is found by one indexed query, and the session machine says what may be repeated.
 
+mod acting;
 mod actor;
 mod audit;
 mod automations;
@@ -31,6 +32,7 @@ mod fork;
 mod freezes;
 mod handle;
 mod hub;
+mod identity;
 mod live;
 mod load;
 mod metrics;
@@ -61,6 +63,7 @@ pub use fair::Places;
 pub use freezes::{Freeze, FreezeError, FreezeId, FreezeTarget};
 pub use handle::{Limits, Opening, Outbound, Parts, ReceiptDraft, Runtime};
 pub use hub::{Subscription, SubscriptionItem};
+pub use identity::IdentityConfig;
 pub use load::{Bound, Full, Gauge, Limit, Load, Share, Whose};
 pub use metrics::{Metrics, Sampled};
 pub use models::{ModelTable, Prices, Provider, Route};

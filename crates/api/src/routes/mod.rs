@@ -44,6 +44,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/.well-known/tenure", get(people::server))
+        .route("/.well-known/jwks.json", get(people::agent_keys))
+        .route("/.well-known/openid-configuration", get(people::agent_issuer))
         .route(METRICS_PATH, get(metrics))
         .nest("/v1", v1.clone())
         .nest("/openai/v1", v1)

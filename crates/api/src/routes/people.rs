@@ -62,3 +62,22 @@ pub(super) async fn server(State(app): State<Arc<App>>) -> Response {
     let sign_in = app.config.people.as_ref().map(|people| people.sign_in());
     Json(json!({"object": "tenure.server", "sign_in": sign_in})).into_response()
 }
+
+/// `/.well-known/jwks.json`: what checks the tokens of agents.
+pub(super) async fn agent_keys(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let keys = app.runtime.agent_keys().await?;
+    Ok(Json(keys.unwrap_or_else(|| json!({"keys": []}))).into_response())
+}
+
+/// `/.well-known/openid-configuration`: where those keys are, for tool servers that find them by discovery.
+pub(super) async fn agent_issuer(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let issuer = app.runtime.agent_issuer().ok_or_else(ApiError::no_route)?;
+    Ok(Json(json!({
+        "issuer": issuer,
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "id_token_signing_alg_values_supported": ["ES256"],
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+    }))
+    .into_response())
+}

@@ -53,13 +53,18 @@ rules:
 pub(crate) struct Shop {
     pub(crate) keys: Mutex<Vec<String>>,
     pub(crate) listed: AtomicU32,
+    /// The headers of each listing.
+    pub(crate) headers: Mutex<Vec<BTreeMap<String, String>>>,
     /// When a call last changed its tools.
     changed: Mutex<Option<std::time::Instant>>,
 }
 
 #[async_trait]
 impl Servers for Shop {
-    async fn list(&self, _: &Server, _: &CancellationToken) -> Result<Vec<ToolDef>, Failure> {
+    async fn list(&self, server: &Server, _: &CancellationToken) -> Result<Vec<ToolDef>, Failure> {
+        if let Server::Http { headers, .. } = server {
+            self.headers.lock().expect("no panics").push(headers.clone());
+        }
         self.listed.fetch_add(1, Ordering::Relaxed);
         Ok(vec![ToolDef {
             name: "refund".into(),

@@ -17,11 +17,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tenure_api::{ApiConfig, agents, keys};
-use tenure_journal::{AgentId, KeyId, ProjectId};
+use tenure_journal::{
+    AgentId, Author, KeyId, ProjectId, RequestFact, RequestKind, RequestOutcome, RequestRecord, json,
+};
 use tenure_policy::{PolicySet, PolicySource};
 use tenure_project::{Project, Redacted};
 use tenure_runtime::{Addresses, Bound, Limits, Parts, Places, Runtime, Sealer};
-use tenure_store::{DocumentKind, Order, Page};
+use tenure_store::{AuditEntry, DocumentKind, Order, Page};
 use tenure_tools::McpServers;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -108,6 +110,7 @@ impl Server {
             .map_err(|error| StartError::new("secrets cannot be sealed").cause(error))?;
         cluster::agree_on_key(&state.store(), &sealer).await?;
         let policy = policy(&project)?;
+        let policy_digest = policy.digest().to_owned();
         let (models, told) = providers::table(&project.settings, &project.env, &project.root).await?;
         let mut notes = vec![told];
         notes.extend(state.note());
@@ -138,7 +141,7 @@ impl Server {
             policy: Arc::new(policy),
             sealer,
             limits,
-            outbound: outbound::outbound(&project.settings, &project.env, &state),
+            outbound: outbound::outbound(&project.settings, &project.env, &state, people::agents(&project)?),
             environments: environments::config(&project.settings.environments, &data).await,
         };
         let runtime = Runtime::start(parts)
@@ -147,6 +150,7 @@ impl Server {
         let project_id = cluster::default_project(&runtime).await?;
         runtime.run_automations(Arc::new(tenure_api::check_agent));
         weigh(&runtime, &written.project_weights).await?;
+        record_policy(&runtime, project_id, &policy_digest).await?;
         notes.extend(make_keys(&runtime, project_id, preset_key.as_ref(), &data).await?);
 
         let address = SocketAddr::new(bind, port);
@@ -262,6 +266,24 @@ fn policy(project: &Project) -> Result<PolicySet, StartError> {
         .map(|file| PolicySource { name: file.path.clone(), text: file.text.clone() })
         .collect();
     PolicySet::new(&sources).map_err(|error| StartError::new("the policies cannot be used").cause(error))
+}
+
+/// Tells the audit log which policies are in force from here on: those of the project's files, at each start.
+async fn record_policy(runtime: &Runtime, project: ProjectId, digest: &str) -> Result<(), StartError> {
+    let fact = RequestFact {
+        kind: RequestKind::Changed,
+        action: "policy.publish".to_owned(),
+        resource: digest.to_owned(),
+        arguments: json::digest(&digest.into()),
+        by: Author::ProjectFiles.principal(),
+        outcome: RequestOutcome::Done,
+    };
+    let record = RequestRecord { at: runtime.now(), project, fact };
+    let entry = AuditEntry { project, record: record.to_bytes().into() };
+    runtime
+        .record(entry)
+        .await
+        .map_err(|error| StartError::new("the audit log cannot be written").cause(error))
 }
 
 /// Makes the first key, and sees to it that the preset one works.

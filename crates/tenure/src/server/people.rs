@@ -1,11 +1,14 @@
 //! How people are admitted: what the project's file says, as the API takes it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_api::People;
 use tenure_api::keys::Scope;
 use tenure_identity::{Algorithm, Provider, Rules};
 use tenure_journal::ProjectId;
+use tenure_project::{McpServer, Project};
+use tenure_runtime::IdentityConfig;
 
 use super::StartError;
 
@@ -28,6 +31,23 @@ pub(super) fn people(
     let scopes = |words: &Vec<String>| words.iter().filter_map(|word| Scope::from_word(word)).collect();
     let groups = written.groups.iter().map(|(group, words)| (group.clone(), scopes(words))).collect();
     Ok(Some(Arc::new(People::new(provider, written.client_id.clone(), project, groups))))
+}
+
+/// How agents show the project's tool servers who they are, if one asks.
+pub(super) fn agents(project: &Project) -> Result<Option<IdentityConfig>, StartError> {
+    let asks = |(name, server): (&String, &McpServer)| Some((name.clone(), server.hints.identity.clone()?));
+    let audiences: BTreeMap<String, String> = project.servers.iter().filter_map(asks).collect();
+    if audiences.is_empty() {
+        return Ok(None);
+    }
+    let url = project.settings.server.public_url.as_deref().and_then(|url| url::Url::parse(url).ok());
+    let domain = url.as_ref().and_then(|url| url.host_str());
+    let (Some(issuer), Some(domain)) = (&project.settings.server.public_url, domain) else {
+        return Err(StartError::new("a tool server asks which agent calls, and this server has no address")
+            .fix("set `server.public_url` in tenure.yaml: tokens name it, and servers find the keys there"));
+    };
+    let issuer = issuer.trim_end_matches('/').to_owned();
+    Ok(Some(IdentityConfig { issuer, domain: domain.to_owned(), audiences }))
 }
 
 #[cfg(test)]
