@@ -55,7 +55,8 @@ pub enum EffectKind {
         /// Its arguments: exactly what the permit's digest binds and what is sent.
         arguments: Value,
     },
-    /// Make the environment ready: its files, then its setup commands.
+    /// Make the environment ready: its files, then its setup commands. One of the customer's is only searched for
+    /// skills.
     PrepareEnvironment,
     /// Put files of a client into the environment.
     PlaceFiles {
@@ -271,6 +272,11 @@ pub enum Done {
         root: WorkspaceRoot,
         /// The skills that are among them, where the environment was made ready.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        skills: Vec<SkillEntry>,
+    },
+    /// The skills of an environment whose files are not kept here.
+    Found {
+        /// Where they are, and what they are for.
         skills: Vec<SkillEntry>,
     },
     /// A command ran.

@@ -46,7 +46,7 @@ pub use automation::{
     Schedule, Target, TargetAgent,
 };
 pub use blob::BlobRef;
-pub use capability::{Capabilities, InstalledPlugin, InstalledSkill, SkillEntry, SkillVersion};
+pub use capability::{Capabilities, Follows, InstalledPlugin, InstalledSkill, SkillEntry, SkillVersion};
 pub use content::{FunctionOutput, InputPart};
 pub use context::{ContextItem, ModelRequest, ToolSpec};
 pub use effect::{

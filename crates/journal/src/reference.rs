@@ -139,7 +139,7 @@ fn of_outcome(outcome: &Outcome, found: &mut impl FnMut(Reference)) {
         Done::Published { artifacts } => {
             artifacts.iter().for_each(|artifact| of_artifact(artifact, found));
         }
-        Done::Model { .. } | Done::Tools { .. } | Done::Ended => {}
+        Done::Model { .. } | Done::Tools { .. } | Done::Found { .. } | Done::Ended => {}
     }
 }
 

@@ -459,14 +459,23 @@ impl Session {
             }
             (_, Outcome::Done { done: Done::Placed { root, .. } }) => self.workspace.place(*root),
             (_, Outcome::Done { done: Done::Published { artifacts } }) => self.workspace.publish(artifacts),
+            (EffectKind::PrepareEnvironment, Outcome::Done { done: Done::Found { skills } }) => {
+                self.workspace.find(skills);
+                self.workspace.look();
+            }
             (EffectKind::PrepareEnvironment, Outcome::Failed { failure }) => {
-                if next == Next::Settled {
+                if next == Next::Settled && self.hosted().is_some() {
                     self.workspace.fail(&failure.message);
+                } else if next == Next::Settled && failure.kind != FailureKind::NotFound {
+                    // One whose executor went away is asked when it is back.
+                    self.workspace.look();
                 }
             }
             (EffectKind::PrepareEnvironment, Outcome::Unknown) => {
-                if next == Next::Settled {
+                if next == Next::Settled && self.hosted().is_some() {
                     self.workspace.fail(UNKNOWN_AFTER_REPEATS);
+                } else if next == Next::Settled {
+                    self.workspace.look();
                 }
             }
             (EffectKind::PublishArtifacts, Outcome::Failed { .. } | Outcome::Unknown) => {

@@ -84,6 +84,7 @@ pub(crate) fn cost(outcome: &Outcome, reserved: Option<u64>) -> Option<u64> {
                 Done::Tools { .. }
                 | Done::Tool { .. }
                 | Done::Ended
+                | Done::Found { .. }
                 | Done::Placed { .. }
                 | Done::Command { .. }
                 | Done::Published { .. },

@@ -96,6 +96,8 @@ impl Session {
         };
         prewarmed.phase = PrewarmedPhase::Taken;
         self.agent = Arc::new(opened.agent.clone());
+        // The same, but for the skills of its agent.
+        self.environment = opened.environment.clone();
         self.metadata.clone_from(&opened.metadata);
         self.vault_ids.clone_from(&opened.vault_ids);
         self.review = opened.review;

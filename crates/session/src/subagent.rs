@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
     AgentConfig, AgentRef, Capabilities, Environment, EnvironmentId, HostedEnvironment, InputPart,
-    MultiAgent, Parent, Review, SessionId, SessionOpened, SubagentId, SubagentRequest, TextConfig, Timestamp,
-    Tool, TurnId, limit,
+    MultiAgent, Parent, Review, SelfHostedEnvironment, SessionId, SessionOpened, SubagentId, SubagentRequest,
+    TextConfig, Timestamp, Tool, TurnId, limit,
 };
 
 use crate::{Session, SubagentView};
@@ -92,7 +92,10 @@ impl Session {
     fn environment_of(&self, child: SessionId) -> Environment {
         match &self.environment {
             Environment::None => Environment::None,
-            Environment::SelfHosted(own) => Environment::SelfHosted(own.clone()),
+            Environment::SelfHosted(own) => Environment::SelfHosted(Box::new(SelfHostedEnvironment {
+                found: self.skills().to_vec(),
+                ..own.as_ref().clone()
+            })),
             Environment::Hosted(hosted) => Environment::Hosted(Box::new(HostedEnvironment {
                 id: EnvironmentId::of_session(child),
                 base: self.workspace_root(),

@@ -475,6 +475,7 @@ impl World {
                     remote_url: "http://127.0.0.1/connect".to_owned(),
                     workspace_directory: "/srv/shop".to_owned(),
                     capability_directories: Vec::new(),
+                    found: Vec::new(),
                 }));
             }
             _ => return Environment::None,

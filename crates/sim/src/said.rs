@@ -56,6 +56,7 @@ impl Said {
                 | Done::Tools { .. }
                 | Done::Tool { .. }
                 | Done::Ended
+                | Done::Found { .. }
                 | Done::Published { .. } => self.files,
             };
         }

@@ -262,6 +262,7 @@ impl Tracer {
                     Done::Tools { .. }
                     | Done::Tool { .. }
                     | Done::Ended
+                    | Done::Found { .. }
                     | Done::Placed { .. }
                     | Done::Command { .. }
                     | Done::Published { .. },
@@ -556,7 +557,7 @@ fn given(outcome: &Outcome, content: Content) -> Vec<(&'static str, Attribute)> 
             given
         }
         Done::Published { artifacts } => vec![("tenure.artifacts.count", number(artifacts.len() as u64))],
-        Done::Tool { .. } | Done::Ended | Done::Placed { .. } => Vec::new(),
+        Done::Tool { .. } | Done::Ended | Done::Placed { .. } | Done::Found { .. } => Vec::new(),
     }
 }
 

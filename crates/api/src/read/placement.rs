@@ -115,6 +115,7 @@ mod tests {
             remote_url: "http://x/connect/rt_1".into(),
             workspace_directory: "/srv".into(),
             capability_directories: Vec::new(),
+            found: Vec::new(),
         }))
     }
 

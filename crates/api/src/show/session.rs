@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, InstalledPlugin,
-    InstalledSkill, Review, SessionId,
+    Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, Follows,
+    InstalledPlugin, InstalledSkill, Review, SessionId,
 };
 use tenure_session::{RequiredAction, SessionView};
 
@@ -90,7 +90,10 @@ pub(super) fn installed_skill(skill: &InstalledSkill) -> Value {
     if let Some(stored) = skill.stored {
         shown["type"] = json!("skill_reference");
         shown["skill_id"] = json!(stored.skill_id);
-        shown["version"] = json!(stored.number.to_string());
+        shown["version"] = match skill.follows {
+            Some(Follows::Latest) => json!("latest"),
+            Some(Follows::Default) | None => json!(stored.number.to_string()),
+        };
     }
     shown
 }

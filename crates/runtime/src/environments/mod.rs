@@ -17,6 +17,7 @@
 //! attempt makes them again. A command that may not be repeated is closed as unknown, and what it left on
 //! this machine is taken up by the command that follows.
 
+mod afresh;
 mod ask;
 mod chunks;
 mod connect;
@@ -31,6 +32,7 @@ mod remote;
 mod remote_files;
 mod remote_patch;
 mod remote_servers;
+mod remote_skills;
 mod run;
 pub mod templates;
 mod wanted;

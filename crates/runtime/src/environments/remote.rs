@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::inside::ServerWork;
 use super::remote_servers::HttpWork;
 use super::run::{DELTA_PAUSE, OUTPUT_BYTES_MAX, Ran, SHELL, Teller, Told, cancelled, failed, kept};
-use super::{remote_patch, remote_servers};
+use super::{remote_patch, remote_servers, remote_skills};
 use crate::handle::Shared;
 use crate::live::Live;
 
@@ -45,6 +45,7 @@ enum Task {
     Command { request: CommandRequest, told: Told },
     Server(ServerWork),
     Http(HttpWork),
+    Find,
 }
 
 impl RemoteWork {
@@ -61,8 +62,8 @@ impl RemoteWork {
                 Some(server) => Task::Server(server),
                 None => Task::Http(HttpWork::of(state, effect)?),
             },
+            EffectKind::PrepareEnvironment => Task::Find,
             EffectKind::ModelCall { .. }
-            | EffectKind::PrepareEnvironment
             | EffectKind::PlaceFiles { .. }
             | EffectKind::PublishArtifacts
             | EffectKind::Subagent { .. }
@@ -83,7 +84,7 @@ pub(crate) async fn run_remote(
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     match &mut work.task {
-        Task::Command { .. } => {}
+        Task::Command { .. } | Task::Find => {}
         Task::Server(server) => server.unseal(shared, project).await?,
         Task::Http(server) => server.unseal(shared, project).await?,
     }
@@ -103,6 +104,10 @@ pub(crate) async fn run_remote(
             Task::Server(server) => {
                 return remote_servers::ask(shared, servers, &remote, work.session, name, server, cancel)
                     .await;
+            }
+            Task::Find => {
+                let directories = &work.environment.capability_directories;
+                return remote_skills::find(&remote, directories).await.map(Attempted::Found);
             }
             Task::Http(server) => {
                 let key = work.session;

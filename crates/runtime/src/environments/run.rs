@@ -54,9 +54,18 @@ pub(crate) struct Work {
 
 enum Task {
     Prepare,
+    /// Skills that are missing.
+    Install,
     Place(Vec<EnvironmentFile>),
-    Command { request: CommandRequest, told: Told },
-    Publish { effect: EffectId, turn_id: TurnId, before: Vec<Artifact> },
+    Command {
+        request: CommandRequest,
+        told: Told,
+    },
+    Publish {
+        effect: EffectId,
+        turn_id: TurnId,
+        before: Vec<Artifact>,
+    },
     Server(ServerWork),
 }
 
@@ -87,6 +96,7 @@ impl Work {
     pub(crate) fn of(state: &Session, effect: &Effect) -> Option<Self> {
         let environment = state.hosted()?.clone();
         let task = match &effect.kind {
+            EffectKind::PrepareEnvironment if state.workspace_root().is_some() => Task::Install,
             EffectKind::PrepareEnvironment => Task::Prepare,
             EffectKind::PlaceFiles { files } => Task::Place(files.clone()),
             EffectKind::Command { item_id, request } => {
@@ -215,6 +225,7 @@ impl Desk {
             // What it finds is no part of the journal's files.
             Task::Server(server) if server.only_lists() => {}
             Task::Prepare
+            | Task::Install
             | Task::Place(_)
             | Task::Command { .. }
             | Task::Publish { .. }
@@ -222,6 +233,7 @@ impl Desk {
         }
         match task {
             Task::Prepare => self.prepare(),
+            Task::Install => self.install_missing(),
             Task::Place(files) => self.place(&files).and_then(|()| self.snapshot()).map(Finished::Placed),
             Task::Command { request, told } => self.command(&request, &told).map(Finished::Ran),
             Task::Publish { .. } => Ok(Finished::Published(Vec::new())),
@@ -303,6 +315,18 @@ impl Desk {
                 return Err(failed(FailureKind::InvalidRequest, message));
             }
         }
+        self.prepared()
+    }
+
+    fn install_missing(&mut self) -> Result<Finished, Failure> {
+        let files = self.copy.files().map_err(|error| self.broken(&error))?;
+        install::install_missing(&files, &self.chunks, &self.environment.capabilities)
+            .map_err(|(name, error)| self.not_installed(&name, "installed", &error))?;
+        self.prepared()
+    }
+
+    /// Keeps the files, and says which skills are among them.
+    fn prepared(&mut self) -> Result<Finished, Failure> {
         let root = self.snapshot()?;
         let found = self.copy.files().and_then(|files| install::find(&files, &self.environment.capabilities));
         Ok(Finished::Prepared { root, skills: found.map_err(|error| self.broken(&error))? })

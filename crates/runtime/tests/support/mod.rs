@@ -28,7 +28,7 @@ use tenure_store::MemoryStore;
 use tenure_tools::{Call, CallResult, Hints, Server, Servers};
 use tokio_util::sync::CancellationToken;
 
-const SCRIPT: &str = r#"
+pub(crate) const SCRIPT: &str = r#"
 rules:
   - when: { user: '^refund' , result_of: shop__refund }
     reply: [{ text: "Refunded." }]
@@ -104,6 +104,16 @@ pub(crate) async fn start_within(
     model: Arc<dyn Model>,
     limits: Limits,
 ) -> Runtime {
+    start_hosting(store, shop, model, limits, tenure_runtime::EnvironmentConfig::default()).await
+}
+
+pub(crate) async fn start_hosting(
+    store: Arc<MemoryStore>,
+    shop: Arc<Shop>,
+    model: Arc<dyn Model>,
+    limits: Limits,
+    environments: tenure_runtime::EnvironmentConfig,
+) -> Runtime {
     let places = limits.model_calls;
     let provider = Provider::with_places("scripted", model, places);
     let server =
@@ -117,7 +127,7 @@ pub(crate) async fn start_within(
         sealer: Sealer::ephemeral(),
         limits,
         outbound: tenure_runtime::Outbound::default(),
-        environments: tenure_runtime::EnvironmentConfig::default(),
+        environments,
     };
     Runtime::start(parts).await.expect("starts")
 }

@@ -42,6 +42,9 @@ impl Draft<'_> {
                 let done = Done::Placed { root: *root, skills: skills.clone() };
                 self.settle(effect_id, attempt, done, Labels::NEUTRAL);
             }
+            Attempted::Found(skills) => {
+                self.settle(effect_id, attempt, Done::Found { skills: skills.clone() });
+            }
             Attempted::Ran(result) => {
                 let labels = self.state.labels_of_command();
                 self.settle(effect_id, attempt, Done::Command { result: result.clone() }, labels);

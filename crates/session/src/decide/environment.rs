@@ -33,6 +33,20 @@ impl Draft<'_> {
         }
     }
 
+    /// Records that skills are to be installed in an environment that was made ready without them. It is made ready
+    /// once more; by then that only adds what is missing.
+    pub(super) fn install_skills(&mut self) {
+        self.request_unasked(None, EffectKind::PrepareEnvironment, PREPARING, &Value::Null);
+    }
+
+    /// Records that skills are to be looked for on the customer's machine, if it names directories of them and that
+    /// was not done yet.
+    pub(super) fn find_skills(&mut self) {
+        if self.state.wants_skills() {
+            self.request_unasked(None, EffectKind::PrepareEnvironment, PREPARING, &Value::Null);
+        }
+    }
+
     /// Records that a client's files are to be placed.
     pub(super) fn place_files(&mut self, files: &[EnvironmentFile]) -> Result<(), Refusal> {
         if self.state.failed.is_some() {
@@ -71,8 +85,12 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// What follows from an environment that cannot be made ready: the session can do nothing.
+    /// What follows from a hosted environment that cannot be made ready: the session can do nothing.
     pub(super) fn environment_failed(&mut self, failure: &Failure) {
+        // Skills that cannot be found are no reason to give up a machine that does the rest.
+        if self.state.hosted().is_none() {
+            return;
+        }
         let message = format!("the environment could not be made ready: {}", failure.message);
         self.push(Event::SessionFailed { message });
     }

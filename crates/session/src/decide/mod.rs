@@ -109,6 +109,8 @@ pub enum Attempted {
         /// The skills among them.
         skills: Vec<SkillEntry>,
     },
+    /// Skills were looked for on a customer's machine.
+    Found(Vec<SkillEntry>),
     /// A command ran.
     Ran(CommandResult),
     /// Files were published.

@@ -53,7 +53,10 @@ impl Draft<'_> {
         if first {
             self.push(Event::TurnStarted { turn_id });
         }
-        self.list_tools(turn_id) || self.call_model(turn_id)
+        let goes_on = self.list_tools(turn_id) || self.call_model(turn_id);
+        // Servers that run in the environment are asked in its lane.
+        self.begin_next();
+        goes_on
     }
 
     pub(super) fn create_turn(&mut self) -> TurnId {

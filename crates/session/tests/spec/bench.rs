@@ -133,6 +133,7 @@ pub(crate) fn self_hosted() -> Environment {
         remote_url: "http://127.0.0.1:7878/v1/agents/api/connect/rt_1".to_owned(),
         workspace_directory: "/srv/shop".to_owned(),
         capability_directories: Vec::new(),
+        found: Vec::new(),
     }))
 }
 

@@ -19,6 +19,7 @@ mod forks;
 mod frozen;
 mod functions;
 mod guests;
+mod inside;
 mod journals;
 mod models;
 mod prewarmed;

@@ -212,6 +212,10 @@ fn outcome(outcome: &Outcome) -> String {
             )
         }
         Outcome::Done { done: Done::Ended } => "done".to_owned(),
+        Outcome::Done { done: Done::Found { skills } } => {
+            let names: Vec<&str> = skills.iter().map(|skill| skill.name.as_str()).collect();
+            format!("found the skills {}", names.join(", "))
+        }
         Outcome::Done { done: Done::Placed { skills, .. } } if !skills.is_empty() => {
             let names: Vec<&str> = skills.iter().map(|skill| skill.name.as_str()).collect();
             format!("placed, with the skills {}", names.join(", "))
