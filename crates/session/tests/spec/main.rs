@@ -19,6 +19,7 @@ mod forks;
 mod functions;
 mod guests;
 mod journals;
+mod labels;
 mod models;
 mod prewarmed;
 mod prompts;

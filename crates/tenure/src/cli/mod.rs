@@ -21,6 +21,7 @@ mod find;
 mod forks;
 mod init;
 mod keys;
+mod labels;
 mod migrate;
 mod mock;
 mod output;
@@ -117,6 +118,8 @@ enum Command {
     Rewind(forks::RewindArgs),
     /// List the moments of a session, to fork it at or go back to
     History(forks::HistoryArgs),
+    /// See what flowed into a session, and what it was granted
+    Labels(labels::LabelsArgs),
     /// Remove stored files that no session refers to
     Gc(forks::GcArgs),
     /// Manage addresses that are told of what happens to sessions
@@ -237,6 +240,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Fork(args) => forks::fork(cx, &args).await,
         Command::Rewind(args) => forks::rewind(cx, &args).await,
         Command::History(args) => forks::history(cx, &args).await,
+        Command::Labels(args) => labels::labels(cx, &args).await,
         Command::Gc(args) => forks::gc(cx, &args).await,
         Command::Webhooks(args) => webhooks::webhooks(cx, &args).await,
         Command::Doctor(args) => doctor::doctor(cx, &args).await,
