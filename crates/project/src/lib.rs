@@ -60,7 +60,8 @@ mod tests {
             .chain(crate::agent_file::DOCUMENTED)
             .chain(crate::environment::DOCUMENTED)
             .chain(crate::tools::DOCUMENTED)
-            .chain(crate::mcp::DOCUMENTED);
+            .chain(crate::mcp::DOCUMENTED)
+            .chain(crate::terms::DOCUMENTED);
         for key in keys.copied().flatten() {
             let named = page.lines().any(|line| line.contains(&format!("`{key}`")));
             assert!(named, "docs/project-files.md does not mention `{key}`");

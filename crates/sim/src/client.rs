@@ -8,7 +8,7 @@ use tenure_journal::{
     EffectId, EffectKind, Environment, EnvironmentFile, EnvironmentId, EnvironmentOpened, Event, Fresh,
     FunctionOutput, HostedEnvironment, InputPart, MultiAgent, Network, Packages, ProjectId, Reasoning,
     Recorded, SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch,
-    SpendLimit, TextConfig, Timestamp,
+    SpendLimit, TextConfig, Timestamp, Trust,
 };
 use tenure_session::{Command, RequiredAction, Session};
 
@@ -423,7 +423,7 @@ impl World {
             spend_limit: self.spend_limit(),
             prompt_cache: None,
             parent: None,
-            trust: tenure_journal::Trust::default(),
+            trust: Trust { grants: vec![outside::grant(self.rng.u32(1..4))], ..Trust::default() },
         };
         let messages =
             (0..self.rng.usize(..3)).map(|part| vec![InputPart::text(marked(number, part))]).collect();

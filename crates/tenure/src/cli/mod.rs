@@ -22,6 +22,7 @@ mod forks;
 mod freeze;
 mod init;
 mod keys;
+mod labels;
 mod login;
 mod migrate;
 mod mock;
@@ -132,6 +133,8 @@ enum Command {
     Rewind(forks::RewindArgs),
     /// List the moments of a session, to fork it at or go back to
     History(forks::HistoryArgs),
+    /// See what flowed into a session, and what it was granted
+    Labels(labels::LabelsArgs),
     /// Remove stored files that no session refers to
     Gc(forks::GcArgs),
     /// Manage addresses that are told of what happens to sessions
@@ -263,6 +266,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Fork(args) => forks::fork(cx, &args).await,
         Command::Rewind(args) => forks::rewind(cx, &args).await,
         Command::History(args) => forks::history(cx, &args).await,
+        Command::Labels(args) => labels::labels(cx, &args).await,
         Command::Gc(args) => forks::gc(cx, &args).await,
         Command::Webhooks(args) => webhooks::webhooks(cx, &args).await,
         Command::Doctor(args) => doctor::doctor(cx, &args).await,
