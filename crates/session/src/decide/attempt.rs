@@ -43,7 +43,7 @@ impl Draft<'_> {
                 self.settle(effect_id, attempt, done, Labels::NEUTRAL);
             }
             Attempted::Found(skills) => {
-                self.settle(effect_id, attempt, Done::Found { skills: skills.clone() });
+                self.settle(effect_id, attempt, Done::Found { skills: skills.clone() }, Labels::NEUTRAL);
             }
             Attempted::Ran(result) => {
                 let labels = self.state.labels_of_command();

@@ -208,19 +208,19 @@ impl<'a> Player<'a> {
 
     fn attempt(&mut self, effect: &Effect) -> Attempted {
         match &effect.kind {
-            EffectKind::ListTools { server_label } => Attempted::Listed(listing(server_label)),
+            EffectKind::ListTools { server_label, .. } => Attempted::Listed(listing(server_label)),
             EffectKind::ModelCall { .. } => {
                 Attempted::Answered { answer: self.answer(), cost_nano_usd: None }
             }
             EffectKind::ToolCall { server, name, arguments, .. } => {
                 let label = match server {
                     ServerRef::Builtin => "tenure",
-                    ServerRef::Mcp { server_label } => server_label,
+                    ServerRef::Mcp { server_label } | ServerRef::Inside { server_label } => server_label,
                 };
                 let tool = format!("{label}/{name}");
                 let text = result(&tool, arguments, &self.case.planted(&tool));
                 self.outcome.executed.push(Call { tool, arguments: arguments.clone() });
-                Attempted::Returned(ToolResult { text, is_error: false, stored: None })
+                Attempted::Returned(ToolResult::inline(text, false))
             }
             EffectKind::Subagent { request, .. } => {
                 self.let_subagent_work(request);
@@ -295,5 +295,6 @@ fn cx<'a>(now: Timestamp, fresh: &'a Fresh, policy: &'a PolicySet) -> Context<'a
         prices: &NO_PRICES,
         reserving: Reserving::Asked,
         partial: &[],
+        frozen: &tenure_session::NOTHING_FROZEN,
     }
 }
