@@ -21,6 +21,7 @@ mod functions;
 mod guests;
 mod inside;
 mod journals;
+mod memories;
 mod models;
 mod prewarmed;
 mod prompts;
