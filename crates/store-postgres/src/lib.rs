@@ -48,8 +48,8 @@ use tenure_journal::{
     TurnId, Version,
 };
 use tenure_store::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp,
-    Store, StoreError, Stored, Unsealed, Wake, Wanted,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed,
+    SessionFilter, Stamp, Store, StoreError, Stored, Unsealed, Wake, Wanted,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};

@@ -38,8 +38,8 @@ use tenure_journal::{
     TurnId, Version,
 };
 use tenure_store::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp,
-    Store, StoreError, StoreErrorKind, Stored, Unsealed, Wake, Wanted,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed,
+    SessionFilter, Stamp, Store, StoreError, StoreErrorKind, Stored, Unsealed, Wake, Wanted,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 

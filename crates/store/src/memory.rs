@@ -21,8 +21,8 @@ use tokio::sync::broadcast;
 
 use self::state::{State, Write};
 use crate::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp,
-    Store, StoreError, StoreErrorKind, Stored, Unsealed, Wake, Wanted,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed,
+    SessionFilter, Stamp, Store, StoreError, StoreErrorKind, Stored, Unsealed, Wake, Wanted,
 };
 
 /// Wakes that a reader may be behind before it is told that it missed some.

@@ -14,9 +14,9 @@ use tenure_journal::{
     ContainerSize, ContextItem, Decision, Effect, EffectId, EffectKind, Environment, EnvironmentFile,
     EnvironmentId, EnvironmentOpened, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool,
     HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport,
-    ModelAnswer, MultiAgent, Network, Origin, ProjectId, Reasoning, Recorded, Remembered, SelfHostedEnvironment,
-    ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig, Timestamp, Tool,
-    ToolDef, ToolResult, Trust, Turn, TurnId, Usage, Version, WorkspaceRoot,
+    ModelAnswer, MultiAgent, Network, Origin, ProjectId, Reasoning, Recorded, Remembered,
+    SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig,
+    Timestamp, Tool, ToolDef, ToolResult, Trust, Turn, TurnId, Usage, Version, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
