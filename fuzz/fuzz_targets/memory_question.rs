@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tenure_journal::{Episode, Fresh, ItemId, SessionId, Speaker, Timestamp};
+use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp};
 use tenure_memory::cue::Question;
 use tenure_memory::recall::Recall;
 use tenure_memory::{Index, text};
@@ -18,7 +18,7 @@ fuzz_target!(|input: (i64, &str)| {
     let (session, item) = (SessionId::fresh(&fresh), ItemId::fresh(&fresh));
     let mut index = Index::default();
     let speaker = Speaker::User;
-    index.put(Episode { session, item, ordinal: 0, at: now, speaker, name: None, text: text.to_owned() });
+    index.put(Episode { session, item, ordinal: 0, at: now, speaker, name: None, text: text.to_owned(), labels: Labels::NEUTRAL });
     let found = recall.answer(&index.corpus(recall.cues()), &index.stretches(), None, 5, None);
     assert!(found.len() <= 1);
     assert!(found.iter().all(|one| one.score.is_finite()));

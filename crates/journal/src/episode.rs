@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, ItemId, ProjectId, SessionId, Timestamp};
+use crate::{AgentId, ItemId, Labels, ProjectId, SessionId, Timestamp};
 
 /// One message or tool result that can be recalled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct Episode {
     pub name: Option<String>,
     /// What was said, as text, no longer than [`crate::limit::EPISODE_BYTES_MAX`].
     pub text: String,
+    /// The labels of its item: they come back with it, and flow into whatever it is recalled for.
+    #[serde(default, skip_serializing_if = "Labels::is_neutral")]
+    pub labels: Labels,
 }
 
 /// Who said something.

@@ -1,7 +1,7 @@
 //! Whatever is said and asked.
 
 use proptest::prelude::*;
-use tenure_journal::{Episode, Fresh, ItemId, SessionId, Speaker, Timestamp};
+use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp};
 use tenure_memory::bench::locomo;
 use tenure_memory::cue::Question;
 use tenure_memory::recall::Recall;
@@ -34,7 +34,7 @@ proptest! {
         for (ordinal, text) in (0..).zip(&said) {
             let item = ItemId::fresh(&fresh);
             let at = Timestamp::from_millis(now).plus_millis(ordinal);
-            index.put(Episode { session, item, ordinal, at, speaker: Speaker::User, name: None, text: text.clone() });
+            index.put(Episode { session, item, ordinal, at, speaker: Speaker::User, name: None, text: text.clone(), labels: Labels::NEUTRAL });
         }
         let recall = Recall::of(&Question { text: &question, now: Timestamp::from_millis(now), names: &["Dog".to_owned()] });
         let found = recall.answer(&index.corpus(recall.cues()), &index.stretches(), None, 5, None);

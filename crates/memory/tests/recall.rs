@@ -1,6 +1,6 @@
 //! Which passages answer a question, and why.
 
-use tenure_journal::{Episode, Fresh, ItemId, SessionId, Speaker, Timestamp};
+use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp};
 use tenure_memory::cue::Question;
 use tenure_memory::recall::{Known, Recall, Recalled};
 use tenure_memory::{Index, rank};
@@ -26,7 +26,7 @@ fn index(sessions: &[(u64, &[(char, &str)])]) -> (Index, Vec<SessionId>) {
             let at = NOW.minus_millis(days * DAY_MS).plus_millis(ordinal * 1_000);
             let text = (*text).to_owned();
             let item = ItemId::fresh(&fresh);
-            index.put(Episode { session, item, ordinal, at, speaker, name: None, text });
+            index.put(Episode { session, item, ordinal, at, speaker, name: None, text, labels: Labels::NEUTRAL });
         }
     }
     (index, ids)

@@ -135,6 +135,8 @@ fn told(found: &[Recalled]) -> String {
             "session": episode.session,
             "item": episode.item,
             "why": one.why.to_string(),
+            // Read again by the session, into which they flow.
+            "labels": (!episode.labels.is_neutral()).then_some(&episode.labels),
         })
     };
     json!({ "passages": found.iter().map(passage).collect::<Vec<_>>() }).to_string()

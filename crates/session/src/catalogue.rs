@@ -85,7 +85,7 @@ impl BuiltinTool {
             read_only: self.repeat() == Repeat::Freely,
             destructive: false,
             labels: ToolLabels::of_builtin(match self {
-                Self::ListAutomations => ToolEffect::Read,
+                Self::ListAutomations | Self::Recall => ToolEffect::Read,
                 Self::CreateAutomation | Self::DeleteAutomation => ToolEffect::Write,
             }),
             parameters: None,

@@ -29,13 +29,16 @@ pub(crate) fn remembered(state: &Session, at: Timestamp, ordinal: u64, item: &It
     let text = within_limit(text);
     let terms = tenure_memory::text::distinct_stems(&text);
     let session = state.key.session;
-    let episode = Episode { session, item: item.id, ordinal, at, speaker, name, text };
+    let episode = Episode { session, item: item.id, ordinal, at, speaker, name, text, labels: item.labels.clone() };
     (!terms.is_empty()).then(|| Remembered { space: state.memory_space(), episode, terms })
 }
 
 fn said(state: &Session, body: &ItemBody) -> Option<(Speaker, Option<String>, String)> {
     match body {
-        ItemBody::UserMessage { content } => Some((Speaker::User, None, texts(content))),
+        ItemBody::UserMessage { content, by_agent: true } => {
+            Some((Speaker::Agent, state.agent.name.clone(), texts(content)))
+        }
+        ItemBody::UserMessage { content, by_agent: false } => Some((Speaker::User, None, texts(content))),
         ItemBody::AssistantMessage { content, .. } => {
             Some((Speaker::Agent, state.agent.name.clone(), content.join("\n")))
         }

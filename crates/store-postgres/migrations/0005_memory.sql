@@ -20,6 +20,8 @@ CREATE TABLE episodes (
     speaker TEXT NOT NULL COLLATE "C",
     name TEXT COLLATE "C",
     text TEXT NOT NULL COLLATE "C",
+    -- JSON; absent where nothing is said.
+    labels TEXT COLLATE "C",
     terms TEXT[] COLLATE "C" NOT NULL
 );
 

@@ -610,7 +610,7 @@ impl<'a> Changes<'a> {
     fn episode_columns(&self) -> Vec<Param<'a>> {
         let rows = || self.episodes.values();
         let mut params = key_columns(self.episodes.keys().map(|(key, _)| key));
-        let rest: [Param<'a>; 10] = [
+        let rest: [Param<'a>; 11] = [
             column(rows().map(|row| int(row.remembered.episode.ordinal))),
             column(rows().map(|row| row.remembered.episode.item.to_string())),
             column(rows().map(|row| &*row.space)),
@@ -620,6 +620,7 @@ impl<'a> Changes<'a> {
             column(rows().map(|row| row.remembered.episode.speaker.as_str())),
             column(rows().map(|row| row.name.as_deref())),
             column(rows().map(|row| &*row.text)),
+            column(rows().map(|row| row.labels.as_deref())),
             column(rows().map(|row| &*row.terms)),
         ];
         params.extend(rest);

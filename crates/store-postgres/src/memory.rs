@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tenure_journal::{Episode, MemorySpace, Remembered, Speaker, Timestamp};
+use tenure_journal::{Episode, Labels, MemorySpace, Remembered, Speaker, Timestamp};
 use tenure_store::StoreError;
 use tenure_store::recall::{COUNTED_MAX, Candidates, Wanted, joined, pick};
 use tokio_postgres::Row;
@@ -23,6 +23,7 @@ pub(crate) struct EpisodeRow {
     pub(crate) user: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) text: String,
+    pub(crate) labels: Option<String>,
     /// Parted by spaces.
     pub(crate) terms: String,
 }
@@ -36,6 +37,7 @@ impl EpisodeRow {
             user: optional(&remembered.space.user),
             name: optional(&remembered.episode.name),
             text: stored(&remembered.episode.text).into_owned(),
+            labels: labels_text(&remembered.episode.labels),
             terms: terms.join(" "),
             space,
             remembered,
@@ -84,6 +86,16 @@ pub(crate) async fn candidates(
     Ok(Candidates { episodes, frequencies, stretches: joined(runs.into_values().collect()) })
 }
 
+fn labels_text(labels: &Labels) -> Option<String> {
+    let text = || serde_json::to_string(labels).expect("labels are words and sets of words");
+    (!labels.is_neutral()).then(|| stored(&text()).into_owned())
+}
+
+fn labels_of(text: Option<String>) -> Result<Labels, StoreError> {
+    let Some(text) = text else { return Ok(Labels::NEUTRAL) };
+    serde_json::from_str(&text).map_err(|_| damaged(format!("reading the labels `{text}`")))
+}
+
 async fn numbers(
     connection: &Connection,
     context: &str,
@@ -105,5 +117,6 @@ fn episode_of(row: &Row) -> Result<Episode, StoreError> {
             .ok_or_else(|| damaged(format!("reading an episode of `{word}`")))?,
         name: text(row, 6)?,
         text: required_text(row, 7)?,
+        labels: labels_of(text(row, 8)?)?,
     })
 }

@@ -13,7 +13,9 @@ CREATE TABLE episodes (
     at INTEGER NOT NULL,
     speaker TEXT NOT NULL,
     name TEXT,
-    text TEXT NOT NULL
+    text TEXT NOT NULL,
+    -- JSON; absent where nothing is said.
+    labels TEXT
 ) STRICT;
 
 CREATE UNIQUE INDEX episodes_by_place ON episodes (project_id, session_id, ordinal);

@@ -1,7 +1,7 @@
 //! Episodes: written with their events, found by their terms.
 
 use rusqlite::{Connection, Row, Transaction};
-use tenure_journal::{Episode, MemorySpace, Remembered, SessionKey, Speaker, Timestamp};
+use tenure_journal::{Episode, Labels, MemorySpace, Remembered, SessionKey, Speaker, Timestamp};
 use tenure_store::recall::{COUNTED_MAX, Candidates, Wanted, joined, pick};
 
 use crate::read::{Read, damaged, limit_of};
@@ -36,6 +36,7 @@ fn insert(connection: &Connection, key: SessionKey, row: &Remembered) -> rusqlit
         episode.speaker.as_str(),
         &episode.name,
         &episode.text,
+        labels_text(&episode.labels),
     ))
 }
 
@@ -116,7 +117,18 @@ fn episode_of(row: &Row<'_>) -> Read<Episode> {
         speaker,
         name: row.get(5)?,
         text: row.get(6)?,
+        labels: labels_of(row.get(7)?)?,
     })
+}
+
+fn labels_text(labels: &Labels) -> Option<String> {
+    let text = || serde_json::to_string(labels).expect("labels are words and sets of words");
+    (!labels.is_neutral()).then(text)
+}
+
+fn labels_of(text: Option<String>) -> Read<Labels> {
+    let Some(text) = text else { return Ok(Labels::NEUTRAL) };
+    serde_json::from_str(&text).map_err(|_| ReadError::from(damaged(format!("reading the labels `{text}`"))))
 }
 
 fn id_of<T: std::str::FromStr>(row: &Row<'_>, index: usize) -> Read<T> {

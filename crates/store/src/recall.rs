@@ -121,6 +121,7 @@ mod tests {
                 speaker: Speaker::User,
                 name: None,
                 text: String::new(),
+                labels: tenure_journal::Labels::NEUTRAL,
             };
             ordinals.iter().map(episode).collect()
         };

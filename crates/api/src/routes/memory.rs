@@ -54,6 +54,7 @@ fn shown(recalled: &Recalled) -> Value {
         "speaker": episode.speaker.as_str(),
         "name": episode.name,
         "text": episode.text,
+        "labels": episode.labels,
         "score": recalled.score,
         "why": {
             "terms": why.terms,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tenure_journal::{Episode, Fresh, ItemId, SessionId, Speaker, Timestamp};
+use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp};
 
 use super::{Asked, Conversation, Kind};
 
@@ -87,7 +87,7 @@ fn conversation(sample: Sample) -> Result<Conversation, LocomoError> {
             };
             let at = begun.plus_millis(ordinal * TURN_MS);
             let speaker = Speaker::User;
-            episodes.push(Episode { session, item, ordinal, at, speaker, name: Some(turn.speaker), text });
+            episodes.push(Episode { session, item, ordinal, at, speaker, name: Some(turn.speaker), text, labels: Labels::NEUTRAL });
         }
         now = now.max(begun.plus_millis(TURN_MS * 1_000));
     }

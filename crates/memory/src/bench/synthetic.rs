@@ -8,7 +8,7 @@ mod german;
 mod spanish;
 
 use fastrand::Rng;
-use tenure_journal::{Episode, Fresh, ItemId, SessionId, Speaker, Timestamp};
+use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp};
 
 use super::{Asked, Conversation, Kind};
 
@@ -182,7 +182,7 @@ impl Talk {
                 for (speaker, text) in [(Speaker::Agent, exchange.agent), (Speaker::User, exchange.user)] {
                     let item = ItemId::fresh(&fresh);
                     let at = begin_of(place).plus_millis(ordinal * TURN_MS);
-                    episodes.push(Episode { session, item, ordinal, at, speaker, name: None, text });
+                    episodes.push(Episode { session, item, ordinal, at, speaker, name: None, text, labels: Labels::NEUTRAL });
                     ordinal += 1;
                     if let Some(question) = exchange.question.filter(|_| speaker == Speaker::User) {
                         evidence[question].push(item);

@@ -29,9 +29,16 @@ pub(super) fn said(
             speaker: Speaker::User,
             name: (ordinal % 2 == 1).then(|| "Ada".to_owned()),
             text: text.to_owned(),
+            labels: labels(ordinal),
         },
         terms: text.split(' ').map(str::to_owned).collect(),
     }
+}
+
+fn labels(ordinal: u64) -> Labels {
+    let categories = ["pii".to_owned(), "\"é\0".to_owned()].into();
+    let untrusted = Labels { integrity: Integrity::Untrusted, categories, ..Labels::NEUTRAL };
+    if ordinal.is_multiple_of(2) { untrusted } else { Labels::NEUTRAL }
 }
 
 pub(super) fn wanted(terms: &[&str], reach: usize) -> Wanted {

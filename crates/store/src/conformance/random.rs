@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tenure_journal::{
-    AgentId, BlobRef, Episode, Fresh, Head, ItemId, MemorySpace, NodeId, ProjectId, Remembered, SessionId,
+    AgentId, BlobRef, Episode, Fresh, Head, ItemId, Labels, MemorySpace, NodeId, ProjectId, Remembered, SessionId,
     SessionKey, SessionStatus, Speaker, Timestamp, TurnId, TurnStatus, Version,
 };
 
@@ -281,6 +281,7 @@ impl World {
             speaker: Self::pick(&mut self.rng, &Speaker::ALL),
             name: self.rng.bool().then(|| self.name()),
             text: self.name(),
+            labels: Labels::NEUTRAL,
         };
         Remembered { space: self.space(key.project), episode, terms: self.terms() }
     }
