@@ -11,7 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("policy", &["journal"]),
     ("schedule", &["journal"]),
-    ("session", &["journal", "policy"]),
+    ("session", &["journal", "memory", "policy"]),
     ("store", &["journal"]),
     ("store-sqlite", &["journal", "store"]),
     ("store-postgres", &["journal", "store"]),
@@ -57,7 +57,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that decide and do nothing else.
-const PURE: &[&str] = &["journal", "policy", "schedule", "session", "telemetry"];
+const PURE: &[&str] = &["journal", "memory", "policy", "schedule", "session", "telemetry"];
 
 /// What must not be anywhere below a pure crate: runtimes, databases, HTTP, files.
 const IMPURE: &[&str] = &[

@@ -65,7 +65,7 @@ impl Asked {
         let segments: Vec<&str> = self.path.trim_start_matches("/v1/").split('/').collect();
         match segments.as_slice() {
             ["agents" | "tenure", "sessions", _, rest, ..] => !rest.is_empty(),
-            ["files", _, ..] | ["agents", "environments", _, "files", ..] => true,
+            ["files", _, ..] | ["agents", "environments", _, "files", ..] | ["tenure", "memory", ..] => true,
             _ => false,
         }
     }

@@ -305,6 +305,10 @@ async fn every_id_in_a_body_or_a_query_is_as_unknown_as_any() {
             }),
         ),
         ("agent", Box::new(|id| ("GET", format!("/v1/agents/sessions?agent_id={id}"), None))),
+        (
+            "agent",
+            Box::new(|id| ("GET", format!("/v1/tenure/memory/search?agent_id={id}&question=hi"), None)),
+        ),
         ("session", Box::new(|id| ("GET", format!("/v1/agents/automations?session_id={id}"), None))),
         ("session", Box::new(|id| ("GET", format!("/v1/agents/sessions?after={id}"), None))),
         ("agent", Box::new(|id| ("GET", format!("/v1/agents?after={id}"), None))),

@@ -233,6 +233,8 @@ pub enum Tool {
     },
     /// Lets the agent schedule wake-ups of its own session.
     Automations,
+    /// Lets the agent recall what earlier sessions said.
+    Memory,
 }
 
 /// A function the client carries out.

@@ -16,6 +16,7 @@ mod context;
 mod effect;
 mod envelope;
 mod environment;
+mod episode;
 mod event;
 mod fork;
 mod grant;
@@ -59,6 +60,7 @@ pub use environment::{
     HostedEnvironment, Network, Packages, SelfHostedEnvironment, SetupCommand, WorkspaceRoot,
     WorkspaceRootError,
 };
+pub use episode::{Episode, MEMORY_USER_KEY, MemorySpace, Remembered, Speaker};
 pub use event::{
     AgentPatch, Approval, Decision, Event, Input, PromptCache, Review, SessionOpened, SessionPatch,
     SpendLimit, TurnEnd, TurnError,

@@ -101,3 +101,7 @@ const _: () = assert!(
 const _: () = assert!(PREVIEW_BYTES_MAX < INLINE_BYTES_MAX, "a preview is shorter than what it previews");
 const _: () = assert!(SHORTENED_BYTES_MAX < PREVIEW_BYTES_MAX, "what is shortened is shorter than a preview");
 const _: () = assert!(READ_BYTES_MAX < INLINE_BYTES_MAX, "what the reader returns is never stored again");
+/// Bytes of an episode's text that can be recalled: a page or two. The item keeps the rest.
+pub const EPISODE_BYTES_MAX: usize = 8 * 1024;
+/// Passages that one recall gives at most.
+pub const RECALLED_MAX: usize = 50;

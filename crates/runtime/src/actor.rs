@@ -704,6 +704,7 @@ pub(crate) async fn append(
         documents,
         budget: budget::entries(batch),
         audit: batch.audit.clone(),
+        episodes: batch.episodes.clone(),
     };
     let began = std::time::Instant::now();
     let appended = shared.store.append(append).await;

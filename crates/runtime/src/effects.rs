@@ -19,6 +19,7 @@ use crate::environments;
 use crate::fair::Place;
 use crate::handle::Shared;
 use crate::live::{Live, Source};
+use crate::memory;
 use crate::subagents;
 
 /// Everything one attempt needs, taken from the state when it begins.
@@ -58,6 +59,7 @@ enum Work {
     List { server: Box<McpTool>, network: Option<Network> },
     Tool { server: Option<Box<McpTool>>, network: Option<Network>, name: String, arguments: Value },
     Builtin(Box<automations::Call>),
+    Recall(Box<memory::Call>),
     Subagent(Box<subagents::Work>),
     Environment(Option<Box<environments::Work>>),
     Remote(Box<environments::RemoteWork>),
@@ -101,13 +103,16 @@ impl Launch {
                 }
             }
             EffectKind::ToolCall { server: ServerRef::Builtin, name, arguments, item_id } => {
-                Work::Builtin(Box::new(automations::Call {
-                    session: state.key(),
-                    effect: effect.id,
-                    item: *item_id,
-                    name: name.clone(),
-                    arguments: arguments.clone(),
-                }))
+                match memory::Call::of(state, name, arguments) {
+                    Some(call) => Work::Recall(Box::new(call)),
+                    None => Work::Builtin(Box::new(automations::Call {
+                        session: state.key(),
+                        effect: effect.id,
+                        item: *item_id,
+                        name: name.clone(),
+                        arguments: arguments.clone(),
+                    })),
+                }
             }
             EffectKind::Subagent { request, .. } => {
                 Work::Subagent(Box::new(subagents::Work::of(state, effect.id, request)))
@@ -160,6 +165,7 @@ impl Launch {
                 self::call(&begin, &server, network.as_ref(), call, &cancel).await
             }
             Work::Tool { server: None, .. } => Err(gone()),
+            Work::Recall(call) => memory::run(&shared, &call).await,
             Work::Builtin(call) => builtin(&shared, project, &call).await,
             Work::Environment(Some(work)) => environments::run(&shared, project, *work, &live, &cancel).await,
             Work::Remote(work) => environments::run_remote(&shared, project, *work, &live, &cancel).await,
@@ -182,7 +188,8 @@ pub(crate) fn mcp_tool(state: &Session, label: &str) -> Option<McpTool> {
         | Tool::ProgrammaticToolCalling { .. }
         | Tool::WebSearch { .. }
         | Tool::ComputerUse { .. }
-        | Tool::Automations => None,
+        | Tool::Automations
+        | Tool::Memory => None,
     })
 }
 

@@ -19,7 +19,7 @@ use tenure_policy::{
 };
 
 use crate::Session;
-use crate::catalogue::{BUILTIN_LABEL, READ_OUTPUT};
+use crate::catalogue::{BUILTIN_LABEL, READ_OUTPUT, is_memory_tool};
 
 /// What a session has taken in, what it was given leave for, and how often it used what.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +177,18 @@ fn count_of(action: &str, resource: &str) -> String {
     format!("{action} {resource}")
 }
 
+/// The labels of what was recalled: each passage of the result says its own, and one that says none that can be
+/// read is of anybody.
+fn labels_of_recalled(text: &str) -> Labels {
+    let Ok(result) = serde_json::from_str::<Value>(text) else { return Labels::NEUTRAL };
+    let passages = result["passages"].as_array().map_or(&[][..], |passages| passages);
+    let labels = |passage: &Value| match &passage["labels"] {
+        Value::Null => Labels::NEUTRAL,
+        labels => serde_json::from_value(labels.clone()).unwrap_or_else(|_| outside()),
+    };
+    passages.iter().fold(Labels::NEUTRAL, |joined, passage| joined.join(&labels(passage)))
+}
+
 /// What a call counts as, in the words of policies.
 fn counted(kind: &EffectKind) -> Option<String> {
     let tool = |server: &str, name: &str| Some(count_of("tool.call", &format!("{server}/{name}")));
@@ -308,6 +320,9 @@ impl Session {
                 if name == READ_OUTPUT =>
             {
                 self.labels_of_stored(&arguments["blob"])
+            }
+            EffectKind::ToolCall { server: ServerRef::Builtin, name, .. } if is_memory_tool(name) => {
+                labels_of_recalled(&result.text)
             }
             // Wake-ups that the agent wrote.
             EffectKind::ToolCall { server: ServerRef::Builtin, .. } => self.own_labels(),

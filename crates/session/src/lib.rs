@@ -25,6 +25,7 @@ mod frozen;
 mod history;
 mod moments;
 mod prewarmed;
+mod remember;
 mod skills;
 mod state;
 mod stream;

@@ -272,6 +272,12 @@ impl Session {
         self.last_active_at
     }
 
+    /// The place of the first item that is still part of the context.
+    #[must_use]
+    pub fn first_in_context(&self) -> u64 {
+        self.dropped
+    }
+
     /// The session whose budget it spends.
     #[must_use]
     pub fn budget_root(&self) -> SessionId {

@@ -159,7 +159,8 @@ fn is_inherited(tool: &Tool) -> bool {
         | Tool::ToolSearch
         | Tool::ProgrammaticToolCalling { .. }
         | Tool::ComputerUse { .. }
-        | Tool::Automations => false,
+        | Tool::Automations
+        | Tool::Memory => false,
     }
 }
 

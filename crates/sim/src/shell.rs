@@ -513,6 +513,7 @@ impl World {
             documents: Vec::new(),
             budget: entries(batch),
             audit: batch.audit.clone(),
+            episodes: batch.episodes.clone(),
         }
     }
 

@@ -290,6 +290,7 @@ impl Session {
             documents: Vec::new(),
             budget: Vec::new(),
             audit: Vec::new(),
+            episodes: Vec::new(),
         }
     }
 }

@@ -24,6 +24,7 @@ mod connect;
 mod error;
 mod inspect;
 mod integrity;
+mod memory;
 mod nodes;
 mod options;
 mod pool;
@@ -43,11 +44,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
+    BlobRef, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn,
+    TurnId, Version,
 };
 use tenure_store::{
-    Append, AuditEntry, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp,
-    Store, StoreError, Stored, Unsealed, Wake,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed,
+    SessionFilter, Stamp, Store, StoreError, Stored, Unsealed, Wake, Wanted,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -398,6 +400,10 @@ impl Store for PostgresStore {
             Some((blob, in_row)) => self.blobs.get(project, blob, in_row).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError> {
+        memory::candidates(&self.pool, space, wanted).await
     }
 
     async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {

@@ -7,6 +7,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::audit;
 use crate::connect::Connection;
+use crate::memory::EpisodeRow;
 use crate::read::rows;
 use crate::text::stored;
 
@@ -24,7 +25,7 @@ pub(crate) enum Write {
 /// An [`Append`] as rows.
 #[derive(Debug)]
 pub(crate) struct AppendRows {
-    /// Without its events, documents and receipt, which are below.
+    /// Without its events, documents, episodes and receipt, which are below.
     pub(crate) append: Append,
     pub(crate) key: SessionKey,
     /// Lines of `["key","value"]`.
@@ -34,6 +35,7 @@ pub(crate) struct AppendRows {
     pub(crate) items: Vec<String>,
     pub(crate) turns: Vec<String>,
     pub(crate) audit: Vec<String>,
+    pub(crate) episodes: Vec<EpisodeRow>,
     pub(crate) documents: Vec<DocumentRow>,
     pub(crate) receipt: Option<ReceiptRow>,
 }
@@ -62,6 +64,7 @@ impl Write {
     pub(crate) fn append(mut append: Append) -> Self {
         let events = std::mem::take(&mut append.events);
         let documents = std::mem::take(&mut append.documents);
+        let episodes = std::mem::take(&mut append.episodes);
         Self::Append(Box::new(AppendRows {
             key: append.head.key,
             metadata: metadata(&append.head.metadata),
@@ -70,6 +73,7 @@ impl Write {
             items: append.items.iter().map(|row| json(&row.item)).collect(),
             turns: append.turns.iter().map(json).collect(),
             audit: append.audit.iter().map(record).collect(),
+            episodes: episodes.into_iter().map(EpisodeRow::of).collect(),
             documents: documents.into_iter().map(DocumentRow::of).collect(),
             receipt: append.receipt.take().map(ReceiptRow::of),
             append,
@@ -93,7 +97,8 @@ impl Write {
             Self::Append(rows) => {
                 let encoded = rows.events.iter().chain(&rows.items).chain(&rows.turns);
                 let snapshot = rows.append.snapshot.as_ref().map_or(0, Bytes::len);
-                encoded.map(String::len).sum::<usize>() + rows.metadata.len() + snapshot
+                let episodes: usize = rows.episodes.iter().map(|row| row.text.len() + row.terms.len()).sum();
+                encoded.map(String::len).sum::<usize>() + rows.metadata.len() + snapshot + episodes
             }
             Self::Put(documents, ..) => documents.iter().map(|row| row.body.len()).sum(),
             Self::Blob(_, _, payload) => payload.as_ref().map_or(0, Bytes::len),

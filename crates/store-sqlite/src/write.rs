@@ -9,7 +9,7 @@ use tenure_store::{
 };
 
 use crate::journal::{End, Place};
-use crate::{audit, nodes};
+use crate::{audit, memory, nodes};
 
 /// One write, encoded, that is carried out whole or not at all.
 #[derive(Debug)]
@@ -68,7 +68,8 @@ impl Write {
             Self::Append(rows) => {
                 let encoded = rows.events.iter().chain(&rows.items).chain(&rows.turns);
                 let snapshot = rows.append.snapshot.as_ref().map_or(0, Bytes::len);
-                encoded.map(Vec::len).sum::<usize>() + rows.metadata.len() + snapshot
+                let episodes: usize = rows.append.episodes.iter().map(|row| row.episode.text.len()).sum();
+                encoded.map(Vec::len).sum::<usize>() + rows.metadata.len() + snapshot + episodes
             }
             // Documents are configuration, bounded by what a request may hold.
             Self::Put(..) | Self::Note(_) | Self::Node(_) | Self::Forget(..) => 0,
@@ -182,6 +183,7 @@ impl AppendRows {
             connection.prepare_cached(include_str!("../sql/put_snapshot.sql"))?.execute(row)?;
         }
         self.put_unsealed(connection)?;
+        self.put_episodes(connection)?;
         put_receipt(connection, append.receipt.as_ref())?;
         Ok(Ok(tail.version))
     }
@@ -195,6 +197,17 @@ impl AppendRows {
             put.execute((&self.project, Text(record)))?;
         }
         Ok(())
+    }
+
+    /// Writes the episodes, after those that a rewinding gives up are gone. A session that is deleted has none.
+    fn put_episodes(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let (append, key) = (&self.append, self.append.head.key);
+        let gone_from = if append.head.deleted { Some(0) } else { append.gone.items_from };
+        if let Some(from) = gone_from {
+            memory::forget(connection, key, from, u64::MAX)?;
+        }
+        let kept = append.episodes.iter().filter(|_| !append.head.deleted);
+        kept.map(|row| memory::put(connection, key, row)).collect()
     }
 
     /// Writes the events, each linked to the one before it and the first to the one at `previous`, and

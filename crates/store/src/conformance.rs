@@ -11,6 +11,7 @@ mod budgets;
 mod build;
 mod collecting;
 mod documents;
+mod episodes;
 mod isolation;
 mod lists;
 mod nodes;
@@ -72,6 +73,12 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         audit::keeps_records_with_documents,
         audit::seals_each_record_once,
         audit::lets_one_of_many_seals_win,
+        episodes::finds_what_shares_terms,
+        episodes::brings_neighbours_without_gaps,
+        episodes::replaces_and_gives_up_places,
+        episodes::forgets_a_deleted_session,
+        episodes::finds_a_stretch_of_time,
+        isolation::hides_the_memory_of_other_spaces,
         isolation::hides_everything_of_other_projects,
     }
 }

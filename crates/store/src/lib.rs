@@ -44,6 +44,7 @@ mod audit;
 pub mod conformance;
 mod error;
 mod memory;
+pub mod recall;
 mod types;
 
 use std::time::Duration;
@@ -51,13 +52,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
+    BlobRef, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn,
+    TurnId, Version,
 };
 use tokio::sync::broadcast;
 
 pub use audit::{AuditEntry, Seal, Sealed, Unsealed};
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
+pub use recall::{Candidates, Wanted};
 pub use types::{
     Append, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, GoneRows, ItemRow, Order, Page,
     Receipt, SessionFilter, Snapshot, Stamp, Stored, Wake,
@@ -336,6 +339,13 @@ pub trait Store: Send + Sync + 'static {
         blobs: &[BlobRef],
         before: Stamp,
     ) -> Result<Vec<BlobRef>, StoreError>;
+
+    /// What of a space has to do with what is wanted, with what was said around it. An episode can be found as soon
+    /// as the append that made it returned.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError>;
 
     /// Up to `limit` records of all projects but those in `except` that are not sealed yet, in the order of their
     /// positions.

@@ -4,6 +4,7 @@
 //! the same operations without a future. A [`MemoryStore::volatile`] store also models what a crash
 //! leaves: writes are visible at once and durable only after [`MemoryStore::sync`].
 
+mod episodes;
 mod state;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,14 +14,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
+    BlobRef, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn,
+    TurnId, Version,
 };
 use tokio::sync::broadcast;
 
 use self::state::{State, Write};
 use crate::{
-    Append, AuditEntry, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp,
-    Store, StoreError, StoreErrorKind, Stored, Unsealed, Wake,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed,
+    SessionFilter, Stamp, Store, StoreError, StoreErrorKind, Stored, Unsealed, Wake, Wanted,
 };
 
 /// Wakes that a reader may be behind before it is told that it missed some.
@@ -603,6 +605,10 @@ impl Store for MemoryStore {
         page: &Page,
     ) -> Result<Vec<Document>, StoreError> {
         self.documents_now(project, kind, name, page)
+    }
+
+    async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError> {
+        Ok(self.lock().seen.candidates(space, wanted))
     }
 
     async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tenure_journal::{
-    AgentId, AuditRecord, Event, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey,
+    AgentId, AuditRecord, Event, Head, Item, NodeId, ProjectId, Recorded, Remembered, SessionId, SessionKey,
     SessionStatus, Timestamp, Turn, TurnId, Version,
 };
 
@@ -42,6 +42,10 @@ pub struct Append {
     pub budget: Vec<BudgetEntry>,
     /// What an auditor is told of the events, in order. They wait to be sealed.
     pub audit: Vec<AuditRecord>,
+    /// What the events made that can be recalled from now on, each in place of what was at its place in the session.
+    /// Episodes at places of [`GoneRows::items_from`] and after it go before. A session whose head is deleted keeps
+    /// none.
+    pub episodes: Vec<Remembered>,
 }
 
 /// A change to the budget of a session and of everything it started.

@@ -157,7 +157,10 @@ impl Unique {
             Tool::ToolSearch => {
                 (!std::mem::replace(&mut self.tool_search, true), "tool 'tool_search'".into(), "")
             }
-            Tool::ProgrammaticToolCalling { .. } | Tool::ComputerUse { .. } | Tool::Automations => {
+            Tool::ProgrammaticToolCalling { .. }
+            | Tool::ComputerUse { .. }
+            | Tool::Automations
+            | Tool::Memory => {
                 return Ok(());
             }
         };
@@ -189,7 +192,8 @@ pub(crate) fn refuse_unavailable_tools(tools: &[Tool], path: &str) -> Result<(),
             | Tool::ProgrammaticToolCalling { .. }
             | Tool::Mcp(_)
             | Tool::WebSearch { .. }
-            | Tool::Automations => continue,
+            | Tool::Automations
+            | Tool::Memory => continue,
         };
         return Err(ApiError::unsupported(feature).param(format!("{path}[{index}]")));
     }
@@ -233,6 +237,7 @@ const TOOL_TYPES: &[&str] = &[
     "web_search",
     "computer_use",
     "automations",
+    "memory",
 ];
 
 fn read_tool(field: Field<'_>, scope: ToolScope) -> Result<(Tool, Option<Unsealed>), ApiError> {
@@ -253,6 +258,7 @@ fn read_tool(field: Field<'_>, scope: ToolScope) -> Result<(Tool, Option<Unseale
         }
         "web_search" => read_web_search(r)?,
         "computer_use" => Tool::ComputerUse { include_screenshots: flag(r, "include_screenshots", false)? },
+        "memory" => Tool::Memory,
         _ => Tool::Automations,
     };
     reader.finish()?;

@@ -10,6 +10,7 @@ mod forks;
 mod freezes;
 mod labels;
 mod lists;
+mod memory;
 mod models;
 mod people;
 mod sessions;
@@ -108,6 +109,7 @@ fn v1() -> Table {
         .route("/tenure/whoami", get(people::whoami))
         .route("/tenure/freezes", get(freezes::list).post(freezes::create))
         .route("/tenure/freezes/{freeze}", delete(freezes::delete))
+        .route("/tenure/memory/search", get(memory::search))
         .route("/tenure/audit", get(audit::retrieve))
         .route("/tenure/audit/records", get(audit::records))
         .route("/tenure/audit/records/{index}/evidence", get(audit::evidence))

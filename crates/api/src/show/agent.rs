@@ -140,6 +140,7 @@ fn tool(tool: &Tool, place: Place) -> Option<Value> {
             json!({"type": "computer_use", "include_screenshots": include_screenshots})
         }
         Tool::Automations => json!({"type": "automations"}),
+        Tool::Memory => json!({"type": "memory"}),
     })
 }
 

@@ -14,9 +14,9 @@ use tenure_journal::{
     ContainerSize, ContextItem, Decision, Effect, EffectId, EffectKind, Environment, EnvironmentFile,
     EnvironmentId, EnvironmentOpened, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool,
     HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport,
-    ModelAnswer, MultiAgent, Network, Origin, ProjectId, Reasoning, Recorded, SelfHostedEnvironment,
-    ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig, Timestamp, Tool,
-    ToolDef, ToolResult, Trust, Turn, TurnId, Usage, Version, WorkspaceRoot,
+    ModelAnswer, MultiAgent, Network, Origin, ProjectId, Reasoning, Recorded, Remembered,
+    SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig,
+    Timestamp, Tool, ToolDef, ToolResult, Trust, Turn, TurnId, Usage, Version, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -58,6 +58,8 @@ pub(crate) struct Bench {
     pub(crate) partial: Vec<Item>,
     pub(crate) frozen: Frozen,
     pub(crate) show: Show,
+    /// What can be recalled of it, by place.
+    pub(crate) episodes: BTreeMap<u64, Remembered>,
     policy: Arc<PolicySet>,
     items: BTreeMap<u64, Item>,
     turns: BTreeMap<TurnId, Turn>,
@@ -347,6 +349,7 @@ impl Bench {
             partial: Vec::new(),
             frozen: Frozen::default(),
             show,
+            episodes: BTreeMap::new(),
             policy,
             items: BTreeMap::new(),
             turns: BTreeMap::new(),
@@ -417,6 +420,7 @@ impl Bench {
                     &batch.turns,
                     &batch.gone,
                     &batch.audit,
+                    &batch.episodes,
                     &batch.notices,
                     &batch.start,
                     &batch.stop,
@@ -484,9 +488,17 @@ impl Bench {
         }
         if let Some(from) = batch.gone.items_from {
             self.items.split_off(&from);
+            self.episodes.split_off(&from);
         }
         for turn in &batch.gone.turns {
             self.turns.remove(turn);
+        }
+        let session = self.session.key().session;
+        for row in batch.episodes {
+            assert_eq!((row.episode.session, row.episode.at), (session, batch.at), "it is said here and now");
+            let held = batch.items.get(&row.episode.ordinal).map(|item| item.id);
+            assert_eq!(held, Some(row.episode.item), "an episode has its item's place");
+            self.episodes.insert(row.episode.ordinal, row);
         }
         self.items.extend(batch.items);
         self.turns.extend(batch.turns.into_iter().map(|turn| (turn.id, turn)));

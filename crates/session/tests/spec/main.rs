@@ -22,6 +22,7 @@ mod guests;
 mod inside;
 mod journals;
 mod labels;
+mod memories;
 mod models;
 mod prewarmed;
 mod prompts;

@@ -70,6 +70,7 @@ pub(super) fn append(fresh: &Fresh, key: SessionKey, expected: u64, texts: &[&st
         documents: Vec::new(),
         budget: Vec::new(),
         audit: Vec::new(),
+        episodes: Vec::new(),
     }
 }
 

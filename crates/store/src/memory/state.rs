@@ -9,6 +9,7 @@ use tenure_journal::{
     Version,
 };
 
+use super::episodes::Episodes;
 use super::unknown_cursor;
 use crate::{
     Append, AuditEntry, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Order, Page, Receipt,
@@ -58,6 +59,7 @@ pub(super) struct State {
     /// The positions that were ever given.
     positions: u64,
     logs: HashMap<ProjectId, Log>,
+    pub(super) episodes: Episodes,
 }
 
 /// A project's audit log.
@@ -246,6 +248,11 @@ impl State {
 
     fn append(&mut self, append: Append) {
         let key = append.head.key;
+        if append.head.deleted {
+            self.episodes.forget(key, 0);
+        } else {
+            self.episodes.put(key, append.gone.items_from, append.episodes);
+        }
         let session = self.sessions.entry(key).or_insert_with(|| Session::new(append.head.clone()));
         if let Some(wake_at) = session.head.wake_at {
             self.wakes.remove(&(wake_at, key));

@@ -24,6 +24,7 @@ mod init;
 mod keys;
 mod labels;
 mod login;
+mod memory;
 mod migrate;
 mod mock;
 mod output;
@@ -107,6 +108,8 @@ enum Command {
     Automations(automations::AutomationsArgs),
     /// See agents and their versions, go back to one, split new sessions between two
     Agents(agents::AgentsArgs),
+    /// Find what an agent's earlier sessions said
+    Memory(memory::MemoryArgs),
     /// See who allowed what, export it, and check that nobody changed it
     Audit(audit::AuditArgs),
     /// Manage API keys
@@ -263,6 +266,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::ExecServer(args) => exec_server::exec_server(cx, &args).await,
         Command::Migrate(args) => migrate::migrate(cx, &args).await,
         Command::Audit(args) => audit::audit(cx, &args).await,
+        Command::Memory(args) => memory::memory(cx, &args).await,
         Command::Fork(args) => forks::fork(cx, &args).await,
         Command::Rewind(args) => forks::rewind(cx, &args).await,
         Command::History(args) => forks::history(cx, &args).await,
