@@ -29,6 +29,7 @@ mod skills;
 mod state;
 mod stream;
 mod subagent;
+mod ticket;
 mod view;
 
 pub use batch::{Batch, Gone, appends, begun};

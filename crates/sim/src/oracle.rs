@@ -380,6 +380,7 @@ impl Watched {
             | Event::SubagentResumed { .. }
             | Event::PolicyRefused { .. }
             | Event::Granted { .. }
+            | Event::Governed { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::ConnectionAwaited { .. }
@@ -504,6 +505,7 @@ impl Watched {
             | Event::SubagentResumed { .. }
             | Event::PolicyRefused { .. }
             | Event::Granted { .. }
+            | Event::Governed { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::ConnectionAwaited { .. }

@@ -8,6 +8,7 @@ mod cluster;
 mod forks;
 mod journal;
 mod lab;
+mod policy;
 mod sandbox;
 mod server;
 mod turns;
@@ -60,6 +61,8 @@ enum Benchmark {
     Sandbox,
     /// Snapshots of files
     Workspace,
+    /// A decision, and publishing, with 1,000 policies
+    Policy,
     /// Durable appends per second on PostgreSQL (needs --database)
     ClusterAppends,
     /// Whole turns per second with one, two and three nodes on PostgreSQL (needs --database)
@@ -126,7 +129,8 @@ impl Benchmark {
             | Self::Recovery
             | Self::Start
             | Self::Sandbox
-            | Self::Workspace => false,
+            | Self::Workspace
+            | Self::Policy => false,
         }
     }
 
@@ -147,6 +151,7 @@ impl Benchmark {
             Self::Workspace => {
                 tokio::task::block_in_place(|| workspace::measure(directory, workspace::FEW, workspace::MANY))
             }
+            Self::Policy => tokio::task::block_in_place(policy::measure),
             Self::ClusterAppends => cluster::appends(database, each).await,
             Self::ClusterTurns => cluster::turns(database, each).await,
             Self::ClusterClaims => cluster::claims(database).await,
