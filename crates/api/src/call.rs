@@ -52,14 +52,16 @@ impl App {
 pub(crate) struct Caller {
     pub(crate) project: ProjectId,
     pub(crate) scopes: Vec<Scope>,
+    /// Groups that policies know them by, beside those of their scopes.
+    pub(crate) groups: Vec<String>,
     pub(crate) author: Author,
     pub(crate) log: Arc<RequestLog>,
 }
 
 impl Caller {
     pub(crate) fn of_key(key: Key) -> Self {
-        let Key { id, project_id, name, scopes, .. } = key;
-        Self { project: project_id, scopes, author: Author::Key { id, name }, log: Arc::default() }
+        let Key { id, project_id, name, scopes, groups, .. } = key;
+        Self { project: project_id, scopes, groups, author: Author::Key { id, name }, log: Arc::default() }
     }
 }
 

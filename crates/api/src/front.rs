@@ -21,6 +21,7 @@ use crate::keys::{Key, KeyError, Scope};
 use crate::query::Query;
 use crate::record::{self, Asked};
 use crate::scope::{self, covered};
+use crate::verbs;
 use crate::wire::Refused;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -143,6 +144,9 @@ async fn admit_formed(
         check_beta(request.headers()).map_err(nobody)?;
     }
     if let Err(error) = check_scopes(&caller.scopes, scope::needed(request.method(), path)) {
+        return Err((Some(caller), error));
+    }
+    if let Err(error) = verbs::check_path(app, &caller, request.method(), path).await {
         return Err((Some(caller), error));
     }
     request.extensions_mut().insert(caller.clone());

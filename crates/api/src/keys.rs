@@ -52,6 +52,9 @@ pub struct Key {
     pub name: String,
     /// What it may do.
     pub scopes: Vec<Scope>,
+    /// Groups that policies know its user by, beside those of its scopes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// Its first characters.
     pub prefix: String,
     /// When it was made.
@@ -87,6 +90,8 @@ pub struct NewKey {
     pub name: String,
     /// What it may do.
     pub scopes: Vec<Scope>,
+    /// Groups that policies know its user by, beside those of its scopes.
+    pub groups: Vec<String>,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
 }
@@ -196,7 +201,8 @@ async fn preset(
         {
             return Ok(old.clone());
         }
-        let new = NewKey { project_id, name: "preset".into(), scopes: scopes.clone(), expires_at: None };
+        let (name, groups) = ("preset".into(), Vec::new());
+        let new = NewKey { project_id, name, scopes: scopes.clone(), groups, expires_at: None };
         let made_here = old.as_ref().is_some_and(|old| !old.preset);
         let key = key_of(old.map_or(id, |old| old.id), new, &KeyText(text.to_owned()), now);
         let key = Key { preset: !made_here, ..key };
@@ -312,8 +318,19 @@ pub async fn revoke(
 pub(crate) fn preview(id: KeyId, new: &NewKey, now: Timestamp) -> Key {
     let begins = format!("{PREFIX}{}", id.to_string().trim_start_matches("key_"));
     let prefix = begins.chars().take(SHOWN_CHARS).collect();
-    let NewKey { project_id, name, scopes, expires_at } = new.clone();
-    Key { id, project_id, name, scopes, prefix, created_at: now, expires_at, revoked: false, preset: false }
+    let NewKey { project_id, name, scopes, groups, expires_at } = new.clone();
+    Key {
+        id,
+        project_id,
+        name,
+        scopes,
+        groups,
+        prefix,
+        created_at: now,
+        expires_at,
+        revoked: false,
+        preset: false,
+    }
 }
 
 fn is_conflict(error: &StoreError) -> bool {
@@ -321,11 +338,22 @@ fn is_conflict(error: &StoreError) -> bool {
 }
 
 fn key_of(id: KeyId, new: NewKey, text: &KeyText, now: Timestamp) -> Key {
-    let NewKey { project_id, name, scopes, expires_at } = new;
+    let NewKey { project_id, name, scopes, groups, expires_at } = new;
     // A preset key may be short: at most a third of it is shown.
     let shown = SHOWN_CHARS.min(text.0.chars().count() / 3);
     let prefix = text.0.chars().take(shown).collect();
-    Key { id, project_id, name, scopes, prefix, created_at: now, expires_at, revoked: false, preset: false }
+    Key {
+        id,
+        project_id,
+        name,
+        scopes,
+        groups,
+        prefix,
+        created_at: now,
+        expires_at,
+        revoked: false,
+        preset: false,
+    }
 }
 
 fn document(key: &Key, text: &KeyText, version: u64, now: Timestamp) -> Document {
@@ -515,7 +543,8 @@ mod tests {
 
     async fn make(store: &Arc<dyn Store>, seed: u64, expires_at: Option<Timestamp>) -> (KeyText, Key) {
         let scopes = vec![Scope::Read];
-        let new = NewKey { project_id: project(seed), name: "ci".into(), scopes, expires_at };
+        let (project_id, name, groups) = (project(seed), "ci".into(), Vec::new());
+        let new = NewKey { project_id, name, scopes, groups, expires_at };
         create(store, NOW, KeyId::fresh(&Fresh::new(NOW, seed)), new, None, Vec::new()).await.expect("made")
     }
 

@@ -28,6 +28,7 @@ mod scope;
 mod show;
 mod skills;
 pub mod split;
+mod verbs;
 mod wire;
 
 use std::sync::Arc;

@@ -68,7 +68,8 @@ impl People {
         scopes.sort_unstable();
         scopes.dedup();
         let name = claims.email.or(claims.name).unwrap_or(claims.subject);
-        Ok(Caller { project: self.project, scopes, author: Author::Person { id, name }, log: Arc::default() })
+        let author = Author::Person { id, name };
+        Ok(Caller { project: self.project, scopes, groups: Vec::new(), author, log: Arc::default() })
     }
 
     async fn note(&self, store: &Arc<dyn Store>, now: Timestamp, id: PersonId, claims: &Claims) {

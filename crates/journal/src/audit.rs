@@ -59,6 +59,9 @@ pub enum AuditFact {
         /// The session whose subagent it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<SessionId>,
+        /// The id of whom its agent acts for, where it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        opened_by: Option<String>,
     },
     /// An environment was opened that no session has yet. A session that is opened in it is a record of its own.
     EnvironmentOpened {
@@ -169,6 +172,36 @@ pub enum AuditFact {
         decision: Decision,
         /// Who answered: a key's id, or `system`.
         by: String,
+    },
+    /// One of several people approved.
+    ApprovalSupported {
+        /// The approval.
+        approval: ApprovalId,
+        /// Who: a key's id.
+        by: String,
+    },
+    /// Nobody answered in time, and others are asked.
+    ApprovalEscalated {
+        /// The approval.
+        approval: ApprovalId,
+        /// Who may decide now.
+        groups: Vec<String>,
+    },
+    /// A person refused what the agent was to do; until somebody releases the session, it only reads.
+    SessionQuarantined {
+        /// The approval.
+        approval: ApprovalId,
+        /// Who refused: a key's id.
+        by: String,
+    },
+    /// Somebody released the session.
+    SessionReleased {
+        /// Who: a key's id.
+        by: String,
+        /// The policies that allow it.
+        policies: Vec<String>,
+        /// Digest of the policy set that was evaluated.
+        policy_set: String,
     },
     /// An attempt at an effect was about to begin.
     AttemptStarted {

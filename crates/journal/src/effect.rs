@@ -69,6 +69,9 @@ pub enum EffectKind {
         item_id: ItemId,
         /// What: exactly what the permit's digest binds.
         request: CommandRequest,
+        /// The hosts it may reach, where policy allows fewer than the environment's settings name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hosts: Option<Vec<String>>,
     },
     /// Publish the files that a turn left for its client.
     PublishArtifacts,
@@ -219,6 +222,9 @@ pub struct PolicyRefusal {
     /// Whether a person could have allowed it, where nobody can be asked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_approval: bool,
+    /// Why it could not be decided, where it could not: somebody has to look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// What came of one attempt.

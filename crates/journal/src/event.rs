@@ -14,8 +14,9 @@ use serde_json::Value;
 
 use crate::{
     AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, EnvironmentOpened, Forked,
-    FunctionOutput, Grant, InputId, Item, ItemId, ItemStatus, Labels, Next, Outcome, Parent, PolicyRefusal,
-    ProjectId, Rewound, ServiceTier, SubagentId, Timestamp, Tool, Trust, TurnId,
+    FunctionOutput, Governance, Grant, InputId, Item, ItemId, ItemStatus, Labels, Next, Outcome, Parent,
+    Party, PermitRecord, PolicyRefusal, ProjectId, Rewound, ServiceTier, SubagentId, Ticket, Timestamp, Tool,
+    Trust, TurnId,
 };
 
 /// A durable fact.
@@ -129,6 +130,11 @@ pub enum Event {
         /// What, and why.
         refusal: PolicyRefusal,
     },
+    /// People, or the end of a ticket's time, did something to the session or to one of its tickets.
+    Governed {
+        /// What.
+        fact: Governance,
+    },
     /// A call waits for a person.
     ApprovalRequested {
         /// The approval.
@@ -142,6 +148,9 @@ pub enum Event {
         decision: Decision,
         /// Who answered: a key's id, or `system`.
         by: String,
+        /// Why they may; absent for `system`, and in journals of before it was kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        permit: Option<Box<PermitRecord>>,
     },
     /// Leave was given for certain calls.
     Granted {
@@ -254,6 +263,9 @@ pub struct SessionOpened {
     /// What is trusted, and what was granted.
     #[serde(default, skip_serializing_if = "Trust::is_neutral")]
     pub trust: Trust,
+    /// Whom its agent acts for; absent in journals of before it was kept, and where nobody is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_by: Option<Party>,
 }
 
 /// Whether actions are reviewed by a model.
@@ -386,6 +398,9 @@ pub struct Approval {
     /// The arguments, by path, whose values nobody who is trusted has named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub untrusted: Vec<String>,
+    /// What else binds the answer; absent in journals of before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Box<Ticket>>,
 }
 
 /// A person's answer.

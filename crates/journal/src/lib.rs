@@ -31,6 +31,7 @@ mod reference;
 mod subagent;
 mod template;
 mod terms;
+mod ticket;
 mod time;
 
 pub use agent::{
@@ -80,4 +81,5 @@ pub use reference::Reference;
 pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
 pub use template::{EnvironmentOpened, HostedSettings, TargetEnvironment, Template, WantedEnvironment};
 pub use terms::{ClosedType, FieldTerms, ToolTerms};
+pub use ticket::{Expiry, Governance, OnExpiry, Party, PartyKind, Requester, Ticket};
 pub use time::Timestamp;

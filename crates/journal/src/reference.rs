@@ -67,6 +67,7 @@ impl Event {
             | Self::SubagentClosed { .. }
             | Self::SubagentResumed { .. }
             | Self::PolicyRefused { .. }
+            | Self::Governed { .. }
             | Self::ArtifactDeleted { .. }
             | Self::EnvironmentExpired
             | Self::EnvironmentSuspended

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{Context, Decision, Entities};
-use tenure_journal::{ApprovalId, GrantNumber, PermitRecord, json};
+use tenure_journal::{ApprovalId, GrantNumber, OnExpiry, PermitRecord, json};
 
 use crate::index::{ActionSet, Seat};
 use crate::question::Question;
-use crate::rule::Layer;
+use crate::rule::{Layer, Rule};
 use crate::value::{Fault, to_expressions};
 use crate::{PolicySet, Request};
 
@@ -37,6 +37,14 @@ impl Permit {
         self.0.grant = grant;
         self
     }
+
+    /// The permit of an effect that two decisions are about, both of the same arguments.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        debug_assert_eq!(self.0.arguments_digest, other.0.arguments_digest, "one effect has one digest");
+        merge(&mut self.0.policies, other.0.policies);
+        self
+    }
 }
 
 /// What policy says.
@@ -61,6 +69,32 @@ pub struct Hold {
     pub groups: Vec<String>,
     /// How many of them have to approve.
     pub quorum: u32,
+    /// How long they have, in milliseconds, and what then; absent for ever.
+    pub expiry: Option<(u64, OnExpiry)>,
+}
+
+impl Hold {
+    /// What holds a request back that two decisions hold back: who may decide one and names a group decides
+    /// both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        merge(&mut self.policies, other.policies);
+        if self.groups == [APPROVERS] {
+            self.groups = other.groups;
+        }
+        self.quorum = self.quorum.max(other.quorum);
+        self.expiry = match (self.expiry, other.expiry) {
+            (Some(ours), Some(theirs)) => Some(if theirs.0 < ours.0 { theirs } else { ours }),
+            (ours, theirs) => ours.or(theirs),
+        };
+        self
+    }
+}
+
+fn merge(policies: &mut Vec<String>, others: Vec<String>) {
+    policies.extend(others);
+    policies.sort();
+    policies.dedup();
 }
 
 /// A refused request.
@@ -157,8 +191,14 @@ impl PolicySet {
             let then = self.answers(request, question.clone().approved_by(quorum))?;
             if then.allowed() {
                 self.tally.hold();
-                let groups = self.groups(&answers, &then);
-                return Ok(Verdict::Ask(Hold { digest, policies: then.policies(), groups, quorum }));
+                let waiting = self.waiting(&answers, &then);
+                return Ok(Verdict::Ask(Hold {
+                    digest,
+                    policies: then.policies(),
+                    groups: groups(&waiting),
+                    quorum,
+                    expiry: expiry(&waiting),
+                }));
             }
         }
         self.tally.deny(false);
@@ -203,19 +243,29 @@ impl PolicySet {
         Ok(Answer { allowed: response.decision() == Decision::Allow, policies })
     }
 
-    /// Who may decide: whom the policies name that hold the request back or, where none permits it as it is,
-    /// those that permit it with an approval. Groups that a project names take the place of the shipped ones.
-    fn groups(&self, now: &Answers, then: &Answers) -> Vec<String> {
-        let mut named = [BTreeSet::new(), BTreeSet::new()];
-        for (now, then) in now.each.iter().zip(&then.each).filter(|(now, _)| !now.allowed) {
-            let waiting = if now.policies.is_empty() { &then.policies } else { &now.policies };
-            for rule in waiting.iter().filter_map(|id| self.rules.get(id)) {
-                let by_project = usize::from(rule.layer == Layer::Project);
-                named[by_project].extend(rule.ask.iter().cloned());
-            }
-        }
-        let [shipped, by_project] = named;
-        let groups = if by_project.is_empty() { shipped } else { by_project };
-        if groups.is_empty() { vec![APPROVERS.to_owned()] } else { groups.into_iter().collect() }
+    /// The policies that wait for people: those that hold the request back or, where none permits it as it is,
+    /// those that permit it with an approval.
+    fn waiting(&self, now: &Answers, then: &Answers) -> Vec<&Rule> {
+        let denied = now.each.iter().zip(&then.each).filter(|(now, _)| !now.allowed);
+        let ids = denied
+            .flat_map(|(now, then)| if now.policies.is_empty() { &then.policies } else { &now.policies });
+        ids.filter_map(|id| self.rules.get(id)).map(AsRef::as_ref).collect()
     }
+}
+
+/// Who may decide. Groups that a project names take the place of the shipped ones.
+fn groups(waiting: &[&Rule]) -> Vec<String> {
+    let of = |by_project: bool| -> BTreeSet<String> {
+        let named = waiting.iter().filter(|rule| (rule.layer == Layer::Project) == by_project);
+        named.flat_map(|rule| rule.ask.iter().cloned()).collect()
+    };
+    let by_project = of(true);
+    let groups = if by_project.is_empty() { of(false) } else { by_project };
+    if groups.is_empty() { vec![APPROVERS.to_owned()] } else { groups.into_iter().collect() }
+}
+
+/// How long they have: the shortest time that any of the policies gives.
+fn expiry(waiting: &[&Rule]) -> Option<(u64, OnExpiry)> {
+    let given = waiting.iter().filter_map(|rule| rule.expiry.as_ref());
+    given.min_by_key(|expiry| expiry.after_ms).map(|expiry| (expiry.after_ms, expiry.then.clone()))
 }

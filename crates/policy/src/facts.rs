@@ -13,6 +13,8 @@ pub struct Facts<'a> {
     pub untrusted_arguments: bool,
     /// Whether a grant given before covers exactly this call.
     pub grant_matches: bool,
+    /// Whether a person refused something in the session, and nobody has released it.
+    pub quarantined: bool,
     /// Calls of this action and resource that the session was permitted before.
     pub calls_so_far: u64,
     /// What is left of the budget, where there is one.
@@ -29,6 +31,7 @@ impl Facts<'static> {
             flow: &NEUTRAL,
             untrusted_arguments: false,
             grant_matches: false,
+            quarantined: false,
             calls_so_far: 0,
             spend: None,
             chain: Chain { on_behalf_of: false, depth: 0 },

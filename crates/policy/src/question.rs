@@ -75,6 +75,9 @@ impl Question {
             }
             Action::MemoryRead(memory) | Action::MemoryWrite(memory) => {
                 context = of_agent(facts);
+                if matches!(request.action, Action::MemoryWrite(_)) {
+                    of_quarantine(&mut context, facts);
+                }
                 memory.to_thing(project)
             }
             Action::CommandRun { environment, tool, command } => {
@@ -86,11 +89,13 @@ impl Question {
             }
             Action::Connect { host, from_sandbox } => {
                 context = of_agent(facts);
+                of_quarantine(&mut context, facts);
                 context.insert("from_sandbox".into(), Value::Bool(from_sandbox));
                 host.to_thing(request.action.resource(), project)
             }
             Action::SecretUse { secret, host } => {
                 context = of_agent(facts);
+                of_quarantine(&mut context, facts);
                 context.insert("host".into(), Value::text(host));
                 secret.to_thing(project)
             }
@@ -169,6 +174,11 @@ fn of_agent(facts: &Facts<'_>) -> Members {
 fn of_effect(context: &mut Members, facts: &Facts<'_>) {
     context.insert("untrusted_arguments".into(), Value::Bool(facts.untrusted_arguments));
     context.insert("grant_matches".into(), Value::Bool(facts.grant_matches));
+    of_quarantine(context, facts);
+}
+
+fn of_quarantine(context: &mut Members, facts: &Facts<'_>) {
+    context.insert("quarantined".into(), Value::Bool(facts.quarantined));
 }
 
 fn of_spend(context: &mut Members, facts: &Facts<'_>) {

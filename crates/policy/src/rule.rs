@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use cedar_policy::{ActionConstraint, EntityUid, Policy, PolicyId, PrincipalConstraint, ResourceConstraint};
 use serde_json::Value as Json;
+use tenure_journal::OnExpiry;
 
 use crate::schema::{TOOL_CALL, tool_of_action};
 use crate::value::{Fault, Thing};
@@ -27,6 +28,8 @@ pub(crate) struct Rule {
     pub(crate) policy: Policy,
     /// Who may decide, where the policy waits for a person.
     pub(crate) ask: Vec<String>,
+    /// How long they have.
+    pub(crate) expiry: Option<Expiry>,
     /// The parts of the context that it reads; absent where it reads the context as a whole.
     reads: Option<BTreeSet<String>>,
     /// The actions of tools that it names.
@@ -46,8 +49,8 @@ impl Rule {
         } else {
             policy.new_id(PolicyId::new(id))
         };
-        let ask = policy.annotation("ask").unwrap_or_default();
-        let ask = ask.split(',').map(str::trim).filter(|group| !group.is_empty()).map(str::to_owned);
+        let ask = names(policy.annotation("ask").unwrap_or_default());
+        let expiry = Expiry::of(&policy)?;
         let mut found = Found { reads: Some(BTreeSet::new()), ..Found::default() };
         found.look(&written["conditions"]);
         let mut scope = Found::default();
@@ -59,7 +62,8 @@ impl Rule {
         Ok(Self {
             id: id.to_owned(),
             layer,
-            ask: ask.collect(),
+            ask,
+            expiry,
             policy,
             reads: found.reads,
             tools: found.tools,
@@ -117,6 +121,68 @@ impl Rule {
             Layer::Project => self.names_parties,
         }
     }
+}
+
+/// How long people have to answer, and what then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Expiry {
+    pub(crate) after_ms: u64,
+    pub(crate) then: OnExpiry,
+}
+
+impl Expiry {
+    /// As the annotations `@expires("2h")`, `@on_expiry("wait")`, `deny` or `escalate`, and
+    /// `@escalate("group")` say it.
+    fn of(policy: &Policy) -> Result<Option<Self>, Fault> {
+        let escalate = names(policy.annotation("escalate").unwrap_or_default());
+        let then = match policy.annotation("on_expiry") {
+            Some("wait") => None,
+            Some("deny") => Some(OnExpiry::Deny),
+            Some("escalate") if !escalate.is_empty() => Some(OnExpiry::Escalate { groups: escalate }),
+            Some("escalate") => {
+                return Err(
+                    "`@on_expiry(\"escalate\")` needs `@escalate(\"...\")` with who is asked then".into()
+                );
+            }
+            None if escalate.is_empty() => Some(OnExpiry::Deny),
+            None => Some(OnExpiry::Escalate { groups: escalate }),
+            Some(other) => {
+                return Err(format!("`@on_expiry(\"{other}\")` must be wait, deny or escalate").into());
+            }
+        };
+        let Some(after) = policy.annotation("expires") else {
+            return match policy.annotation("on_expiry") {
+                None | Some("wait") => Ok(None),
+                Some(_) => Err("`@on_expiry` needs `@expires(\"...\")` with how long, such as 2h".into()),
+            };
+        };
+        let after_ms = duration_ms(after).ok_or_else(|| {
+            format!(
+                "`@expires(\"{after}\")` must be a number of minutes, hours or days, such as 30m, 2h or 7d"
+            )
+        })?;
+        Ok(then.map(|then| Self { after_ms, then }))
+    }
+}
+
+/// The longest that people may be given to answer: a year.
+const EXPIRES_DAYS_MAX: u64 = 366;
+
+fn duration_ms(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.len().checked_sub(1)?);
+    let minutes = match unit {
+        "m" => 1,
+        "h" => 60,
+        "d" => 24 * 60,
+        _ => return None,
+    };
+    let minutes = number.parse::<u64>().ok()?.checked_mul(minutes)?;
+    (1..=EXPIRES_DAYS_MAX * 24 * 60).contains(&minutes).then_some(minutes * 60_000)
+}
+
+/// Names with commas between them.
+fn names(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// What a policy's text mentions.
@@ -299,5 +365,37 @@ mod tests {
             ["finance", "legal"]
         );
         assert!(rule("permit(principal, action, resource);").ask.is_empty());
+    }
+
+    #[test]
+    fn how_long_people_have_is_annotated() {
+        let expiry = |annotations: &str| {
+            let policy = Policy::parse(None, format!("{annotations} permit(principal, action, resource);"));
+            match Expiry::of(&policy.expect("valid")) {
+                Ok(Some(Expiry { after_ms, then })) => format!("{after_ms} {then:?}"),
+                Ok(None) => "for ever".to_owned(),
+                Err(error) => error.to_string(),
+            }
+        };
+        assert_eq!(expiry(""), "for ever");
+        assert_eq!(expiry(r#"@expires("30m")"#), "1800000 Deny");
+        assert_eq!(expiry(r#"@expires("2h") @on_expiry("deny")"#), "7200000 Deny");
+        assert_eq!(expiry(r#"@expires("2h") @on_expiry("wait")"#), "for ever");
+        assert_eq!(
+            expiry(r#"@expires("1d") @escalate("board, legal")"#),
+            r#"86400000 Escalate { groups: ["board", "legal"] }"#
+        );
+        for wrong in [
+            r#"@expires("soon")"#,
+            r#"@expires("0m")"#,
+            r#"@expires("367d")"#,
+            r#"@expires("")"#,
+            r#"@expires("2h") @on_expiry("escalate")"#,
+            r#"@expires("2h") @on_expiry("ask")"#,
+            r#"@on_expiry("deny")"#,
+        ] {
+            let said = expiry(wrong);
+            assert!(said.contains("must be") || said.contains("needs"), "{wrong}: {said}");
+        }
     }
 }

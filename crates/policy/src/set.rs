@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use cedar_policy::{Authorizer, Policy, ValidationMode, Validator};
 
+use crate::Action;
 use crate::index::Kept;
 use crate::question::Sight;
 use crate::rule::{Layer, Rule};
@@ -109,6 +110,14 @@ impl PolicySet {
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Whether the project has policies of its own about this action, whoever does it with whatever.
+    #[must_use]
+    pub fn has_own_about(&self, action: &Action<'_>) -> bool {
+        let actions = schema::with_groups(action.name());
+        let own = self.rules.values().filter(|rule| rule.layer == Layer::Project);
+        own.into_iter().any(|rule| rule.is_about_action(&actions))
     }
 
     /// What was decided so far, by this set and those it took the count over from.

@@ -706,6 +706,14 @@ pub(crate) async fn append(
         audit: batch.audit.clone(),
         episodes: batch.episodes.clone(),
     };
+    for event in &batch.events {
+        if let Event::PolicyRefused { refusal } = event
+            && let Some(fault) = &refusal.fault
+        {
+            let session = batch.after.key().session;
+            tracing::error!(%session, action = refusal.action, resource = refusal.resource, fault, "policy could not decide, and refused");
+        }
+    }
     let began = std::time::Instant::now();
     let appended = shared.store.append(append).await;
     let error = appended.as_ref().err().map(StoreError::kind);

@@ -376,6 +376,12 @@ impl Runtime {
         &self.shared.store
     }
 
+    /// The policies that decide now.
+    #[must_use]
+    pub fn policy(&self) -> &PolicySet {
+        &self.shared.policy
+    }
+
     /// The wall clock, never behind what it said before.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -768,6 +774,7 @@ fn admission(commands: &[Command]) -> Admission {
         | Command::AwaitConnection { .. }
         | Command::FunctionResult { .. }
         | Command::Decide { .. }
+        | Command::Release { .. }
         | Command::Update { .. }
         | Command::DeleteArtifact { .. }
         | Command::ExpireEnvironment

@@ -133,6 +133,7 @@ impl World {
             prompt_cache: None,
             parent: None,
             trust: tenure_journal::Trust::default(),
+            opened_by: None,
         };
         let opening = Opening { opened, input: vec![vec![InputPart::text("hi")]] };
         Ok(self.runtime.open(opening, None, false).await?.0.key)

@@ -90,6 +90,7 @@ async fn session(runtime: &Runtime, turns: usize) -> SessionKey {
         prompt_cache: None,
         parent: None,
         trust: tenure_journal::Trust::default(),
+        opened_by: None,
     };
     let input = vec![vec![InputPart::text("say nothing of this")]];
     let (view, stream) = runtime.open(Opening { opened, input }, None, true).await.expect("opens");

@@ -112,6 +112,7 @@ fn opening(project_id: ProjectId) -> Opening {
         prompt_cache: None,
         parent: None,
         trust: tenure_journal::Trust::default(),
+        opened_by: None,
     };
     Opening { opened, input: vec![vec![InputPart::text("hi")]] }
 }

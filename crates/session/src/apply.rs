@@ -50,6 +50,9 @@ impl Session {
             turn: None,
             effects: BTreeMap::new(),
             approvals: BTreeMap::new(),
+            supports: BTreeMap::new(),
+            quarantined_by: None,
+            opened_by: opened.opened_by.clone(),
             decided: VecDeque::new(),
             listings: BTreeMap::new(),
             loaded: BTreeSet::new(),
@@ -89,6 +92,7 @@ impl Session {
         self.last_active_at = at;
         match event {
             Event::EnvironmentOpened(_) | Event::PolicyRefused { .. } => {}
+            Event::Governed { fact } => self.govern(fact),
             Event::SessionOpened(opened) => self.take(at, opened),
             Event::EnvironmentExpired => self.expire(),
             Event::EnvironmentSuspended => self.workspace.suspend(true),
@@ -163,6 +167,7 @@ impl Session {
             }
             Event::ApprovalDecided { approval_id, decision, .. } => {
                 self.approvals.remove(approval_id);
+                self.supports.remove(approval_id);
                 self.remember_decision(*approval_id, *decision);
             }
             Event::FunctionReturned { call_item_id, item_id, turn_id, success, output, error } => {

@@ -3,7 +3,7 @@
 use serde_json::to_value;
 use tenure_journal::{
     AuditFact, AuditOutcome, AuditRecord, Done, Effect, EffectKind, Environment, EnvironmentId, Event,
-    Outcome, ServerRef, SessionOpened, Timestamp, TurnId, json,
+    Governance, Outcome, ServerRef, SessionOpened, Timestamp, TurnId, json,
 };
 
 use crate::Session;
@@ -53,14 +53,15 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
             Some(approval.turn_id),
             AuditFact::ApprovalRequested {
                 approval: approval.id,
-                action: TOOL_CALL.to_owned(),
+                action: approval.ticket.as_ref().map_or(TOOL_CALL, |ticket| &ticket.action).to_owned(),
                 resource: short(&tool(&approval.server_label, &approval.name)),
                 policies: named_policies(&approval.policies),
                 policy_set: approval.policy_digest.clone(),
                 arguments: approval.digest.clone(),
             },
         ),
-        Event::ApprovalDecided { approval_id, decision, by } => (
+        Event::Governed { fact } => (running(), governed(fact)),
+        Event::ApprovalDecided { approval_id, decision, by, permit: _ } => (
             running(),
             AuditFact::ApprovalDecided { approval: *approval_id, decision: *decision, by: short(by) },
         ),
@@ -125,6 +126,26 @@ fn session_opened(opened: &SessionOpened) -> AuditFact {
         agent_name: opened.agent.name.as_deref().map(short),
         agent_version: opened.agent.version,
         parent: opened.parent.map(|parent| parent.session),
+        opened_by: opened.opened_by.as_ref().map(|party| short(&party.id)),
+    }
+}
+
+fn governed(fact: &Governance) -> AuditFact {
+    match fact {
+        Governance::Supported { approval_id, by, permit: _ } => {
+            AuditFact::ApprovalSupported { approval: *approval_id, by: short(by) }
+        }
+        Governance::Escalated { approval_id, groups } => {
+            AuditFact::ApprovalEscalated { approval: *approval_id, groups: named_policies(groups) }
+        }
+        Governance::Quarantined { approval_id, by } => {
+            AuditFact::SessionQuarantined { approval: *approval_id, by: short(by) }
+        }
+        Governance::Released { by, permit } => AuditFact::SessionReleased {
+            by: short(by),
+            policies: named_policies(&permit.policies),
+            policy_set: permit.policy_digest.clone(),
+        },
     }
 }
 

@@ -390,6 +390,7 @@ impl Builder {
             | Event::ApprovalDecided { .. }
             | Event::Granted { .. }
             | Event::PolicyRefused { .. }
+            | Event::Governed { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::ConnectionAwaited { .. }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    Effort, FunctionTool, McpTool, Repeat, ServerRef, Tool, ToolDef, ToolEffect, ToolSpec, limit,
+    Effort, FunctionTool, McpTool, Party, PartyKind, Repeat, ServerRef, Tool, ToolDef, ToolEffect, ToolSpec,
+    limit,
 };
-use tenure_policy::{Action, AgentFacts, Facts, Principal, Request, ToolFacts, ToolLabels};
+use tenure_policy::{Action, AgentFacts, Facts, PartyFacts, Principal, Request, ToolFacts, ToolLabels};
 
 use crate::Session;
 use crate::flow::on_terms;
@@ -464,7 +465,28 @@ pub(crate) fn request<'a>(
         version: state.agent.version,
         frozen: false,
     });
-    Request { project, principal, behind: None, action, arguments, facts }
+    let behind = state.opened_by.as_ref().map(|party| principal_of(state, party));
+    Request { project, principal, behind, action, arguments, facts }
+}
+
+/// A question to policy on behalf of a person or a program that does something itself.
+pub(crate) fn request_of<'a>(state: &'a Session, by: &'a Party, action: Action<'a>) -> Request<'a> {
+    let (project, principal) = (state.key.project, principal_of(state, by));
+    Request { project, principal, behind: None, action, arguments: &Value::Null, facts: Facts::neutral() }
+}
+
+fn principal_of<'a>(state: &Session, party: &'a Party) -> Principal<'a> {
+    let facts = PartyFacts {
+        project: state.key.project,
+        id: &party.id,
+        name: if party.name.is_empty() { &party.id } else { &party.name },
+        active: true,
+        groups: &party.groups,
+    };
+    match party.kind {
+        PartyKind::User => Principal::User(facts),
+        PartyKind::Service => Principal::Service(facts),
+    }
 }
 
 /// The deferred functions that best fit `query`: every word is looked for in name and description.

@@ -1,8 +1,8 @@
 //! What clients and people ask of a session, and why it may be refused.
 
 use tenure_journal::{
-    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, Grant, InputPart, Labels, Rewound,
-    SessionOpened, SessionPatch, SubagentId, Timestamp, TurnId, Version,
+    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, Grant, InputPart, Labels, Party,
+    Rewound, SessionOpened, SessionPatch, SubagentId, Timestamp, TurnId, Version,
 };
 
 /// What a client asks of a session.
@@ -53,8 +53,13 @@ pub enum Command {
         approval_id: ApprovalId,
         /// The answer.
         decision: Decision,
-        /// Who answers: a key's id or a person's name.
-        by: String,
+        /// Who answers.
+        by: Party,
+    },
+    /// End the session's quarantine. Without one, nothing happens.
+    Release {
+        /// Who ends it.
+        by: Party,
     },
     /// Change settings.
     Update {
@@ -146,6 +151,12 @@ pub enum Refusal {
         /// The approval.
         approval_id: ApprovalId,
     },
+    /// Policy does not let whoever asks do it.
+    #[error("policy does not allow this ({})", named(policies))]
+    NotAllowed {
+        /// The policies that forbid it; empty when none permits it.
+        policies: Vec<String>,
+    },
     /// The session is queued, running or waiting.
     #[error("the session is busy; cancel its turn or wait until it is idle, then delete it")]
     Busy,
@@ -197,4 +208,8 @@ pub enum Refusal {
         /// How many wait.
         waiting: usize,
     },
+}
+
+fn named(policies: &[String]) -> String {
+    if policies.is_empty() { "no policy permits it".to_owned() } else { policies.join(", ") }
 }

@@ -227,7 +227,8 @@ impl Known {
             untrusted_arguments: !self.untrusted.is_empty(),
             grant_matches: self.grant.is_some(),
             calls_so_far: self.calls,
-            chain: Chain { depth: state.depth(), ..Facts::neutral().chain },
+            chain: Chain { on_behalf_of: state.opened_by.is_some(), depth: state.depth() },
+            quarantined: state.quarantined_by.is_some(),
             ..Facts::neutral()
         }
     }
@@ -658,6 +659,7 @@ fn what(before: Option<&Session>, event: &Event) -> String {
         | Event::AttemptStarted { .. }
         | Event::EffectAbandoned { .. }
         | Event::PolicyRefused { .. }
+        | Event::Governed { .. }
         | Event::ApprovalRequested { .. }
         | Event::ApprovalDecided { .. }
         | Event::Granted { .. }

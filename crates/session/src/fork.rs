@@ -50,6 +50,7 @@ impl History {
             prompt_cache: state.prompt_cache.clone(),
             parent: None,
             trust: state.fork_trust(),
+            opened_by: state.opened_by.clone(),
         };
         Ok((opened, parts(&self.at, from, closed, into)))
     }

@@ -30,6 +30,7 @@ mod skills;
 mod state;
 mod stream;
 mod subagent;
+mod ticket;
 mod view;
 
 pub use batch::{Batch, Gone, appends, begun};

@@ -111,6 +111,7 @@ fn items_of(before: &Session, event: &Event) -> Vec<ItemId> {
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
         | Event::PolicyRefused { .. }
+        | Event::Governed { .. }
         | Event::ArtifactDeleted { .. }
         | Event::EnvironmentOpened(_)
         | Event::EnvironmentExpired

@@ -62,6 +62,7 @@ impl Session {
             prompt_cache: None,
             parent: None,
             trust: Trust::default(),
+            opened_by: None,
         };
         let mut state = Self::opened(key, at, &opened_session);
         let expires_at = opened.expires_at;
@@ -101,6 +102,7 @@ impl Session {
         self.metadata.clone_from(&opened.metadata);
         self.vault_ids.clone_from(&opened.vault_ids);
         self.review = opened.review;
+        self.opened_by.clone_from(&opened.opened_by);
         self.spend_limit = opened.spend_limit;
         self.prompt_cache.clone_from(&opened.prompt_cache);
         self.created_at = at;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
     AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, Environment, FailureKind, ForkedFrom,
-    Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, PromptCache, Review, SessionId,
-    SessionKey, SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version,
-    limit,
+    Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, Party, PromptCache, Review,
+    SessionId, SessionKey, SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef, Turn, TurnStatus,
+    Usage, Version, limit,
 };
 
 use crate::budget;
@@ -67,6 +67,15 @@ pub struct Session {
     pub(crate) effects: BTreeMap<EffectId, Pending>,
     pub(crate) approvals: BTreeMap<ApprovalId, Approval>,
     pub(crate) decided: VecDeque<(ApprovalId, Decision)>,
+    /// Who approved what more than one has to approve.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) supports: BTreeMap<ApprovalId, BTreeSet<String>>,
+    /// Who refused something, while nobody has released it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) quarantined_by: Option<String>,
+    /// Whom its agent acts for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) opened_by: Option<Party>,
     pub(crate) listings: BTreeMap<String, Arc<Listing>>,
     pub(crate) loaded: BTreeSet<String>,
     pub(crate) usage: Totals,
@@ -346,7 +355,12 @@ impl Session {
             PendingPhase::Retry { at } if !frozen.holds(self.agent.id, &pending.effect) => Some(at),
             PendingPhase::Retry { .. } | PendingPhase::Requested | PendingPhase::Running => None,
         };
-        self.effects.values().filter_map(at).chain(self.connection_awaited_until()).min()
+        self.effects
+            .values()
+            .filter_map(at)
+            .chain(self.connection_awaited_until())
+            .chain(self.next_expiry())
+            .min()
     }
 
     /// The running turn's row, as of now.
@@ -428,6 +442,7 @@ impl Session {
         // Whoever finds its executor's node gone has to say so.
         let connected = self.is_connected().then_some(Timestamp::EPOCH);
         let due = self.effects.values().map(busy).chain(connected).chain(self.connection_awaited_until());
+        let due = due.chain(self.next_expiry());
         Head {
             key: self.key,
             status: self.status(),
@@ -462,6 +477,8 @@ impl Session {
             spend: self.spend_limit.map(|spend| Spend { limit: spend.limit, consumed: self.spent.cents() }),
             prompt_cache: self.prompt_cache.clone(),
             forked_from: self.forked_from,
+            quarantined_by: self.quarantined_by.clone(),
+            opened_by: self.opened_by.as_ref().map(|party| party.id.clone()),
         }
     }
 
@@ -506,6 +523,11 @@ impl Session {
     /// The bytes are not a state of this release; fold the journal from its first event instead.
     pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
+    }
+
+    /// What policies call its agent.
+    pub(crate) fn agent_name(&self) -> String {
+        self.agent.name.clone().unwrap_or_else(|| self.agent.id.to_string())
     }
 
     pub(crate) fn remember_decision(&mut self, id: ApprovalId, decision: Decision) {

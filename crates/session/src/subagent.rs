@@ -147,6 +147,7 @@ impl Session {
             prompt_cache: self.prompt_cache.clone(),
             parent: Some(parent),
             trust: self.child_trust(),
+            opened_by: self.opened_by.clone(),
         };
         Some((opened, vec![vec![InputPart::text(task.clone())]]))
     }

@@ -256,6 +256,7 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::SubagentResumed { .. }
         | Event::PolicyRefused { .. }
         | Event::Granted { .. }
+        | Event::Governed { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::ConnectionAwaited { .. }
@@ -323,6 +324,7 @@ fn command_marks(command: &Command) -> Vec<&str> {
         | Command::GrantAgain { .. }
         | Command::AwaitConnection { .. }
         | Command::Decide { .. }
+        | Command::Release { .. }
         | Command::Delete
         | Command::DeleteArtifact { .. }
         | Command::ExpireEnvironment
@@ -424,6 +426,7 @@ impl World {
             prompt_cache: None,
             parent: None,
             trust: Trust { grants: vec![outside::grant(self.rng.u32(1..4))], ..Trust::default() },
+            opened_by: None,
         };
         let messages =
             (0..self.rng.usize(..3)).map(|part| vec![InputPart::text(marked(number, part))]).collect();
@@ -608,7 +611,7 @@ impl World {
                     1 => Decision::Cancel,
                     _ => Decision::Approve,
                 },
-                by: "ann".to_owned(),
+                by: tenure_journal::Party::service("ann", &["approvers"]),
             },
         })
     }

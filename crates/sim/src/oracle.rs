@@ -382,6 +382,7 @@ impl Watched {
             | Event::SubagentResumed { .. }
             | Event::PolicyRefused { .. }
             | Event::Granted { .. }
+            | Event::Governed { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::ConnectionAwaited { .. }
@@ -507,6 +508,7 @@ impl Watched {
             | Event::SubagentResumed { .. }
             | Event::PolicyRefused { .. }
             | Event::Granted { .. }
+            | Event::Governed { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::ConnectionAwaited { .. }

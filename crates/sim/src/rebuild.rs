@@ -83,6 +83,7 @@ fn changes_items(event: &Event) -> bool {
         | Event::SubagentResumed { .. }
         | Event::PolicyRefused { .. }
         | Event::Granted { .. }
+        | Event::Governed { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::ConnectionAwaited { .. }

@@ -210,6 +210,7 @@ impl Tracer {
             | Event::SubagentResumed { .. }
             | Event::PolicyRefused { .. }
             | Event::Granted { .. }
+            | Event::Governed { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::ConnectionAwaited { .. }
@@ -360,7 +361,7 @@ impl Open {
                 }
                 format!("execute_tool {name}")
             }
-            EffectKind::Command { item_id, request } => {
+            EffectKind::Command { item_id, request, hosts: _ } => {
                 let name = request.tool();
                 span.kind = SpanKind::Internal;
                 add("gen_ai.operation.name", text("execute_tool"));

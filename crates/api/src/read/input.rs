@@ -1,6 +1,6 @@
 //! What a client submits to a session: messages, results and answers.
 
-use tenure_journal::{ApprovalId, Decision, FunctionOutput, InputPart, Timestamp, limit};
+use tenure_journal::{ApprovalId, Decision, FunctionOutput, InputPart, Party, Timestamp, limit};
 use tenure_session::{Command, Refusal};
 
 use super::reader::{Field, Reader};
@@ -17,7 +17,7 @@ const EVENTS_MAX: usize = 256;
 const CALL_ID_CHARS_MAX: usize = 256;
 
 /// The body of `POST /events`. `by` is who answers approvals.
-pub(crate) fn read_events(mut reader: Reader<'_>, by: &str) -> Result<Vec<Command>, ApiError> {
+pub(crate) fn read_events(mut reader: Reader<'_>, by: &Party) -> Result<Vec<Command>, ApiError> {
     let events = reader.required("events")?.array(EVENTS_MAX)?;
     reader.finish()?;
     let mut commands = Vec::new();
@@ -35,7 +35,7 @@ const EVENT_TYPES: &[&str] = &[
     "agent.session.input.computer_use_approval_request_result",
 ];
 
-fn read_event(field: Field<'_>, by: &str, commands: &mut Vec<Command>) -> Result<(), ApiError> {
+fn read_event(field: Field<'_>, by: &Party, commands: &mut Vec<Command>) -> Result<(), ApiError> {
     let path = field.path().to_owned();
     let mut reader = field.object()?;
     let kind = reader
@@ -152,7 +152,7 @@ fn read_output(field: &Field<'_>) -> Result<FunctionOutput, ApiError> {
     Ok(FunctionOutput::Content(read_parts(field)?))
 }
 
-fn read_decision(reader: &mut Reader<'_>, by: &str, commands: &mut Vec<Command>) -> Result<(), ApiError> {
+fn read_decision(reader: &mut Reader<'_>, by: &Party, commands: &mut Vec<Command>) -> Result<(), ApiError> {
     let request_id = reader.required("request_id")?;
     let request = request_id.string()?;
     let mut response = reader.required("response")?.object()?;
@@ -171,7 +171,7 @@ fn read_decision(reader: &mut Reader<'_>, by: &str, commands: &mut Vec<Command>)
             if let (Some((uses_max, expires_at)), Decision::Approve) = (again, decision) {
                 commands.push(Command::GrantAgain { approval_id, uses_max, expires_at });
             }
-            commands.push(Command::Decide { approval_id, decision, by: by.to_owned() });
+            commands.push(Command::Decide { approval_id, decision, by: by.clone() });
             Ok(())
         }
         Err(_) => {
@@ -209,7 +209,7 @@ mod tests {
 
     fn read(events: Value) -> Result<Vec<Command>, ApiError> {
         let body = json!({"events": events});
-        read_events(Reader::new("", &body)?, "key_1")
+        read_events(Reader::new("", &body)?, &Party::service("key_1", &[]))
     }
 
     #[track_caller]
@@ -260,7 +260,7 @@ mod tests {
             [Command::Decide {
                 approval_id: approval.parse().expect("an id"),
                 decision: Decision::Deny,
-                by: "key_1".into(),
+                by: Party::service("key_1", &[]),
             }]
         );
     }

@@ -12,6 +12,7 @@ use crate::error::ApiError;
 use crate::idempotency::{self, Begin};
 use crate::keys::Scope;
 use crate::read::{Reader, read_events};
+use crate::verbs;
 
 pub(super) async fn submit(mut call: Call) -> Result<Response, ApiError> {
     let key = key(&call)?;
@@ -20,12 +21,13 @@ pub(super) async fn submit(mut call: Call) -> Result<Response, ApiError> {
         Begin::Run(ticket) => ticket,
         Begin::Replay(response) => return Ok(response),
     };
-    let commands = read_events(Reader::new("", &body)?, &call.principal())?;
+    let commands = read_events(Reader::new("", &body)?, &call.caller.party())?;
     check(&call, &commands).await?;
     if commands.is_empty() {
         lists::must_exist(&call, key).await?;
         return Ok(StatusCode::ACCEPTED.into_response());
     }
+    verbs::check_commands(&call.app, &call.caller, key.session, &commands).await?;
     let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::ACCEPTED, |_| String::new()));
     match call.app.runtime.submit_when_connected(key, commands, draft).await {
         Ok(_) => Ok(StatusCode::ACCEPTED.into_response()),

@@ -104,6 +104,7 @@ fn v1() -> Table {
         .route("/tenure/sessions/{session}/grants", post(labels::grant_more))
         .route("/tenure/sessions/{session}/fork", post(forks::fork))
         .route("/tenure/sessions/{session}/rewind", post(forks::rewind))
+        .route("/tenure/sessions/{session}/release", post(tenure::release))
         .route("/tenure/collect", post(forks::collect))
         .route("/tenure/people", get(people::list))
         .route("/tenure/whoami", get(people::whoami))

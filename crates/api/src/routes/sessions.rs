@@ -24,6 +24,7 @@ use crate::read::{
     refuse_variables, unsupported_value,
 };
 use crate::show;
+use crate::verbs;
 
 /// Sessions of one page that are read at the same time.
 const READS_AT_ONCE: usize = 8;
@@ -60,6 +61,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         agent.tools = tools.as_slice().to_vec();
     }
     refuse_unavailable(&agent)?;
+    verbs::check_create(&call.app, &call.caller, &agent)?;
     call.check_servers(&agent.tools, "agent.tools")?;
     let input = new.input()?;
     let (runtime, public_url) = (&call.app.runtime, &call.app.config.public_url);
@@ -87,6 +89,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         prompt_cache: new.prompt_cache,
         parent: None,
         trust: new.trust,
+        opened_by: Some(call.caller.party()),
     };
     let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::CREATED, body_of));
     // A client that leaves now must not take a half-opened session with it: the opening goes on without it.
@@ -280,6 +283,8 @@ fn unreadable(head: Head) -> SessionView {
         spend: None,
         prompt_cache: None,
         forked_from: None,
+        quarantined_by: None,
+        opened_by: None,
     }
 }
 

@@ -5,10 +5,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tenure_journal::{KeyId, Timestamp, Version};
+use tenure_session::{Command, SessionView};
 use tenure_store::StoreErrorKind;
 
 use super::created;
-use super::sessions::key as session_key;
+use super::sessions::{key as session_key, replay_or};
 use crate::call::Call;
 use crate::error::{ApiError, bad_cursor};
 use crate::idempotency::{self, Begin};
@@ -22,6 +23,8 @@ use crate::show;
 const NAME_CHARS_MAX: usize = 128;
 /// Scopes of one key.
 const SCOPES_MAX: usize = 16;
+/// Groups of one key.
+const GROUPS_MAX: usize = 32;
 /// Seconds since the epoch beyond which no time makes sense: the end of the year 9999.
 const EXPIRES_AT_MAX: u64 = 253_402_300_799;
 
@@ -91,6 +94,12 @@ fn read_key(call: &Call, body: &Value, now: Timestamp) -> Result<NewKey, ApiErro
         scopes.sort_unstable();
         scopes.dedup();
     }
+    let mut groups = Vec::new();
+    if let Some(field) = reader.optional_or_null("groups") {
+        for group in field.array(GROUPS_MAX)? {
+            groups.push(read_name(&group, NAME_CHARS_MAX)?.to_owned());
+        }
+    }
     let mut expires_at = None;
     if let Some(field) = reader.optional_or_null("expires_at") {
         let seconds = i64::try_from(field.integer(0, EXPIRES_AT_MAX)?).unwrap_or(i64::MAX);
@@ -100,7 +109,7 @@ fn read_key(call: &Call, body: &Value, now: Timestamp) -> Result<NewKey, ApiErro
         expires_at = Some(Timestamp::from_millis(seconds * 1000));
     }
     reader.finish()?;
-    Ok(NewKey { project_id: call.project(), name, scopes, expires_at })
+    Ok(NewKey { project_id: call.project(), name, scopes, groups, expires_at })
 }
 
 pub(super) async fn revoke_key(call: Call) -> Result<Response, ApiError> {
@@ -119,6 +128,7 @@ fn shown(key: &Key, used_at: Option<Timestamp>) -> Value {
         "project_id": key.project_id,
         "name": key.name,
         "scopes": key.scopes,
+        "groups": key.groups,
         "prefix": key.prefix,
         "created_at": key.created_at.as_secs(),
         "expires_at": key.expires_at.map(Timestamp::as_secs),
@@ -156,6 +166,24 @@ pub(super) async fn session(call: Call) -> Result<Response, ApiError> {
     let view = call.app.runtime.view(session_key(&call)?).await?;
     let view = view.ok_or_else(|| ApiError::not_found("session"))?;
     Ok(Json(show::tenure_session(&view)).into_response())
+}
+
+/// Ends a session's quarantine.
+pub(super) async fn release(mut call: Call) -> Result<Response, ApiError> {
+    let key = session_key(&call)?;
+    let body = call.read_body().await?;
+    let ticket = match idempotency::begin(&call, &body).await? {
+        Begin::Run(ticket) => ticket,
+        Begin::Replay(response) => return Ok(response),
+    };
+    Reader::new("", &body)?.finish()?;
+    let by = call.caller.party();
+    let shown = |view: &SessionView| show::tenure_session(view).to_string();
+    let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::OK, shown));
+    match call.app.runtime.submit(key, vec![Command::Release { by }], draft).await {
+        Ok(view) => Ok(Json(show::tenure_session(&view)).into_response()),
+        Err(error) => replay_or(&call, ticket.as_ref(), error).await,
+    }
 }
 
 /// Sessions, each with the version of the agent that it runs.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, Follows,
+    Approval, Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, Follows,
     InstalledPlugin, InstalledSkill, Review, SessionId,
 };
 use tenure_session::{RequiredAction, SessionView};
@@ -46,7 +46,40 @@ pub(crate) fn tenure_session(view: &SessionView) -> Value {
     let from = view.forked_from;
     session["forked_from"] =
         json!(from.map(|from| json!({"session_id": from.session, "version": from.version})));
+    session["quarantined_by"] = json!(view.quarantined_by);
+    session["opened_by"] = json!(view.opened_by);
+    let mut tickets = Vec::new();
+    for action in &view.required_actions {
+        if let RequiredAction::Approval(approval) = action {
+            tickets.push(ticket(approval));
+        }
+    }
+    session["tickets"] = json!(tickets);
     session
+}
+
+/// An approval with what binds its answer.
+fn ticket(approval: &Approval) -> Value {
+    let ticket = approval.ticket.as_deref();
+    let expiry = ticket.and_then(|ticket| ticket.expiry.as_ref());
+    json!({
+        "id": approval.id,
+        "action": ticket.map(|ticket| &ticket.action),
+        "server_label": approval.server_label,
+        "name": approval.name,
+        "arguments": approval.arguments,
+        "arguments_digest": approval.digest,
+        "message": approval.message,
+        "policies": approval.policies,
+        "policy_set": approval.policy_digest,
+        "groups": ticket.map(|ticket| &ticket.groups),
+        "quorum": ticket.map_or(1, |ticket| ticket.quorum),
+        "labels": approval.labels,
+        "untrusted_arguments": approval.untrusted,
+        "requester": ticket.map(|ticket| &ticket.requester),
+        "expires_at": expiry.map(|expiry| expiry.at.as_secs()),
+        "on_expiry": expiry.map(|expiry| &expiry.then),
+    })
 }
 
 pub(super) fn environment(environment: &Environment) -> Value {
@@ -176,8 +209,8 @@ pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use tenure_journal::{
-        AgentId, Approval, ApprovalId, Fresh, ItemId, ProjectId, PromptCache, SessionId, SessionKey,
-        SessionStatus, Timestamp, TurnId, Usage,
+        AgentId, ApprovalId, Fresh, ItemId, ProjectId, PromptCache, SessionId, SessionKey, SessionStatus,
+        Timestamp, TurnId, Usage,
     };
     use tenure_session::Spend;
 
@@ -207,6 +240,8 @@ pub(crate) mod tests {
             spend: None,
             prompt_cache: None,
             forked_from: None,
+            quarantined_by: None,
+            opened_by: None,
         }
     }
 
@@ -261,6 +296,7 @@ pub(crate) mod tests {
             policy_digest: None,
             labels: tenure_journal::Labels::NEUTRAL,
             untrusted: Vec::new(),
+            ticket: None,
         };
         let mut view = view();
         view.required_actions = vec![

@@ -118,6 +118,7 @@ impl World {
             project_id: project,
             name: name.into(),
             scopes: vec![Scope::Read],
+            groups: Vec::new(),
             expires_at: None,
         };
         let id = |seed| KeyId::fresh(&Fresh::new(now, seed));

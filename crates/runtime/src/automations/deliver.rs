@@ -214,6 +214,7 @@ async fn opening(
         prompt_cache: None,
         parent: None,
         trust: target.trust.clone(),
+        opened_by: None,
     };
     Ok(Ok((id, Opening { opened, input: target.input.clone() })))
 }
@@ -267,6 +268,7 @@ async fn refused(
             | Refusal::UnknownCall { .. }
             | Refusal::ConflictingResult { .. }
             | Refusal::UnknownApproval { .. }
+            | Refusal::NotAllowed { .. }
             | Refusal::AlreadyDecided { .. }
             | Refusal::NotConnected
             | Refusal::UnknownArtifact { .. }

@@ -54,7 +54,7 @@ impl RemoteWork {
     pub(crate) fn of(state: &Session, effect: &Effect, attempt: u32) -> Option<Self> {
         let environment = state.self_hosted()?.clone();
         let task = match &effect.kind {
-            EffectKind::Command { item_id, request } => {
+            EffectKind::Command { item_id, request, hosts: _ } => {
                 Task::Command { request: request.clone(), told: Told::of(state.item(*item_id)?) }
             }
             EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => match ServerWork::of(state, effect)

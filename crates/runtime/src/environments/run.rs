@@ -59,6 +59,7 @@ enum Task {
     Place(Vec<EnvironmentFile>),
     Command {
         request: CommandRequest,
+        hosts: Option<Vec<String>>,
         told: Told,
     },
     Publish {
@@ -99,9 +100,9 @@ impl Work {
             EffectKind::PrepareEnvironment if state.workspace_root().is_some() => Task::Install,
             EffectKind::PrepareEnvironment => Task::Prepare,
             EffectKind::PlaceFiles { files } => Task::Place(files.clone()),
-            EffectKind::Command { item_id, request } => {
+            EffectKind::Command { item_id, request, hosts } => {
                 let told = Told::of(state.item(*item_id)?);
-                Task::Command { request: request.clone(), told }
+                Task::Command { request: request.clone(), hosts: hosts.clone(), told }
             }
             EffectKind::PublishArtifacts => Task::Publish {
                 effect: effect.id,
@@ -163,6 +164,11 @@ pub(crate) async fn run(
         Finished::Ran(ran) => Ok(Attempted::Ran(kept(shared, project, ran).await?)),
         Finished::Answered { answer, root } => inside::answered(shared, project, answer, root).await,
     }
+}
+
+/// A network of these hosts alone; without any, there is none.
+fn restricted(hosts: Vec<String>) -> Network {
+    if hosts.is_empty() { Network::Disabled } else { Network::Restricted { allowed_domains: hosts } }
 }
 
 /// What came of the work, before its output is stored.
@@ -235,7 +241,13 @@ impl Desk {
             Task::Prepare => self.prepare(),
             Task::Install => self.install_missing(),
             Task::Place(files) => self.place(&files).and_then(|()| self.snapshot()).map(Finished::Placed),
-            Task::Command { request, told } => self.command(&request, &told).map(Finished::Ran),
+            Task::Command { request, hosts, told } => {
+                if let Some(hosts) = hosts {
+                    // Policy allows fewer than the settings name.
+                    self.environment.network = restricted(hosts);
+                }
+                self.command(&request, &told).map(Finished::Ran)
+            }
             Task::Publish { .. } => Ok(Finished::Published(Vec::new())),
             Task::Server(server) => self.ask(&server),
         }

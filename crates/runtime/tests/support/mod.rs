@@ -171,6 +171,7 @@ pub(crate) fn opening(text: &str) -> Opening {
         prompt_cache: None,
         parent: None,
         trust: tenure_journal::Trust::default(),
+        opened_by: None,
     };
     Opening { opened, input: vec![vec![InputPart::text(text)]] }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    AnswerItem, Approval, ApprovalId, Done, Effect, EffectId, EffectKind, Event, FailureKind, Item, ItemBody,
-    ItemId, ItemStatus, Labels, ModelAnswer, Phase, Repeat, Review, ServerRef, Stop, ToolEffect, TurnId,
-    json as strict, limit,
+    AnswerItem, Done, Effect, EffectId, EffectKind, Event, FailureKind, Item, ItemBody, ItemId, ItemStatus,
+    Labels, ModelAnswer, Phase, Repeat, Review, ServerRef, Stop, ToolEffect, TurnId, json as strict, limit,
 };
 use tenure_policy::{Action, ToolFacts, ToolLabels, Verdict};
 
 use super::Draft;
+use super::approval::{TOOL_CALL, Waiting};
 use super::attempt::turn_code;
 use super::permission::Asking;
 use crate::catalogue::{
@@ -307,10 +307,7 @@ impl Draft<'_> {
         let item_id = self.add(place, index, ItemStatus::InProgress, body);
         let refuse =
             |error: String| Event::ItemClosed { item_id, status: ItemStatus::Failed, error: Some(error) };
-        let asking = match self.state.review {
-            Some(Review::AutoReview) => Asking::Impossible,
-            Some(Review::None) | None => Asking::Possible,
-        };
+        let asking = self.asking();
         let Some((judgement, repeat)) = self.verdict(server_label, name, &arguments, None, asking) else {
             self.push(refuse("The tool is no longer offered. The call was not made.".to_owned()));
             return;
@@ -334,24 +331,12 @@ impl Draft<'_> {
                     "The call needs approval, and this session denies what needs it.".to_owned(),
                 ));
             }
-            Verdict::Ask(hold) => self.push(Event::ApprovalRequested {
-                approval: Approval {
-                    id: ApprovalId::fresh(self.cx.fresh),
-                    turn_id: place.turn_id,
-                    item_id,
-                    server_label: server_label.to_owned(),
-                    name: name.to_owned(),
-                    arguments,
-                    digest: hold.digest,
-                    message: format!(
-                        "The agent asks to call `{name}` of `{server_label}` with these arguments."
-                    ),
-                    policies: hold.policies,
-                    policy_digest: Some(self.cx.policy.digest().to_owned()),
-                    labels: self.state.labels().clone(),
-                    untrusted,
-                },
-            }),
+            Verdict::Ask(hold) => {
+                let turn_id = place.turn_id;
+                let action = TOOL_CALL;
+                let call = Waiting { turn_id, item_id, action, server_label, name, arguments, untrusted };
+                self.ask(call, hold);
+            }
             Verdict::Deny(denial) => {
                 let by = if denial.policies.is_empty() {
                     "no policy permits it".to_owned()
@@ -360,6 +345,14 @@ impl Draft<'_> {
                 };
                 self.push(refuse(format!("Policy does not allow this call ({by}). It was not made.")));
             }
+        }
+    }
+
+    /// Whether people can be asked in this session.
+    pub(super) fn asking(&self) -> Asking {
+        match self.state.review {
+            Some(Review::AutoReview) => Asking::Impossible,
+            Some(Review::None) | None => Asking::Possible,
         }
     }
 

@@ -187,6 +187,7 @@ impl Draft<'_> {
         }
         let now = self.cx.now;
         self.lapse_connection(Some(now));
+        self.expire_tickets();
         let due = |phase| match phase {
             PendingPhase::Retry { at } => at <= now,
             PendingPhase::Requested => true,

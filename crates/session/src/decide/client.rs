@@ -3,21 +3,16 @@
 use std::sync::Arc;
 
 use tenure_journal::{
-    ApprovalId, Decision, Effect, EffectId, EffectKind, Event, FunctionOutput, GRANTS_MAX, Grant,
-    GrantSource, Input, InputId, InputPart, Item, ItemBody, ItemId, ItemStatus, Labels, SessionPatch,
-    SessionStatus, Timestamp, TurnId, limit,
+    ApprovalId, Effect, EffectId, EffectKind, Event, FunctionOutput, GRANTS_MAX, Grant, GrantSource, Input,
+    InputId, InputPart, Item, ItemBody, ItemId, ItemStatus, Labels, SessionPatch, SessionStatus, Timestamp,
+    TurnId, limit,
 };
-use tenure_policy::{Approved, Verdict};
+use tenure_policy::Approved;
 
 use super::Draft;
 use super::permission::{Asking, Judgement};
 use crate::catalogue::{self, Target};
 use crate::{Command, FromParent, Refusal};
-
-/// What the model is told about a call that a person refused.
-const DENIED: &str = "A person was asked to approve this call and refused. It was not made.";
-/// What the model is told about a call whose approval request was dismissed.
-const DISMISSED: &str = "The approval request for this call was dismissed. It was not made.";
 
 impl Draft<'_> {
     pub(super) fn command(&mut self, command: &Command) -> Result<(), Refusal> {
@@ -37,6 +32,7 @@ impl Draft<'_> {
             | Command::Cancel
             | Command::FunctionResult { .. }
             | Command::Decide { .. }
+            | Command::Release { .. }
             | Command::Update { .. }
             | Command::Delete
             | Command::AwaitConnection { .. }
@@ -60,6 +56,7 @@ impl Draft<'_> {
                 | Command::Cancel
                 | Command::FunctionResult { .. }
                 | Command::Decide { .. }
+                | Command::Release { .. }
                 | Command::PlaceFiles { .. }
                 | Command::AwaitConnection { .. }
                 | Command::DeleteArtifact { .. }
@@ -87,6 +84,7 @@ impl Draft<'_> {
             Command::Decide { approval_id, decision, by } => {
                 self.decide_approval(*approval_id, *decision, by)
             }
+            Command::Release { by } => self.release(by),
             Command::Update { patch } => {
                 self.update(patch);
                 Ok(())
@@ -158,6 +156,10 @@ impl Draft<'_> {
             let decided = self.state.decided.iter().any(|(decided, _)| *decided == approval_id);
             return if decided { Ok(()) } else { Err(Refusal::UnknownApproval { approval_id }) };
         };
+        if approval.ticket.as_ref().is_some_and(|ticket| ticket.quorum > 1) {
+            // One of several answers; a grant would let the next call pass on it alone.
+            return Err(Refusal::NotAllowed { policies: approval.policies.clone() });
+        }
         let (label, name) = (&approval.server_label, &approval.name);
         let grant = Grant {
             tool: format!("{label}/{name}"),
@@ -273,64 +275,6 @@ impl Draft<'_> {
         } else {
             Err(Refusal::ConflictingResult { call_id: call_id.to_owned() })
         }
-    }
-
-    fn decide_approval(&mut self, id: ApprovalId, decision: Decision, by: &str) -> Result<(), Refusal> {
-        let Some(approval) = self.state.approvals.get(&id).cloned() else {
-            let earlier = self.state.decided.iter().find(|(decided, _)| *decided == id);
-            return match earlier {
-                Some((_, earlier)) if *earlier == decision => Ok(()),
-                Some(_) => Err(Refusal::AlreadyDecided { approval_id: id }),
-                None => Err(Refusal::UnknownApproval { approval_id: id }),
-            };
-        };
-        self.push(Event::ApprovalDecided { approval_id: id, decision, by: by.to_owned() });
-        let refuse = |error: &str| Event::ItemClosed {
-            item_id: approval.item_id,
-            status: ItemStatus::Failed,
-            error: Some(error.to_owned()),
-        };
-        match decision {
-            Decision::Deny => self.push(refuse(DENIED)),
-            Decision::Cancel => self.push(refuse(DISMISSED)),
-            Decision::Approve => {
-                let approved = Approved { id, digest: &approval.digest, approvers: 1 };
-                let judged = self.verdict(
-                    &approval.server_label,
-                    &approval.name,
-                    &approval.arguments,
-                    Some(approved),
-                    Asking::Impossible,
-                );
-                let judged = judged.map(|(judgement, repeat)| (self.pronounce(judgement), repeat));
-                match judged {
-                    Some((Verdict::Allow(permit), repeat)) => {
-                        let effect = Effect {
-                            id: EffectId::fresh(self.cx.fresh),
-                            turn_id: Some(approval.turn_id),
-                            kind: EffectKind::ToolCall {
-                                item_id: approval.item_id,
-                                server: catalogue::server_ref(&self.state, &approval.server_label),
-                                name: approval.name.clone(),
-                                arguments: approval.arguments.clone(),
-                            },
-                            repeat,
-                            permit: permit.into_record(),
-                        };
-                        self.request(effect);
-                    }
-                    Some((Verdict::Ask(_) | Verdict::Deny(_), _)) => {
-                        self.push(refuse(
-                            "The call was approved, but policy no longer allows it. It was not made.",
-                        ));
-                    }
-                    None => self.push(refuse(
-                        "The call was approved, but the tool is no longer offered. It was not made.",
-                    )),
-                }
-            }
-        }
-        Ok(())
     }
 
     /// What policy says about one tool call, and how the call may be repeated; `None` for a tool that is gone.

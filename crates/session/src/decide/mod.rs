@@ -1,6 +1,7 @@
 //! Deciding: which facts should happen now, or why not.
 
 mod answer;
+mod approval;
 mod attempt;
 mod client;
 mod connection;

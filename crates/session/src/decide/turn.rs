@@ -277,7 +277,7 @@ impl Draft<'_> {
         let approvals: Vec<_> = self.state.approvals.keys().copied().collect();
         for approval_id in approvals {
             let by = "system".to_owned();
-            self.push(Event::ApprovalDecided { approval_id, decision: Decision::Cancel, by });
+            self.push(Event::ApprovalDecided { approval_id, decision: Decision::Cancel, by, permit: None });
         }
         let open = |item: &Item| item.turn_id == turn_id && item.status == ItemStatus::InProgress;
         let items: Vec<ItemId> =

@@ -109,6 +109,7 @@ pub(crate) fn opened(agent: AgentConfig) -> SessionOpened {
         prompt_cache: None,
         parent: None,
         trust: Trust::default(),
+        opened_by: None,
     }
 }
 
@@ -701,7 +702,11 @@ impl Bench {
     }
 
     pub(crate) fn decide(&mut self, approval_id: ApprovalId, decision: Decision) {
-        let command = Command::Decide { approval_id, decision, by: "ann".to_owned() };
+        let command = Command::Decide {
+            approval_id,
+            decision,
+            by: tenure_journal::Party::service("ann", &["approvers"]),
+        };
         let _ = self.command(&format!("{decision:?} {approval_id}"), command);
     }
 

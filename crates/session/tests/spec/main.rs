@@ -31,4 +31,5 @@ mod servers;
 mod settings;
 mod skills;
 mod subagents;
+mod tickets;
 mod turns;

@@ -115,7 +115,7 @@ fn command(b: &Bench, rng: &mut fastrand::Rng) -> Command {
             Some(RequiredAction::Approval(approval)) => Command::Decide {
                 approval_id: approval.id,
                 decision: *rng.choice(&[Decision::Approve, Decision::Deny, Decision::Cancel]).unwrap(),
-                by: "ann".to_owned(),
+                by: tenure_journal::Party::service("ann", &["approvers"]),
             },
             Some(RequiredAction::EnvironmentConnection { .. }) | None => Command::Cancel,
         },

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use tenure_journal::{
-    AuditRecord, CommandRequest, ContextItem, Done, EffectKind, Event, FunctionOutput, InputPart, Item,
-    ItemBody, ModelRequest, Next, Outcome, ServerRef, SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
+    AuditRecord, CommandRequest, ContextItem, Done, EffectKind, Event, FunctionOutput, Governance, InputPart,
+    Item, ItemBody, ModelRequest, Next, Outcome, ServerRef, SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
 };
 use tenure_session::{EnvironmentNotice, PartNotice, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
 
@@ -294,6 +294,18 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
                 refusal.policies.join(", ")
             )
         }
+        Event::Governed { fact } => match fact {
+            Governance::Supported { approval_id, by, permit: _ } => {
+                format!("{approval_id} supported by {by}")
+            }
+            Governance::Escalated { approval_id, groups } => {
+                format!("{approval_id} escalated to {}", groups.join(", "))
+            }
+            Governance::Quarantined { approval_id, by } => {
+                format!("quarantined by {by} for {approval_id}")
+            }
+            Governance::Released { by, permit: _ } => format!("released by {by}"),
+        },
         Event::ApprovalRequested { approval } => format!(
             "{} asks: {}/{} {} held by {}",
             approval.id,
@@ -303,7 +315,7 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
             approval.policies.join(", ")
         ),
         Event::Granted { grant } => format!("granted {} {} times", grant.tool, grant.uses_max),
-        Event::ApprovalDecided { approval_id, decision, by } => {
+        Event::ApprovalDecided { approval_id, decision, by, permit: _ } => {
             format!("{approval_id} decided: {} by {by}", word(decision))
         }
         Event::FunctionReturned { call_item_id, item_id, turn_id, success, output: given, error } => {

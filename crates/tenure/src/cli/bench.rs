@@ -9,6 +9,7 @@ mod forks;
 mod journal;
 mod lab;
 mod memory;
+mod policy;
 mod sandbox;
 mod server;
 mod turns;
@@ -69,6 +70,8 @@ enum Benchmark {
     Workspace,
     /// How well questions to the memory are answered, and how fast
     Memory,
+    /// A decision, and publishing, with 1,000 policies
+    Policy,
     /// Durable appends per second on PostgreSQL (needs --database)
     ClusterAppends,
     /// Whole turns per second with one, two and three nodes on PostgreSQL (needs --database)
@@ -154,7 +157,8 @@ impl Benchmark {
             | Self::Start
             | Self::Sandbox
             | Self::Workspace
-            | Self::Memory => false,
+            | Self::Memory
+            | Self::Policy => false,
         }
     }
 
@@ -181,6 +185,7 @@ impl Benchmark {
                 rows.extend(memory::speed(directory).await?);
                 Ok(rows)
             }
+            Self::Policy => tokio::task::block_in_place(policy::measure),
             Self::ClusterAppends => cluster::appends(database, each).await,
             Self::ClusterTurns => cluster::turns(database, each).await,
             Self::ClusterClaims => cluster::claims(database).await,

@@ -51,6 +51,9 @@ struct CreateArgs {
     /// For `exec-server`: it connects executors of self-hosted environments and can do nothing else
     #[arg(long, conflicts_with = "scopes")]
     executor: bool,
+    /// A group that policies know its user by; may be given more than once
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
 }
 
 const PATH: &str = "/v1/tenure/keys";
@@ -82,6 +85,9 @@ async fn create(cx: &mut Context, client: &Client, args: &CreateArgs) -> Result<
         new["scopes"] = json!(["environments.connect"]);
     } else if !args.scopes.is_empty() {
         new["scopes"] = json!(args.scopes);
+    }
+    if !args.groups.is_empty() {
+        new["groups"] = json!(args.groups);
     }
     if let Some(expires) = &args.expires {
         new["expires_at"] = json!(moment(expires, cx.world.now)?);

@@ -28,6 +28,7 @@ mod memory;
 mod migrate;
 mod mock;
 mod output;
+mod policy;
 mod run;
 mod serve;
 mod sessions;
@@ -112,6 +113,10 @@ enum Command {
     Memory(memory::MemoryArgs),
     /// See who allowed what, export it, and check that nobody changed it
     Audit(audit::AuditArgs),
+    /// Check policies
+    Policy(policy::PolicyArgs),
+    /// Do something about a session: end its quarantine
+    Sessions(sessions::SessionsArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
     /// Sign in as a person, at the server's identity provider
@@ -256,6 +261,8 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Deny(args) => decide::decide(cx, &args, decide::Answer::Deny).await,
         Command::Automations(args) => automations::automations(cx, &args).await,
         Command::Agents(args) => agents::agents(cx, &args).await,
+        Command::Policy(args) => policy::policy(cx, &args),
+        Command::Sessions(args) => sessions::sessions(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
         Command::Login(args) => login::login(cx, &args).await,
         Command::Logout => login::logout(cx),
@@ -356,6 +363,11 @@ mod tests {
             ("tenure automations pause daily", true),
             ("tenure automations run", false),
             ("tenure agents", false),
+            ("tenure sessions release last", true),
+            ("tenure sessions release", false),
+            ("tenure policy check", true),
+            ("tenure policy check rules --tools pay.json --strict", true),
+            ("tenure keys create ci --group finance --group board", true),
             ("tenure agents ls", true),
             ("tenure agents show helper 2", true),
             ("tenure agents diff helper", true),

@@ -319,6 +319,7 @@ async fn make_keys(
         project_id: project,
         name: "first".to_owned(),
         scopes: vec![keys::Scope::Read, keys::Scope::Write, keys::Scope::Admin],
+        groups: Vec::new(),
         expires_at: None,
     };
     let (text, _) =

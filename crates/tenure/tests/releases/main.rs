@@ -110,6 +110,7 @@ async fn session(node: &Runtime) -> SessionKey {
         prompt_cache: None,
         parent: None,
         trust: tenure_journal::Trust::default(),
+        opened_by: None,
     };
     let opening = Opening { opened, input: vec![vec![InputPart::text("stall")]] };
     node.open(opening, None, false).await.expect("opens").0.key

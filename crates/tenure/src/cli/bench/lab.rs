@@ -182,6 +182,7 @@ impl<S: Store> Lab<S> {
             prompt_cache: None,
             parent: None,
             trust: tenure_journal::Trust::default(),
+            opened_by: None,
         }
     }
 }
