@@ -26,7 +26,16 @@ fn index(sessions: &[(u64, &[(char, &str)])]) -> (Index, Vec<SessionId>) {
             let at = NOW.minus_millis(days * DAY_MS).plus_millis(ordinal * 1_000);
             let text = (*text).to_owned();
             let item = ItemId::fresh(&fresh);
-            index.put(Episode { session, item, ordinal, at, speaker, name: None, text, labels: Labels::NEUTRAL });
+            index.put(Episode {
+                session,
+                item,
+                ordinal,
+                at,
+                speaker,
+                name: None,
+                text,
+                labels: Labels::NEUTRAL,
+            });
         }
     }
     (index, ids)

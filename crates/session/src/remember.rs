@@ -29,7 +29,8 @@ pub(crate) fn remembered(state: &Session, at: Timestamp, ordinal: u64, item: &It
     let text = within_limit(text);
     let terms = tenure_memory::text::distinct_stems(&text);
     let session = state.key.session;
-    let episode = Episode { session, item: item.id, ordinal, at, speaker, name, text, labels: item.labels.clone() };
+    let episode =
+        Episode { session, item: item.id, ordinal, at, speaker, name, text, labels: item.labels.clone() };
     (!terms.is_empty()).then(|| Remembered { space: state.memory_space(), episode, terms })
 }
 

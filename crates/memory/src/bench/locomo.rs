@@ -87,7 +87,16 @@ fn conversation(sample: Sample) -> Result<Conversation, LocomoError> {
             };
             let at = begun.plus_millis(ordinal * TURN_MS);
             let speaker = Speaker::User;
-            episodes.push(Episode { session, item, ordinal, at, speaker, name: Some(turn.speaker), text, labels: Labels::NEUTRAL });
+            episodes.push(Episode {
+                session,
+                item,
+                ordinal,
+                at,
+                speaker,
+                name: Some(turn.speaker),
+                text,
+                labels: Labels::NEUTRAL,
+            });
         }
         now = now.max(begun.plus_millis(TURN_MS * 1_000));
     }

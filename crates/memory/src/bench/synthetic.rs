@@ -182,7 +182,16 @@ impl Talk {
                 for (speaker, text) in [(Speaker::Agent, exchange.agent), (Speaker::User, exchange.user)] {
                     let item = ItemId::fresh(&fresh);
                     let at = begin_of(place).plus_millis(ordinal * TURN_MS);
-                    episodes.push(Episode { session, item, ordinal, at, speaker, name: None, text, labels: Labels::NEUTRAL });
+                    episodes.push(Episode {
+                        session,
+                        item,
+                        ordinal,
+                        at,
+                        speaker,
+                        name: None,
+                        text,
+                        labels: Labels::NEUTRAL,
+                    });
                     ordinal += 1;
                     if let Some(question) = exchange.question.filter(|_| speaker == Speaker::User) {
                         evidence[question].push(item);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tenure_journal::{
-    AgentId, BlobRef, Episode, Fresh, Head, ItemId, Labels, MemorySpace, NodeId, ProjectId, Remembered, SessionId,
-    SessionKey, SessionStatus, Speaker, Timestamp, TurnId, TurnStatus, Version,
+    AgentId, BlobRef, Episode, Fresh, Head, ItemId, Labels, MemorySpace, NodeId, ProjectId, Remembered,
+    SessionId, SessionKey, SessionStatus, Speaker, Timestamp, TurnId, TurnStatus, Version,
 };
 
 use super::build::{append, bytes, document, fresh, head, hidden, message, receipt, row, turn};
