@@ -78,6 +78,9 @@ pub(crate) async fn check_commands(
         Command::Cancel => Some(SessionVerb::Cancel),
         Command::Decide { .. } | Command::Release { .. } => None,
         Command::Message { .. }
+        | Command::OwnMessage { .. }
+        | Command::Grant { .. }
+        | Command::GrantAgain { .. }
         | Command::FunctionResult { .. }
         | Command::Update { .. }
         | Command::PlaceFiles { .. }
