@@ -76,11 +76,11 @@ pub(crate) async fn check_commands(
 ) -> Result<(), ApiError> {
     let verb = |command: &Command| match command {
         Command::Cancel => Some(SessionVerb::Cancel),
-        Command::Decide { .. } | Command::Release { .. } => None,
+        // A grant is given with an answer.
+        Command::Decide { .. } | Command::Release { .. } | Command::GrantAgain { .. } => None,
         Command::Message { .. }
         | Command::OwnMessage { .. }
         | Command::Grant { .. }
-        | Command::GrantAgain { .. }
         | Command::FunctionResult { .. }
         | Command::Update { .. }
         | Command::PlaceFiles { .. }

@@ -85,6 +85,7 @@ pub(crate) fn play(case: &Case, policy: &PolicySet) -> Outcome {
         prompt_cache: None,
         parent: None,
         trust: Trust { grants: case.task.grants.clone(), ..Trust::of_clients() },
+        opened_by: None,
     };
     let says = vec![vec![InputPart::text(case.task.says)]];
     let mut player = Player::open(case, policy, opened, says, case.task.calls.iter().cloned().collect(), 10);
@@ -201,7 +202,7 @@ impl<'a> Player<'a> {
         let decision = if is_wanted { Decision::Approve } else { Decision::Cancel };
         self.outcome.approved += u32::from(is_wanted);
         self.outcome.dismissed += u32::from(!is_wanted);
-        let (approval_id, by) = (approval.id, "ann".to_owned());
+        let (approval_id, by) = (approval.id, tenure_journal::Party::service("ann", &["approvers"]));
         self.step(&Input::Commands(&[Command::Decide { approval_id, decision, by }]));
         true
     }
