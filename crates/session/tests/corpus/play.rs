@@ -297,6 +297,5 @@ fn cx<'a>(now: Timestamp, fresh: &'a Fresh, policy: &'a PolicySet) -> Context<'a
         prices: &NO_PRICES,
         reserving: Reserving::Asked,
         partial: &[],
-        frozen: &tenure_session::NOTHING_FROZEN,
     }
 }

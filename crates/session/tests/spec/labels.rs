@@ -282,7 +282,11 @@ fn an_approval_may_grant_the_same_target_again() {
     b.answer(vec![call("c2", "shop__send", &to("one").to_string())]);
     let approval_id = b.approval();
     let again = Command::GrantAgain { approval_id, uses_max: 2, expires_at: None };
-    let approve = Command::Decide { approval_id, decision: Decision::Approve, by: "ann".into() };
+    let approve = Command::Decide {
+        approval_id,
+        decision: Decision::Approve,
+        by: tenure_journal::Party::service("ann", &["approvers"]),
+    };
     b.crank("again", &tenure_session::Input::Commands(&[again, approve])).unwrap();
     b.returns("send", "ok");
     assert_eq!(b.uses(), [1], "the approved call is one of them");
