@@ -33,8 +33,11 @@ async fn approve(runtime: &Runtime, key: SessionKey) {
     let [RequiredAction::Approval(approval)] = waiting.required_actions.as_slice() else {
         panic!("one approval, not {:?}", waiting.required_actions)
     };
-    let decide =
-        Command::Decide { approval_id: approval.id, decision: Decision::Approve, by: tenure_journal::Party::service("key_1", &["approvers"]) };
+    let decide = Command::Decide {
+        approval_id: approval.id,
+        decision: Decision::Approve,
+        by: tenure_journal::Party::service("key_1", &["approvers"]),
+    };
     runtime.submit(key, vec![decide], None).await.expect("accepted");
 }
 
