@@ -26,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("webhook", &[]),
     ("executor", &[]),
     ("audit", &[]),
+    ("seal", &[]),
     ("telemetry", &["journal"]),
     (
         "runtime",
@@ -45,6 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "webhook",
             "executor",
             "audit",
+            "seal",
             "telemetry",
         ],
     ),

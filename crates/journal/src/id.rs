@@ -131,6 +131,18 @@ ids! {
     FileId = "file";
     /// A stored skill.
     SkillId = "skill";
+    /// A vault: a collection of credentials.
+    VaultId = "vault";
+    /// A credential of a vault.
+    CredentialId = "cred";
+}
+
+impl ProjectId {
+    /// What stands for the installation itself where something belongs to a project: no project has this id.
+    #[must_use]
+    pub fn installation() -> Self {
+        Self(Uuid::nil())
+    }
 }
 
 impl ItemId {

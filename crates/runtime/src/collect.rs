@@ -335,7 +335,11 @@ fn may_refer(kind: DocumentKind) -> bool {
         | DocumentKind::Delivery
         | DocumentKind::Split
         | DocumentKind::Environment
-        | DocumentKind::Fork => false,
+        | DocumentKind::Fork
+        | DocumentKind::Vault
+        | DocumentKind::Credential
+        | DocumentKind::DataKey
+        | DocumentKind::SignIn => false,
     }
 }
 

@@ -104,6 +104,10 @@ impl Unreadable {
             | DocumentKind::SkillVersion
             | DocumentKind::Fork
             | DocumentKind::Template
+            | DocumentKind::Vault
+            | DocumentKind::Credential
+            | DocumentKind::DataKey
+            | DocumentKind::SignIn
             | DocumentKind::Environment => None,
         }
     }

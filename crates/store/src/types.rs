@@ -245,11 +245,19 @@ pub enum DocumentKind {
     Environment,
     /// That a session is a fork: its id is the fork's, its name that of the session it was forked from.
     Fork,
+    /// A vault.
+    Vault,
+    /// A credential; its name is its vault's id.
+    Credential,
+    /// The key that seals a project's secrets, wrapped with a master key.
+    DataKey,
+    /// A person's sign-in at an authorization server, under way; its id is the digest of what comes back with it.
+    SignIn,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -266,6 +274,10 @@ impl DocumentKind {
         Self::Environment,
         Self::Fork,
         Self::Template,
+        Self::Vault,
+        Self::Credential,
+        Self::DataKey,
+        Self::SignIn,
     ];
 
     /// The kind of a word on disk.
@@ -294,6 +306,10 @@ impl DocumentKind {
             Self::Template => "template",
             Self::Environment => "environment",
             Self::Fork => "fork",
+            Self::Vault => "vault",
+            Self::Credential => "credential",
+            Self::DataKey => "data_key",
+            Self::SignIn => "sign_in",
         }
     }
 }
