@@ -27,6 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("executor", &[]),
     ("audit", &[]),
     ("seal", &[]),
+    ("oauth", &[]),
     ("telemetry", &["journal"]),
     (
         "runtime",
@@ -47,6 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "executor",
             "audit",
             "seal",
+            "oauth",
             "telemetry",
         ],
     ),

@@ -28,6 +28,7 @@ mod reference;
 mod subagent;
 mod template;
 mod time;
+mod vault;
 
 pub use agent::{
     AgentConfig, ApprovalMode, Author, Effort, FunctionTool, McpTool, McpTransport, MultiAgent, Origin,
@@ -59,7 +60,7 @@ pub use event::{
     SpendLimit, TurnEnd, TurnError,
 };
 pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
-pub use id::{
+pub use id::{ CredentialId, VaultId,
     AgentId, ApprovalId, ArtifactId, AutomationId, EffectId, EnvironmentId, FileId, Fresh, IdError, InputId,
     InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SkillId, SubagentId,
     TemplateId, TurnId, WebhookId,
@@ -71,3 +72,6 @@ pub use reference::Reference;
 pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
 pub use template::{EnvironmentOpened, HostedSettings, TargetEnvironment, Template, WantedEnvironment};
 pub use time::Timestamp;
+pub use vault::{
+    Credential, CredentialAuth, CredentialNetworking, OauthAuth, OauthRefresh, OauthState, TokenEndpointAuth, Vault,
+};

@@ -20,6 +20,7 @@ use crate::environments;
 use crate::fair::Place;
 use crate::handle::Shared;
 use crate::live::{Live, Source};
+use crate::seal::SecretText;
 use crate::subagents;
 
 /// Everything one attempt needs, taken from the state when it begins.
@@ -289,12 +290,16 @@ pub(crate) async fn sealed_text(
     shared: &Shared,
     project: ProjectId,
     id: SecretId,
-) -> Result<String, Failure> {
+) -> Result<SecretText, Failure> {
     let unusable = || failure(FailureKind::Authentication, "a sealed secret cannot be read");
     let document = shared.store.document(project, DocumentKind::Secret, &id.to_string(), None).await;
     let document = document.ok().flatten().ok_or_else(unusable)?;
     let sealed: Vec<u8> = serde_json::from_value(document.body["sealed"].clone()).map_err(|_| unusable())?;
-    shared.sealer.unseal(project, id, &sealed).map_err(|_| unusable())
+    let opened = shared.sealer.unseal(&*shared.store, project, id, &sealed).await;
+    opened.map_err(|error| {
+        tracing::error!(secret = %id, %error, "a sealed secret cannot be opened");
+        unusable()
+    })
 }
 
 fn gone() -> Failure {

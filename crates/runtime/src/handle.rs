@@ -247,6 +247,7 @@ impl Runtime {
     pub async fn start(parts: Parts) -> Result<Self, RuntimeError> {
         let Parts { store, models, servers, project_servers, policy, sealer, limits, outbound, environments } =
             parts;
+        let sealer = unlocked(sealer, &*store).await?;
         let clock = Clock::default();
         let load = Arc::new(Load::default());
         let quota = |limit, bound| Quota::new(limit, bound, &load);
@@ -550,13 +551,14 @@ impl Runtime {
     pub async fn seal(&self, project: ProjectId, secret: &str) -> Result<Secret, RuntimeError> {
         let id = SecretId::fresh(&self.fresh());
         let now = self.now();
+        let sealed = self.shared.sealer.seal(&*self.shared.store, project, id, secret).await?;
         let document = Document {
             project,
             kind: DocumentKind::Secret,
             id: id.to_string(),
             version: 1,
             name: None,
-            body: json!({ "sealed": self.shared.sealer.seal(project, id, secret) }),
+            body: json!({ "sealed": sealed }),
             created_at: now,
             updated_at: now,
             wake_at: None,
@@ -750,6 +752,20 @@ fn admission(commands: &[Command]) -> Admission {
         | Command::Delete => false,
     };
     if commands.iter().any(begins) { Admission::Bounded } else { Admission::Always }
+}
+
+/// The sealer with the installation's key. Where no other node depends on it, a master key that is not the right one
+/// keeps nobody from what needs no secret.
+async fn unlocked(mut sealer: Sealer, store: &dyn Store) -> Result<Sealer, RuntimeError> {
+    match sealer.unlock(store).await {
+        Ok(()) => Ok(sealer),
+        Err(error) if error.is_unknown_key() && !store.is_shared() => {
+            tracing::error!(%error, "sealed secrets stay closed until the right master key is back");
+            sealer.unlock_anew();
+            Ok(sealer)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn sweep(shared: Arc<Shared>) {

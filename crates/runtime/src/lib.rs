@@ -40,6 +40,7 @@ mod seal;
 mod subagents;
 mod traces;
 mod unreadable;
+mod vaults;
 mod webhooks;
 
 pub use audit::AuditLog;
@@ -67,7 +68,12 @@ pub use tenure_telemetry::Content;
 pub use tenure_telemetry::metrics::{Kind as MetricKind, MEDIA_TYPE as METRICS_MEDIA_TYPE, Present};
 pub use tenure_tools::Addresses;
 pub use tenure_webhook::{AddressError, Policy as WebhookPolicy, SigningSecret};
+pub use tenure_seal::{KeyCommand, KeyFile, LocalKey, MasterKeys, SealError, SealErrorKind, SecretString};
 pub use traces::ShownTrace;
+pub use vaults::{
+    Attached, BindError, CREDENTIALS_MAX, CredentialChange, NewCredential, RefreshRotation, Rotation, Rotated,
+    SavedCredential, SavedVault, Secrets, VaultError, VaultFilter, VaultPatch,
+};
 pub use webhooks::{
     DeadLetter, EventType, NewWebhook, Webhook, WebhookConfig, WebhookError, WebhookPatch, WebhookTiming,
 };
