@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tenure_runtime::Addresses;
+use tenure_runtime::{Addresses, VaultConfig};
 use tokio_util::sync::CancellationToken;
 
 /// Silence after which an open stream says that it is alive.
@@ -29,6 +29,8 @@ pub struct ApiConfig {
     pub open_metrics: bool,
     /// Where tool servers that clients name may stand.
     pub tool_addresses: Addresses,
+    /// Where credentials of vaults may be used and renewed.
+    pub vaults: VaultConfig,
     /// Silence after which an open stream sends a comment.
     pub keepalive: Duration,
     /// Ends every open stream when it fires.
@@ -52,6 +54,7 @@ impl ApiConfig {
             any_address: bind.ip().is_unspecified(),
             open_metrics: bind.ip().is_loopback(),
             tool_addresses: Addresses::Private,
+            vaults: VaultConfig::default(),
             keepalive: KEEPALIVE_DEFAULT,
             shutdown: CancellationToken::new(),
         }

@@ -214,6 +214,7 @@ fn check_scope(key: &Key, method: &Method, path: &str) -> Result<(), ApiError> {
         rest.starts_with("keys")
             || rest.starts_with("webhooks")
             || rest == "collect"
+            || rest.starts_with("master_key")
             || rest == "audit"
             || rest.starts_with("audit/")
             || rest.ends_with("/journal")

@@ -55,8 +55,8 @@ impl Scope {
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         match word {
-            "read" | "api.agents.read" => Some(Self::Read),
-            "write" | "api.agents.write" | "api.responses.write" => Some(Self::Write),
+            "read" | "api.agents.read" | "api.vaults.read" => Some(Self::Read),
+            "write" | "api.agents.write" | "api.responses.write" | "api.vaults.write" => Some(Self::Write),
             "admin" => Some(Self::Admin),
             "environments.connect" | "api.agents.environments.connect" => Some(Self::Connect),
             _ => None,

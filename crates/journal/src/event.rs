@@ -126,6 +126,8 @@ pub enum Event {
         /// What, and why.
         refusal: PolicyRefusal,
     },
+    /// A person signed in where effects wait for it; they are attempted again.
+    SignedIn,
     /// A call waits for a person.
     ApprovalRequested {
         /// The approval.

@@ -101,3 +101,6 @@ const _: () = assert!(
 const _: () = assert!(PREVIEW_BYTES_MAX < INLINE_BYTES_MAX, "a preview is shorter than what it previews");
 const _: () = assert!(SHORTENED_BYTES_MAX < PREVIEW_BYTES_MAX, "what is shortened is shorter than a preview");
 const _: () = assert!(READ_BYTES_MAX < INLINE_BYTES_MAX, "what the reader returns is never stored again");
+
+/// How long an effect waits for a person's sign-in before it is attempted again without one: a month.
+pub const SIGN_IN_WAIT_MS: u64 = 30 * 24 * 60 * 60 * 1000;

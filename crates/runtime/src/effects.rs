@@ -7,11 +7,11 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use tenure_journal::{
     BlobRef, Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, ModelRequest, ProjectId,
-    Secret, SecretId, ServerRef, Tool, ToolResult, limit,
+    Secret, SecretId, ServerRef, SessionKey, Tool, ToolDef, ToolResult, limit,
 };
 use tenure_session::{Attempted, Session};
 use tenure_store::DocumentKind;
-use tenure_tools::{Call, Hints, Server};
+use tenure_tools::{Call, CallResult, Hints, Server};
 use tokio_util::sync::CancellationToken;
 
 use crate::Runtime;
@@ -22,6 +22,7 @@ use crate::handle::Shared;
 use crate::live::{Live, Source};
 use crate::seal::SecretText;
 use crate::subagents;
+use crate::vaults::{self, Authorized, Known, Mask};
 
 /// Everything one attempt needs, taken from the state when it begins.
 pub(crate) struct Launch {
@@ -31,12 +32,24 @@ pub(crate) struct Launch {
 
 enum Work {
     Model { request: Box<ModelRequest>, source: Source, limited: bool },
-    List { server: Box<McpTool> },
-    Tool { server: Option<Box<McpTool>>, name: String, arguments: Value },
+    List { server: Box<McpTool>, desk: Desk },
+    Tool { server: Option<Box<McpTool>>, name: String, arguments: Value, desk: Desk },
     Builtin(Box<automations::Call>),
     Subagent(Box<subagents::Work>),
     Environment(Option<Box<environments::Work>>),
     Remote(Box<environments::RemoteWork>),
+}
+
+/// The session that reaches a tool server, and the vaults it names.
+struct Desk {
+    session: SessionKey,
+    vault_ids: Vec<String>,
+}
+
+impl Desk {
+    fn of(state: &Session) -> Self {
+        Self { session: state.key(), vault_ids: state.vault_ids().to_vec() }
+    }
 }
 
 impl Launch {
@@ -60,14 +73,20 @@ impl Launch {
                 Work::Model { request: Box::new(request), source, limited: state.is_limited() }
             }
             EffectKind::ListTools { server_label } => match mcp_tool(state, server_label) {
-                Some(server) => Work::List { server: Box::new(server) },
-                None => Work::Tool { server: None, name: String::new(), arguments: Value::Null },
+                Some(server) => Work::List { server: Box::new(server), desk: Desk::of(state) },
+                None => Work::Tool {
+                    server: None,
+                    name: String::new(),
+                    arguments: Value::Null,
+                    desk: Desk::of(state),
+                },
             },
             EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, name, arguments, .. } => {
                 Work::Tool {
                     server: mcp_tool(state, server_label).map(Box::new),
                     name: name.clone(),
                     arguments: arguments.clone(),
+                    desk: Desk::of(state),
                 }
             }
             EffectKind::ToolCall { server: ServerRef::Builtin, name, arguments, item_id } => {
@@ -106,10 +125,10 @@ impl Launch {
             Work::Model { request, source, limited } => {
                 ask(&shared, project, *request, source, limited, &live, &cancel).await
             }
-            Work::List { server } => list(&shared, project, &server, &cancel).await,
-            Work::Tool { server: Some(server), name, arguments } => {
+            Work::List { server, desk } => list(&shared, &desk, &server, &cancel).await,
+            Work::Tool { server: Some(server), name, arguments, desk } => {
                 let key = self.effect.id.to_string();
-                call(&shared, project, &server, &name, &arguments, &key, &cancel).await
+                call(&shared, &desk, &server, (&name, &arguments, &key), &cancel).await
             }
             Work::Tool { server: None, .. } => Err(gone()),
             Work::Builtin(call) => builtin(&shared, project, &call).await,
@@ -180,44 +199,157 @@ async fn ask(
 }
 
 async fn list(
-    shared: &Shared,
-    project: ProjectId,
+    shared: &Arc<Shared>,
+    desk: &Desk,
     tool: &McpTool,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
-    let server = reach(shared, project, tool).await?;
-    let _place = tool_place(shared, project, cancel).await?;
+    let _place = tool_place(shared, desk.session.project, cancel).await?;
     let _running = shared.load.tool_calls_running.hold();
-    shared.servers.list(&server, cancel).await.map(Attempted::Listed)
+    match reached(shared, desk, tool, &Ask::List, cancel).await {
+        (Ok(Answer::Tools(tools)), mask) => Ok(Attempted::Listed(mask.tools(tools))),
+        (Ok(Answer::Result(_)), _) => Err(gone()),
+        (Err(failure), mask) => Err(mask.failure(failure)),
+    }
+}
+
+/// What a tool server is asked.
+enum Ask<'a> {
+    List,
+    Call(Call<'a>),
+}
+
+/// What it says.
+enum Answer {
+    Tools(Vec<ToolDef>),
+    Result(CallResult),
+}
+
+async fn ask_server(
+    shared: &Shared,
+    server: &Server,
+    ask: &Ask<'_>,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    match ask {
+        Ask::List => shared.servers.list(server, cancel).await.map(Answer::Tools),
+        Ask::Call(call) => {
+            let began = Instant::now();
+            let result = shared.servers.call(server, call.clone(), cancel).await;
+            shared.metrics.tool_called(began.elapsed(), result.as_ref().map(|result| result.is_error));
+            result.map(Answer::Result)
+        }
+    }
 }
 
 async fn call(
-    shared: &Shared,
-    project: ProjectId,
+    shared: &Arc<Shared>,
+    desk: &Desk,
     tool: &McpTool,
-    name: &str,
-    arguments: &Value,
-    idempotency_key: &str,
+    (name, arguments, idempotency_key): (&str, &Value, &str),
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
-    let server = reach(shared, project, tool).await?;
+    let project = desk.session.project;
     let _place = tool_place(shared, project, cancel).await?;
     let _running = shared.load.tool_calls_running.hold();
-    let call = Call { name, arguments, idempotency_key, metadata: &tool.request_metadata };
-    let began = Instant::now();
-    let result = shared.servers.call(&server, call, cancel).await;
-    shared.metrics.tool_called(began.elapsed(), result.as_ref().map(|result| result.is_error));
-    let result = result?;
-    if result.text.len() <= limit::INLINE_BYTES_MAX {
-        let result = ToolResult { text: result.text, is_error: result.is_error, stored: None };
+    let ask = Ask::Call(Call { name, arguments, idempotency_key, metadata: &tool.request_metadata });
+    let (result, mask) = match reached(shared, desk, tool, &ask, cancel).await {
+        (Ok(Answer::Result(result)), mask) => (result, mask),
+        (Ok(Answer::Tools(_)), _) => return Err(gone()),
+        (Err(failure), mask) => return Err(mask.failure(failure)),
+    };
+    // Before anything of it is stored or shown.
+    let text = mask.text(result.text);
+    if text.len() <= limit::INLINE_BYTES_MAX {
+        let result = ToolResult { text, is_error: result.is_error, stored: None };
         return Ok(Attempted::Returned(result));
     }
-    let text = preview(&result.text);
-    let blob = shared.store.put_blob(project, Bytes::from(result.text)).await.map_err(|error| {
+    let shown = preview(&text);
+    let blob = shared.store.put_blob(project, Bytes::from(text)).await.map_err(|error| {
         tracing::error!(%error, "a tool's output cannot be stored");
         failure(FailureKind::Internal, "the tool answered, but its output could not be stored")
     })?;
-    Ok(Attempted::Returned(ToolResult { text, is_error: result.is_error, stored: Some(blob) }))
+    Ok(Attempted::Returned(ToolResult { text: shown, is_error: result.is_error, stored: Some(blob) }))
+}
+
+/// Asks a tool server something with the session's credential for it, and with another token once more if it refuses
+/// the first: a refusal is certain, nothing was done. Gives with the answer what must be masked in it.
+async fn reached(
+    shared: &Arc<Shared>,
+    desk: &Desk,
+    tool: &McpTool,
+    ask: &Ask<'_>,
+    cancel: &CancellationToken,
+) -> (Result<Answer, Failure>, Mask) {
+    let nothing = || Mask::of(&[]);
+    let known = match vaults::known(shared, desk.session.project, &desk.vault_ids).await {
+        Ok(known) => known,
+        Err(failure) => return (Err(failure), nothing()),
+    };
+    let mut server = match reach(shared, desk.session.project, tool).await {
+        Ok(server) => server,
+        Err(failure) => return (Err(failure), nothing()),
+    };
+    let mut known = with_headers(known, &server);
+    let authorized = match authorize(shared, desk, tool, &mut server).await {
+        Ok(authorized) => authorized,
+        Err(failure) => return (Err(failure), nothing()),
+    };
+    let first = ask_server(shared, &server, ask, cancel).await;
+    let Some(authorized) = authorized else { return (first, Mask::of(&known)) };
+    known.extend(authorized.known());
+    let is_refused = matches!(&first, Err(failure) if failure.kind == FailureKind::Authentication);
+    if !is_refused {
+        return (first, Mask::of(&known));
+    }
+    let other = match authorized.refused(shared, desk.session).await {
+        Ok(other) => other,
+        Err(failure) => return (Err(failure), Mask::of(&known)),
+    };
+    known.extend(other.known());
+    put_authorization(&mut server, &other);
+    let second = match ask_server(shared, &server, ask, cancel).await {
+        Err(failure) if failure.kind == FailureKind::Authentication => {
+            Err(other.refused_again(shared, desk.session).await)
+        }
+        answered => answered,
+    };
+    (second, Mask::of(&known))
+}
+
+async fn authorize(
+    shared: &Arc<Shared>,
+    desk: &Desk,
+    tool: &McpTool,
+    server: &mut Server,
+) -> Result<Option<Authorized>, Failure> {
+    let McpTransport::Http { server_url, .. } = &tool.transport else { return Ok(None) };
+    let authorized = vaults::authorize(shared, desk.session, tool, server_url).await?;
+    if let Some(authorized) = &authorized {
+        put_authorization(server, authorized);
+    }
+    Ok(authorized)
+}
+
+fn put_authorization(server: &mut Server, authorized: &Authorized) {
+    if let Server::Http { headers, .. } = server {
+        headers.insert("authorization".to_owned(), authorized.header());
+    }
+}
+
+/// What a server is sent in its headers must not come back either.
+fn with_headers(mut known: Vec<Known>, server: &Server) -> Vec<Known> {
+    let Server::Http { headers, .. } = server else { return known };
+    for (name, value) in headers {
+        let shown = format!("[header {name}]");
+        if name.eq_ignore_ascii_case("authorization")
+            && let Some((_, token)) = value.split_once(' ')
+        {
+            known.push(Known { shown: shown.clone(), value: token.into() });
+        }
+        known.push(Known { shown, value: value.as_str().into() });
+    }
+    known
 }
 
 async fn tool_place(

@@ -32,6 +32,7 @@ use crate::load::Quota;
 use crate::metrics::{Metrics, Sampled};
 use crate::registry::{Admission, Registry};
 use crate::unreadable::Unreadable;
+use crate::vaults::{self, VaultConfig, Vaults};
 use crate::webhooks::{self, WebhookConfig, Webhooks};
 use crate::{
     Bound, Full, Limit, Load, ModelTable, Places, RuntimeError, RuntimeErrorKind, Sealer, Share, audit,
@@ -70,6 +71,8 @@ pub struct Parts {
 pub struct Outbound {
     /// How webhooks are delivered.
     pub webhooks: WebhookConfig,
+    /// Where credentials are used and renewed.
+    pub vaults: VaultConfig,
     /// Whether traces hold what was said.
     pub trace_content: Content,
     /// Where the traces of finished turns are sent.
@@ -142,6 +145,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
+    pub(crate) vaults: Vaults,
     /// What this release cannot read.
     pub(crate) unreadable: Arc<Unreadable>,
     pub(crate) metrics: Metrics,
@@ -274,6 +278,7 @@ impl Runtime {
             clock,
             hub: Arc::new(Hub::default()),
             webhooks: Webhooks::new(outbound.webhooks),
+            vaults: Vaults::new(outbound.vaults),
             unreadable: Arc::default(),
             metrics: Metrics::new(outbound.sampled),
             trace_content: outbound.trace_content,
@@ -298,6 +303,7 @@ impl Runtime {
         runtime.shared.tasks.spawn(collect::run(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(audit::run(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));
+        runtime.shared.tasks.spawn(vaults::run(Arc::clone(&runtime.shared)));
         Ok(runtime)
     }
 
@@ -419,6 +425,7 @@ impl Runtime {
         &self,
         project: ProjectId,
         environment: HostedEnvironment,
+        vault_ids: Vec<String>,
         receipt: Option<ReceiptDraft>,
     ) -> Result<Arc<SessionView>, RuntimeError> {
         if self.shared.closing.is_cancelled() {
@@ -426,7 +433,7 @@ impl Runtime {
         }
         let key = SessionKey { project, session: environment.id.session() };
         let expires_at = self.now().plus_millis(self.shared.environments.prewarmed_millis());
-        let opened = EnvironmentOpened { project_id: project, environment, expires_at };
+        let opened = EnvironmentOpened { project_id: project, environment, expires_at, vault_ids };
         let opening = self.shared.open(
             key,
             Beginning::Environment(Box::new(opened)),
@@ -746,6 +753,7 @@ fn admission(commands: &[Command]) -> Admission {
         | Command::Decide { .. }
         | Command::Update { .. }
         | Command::DeleteArtifact { .. }
+        | Command::SignedIn
         | Command::ExpireEnvironment
         | Command::SuspendEnvironment
         | Command::Rewind { .. }

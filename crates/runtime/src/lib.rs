@@ -36,6 +36,7 @@ mod metrics;
 mod models;
 mod node;
 mod registry;
+mod rewrap;
 mod seal;
 mod subagents;
 mod traces;
@@ -63,6 +64,7 @@ pub use hub::{Subscription, SubscriptionItem};
 pub use load::{Bound, Full, Gauge, Limit, Load, Share, Whose};
 pub use metrics::{Metrics, Sampled};
 pub use models::{ModelTable, Prices, Provider, Route};
+pub use rewrap::Rewrapped;
 pub use seal::{Sealer, SealerError};
 pub use tenure_telemetry::Content;
 pub use tenure_telemetry::metrics::{Kind as MetricKind, MEDIA_TYPE as METRICS_MEDIA_TYPE, Present};
@@ -72,7 +74,7 @@ pub use tenure_seal::{KeyCommand, KeyFile, LocalKey, MasterKeys, SealError, Seal
 pub use traces::ShownTrace;
 pub use vaults::{
     Attached, BindError, CREDENTIALS_MAX, CredentialChange, NewCredential, RefreshRotation, Rotation, Rotated,
-    SavedCredential, SavedVault, Secrets, VaultError, VaultFilter, VaultPatch,
+    SavedCredential, SavedVault, Secrets, VaultConfig, VaultError, VaultFilter, VaultPatch, check_variable, credential_host,
 };
 pub use webhooks::{
     DeadLetter, EventType, NewWebhook, Webhook, WebhookConfig, WebhookError, WebhookPatch, WebhookTiming,

@@ -120,10 +120,6 @@ impl Sealer {
         self.root = Some(self.old_root().unwrap_or_else(DataKey::generate));
     }
 
-    pub(crate) fn is_unlocked(&self) -> bool {
-        self.root.is_some()
-    }
-
     fn old_root(&self) -> Option<DataKey> {
         self.masters.local().last().map(tenure_seal::LocalKey::old_root)
     }
@@ -224,6 +220,22 @@ impl Sealer {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What the master keys are known by that ever wrapped the installation's own key, the newest first.
+    pub(crate) async fn used(&self, store: &dyn Store) -> Result<Vec<String>, SealerError> {
+        let home = ProjectId::installation();
+        let Some(latest) = store.document(home, DocumentKind::DataKey, KEY_ID, None).await? else {
+            return Ok(Vec::new());
+        };
+        let mut used = vec![wrapped(&latest)?.by];
+        for version in (1..latest.version).rev() {
+            if let Some(earlier) = store.document(home, DocumentKind::DataKey, KEY_ID, Some(version)).await? {
+                used.push(wrapped(&earlier)?.by);
+            }
+        }
+        used.dedup();
+        Ok(used)
     }
 
     /// Wraps a project's key with the current master key, if another wraps it. Says whether it was changed.

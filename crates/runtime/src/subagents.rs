@@ -200,6 +200,7 @@ impl Tree<'_> {
                 RuntimeErrorKind::Overloaded(_)
                 | RuntimeErrorKind::ShuttingDown
                 | RuntimeErrorKind::Storage
+                | RuntimeErrorKind::Sealing
                 | RuntimeErrorKind::Damaged => self.pause(&error).await?,
             }
         }
@@ -221,6 +222,7 @@ impl Tree<'_> {
                 | RuntimeErrorKind::Overloaded(_)
                 | RuntimeErrorKind::ShuttingDown
                 | RuntimeErrorKind::Storage
+                | RuntimeErrorKind::Sealing
                 | RuntimeErrorKind::Damaged => self.pause(&error).await?,
             }
         }

@@ -374,6 +374,7 @@ impl Builder {
             | Event::PolicyRefused { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
+            | Event::SignedIn
             | Event::ConnectionAwaited { .. }
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }

@@ -23,6 +23,7 @@ mod fork;
 mod history;
 mod moments;
 mod prewarmed;
+mod sign_in;
 mod skills;
 mod state;
 mod stream;

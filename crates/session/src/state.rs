@@ -179,6 +179,9 @@ pub(crate) struct Pending {
     /// What is set aside for the attempt that runs, in billionths of a US dollar.
     #[serde(default)]
     pub(crate) reserved: Option<u64>,
+    /// Whether it waits for a person to sign in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) signed_out: bool,
     pub(crate) phase: PendingPhase,
 }
 
@@ -212,6 +215,7 @@ impl Ends {
             | FailureKind::ToolNotFound
             | FailureKind::Protocol
             | FailureKind::Internal
+            | FailureKind::SignInRequired
             | FailureKind::Crashed => &mut self.failed,
             FailureKind::NotBegun => &mut self.interrupted,
         }
@@ -219,6 +223,8 @@ impl Ends {
 
     pub(crate) fn count(&mut self, outcome: &Outcome) {
         match outcome {
+            // Waiting for a person is no attempt that went wrong.
+            Outcome::Failed { failure } if failure.kind == FailureKind::SignInRequired => {}
             Outcome::Failed { failure } => *self.failures_like(failure.kind) += 1,
             Outcome::Unknown => self.interrupted += 1,
             Outcome::Done { .. } => {}
@@ -248,6 +254,12 @@ impl Session {
     #[must_use]
     pub fn key(&self) -> SessionKey {
         self.key
+    }
+
+    /// The vaults it names.
+    #[must_use]
+    pub fn vault_ids(&self) -> &[String] {
+        &self.vault_ids
     }
 
     /// How many events were folded.
@@ -320,6 +332,7 @@ impl Session {
     #[must_use]
     pub fn next_retry(&self) -> Option<Timestamp> {
         let at = |pending: &Pending| match pending.phase {
+            PendingPhase::Retry { .. } if pending.signed_out => None,
             PendingPhase::Retry { at } => Some(at),
             PendingPhase::Requested | PendingPhase::Running => None,
         };
@@ -358,7 +371,9 @@ impl Session {
 
     /// Whether the running turn waits for a client or a person.
     pub(crate) fn waits(&self) -> bool {
-        !self.approvals.is_empty() || self.open_function_calls().any(|(_, is_async)| !is_async)
+        !self.approvals.is_empty()
+            || self.open_function_calls().any(|(_, is_async)| !is_async)
+            || self.awaits_sign_in()
     }
 
     /// Function calls without a result, and whether the model goes on without it.
@@ -404,7 +419,8 @@ impl Session {
         let own = self.awaits_session().then_some(self.key.session);
         // Whoever finds its executor's node gone has to say so.
         let connected = self.is_connected().then_some(Timestamp::EPOCH);
-        let due = self.effects.values().map(busy).chain(connected).chain(self.connection_awaited_until());
+        let waiting = self.effects.values().filter(|pending| !pending.signed_out);
+        let due = waiting.map(busy).chain(connected).chain(self.connection_awaited_until());
         Head {
             key: self.key,
             status: self.status(),
@@ -468,6 +484,7 @@ impl Session {
             .into_iter()
             .chain(functions)
             .chain(self.approvals.values().cloned().map(RequiredAction::Approval))
+            .chain(self.sign_ins())
             .collect()
     }
 

@@ -84,6 +84,7 @@ fn changes_items(event: &Event) -> bool {
         | Event::PolicyRefused { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
+        | Event::SignedIn
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }

@@ -211,6 +211,7 @@ impl Tracer {
             | Event::PolicyRefused { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
+            | Event::SignedIn
             | Event::ConnectionAwaited { .. }
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }

@@ -27,6 +27,7 @@ def settings(upstream_url, limits, environments):
         "default_model": "m1",
         "limits": limits,
         "webhooks": {"allow_loopback": True},
+        "vaults": {"allow_loopback": True},
         "environments": environments,
     }
 

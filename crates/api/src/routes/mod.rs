@@ -8,6 +8,7 @@ mod events;
 mod files;
 mod forks;
 mod lists;
+mod master_key;
 mod models;
 mod sessions;
 mod skills;
@@ -15,6 +16,7 @@ mod stream;
 mod subagents;
 mod templates;
 mod tenure;
+mod vaults;
 mod versions;
 mod webhooks;
 
@@ -24,11 +26,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, middleware};
 use serde_json::{Value, json};
 
-use crate::call::{App, Call};
+use crate::call::App;
 use crate::connect;
 use crate::error::ApiError;
 use crate::front::{METRICS_PATH, front};
@@ -77,7 +79,7 @@ fn v1() -> Router<Arc<App>> {
         .route(&at("/traces"), get(lists::traces))
         .merge(environment_routes())
         .merge(connect_routes())
-        .merge(unsupported("/vaults", no_vaults))
+        .merge(vault_routes())
         .merge(library_routes())
         .route("/models", get(models::list))
         .route("/models/{*model}", get(models::retrieve))
@@ -89,6 +91,8 @@ fn v1() -> Router<Arc<App>> {
         .route("/tenure/sessions/{session}/fork", post(forks::fork))
         .route("/tenure/sessions/{session}/rewind", post(forks::rewind))
         .route("/tenure/collect", post(forks::collect))
+        .route("/tenure/master_key", get(master_key::retrieve))
+        .route("/tenure/master_key/rewrap", post(master_key::rewrap))
         .route("/tenure/audit", get(audit::retrieve))
         .route("/tenure/audit/records", get(audit::records))
         .route("/tenure/audit/records/{index}/evidence", get(audit::evidence))
@@ -158,16 +162,22 @@ fn automation_routes() -> Router<Arc<App>> {
         .route(&at("/invocations/{invocation}"), get(automations::invocation))
 }
 
-/// A part of the Agents API that this server does not offer: every call under `prefix` says so.
-fn unsupported<F>(prefix: &str, handler: fn(Call) -> F) -> Router<Arc<App>>
-where
-    F: Future<Output = ApiError> + Send + 'static,
-{
-    Router::new().route(prefix, any(handler)).route(&format!("{prefix}/{{*rest}}"), any(handler))
-}
-
-async fn no_vaults(_: Call) -> ApiError {
-    ApiError::unsupported("vaults")
+fn vault_routes() -> Router<Arc<App>> {
+    let (vault, credential) = ("/vaults/{vault}", "/vaults/{vault}/credentials/{credential}");
+    Router::new()
+        .route("/vaults", get(vaults::list).post(vaults::create))
+        .route(vault, get(vaults::retrieve).post(vaults::update).delete(vaults::delete))
+        .route(
+            &format!("{vault}/credentials"),
+            get(vaults::list_credentials).post(vaults::create_credential),
+        )
+        .route(
+            credential,
+            get(vaults::retrieve_credential)
+                .post(vaults::update_credential)
+                .delete(vaults::delete_credential),
+        )
+        .route("/tenure/vaults/{vault}/credentials", get(vaults::list_states))
 }
 
 async fn healthz() -> Response {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tenure_egress::{Handle, Resolver, SystemResolver};
 use tenure_journal::{
     Artifact, BlobRef, CommandRequest, CommandResult, Effect, EffectId, EffectKind, EnvironmentFile, Failure,
-    FailureKind, HostedEnvironment, Item, ItemId, Network, ProjectId, SkillEntry, Timestamp, TurnId,
+    FailureKind, HostedEnvironment, Item, ItemId, Network, ProjectId, SessionKey, SkillEntry, Timestamp, TurnId,
     WorkspaceRoot, limit,
 };
 use tenure_sandbox::{End, Killer, Stream};
@@ -26,6 +26,7 @@ use super::{packages, way_out};
 use crate::effects::{preview, sealed_text};
 use crate::handle::Shared;
 use crate::live::Live;
+use crate::vaults::{self, Mask, Variable};
 
 /// The shell that commands are given to.
 pub(super) const SHELL: &str = "/bin/sh";
@@ -43,6 +44,8 @@ const SETUP_SAID_BYTES_MAX: usize = 2 * 1024;
 /// What one attempt does, and on which files.
 pub(crate) struct Work {
     environment: HostedEnvironment,
+    session: SessionKey,
+    vault_ids: Vec<String>,
     /// The files it begins with; absent for an environment that is to be prepared.
     root: Option<WorkspaceRoot>,
     /// Whether other files may lie here that are to be kept.
@@ -102,7 +105,8 @@ impl Work {
             | EffectKind::EndSubagents { .. } => return None,
         };
         let (root, left) = (state.workspace_root(), state.files_left_by().is_some());
-        Some(Self { environment, root, left, task })
+        let (session, vault_ids) = (state.key(), state.vault_ids().to_vec());
+        Some(Self { environment, session, vault_ids, root, left, task })
     }
 }
 
@@ -114,12 +118,14 @@ pub(crate) async fn run(
     live: &Arc<Live>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
-    let Work { environment, root, left, task } = work;
+    let Work { environment, session, vault_ids, root, left, task } = work;
     let host = &shared.environments;
     let variables = match &environment.variables {
         Some(secret) => variables(&sealed_text(shared, project, secret.0).await?),
         None => BTreeMap::new(),
     };
+    let secrets = vaults::variables(shared, session, &vault_ids).await?;
+    let mask = Mask::of(&vaults::known(shared, project, &vault_ids).await?);
     let _place = host.gate.enter(project, cancel).await.ok_or_else(cancelled)?;
     let copy = tokio::select! {
         copy = host.hold(project, environment.id) => copy,
@@ -130,6 +136,8 @@ pub(crate) async fn run(
         chunks: StoreChunks::new(Arc::clone(&shared.store), project, tokio::runtime::Handle::current()),
         environment,
         variables,
+        secrets,
+        mask: mask.clone(),
         copy,
         root,
         live: Arc::clone(live),
@@ -137,7 +145,8 @@ pub(crate) async fn run(
         now: shared.clock.now(),
     };
     let done = tokio::task::spawn_blocking(move || desk.work(task, left)).await;
-    let done = done.map_err(|_| failed(FailureKind::Crashed, "an internal error ended the command"))??;
+    let done = done.map_err(|_| failed(FailureKind::Crashed, "an internal error ended the command"))?;
+    let done = done.map_err(|failure| mask.failure(failure))?;
     match done {
         Finished::Prepared { root, skills } => Ok(Attempted::Prepared { root, skills }),
         Finished::Placed(root) => Ok(Attempted::Placed(root)),
@@ -155,7 +164,7 @@ enum Finished {
 }
 
 /// What a command may reach.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Reach {
     /// What the environment's settings say.
     Own,
@@ -180,6 +189,10 @@ struct Desk {
     chunks: StoreChunks,
     environment: HostedEnvironment,
     variables: BTreeMap<String, String>,
+    /// Variables of vaults: placeholders inside, values at the proxy.
+    secrets: Vec<Variable>,
+    /// What must not be in what comes out.
+    mask: Mask,
     copy: Held,
     root: Option<WorkspaceRoot>,
     live: Arc<Live>,
@@ -343,11 +356,19 @@ impl Desk {
         let mut command = tenure_sandbox::Command::new(argv, files);
         command.cwd = cwd.into();
         command.env.clone_from(&self.variables);
+        for secret in &self.secrets {
+            command.env.insert(secret.name.clone(), secret.placeholder.clone());
+        }
         packages::make_known(&self.environment.packages, &mut command.env);
         let way_out = self.way_out(reach)?;
         command.network = match (&way_out, &self.environment.network) {
-            (Some((_, proxy_socket)), _) => {
+            (Some((way_out, proxy_socket)), _) => {
                 command.env.extend(way_out::proxy_variables());
+                if reach == Reach::Own && self.secrets.iter().any(|variable| variable.secret.is_some()) {
+                    let trusted = way_out::trusted(&self.host.config.directory, self.environment.id, way_out)?;
+                    command.env.extend(trusted.variables());
+                    command.files.read_only.extend(trusted.files());
+                }
                 tenure_sandbox::Network::Restricted { proxy_socket: proxy_socket.clone() }
             }
             (None, Network::Enabled) if self.host.config.open_network => tenure_sandbox::Network::Enabled,
@@ -364,8 +385,17 @@ impl Desk {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let teller = Teller::new(tell);
         let written = Arc::clone(&heard);
-        let output = Box::new(move |_: Stream, bytes: &[u8]| {
-            written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        // One for each stream, so that what one writes does not hide what the other does.
+        let mut masks = [self.mask.stream(), self.mask.stream()];
+        let held = Arc::new(Mutex::new([Vec::new(), Vec::new()]));
+        let rest = Arc::clone(&held);
+        let output = Box::new(move |stream: Stream, bytes: &[u8]| {
+            let which = usize::from(stream == Stream::Stderr);
+            let masked = masks[which].push(bytes);
+            if masks[which].is_holding() || !masked.is_empty() {
+                rest.lock().unwrap_or_else(PoisonError::into_inner)[which] = masks[which].clone().finish();
+            }
+            written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&masked);
         });
         let running = backend.start(&command, output).map_err(|error| {
             tracing::warn!(environment = %self.environment.id, %error, "a command could not be started");
@@ -375,7 +405,12 @@ impl Desk {
         if let Some((way_out, _)) = way_out {
             self.chunks.handle.block_on(way_out.close());
         }
-        let output = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut output = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
+        for rest in std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner)) {
+            output.extend(rest);
+        }
+        // Once more over all of it: two streams may have put together what neither wrote.
+        let output = self.mask.bytes(output);
         let (exit_code, ended_by) = told(&report.end);
         if let End::Lost(why) = &report.end {
             return Err(failed(FailureKind::Internal, format!("the command's sandbox was lost: {why}")));
@@ -392,7 +427,10 @@ impl Desk {
                 (sources.rules()?, Arc::new(sources.resolver()))
             }
             (Reach::Own, Network::Restricted { allowed_domains }) => {
-                (way_out::rules(allowed_domains)?, Arc::new(SystemResolver))
+                let secrets = self.secrets.iter().filter_map(|variable| variable.secret.clone()).collect();
+                let rules = way_out::rules(allowed_domains)?.with_secrets(secrets);
+                let rules = rules.map_err(|error| failed(FailureKind::InvalidRequest, error.to_string()))?;
+                (rules, Arc::new(SystemResolver))
             }
             (Reach::Own, Network::Disabled | Network::Enabled) => return Ok(None),
         };

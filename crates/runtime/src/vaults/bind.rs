@@ -4,6 +4,8 @@
 //! later changes nothing about sessions that run. A server and a credential belong together if their addresses are
 //! the same text; nothing is guessed, resolved or normalised, for each of those would be a way to be sent a token.
 
+use std::collections::BTreeSet;
+
 use tenure_journal::{
     CredentialAuth, CredentialId, CredentialNetworking, Environment, McpTool, McpTransport, Network, Origin,
     ProjectId, Tool, VaultId,
@@ -83,21 +85,53 @@ pub enum BindError {
     Vault(VaultError),
 }
 
+/// What is done about a vault that is not there.
+#[derive(Debug, Clone, Copy)]
+enum Missing {
+    Refused,
+    LeftOut,
+}
+
 impl Runtime {
     /// The credentials of these vaults.
     ///
     /// # Errors
     /// `NoVault`, `Vault`.
     pub async fn attach(&self, project: ProjectId, vault_ids: &[String]) -> Result<Attached, BindError> {
+        self.attached(project, vault_ids, Missing::Refused).await
+    }
+
+    /// The credentials of those of these vaults that are still there.
+    ///
+    /// # Errors
+    /// `Vault`.
+    pub async fn attach_left(
+        &self,
+        project: ProjectId,
+        vault_ids: &[String],
+    ) -> Result<Attached, BindError> {
+        self.attached(project, vault_ids, Missing::LeftOut).await
+    }
+
+    async fn attached(
+        &self,
+        project: ProjectId,
+        vault_ids: &[String],
+        missing: Missing,
+    ) -> Result<Attached, BindError> {
         let store = &**self.store();
         let mut attached = Attached { named: !vault_ids.is_empty(), credentials: Vec::new() };
         for (index, id) in vault_ids.iter().enumerate() {
-            let id: VaultId = id.parse().map_err(|_| BindError::NoVault { index })?;
-            let no_vault = |error| match error {
-                VaultError::NoVault => BindError::NoVault { index },
-                other => BindError::Vault(other),
+            let found = match id.parse::<VaultId>() {
+                Ok(id) => documents::vault(store, project, id).await,
+                Err(_) => Err(VaultError::NoVault),
             };
-            documents::vault(store, project, id).await.map_err(no_vault)?;
+            let id = match (found, missing) {
+                (Ok(vault), _) => vault.id,
+                (Err(VaultError::NoVault), Missing::LeftOut) => continue,
+                (Err(VaultError::NoVault), Missing::Refused) => return Err(BindError::NoVault { index }),
+                (Err(error), _) => return Err(BindError::Vault(error)),
+            };
             attached.credentials.extend(documents::all(store, project, id).await.map_err(BindError::Vault)?);
         }
         Ok(attached)
@@ -105,14 +139,15 @@ impl Runtime {
 }
 
 impl Attached {
-    /// Gives each tool server its credential.
+    /// Gives each tool server its credential. Those in `own`, by their places, have an authorization of their own that is
+    /// not sealed yet.
     ///
     /// # Errors
     /// The first tool that cannot have one.
-    pub fn bind(&self, tools: &mut [Tool]) -> Result<(), BindError> {
+    pub fn bind(&self, tools: &mut [Tool], own: &BTreeSet<usize>) -> Result<(), BindError> {
         for (tool, found) in tools.iter_mut().enumerate() {
             match found {
-                Tool::Mcp(mcp) => mcp.credential_id = self.of(tool, mcp)?,
+                Tool::Mcp(mcp) => mcp.credential_id = self.of(tool, mcp, own.contains(&tool))?,
                 Tool::Function(_)
                 | Tool::ToolSearch
                 | Tool::ProgrammaticToolCalling { .. }
@@ -124,9 +159,9 @@ impl Attached {
         Ok(())
     }
 
-    fn of(&self, tool: usize, mcp: &McpTool) -> Result<Option<String>, BindError> {
+    fn of(&self, tool: usize, mcp: &McpTool, has_own: bool) -> Result<Option<String>, BindError> {
         let (server_url, has_own) = match (&mcp.transport, mcp.origin) {
-            (McpTransport::Http { server_url, secret, .. }, Origin::Service) => (server_url, secret.is_some()),
+            (McpTransport::Http { server_url, secret, .. }, Origin::Service) => (server_url, has_own || secret.is_some()),
             (McpTransport::Http { .. }, Origin::Environment) | (McpTransport::Project, _) => {
                 return match mcp.credential_id {
                     Some(_) => Err(BindError::NotForThis { tool }),
@@ -176,7 +211,7 @@ impl Attached {
     /// # Errors
     /// `VariableTwice`, `Network`.
     pub fn check_network(&self, network: &Network) -> Result<(), BindError> {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for credential in &self.credentials {
             let CredentialAuth::EnvironmentVariable { secret_name, networking } = &credential.body.auth else {
                 continue;
@@ -255,7 +290,7 @@ mod tests {
 
     /// Which credential is bound, or why none can be.
     fn bound(attached: &Attached, mut tool: Tool) -> String {
-        match attached.bind(std::slice::from_mut(&mut tool)) {
+        match attached.bind(std::slice::from_mut(&mut tool), &BTreeSet::new()) {
             Ok(()) => {
                 let Tool::Mcp(mcp) = tool else { panic!("it stays a server") };
                 let id = mcp.credential_id.unwrap_or_default();

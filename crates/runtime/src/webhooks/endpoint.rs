@@ -81,7 +81,7 @@ impl SealedSecret {
     }
 
     /// The same, sealed with the project's key, if an earlier release sealed it with another.
-    pub(crate) async fn resealed(
+    async fn resealed(
         &self,
         (sealer, store): (&Sealer, &dyn Store),
         project: ProjectId,
@@ -158,6 +158,27 @@ impl Webhook {
         }
         Some(secrets)
     }
+}
+
+/// A webhook's body with every secret sealed by the project's key, if any was not.
+pub(crate) async fn resealed(
+    with: (&Sealer, &dyn Store),
+    project: ProjectId,
+    document: &Document,
+) -> Result<Option<serde_json::Value>, SealerError> {
+    let damaged = |source| SealerError::Damaged { project, source };
+    let mut body = Body::deserialize(&document.body).map_err(damaged)?;
+    let mut is_changed = false;
+    for secret in &mut body.secrets {
+        if let Some(resealed) = secret.resealed(with, project).await? {
+            *secret = resealed;
+            is_changed = true;
+        }
+    }
+    if !is_changed {
+        return Ok(None);
+    }
+    serde_json::to_value(body).map(Some).map_err(damaged)
 }
 
 /// All webhooks of a project.

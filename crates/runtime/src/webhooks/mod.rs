@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 
 pub use delivery::{DeadLetter, WebhookTiming};
 pub use endpoint::Webhook;
+pub(crate) use endpoint::resealed;
 pub use tenure_webhook::EventType;
 pub(crate) use worker::run;
 
