@@ -28,6 +28,7 @@ mod reference;
 mod subagent;
 mod template;
 mod time;
+mod sign_in;
 mod vault;
 
 pub use agent::{
@@ -72,6 +73,7 @@ pub use reference::Reference;
 pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
 pub use template::{EnvironmentOpened, HostedSettings, TargetEnvironment, Template, WantedEnvironment};
 pub use time::Timestamp;
+pub use sign_in::{SignIn, SignInStatus};
 pub use vault::{
     Credential, CredentialAuth, CredentialNetworking, OauthAuth, OauthRefresh, OauthState, TokenEndpointAuth, Vault,
 };

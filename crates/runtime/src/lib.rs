@@ -72,7 +72,9 @@ pub use tenure_tools::Addresses;
 pub use tenure_webhook::{AddressError, Policy as WebhookPolicy, SigningSecret};
 pub use tenure_seal::{KeyCommand, KeyFile, LocalKey, MasterKeys, SealError, SealErrorKind, SecretString};
 pub use traces::ShownTrace;
+pub use tenure_oauth::{Callback, ClientMetadata};
 pub use vaults::{
+    NewSignIn, ShownSignIn, SignInAt, SignInError,
     Attached, BindError, CREDENTIALS_MAX, CredentialChange, NewCredential, RefreshRotation, Rotation, Rotated,
     SavedCredential, SavedVault, Secrets, VaultConfig, VaultError, VaultFilter, VaultPatch, check_variable, credential_host,
 };

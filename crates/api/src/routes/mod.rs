@@ -11,6 +11,7 @@ mod lists;
 mod master_key;
 mod models;
 mod sessions;
+mod sign_in;
 mod skills;
 mod stream;
 mod subagents;
@@ -41,6 +42,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route(METRICS_PATH, get(metrics))
+        .route(sign_in::CALLBACK_PATH, get(sign_in::callback))
+        .route(sign_in::CLIENT_PATH, get(sign_in::client))
         .nest("/v1", v1.clone())
         .nest("/openai/v1", v1)
         .fallback(no_route)
@@ -178,6 +181,8 @@ fn vault_routes() -> Router<Arc<App>> {
                 .delete(vaults::delete_credential),
         )
         .route("/tenure/vaults/{vault}/credentials", get(vaults::list_states))
+        .route("/tenure/vaults/{vault}/sign_ins", post(sign_in::start))
+        .route("/tenure/sign_ins/{sign_in}", get(sign_in::retrieve))
 }
 
 async fn healthz() -> Response {

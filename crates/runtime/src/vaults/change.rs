@@ -112,12 +112,12 @@ impl Rotation {
                 secrets.value = Some(value.clone());
             }
             (Self::McpOauth { access_token, expires_at, refresh }, CredentialAuth::McpOauth(oauth)) => {
+                if let Some(refresh) = refresh {
+                    rotate_refresh(refresh, oauth, &mut secrets)?;
+                }
                 let idle = refresh.as_ref().is_none_or(RefreshRotation::changes_nothing);
                 if access_token.is_none() && expires_at.is_none() && idle {
                     return Err(unfit("auth", "empty_update", "The rotation changes nothing: give a new token."));
-                }
-                if let Some(refresh) = refresh {
-                    rotate_refresh(refresh, oauth, &mut secrets)?;
                 }
                 match (expires_at, access_token) {
                     (Some(expires_at), _) => oauth.expires_at = *expires_at,

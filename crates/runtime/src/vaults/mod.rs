@@ -24,6 +24,7 @@ mod error;
 mod mask;
 mod refresh;
 mod secrets;
+mod sign_in;
 mod variables;
 
 use std::sync::{Arc, OnceLock};
@@ -42,6 +43,7 @@ pub use documents::{CREDENTIALS_MAX, SavedCredential, SavedVault, VaultFilter};
 pub use error::VaultError;
 pub(crate) use mask::{Known, Mask};
 pub use secrets::Secrets;
+pub use sign_in::{NewSignIn, ShownSignIn, SignInAt, SignInError};
 pub(crate) use variables::{Variable, variables};
 pub use variables::{check_variable, credential_host};
 
