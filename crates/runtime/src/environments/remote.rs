@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tenure_egress::Replacer;
 use tenure_executor::harness::{CallError, CallErrorKind, Process, ProcessEvent, Remote, State};
 use tenure_executor::location::Location;
 use tenure_executor::protocol::process::{EnvironmentPolicy, Inherit, ProcessId, Start};
@@ -24,6 +25,7 @@ use super::remote_patch;
 use super::run::{DELTA_PAUSE, OUTPUT_BYTES_MAX, Ran, SHELL, Teller, Told, cancelled, failed, kept};
 use crate::handle::Shared;
 use crate::live::Live;
+use crate::vaults::{self, Mask};
 
 /// How long a command waits for its executor: longer than one that lost its connection pauses before it dials.
 const CONNECT: Duration = Duration::from_secs(60);
@@ -35,6 +37,7 @@ const AFTER_END: Duration = Duration::from_secs(2);
 pub(crate) struct RemoteWork {
     environment: SelfHostedEnvironment,
     effect: String,
+    vault_ids: Vec<String>,
     request: CommandRequest,
     told: Told,
 }
@@ -45,7 +48,8 @@ impl RemoteWork {
         let environment = state.self_hosted()?.clone();
         let EffectKind::Command { item_id, request } = &effect.kind else { return None };
         let told = Told::of(state.item(*item_id)?);
-        Some(Self { environment, effect: effect.id.to_string(), request: request.clone(), told })
+        let (effect, vault_ids) = (effect.id.to_string(), state.vault_ids().to_vec());
+        Some(Self { environment, effect, vault_ids, request: request.clone(), told })
     }
 }
 
@@ -58,6 +62,8 @@ pub(crate) async fn run_remote(
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     let remote = shared.executors.remote(work.environment.id);
+    // It is given no secret of a vault; one that it has from elsewhere is masked all the same.
+    let mask = Mask::of(&vaults::known(shared, project, &work.vault_ids).await?);
     let ran = async {
         connected(&remote).await?;
         let _place = shared.environments.gate.enter(project, cancel).await.ok_or_else(cancelled)?;
@@ -66,15 +72,17 @@ pub(crate) async fn run_remote(
                 remote_patch::apply(&remote, &work.environment.workspace_directory, patch).await
             }
             CommandRequest::Shell { script, cwd, timeout_ms } => {
-                shell(&remote, &work, script, cwd, Duration::from_millis(*timeout_ms), live).await
+                let wall = Duration::from_millis(*timeout_ms);
+                shell(&remote, &work, (script, cwd, wall), &mask, live).await
             }
         }
     };
-    let ran = tokio::select! {
-        ran = ran => ran?,
+    let mut ran = tokio::select! {
+        ran = ran => ran.map_err(|failure| mask.failure(failure))?,
         // What was started is ended when its handle goes.
         () = cancel.cancelled() => return Err(cancelled()),
     };
+    ran.output = mask.bytes(ran.output);
     Ok(Attempted::Ran(kept(shared, project, ran).await?))
 }
 
@@ -91,9 +99,8 @@ async fn connected(remote: &Remote) -> Result<(), Failure> {
 async fn shell(
     remote: &Remote,
     work: &RemoteWork,
-    script: &str,
-    cwd: &str,
-    wall: Duration,
+    (script, cwd, wall): (&str, &str, Duration),
+    mask: &Mask,
     live: &Arc<Live>,
 ) -> Result<Ran, Failure> {
     let cwd = Location::from_path(Path::new(cwd))
@@ -114,11 +121,14 @@ async fn shell(
     let process = remote.start(&start).await.map_err(|error| failure(&error))?;
     let mut following = Following {
         ran: Ran::default(),
+        mask: mask.stream(),
         teller: Teller::new(|delta| live.command_output(work.told.notice(delta))),
         until: began + wall,
         phase: Phase::Running,
     };
     following.follow(process, wall).await?;
+    let rest = following.mask.finish();
+    following.heard(&rest);
     following.teller.flush(true);
     Ok(Ran { wall: began.elapsed(), ..following.ran })
 }
@@ -137,6 +147,8 @@ fn policy() -> EnvironmentPolicy {
 /// A command on its way to its end.
 struct Following<F> {
     ran: Ran,
+    /// Between the command and everyone who hears it.
+    mask: Replacer,
     teller: Teller<F>,
     /// When the phase is over.
     until: Instant,
@@ -183,12 +195,13 @@ impl<F: FnMut(String)> Following<F> {
                 let room = usize::try_from(OUTPUT_BYTES_MAX).unwrap_or(usize::MAX);
                 let bytes = &bytes[..bytes.len().min(room.saturating_sub(self.ran.output.len()))];
                 self.ran.truncated |= bytes.is_empty();
-                self.ran.output.extend_from_slice(bytes);
-                self.teller.push(bytes);
+                let masked = self.mask.push(bytes);
+                self.heard(&masked);
             }
             ProcessEvent::Missed => {
-                self.ran.output.extend_from_slice(MISSED);
-                self.teller.push(MISSED);
+                let rest = self.mask.finish();
+                self.heard(&rest);
+                self.heard(MISSED);
             }
             ProcessEvent::Exited { code } => {
                 // What it was ended by says more than the signal that ended it.
@@ -196,6 +209,11 @@ impl<F: FnMut(String)> Following<F> {
                 self.ending();
             }
         }
+    }
+
+    fn heard(&mut self, bytes: &[u8]) {
+        self.ran.output.extend_from_slice(bytes);
+        self.teller.push(bytes);
     }
 
     fn ending(&mut self) {

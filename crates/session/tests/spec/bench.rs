@@ -674,7 +674,9 @@ impl Bench {
         let actions = self.session.view().required_actions;
         let approval = |action| match action {
             RequiredAction::Approval(approval) => Some(approval.id),
-            RequiredAction::FunctionCall { .. } | RequiredAction::EnvironmentConnection { .. } => None,
+            RequiredAction::FunctionCall { .. }
+            | RequiredAction::EnvironmentConnection { .. }
+            | RequiredAction::SignIn { .. } => None,
         };
         actions.into_iter().find_map(approval).expect("an approval waits")
     }
@@ -701,6 +703,9 @@ impl Bench {
                 }
                 RequiredAction::EnvironmentConnection { environment_id } => {
                     write!(line, ", wants {environment_id} connected").unwrap();
+                }
+                RequiredAction::SignIn { server_label } => {
+                    write!(line, ", wants a sign-in at {server_label}").unwrap();
                 }
                 RequiredAction::Approval(approval) => {
                     write!(line, ", wants approval {} of {}", approval.id, approval.name).unwrap();

@@ -118,6 +118,7 @@ fn command(b: &Bench, rng: &mut fastrand::Rng) -> Command {
                 decision: *rng.choice(&[Decision::Approve, Decision::Deny, Decision::Cancel]).unwrap(),
                 by: "ann".to_owned(),
             },
+            Some(RequiredAction::SignIn { .. }) => Command::SignedIn,
             Some(RequiredAction::EnvironmentConnection { .. }) | None => Command::Cancel,
         },
     }
