@@ -309,8 +309,11 @@ fn storage_unavailable() -> ApiError {
 /// 503: the operator has to bring back the master key, or the service that holds it.
 pub(crate) fn sealing() -> ApiError {
     let message = "Secrets cannot be sealed or opened now; nothing was changed.";
-    ApiError { retry: Retry::After(RETRY_AFTER_SECS), ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message) }
-        .code("sealing_unavailable")
+    ApiError {
+        retry: Retry::After(RETRY_AFTER_SECS),
+        ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+    .code("sealing_unavailable")
 }
 
 fn damaged(what: &str) -> ApiError {

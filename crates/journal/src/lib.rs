@@ -25,10 +25,10 @@ mod library;
 pub mod limit;
 mod projection;
 mod reference;
+mod sign_in;
 mod subagent;
 mod template;
 mod time;
-mod sign_in;
 mod vault;
 
 pub use agent::{
@@ -61,19 +61,20 @@ pub use event::{
     SpendLimit, TurnEnd, TurnError,
 };
 pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
-pub use id::{ CredentialId, VaultId,
-    AgentId, ApprovalId, ArtifactId, AutomationId, EffectId, EnvironmentId, FileId, Fresh, IdError, InputId,
-    InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId, SkillId, SubagentId,
-    TemplateId, TurnId, WebhookId,
+pub use id::{
+    AgentId, ApprovalId, ArtifactId, AutomationId, CredentialId, EffectId, EnvironmentId, FileId, Fresh,
+    IdError, InputId, InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId,
+    SkillId, SubagentId, TemplateId, TurnId, VaultId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use library::{FilePurpose, SkillVersionError, StoredFile, StoredSkill, StoredSkillVersion};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
 pub use reference::Reference;
+pub use sign_in::{SignIn, SignInStatus};
 pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
 pub use template::{EnvironmentOpened, HostedSettings, TargetEnvironment, Template, WantedEnvironment};
 pub use time::Timestamp;
-pub use sign_in::{SignIn, SignInStatus};
 pub use vault::{
-    Credential, CredentialAuth, CredentialNetworking, OauthAuth, OauthRefresh, OauthState, TokenEndpointAuth, Vault,
+    Credential, CredentialAuth, CredentialNetworking, OauthAuth, OauthRefresh, OauthState, TokenEndpointAuth,
+    Vault,
 };

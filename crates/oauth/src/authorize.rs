@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn everything_a_server_must_know_is_in_the_address() {
-        let document = br#"{"issuer":"https://as.example","authorization_endpoint":"https://as.example/a?tenant=1#x",
+        let document =
+            br#"{"issuer":"https://as.example","authorization_endpoint":"https://as.example/a?tenant=1#x",
             "token_endpoint":"https://as.example/t","code_challenge_methods_supported":["S256"]}"#;
         let server = ServerMetadata::parse(document, "https://as.example").expect("metadata");
         let verifier = Verifier::from_text("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".into());

@@ -142,7 +142,10 @@ mod tests {
             ("Bearer", said("", "", "")),
             ("bearer realm=\"x\"", said("", "", "")),
             ("Bearer resource_metadata=\"https://x/m\", scope=\"a b\"", said("https://x/m", "a b", "")),
-            ("Bearer error=invalid_token, Resource_Metadata = \"https://x/m\"", said("https://x/m", "", "invalid_token")),
+            (
+                "Bearer error=invalid_token, Resource_Metadata = \"https://x/m\"",
+                said("https://x/m", "", "invalid_token"),
+            ),
             ("Basic realm=\"Bearer scope=x\", Bearer scope=\"a\"", said("", "a", "")),
             ("Negotiate abc==, Bearer scope=a", said("", "a", "")),
             ("Negotiate, Bearer scope=a", said("", "a", "")),

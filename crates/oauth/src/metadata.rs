@@ -102,7 +102,9 @@ impl ResourceMetadata {
         }
         metadata.authorization_servers.truncate(SERVERS_MAX);
         if metadata.authorization_servers.is_empty() {
-            return Err(OauthErrorKind::Unsupported { what: "of this server is not named in its metadata" }.into());
+            return Err(
+                OauthErrorKind::Unsupported { what: "of this server is not named in its metadata" }.into()
+            );
         }
         Ok(metadata)
     }
@@ -191,7 +193,10 @@ mod tests {
     #[test]
     fn well_known_places_are_tried_in_order() {
         let candidates = |url: &str| resource_candidates(url, None).expect("an address");
-        assert_eq!(candidates("https://x.example"), ["https://x.example/.well-known/oauth-protected-resource"]);
+        assert_eq!(
+            candidates("https://x.example"),
+            ["https://x.example/.well-known/oauth-protected-resource"]
+        );
         assert_eq!(
             candidates("https://x.example/a/mcp/?q=1"),
             [
@@ -261,7 +266,8 @@ mod tests {
             let read = ServerMetadata::parse(text.as_bytes(), "https://as.example");
             assert_eq!(read.is_ok(), accepted, "{issuer} {methods}");
         }
-        let hostile = document("https://as.example", r#"["S256"]"#).replace("https://as.example/t", "file:///x");
+        let hostile =
+            document("https://as.example", r#"["S256"]"#).replace("https://as.example/t", "file:///x");
         assert!(ServerMetadata::parse(hostile.as_bytes(), "https://as.example").is_err());
         assert!(ServerMetadata::parse(&[b' '; DOCUMENT_BYTES_MAX + 1], "https://as.example").is_err());
     }

@@ -117,9 +117,11 @@ impl Registration {
         if document.len() > DOCUMENT_BYTES_MAX {
             return Err(unreadable.into());
         }
-        let answer: Answer = serde_json::from_slice(document).map_err(|_| OauthError::from(unreadable.clone()))?;
+        let answer: Answer =
+            serde_json::from_slice(document).map_err(|_| OauthError::from(unreadable.clone()))?;
         let is_sized = |text: &str| (1..=TEXT_BYTES_MAX).contains(&text.len());
-        if !is_sized(&answer.client_id) || answer.client_secret.as_deref().is_some_and(|text| !is_sized(text)) {
+        if !is_sized(&answer.client_id) || answer.client_secret.as_deref().is_some_and(|text| !is_sized(text))
+        {
             return Err(unreadable.into());
         }
         let auth = match (answer.token_endpoint_auth_method.as_deref(), answer.client_secret) {
@@ -128,7 +130,8 @@ impl Registration {
             (Some("client_secret_basic") | None, Some(secret)) => ClientAuth::Basic(secret),
             (Some("none"), Some(_)) => ClientAuth::None,
             (Some(_), _) => {
-                let what = "registered a client that would have to authenticate in a way that is not known here";
+                let what =
+                    "registered a client that would have to authenticate in a way that is not known here";
                 return Err(OauthErrorKind::Unsupported { what }.into());
             }
         };

@@ -157,7 +157,8 @@ impl Tokens {
         struct No {
             error: String,
         }
-        let unreadable = || OauthError::from(OauthErrorKind::Unreadable { what: "answer of the token endpoint" });
+        let unreadable =
+            || OauthError::from(OauthErrorKind::Unreadable { what: "answer of the token endpoint" });
         if document.len() > DOCUMENT_BYTES_MAX {
             return Err(unreadable());
         }
@@ -177,12 +178,16 @@ impl Tokens {
         let answer: Answer = serde_json::from_slice(document).map_err(|_| unreadable())?;
         let is_bearer = answer.token_type.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
         if !is_bearer {
-            return Err(OauthErrorKind::Unsupported { what: "gives tokens of another type than bearer" }.into());
+            return Err(
+                OauthErrorKind::Unsupported { what: "gives tokens of another type than bearer" }.into()
+            );
         }
         let is_token = |text: &str| {
             (1..=TOKEN_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
         };
-        if !is_token(&answer.access_token) || answer.refresh_token.as_deref().is_some_and(|text| !is_token(text)) {
+        if !is_token(&answer.access_token)
+            || answer.refresh_token.as_deref().is_some_and(|text| !is_token(text))
+        {
             return Err(unreadable());
         }
         // Written as a text by some.
@@ -256,7 +261,9 @@ mod tests {
             let read = read.map(|tokens| tokens.expires_in).map_err(|error| error.kind().clone());
             assert_eq!(read, expected, "{status} {document}");
         }
-        for (code, transient) in [("server_error", true), ("temporarily_unavailable", true), ("invalid_grant", false)] {
+        for (code, transient) in
+            [("server_error", true), ("temporarily_unavailable", true), ("invalid_grant", false)]
+        {
             let error = OauthError::from(OauthErrorKind::Refused { code: code.into() });
             assert_eq!(error.is_transient(), transient, "{code}");
         }

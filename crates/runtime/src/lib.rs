@@ -66,17 +66,17 @@ pub use metrics::{Metrics, Sampled};
 pub use models::{ModelTable, Prices, Provider, Route};
 pub use rewrap::Rewrapped;
 pub use seal::{Sealer, SealerError};
+pub use tenure_oauth::{Callback, ClientMetadata};
+pub use tenure_seal::{KeyCommand, KeyFile, LocalKey, MasterKeys, SealError, SealErrorKind, SecretString};
 pub use tenure_telemetry::Content;
 pub use tenure_telemetry::metrics::{Kind as MetricKind, MEDIA_TYPE as METRICS_MEDIA_TYPE, Present};
 pub use tenure_tools::Addresses;
 pub use tenure_webhook::{AddressError, Policy as WebhookPolicy, SigningSecret};
-pub use tenure_seal::{KeyCommand, KeyFile, LocalKey, MasterKeys, SealError, SealErrorKind, SecretString};
 pub use traces::ShownTrace;
-pub use tenure_oauth::{Callback, ClientMetadata};
 pub use vaults::{
-    NewSignIn, ShownSignIn, SignInAt, SignInError,
-    Attached, BindError, CREDENTIALS_MAX, CredentialChange, NewCredential, RefreshRotation, Rotation, Rotated,
-    SavedCredential, SavedVault, Secrets, VaultConfig, VaultError, VaultFilter, VaultPatch, check_variable, credential_host,
+    Attached, BindError, CREDENTIALS_MAX, CredentialChange, NewCredential, NewSignIn, RefreshRotation,
+    Rotated, Rotation, SavedCredential, SavedVault, Secrets, ShownSignIn, SignInAt, SignInError, VaultConfig,
+    VaultError, VaultFilter, VaultPatch, check_variable, credential_host,
 };
 pub use webhooks::{
     DeadLetter, EventType, NewWebhook, Webhook, WebhookConfig, WebhookError, WebhookPatch, WebhookTiming,

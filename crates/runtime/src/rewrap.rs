@@ -61,7 +61,12 @@ impl Runtime {
             done.secrets += self.reseal(project, DocumentKind::Webhook).await?;
             done.keys += usize::from(shared.sealer.rewrap(&*shared.store, project, self.now()).await?);
         }
-        tracing::info!(master_key = done.master_key, keys = done.keys, secrets = done.secrets, "keys are wrapped anew");
+        tracing::info!(
+            master_key = done.master_key,
+            keys = done.keys,
+            secrets = done.secrets,
+            "keys are wrapped anew"
+        );
         Ok(done)
     }
 

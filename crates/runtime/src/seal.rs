@@ -325,7 +325,9 @@ mod tests {
         sealer.seal(&store, other, id, "x").await.expect("another project's key");
         assert!(sealer.unseal(&store, other, id, &sealed).await.is_err());
         let stranger = Sealer::new(MasterKeys::ephemeral());
-        assert!(stranger.unseal(&store, project, id, &sealed).await.expect_err("another key").is_unknown_key());
+        assert!(
+            stranger.unseal(&store, project, id, &sealed).await.expect_err("another key").is_unknown_key()
+        );
     }
 
     #[tokio::test]

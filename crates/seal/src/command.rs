@@ -70,7 +70,8 @@ impl KeyCommand {
     async fn run(&self, verb: &str, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let answer = tokio::time::timeout(self.time_max, self.ask(verb, input)).await;
         let answer = answer.map_err(|_| failed("took too long"))??;
-        let text = std::str::from_utf8(&answer).map_err(|_| failed("answered with something else than text"))?;
+        let text =
+            std::str::from_utf8(&answer).map_err(|_| failed("answered with something else than text"))?;
         let decoded = STANDARD.decode(text.trim());
         decoded.map(Zeroizing::new).map_err(|_| failed("answered with something else than base64"))
     }

@@ -29,7 +29,7 @@ mod secret;
 pub use command::{COMMAND_ANSWER_BYTES_MAX, COMMAND_TIME_MAX, KeyCommand};
 pub use data_key::{DataKey, Place};
 pub use error::{SealError, SealErrorKind};
-pub use local::{KEYS_MAX, KEY_BYTES, KeyFile, LocalKey};
+pub use local::{KEY_BYTES, KEYS_MAX, KeyFile, LocalKey};
 pub use master::{MasterKeys, Wrapped};
 pub use secret::SecretString;
 pub use zeroize::Zeroizing;

@@ -11,7 +11,12 @@ fn file(directory: &Path) -> KeyFile {
 }
 
 /// What unwrapping says: whether the key is the same, or why there is none.
-async fn unwrapped(keys: &MasterKeys, owner: &str, wrapped: &Wrapped, key: &DataKey) -> Result<bool, SealErrorKind> {
+async fn unwrapped(
+    keys: &MasterKeys,
+    owner: &str,
+    wrapped: &Wrapped,
+    key: &DataKey,
+) -> Result<bool, SealErrorKind> {
     let unwrapped = keys.unwrap(owner, wrapped).await.map_err(|error| error.kind().clone())?;
     Ok(unwrapped.as_bytes() == key.as_bytes())
 }
@@ -29,7 +34,11 @@ async fn a_key_changes_while_nodes_run() {
     let mut keys = file.read().expect("keys");
     keys.push(LocalKey::generate());
     file.write(&keys).expect("written");
-    assert_eq!(one.wrap("proj_1", &key).await.expect("wrapped").by, old.by, "a new key is known before it is used");
+    assert_eq!(
+        one.wrap("proj_1", &key).await.expect("wrapped").by,
+        old.by,
+        "a new key is known before it is used"
+    );
 
     keys.reverse();
     file.write(&keys).expect("written");
@@ -67,7 +76,8 @@ fn a_key_file_is_its_owners_and_whole() {
     let again = KeyFile::open(file.path()).expect("opened").read().expect("keys");
     assert_eq!(again[0].fingerprint(), file.read().expect("keys")[0].fingerprint(), "it is made once");
 
-    let set = |mode| std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).expect("set");
+    let set =
+        |mode| std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).expect("set");
     set(0o640);
     assert!(KeyFile::open(file.path()).is_ok());
     set(0o604);
@@ -128,7 +138,8 @@ async fn a_key_service_wraps_and_local_keys_of_before_still_open() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = file(directory.path());
     let key = DataKey::generate();
-    let before = MasterKeys::of_file(file.clone()).expect("keys").wrap("proj_1", &key).await.expect("wrapped");
+    let before =
+        MasterKeys::of_file(file.clone()).expect("keys").wrap("proj_1", &key).await.expect("wrapped");
     let command = |behaviour| {
         let script = service(directory.path(), behaviour).display().to_string();
         KeyCommand::parse(&format!("{script} --region eu")).expect("a program")

@@ -437,7 +437,15 @@ impl World {
         };
         let expires_at = self.clock(0).plus_millis(self.rng.u64(..WAITS_MS_MAX));
         let project_id = opened.project_id;
-        self.ask(key, Ask::Prewarm(Box::new(EnvironmentOpened { project_id, environment, expires_at, vault_ids: Vec::new() })));
+        self.ask(
+            key,
+            Ask::Prewarm(Box::new(EnvironmentOpened {
+                project_id,
+                environment,
+                expires_at,
+                vault_ids: Vec::new(),
+            })),
+        );
     }
 
     /// What clients do while an environment waits for its session: of several that open one, one does.

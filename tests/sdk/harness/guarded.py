@@ -123,7 +123,7 @@ class Guarded:
             version = message["params"]["protocolVersion"]
             about = {"name": "guarded", "version": "1"}
             return {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": about}
-        said = self.echo(given.removeprefix("Bearer ")) if self.echo else "total_cents: 1200"
+        said = self.echo(given.removeprefix("Bearer ")) if self.echo else json.dumps({"total_cents": 1200})
         if message["method"] == "tools/list":
             schema = {"type": "object", "properties": {"id": {"type": "string"}}}
             described = said if self.echo else "an order"

@@ -6,8 +6,8 @@ use tenure_journal::{
     Vault,
 };
 use tenure_runtime::{
-    CredentialChange, NewCredential, RefreshRotation, Rotation, SecretString, Secrets, VaultConfig, VaultPatch,
-    check_variable, credential_host,
+    CredentialChange, NewCredential, RefreshRotation, Rotation, SecretString, Secrets, VaultConfig,
+    VaultPatch, check_variable, credential_host,
 };
 
 use super::metadata::read_metadata;
@@ -113,13 +113,16 @@ fn read_auth(mut reader: Reader<'_>, config: &VaultConfig) -> Result<(Credential
     let auth = match kind {
         "static_bearer" => {
             secrets.token = Some(read_token(&r.required("token")?)?);
-            CredentialAuth::StaticBearer { mcp_server_url: read_server(&r.required("mcp_server_url")?, config)? }
+            CredentialAuth::StaticBearer {
+                mcp_server_url: read_server(&r.required("mcp_server_url")?, config)?,
+            }
         }
         "mcp_oauth" => {
             secrets.token = Some(read_token(&r.required("access_token")?)?);
             let mcp_server_url = read_server(&r.required("mcp_server_url")?, config)?;
             let expires_at = r.optional_or_null("expires_at").map(|field| read_time(&field)).transpose()?;
-            let refresh = r.optional_or_null("refresh").map(|field| read_refresh(field, &mut secrets, config));
+            let refresh =
+                r.optional_or_null("refresh").map(|field| read_refresh(field, &mut secrets, config));
             CredentialAuth::McpOauth(Box::new(OauthAuth {
                 mcp_server_url,
                 expires_at,
@@ -182,9 +185,8 @@ fn read_method(reader: &mut Reader<'_>) -> Result<TokenEndpointAuth, ApiError> {
 fn read_networking(field: Field<'_>) -> Result<CredentialNetworking, ApiError> {
     let mut reader = field.object()?;
     let words = &["unrestricted", "limited"];
-    let kind = reader
-        .required("type")?
-        .word(words, |word| words.iter().find(|known| **known == word).copied())?;
+    let kind =
+        reader.required("type")?.word(words, |word| words.iter().find(|known| **known == word).copied())?;
     let networking = match kind {
         "unrestricted" => CredentialNetworking::Unrestricted,
         _ => {
@@ -293,7 +295,8 @@ fn read_rotation(mut reader: Reader<'_>) -> Result<Rotation, ApiError> {
 
 fn read_refresh_rotation(field: Field<'_>) -> Result<RefreshRotation, ApiError> {
     let mut reader = field.object()?;
-    let refresh_token = reader.optional_or_null("refresh_token").map(|field| read_token(&field)).transpose()?;
+    let refresh_token =
+        reader.optional_or_null("refresh_token").map(|field| read_token(&field)).transpose()?;
     let scope = reader
         .optional("scope")
         .map(|field| field.nullable().map(|field| field.text(TEXT_CHARS_MAX).map(str::to_owned)).transpose())
@@ -341,18 +344,22 @@ mod tests {
     #[test]
     fn reads_each_kind() {
         let read = |body| read_credential(&body, &VaultConfig::default()).expect("accepted");
-        let new = read(oauth(json!({"token_endpoint": "https://as.example/t", "client_id": "c", "refresh_token": "r",
-            "token_endpoint_auth": {"type": "client_secret_post", "client_secret": "s"}})));
+        let new = read(oauth(
+            json!({"token_endpoint": "https://as.example/t", "client_id": "c", "refresh_token": "r",
+            "token_endpoint_auth": {"type": "client_secret_post", "client_secret": "s"}}),
+        ));
         assert_eq!(new.name, "n");
         let CredentialAuth::McpOauth(auth) = &new.auth else { panic!("an OAuth credential") };
         assert_eq!(auth.expires_at, Some(Timestamp::from_millis(1_769_851_800_000)));
-        let exposed = |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose().to_owned());
+        let exposed =
+            |secret: &Option<SecretString>| secret.as_ref().map(|secret| secret.expose().to_owned());
         let secrets = &new.secrets;
         let all = [&secrets.token, &secrets.refresh_token, &secrets.client_secret].map(exposed);
         assert_eq!(all, ["a", "r", "s"].map(|text| Some(text.to_owned())));
         assert!(!format!("{new:?}").contains("\"r\""), "no secret is printed: {new:?}");
         let hosts = json!({"type": "limited", "allowed_hosts": ["API.example.com", "192.0.2.1"]});
-        let CredentialAuth::EnvironmentVariable { networking, .. } = read(variable("KEY", "v", hosts)).auth else {
+        let CredentialAuth::EnvironmentVariable { networking, .. } = read(variable("KEY", "v", hosts)).auth
+        else {
             panic!("a variable")
         };
         let lower = vec!["api.example.com".to_owned(), "192.0.2.1".to_owned()];
@@ -386,11 +393,17 @@ mod tests {
             ("KEY", "s3cr3t\n", "auth.secret_value"),
             ("KEY", "", "auth.secret_value"),
         ] {
-            let (message, found) = refusal(read_credential(&variable(name, value, any()), &VaultConfig::default()));
+            let (message, found) =
+                refusal(read_credential(&variable(name, value, any()), &VaultConfig::default()));
             assert_eq!(found.as_deref(), Some(param), "{name}");
             assert!(!message.contains("s3cr3t"), "{message}");
         }
-        for hosts in [json!([]), json!(["*.example.com"]), json!(["a.example", "A.example"]), json!(["https://a.example"])] {
+        for hosts in [
+            json!([]),
+            json!(["*.example.com"]),
+            json!(["a.example", "A.example"]),
+            json!(["https://a.example"]),
+        ] {
             let body = variable("KEY", "v", json!({"type": "limited", "allowed_hosts": hosts}));
             assert!(read_credential(&body, &VaultConfig::default()).is_err(), "{body}");
         }
@@ -402,16 +415,21 @@ mod tests {
             "token_endpoint_auth": {"type": "client_secret_basic"}});
         let missing = "Missing required parameter: 'auth.refresh.token_endpoint_auth.client_secret'.";
         refused(oauth(lacks), missing, "auth.refresh.token_endpoint_auth.client_secret");
-        for (name, fits) in [(" a ", true), ("", false), ("  ", false), (&"x".repeat(256), true), (&"ä".repeat(129), false)] {
+        for (name, fits) in
+            [(" a ", true), ("", false), ("  ", false), (&"x".repeat(256), true), (&"ä".repeat(129), false)]
+        {
             assert_eq!(read_vault(&json!({ "name": name })).is_ok(), fits, "{name}");
         }
     }
 
     #[test]
     fn a_rotation_tells_absent_from_null() {
-        let read = |auth: Value| read_credential_change(&json!({ "auth": auth })).map(|change| change.rotation);
+        let read =
+            |auth: Value| read_credential_change(&json!({ "auth": auth })).map(|change| change.rotation);
         let rotation = read(json!({"type": "mcp_oauth", "expires_at": null, "refresh": {"scope": null}}));
-        let Ok(Some(Rotation::McpOauth { access_token, expires_at, refresh })) = rotation else { panic!("accepted") };
+        let Ok(Some(Rotation::McpOauth { access_token, expires_at, refresh })) = rotation else {
+            panic!("accepted")
+        };
         assert_eq!((access_token, expires_at), (None, Some(None)));
         assert_eq!(refresh.expect("given").scope, Some(None));
         assert!(read(json!({"type": "static_bearer", "token": ""})).is_err());

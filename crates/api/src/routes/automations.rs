@@ -112,7 +112,8 @@ async fn resolve(call: &Call, target: TargetBody) -> Result<Target, ApiError> {
 }
 
 async fn new_session(call: &Call, body: NewSessionBody) -> Result<NewSessionTarget, ApiError> {
-    let NewSessionBody { agent_id, agent: mut fields, environment, input, metadata, approval, vault_ids } = body;
+    let NewSessionBody { agent_id, agent: mut fields, environment, input, metadata, approval, vault_ids } =
+        body;
     let unbound = |error| unbound(error, "target.agent.tools", "target.vault_ids");
     let attached = call.app.runtime.attach(call.project(), &vault_ids).await.map_err(unbound)?;
     let agent = match agent_id {

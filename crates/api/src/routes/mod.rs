@@ -170,10 +170,7 @@ fn vault_routes() -> Router<Arc<App>> {
     Router::new()
         .route("/vaults", get(vaults::list).post(vaults::create))
         .route(vault, get(vaults::retrieve).post(vaults::update).delete(vaults::delete))
-        .route(
-            &format!("{vault}/credentials"),
-            get(vaults::list_credentials).post(vaults::create_credential),
-        )
+        .route(&format!("{vault}/credentials"), get(vaults::list_credentials).post(vaults::create_credential))
         .route(
             credential,
             get(vaults::retrieve_credential)

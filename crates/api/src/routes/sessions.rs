@@ -179,7 +179,8 @@ pub(super) async fn update(mut call: Call) -> Result<Response, ApiError> {
     if let (Some(mut tools), Some(agent)) = (tools, &mut patch.agent) {
         call.check_servers(tools.as_slice(), "agent.tools")?;
         let unbound = |error| unbound(error, "agent.tools", "vault_ids");
-        let attached = call.app.runtime.attach_left(call.project(), &view.vault_ids).await.map_err(unbound)?;
+        let attached =
+            call.app.runtime.attach_left(call.project(), &view.vault_ids).await.map_err(unbound)?;
         let (unsealed, own) = tools.parts();
         attached.bind(unsealed, &own).map_err(unbound)?;
         agent.tools = Some(tools.seal(&call.app.runtime, call.project()).await?);

@@ -10,9 +10,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tenure_journal::{SignInStatus, VaultId};
-use tenure_runtime::{
-    Callback, ClientMetadata, NewSignIn, SecretString, ShownSignIn, SignInAt, SignInError,
-};
+use tenure_runtime::{Callback, ClientMetadata, NewSignIn, SecretString, ShownSignIn, SignInAt, SignInError};
 
 use super::created;
 use crate::call::{App, Call};
@@ -39,7 +37,9 @@ impl From<SignInError> for ApiError {
         match error {
             SignInError::NotFound => Self::not_found("sign-in"),
             SignInError::Server(_) => Self::invalid(said).code("no_sign_in").param("mcp_server_url"),
-            SignInError::Address { .. } => Self::invalid(said).code("url_not_allowed").param("mcp_server_url"),
+            SignInError::Address { .. } => {
+                Self::invalid(said).code("url_not_allowed").param("mcp_server_url")
+            }
             SignInError::Unreachable => {
                 Self::new(StatusCode::BAD_GATEWAY, said).code("authorization_server_unreachable")
             }
@@ -130,9 +130,10 @@ pub(super) async fn callback(State(app): State<Arc<App>>, RawQuery(query): RawQu
     };
     let (status, said) = match finished {
         true => (StatusCode::OK, "Signed in. This window can be closed."),
-        false => {
-            (StatusCode::BAD_REQUEST, "The sign-in came to nothing. Begin it again; the server's log says why.")
-        }
+        false => (
+            StatusCode::BAD_REQUEST,
+            "The sign-in came to nothing. Begin it again; the server's log says why.",
+        ),
     };
     let policy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
     let mut response = (status, said).into_response();

@@ -13,9 +13,7 @@ use crate::call::Call;
 use crate::error::{ApiError, bad_cursor, sealing, undecodable};
 use crate::idempotency::{self, Begin, Ticket};
 use crate::query::{self, Limit};
-use crate::read::{
-    read_credential, read_credential_change, read_vault, read_vault_patch, unsupported_value,
-};
+use crate::read::{read_credential, read_credential_change, read_vault, read_vault_patch, unsupported_value};
 use crate::show;
 
 /// Words of the status filter. Nothing here is ever archived.

@@ -281,7 +281,10 @@ async fn refused(
             | Refusal::Busy => Outcome::Failed(Failed::new("invalid_request", refusal.to_string())),
         },
         RuntimeErrorKind::Damaged => Outcome::Unreadable,
-        RuntimeErrorKind::Overloaded(_) | RuntimeErrorKind::ShuttingDown | RuntimeErrorKind::Storage | RuntimeErrorKind::Sealing => {
+        RuntimeErrorKind::Overloaded(_)
+        | RuntimeErrorKind::ShuttingDown
+        | RuntimeErrorKind::Storage
+        | RuntimeErrorKind::Sealing => {
             tracing::warn!(invocation = %invocation.id, %error, "a delivery is tried again");
             Outcome::Later
         }

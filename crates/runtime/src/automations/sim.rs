@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tenure_journal::{
     AgentConfig, AgentId, ApprovalMode, Automation, AutomationId, AutomationStatus, CreatedBy, EffectId,
-    Environment, Fresh, HostedEnvironment, InputPart, InvocationStatus, MultiAgent, NewSessionTarget, PauseReason,
-    ProjectId, Reasoning, Schedule, ServiceTier, SessionId, SessionKey, Target, TargetAgent,
+    Environment, Fresh, HostedEnvironment, InputPart, InvocationStatus, MultiAgent, NewSessionTarget,
+    PauseReason, ProjectId, Reasoning, Schedule, ServiceTier, SessionId, SessionKey, Target, TargetAgent,
     TargetEnvironment, TextConfig, Timestamp, Tool, WantedEnvironment,
 };
 use tenure_session::Refusal;
@@ -27,7 +27,9 @@ use super::deliver::deliver;
 use super::occur::occur;
 use super::world::{World, receipt_body};
 use super::*;
-use crate::{BindError, Full, Limit, Opening, RuntimeError, RuntimeErrorKind, TemplateError, WantedError, Whose};
+use crate::{
+    BindError, Full, Limit, Opening, RuntimeError, RuntimeErrorKind, TemplateError, WantedError, Whose,
+};
 
 /// 2026-09-21 at 14:00 UTC.
 const T: Timestamp = Timestamp::from_millis(1_789_999_200_000);

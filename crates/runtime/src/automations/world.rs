@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 use tenure_journal::{
-    AgentConfig, Environment, Fresh, HostedEnvironment, InputPart, ProjectId, SessionId, SessionKey, Timestamp, Tool,
-    WantedEnvironment,
+    AgentConfig, Environment, Fresh, HostedEnvironment, InputPart, ProjectId, SessionId, SessionKey,
+    Timestamp, Tool, WantedEnvironment,
 };
 use tenure_session::{Command, SessionView};
 use tenure_store::{Document, DocumentKind, Page, Receipt, StoreError};

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use tenure_egress::{Handle, Resolver, SystemResolver};
 use tenure_journal::{
     Artifact, BlobRef, CommandRequest, CommandResult, Effect, EffectId, EffectKind, EnvironmentFile, Failure,
-    FailureKind, HostedEnvironment, Item, ItemId, Network, ProjectId, SessionKey, SkillEntry, Timestamp, TurnId,
-    WorkspaceRoot, limit,
+    FailureKind, HostedEnvironment, Item, ItemId, Network, ProjectId, SessionKey, SkillEntry, Timestamp,
+    TurnId, WorkspaceRoot, limit,
 };
 use tenure_sandbox::{End, Killer, Stream};
 use tenure_session::{Attempted, Session, StreamEvent};
@@ -361,13 +361,17 @@ impl Desk {
         }
         packages::make_known(&self.environment.packages, &mut command.env);
         let way_out = self.way_out(reach)?;
+        // Its files are there for as long as the command runs.
+        let mut _trusted = None;
         command.network = match (&way_out, &self.environment.network) {
             (Some((way_out, proxy_socket)), _) => {
                 command.env.extend(way_out::proxy_variables());
                 if reach == Reach::Own && self.secrets.iter().any(|variable| variable.secret.is_some()) {
-                    let trusted = way_out::trusted(&self.host.config.directory, self.environment.id, way_out)?;
+                    let trusted =
+                        way_out::trusted(&self.host.config.directory, self.environment.id, way_out)?;
                     command.env.extend(trusted.variables());
                     command.files.read_only.extend(trusted.files());
+                    _trusted = Some(trusted);
                 }
                 tenure_sandbox::Network::Restricted { proxy_socket: proxy_socket.clone() }
             }
@@ -401,14 +405,11 @@ impl Desk {
             tracing::warn!(environment = %self.environment.id, %error, "a command could not be started");
             failed(FailureKind::InvalidRequest, format!("the command could not be started: {error}"))
         })?;
-        let report = self.watched(running, &heard, teller);
+        let report = self.watched(running, (&heard, &held), teller);
         if let Some((way_out, _)) = way_out {
             self.chunks.handle.block_on(way_out.close());
         }
-        let mut output = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
-        for rest in std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner)) {
-            output.extend(rest);
-        }
+        let output = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
         // Once more over all of it: two streams may have put together what neither wrote.
         let output = self.mask.bytes(output);
         let (exit_code, ended_by) = told(&report.end);
@@ -444,7 +445,7 @@ impl Desk {
     fn watched(
         &self,
         running: tenure_sandbox::Running,
-        heard: &Mutex<Vec<u8>>,
+        (heard, held): (&Mutex<Vec<u8>>, &Mutex<[Vec<u8>; 2]>),
         mut teller: Teller<impl FnMut(String) + Send>,
     ) -> tenure_sandbox::Report {
         let killer: Killer = running.killer();
@@ -472,6 +473,9 @@ impl Desk {
                 }
             });
             let report = running.wait();
+            // What could have become a secret, and did not.
+            let rest = std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner));
+            heard.lock().unwrap_or_else(PoisonError::into_inner).extend(rest.concat());
             done.store(true, std::sync::atomic::Ordering::Release);
             telling.thread().unpark();
             report

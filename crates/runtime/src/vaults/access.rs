@@ -49,9 +49,10 @@ impl Authorized {
                     refresh::usable(shared, session, self.credential.id, Need::OtherThan(version)).await?;
                 Ok(Self { credential, secrets })
             }
-            CredentialAuth::StaticBearer { .. } | CredentialAuth::EnvironmentVariable { .. } => {
-                Err(failure(FailureKind::Authentication, "the tool server refused the token of its credential"))
-            }
+            CredentialAuth::StaticBearer { .. } | CredentialAuth::EnvironmentVariable { .. } => Err(failure(
+                FailureKind::Authentication,
+                "the tool server refused the token of its credential",
+            )),
         }
     }
 }

@@ -105,11 +105,7 @@ impl Runtime {
     ///
     /// # Errors
     /// `Vault`.
-    pub async fn attach_left(
-        &self,
-        project: ProjectId,
-        vault_ids: &[String],
-    ) -> Result<Attached, BindError> {
+    pub async fn attach_left(&self, project: ProjectId, vault_ids: &[String]) -> Result<Attached, BindError> {
         self.attached(project, vault_ids, Missing::LeftOut).await
     }
 
@@ -161,7 +157,9 @@ impl Attached {
 
     fn of(&self, tool: usize, mcp: &McpTool, has_own: bool) -> Result<Option<String>, BindError> {
         let (server_url, has_own) = match (&mcp.transport, mcp.origin) {
-            (McpTransport::Http { server_url, secret, .. }, Origin::Service) => (server_url, has_own || secret.is_some()),
+            (McpTransport::Http { server_url, secret, .. }, Origin::Service) => {
+                (server_url, has_own || secret.is_some())
+            }
             (McpTransport::Http { .. }, Origin::Environment) | (McpTransport::Project, _) => {
                 return match mcp.credential_id {
                     Some(_) => Err(BindError::NotForThis { tool }),
@@ -213,7 +211,8 @@ impl Attached {
     pub fn check_network(&self, network: &Network) -> Result<(), BindError> {
         let mut seen = BTreeSet::new();
         for credential in &self.credentials {
-            let CredentialAuth::EnvironmentVariable { secret_name, networking } = &credential.body.auth else {
+            let CredentialAuth::EnvironmentVariable { secret_name, networking } = &credential.body.auth
+            else {
                 continue;
             };
             let name = || secret_name.clone();
@@ -262,10 +261,19 @@ mod tests {
                 (None, None) => panic!("no credential: {written}"),
             };
             let id = CredentialId::fresh(&fresh);
-            let body =
-                Credential { name: (*written).to_owned(), metadata: BTreeMap::new(), auth, sealed: Vec::new() };
+            let body = Credential {
+                name: (*written).to_owned(),
+                metadata: BTreeMap::new(),
+                auth,
+                sealed: Vec::new(),
+            };
             let place = (project, DocumentKind::Credential, id.to_string());
-            let document = documents::first(place, Some(vault_id.to_string()), documents::encode(&body), Timestamp::EPOCH);
+            let document = documents::first(
+                place,
+                Some(vault_id.to_string()),
+                documents::encode(&body),
+                Timestamp::EPOCH,
+            );
             SavedCredential { id, vault_id, document, body }
         });
         Attached { named: true, credentials: credentials.collect() }
@@ -350,7 +358,11 @@ mod tests {
     #[test]
     fn a_variable_needs_a_network_that_the_proxy_sees() {
         let restricted = Network::Restricted { allowed_domains: vec!["a.example".into()] };
-        let needs = |name| Some(format!("the secret of `{name}` needs an environment whose network is restricted to named hosts"));
+        let needs = |name| {
+            Some(format!(
+                "the secret of `{name}` needs an environment whose network is restricted to named hosts"
+            ))
+        };
         for (credentials, network, expected) in [
             (&["a=KEY"][..], &restricted, None),
             (&["a=KEY*"], &restricted, None),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use tenure_journal::{
-    Credential, CredentialAuth, CredentialId, OauthAuth, ProjectId, Timestamp, TokenEndpointAuth, Vault, VaultId,
+    Credential, CredentialAuth, CredentialId, OauthAuth, ProjectId, Timestamp, TokenEndpointAuth, Vault,
+    VaultId,
 };
 use tenure_seal::SecretString;
 use tenure_store::{DocumentKind, Page, Receipt};
@@ -117,7 +118,11 @@ impl Rotation {
                 }
                 let idle = refresh.as_ref().is_none_or(RefreshRotation::changes_nothing);
                 if access_token.is_none() && expires_at.is_none() && idle {
-                    return Err(unfit("auth", "empty_update", "The rotation changes nothing: give a new token."));
+                    return Err(unfit(
+                        "auth",
+                        "empty_update",
+                        "The rotation changes nothing: give a new token.",
+                    ));
                 }
                 match (expires_at, access_token) {
                     (Some(expires_at), _) => oauth.expires_at = *expires_at,
@@ -189,8 +194,12 @@ impl Runtime {
         receipt: impl FnOnce(&SavedVault) -> Option<Receipt> + Send,
     ) -> Result<SavedVault, VaultError> {
         let id = VaultId::fresh(&self.fresh());
-        let document =
-            first((project, DocumentKind::Vault, id.to_string()), body.name.clone(), encode(&body), self.now());
+        let document = first(
+            (project, DocumentKind::Vault, id.to_string()),
+            body.name.clone(),
+            encode(&body),
+            self.now(),
+        );
         let saved = SavedVault { id, document, body };
         self.store().put(vec![saved.document.clone()], receipt(&saved)).await?;
         Ok(saved)

@@ -65,7 +65,8 @@ impl Mask {
         }
         let masked = self.bytes(text.into_bytes());
         // What is replaced and what replaces it are whole characters, so this copies nothing but text.
-        String::from_utf8(masked).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        String::from_utf8(masked)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
     pub(crate) fn failure(&self, failure: Failure) -> Failure {
@@ -94,7 +95,8 @@ impl Mask {
 /// How a text may be spelled: as it is, as JSON writes it, percent-encoded, in base64 wherever it begins.
 fn spellings(value: &str) -> BTreeSet<Vec<u8>> {
     let escaped = inner_json(value);
-    let percent = percent(value, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'));
+    let percent =
+        percent(value, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'));
     let mut texts = vec![
         value.to_owned(),
         escaped.clone(),

@@ -88,7 +88,10 @@ fn is_valid(oauth: &OauthAuth, now: Timestamp) -> bool {
 
 fn sign_in_required(credential: &SavedCredential) -> Failure {
     let name = &credential.body.name;
-    failure(FailureKind::SignInRequired, format!("a person must sign in: the credential `{name}` is not accepted"))
+    failure(
+        FailureKind::SignInRequired,
+        format!("a person must sign in: the credential `{name}` is not accepted"),
+    )
 }
 
 /// Notes that a session waits. Says whether it did; if not, someone wrote first.
@@ -191,7 +194,8 @@ async fn keep(
         }
         let mut secrets = found.open((&shared.sealer, &*shared.store)).await.map_err(unusable)?;
         let mut next = oauth.as_ref().clone();
-        next.expires_at = tokens.expires_in.map(|secs| shared.clock.now().plus_millis(secs.saturating_mul(1000)));
+        next.expires_at =
+            tokens.expires_in.map(|secs| shared.clock.now().plus_millis(secs.saturating_mul(1000)));
         next.make_ready();
         secrets.token = Some(SecretString::new(tokens.access_token.clone()));
         if let Some(token) = &tokens.refresh_token {
@@ -270,7 +274,8 @@ async fn ask(
     secrets: &Secrets,
     token: &SecretString,
 ) -> Result<Tokens, Asked> {
-    let secret = || secrets.client_secret.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default();
+    let secret =
+        || secrets.client_secret.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default();
     let auth = match refresh.token_endpoint_auth {
         TokenEndpointAuth::None => ClientAuth::None,
         TokenEndpointAuth::ClientSecretBasic => ClientAuth::Basic(secret()),
@@ -279,7 +284,8 @@ async fn ask(
     let client = Client { id: refresh.client_id.clone(), auth };
     let grant = Grant::Refresh { token: token.expose(), scope: refresh.scope.as_deref() };
     let request = TokenRequest { client: &client, grant, resource: refresh.resource.as_deref() };
-    let (status, document) = shared.vaults.post(&refresh.token_endpoint, &request).await.ok_or(Asked::Unreachable)?;
+    let (status, document) =
+        shared.vaults.post(&refresh.token_endpoint, &request).await.ok_or(Asked::Unreachable)?;
     match Tokens::parse(status, &document) {
         Ok(tokens) => Ok(tokens),
         Err(error) if error.is_transient() => Err(Asked::Unreachable),
@@ -291,7 +297,8 @@ impl super::Vaults {
     /// Sends a request to a token endpoint; nothing if there is no answer, or the address is not allowed.
     pub(super) async fn post(&self, endpoint: &str, request: &TokenRequest<'_>) -> Option<(u16, Vec<u8>)> {
         let target = Target::parse(&self.config.policy, endpoint);
-        let target = target.inspect_err(|error| tracing::warn!(%error, "a token endpoint is not allowed")).ok()?;
+        let target =
+            target.inspect_err(|error| tracing::warn!(%error, "a token endpoint is not allowed")).ok()?;
         let mut builder = self
             .http()?
             .post(target.url().clone())
@@ -311,7 +318,9 @@ impl super::Vaults {
         let sent = request.send().await;
         // An address may hold what is secret.
         let mut response = sent
-            .inspect_err(|error| tracing::warn!(is_timeout = error.is_timeout(), "an authorization server gave no answer"))
+            .inspect_err(|error| {
+                tracing::warn!(is_timeout = error.is_timeout(), "an authorization server gave no answer")
+            })
             .ok()?;
         let status = response.status().as_u16();
         let mut document = Vec::new();

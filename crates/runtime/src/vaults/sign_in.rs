@@ -157,7 +157,8 @@ impl Runtime {
         };
         let Found { server, resource, scope } = self.discover(&mcp_server_url).await?;
         let scope = new.scope.or(scope);
-        let client = self.client(&server, new.client, new.client_document.as_deref(), &new.redirect_uri).await?;
+        let client =
+            self.client(&server, new.client, new.client_document.as_deref(), &new.redirect_uri).await?;
         let verifier = Verifier::of_bytes(&random());
         let state = state(project);
         let request = AuthorizationRequest {
@@ -233,7 +234,8 @@ impl Runtime {
         self.store().put(vec![claimed.clone()], None).await.map_err(|_| SignInError::NotFound)?;
         // A task of its own: a browser that goes away must not lose what was given.
         let (runtime, callback) = (self.clone(), callback.clone());
-        let redeeming = tokio::spawn(async move { runtime.redeem(project, &id, claimed, body, &callback).await });
+        let redeeming =
+            tokio::spawn(async move { runtime.redeem(project, &id, claimed, body, &callback).await });
         redeeming.await.map_err(|_| SignInError::Unreachable)?
     }
 
@@ -282,8 +284,7 @@ impl Runtime {
             TokenEndpointAuth::ClientSecretPost => ClientAuth::Post(secret),
         };
         let client = Client { id: body.client_id.clone(), auth };
-        let grant =
-            Grant::Code { code, redirect_uri: &body.redirect_uri, verifier: kept.verifier.expose() };
+        let grant = Grant::Code { code, redirect_uri: &body.redirect_uri, verifier: kept.verifier.expose() };
         let request = TokenRequest { client: &client, grant, resource: Some(&body.resource) };
         let answered = self.shared().vaults.post(&body.token_endpoint, &request).await;
         let (status, document) = answered.ok_or(SignInError::Unreachable)?;
@@ -335,7 +336,9 @@ impl Runtime {
         for _ in 0..WRITE_ATTEMPTS {
             let found = documents::credential(&**self.store(), project, id).await?;
             let mut next = found.body.clone();
-            let CredentialAuth::McpOauth(oauth) = &mut next.auth else { return Err(VaultError::NoCredential.into()) };
+            let CredentialAuth::McpOauth(oauth) = &mut next.auth else {
+                return Err(VaultError::NoCredential.into());
+            };
             oauth.make_ready();
             let releasing = std::mem::take(&mut oauth.releasing);
             **oauth = OauthAuth { releasing, ..fresh.clone() };
@@ -365,7 +368,8 @@ impl Runtime {
         for issuer in &metadata.authorization_servers {
             match self.authorization_server(issuer).await {
                 Ok(server) => {
-                    let all = (!metadata.scopes_supported.is_empty()).then(|| metadata.scopes_supported.join(" "));
+                    let all =
+                        (!metadata.scopes_supported.is_empty()).then(|| metadata.scopes_supported.join(" "));
                     let scope = challenge.scope.clone().or(all);
                     return Ok(Found { server, resource: metadata.resource, scope });
                 }
@@ -428,7 +432,9 @@ impl Runtime {
         let given = given.map(|(id, secret)| {
             let auth = match secret {
                 None => ClientAuth::None,
-                Some(secret) if server.accepts("client_secret_basic") => ClientAuth::Basic(secret.expose().to_owned()),
+                Some(secret) if server.accepts("client_secret_basic") => {
+                    ClientAuth::Basic(secret.expose().to_owned())
+                }
                 Some(secret) => ClientAuth::Post(secret.expose().to_owned()),
             };
             Client { id, auth }

@@ -29,7 +29,8 @@ pub(crate) async fn variables(
     let mut variables: Vec<Variable> = Vec::new();
     for id in vault_ids.iter().filter_map(|id| id.parse::<VaultId>().ok()) {
         for credential in documents::all(&*shared.store, session.project, id).await.map_err(unusable)? {
-            let CredentialAuth::EnvironmentVariable { secret_name, networking } = &credential.body.auth else {
+            let CredentialAuth::EnvironmentVariable { secret_name, networking } = &credential.body.auth
+            else {
                 continue;
             };
             if variables.iter().any(|known| known.name == *secret_name) {
@@ -58,7 +59,10 @@ pub(crate) async fn variables(
 fn placeholder(shared: &Shared, session: SessionKey, credential: CredentialId) -> String {
     let key = shared.sealer.derived("placeholders of secrets");
     let mut hasher = blake3::Hasher::new_keyed(&key);
-    hasher.update(session.project.as_bytes()).update(session.session.as_bytes()).update(credential.as_bytes());
+    hasher
+        .update(session.project.as_bytes())
+        .update(session.session.as_bytes())
+        .update(credential.as_bytes());
     let hash = hasher.finalize().to_hex();
     format!("tenure-placeholder-{}", &hash.as_str()[..32])
 }

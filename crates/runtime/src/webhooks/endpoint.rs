@@ -75,7 +75,11 @@ impl SealedSecret {
         Ok(Self { id, sealed, hint: secret.hint(), until: None })
     }
 
-    async fn open(&self, (sealer, store): (&Sealer, &dyn Store), project: ProjectId) -> Option<SigningSecret> {
+    async fn open(
+        &self,
+        (sealer, store): (&Sealer, &dyn Store),
+        project: ProjectId,
+    ) -> Option<SigningSecret> {
         let text = sealer.unseal(store, project, self.id, &self.sealed).await.ok()?;
         SigningSecret::parse(&text).ok()
     }

@@ -335,10 +335,7 @@ impl Runtime {
         Target::parse(policy, url).map(drop).map_err(WebhookError::Address)
     }
 
-    async fn fresh_secret(
-        &self,
-        project: ProjectId,
-    ) -> Result<(SigningSecret, SealedSecret), WebhookError> {
+    async fn fresh_secret(&self, project: ProjectId) -> Result<(SigningSecret, SealedSecret), WebhookError> {
         let secret = SigningSecret::of_bytes(&seal::random::<SECRET_BYTES>());
         let id = SecretId::fresh(&self.fresh());
         let with = (&self.shared().sealer, &*self.shared().store);

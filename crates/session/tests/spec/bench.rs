@@ -254,7 +254,8 @@ impl Bench {
         let Environment::Hosted(environment) = hosted(network) else { unreachable!() };
         let project_id = opened.project_id;
         let expires_at = START.plus_millis(1_000);
-        let opened = EnvironmentOpened { project_id, environment: *environment, expires_at, vault_ids: Vec::new() };
+        let opened =
+            EnvironmentOpened { project_id, environment: *environment, expires_at, vault_ids: Vec::new() };
         Self::begin(project_id, "> prewarm", defaults(), show, |key, cx| {
             Session::crank_prewarm(key, opened, cx)
         })

@@ -89,7 +89,8 @@ pub(crate) async fn keys(cx: &mut Context, args: &KeysArgs) -> Result<Exit, CliE
             let file = sealing_key.as_ref().map(|file| cx.world.directory.join(file));
             let path = file.unwrap_or_else(|| cx.data.join(SEALING_KEY_FILE));
             let file = KeyFile::existing(&path).map_err(|error| {
-                CliError::failed("master_key", "the file of master keys cannot be used").cause(error.to_string())
+                CliError::failed("master_key", "the file of master keys cannot be used")
+                    .cause(error.to_string())
             })?;
             let stages = match stage {
                 Some(stage) => vec![*stage],

@@ -17,7 +17,8 @@ const SECRET_BYTES_MAX: u64 = 16 * 1024;
 pub(crate) fn read(cx: &mut Context, variable: Option<&str>, what: &str) -> Result<SecretString, CliError> {
     let text = match variable {
         Some(name) => cx.world.env.find(name).map(str::to_owned).ok_or_else(|| {
-            CliError::usage(format!("the variable `{name}` is not set")).fix("set it, or leave out --secret-env")
+            CliError::usage(format!("the variable `{name}` is not set"))
+                .fix("set it, or leave out --secret-env")
         })?,
         None if cx.world.stdin_is_terminal => typed(cx, what)?,
         None => {

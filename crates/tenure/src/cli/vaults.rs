@@ -121,7 +121,8 @@ pub(crate) async fn vaults(cx: &mut Context, args: &VaultsArgs) -> Result<Exit, 
         }
         VaultsCommand::Show { vault } => {
             let id = self::vault(&client, vault).await?;
-            let found = client.list(&format!("/v1/tenure/vaults/{id}/credentials"), &[("order", "asc")]).await?;
+            let found =
+                client.list(&format!("/v1/tenure/vaults/{id}/credentials"), &[("order", "asc")]).await?;
             output::list(&mut cx.world.out, cx.format, &credential_columns(now), &found)?;
         }
         VaultsCommand::Add(add) => {
@@ -185,7 +186,8 @@ pub(crate) async fn vaults(cx: &mut Context, args: &VaultsArgs) -> Result<Exit, 
                 true => started,
                 false => signed_in(&client, text(&started, "/id")).await?,
             };
-            let said = if *no_wait { text(&done, "/authorization_url") } else { text(&done, "/credential_id") };
+            let said =
+                if *no_wait { text(&done, "/authorization_url") } else { text(&done, "/credential_id") };
             output::one(&mut cx.world.out, cx.format, said, &done)?;
         }
     }
@@ -275,7 +277,8 @@ mod tests {
                 "auth": {"type": "environment_variable", "secret_name": "API_KEY"}}),
         ];
         let captured = Captured::default();
-        output::list(&mut captured.output(), Format::Table, &credential_columns(100), &found).expect("written");
+        output::list(&mut captured.output(), Format::Table, &credential_columns(100), &found)
+            .expect("written");
         assert_eq!(
             captured.text(),
             "ID      NAME  TYPE                  FOR                      STATE          AGE\n\
@@ -291,7 +294,8 @@ mod tests {
             json!({"id": "vault_2", "name": "team"}),
             json!({"id": "vault_3", "name": "mine"}),
         ];
-        let pick = |typed| named("vault", "vault_", typed, &found, "tenure vaults ls").map(|one| text(one, "/id"));
+        let pick =
+            |typed| named("vault", "vault_", typed, &found, "tenure vaults ls").map(|one| text(one, "/id"));
         assert_eq!(pick("mine").expect("one"), "vault_3");
         assert_eq!(pick("vault_1").expect("one"), "vault_1");
         assert!(pick("team").is_err());

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tenure_project::{Env, Settings};
 use tenure_runtime::{
-    Content, ExportConfig, MetricKind, Outbound, Sampled, VaultConfig, WebhookConfig, WebhookPolicy, WebhookTiming,
+    Content, ExportConfig, MetricKind, Outbound, Sampled, VaultConfig, WebhookConfig, WebhookPolicy,
+    WebhookTiming,
 };
 
 use super::state::State;

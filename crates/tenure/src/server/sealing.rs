@@ -54,7 +54,8 @@ pub(super) fn open(given: &MasterKey, data: &Path) -> Result<Sealer, StartError>
 /// Unlocks the sealer. On a database that several nodes share, each must have a master key that the others have.
 pub(super) async fn agree(store: &Arc<dyn Store>, mut sealer: Sealer) -> Result<Sealer, StartError> {
     let home = ProjectId::installation();
-    if store.is_shared() && store.document(home, DocumentKind::DataKey, "key", None).await.map_err(failed)?.is_none()
+    if store.is_shared()
+        && store.document(home, DocumentKind::DataKey, "key", None).await.map_err(failed)?.is_none()
     {
         remember(store, &sealer).await?;
     }
