@@ -183,7 +183,7 @@ impl Sealer {
     ) -> Result<SecretText, SealerError> {
         let project_text = project.to_string();
         let place = Place { project: &project_text, record, version };
-        text(&*self.key(store, project).await?.open(place, sealed)?)
+        text(&self.key(store, project).await?.open(place, sealed)?)
     }
 
     /// The key of a project, made when it is first needed.

@@ -396,9 +396,8 @@ impl Desk {
         let output = Box::new(move |stream: Stream, bytes: &[u8]| {
             let which = usize::from(stream == Stream::Stderr);
             let masked = masks[which].push(bytes);
-            if masks[which].is_holding() || !masked.is_empty() {
-                rest.lock().unwrap_or_else(PoisonError::into_inner)[which] = masks[which].clone().finish();
-            }
+            let left = if masks[which].is_holding() { masks[which].clone().finish() } else { Vec::new() };
+            rest.lock().unwrap_or_else(PoisonError::into_inner)[which] = left;
             written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&masked);
         });
         let running = backend.start(&command, output).map_err(|error| {

@@ -319,7 +319,7 @@ impl super::Vaults {
         // An address may hold what is secret.
         let mut response = sent
             .inspect_err(|error| {
-                tracing::warn!(is_timeout = error.is_timeout(), "an authorization server gave no answer")
+                tracing::warn!(is_timeout = error.is_timeout(), "an authorization server gave no answer");
             })
             .ok()?;
         let status = response.status().as_u16();
