@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tenure_audit::{Bundle, Checkpoint, Evidence, RECORD_BYTES_MAX, SigningKey, TileId, VerifierKey};
+use tenure_audit::{Answer, Bundle, Checkpoint, Evidence, RECORD_BYTES_MAX, SigningKey, TileId, VerifierKey};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(records) = Bundle::read(bytes) {
@@ -22,6 +22,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(checkpoint) = text.parse::<Checkpoint>() {
         assert!(text.starts_with(&checkpoint.to_string()));
+    }
+    if let Ok(answer) = text.parse::<Answer>() {
+        assert_eq!(answer.to_string().parse(), Ok(answer));
     }
     // A key that the text cannot have been signed by.
     let key = SigningKey::new("log.example", &[9; 32]).expect("a key").verifier();

@@ -1,6 +1,7 @@
 """The audit log: who allowed what, and that nobody can change it unnoticed."""
 
 import json
+import re
 import sqlite3
 import subprocess
 
@@ -20,9 +21,19 @@ def audit(server, *args, check=True):
     return run
 
 
+def listed(server):
+    """Every record, with its number."""
+    return json.loads(audit(server, "list", "-o", "json").stdout)
+
+
 def records(server):
-    listed = json.loads(audit(server, "list", "-o", "json").stdout)
-    return [entry["record"] for entry in listed]
+    """What sessions tell of themselves; requests are recorded beside it."""
+    return [entry["record"] for entry in listed(server) if "session" in entry["record"]]
+
+
+def model_call(server):
+    """The number of the first model call."""
+    return next(entry["index"] for entry in listed(server) if entry["record"]["fact"].get("action") == "model.call")
 
 
 def test_audit_tells_who_allowed_what(own_server):
@@ -43,7 +54,8 @@ def test_audit_stands_alone(own_server, tmp_path):
     key = audit(own_server, "key").stdout.strip()
     kept = tmp_path / "kept"
     kept.write_text(audit(own_server, "checkpoint").stdout)
-    audit(own_server, "prove", "1", "--out", tmp_path)
+    number = model_call(own_server)
+    audit(own_server, "prove", str(number), "--out", tmp_path)
     for turn in range(3):
         talk.finished(own_server.client, f"say audit {turn}")
     export = tmp_path / "log"
@@ -51,25 +63,27 @@ def test_audit_stands_alone(own_server, tmp_path):
     own_server.stop()
 
     sound = audit(own_server, "verify", export, "--key", key, "--known", kept)
-    assert sound.stdout.startswith("sound: 16 records"), sound.stdout
-    shown = audit(own_server, "check", tmp_path / "record-1.json", tmp_path / "record-1.tlog-proof", "--key", key)
-    assert shown.stdout.startswith("record 1 is in the log"), shown.stdout
+    size = int(re.match(r"sound: (\d+) records", sound.stdout).group(1))
+    assert size >= 16, sound.stdout
+    record, proof = tmp_path / f"record-{number}.json", tmp_path / f"record-{number}.tlog-proof"
+    shown = audit(own_server, "check", record, proof, "--key", key)
+    assert shown.stdout.startswith(f"record {number} is in the log"), shown.stdout
 
-    bundle = export / "tile" / "entries" / "000.p" / "16"
+    bundle = export / "tile" / "entries" / "000.p" / str(size)
     content = bundle.read_bytes()
     bundle.write_bytes(content.replace(b"default.model-call", b"default.model-fall", 1))
     changed = audit(own_server, "verify", export, "--key", key, check=False)
-    assert changed.returncode == 1 and "record 1 was changed" in changed.stderr, changed.stderr
-    forged = tmp_path / "record-1.json"
+    assert changed.returncode == 1 and f"record {number} was changed" in changed.stderr, changed.stderr
+    forged = record
     forged.write_text(forged.read_text().replace("default.model-call", "default.model-fall"))
-    refused = audit(own_server, "check", forged, tmp_path / "record-1.tlog-proof", "--key", key, check=False)
+    refused = audit(own_server, "check", forged, proof, "--key", key, check=False)
     assert refused.returncode == 1 and "does not show" in refused.stderr, refused.stderr
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE audit_records SET record = replace(record, 'model.call', 'model.fall') WHERE number = 1",
+        "UPDATE audit_records SET record = replace(record, 'model.call', 'model.fall') WHERE number = {number}",
         "DELETE FROM audit_records WHERE number = 2",
         "UPDATE audit_checkpoints SET checkpoint = replace(checkpoint, 'tenure/', 'tenure-')",
         "DELETE FROM audit_checkpoints",
@@ -80,6 +94,7 @@ def test_audit_finds_a_changed_database(own_server, tmp_path, change):
     """Who can write the database, and has no key, is found out by the next export or the next record."""
     talk.finished(own_server.client, "say audit")
     assert len(records(own_server)) == 4
+    change = change.format(number=model_call(own_server))
     own_server.kill()
     database = sqlite3.connect(own_server.data / "tenure.db")
     with database:
@@ -90,6 +105,58 @@ def test_audit_finds_a_changed_database(own_server, tmp_path, change):
     talk.finished(own_server.client, "say on")
     export = audit(own_server, "export", tmp_path / "log", check=False)
     assert export.returncode == 1, export.stdout
+
+
+def test_audit_answers_a_question(own_server, tmp_path):
+    """Every record that fits, with proofs, in one file that is checked without the server."""
+    session = talk.finished(own_server.client, "say audit")
+    list(own_server.client.get(f"/agents/sessions/{session.id}/items", cast_to=object)["data"])
+    key = audit(own_server, "key").stdout.strip()
+    asked = ["prove", "--question", "Which models were called?", "--action", "model.call", "--out", tmp_path]
+    assert audit(own_server, *asked).stdout.startswith("3 of "), "the call, and the attempt at it"
+    ocsf = [json.loads(line) for line in audit(own_server, "export", "-", "--format", "ocsf").stdout.splitlines()]
+    assert {event["class_uid"] for event in ocsf} == {6003}
+    operations = {event["api"]["operation"] for event in ocsf}
+    assert {"policy.publish", "POST /agents/sessions", "model.call"} <= operations, operations
+    witness = tmp_path / "witness"
+    first = audit(own_server, "witness", witness, "--key", key).stdout
+    talk.finished(own_server.client, "say audit more")
+    again = audit(own_server, "witness", witness, "--key", key).stdout
+    assert "for the first time" in first and " after " in again
+    audit(own_server, "export", tmp_path / "log")
+    own_server.stop()
+
+    answer = tmp_path / "answer.txt"
+    assert audit(own_server, "check", answer, "--key", key).stdout.startswith("3 records are in the log")
+    for kept in sorted(witness.glob("*.checkpoint")):
+        audit(own_server, "verify", tmp_path / "log", "--key", key, "--known", kept)
+    answer.write_text(answer.read_text().replace('"m1"', '"m2"'))
+    refused = audit(own_server, "check", answer, "--key", key, check=False)
+    assert refused.returncode == 1 and "is not in the log" in refused.stderr, refused.stderr
+
+
+def test_a_witness_signs_no_second_past(own_server, tmp_path):
+    """A log that was cut back and went on otherwise is not the one that was signed."""
+    talk.finished(own_server.client, "say audit")
+    key = audit(own_server, "key").stdout.strip()
+    own_server.stop()
+    database = sqlite3.connect(own_server.data / "tenure.db")
+    early = tmp_path / "early.db"
+    with sqlite3.connect(early) as copy:
+        database.backup(copy)
+    database.close()
+    own_server.start()
+    talk.finished(own_server.client, "say one thing")
+    audit(own_server, "witness", tmp_path / "witness", "--key", key)
+    own_server.stop()
+    for left in own_server.data.glob("tenure.db*"):
+        left.unlink()
+    (own_server.data / "tenure.db").write_bytes(early.read_bytes())
+    own_server.start()
+    for turn in range(3):
+        talk.finished(own_server.client, f"say another thing {turn}")
+    forked = audit(own_server, "witness", tmp_path / "witness", "--key", key, check=False)
+    assert forked.returncode == 1 and "log_forked" in forked.stderr, forked.stderr
 
 
 def test_audit_survives_kills(own_server, tmp_path):

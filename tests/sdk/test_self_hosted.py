@@ -103,6 +103,27 @@ def test_self_hosted_shape(client, environment):
     valid(client.beta.agents.sessions.retrieve(session.id))
 
 
+def test_self_hosted_skills(server, upstream, environment, place, mark):
+    """Skills in the customer's directories are looked for when the executor is there, once, and told to the model."""
+    client = server.client
+    (place / "skills" / "sum" / "more").mkdir(parents=True)
+    (place / "skills" / "wrong").mkdir()
+    about = f"---\nname: sum\ndescription: Adds {mark}.\n---\nAdd.\n"
+    (place / "skills" / "sum" / "SKILL.md").write_text(about)
+    (place / "skills" / "sum" / "more" / "SKILL.md").write_text(about)
+    (place / "skills" / "wrong" / "SKILL.md").write_text("no front matter")
+    directories = [str(place / "skills"), str(place / "none")]
+    session = opened(client, {**environment, "capability_directories": directories}, input=f"say first {mark}")
+    with Executor(session.environment, place, KEY):
+        assert talk.ended(client, session.id)[0].status == "completed"
+        (place / "skills" / "sum" / "SKILL.md").unlink()
+        talk.turn(client, session.id, f"say second {mark}")
+    instructions = {seen.json.get("instructions") for seen in upstream.calls(mark)}
+    assert len(instructions) == 1, "it is the same at every step, whatever became of the files"
+    index = [line for line in instructions.pop().split("\n") if line.startswith("- ")]
+    assert index == [f"- sum: Adds {mark}. (file: {place}/skills/sum/SKILL.md)"]
+
+
 @pytest.mark.parametrize(
     "wrong, param",
     [

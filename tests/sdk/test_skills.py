@@ -350,7 +350,7 @@ def test_skills_of_a_project(own_server, upstream, mark):
 
 
 def test_skill_of_a_template_and_of_a_prewarmed_environment(client, mark):
-    """What a template or an environment without a session brings is there, whatever becomes of what it named."""
+    """A template is resolved for each session anew; an environment without a session keeps what it was given."""
     skill = client.skills.create(files=folder("sum"))
     file = client.files.create(file=("in.txt", mark.encode()), purpose="user_data")
     asked = {
@@ -365,17 +365,23 @@ def test_skill_of_a_template_and_of_a_prewarmed_environment(client, mark):
     assert [(shown.skill_id, shown.version) for shown in template.skills] == [(skill.id, "1")]
     assert [shown.name for shown in template.plugins] == ["tools"]
     assert template.capability_directories == ["/workspace/more"]
-    client.files.delete(file.id)
     client.skills.versions.create(skill.id, files=folder("sum", "Adds more."), default=True)
-    for environment in (
-        {"type": "openai_hosted", "environment_template_id": template.id},
-        {"type": "openai_hosted", "environment_id": waiting.id},
+    # A template means what its skill is when a session is opened, an environment what it was when it was asked for.
+    for environment, version in (
+        ({"type": "openai_hosted", "environment_template_id": template.id}, "2"),
+        ({"type": "openai_hosted", "environment_id": waiting.id}, "1"),
     ):
         text = f"run cat in.txt; sh .managed-agents/skills/sum/scripts/add.sh 40 2 # {mark}"
         session = finished(client, text, environment)
         assert output(client, session.id) == f"{mark}42\n"
-        assert [(skill.name, skill.version) for skill in session.environment.skills] == [("sum", "1")]
+        assert [(skill.name, skill.version) for skill in session.environment.skills] == [("sum", version)]
         assert [plugin.name for plugin in session.environment.plugins] == ["tools"]
+    client.files.delete(file.id)
+    with refused(400, code="file_not_found", param="environment.files"):
+        finished(client, "say x", {"type": "openai_hosted", "environment_template_id": template.id})
+    # What stands beside the template takes the place of what it names.
+    beside = {"type": "openai_hosted", "environment_template_id": template.id, "files": []}
+    assert finished(client, "say x", beside).environment.files == []
     # Null takes them out again, and a newer version comes with an update.
     templates = client.beta.agents.environments.templates
     changed = templates.update(template.id, skills=[reference(skill)], plugins=None, files=None)
@@ -384,3 +390,38 @@ def test_skill_of_a_template_and_of_a_prewarmed_environment(client, mark):
     assert changed.capability_directories == ["/workspace/more"]
     with refused(404, param="files[0].file_id"):
         templates.update(template.id, files=asked["files"])
+    changed = templates.update(template.id, skills=[reference(skill, version="latest")])
+    assert [shown.version for shown in changed.skills] == ["latest"]
+    client.skills.versions.create(skill.id, files=folder("sum", "Adds most."))
+    of_template = {"type": "openai_hosted", "environment_template_id": template.id}
+    assert [skill.version for skill in finished(client, "say x", of_template).environment.skills] == ["3"]
+    client.skills.delete(skill.id)
+    with refused(400, code="skill_not_found", param="environment.skills"):
+        finished(client, "say x", of_template)
+
+
+def test_skills_of_an_agent_in_a_prewarmed_environment(own_server, upstream, mark):
+    """They are put there when the agent's session is opened in it, whether it is ready yet or not."""
+    skill = own_server.project / "skills" / "sum"
+    skill.mkdir(parents=True)
+    (skill / "SKILL.md").write_text(manifest("sum", f"Adds {mark}."))
+    (own_server.project / "agents" / "adder.md").write_text("---\nmodel: m1\nskills: [sum]\n---\nAdd.\n")
+    own_server.restart()
+    client = own_server.client
+    there = "/workspace/.managed-agents/skills/sum/SKILL.md"
+    for setup in ("true", "sleep 1"):
+        environment = client.beta.agents.environments.create(
+            environment={**HOSTED, "setup_commands": [{"command": f"echo kept > kept; {setup}"}]}
+        )
+        if setup == "true":
+            look = lambda: client.beta.agents.environments.retrieve(environment.id).status
+            wait.until(lambda: look() == "ready", "the environment to be ready")
+        session = client.beta.agents.sessions.create(
+            agent_id="adder",
+            environment={"type": "openai_hosted", "environment_id": environment.id},
+            input=f"run cat kept; grep -c {mark} {there} # {mark}{len(setup)}",
+        )
+        assert [turn.status for turn in talk.ended(client, session.id)] == ["completed"]
+        assert output(client, session.id) == "kept\n1\n"
+        assert told(upstream, f"{mark}{len(setup)}") == [f"- sum: Adds {mark}. (file: {there})"]
+        assert [one.name for one in session.environment.skills] == ["sum"]

@@ -23,6 +23,8 @@ const NEEDS: &[Need] = &[
     Need { what: "npm", check: &["npm", "--version"], packages: &["npm"] },
     // The second way to build a sandbox's namespaces.
     Need { what: "bubblewrap", check: &["bwrap", "--version"], packages: &["bubblewrap"] },
+    // The kernel of a sandbox that has one of its own.
+    Need { what: "gVisor", check: &["runsc", "--version"], packages: &["runsc"] },
     // Debian's packages keep the server's programs off the path, one directory for each version.
     Need {
         what: "PostgreSQL",

@@ -11,7 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("policy", &["journal"]),
     ("schedule", &["journal"]),
-    ("session", &["journal", "policy"]),
+    ("session", &["journal", "memory", "policy"]),
     ("store", &["journal"]),
     ("store-sqlite", &["journal", "store"]),
     ("store-postgres", &["journal", "store"]),
@@ -28,6 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("audit", &[]),
     ("seal", &[]),
     ("oauth", &[]),
+    ("identity", &["journal"]),
     ("telemetry", &["journal"]),
     (
         "runtime",
@@ -49,17 +50,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "audit",
             "seal",
             "oauth",
+            "identity",
             "telemetry",
         ],
     ),
-    ("api", &["journal", "schedule", "session", "skill", "store", "executor", "runtime"]),
+    ("api", &["journal", "schedule", "session", "skill", "store", "executor", "identity", "runtime"]),
     ("console", &[]),
     ("testkit", &["journal", "model"]),
     ("sim", &["journal", "policy", "session", "store"]),
 ];
 
 /// Crates that decide and do nothing else.
-const PURE: &[&str] = &["journal", "policy", "schedule", "session", "telemetry"];
+const PURE: &[&str] = &["journal", "memory", "policy", "schedule", "session", "telemetry"];
 
 /// What must not be anywhere below a pure crate: runtimes, databases, HTTP, files.
 const IMPURE: &[&str] = &[

@@ -198,6 +198,18 @@ pub async fn last_version(
     Ok(there.checked_sub(1).filter(|last| *last > 0))
 }
 
+/// Writes documents with records of who changed them, for the audit log.
+pub(crate) async fn put(
+    store: &Arc<dyn Store>,
+    by: &str,
+    now: Timestamp,
+    documents: Vec<Document>,
+    receipt: Option<Receipt>,
+) -> Result<(), StoreError> {
+    let records = tenure_runtime::audit_changes(by, now, &documents);
+    store.put_recorded(documents, receipt, records).await
+}
+
 /// Writes the first version of an agent, whose id is `pinned.config.id`.
 ///
 /// # Errors
@@ -210,6 +222,7 @@ pub async fn create(
     mut pinned: Pinned,
     receipt: impl FnOnce(&Saved) -> Option<Receipt> + Send,
 ) -> Result<Saved, AgentError> {
+    let by = author.principal();
     pinned.provenance = provenance(author, 1, None);
     let document = Document {
         project,
@@ -224,7 +237,7 @@ pub async fn create(
         deleted: false,
     };
     let saved = Saved { document, pinned };
-    store.put(vec![saved.document.clone()], receipt(&saved)).await?;
+    put(store, &by, now, vec![saved.document.clone()], receipt(&saved)).await?;
     Ok(saved)
 }
 
@@ -241,9 +254,10 @@ pub async fn replace(
     mut pinned: Pinned,
     receipt: impl FnOnce(&Saved) -> Option<Receipt> + Send,
 ) -> Result<Saved, AgentError> {
+    let by = author.principal();
     pinned.provenance = provenance(author, saved.document.version + 1, Some(saved));
     let saved = next(now, saved, pinned);
-    store.put(vec![saved.document.clone()], receipt(&saved)).await?;
+    put(store, &by, now, vec![saved.document.clone()], receipt(&saved)).await?;
     Ok(saved)
 }
 
@@ -274,7 +288,7 @@ pub async fn rollback(
         let saved = next(now, &latest, pinned);
         let mut documents = vec![saved.document.clone()];
         documents.extend(split::ended(store, project, now, author.clone(), id).await?);
-        match store.put(documents, receipt(&saved)).await {
+        match put(store, &author.principal(), now, documents, receipt(&saved)).await {
             Ok(()) => return Ok(saved),
             Err(error) if is_conflict(&error) && attempt < WRITE_ATTEMPTS => attempt += 1,
             Err(error) => return Err(error.into()),
@@ -300,7 +314,7 @@ pub async fn delete(
         let mut pinned = latest.pinned.clone();
         pinned.provenance = provenance(author.clone(), latest.document.version + 1, Some(&latest));
         let deletion = Document { deleted: true, ..next(now, &latest, pinned).document };
-        match store.put(vec![deletion], None).await {
+        match put(store, &author.principal(), now, vec![deletion], None).await {
             Ok(()) => return Ok(true),
             Err(error) if is_conflict(&error) && attempt < WRITE_ATTEMPTS => attempt += 1,
             Err(error) => return Err(error.into()),
@@ -370,7 +384,9 @@ fn is_same(one: &Pinned, other: &Pinned) -> bool {
 fn provenance(author: Author, number: u64, latest: Option<&Saved>) -> Provenance {
     let files = match author {
         Author::ProjectFiles => Some(number),
-        Author::Key { .. } => latest.and_then(|latest| latest.pinned.provenance.files),
+        Author::Key { .. } | Author::Person { .. } => {
+            latest.and_then(|latest| latest.pinned.provenance.files)
+        }
     };
     Provenance { author: Some(author), restores: None, files }
 }

@@ -7,18 +7,22 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts as _, OriginalUri, RawPathParams, Request};
 use axum::http::{HeaderMap, Method};
 use serde_json::Value;
-use tenure_journal::{Author, ProjectId, Tool};
+use tenure_journal::{
+    Author, ProjectId, RequestFact, RequestKind, RequestOutcome, RequestRecord, Tool, json,
+};
 use tenure_runtime::{Runtime, Share};
-use tenure_store::Store;
+use tenure_store::{AuditEntry, Store};
 
 use crate::body;
 use crate::config::ApiConfig;
 use crate::error::{ApiError, Dialect};
 use crate::form::Form;
+use crate::front::check_scopes;
 use crate::idempotency::InFlight;
-use crate::keys::{Key, KeyRing};
+use crate::keys::{Key, KeyRing, Scope};
 use crate::query::Query;
 use crate::read::refuse_servers;
+use crate::record::RequestLog;
 
 /// What all requests share.
 pub(crate) struct App {
@@ -46,7 +50,19 @@ impl App {
 /// Who asks: attached to a request that passed the front.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    pub(crate) key: Arc<Key>,
+    pub(crate) project: ProjectId,
+    pub(crate) scopes: Vec<Scope>,
+    /// Groups that policies know them by, beside those of their scopes.
+    pub(crate) groups: Vec<String>,
+    pub(crate) author: Author,
+    pub(crate) log: Arc<RequestLog>,
+}
+
+impl Caller {
+    pub(crate) fn of_key(key: Key) -> Self {
+        let Key { id, project_id, name, scopes, groups, .. } = key;
+        Self { project: project_id, scopes, groups, author: Author::Key { id, name }, log: Arc::default() }
+    }
 }
 
 /// A request with everything a handler needs; the body is not read yet.
@@ -96,12 +112,57 @@ impl FromRequest<Arc<App>> for Call {
 
 impl Call {
     pub(crate) fn project(&self) -> ProjectId {
-        self.caller.key.project_id
+        self.caller.project
     }
 
-    /// Who asks, as it is recorded with a change.
+    /// Who asks, as it is recorded with a change that is written with a record of it.
     pub(crate) fn author(&self) -> Author {
-        Author::Key { id: self.caller.key.id, name: self.caller.key.name.clone() }
+        self.caller.log.settle();
+        self.caller.author.clone()
+    }
+
+    /// The runtime, for who asks: what it changes is written with records of it.
+    pub(crate) fn acting(&self) -> Runtime {
+        self.caller.log.settle();
+        self.app.runtime.acting(&self.principal())
+    }
+
+    /// Who asks, as one word: an id.
+    pub(crate) fn principal(&self) -> String {
+        self.caller.author.principal()
+    }
+
+    /// The record of a change that the caller makes, to be written with it.
+    pub(crate) fn changed(&self, action: &str, resource: &str, arguments: &Value) -> Vec<AuditEntry> {
+        self.caller.log.settle();
+        vec![self.record(RequestKind::Changed, action, resource, arguments)]
+    }
+
+    fn record(&self, kind: RequestKind, action: &str, resource: &str, arguments: &Value) -> AuditEntry {
+        let fact = RequestFact {
+            kind,
+            action: action.to_owned(),
+            resource: resource.to_owned(),
+            arguments: json::digest(arguments),
+            by: self.principal(),
+            outcome: RequestOutcome::Done,
+        };
+        let record = RequestRecord { at: self.app.runtime.now(), project: self.project(), fact };
+        AuditEntry { project: record.project, record: record.to_bytes().into() }
+    }
+
+    /// Refuses a caller that has not the scope, beyond what its path needs.
+    pub(crate) fn require(&self, scope: Scope) -> Result<(), ApiError> {
+        check_scopes(&self.caller.scopes, &[scope])
+    }
+
+    /// Refuses what would begin something new in a project that is frozen.
+    pub(crate) async fn refuse_frozen(&self) -> Result<(), ApiError> {
+        if self.app.runtime.is_project_frozen(self.project()).await? {
+            let message = "The project is frozen: nothing new begins until it is unfrozen.";
+            return Err(ApiError::conflict(message).code("project_frozen"));
+        }
+        Ok(())
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
@@ -146,6 +207,9 @@ impl Call {
         let mut take = |bytes| share.grow(bytes).map_err(|full| ApiError::from(full).closing());
         let read = body::read_json(&self.headers, body, body::PACE_WINDOW, bytes_max, &mut take).await;
         self._body_share = Some(share);
+        if let Ok(body) = &read {
+            self.caller.log.body(body);
+        }
         read
     }
 }

@@ -1,10 +1,13 @@
 //! What the binary decides about the API.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_runtime::{Addresses, VaultConfig};
 use tokio_util::sync::CancellationToken;
+
+use crate::People;
 
 /// Silence after which an open stream says that it is alive.
 const KEEPALIVE_DEFAULT: Duration = Duration::from_secs(15);
@@ -31,6 +34,10 @@ pub struct ApiConfig {
     pub tool_addresses: Addresses,
     /// Where credentials of vaults may be used and renewed.
     pub vaults: VaultConfig,
+    /// How people are admitted; absent: API keys are all there is.
+    pub people: Option<Arc<People>>,
+    /// Whether the audit log is told who read what.
+    pub record_reads: bool,
     /// Silence after which an open stream sends a comment.
     pub keepalive: Duration,
     /// Ends every open stream when it fires.
@@ -55,6 +62,8 @@ impl ApiConfig {
             open_metrics: bind.ip().is_loopback(),
             tool_addresses: Addresses::Private,
             vaults: VaultConfig::default(),
+            people: None,
+            record_reads: true,
             keepalive: KEEPALIVE_DEFAULT,
             shutdown: CancellationToken::new(),
         }

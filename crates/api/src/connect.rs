@@ -207,7 +207,7 @@ fn socket_base(public_url: &str, host: &str) -> String {
 
 async fn place(app: &App, headers: &HeaderMap, route: &str, environment: &str) -> Result<Place, ApiError> {
     let key = front::authenticate(app, headers).await?;
-    front::check_may(&key, Scope::Connect, "environments.connect")?;
+    front::check_scopes(&key.scopes, &[Scope::Connect])?;
     Place::of(app, headers, key, route, environment).await
 }
 
@@ -242,7 +242,8 @@ async fn signer(
         None => None,
     };
     let key = key.ok_or_else(|| forbidden("The key of this pair does not exist any more.".to_owned()))?;
-    front::check_may(&key, Scope::Connect, "environments.connect")?;
+    front::check_scopes(&key.scopes, &[Scope::Connect])?;
+    app.keys.used(app.runtime.now(), &key).await;
     Ok(key)
 }
 

@@ -252,12 +252,21 @@ impl From<RuntimeError> for ApiError {
     }
 }
 
+impl ApiError {
+    /// 403 for what policy does not let the key do.
+    pub(crate) fn policy(policies: &[String]) -> Self {
+        let by = if policies.is_empty() { "no policy permits it".to_owned() } else { policies.join(", ") };
+        Self::new(StatusCode::FORBIDDEN, format!("Policy does not allow this ({by}).")).code("policy_denied")
+    }
+}
+
 fn refused(refusal: &Refusal) -> ApiError {
     let message = refusal.to_string();
     match refusal {
         // The official client repeats a result when it reads exactly this.
         Refusal::UnknownCall { .. } => ApiError::invalid(message),
         Refusal::UnknownApproval { .. } => ApiError::invalid(message).param("events"),
+        Refusal::NotAllowed { policies } => ApiError::policy(policies),
         Refusal::NotConnected => {
             ApiError::invalid("The environment is not connected.").code("environment_not_connected")
         }
@@ -269,6 +278,7 @@ fn refused(refusal: &Refusal) -> ApiError {
         | Refusal::AlreadyDecided { .. }
         | Refusal::Busy
         | Refusal::Moved
+        | Refusal::GrantsFull
         | Refusal::Failed => ApiError::conflict(message),
         Refusal::Running => ApiError::conflict(message).code("session_busy"),
         Refusal::UnknownPoint { .. } => ApiError::invalid(message).code("unknown_point"),
@@ -377,6 +387,7 @@ mod tests {
             (Refusal::Busy, 409, "conflict_error"),
             (Refusal::Failed, 409, "conflict_error"),
             (Refusal::Deleted, 404, "not_found_error"),
+            (Refusal::NotAllowed { policies: vec!["p".into()] }, 403, "policy_denied"),
             (Refusal::QueueFull { waiting: 3 }, 429, "overloaded"),
         ];
         for (refusal, status, code) in table {

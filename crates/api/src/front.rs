@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tenure_identity::looks_like_token;
 use tenure_journal::RequestId;
 
 use crate::call::{App, Caller};
@@ -18,6 +19,9 @@ use crate::error::{ApiError, Dialect};
 use crate::hosts;
 use crate::keys::{Key, KeyError, Scope};
 use crate::query::Query;
+use crate::record::{self, Asked};
+use crate::scope::{self, covered};
+use crate::verbs;
 use crate::wire::Refused;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -38,10 +42,19 @@ pub(crate) async fn front(State(app): State<Arc<App>>, mut request: Request, nex
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let dialect = Dialect::of(&path);
-    let response = match admit(&app, &mut request).await {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+    let template =
+        request.extensions().get::<MatchedPath>().map(|path| without_alias(path.as_str()).to_owned());
+    let (caller, response) = match admit(&app, &mut request).await {
+        Ok(caller) => (caller, next.run(request).await),
+        Err((caller, error)) => (caller, error.into_response()),
     };
+    if let Some(caller) = caller {
+        let asked_path = without_alias(&path).to_owned();
+        let action =
+            format!("{method} {}", template.as_deref().unwrap_or(&asked_path).trim_start_matches("/v1"));
+        let asked = Asked { action, path: asked_path, method: method.clone() };
+        record::answered(&app, &caller, &asked, response.status()).await;
+    }
     let response = dress(response, dialect, &id);
     app.runtime.metrics().answered(class(response.status()));
     tracing::info!(
@@ -82,7 +95,21 @@ fn dress(mut response: Response, dialect: Dialect, id: &str) -> Response {
     response
 }
 
-async fn admit(app: &Arc<App>, request: &mut Request) -> Result<(), ApiError> {
+/// The path without the alias it may be served under.
+fn without_alias(path: &str) -> &str {
+    path.strip_prefix("/openai").unwrap_or(path)
+}
+
+/// Admits a request. Who asks is known with the refusal, if it came after that.
+async fn admit(app: &Arc<App>, request: &mut Request) -> Result<Option<Caller>, (Option<Caller>, ApiError)> {
+    match form(app, request) {
+        Ok(query) => admit_formed(app, request, query).await,
+        Err(error) => Err((None, error)),
+    }
+}
+
+/// The cheap checks of form.
+fn form(app: &App, request: &Request) -> Result<Query, ApiError> {
     if let Some(refused) = request.extensions().get::<Refused>() {
         return Err(refused.to_error());
     }
@@ -91,26 +118,40 @@ async fn admit(app: &Arc<App>, request: &mut Request) -> Result<(), ApiError> {
     check_precondition(request.headers())?;
     check_method(request.method())?;
     check_path(request.uri().path())?;
-    let query = Query::parse(request.uri().query().unwrap_or_default())?;
-    let path = request.uri().path();
-    let path = path.strip_prefix("/openai").unwrap_or(path);
+    Query::parse(request.uri().query().unwrap_or_default())
+}
+
+async fn admit_formed(
+    app: &Arc<App>,
+    request: &mut Request,
+    query: Query,
+) -> Result<Option<Caller>, (Option<Caller>, ApiError)> {
+    let nobody = |error| (None, error);
+    let path = without_alias(request.uri().path());
     if path == METRICS_PATH && !app.config.open_metrics {
-        let key = authenticate(app, request.headers()).await?;
-        return check_may(&key, Scope::Admin, "admin");
+        let caller = admit_caller(app, request.headers()).await.map_err(nobody)?;
+        return match check_scopes(&caller.scopes, &[Scope::Admin]) {
+            Ok(()) => Ok(None),
+            Err(error) => Err((Some(caller), error)),
+        };
     }
     // Executors are admitted by what they call.
     if !path.starts_with("/v1/") || path.starts_with(connect::PATH) {
-        return Ok(());
+        return Ok(None);
     }
-    let key = authenticate(app, request.headers()).await?;
+    let caller = admit_caller(app, request.headers()).await.map_err(nobody)?;
     if needs_beta(path) {
-        check_beta(request.headers())?;
+        check_beta(request.headers()).map_err(nobody)?;
     }
-    check_scope(&key, request.method(), path)?;
-    let caller = Caller { key: Arc::new(key) };
-    request.extensions_mut().insert(caller);
+    if let Err(error) = check_scopes(&caller.scopes, scope::needed(request.method(), path)) {
+        return Err((Some(caller), error));
+    }
+    if let Err(error) = verbs::check_path(app, &caller, request.method(), path).await {
+        return Err((Some(caller), error));
+    }
+    request.extensions_mut().insert(caller.clone());
     request.extensions_mut().insert(query);
-    Ok(())
+    Ok(Some(caller))
 }
 
 fn check_method(method: &Method) -> Result<(), ApiError> {
@@ -163,7 +204,33 @@ pub(crate) fn unauthorized() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, message).code("invalid_api_key")
 }
 
+/// Who asks: whoever has a key, or a person whose token the provider signed.
+async fn admit_caller(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let text = bearer(headers)?;
+    // A preset key may be any text; what no provider is configured for is a key or nothing.
+    match &app.config.people {
+        Some(people) if looks_like_token(text) => {
+            people.admit(app.runtime.store(), app.runtime.now(), text).await
+        }
+        Some(_) | None => key_of(app, text).await.map(Caller::of_key),
+    }
+}
+
+/// The key that a request comes with.
 pub(crate) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Key, ApiError> {
+    key_of(app, bearer(headers)?).await
+}
+
+async fn key_of(app: &App, text: &str) -> Result<Key, ApiError> {
+    if text.len() > KEY_CHARS_MAX {
+        return Err(unauthorized());
+    }
+    let key = app.keys.verify(app.runtime.now(), text).await?;
+    key.ok_or_else(unauthorized)
+}
+
+/// The one credential of a request.
+fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut found = headers.get_all(header::AUTHORIZATION).iter();
     let value = match (found.next(), found.next()) {
         (None, _) => return Err(unauthorized()),
@@ -174,11 +241,10 @@ pub(crate) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Key, 
         (Some(value), None) => value.to_str().map_err(|_| unauthorized())?,
     };
     let (scheme, text) = value.split_once(' ').ok_or_else(unauthorized)?;
-    if !scheme.eq_ignore_ascii_case("bearer") || text.is_empty() || text.len() > KEY_CHARS_MAX {
+    if !scheme.eq_ignore_ascii_case("bearer") || text.is_empty() {
         return Err(unauthorized());
     }
-    let key = app.keys.verify(app.runtime.now(), text).await?;
-    key.ok_or_else(unauthorized)
+    Ok(text)
 }
 
 impl From<KeyError> for ApiError {
@@ -209,31 +275,13 @@ fn check_beta(headers: &HeaderMap) -> Result<(), ApiError> {
     Err(ApiError::invalid(message).code("invalid_beta"))
 }
 
-fn check_scope(key: &Key, method: &Method, path: &str) -> Result<(), ApiError> {
-    let is_admin = path.strip_prefix("/v1/tenure/").is_some_and(|rest| {
-        rest.starts_with("keys")
-            || rest.starts_with("webhooks")
-            || rest == "collect"
-            || rest.starts_with("master_key")
-            || rest == "audit"
-            || rest.starts_with("audit/")
-            || rest.ends_with("/journal")
-    });
-    let (scope, word) = if is_admin {
-        (Scope::Admin, "admin")
-    } else if matches!(*method, Method::GET | Method::HEAD) {
-        (Scope::Read, "read")
-    } else {
-        (Scope::Write, "write")
-    };
-    check_may(key, scope, word)
-}
-
-pub(crate) fn check_may(key: &Key, scope: Scope, word: &str) -> Result<(), ApiError> {
-    if key.may(scope) {
+/// Refuses a caller that has none of the scopes.
+pub(crate) fn check_scopes(scopes: &[Scope], any_of: &[Scope]) -> Result<(), ApiError> {
+    if covered(scopes, any_of) {
         return Ok(());
     }
-    let message = format!("This key does not have the scope '{word}', which this request needs.");
+    let named: Vec<String> = any_of.iter().map(|scope| format!("'{}'", scope.as_str())).collect();
+    let message = format!("Who asks does not have the scope {}, which this needs.", named.join(" or "));
     Err(ApiError::new(StatusCode::FORBIDDEN, message).code("insufficient_scope"))
 }
 

@@ -51,7 +51,11 @@ pub(crate) async fn begin(call: &Call, body: &Value) -> Result<Begin, ApiError> 
     }
     let ticket = Ticket { project, key, digest: json::digest(body), in_flight, dialect: call.dialect() };
     match ticket.replay(call).await? {
-        Some(response) => Ok(Begin::Replay(response)),
+        Some(response) => {
+            // It was recorded when it was carried out.
+            call.caller.log.settle();
+            Ok(Begin::Replay(response))
+        }
         None => Ok(Begin::Run(Some(ticket))),
     }
 }

@@ -11,7 +11,13 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tenure_journal::{Fresh, KeyId, ProjectId, Timestamp};
-use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind};
+use tenure_store::{
+    AuditEntry, Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind,
+};
+
+use crate::key_use::KeyUses;
+pub use crate::scope::Scope;
+use crate::scope::covered;
 
 /// What every key made here begins with.
 const PREFIX: &str = "tnr_";
@@ -19,6 +25,8 @@ const PREFIX: &str = "tnr_";
 const SECRET_BYTES: usize = 24;
 /// Bytes of the checksum.
 const CHECKSUM_BYTES: usize = 4;
+/// Hexadecimal digits of a key's id.
+const ID_DIGITS: usize = 32;
 /// Characters of a key that are shown to recognise it by.
 const SHOWN_CHARS: usize = 12;
 /// Keys remembered as verified; the rest are looked up each time.
@@ -32,38 +40,6 @@ const SCAN_PAGE: usize = 200;
 /// Tries of a write that meets another.
 const WRITE_ATTEMPTS: u32 = 4;
 
-/// What a key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Read agents, sessions and what belongs to them.
-    Read,
-    /// Create, change and delete them, and talk to sessions.
-    Write,
-    /// Manage keys and read journals; connect executors.
-    Admin,
-    /// Connect executors of self-hosted environments, and nothing else.
-    #[serde(rename = "environments.connect")]
-    Connect,
-}
-
-impl Scope {
-    /// The words a client may use.
-    pub const WORDS: &'static [&'static str] = &["read", "write", "admin", "environments.connect"];
-
-    /// The scope of a word, the official scopes of the Agents API included.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        match word {
-            "read" | "api.agents.read" | "api.vaults.read" => Some(Self::Read),
-            "write" | "api.agents.write" | "api.responses.write" | "api.vaults.write" => Some(Self::Write),
-            "admin" => Some(Self::Admin),
-            "environments.connect" | "api.agents.environments.connect" => Some(Self::Connect),
-            _ => None,
-        }
-    }
-}
-
 /// A key without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +52,9 @@ pub struct Key {
     pub name: String,
     /// What it may do.
     pub scopes: Vec<Scope>,
+    /// Groups that policies know its user by, beside those of its scopes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// Its first characters.
     pub prefix: String,
     /// When it was made.
@@ -98,8 +77,7 @@ impl Key {
     /// Whether the key may do what needs `scope`.
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
-        // Who manages keys could make one that connects.
-        self.scopes.contains(&scope) || (scope == Scope::Connect && self.scopes.contains(&Scope::Admin))
+        covered(&self.scopes, &[scope])
     }
 }
 
@@ -112,6 +90,8 @@ pub struct NewKey {
     pub name: String,
     /// What it may do.
     pub scopes: Vec<Scope>,
+    /// Groups that policies know its user by, beside those of its scopes.
+    pub groups: Vec<String>,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
 }
@@ -154,7 +134,8 @@ pub fn system_project() -> ProjectId {
     ProjectId::installation()
 }
 
-/// Makes a key. The text cannot be had again. `receipt` is written with it and must not hold the text.
+/// Makes a key. The text cannot be had again. `receipt` and `audit` are written with it and must not hold the
+/// text.
 ///
 /// # Errors
 /// `Store`, with `ReceiptExists` if the receipt's key is taken; `Random`.
@@ -164,10 +145,11 @@ pub async fn create(
     id: KeyId,
     new: NewKey,
     receipt: Option<Receipt>,
+    audit: Vec<AuditEntry>,
 ) -> Result<(KeyText, Key), KeyError> {
     let text = fresh_text(id)?;
     let key = key_of(id, new, &text, now);
-    store.put(vec![document(&key, &text, 1, now)], receipt).await?;
+    store.put_recorded(vec![document(&key, &text, 1, now)], receipt, audit).await?;
     Ok((text, key))
 }
 
@@ -176,6 +158,9 @@ pub async fn create(
 /// # Errors
 /// `Store`, `Damaged`.
 pub async fn verify(store: &Arc<dyn Store>, now: Timestamp, text: &str) -> Result<Option<Key>, KeyError> {
+    if is_mistyped(text) {
+        return Ok(None);
+    }
     let found = store.document(system_project(), DocumentKind::Key, &digest(text), None).await?;
     let key = found.map(|document| decode(&document)).transpose()?;
     Ok(key.filter(|key| key.is_valid(now)))
@@ -216,7 +201,8 @@ async fn preset(
         {
             return Ok(old.clone());
         }
-        let new = NewKey { project_id, name: "preset".into(), scopes: scopes.clone(), expires_at: None };
+        let (name, groups) = ("preset".into(), Vec::new());
+        let new = NewKey { project_id, name, scopes: scopes.clone(), groups, expires_at: None };
         let made_here = old.as_ref().is_some_and(|old| !old.preset);
         let key = key_of(old.map_or(id, |old| old.id), new, &KeyText(text.to_owned()), now);
         let key = Key { preset: !made_here, ..key };
@@ -243,7 +229,7 @@ pub async fn revoke_other_presets(
     let kept = verify(store, now, text).await?.map(|key| key.id);
     let mut revoked = Vec::new();
     for key in list(store, project_id, None, usize::MAX).await? {
-        if key.preset && Some(key.id) != kept && revoke(store, now, project_id, key.id).await? {
+        if key.preset && Some(key.id) != kept && revoke(store, now, project_id, key.id, Vec::new()).await? {
             revoked.push(key);
         }
     }
@@ -296,7 +282,7 @@ pub(crate) async fn by_id(
     Ok(key.filter(|key| key.is_valid(now)))
 }
 
-/// Revokes a key of the project. False if there is none with that id.
+/// Revokes a key of the project, and writes `audit` with that. False if there is none with that id.
 ///
 /// # Errors
 /// `Store`, `Damaged`.
@@ -305,6 +291,7 @@ pub async fn revoke(
     now: Timestamp,
     project_id: ProjectId,
     id: KeyId,
+    audit: Vec<AuditEntry>,
 ) -> Result<bool, KeyError> {
     let mut attempt = 1;
     loop {
@@ -319,7 +306,7 @@ pub async fn revoke(
         key.revoked = true;
         let body = encode(&key);
         let next = Document { version: old.version + 1, updated_at: now, body, ..old };
-        match store.put(vec![next], None).await {
+        match store.put_recorded(vec![next], None, audit.clone()).await {
             Ok(()) => return Ok(true),
             Err(error) if is_conflict(&error) && attempt < WRITE_ATTEMPTS => attempt += 1,
             Err(error) => return Err(error.into()),
@@ -331,8 +318,19 @@ pub async fn revoke(
 pub(crate) fn preview(id: KeyId, new: &NewKey, now: Timestamp) -> Key {
     let begins = format!("{PREFIX}{}", id.to_string().trim_start_matches("key_"));
     let prefix = begins.chars().take(SHOWN_CHARS).collect();
-    let NewKey { project_id, name, scopes, expires_at } = new.clone();
-    Key { id, project_id, name, scopes, prefix, created_at: now, expires_at, revoked: false, preset: false }
+    let NewKey { project_id, name, scopes, groups, expires_at } = new.clone();
+    Key {
+        id,
+        project_id,
+        name,
+        scopes,
+        groups,
+        prefix,
+        created_at: now,
+        expires_at,
+        revoked: false,
+        preset: false,
+    }
 }
 
 fn is_conflict(error: &StoreError) -> bool {
@@ -340,11 +338,22 @@ fn is_conflict(error: &StoreError) -> bool {
 }
 
 fn key_of(id: KeyId, new: NewKey, text: &KeyText, now: Timestamp) -> Key {
-    let NewKey { project_id, name, scopes, expires_at } = new;
+    let NewKey { project_id, name, scopes, groups, expires_at } = new;
     // A preset key may be short: at most a third of it is shown.
     let shown = SHOWN_CHARS.min(text.0.chars().count() / 3);
     let prefix = text.0.chars().take(shown).collect();
-    Key { id, project_id, name, scopes, prefix, created_at: now, expires_at, revoked: false, preset: false }
+    Key {
+        id,
+        project_id,
+        name,
+        scopes,
+        groups,
+        prefix,
+        created_at: now,
+        expires_at,
+        revoked: false,
+        preset: false,
+    }
 }
 
 fn document(key: &Key, text: &KeyText, version: u64, now: Timestamp) -> Document {
@@ -397,6 +406,22 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
+/// Whether text has the form of a key made here and a checksum that is not its own: a slip of whoever copied it.
+///
+/// A preset key may be any text, and so one of that form with another checksum is none that could work.
+#[must_use]
+pub fn is_mistyped(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix(PREFIX) else { return false };
+    let Some((unchecked, sum)) = text.rsplit_once('_') else { return false };
+    let is_hex =
+        |part: &str, digits: usize| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parts: Vec<&str> = rest.split('_').collect();
+    let [id, secret, _] = parts.as_slice() else { return false };
+    let has_form =
+        is_hex(id, ID_DIGITS) && is_hex(secret, SECRET_BYTES * 2) && is_hex(sum, CHECKSUM_BYTES * 2);
+    has_form && checksum(unchecked) != sum
+}
+
 /// Whether text looks like a key of this server.
 pub(crate) fn looks_like_key(text: &str) -> bool {
     text.starts_with(PREFIX)
@@ -407,6 +432,7 @@ pub(crate) fn looks_like_key(text: &str) -> bool {
 pub struct KeyRing {
     store: Arc<dyn Store>,
     verified: Arc<Mutex<Verified>>,
+    uses: Arc<KeyUses>,
 }
 
 /// What a ring remembers.
@@ -422,14 +448,27 @@ impl KeyRing {
     /// The keys in `store`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, verified: Arc::default() }
+        Self { store, verified: Arc::default(), uses: Arc::default() }
     }
 
-    /// As [`verify`].
+    /// As [`verify`], and notes that the key is used.
     ///
     /// # Errors
     /// As [`verify`].
     pub async fn verify(&self, now: Timestamp, text: &str) -> Result<Option<Key>, KeyError> {
+        let key = self.find(now, text).await?;
+        if let Some(key) = &key {
+            self.used(now, key).await;
+        }
+        Ok(key)
+    }
+
+    /// Notes that a key is used, at most once a minute.
+    pub(crate) async fn used(&self, now: Timestamp, key: &Key) {
+        self.uses.note(&self.store, now, key.id).await;
+    }
+
+    async fn find(&self, now: Timestamp, text: &str) -> Result<Option<Key>, KeyError> {
         let digest = *blake3::hash(text.as_bytes()).as_bytes();
         let cached_for = if self.store.is_shared() { CACHED_FOR_SHARED } else { CACHED_FOR };
         let (cached, revocations) = {
@@ -461,8 +500,14 @@ impl KeyRing {
     ///
     /// # Errors
     /// As [`revoke`].
-    pub async fn revoke(&self, now: Timestamp, project: ProjectId, id: KeyId) -> Result<bool, KeyError> {
-        let revoked = revoke(&self.store, now, project, id).await;
+    pub async fn revoke(
+        &self,
+        now: Timestamp,
+        project: ProjectId,
+        id: KeyId,
+        audit: Vec<AuditEntry>,
+    ) -> Result<bool, KeyError> {
+        let revoked = revoke(&self.store, now, project, id, audit).await;
         {
             let mut verified = self.lock();
             verified.revocations += 1;
@@ -498,8 +543,9 @@ mod tests {
 
     async fn make(store: &Arc<dyn Store>, seed: u64, expires_at: Option<Timestamp>) -> (KeyText, Key) {
         let scopes = vec![Scope::Read];
-        let new = NewKey { project_id: project(seed), name: "ci".into(), scopes, expires_at };
-        create(store, NOW, KeyId::fresh(&Fresh::new(NOW, seed)), new, None).await.expect("made")
+        let (project_id, name, groups) = (project(seed), "ci".into(), Vec::new());
+        let new = NewKey { project_id, name, scopes, groups, expires_at };
+        create(store, NOW, KeyId::fresh(&Fresh::new(NOW, seed)), new, None, Vec::new()).await.expect("made")
     }
 
     #[tokio::test]
@@ -508,10 +554,13 @@ mod tests {
         let ring = KeyRing::new(Arc::clone(&store));
         let (text, key) = make(&store, 1, None).await;
         assert_eq!(ring.verify(NOW, text.expose()).await.expect("works"), Some(key.clone()));
-        assert!(!ring.revoke(NOW, project(2), key.id).await.expect("works"), "another project's key");
-        assert!(ring.revoke(NOW, project(1), key.id).await.expect("works"));
+        assert!(
+            !ring.revoke(NOW, project(2), key.id, Vec::new()).await.expect("works"),
+            "another project's key"
+        );
+        assert!(ring.revoke(NOW, project(1), key.id, Vec::new()).await.expect("works"));
         assert_eq!(ring.verify(NOW, text.expose()).await.expect("works"), None);
-        assert!(!ring.revoke(NOW, project(1), key.id).await.expect("works"), "already revoked");
+        assert!(!ring.revoke(NOW, project(1), key.id, Vec::new()).await.expect("works"), "already revoked");
 
         let (text, _) = make(&store, 3, Some(NOW.plus_millis(5))).await;
         assert!(ring.verify(NOW, text.expose()).await.expect("works").is_some());
@@ -537,7 +586,7 @@ mod tests {
         assert_eq!(first, again);
         assert_eq!(first.prefix, "de");
         assert!(first.may(Scope::Admin));
-        assert!(revoke(&store, NOW, project(1), first.id).await.expect("works"));
+        assert!(revoke(&store, NOW, project(1), first.id, Vec::new()).await.expect("works"));
         let back = ensure_preset(&store, NOW, &fresh, "dev key!", project(1)).await.expect("made");
         assert!(!back.revoked && back.id == first.id);
     }
@@ -580,5 +629,69 @@ mod tests {
         assert_eq!(checksum(unchecked), sum);
         assert!(unchecked.starts_with(&format!("tnr_{}_", id.to_string().trim_start_matches("key_"))));
         assert_eq!(format!("{text:?}"), "KeyText(..)");
+    }
+
+    #[test]
+    fn a_slip_in_a_key_shows() {
+        let text = fresh_text(KeyId::fresh(&Fresh::new(NOW, 1))).expect("random bytes");
+        let text = text.expose();
+        assert!(!is_mistyped(text));
+        for at in PREFIX.len()..text.len() {
+            let Some(old) = text[at..].chars().next().filter(|old| *old != '_') else { continue };
+            let new = if old == '0' { "1" } else { "0" };
+            let slip = format!("{}{new}{}", &text[..at], &text[at + 1..]);
+            assert!(is_mistyped(&slip), "{at}");
+        }
+        for other in ["", "tnr_", "dev key!", "tnr_my_own_key", &text[..text.len() - 1]] {
+            assert!(!is_mistyped(other), "a preset key may be `{other}`");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_use_is_noted_once_a_minute() {
+        let store = store();
+        let ring = KeyRing::new(Arc::clone(&store));
+        let (text, key) = make(&store, 1, None).await;
+        let last = async || crate::key_use::last(&store, key.id).await.expect("works");
+        assert_eq!(last().await, None);
+        for later in [0, 5, 9] {
+            assert!(ring.verify(NOW.plus_millis(later), text.expose()).await.expect("works").is_some());
+            assert_eq!(last().await, Some(NOW), "the minute is not over");
+        }
+        let other = KeyRing::new(Arc::clone(&store));
+        other.verify(NOW.plus_millis(7), text.expose()).await.expect("works");
+        assert_eq!(last().await, Some(NOW.plus_millis(7)), "each node notes for itself");
+        assert!(ring.verify(NOW, "nobody's").await.expect("works").is_none());
+    }
+
+    #[tokio::test]
+    async fn nothing_that_is_stored_is_a_key() {
+        let store = store();
+        let (text, key) = make(&store, 1, None).await;
+        KeyRing::new(Arc::clone(&store)).verify(NOW, text.expose()).await.expect("works");
+        let mut dump = String::new();
+        for kind in DocumentKind::ALL {
+            let page = Page { after: None, limit: 100, order: Order::Ascending };
+            let found = store.documents(system_project(), kind, None, &page).await.expect("works");
+            dump.extend(found.iter().map(|document| format!("{document:?}\n")));
+        }
+        let secret = text.expose().split('_').nth(2).expect("four parts");
+        assert!(dump.contains(&key.id.to_string()) && !dump.contains(secret), "only a digest of it is");
+        for guess in
+            dump.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.len() > 8)
+        {
+            assert!(verify(&store, NOW, guess).await.expect("works").is_none(), "{guess}");
+        }
+    }
+
+    #[test]
+    fn keys_of_earlier_releases_keep_their_scopes() {
+        let stored = r#"{"id":"key_00000000000000000000000000000001","project_id":
+            "proj_00000000000000000000000000000002","name":"ci","scopes":["read","write","admin"],
+            "prefix":"tnr_","created_at":1,"revoked":false}"#;
+        let key: Key = serde_json::from_str(stored).expect("a key");
+        for word in Scope::WORDS {
+            assert!(key.may(Scope::from_word(word).expect("a scope")), "{word}");
+        }
     }
 }

@@ -17,13 +17,18 @@ mod form;
 mod front;
 mod hosts;
 mod idempotency;
+mod key_use;
 pub mod keys;
+mod people;
 mod query;
 mod read;
+mod record;
 mod routes;
+mod scope;
 mod show;
 mod skills;
 pub mod split;
+mod verbs;
 mod wire;
 
 use std::sync::Arc;
@@ -33,6 +38,7 @@ use tenure_journal::AgentConfig;
 use tenure_runtime::Runtime;
 
 pub use config::ApiConfig;
+pub use people::People;
 pub use wire::{Limits, serve, serve_with};
 
 /// Why a session of this server cannot run an agent, if it cannot: what refuses it when a session is created.
@@ -41,6 +47,12 @@ pub use wire::{Limits, serve, serve_with};
 /// What is not available here, in words for a client.
 pub fn check_agent(agent: &AgentConfig) -> Result<(), String> {
     read::refuse_unavailable(agent).map_err(|error| error.message().to_owned())
+}
+
+/// Every path of the API under `/v1`, with its parameters in braces: what a test walks that is about all of them.
+#[must_use]
+pub fn paths() -> Vec<String> {
+    routes::paths()
 }
 
 /// The whole API as a service.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Deserialize as _;
 use tenure_journal::{
-    BlobRef, InstalledSkill, ProjectId, SkillId, SkillVersion, StoredSkill, StoredSkillVersion, Timestamp,
+    BlobRef, Follows, InstalledSkill, ProjectId, SkillId, SkillVersion, StoredSkill, StoredSkillVersion,
+    Timestamp,
 };
 use tenure_skill::Manifest;
 use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind};
@@ -335,7 +336,12 @@ pub(crate) async fn installed(
     let found = version(store, project, &saved, selector).await?;
     let StoredSkillVersion { version, name, description, archive } =
         found.ok_or_else(|| no_version(&format!("{path}.version")))?.version;
-    Ok(InstalledSkill { name, description, archive, stored: Some(version) })
+    let follows = match selector {
+        Selector::Default => Some(Follows::Default),
+        Selector::Latest => Some(Follows::Latest),
+        Selector::Number(_) => None,
+    };
+    Ok(InstalledSkill { name, description, archive, stored: Some(version), follows })
 }
 
 fn make_default(skill: &mut StoredSkill, version: &StoredSkillVersion) {

@@ -92,11 +92,12 @@ pub async fn put(
         found.ok_or(AgentError::NoVersion { number })?;
     }
     let body = Body { versions: split.versions.into(), author: split.author.clone() };
+    let by = split.author.as_ref().map(Author::principal).unwrap_or_default();
     let mut attempt = 1;
     loop {
         let stored = stored(store, project, agent).await?.map(|(document, _)| document);
         let next = document(project, split.at, agent, stored, &body);
-        match store.put(vec![next], None).await {
+        match agents::put(store, &by, split.at, vec![next], None).await {
             Ok(()) => return Ok(split),
             Err(error) if agents::is_conflict(&error) && attempt < WRITE_ATTEMPTS => attempt += 1,
             Err(error) => return Err(error.into()),
@@ -118,7 +119,7 @@ pub async fn end(
     let mut attempt = 1;
     loop {
         let Some(next) = ended(store, project, now, author.clone(), agent).await? else { return Ok(false) };
-        match store.put(vec![next], None).await {
+        match agents::put(store, &author.principal(), now, vec![next], None).await {
             Ok(()) => return Ok(true),
             Err(error) if agents::is_conflict(&error) && attempt < WRITE_ATTEMPTS => attempt += 1,
             Err(error) => return Err(error.into()),

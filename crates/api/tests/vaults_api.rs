@@ -34,11 +34,7 @@ async fn another_projects_vaults_look_like_nothing() {
         ("POST", "/v1/vaults/V/credentials/C", Some(json!({"metadata": {}}))),
         ("DELETE", "/v1/vaults/V/credentials/C", None),
         ("GET", "/v1/tenure/vaults/V/credentials", None),
-        (
-            "POST",
-            "/v1/tenure/vaults/V/sign_ins",
-            Some(json!({"mcp_server_url": "https://x.example/mcp"})),
-        ),
+        ("POST", "/v1/tenure/vaults/V/sign_ins", Some(json!({"mcp_server_url": "https://x.example/mcp"}))),
     ] {
         let at = |vault: &str, credential: &str| path.replace('V', vault).replace('C', credential);
         let (status, mut theirs) =
@@ -52,7 +48,8 @@ async fn another_projects_vaults_look_like_nothing() {
     }
     let body = json!({"agent": {"model": "m"}, "environment": {"type": "none"}, "input": "hi", "vault_ids": [vault]});
     assert_eq!(world.call_with("POST", "/v1/agents/sessions", Some(body), &foreign).await.0, 404);
-    let (status, mine) = world.call("GET", &format!("/v1/vaults/{vault}/credentials/{credential}"), None).await;
+    let (status, mine) =
+        world.call("GET", &format!("/v1/vaults/{vault}/credentials/{credential}"), None).await;
     assert_eq!(status, 200);
     assert!(!mine.to_string().contains("s3cr3t"), "{mine}");
 }

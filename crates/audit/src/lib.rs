@@ -14,8 +14,10 @@
 //! A record is bytes here. What is in it, and where tiles lie, is for others to say: nothing here reads a
 //! clock or knows a database, and only [`Directory`] reads files, for the verifier of an exported log.
 
+mod answer;
 mod bundle;
 mod checkpoint;
+mod cosign;
 mod directory;
 mod evidence;
 mod hash;
@@ -25,8 +27,10 @@ mod tile;
 mod tree;
 mod verify;
 
+pub use answer::{ANSWER_RECORDS_MAX, Answer, AnswerError, Proven};
 pub use bundle::{Bundle, BundleError, RECORD_BYTES_MAX};
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use cosign::{WitnessKey, WitnessVerifier};
 pub use directory::{Directory, DirectoryError};
 pub use evidence::{Evidence, EvidenceError, PROOF_HASHES_MAX};
 pub use hash::{Hash, HashError};

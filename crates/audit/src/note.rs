@@ -17,7 +17,7 @@ const NAME_BYTES_MAX: usize = 256;
 
 /// Ed25519 in the numbering of the specification.
 const ED25519_TYPE: u8 = 1;
-const ID_BYTES: usize = 4;
+pub(crate) const ID_BYTES: usize = 4;
 const SEED_BYTES: usize = 32;
 
 /// What signs a log's checkpoints. Prints as its name, never as its secret.
@@ -201,14 +201,14 @@ pub enum NoteError {
     },
 }
 
-fn check_name(name: &str) -> Result<(), KeyError> {
+pub(crate) fn check_name(name: &str) -> Result<(), KeyError> {
     let is_fit = |letter: char| !letter.is_whitespace() && !letter.is_control() && letter != '+';
     let fits = !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(is_fit);
     if fits { Ok(()) } else { Err(KeyError::Name) }
 }
 
 /// The text of a note, its last line end included, and its lines of signatures.
-fn split(note: &str) -> Result<(&str, Vec<&str>), NoteError> {
+pub(crate) fn split(note: &str) -> Result<(&str, Vec<&str>), NoteError> {
     let is_plain = note.chars().all(|letter| letter == '\n' || !letter.is_ascii_control());
     if !is_plain || note.len() > NOTE_BYTES_MAX {
         return Err(NoteError::Form);
@@ -224,7 +224,7 @@ fn split(note: &str) -> Result<(&str, Vec<&str>), NoteError> {
     Ok((text, signatures))
 }
 
-fn parse_signature(line: &str) -> Result<(&str, Vec<u8>), NoteError> {
+pub(crate) fn parse_signature(line: &str) -> Result<(&str, Vec<u8>), NoteError> {
     let (name, signature) =
         line.strip_prefix("— ").and_then(|rest| rest.split_once(' ')).ok_or(NoteError::Form)?;
     check_name(name).map_err(|_| NoteError::Form)?;

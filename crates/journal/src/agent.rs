@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AgentId, InstalledSkill, KeyId, SecretId};
+use crate::{AgentId, Grant, InstalledSkill, KeyId, PersonId, SecretId};
 
 /// An agent as a session runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct AgentConfig {
     /// Skills that its project's files give it; they are installed in every hosted environment it works in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skills: Vec<InstalledSkill>,
+    /// What every session of it is granted at its beginning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
 }
 
 /// Reasoning settings; absent members leave the model's default.
@@ -230,6 +233,8 @@ pub enum Tool {
     },
     /// Lets the agent schedule wake-ups of its own session.
     Automations,
+    /// Lets the agent recall what earlier sessions said.
+    Memory,
 }
 
 /// A function the client carries out.
@@ -287,6 +292,33 @@ pub enum McpTransport {
     },
     /// A server of the project's `mcp.json`, by its name there.
     Project,
+    /// A program in the session's environment, over its standard input and output.
+    Stdio {
+        /// The program.
+        command: String,
+        /// Its arguments.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        args: Vec<String>,
+        /// Where it starts, absolute in the environment.
+        cwd: String,
+        /// Variables of the environment that it is given, by name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        env_vars: Vec<String>,
+        /// Variables of its own that the session was given, sealed outside the journal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<Secret>,
+    },
+}
+
+impl McpTool {
+    /// Whether it is a process in the session's environment.
+    #[must_use]
+    pub fn runs_inside(&self) -> bool {
+        match self.transport {
+            McpTransport::Stdio { .. } => true,
+            McpTransport::Http { .. } | McpTransport::Project => false,
+        }
+    }
 }
 
 /// A reference to sealed bytes.
@@ -339,6 +371,25 @@ pub enum Author {
         /// What the key was called then.
         name: String,
     },
+    /// A person who signed in.
+    Person {
+        /// The person.
+        id: PersonId,
+        /// What they were called then.
+        name: String,
+    },
     /// The project files.
     ProjectFiles,
+}
+
+impl Author {
+    /// One word for it, as audit logs have it: the id of a key or of a person, or `project_files`.
+    #[must_use]
+    pub fn principal(&self) -> String {
+        match self {
+            Self::Key { id, .. } => id.to_string(),
+            Self::Person { id, .. } => id.to_string(),
+            Self::ProjectFiles => "project_files".to_owned(),
+        }
+    }
 }

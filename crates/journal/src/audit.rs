@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AgentId, ApprovalId, Decision, EffectId, EnvironmentId, ProjectId, SessionId, Timestamp, TurnId, Version,
-    json,
+    AgentId, ApprovalId, Decision, EffectId, EnvironmentId, GrantNumber, GrantSource, ProjectId, SessionId,
+    Timestamp, TurnId, Version, json,
 };
 
 /// One fact of a session, for the audit log.
@@ -59,6 +59,9 @@ pub enum AuditFact {
         /// The session whose subagent it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<SessionId>,
+        /// The id of whom its agent acts for, where it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        opened_by: Option<String>,
     },
     /// An environment was opened that no session has yet. A session that is opened in it is a record of its own.
     EnvironmentOpened {
@@ -115,6 +118,9 @@ pub enum AuditFact {
         /// The approval it rests on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         approval: Option<ApprovalId>,
+        /// The grant that covers it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grant: Option<GrantNumber>,
     },
     /// Policy refused; nothing was done.
     Refused {
@@ -130,6 +136,17 @@ pub enum AuditFact {
         arguments: String,
         /// Whether a person could have allowed it.
         needs_approval: bool,
+    },
+    /// Leave was given for certain calls.
+    Granted {
+        /// The tool.
+        resource: String,
+        /// Digest of the arguments that are pinned.
+        arguments: String,
+        /// How many calls it allows.
+        uses_max: u32,
+        /// Who gave it.
+        by: GrantSource,
     },
     /// A person was asked.
     ApprovalRequested {
@@ -156,6 +173,36 @@ pub enum AuditFact {
         /// Who answered: a key's id, or `system`.
         by: String,
     },
+    /// One of several people approved.
+    ApprovalSupported {
+        /// The approval.
+        approval: ApprovalId,
+        /// Who: a key's id.
+        by: String,
+    },
+    /// Nobody answered in time, and others are asked.
+    ApprovalEscalated {
+        /// The approval.
+        approval: ApprovalId,
+        /// Who may decide now.
+        groups: Vec<String>,
+    },
+    /// A person refused what the agent was to do; until somebody releases the session, it only reads.
+    SessionQuarantined {
+        /// The approval.
+        approval: ApprovalId,
+        /// Who refused: a key's id.
+        by: String,
+    },
+    /// Somebody released the session.
+    SessionReleased {
+        /// Who: a key's id.
+        by: String,
+        /// The policies that allow it.
+        policies: Vec<String>,
+        /// Digest of the policy set that was evaluated.
+        policy_set: String,
+    },
     /// An attempt at an effect was about to begin.
     AttemptStarted {
         /// The effect.
@@ -175,6 +222,68 @@ pub enum AuditFact {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost_nano_usd: Option<u64>,
     },
+}
+
+/// One request, for the audit log: what somebody changed or read beside what sessions tell of themselves.
+///
+/// It has the shape of an [`AuditRecord`] without a session, so that one reader reads both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestRecord {
+    /// When.
+    pub at: Timestamp,
+    /// The project.
+    pub project: ProjectId,
+    /// What happened.
+    pub fact: RequestFact,
+}
+
+/// What an auditor is told of one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestFact {
+    /// Whether something was changed or read.
+    #[serde(rename = "type")]
+    pub kind: RequestKind,
+    /// What was done: a noun and a verb, `keys.create`.
+    pub action: String,
+    /// With what: an id, or ids with the path between them.
+    pub resource: String,
+    /// Digest of the canonical arguments.
+    pub arguments: String,
+    /// Who did it: the id of a key or of a person, or `project_files`. Never a secret.
+    pub by: String,
+    /// What came of it.
+    pub outcome: RequestOutcome,
+}
+
+/// What a request did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestKind {
+    /// It changed something, or asked for that.
+    Changed,
+    /// It read.
+    Read,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestOutcome {
+    /// It was done. A change is durable with its record, where it is one of a document.
+    Done,
+    /// The caller may not do that.
+    Denied,
+}
+
+impl RequestRecord {
+    /// The bytes that the log keeps: canonical JSON.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let value: Value = serde_json::to_value(self).expect("a record has string keys and no floats");
+        json::canonical(&value).into_bytes()
+    }
 }
 
 /// What came of an attempt.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentConfig, AgentId, ApprovalMode, AutomationId, InputPart, InvocationId, ItemId, SessionId,
-    TargetEnvironment, Timestamp,
+    TargetEnvironment, Timestamp, Trust,
 };
 
 /// A schedule and what it delivers.
@@ -91,6 +91,9 @@ pub struct NewSessionTarget {
     pub approval: Option<ApprovalMode>,
     /// Its vaults.
     pub vault_ids: Vec<String>,
+    /// What is trusted in it; all neutral in automations of before this was recorded.
+    #[serde(default, skip_serializing_if = "Trust::is_neutral")]
+    pub trust: Trust,
 }
 
 /// The agent of new sessions.

@@ -54,6 +54,20 @@ pub struct InstalledSkill {
     /// Which stored skill it is; absent for one that came with the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<SkillVersion>,
+    /// How a template means it, whose sessions each begin with what that is then; absent for one version, and in a
+    /// session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<Follows>,
+}
+
+/// Which version of a stored skill is meant, where it is not a certain one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Follows {
+    /// The one that the skill says.
+    Default,
+    /// The highest.
+    Latest,
 }
 
 /// One version of a stored skill.

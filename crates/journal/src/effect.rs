@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    ApprovalId, Artifact, BlobRef, CommandRequest, CommandResult, EffectId, EnvironmentFile, ItemId,
-    SkillEntry, SubagentEnd, SubagentRequest, Timestamp, TurnId, Usage, WorkspaceRoot,
+    ApprovalId, Artifact, BlobRef, CommandRequest, CommandResult, EffectId, EnvironmentFile, GrantNumber,
+    ItemId, SkillEntry, SubagentEnd, SubagentRequest, Timestamp, ToolTerms, TurnId, Usage, WorkspaceRoot,
 };
 
 /// An intention, recorded before anything outside the process happens.
@@ -40,6 +40,9 @@ pub enum EffectKind {
     ListTools {
         /// The server's label in the agent.
         server_label: String,
+        /// Whether the server runs in the session's environment.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        inside: bool,
     },
     /// Call a tool.
     ToolCall {
@@ -52,7 +55,8 @@ pub enum EffectKind {
         /// Its arguments: exactly what the permit's digest binds and what is sent.
         arguments: Value,
     },
-    /// Make the environment ready: its files, then its setup commands.
+    /// Make the environment ready: its files, then its setup commands. One of the customer's is only searched for
+    /// skills.
     PrepareEnvironment,
     /// Put files of a client into the environment.
     PlaceFiles {
@@ -65,6 +69,9 @@ pub enum EffectKind {
         item_id: ItemId,
         /// What: exactly what the permit's digest binds.
         request: CommandRequest,
+        /// The hosts it may reach, where policy allows fewer than the environment's settings name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hosts: Option<Vec<String>>,
     },
     /// Publish the files that a turn left for its client.
     PublishArtifacts,
@@ -87,7 +94,8 @@ pub enum EffectKind {
 pub enum Lane {
     /// What is asked of subagents: input is sent before it is waited for.
     Subagents,
-    /// What changes the environment's files: each begins with the files that the one before left.
+    /// What changes the environment's files: each begins with the files that the one before left. Servers that
+    /// run there may change them as commands do.
     Environment,
 }
 
@@ -105,10 +113,12 @@ impl EffectKind {
             Self::PrepareEnvironment
             | Self::PlaceFiles { .. }
             | Self::Command { .. }
-            | Self::PublishArtifacts => Some(Lane::Environment),
+            | Self::PublishArtifacts
+            | Self::ListTools { inside: true, .. }
+            | Self::ToolCall { server: ServerRef::Inside { .. }, .. } => Some(Lane::Environment),
             Self::ModelCall { .. }
-            | Self::ListTools { .. }
-            | Self::ToolCall { .. }
+            | Self::ListTools { inside: false, .. }
+            | Self::ToolCall { server: ServerRef::Builtin | ServerRef::Mcp { .. }, .. }
             | Self::EndSubagents { .. } => None,
         }
     }
@@ -155,6 +165,11 @@ pub enum ServerRef {
         /// The label.
         server_label: String,
     },
+    /// The same, of a server that runs in the session's environment.
+    Inside {
+        /// The label.
+        server_label: String,
+    },
 }
 
 /// What may be done after an interrupted attempt.
@@ -182,6 +197,9 @@ pub struct PermitRecord {
     /// The approval it rests on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalId>,
+    /// The grant that covers it, and is used by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantNumber>,
 }
 
 /// What policy did not allow, and why.
@@ -204,6 +222,9 @@ pub struct PolicyRefusal {
     /// Whether a person could have allowed it, where nobody can be asked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_approval: bool,
+    /// Why it could not be decided, where it could not: somebody has to look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// What came of one attempt.
@@ -259,6 +280,11 @@ pub enum Done {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         skills: Vec<SkillEntry>,
     },
+    /// The skills of an environment whose files are not kept here.
+    Found {
+        /// Where they are, and what they are for.
+        skills: Vec<SkillEntry>,
+    },
     /// A command ran.
     Command {
         /// What came of it.
@@ -282,6 +308,17 @@ pub struct ToolResult {
     /// Where the whole text is, when it was too large to inline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<BlobRef>,
+    /// The files it left in the environment, where its server runs there; absent when it changed none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<WorkspaceRoot>,
+}
+
+impl ToolResult {
+    /// A result that fits, of a tool that touches no environment.
+    #[must_use]
+    pub fn inline(text: String, is_error: bool) -> Self {
+        Self { text, is_error, stored: None, root: None }
+    }
 }
 
 /// A tool as its server describes it. What is absent was not said.
@@ -306,6 +343,9 @@ pub struct ToolDef {
     /// It recognises the idempotency key that travels with a call, as configured.
     #[serde(default)]
     pub keyed: bool,
+    /// On which terms it is used; absent in listings of before this was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Box<ToolTerms>>,
 }
 
 /// Why an attempt failed.

@@ -5,7 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{ArtifactId, BlobRef, Capabilities, EnvironmentId, FileId, Secret, SessionId, Timestamp, TurnId};
+use crate::{
+    ArtifactId, BlobRef, Capabilities, EnvironmentId, FileId, Secret, SessionId, SkillEntry, Timestamp,
+    TurnId,
+};
 
 /// Where commands and files live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +55,10 @@ pub struct SelfHostedEnvironment {
     /// Directories of skills and plugins there, as the client named them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capability_directories: Vec<String>,
+    /// The skills that were found in them, where the environment is another session's too: nothing is looked for
+    /// then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<SkillEntry>,
 }
 
 impl SelfHostedEnvironment {
@@ -63,7 +70,7 @@ impl SelfHostedEnvironment {
         let base = self.remote_url.rsplit_once('_').map_or(self.remote_url.as_str(), |(base, _)| base);
         let own = id.to_string();
         let name = own.rsplit_once('_').map_or(own.as_str(), |(_, name)| name);
-        Box::new(Self { id, remote_url: format!("{base}_{name}"), ..self.clone() })
+        Box::new(Self { id, remote_url: format!("{base}_{name}"), found: Vec::new(), ..self.clone() })
     }
 }
 

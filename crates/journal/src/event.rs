@@ -14,8 +14,9 @@ use serde_json::Value;
 
 use crate::{
     AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, EnvironmentOpened, Forked,
-    FunctionOutput, InputId, Item, ItemId, ItemStatus, Next, Outcome, Parent, PolicyRefusal, ProjectId,
-    Rewound, ServiceTier, SubagentId, Timestamp, Tool, TurnId,
+    FunctionOutput, Governance, Grant, InputId, Item, ItemId, ItemStatus, Labels, Next, Outcome, Parent,
+    Party, PermitRecord, PolicyRefusal, ProjectId, Rewound, ServiceTier, SubagentId, Ticket, Timestamp, Tool,
+    Trust, TurnId,
 };
 
 /// A durable fact.
@@ -115,6 +116,9 @@ pub enum Event {
         outcome: Outcome,
         /// What follows.
         next: Next,
+        /// The labels of what it gave.
+        #[serde(default, skip_serializing_if = "Labels::is_neutral")]
+        labels: Labels,
     },
     /// An effect is no longer wanted; a running attempt's outcome will be ignored.
     EffectAbandoned {
@@ -128,6 +132,11 @@ pub enum Event {
     },
     /// A person signed in where effects wait for it; they are attempted again.
     SignedIn,
+    /// People, or the end of a ticket's time, did something to the session or to one of its tickets.
+    Governed {
+        /// What.
+        fact: Governance,
+    },
     /// A call waits for a person.
     ApprovalRequested {
         /// The approval.
@@ -141,6 +150,14 @@ pub enum Event {
         decision: Decision,
         /// Who answered: a key's id, or `system`.
         by: String,
+        /// Why they may; absent for `system`, and in journals of before it was kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        permit: Option<Box<PermitRecord>>,
+    },
+    /// Leave was given for certain calls.
+    Granted {
+        /// What was granted.
+        grant: Grant,
     },
     /// A client answered a function call.
     FunctionReturned {
@@ -245,6 +262,12 @@ pub struct SessionOpened {
     /// Where it belongs, if it is a subagent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// What is trusted, and what was granted.
+    #[serde(default, skip_serializing_if = "Trust::is_neutral")]
+    pub trust: Trust,
+    /// Whom its agent acts for; absent in journals of before it was kept, and where nobody is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_by: Option<Party>,
 }
 
 /// Whether actions are reviewed by a model.
@@ -338,6 +361,12 @@ pub struct Input {
     pub id: InputId,
     /// Its parts, never empty.
     pub content: Vec<crate::InputPart>,
+    /// The labels of what it says.
+    #[serde(default, skip_serializing_if = "Labels::is_neutral")]
+    pub labels: Labels,
+    /// The agent wrote it itself, for later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_agent: bool,
 }
 
 /// A question to a person about one exact call.
@@ -365,6 +394,15 @@ pub struct Approval {
     /// Digest of the policy set that was evaluated; absent in journals of before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_digest: Option<String>,
+    /// The labels of everything the model had seen when it asked.
+    #[serde(default, skip_serializing_if = "Labels::is_neutral")]
+    pub labels: Labels,
+    /// The arguments, by path, whose values nobody who is trusted has named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untrusted: Vec<String>,
+    /// What else binds the answer; absent in journals of before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Box<Ticket>>,
 }
 
 /// A person's answer.

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Artifact, ArtifactId, Item, ItemId, SessionId, Turn, TurnId, Version, WorkspaceRoot};
+use crate::{Artifact, ArtifactId, Item, ItemId, Labels, SessionId, Turn, TurnId, Version, WorkspaceRoot};
 
 /// Items that one [`Forked`] event holds; longer conversations take several.
 pub const FORKED_ITEMS_MAX: usize = 256;
@@ -47,6 +47,12 @@ pub struct Forked {
     /// The files that were looked at when something was last published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<WorkspaceRoot>,
+    /// The labels of everything its model had seen.
+    #[serde(default, skip_serializing_if = "Labels::is_neutral")]
+    pub labels: Labels,
+    /// The labels of its files.
+    #[serde(default, skip_serializing_if = "Labels::is_neutral")]
+    pub files: Labels,
 }
 
 /// What a session goes back to. What was set, spent and decided since stays; conversation and files do not.
@@ -87,6 +93,12 @@ pub struct Rewound {
     /// Artifacts that are back: they were given up by an earlier rewinding.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
+    /// The labels of everything its model had seen then.
+    #[serde(default, skip_serializing_if = "Labels::is_neutral")]
+    pub labels: Labels,
+    /// The labels of the files that it has again.
+    #[serde(default, skip_serializing_if = "Labels::is_neutral")]
+    pub files: Labels,
 }
 
 /// An item and where it is.

@@ -135,6 +135,8 @@ ids! {
     VaultId = "vault";
     /// A credential of a vault.
     CredentialId = "cred";
+    /// A person, as an identity provider knows them.
+    PersonId = "person";
 }
 
 impl ProjectId {
@@ -154,6 +156,16 @@ impl ItemId {
     pub fn of_output(effect: EffectId, attempt: u32, index: u32) -> Self {
         let (millis, _) = split(effect.0);
         Self(derived(millis, &[effect.as_bytes(), &attempt.to_be_bytes(), &index.to_be_bytes()]))
+    }
+}
+
+impl PersonId {
+    /// The id of whom `issuer` calls `subject`: the same at every sign-in, on every node.
+    #[must_use]
+    pub fn of(issuer: &str, subject: &str) -> Self {
+        // The length keeps two pairs apart whose texts only meet at another place.
+        let length = (issuer.len() as u64).to_be_bytes();
+        Self(derived(0, &[b"person", &length, issuer.as_bytes(), subject.as_bytes()]))
     }
 }
 
@@ -343,6 +355,17 @@ mod tests {
             assert_eq!(forked[7].to_string().parse(), Ok(forked[7]));
         }
         assert_ne!(ids[0].in_fork(forks[0]), ids[0].in_fork(forks[1]));
+    }
+
+    #[test]
+    fn a_person_is_who_one_issuer_says() {
+        let id = PersonId::of("https://id.example", "ann");
+        assert_eq!(id, PersonId::of("https://id.example", "ann"));
+        for (issuer, subject) in [("https://id.example", "bob"), ("https://id.exampl", "eann"), ("ann", "x")]
+        {
+            assert_ne!(id, PersonId::of(issuer, subject));
+        }
+        assert!(id.to_string().starts_with("person_"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{AgentRef, BlobRef, FunctionOutput, InputPart, ItemId, SubagentRequest, TurnId};
+use crate::{AgentRef, BlobRef, FunctionOutput, InputPart, ItemId, Labels, SubagentRequest, TurnId};
 
 /// One item of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct Item {
     pub step: Option<u32>,
     /// What it is.
     pub body: ItemBody,
+    /// The labels of what it holds; a call's are those of its result once it has one.
+    #[serde(default, skip_serializing_if = "Labels::is_neutral")]
+    pub labels: Labels,
 }
 
 /// How far an item is.
@@ -58,6 +61,9 @@ pub enum ItemBody {
     UserMessage {
         /// Its parts, never empty.
         content: Vec<InputPart>,
+        /// The agent wrote it itself, for later.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_agent: bool,
     },
     /// What the model said.
     AssistantMessage {

@@ -16,11 +16,14 @@ mod context;
 mod effect;
 mod envelope;
 mod environment;
+mod episode;
 mod event;
 mod fork;
+mod grant;
 mod id;
 mod item;
 pub mod json;
+mod label;
 mod library;
 pub mod limit;
 mod projection;
@@ -28,6 +31,8 @@ mod reference;
 mod sign_in;
 mod subagent;
 mod template;
+mod terms;
+mod ticket;
 mod time;
 mod vault;
 
@@ -37,13 +42,15 @@ pub use agent::{
     Verbosity,
 };
 pub use answer::{AnswerItem, ModelAnswer, Stop, Usage};
-pub use audit::{AuditFact, AuditOutcome, AuditRecord};
+pub use audit::{
+    AuditFact, AuditOutcome, AuditRecord, RequestFact, RequestKind, RequestOutcome, RequestRecord,
+};
 pub use automation::{
     Automation, AutomationStatus, CreatedBy, Invocation, InvocationStatus, NewSessionTarget, PauseReason,
     Schedule, Target, TargetAgent,
 };
 pub use blob::BlobRef;
-pub use capability::{Capabilities, InstalledPlugin, InstalledSkill, SkillEntry, SkillVersion};
+pub use capability::{Capabilities, Follows, InstalledPlugin, InstalledSkill, SkillEntry, SkillVersion};
 pub use content::{FunctionOutput, InputPart};
 pub use context::{ContextItem, ModelRequest, ToolSpec};
 pub use effect::{
@@ -56,23 +63,28 @@ pub use environment::{
     HostedEnvironment, Network, Packages, SelfHostedEnvironment, SetupCommand, WorkspaceRoot,
     WorkspaceRootError,
 };
+pub use episode::{Episode, MEMORY_USER_KEY, MemorySpace, Remembered, Speaker};
 pub use event::{
     AgentPatch, Approval, Decision, Event, Input, PromptCache, Review, SessionOpened, SessionPatch,
     SpendLimit, TurnEnd, TurnError,
 };
 pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
+pub use grant::{GRANT_PINS_MAX, GRANT_USES_MAX, GRANTS_MAX, Grant, GrantNumber, GrantSource, Trust};
 pub use id::{
     AgentId, ApprovalId, ArtifactId, AutomationId, CredentialId, EffectId, EnvironmentId, FileId, Fresh,
-    IdError, InputId, InvocationId, ItemId, KeyId, NodeId, ProjectId, RequestId, SecretId, SessionId,
-    SkillId, SubagentId, TemplateId, TurnId, VaultId, WebhookId,
+    IdError, InputId, InvocationId, ItemId, KeyId, NodeId, PersonId, ProjectId, RequestId, SecretId,
+    SessionId, SkillId, SubagentId, TemplateId, TurnId, VaultId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
+pub use label::{Confidentiality, Integrity, Labels, ToolEffect};
 pub use library::{FilePurpose, SkillVersionError, StoredFile, StoredSkill, StoredSkillVersion};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
 pub use reference::Reference;
 pub use sign_in::{SignIn, SignInStatus};
 pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
 pub use template::{EnvironmentOpened, HostedSettings, TargetEnvironment, Template, WantedEnvironment};
+pub use terms::{ClosedType, FieldTerms, ToolTerms};
+pub use ticket::{Expiry, Governance, OnExpiry, Party, PartyKind, Requester, Ticket};
 pub use time::Timestamp;
 pub use vault::{
     Credential, CredentialAuth, CredentialNetworking, OauthAuth, OauthRefresh, OauthState, TokenEndpointAuth,

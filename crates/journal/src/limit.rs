@@ -101,6 +101,10 @@ const _: () = assert!(
 const _: () = assert!(PREVIEW_BYTES_MAX < INLINE_BYTES_MAX, "a preview is shorter than what it previews");
 const _: () = assert!(SHORTENED_BYTES_MAX < PREVIEW_BYTES_MAX, "what is shortened is shorter than a preview");
 const _: () = assert!(READ_BYTES_MAX < INLINE_BYTES_MAX, "what the reader returns is never stored again");
+/// Bytes of an episode's text that can be recalled: a page or two. The item keeps the rest.
+pub const EPISODE_BYTES_MAX: usize = 8 * 1024;
+/// Passages that one recall gives at most.
+pub const RECALLED_MAX: usize = 50;
 
 /// How long an effect waits for a person's sign-in before it is attempted again without one: a month.
 pub const SIGN_IN_WAIT_MS: u64 = 30 * 24 * 60 * 60 * 1000;

@@ -67,6 +67,7 @@ impl Event {
             | Self::SubagentClosed { .. }
             | Self::SubagentResumed { .. }
             | Self::PolicyRefused { .. }
+            | Self::Governed { .. }
             | Self::ArtifactDeleted { .. }
             | Self::EnvironmentExpired
             | Self::EnvironmentSuspended
@@ -77,7 +78,8 @@ impl Event {
             | Self::ConnectionAwaited { .. }
             | Self::ConnectionLapsed
             | Self::ContextTrimmed { .. }
-            | Self::OutputsShortened { .. } => {}
+            | Self::OutputsShortened { .. }
+            | Self::Granted { .. } => {}
         }
     }
 }
@@ -127,7 +129,10 @@ fn of_outcome(outcome: &Outcome, found: &mut impl FnMut(Reference)) {
         Outcome::Failed { .. } | Outcome::Unknown => return,
     };
     match done {
-        Done::Tool { result } => result.stored.iter().for_each(|blob| found(Reference::Blob(*blob))),
+        Done::Tool { result } => {
+            result.stored.iter().for_each(|blob| found(Reference::Blob(*blob)));
+            result.root.iter().for_each(|root| found(Reference::Tree(*root)));
+        }
         Done::Placed { root, skills: _ } => found(Reference::Tree(*root)),
         Done::Command { result } => {
             result.stored.iter().for_each(|blob| found(Reference::Blob(*blob)));
@@ -136,7 +141,7 @@ fn of_outcome(outcome: &Outcome, found: &mut impl FnMut(Reference)) {
         Done::Published { artifacts } => {
             artifacts.iter().for_each(|artifact| of_artifact(artifact, found));
         }
-        Done::Model { .. } | Done::Tools { .. } | Done::Ended => {}
+        Done::Model { .. } | Done::Tools { .. } | Done::Found { .. } | Done::Ended => {}
     }
 }
 
@@ -169,6 +174,10 @@ mod tests {
             (
                 ended(r#"{"type":"tool","result":{"text":"","is_error":false,"stored":"BLOB"}}"#),
                 vec![Reference::Blob(blob)],
+            ),
+            (
+                ended(r#"{"type":"tool","result":{"text":"","is_error":false,"root":"ROOT"}}"#),
+                vec![Reference::Tree(root)],
             ),
             (
                 ended(

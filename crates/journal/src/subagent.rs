@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{AgentId, EffectId, Effort, IdError, SessionId, SubagentId, Timestamp, TurnId};
+use crate::{AgentId, EffectId, Effort, IdError, Labels, SessionId, SubagentId, Timestamp, TurnId};
 
 /// Where a subagent's session belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +168,9 @@ pub struct SubagentReport {
     pub status: ReportStatus,
     /// What it said last, or why it failed.
     pub text: String,
+    /// The labels of everything it had seen when it said that.
+    #[serde(default, skip_serializing_if = "Labels::is_neutral")]
+    pub labels: Labels,
 }
 
 /// How far a subagent is.

@@ -1,16 +1,22 @@
 //! Decisions, and the permits that only they can make.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeSet;
 
-use cedar_policy::{
-    Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression,
-};
-use tenure_journal::{ApprovalId, PermitRecord, json};
+use cedar_policy::{Context, Decision, Entities};
+use tenure_journal::{ApprovalId, GrantNumber, OnExpiry, PermitRecord, json};
 
-use crate::{Action, PolicySet, Principal, Request, ToolFacts};
+use crate::index::{ActionSet, Seat};
+use crate::question::Question;
+use crate::rule::{Layer, Rule};
+use crate::value::{Fault, to_expressions};
+use crate::{PolicySet, Request};
 
-/// Answers kept before all are dropped: more distinct questions than a busy project asks.
-const ANSWERS_MAX: usize = 10_000;
+/// The most approvals of one call that a policy can ask for.
+pub const QUORUM_MAX: u32 = 3;
+/// Who may decide where no policy says who.
+pub const APPROVERS: &str = "approvers";
+/// Stands for the policies of a request that could not be decided.
+const FAULT: &str = "evaluation-error";
 
 /// Proof that policy allowed one effect with exactly these arguments.
 ///
@@ -23,6 +29,21 @@ impl Permit {
     #[must_use]
     pub fn into_record(self) -> PermitRecord {
         self.0
+    }
+
+    /// The same, with the grant that covers what it permits.
+    #[must_use]
+    pub fn covered_by(mut self, grant: Option<GrantNumber>) -> Self {
+        self.0.grant = grant;
+        self
+    }
+
+    /// The permit of an effect that two decisions are about, both of the same arguments.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        debug_assert_eq!(self.0.arguments_digest, other.0.arguments_digest, "one effect has one digest");
+        merge(&mut self.0.policies, other.0.policies);
+        self
     }
 }
 
@@ -44,6 +65,36 @@ pub struct Hold {
     pub digest: String,
     /// Ids of the policies that would allow it then.
     pub policies: Vec<String>,
+    /// Who may decide: members of any of these groups.
+    pub groups: Vec<String>,
+    /// How many of them have to approve.
+    pub quorum: u32,
+    /// How long they have, in milliseconds, and what then; absent for ever.
+    pub expiry: Option<(u64, OnExpiry)>,
+}
+
+impl Hold {
+    /// What holds a request back that two decisions hold back: who may decide one and names a group decides
+    /// both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        merge(&mut self.policies, other.policies);
+        if self.groups == [APPROVERS] {
+            self.groups = other.groups;
+        }
+        self.quorum = self.quorum.max(other.quorum);
+        self.expiry = match (self.expiry, other.expiry) {
+            (Some(ours), Some(theirs)) => Some(if theirs.0 < ours.0 { theirs } else { ours }),
+            (ours, theirs) => ours.or(theirs),
+        };
+        self
+    }
+}
+
+fn merge(policies: &mut Vec<String>, others: Vec<String>) {
+    policies.extend(others);
+    policies.sort();
+    policies.dedup();
 }
 
 /// A refused request.
@@ -51,25 +102,19 @@ pub struct Hold {
 pub struct Denial {
     /// Ids of the policies that forbid it; empty when none permits it.
     pub policies: Vec<String>,
+    /// Why it could not be decided, where it could not: an alarm, not an answer.
+    pub fault: Option<String>,
 }
 
-/// A person's approval of exact arguments.
+/// People's approval of exact arguments.
 #[derive(Debug, Clone, Copy)]
 pub struct Approved<'a> {
     /// The approval.
     pub id: ApprovalId,
     /// Digest of the arguments that were shown.
     pub digest: &'a str,
-}
-
-/// A request without its arguments, which no policy of this schema can see.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Question {
-    agent: String,
-    project: String,
-    action: &'static str,
-    resource: Vec<String>,
-    approved: bool,
+    /// How many people approved.
+    pub approvers: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -78,244 +123,149 @@ pub(crate) struct Answer {
     policies: Vec<String>,
 }
 
+impl Answer {
+    #[cfg(test)]
+    pub(crate) fn policies(&self) -> &[String] {
+        &self.policies
+    }
+}
+
+/// What policy says to a request of one principal, or of two.
+struct Answers {
+    each: Vec<Answer>,
+}
+
+impl Answers {
+    fn allowed(&self) -> bool {
+        self.each.iter().all(|answer| answer.allowed)
+    }
+
+    /// The policies that determined it: those that permit, or those that forbid.
+    fn policies(&self) -> Vec<String> {
+        let allowed = self.allowed();
+        let deciding = self.each.iter().filter(|answer| answer.allowed == allowed);
+        let policies: BTreeSet<&String> = deciding.flat_map(|answer| &answer.policies).collect();
+        policies.into_iter().cloned().collect()
+    }
+}
+
 impl PolicySet {
-    /// Decides `request`, with an approval where a person gave one.
+    /// Decides `request`, with an approval where people gave one.
     ///
-    /// An approval of other arguments counts as none.
+    /// An approval of other arguments counts as none. Where an agent acts for somebody, both are asked about.
     #[must_use]
     pub fn decide(&self, request: &Request<'_>, approved: Option<Approved<'_>>) -> Verdict {
+        match self.try_decide(request, approved) {
+            Ok(verdict) => verdict,
+            Err(fault) => {
+                self.tally.deny(true);
+                let policies = vec![FAULT.to_owned()];
+                Verdict::Deny(Denial { policies, fault: Some(fault.to_string()) })
+            }
+        }
+    }
+
+    fn try_decide(&self, request: &Request<'_>, approved: Option<Approved<'_>>) -> Result<Verdict, Fault> {
         let digest = json::digest(request.arguments);
         let approved = approved.filter(|approved| approved.digest == digest);
-        let answer = self.answer(request, approved.is_some());
-        if answer.allowed {
-            return Verdict::Allow(Permit(PermitRecord {
-                policies: answer.policies,
+        let question = Question::of(request, self.sight);
+        let asked = match approved {
+            Some(approved) => question.clone().approved_by(approved.approvers.max(1)),
+            None => question.clone(),
+        };
+        let answers = self.answers(request, asked)?;
+        if answers.allowed() {
+            self.tally.allow();
+            return Ok(Verdict::Allow(Permit(PermitRecord {
+                policies: answers.policies(),
                 policy_digest: self.digest.clone(),
                 arguments_digest: digest,
                 approval: approved.map(|approved| approved.id),
-            }));
+                grant: None,
+            })));
         }
-        let may_ask = approved.is_none() && matches!(request.action, Action::ToolCall { .. });
-        if may_ask {
-            let with_approval = self.answer(request, true);
-            if with_approval.allowed {
-                return Verdict::Ask(Hold { digest, policies: with_approval.policies });
+        // What one approval did not settle, another may.
+        let had = approved.map_or(0, |approved| approved.approvers.max(1));
+        let most = if request.action.may_ask() { QUORUM_MAX } else { 0 };
+        for quorum in had + 1..=most {
+            let then = self.answers(request, question.clone().approved_by(quorum))?;
+            if then.allowed() {
+                self.tally.hold();
+                let waiting = self.waiting(&answers, &then);
+                return Ok(Verdict::Ask(Hold {
+                    digest,
+                    policies: then.policies(),
+                    groups: groups(&waiting),
+                    quorum,
+                    expiry: expiry(&waiting),
+                }));
             }
         }
-        Verdict::Deny(Denial { policies: answer.policies })
+        self.tally.deny(false);
+        Ok(Verdict::Deny(Denial { policies: answers.policies(), fault: None }))
     }
 
-    fn answer(&self, request: &Request<'_>, approved: bool) -> Answer {
-        let question = Question::of(request, approved);
-        // A poisoned lock only means that another thread panicked between two complete writes.
-        let mut answers = self.answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(answer) = answers.get(&question) {
-            return answer.clone();
+    /// What is said to the principal and, where it acts for somebody, to them.
+    fn answers(&self, request: &Request<'_>, question: Question) -> Result<Answers, Fault> {
+        let behind = request.behind.map(|behind| question.clone().asked_by(behind));
+        let mut each = vec![self.answer(Seat::Asking, question)?];
+        if let Some(behind) = behind {
+            each.push(self.answer(Seat::Behind, behind)?);
         }
-        let answer = self
-            .evaluate(request, approved)
-            .unwrap_or_else(|_| Answer { allowed: false, policies: vec!["evaluation-error".into()] });
-        if answers.len() >= ANSWERS_MAX {
-            answers.clear();
-        }
-        answers.insert(question, answer.clone());
-        answer
+        Ok(Answers { each })
     }
 
-    fn evaluate(
-        &self,
-        request: &Request<'_>,
-        approved: bool,
-    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
-        let principal = principal_entity(&request.principal)?;
-        let (resources, context) = match request.action {
-            Action::ModelCall { model } => (vec![plain_entity("Model", model)?], Context::empty()),
-            Action::ToolsList { server } => (vec![plain_entity("Server", server)?], Context::empty()),
-            Action::ToolCall { tool, mode } => {
-                let context = tool_context(mode.as_str(), approved)?;
-                (vec![tool_entity(&tool)?, plain_entity("Server", tool.server)?], context)
-            }
-        };
-        let cedar_request = cedar_policy::Request::new(
-            principal.uid(),
-            uid("Action", request.action.name())?,
-            resources[0].uid(),
-            context,
-            Some(&self.schema),
-        )?;
-        let entities = Entities::from_entities(
-            resources.into_iter().chain([principal]).collect::<Vec<_>>(),
-            Some(&self.schema),
-        )?;
-        let response = self.authorizer.is_authorized(&cedar_request, &self.policies, &entities);
+    fn answer(&self, seat: Seat, question: Question) -> Result<Answer, Fault> {
+        let set = self.set_for(seat, &question)?;
+        let question = if set.is_typed { question.with_arguments()? } else { question };
+        self.answered(seat, &question, &set, || self.evaluate(&question, &set))
+    }
+
+    pub(crate) fn evaluate(&self, question: &Question, set: &ActionSet) -> Result<Answer, Fault> {
+        let principal = question.principal.name.to_uid()?;
+        let resource = question.resource.name.to_uid()?;
+        let context = Context::from_pairs(to_expressions(&question.context)?)?;
+        let request =
+            cedar_policy::Request::new(principal, set.action.clone(), resource, context, Some(&set.schema))?;
+        // Checked against the schema: an entity with less than all of its attributes is refused.
+        let mut entities = question.principal.to_entities()?;
+        if question.resource.name != question.principal.name {
+            entities.extend(question.resource.to_entities()?);
+        }
+        let entities = Entities::from_entities(entities, Some(&set.schema))?;
+        let response = self.authorizer.is_authorized(&request, &set.policies, &entities);
         // A policy that fails to evaluate is skipped by Cedar; a skipped `forbid` would allow. So any error denies.
-        let sound = response.diagnostics().errors().next().is_none();
+        if let Some(error) = response.diagnostics().errors().next() {
+            return Err(error.to_string().into());
+        }
         let mut policies: Vec<_> = response.diagnostics().reason().map(ToString::to_string).collect();
         policies.sort();
-        Ok(Answer { allowed: sound && response.decision() == Decision::Allow, policies })
+        Ok(Answer { allowed: response.decision() == Decision::Allow, policies })
+    }
+
+    /// The policies that wait for people: those that hold the request back or, where none permits it as it is,
+    /// those that permit it with an approval.
+    fn waiting(&self, now: &Answers, then: &Answers) -> Vec<&Rule> {
+        let denied = now.each.iter().zip(&then.each).filter(|(now, _)| !now.allowed);
+        let ids = denied
+            .flat_map(|(now, then)| if now.policies.is_empty() { &then.policies } else { &now.policies });
+        ids.filter_map(|id| self.rules.get(id)).map(AsRef::as_ref).collect()
     }
 }
 
-impl Question {
-    fn of(request: &Request<'_>, approved: bool) -> Self {
-        let resource = match request.action {
-            Action::ModelCall { model } => vec![model.to_owned()],
-            Action::ToolsList { server } => vec![server.to_owned()],
-            Action::ToolCall { tool, mode } => vec![
-                tool.server.to_owned(),
-                tool.name.to_owned(),
-                format!("{}/{}/{}", tool.builtin, tool.read_only, tool.destructive),
-                mode.as_str().to_owned(),
-            ],
-        };
-        Self {
-            agent: agent_name(&request.principal),
-            project: request.principal.project.to_string(),
-            action: request.action.name(),
-            resource,
-            approved,
-        }
-    }
+/// Who may decide. Groups that a project names take the place of the shipped ones.
+fn groups(waiting: &[&Rule]) -> Vec<String> {
+    let of = |by_project: bool| -> BTreeSet<String> {
+        let named = waiting.iter().filter(|rule| (rule.layer == Layer::Project) == by_project);
+        named.flat_map(|rule| rule.ask.iter().cloned()).collect()
+    };
+    let by_project = of(true);
+    let groups = if by_project.is_empty() { of(false) } else { by_project };
+    if groups.is_empty() { vec![APPROVERS.to_owned()] } else { groups.into_iter().collect() }
 }
 
-type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
-
-fn agent_name(principal: &Principal<'_>) -> String {
-    principal.agent_name.map_or_else(|| principal.agent_id.to_string(), ToOwned::to_owned)
-}
-
-fn uid(kind: &str, id: &str) -> Fallible<EntityUid> {
-    let kind: EntityTypeName = kind.parse()?;
-    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
-}
-
-fn plain_entity(kind: &str, id: &str) -> Fallible<Entity> {
-    Ok(Entity::new_no_attrs(uid(kind, id)?, HashSet::new()))
-}
-
-fn text(value: impl Into<String>) -> RestrictedExpression {
-    RestrictedExpression::new_string(value.into())
-}
-
-fn principal_entity(principal: &Principal<'_>) -> Fallible<Entity> {
-    let name = agent_name(principal);
-    let attributes = HashMap::from([
-        ("name".to_owned(), text(name.clone())),
-        ("project".to_owned(), text(principal.project.to_string())),
-    ]);
-    Ok(Entity::new(uid("Agent", &name)?, attributes, HashSet::new())?)
-}
-
-fn tool_entity(tool: &ToolFacts<'_>) -> Fallible<Entity> {
-    let attributes = HashMap::from([
-        ("server".to_owned(), text(tool.server)),
-        ("name".to_owned(), text(tool.name)),
-        ("builtin".to_owned(), RestrictedExpression::new_bool(tool.builtin)),
-        ("read_only".to_owned(), RestrictedExpression::new_bool(tool.read_only)),
-        ("destructive".to_owned(), RestrictedExpression::new_bool(tool.destructive)),
-    ]);
-    let parents = HashSet::from([uid("Server", tool.server)?]);
-    Ok(Entity::new(uid("Tool", &tool.id())?, attributes, parents)?)
-}
-
-fn tool_context(mode: &str, approved: bool) -> Fallible<Context> {
-    let mut pairs = vec![("approval_mode".to_owned(), text(mode))];
-    if approved {
-        // The digest itself was compared before; policies only need to know that it is there.
-        let record = RestrictedExpression::new_record([("digest".to_owned(), text("bound"))])?;
-        pairs.push(("approval".to_owned(), record));
-    }
-    Ok(Context::from_pairs(pairs)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-    use tenure_journal::{AgentId, ApprovalMode, Fresh, ProjectId, Timestamp};
-
-    use super::*;
-    use crate::PolicySource;
-
-    fn request<'a>(action: Action<'a>, arguments: &'a Value) -> Request<'a> {
-        let fresh = Fresh::new(Timestamp::from_millis(1), 1);
-        let principal = Principal {
-            project: ProjectId::fresh(&fresh),
-            agent_id: AgentId::fresh(&fresh),
-            agent_name: Some("refunds"),
-        };
-        Request { principal, action, arguments }
-    }
-
-    fn tool(read_only: bool, destructive: bool) -> ToolFacts<'static> {
-        ToolFacts { server: "payments", name: "refund", builtin: false, read_only, destructive }
-    }
-
-    #[track_caller]
-    fn check(policies: &PolicySet, action: Action<'_>, expected: &str) {
-        let arguments = json!({"amount": 5});
-        let found = match policies.decide(&request(action, &arguments), None) {
-            Verdict::Allow(permit) => format!("allow {}", permit.into_record().policies.join(",")),
-            Verdict::Ask(hold) => format!("ask {}", hold.policies.join(",")),
-            Verdict::Deny(denial) => format!("deny {}", denial.policies.join(",")),
-        };
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn defaults_ask_as_the_agent_is_set() {
-        let policies = PolicySet::defaults();
-        let call =
-            |read_only, destructive, mode| Action::ToolCall { tool: tool(read_only, destructive), mode };
-        check(&policies, Action::ModelCall { model: "m" }, "allow default.model-call");
-        check(&policies, Action::ToolsList { server: "s" }, "allow default.tools-list");
-        check(&policies, call(false, true, ApprovalMode::Never), "allow default.unattended-tool");
-        check(&policies, call(false, true, ApprovalMode::Destructive), "ask default.approved-tool");
-        check(&policies, call(false, false, ApprovalMode::Destructive), "allow default.unattended-tool");
-        check(&policies, call(false, false, ApprovalMode::Writes), "ask default.approved-tool");
-        check(&policies, call(true, false, ApprovalMode::Writes), "allow default.unattended-tool");
-        check(&policies, call(true, false, ApprovalMode::Always), "ask default.approved-tool");
-    }
-
-    #[test]
-    fn a_forbid_wins_over_an_approval() {
-        let text = r#"@id("no-refunds") forbid (principal, action == Action::"tool.call",
-            resource == Tool::"payments/refund");"#;
-        let source = PolicySource { name: "refunds.cedar".into(), text: text.into() };
-        let policies = PolicySet::new(&[source]).expect("valid");
-        let action = Action::ToolCall { tool: tool(false, true), mode: ApprovalMode::Destructive };
-        check(&policies, action, "deny no-refunds");
-    }
-
-    #[test]
-    fn an_approval_counts_for_its_exact_arguments_only() {
-        let policies = PolicySet::defaults();
-        let action = Action::ToolCall { tool: tool(false, true), mode: ApprovalMode::Destructive };
-        let (five, six) = (json!({"amount": 5}), json!({"amount": 6}));
-        let id = ApprovalId::fresh(&Fresh::new(Timestamp::from_millis(1), 2));
-        let digest = json::digest(&five);
-        let approved = Some(Approved { id, digest: &digest });
-        let Verdict::Allow(permit) = policies.decide(&request(action, &five), approved) else {
-            panic!("approved arguments are allowed")
-        };
-        assert_eq!(permit.into_record().approval, Some(id));
-        assert!(matches!(policies.decide(&request(action, &six), approved), Verdict::Ask(_)));
-    }
-
-    #[test]
-    fn refuses_policies_that_cannot_be_trusted() {
-        let refusal = |text: &str| {
-            PolicySet::new(&[PolicySource { name: "p.cedar".into(), text: text.into() }])
-                .expect_err("refused")
-                .to_string()
-        };
-        assert!(refusal("permit(principal, action, resource)").starts_with("p.cedar: "));
-        assert!(refusal("permit(principal, action, resource);").contains("without an id"));
-        assert!(
-            refusal(r#"@id("default.model-call") permit(principal, action, resource);"#)
-                .contains("used twice")
-        );
-        let misspelt = r#"@id("x") forbid(principal, action == Action::"tool.call", resource)
-            when { resource.destrutive };"#;
-        assert!(refusal(misspelt).contains("destrutive"));
-    }
+/// How long they have: the shortest time that any of the policies gives.
+fn expiry(waiting: &[&Rule]) -> Option<(u64, OnExpiry)> {
+    let given = waiting.iter().filter_map(|rule| rule.expiry.as_ref());
+    given.min_by_key(|expiry| expiry.after_ms).map(|expiry| (expiry.after_ms, expiry.then.clone()))
 }

@@ -5,10 +5,39 @@
 //! while evaluating denies. Nothing here reads a clock, a file or the network; a decision depends on the
 //! policy set and the request alone.
 
+mod arguments;
+mod check;
 mod decide;
+mod facts;
+mod grant;
+mod index;
+mod links;
+mod origin;
+mod principal;
+mod question;
 mod request;
+mod resource;
+mod result;
+mod route;
+mod rule;
+mod schema;
 mod set;
+mod tally;
+mod value;
+mod words;
 
-pub use decide::{Approved, Denial, Hold, Permit, Verdict};
-pub use request::{Action, Principal, Request, ToolFacts};
+pub use check::{Finding, FindingKind};
+pub use decide::{APPROVERS, Approved, Denial, Hold, Permit, QUORUM_MAX, Verdict};
+pub use facts::{Chain, Facts, SpendFacts, ToolLabels};
+pub use grant::covers;
+pub use origin::{Critical, Trusted, critical_arguments, untrusted_arguments};
+pub use principal::{AgentFacts, PartyFacts, Principal};
+pub use request::Request;
+pub use resource::{
+    Action, DatasetFacts, EnvironmentFacts, HostFacts, Hosting, MemoryFacts, ModelCall, Reach, SecretFacts,
+    SessionFacts, SessionVerb, TicketFacts, ToolFacts,
+};
+pub use result::{result_labels, trusted_values};
+pub use route::{CallClass, RouteFacts};
 pub use set::{PolicyError, PolicySet, PolicySource};
+pub use tally::Tally;

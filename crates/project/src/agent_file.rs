@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Effort, InstalledSkill, McpTool, McpTransport, MultiAgent, Origin,
-    Reasoning, ReasoningSummary, ServiceTier, TextConfig, TextFormat, Tool, Verbosity, json,
+    AgentConfig, AgentId, ApprovalMode, Effort, Grant, InstalledSkill, McpTool, McpTransport, MultiAgent,
+    Origin, Reasoning, ReasoningSummary, ServiceTier, TextConfig, TextFormat, Tool, Verbosity, json,
 };
 
 use crate::environment::{ProjectEnvironment, environment};
+use crate::grants;
+#[cfg(test)]
+use crate::grants::GRANT_KEYS;
 use crate::name::{AGENT_NAME_BYTES_MAX, AgentName, as_name};
 use crate::node::{Data, Fields, Key, Node};
 use crate::problem::{Code, Place, Problem, Report, quote, settle, suggest};
@@ -45,6 +48,8 @@ pub struct ProjectAgent {
     pub approval: ApprovalMode,
     /// Key-value pairs of the saved agent.
     pub metadata: BTreeMap<String, String>,
+    /// What every session of it is granted.
+    pub grants: Vec<Grant>,
     /// Its skills, in the order written. They are found with the rest of the project.
     pub skills: Vec<ProjectSkill>,
     /// Where the command line opens its sessions; absent: they have no environment. Not part of the saved
@@ -80,6 +85,8 @@ struct Bound<'a> {
     metadata: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     skills: Vec<InstalledSkill>,
+    #[serde(skip_serializing_if = "<[Grant]>::is_empty")]
+    grants: &'a [Grant],
 }
 
 impl ProjectAgent {
@@ -102,6 +109,7 @@ impl ProjectAgent {
             time_awareness: self.time_awareness,
             approval: self.approval,
             skills: self.skills.iter().map(ProjectSkill::installed).collect(),
+            grants: self.grants.clone(),
         }
     }
 
@@ -124,6 +132,7 @@ impl ProjectAgent {
             approval: self.approval,
             metadata: &self.metadata,
             skills: self.skills.iter().map(ProjectSkill::installed).collect(),
+            grants: &self.grants,
         };
         let value = serde_json::to_value(bound).expect("names, texts and JSON values have a JSON form");
         json::digest(&value)
@@ -184,6 +193,7 @@ fn read(name: &str, source: &str, text: &str, report: &Report) -> Option<Project
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         metadata: BTreeMap::new(),
+        grants: Vec::new(),
         skills: Vec::new(),
         environment: None,
         source: source.to_owned(),
@@ -216,6 +226,7 @@ const KEYS: &[&str] = &[
     "time_awareness",
     "metadata",
     "environment",
+    "grants",
 ];
 const REASONING_KEYS: &[&str] = &["effort", "summary"];
 const TEXT_KEYS: &[&str] = &["format", "verbosity"];
@@ -228,7 +239,7 @@ const MCP_KEYS: &[&str] = &["server", "allowed_tools", "required"];
 /// What the reference page must name.
 #[cfg(test)]
 pub(crate) const DOCUMENTED: &[&[&str]] =
-    &[KEYS, REASONING_KEYS, TEXT_KEYS, MULTI_AGENT_KEYS, COMPACTION_KEYS, MCP_KEYS];
+    &[KEYS, REASONING_KEYS, TEXT_KEYS, MULTI_AGENT_KEYS, COMPACTION_KEYS, MCP_KEYS, GRANT_KEYS];
 
 /// The opening `---` is the line before the front matter.
 const FRONT_LINES_BEFORE: u32 = 1;
@@ -297,6 +308,9 @@ fn fill(agent: &mut ProjectAgent, fields: &Fields<'_>, report: &Report) {
     }
     if let Some(node) = fields.find("time_awareness") {
         agent.time_awareness = node.boolean("`time_awareness`", report).unwrap_or_default();
+    }
+    if let Some(node) = fields.find("grants") {
+        agent.grants = grants::grants(node, report).unwrap_or_default();
     }
     if let Some(node) = fields.find("metadata") {
         agent.metadata = metadata(node, report);

@@ -41,11 +41,13 @@ pub enum MinIsolation {
     Landlock,
     /// Namespaces of their own.
     Namespaces,
+    /// A kernel of their own, which is gVisor. Never used but where this is asked for.
+    Gvisor,
 }
 
 impl MinIsolation {
     /// The words in the file.
-    pub const WORDS: &'static [&'static str] = &["landlock", "namespaces"];
+    pub const WORDS: &'static [&'static str] = &["landlock", "namespaces", "gvisor"];
 }
 
 pub(crate) const ENVIRONMENT_KEYS: &[&str] =
@@ -70,6 +72,7 @@ pub(crate) fn environments(node: &Node, report: &Report) -> Option<Environments>
         let read = |word: &str| match word {
             "landlock" => Some(MinIsolation::Landlock),
             "namespaces" => Some(MinIsolation::Namespaces),
+            "gvisor" => Some(MinIsolation::Gvisor),
             _ => None,
         };
         environments.min_isolation = node.word("`min_isolation`", MinIsolation::WORDS, read, report)?;

@@ -12,6 +12,7 @@
 mod agent_file;
 mod env;
 mod environment;
+mod grants;
 mod hosting;
 mod json;
 mod load;
@@ -20,10 +21,12 @@ mod name;
 mod node;
 mod outbound;
 mod packages;
+mod people;
 mod problem;
 mod provider;
 mod settings;
 mod skill;
+mod terms;
 mod tools;
 mod yaml;
 
@@ -36,6 +39,7 @@ pub use mcp::{MCP_FILE, McpFile, McpServer, Reach, ServerHints, parse_mcp_file};
 pub use name::{AGENT_NAME_BYTES_MAX, AgentName};
 pub use outbound::{Telemetry, Vaults, Webhooks};
 pub use packages::PackageSources;
+pub use people::{PEOPLE_SCOPES, People};
 pub use problem::{Code, Place, Problem, ProjectError, Severity};
 pub use provider::{Detected, detect};
 pub use settings::{
@@ -43,6 +47,7 @@ pub use settings::{
     parse_settings,
 };
 pub use skill::ProjectSkill;
+pub use terms::ToolHints;
 
 #[cfg(test)]
 mod tests {
@@ -55,7 +60,8 @@ mod tests {
             .chain(crate::agent_file::DOCUMENTED)
             .chain(crate::environment::DOCUMENTED)
             .chain(crate::tools::DOCUMENTED)
-            .chain(crate::mcp::DOCUMENTED);
+            .chain(crate::mcp::DOCUMENTED)
+            .chain(crate::terms::DOCUMENTED);
         for key in keys.copied().flatten() {
             let named = page.lines().any(|line| line.contains(&format!("`{key}`")));
             assert!(named, "docs/project-files.md does not mention `{key}`");

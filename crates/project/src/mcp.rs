@@ -6,6 +6,7 @@ use crate::env::{Env, Redacted, Resolver, Unset};
 use crate::node::{Data, Fields, Key, Node};
 use crate::problem::{Code, Place, Problem, Report, quote, settle};
 use crate::settings::check_url;
+use crate::terms::{self, ToolHints};
 use crate::{ProjectError, json};
 
 /// The file's name.
@@ -54,6 +55,10 @@ pub struct ServerHints {
     pub destructive: Vec<String>,
     /// How long one call may take, in milliseconds.
     pub timeout_ms: Option<u64>,
+    /// On which terms tools are used, by name; `*` is all.
+    pub tools: BTreeMap<String, ToolHints>,
+    /// The audience of tokens that say which agent calls; absent: it is not told.
+    pub identity: Option<String>,
 }
 
 /// What `mcp.json` means.
@@ -80,7 +85,7 @@ pub fn parse_mcp_file(text: &str, env: &Env, unset: Unset) -> Result<(McpFile, V
 const ROOT_KEYS: &[&str] = &["mcpServers"];
 const STDIO_KEYS: &[&str] = &["type", "command", "args", "env", "cwd", "disabled", "tenure"];
 const HTTP_KEYS: &[&str] = &["type", "url", "headers", "disabled", "tenure"];
-const HINT_KEYS: &[&str] = &["keyed", "read_only", "destructive", "timeout_ms"];
+const HINT_KEYS: &[&str] = &["keyed", "read_only", "destructive", "timeout_ms", "tools", "identity"];
 /// What other clients write beside these; none of it changes what the server does.
 const IGNORED_KEYS: &[&str] =
     &["autoApprove", "alwaysAllow", "description", "name", "timeout", "version", "icon", "trust"];
@@ -324,11 +329,21 @@ fn hints(node: &Node, report: &Report) -> Option<ServerHints> {
         Some(node) => Some(node.integer("`timeout_ms`", 1..=TIMEOUT_MS_MAX, report)?),
         None => None,
     };
+    let tools = match fields.find("tools") {
+        Some(node) => terms::tools(node, report)?,
+        None => BTreeMap::new(),
+    };
+    let identity = match fields.find("identity") {
+        Some(node) => Some(node.filled("`identity`", report)?.to_owned()),
+        None => None,
+    };
     let hints = ServerHints {
         keyed: keyed?,
         read_only: names("read_only")?,
         destructive: names("destructive")?,
         timeout_ms,
+        identity,
+        tools,
     };
     if let Some(both) = hints.read_only.iter().find(|name| hints.destructive.contains(name)) {
         let message = format!("the tool {} is both `read_only` and `destructive`", quote(both));

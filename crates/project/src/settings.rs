@@ -10,6 +10,7 @@ use crate::env::{Env, Redacted, Resolver, Unset, as_reference, is_name};
 use crate::hosting::{Environments, environments};
 use crate::node::{Fields, Node};
 use crate::outbound::{Telemetry, Vaults, Webhooks, telemetry, vaults, webhooks};
+use crate::people::{People, people};
 use crate::problem::{Code, Problem, Report, listed, quote, settle, suggest};
 use crate::{ProjectError, yaml};
 
@@ -39,6 +40,10 @@ pub struct Settings {
     pub tool_servers: ToolServers,
     /// What holds for environments that this server hosts.
     pub environments: Environments,
+    /// Whether the audit log is told who read what.
+    pub audit: AuditSettings,
+    /// How people sign in; absent: they do not, and API keys are all there is.
+    pub people: Option<People>,
 }
 
 /// What holds for tool servers that clients name; those of `mcp.json` are the operator's own.
@@ -52,6 +57,19 @@ impl Default for ToolServers {
     /// They may: a server of one's own often stands beside this one.
     fn default() -> Self {
         Self { private_addresses: true }
+    }
+}
+
+/// What the audit log is told beside what it must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// Who read what of sessions and files.
+    pub reads: bool,
+}
+
+impl Default for AuditSettings {
+    fn default() -> Self {
+        Self { reads: true }
     }
 }
 
@@ -266,6 +284,8 @@ const KEYS: &[&str] = &[
     "telemetry",
     "tool_servers",
     "environments",
+    "people",
+    "audit",
 ];
 const OPENAI_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env", "model_calls_max"];
 const SCRIPTED_KEYS: &[&str] = &["type", "script", "model_calls_max"];
@@ -291,6 +311,7 @@ const LIMIT_KEYS: &[&str] = &[
     "project_weights",
 ];
 const TOOL_SERVER_KEYS: &[&str] = &["private_addresses"];
+const AUDIT_KEYS: &[&str] = &["reads"];
 const SERVER_KEYS: &[&str] = &["bind", "port", "allowed_hosts", "allowed_origins", "public_url"];
 
 /// What the reference page must name.
@@ -306,9 +327,13 @@ pub(crate) const DOCUMENTED: &[&[&str]] = &[
     crate::outbound::WEBHOOK_KEYS,
     crate::outbound::TELEMETRY_KEYS,
     TOOL_SERVER_KEYS,
+    AUDIT_KEYS,
     crate::hosting::ENVIRONMENT_KEYS,
     crate::packages::PACKAGE_KEYS,
     crate::hosting::MinIsolation::WORDS,
+    crate::people::PEOPLE_KEYS,
+    crate::people::ALGORITHMS,
+    crate::people::PEOPLE_SCOPES,
 ];
 
 /// The official address, used when a provider of type `openai` names none.
@@ -339,6 +364,15 @@ fn read(root: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Settings
     }
     if let Some(node) = fields.find("vaults") {
         settings.vaults = vaults(node, report)?;
+    }
+    if let Some(node) = fields.find("audit") {
+        let fields = Fields::open(node, "`audit`", AUDIT_KEYS, report)?;
+        if let Some(node) = fields.find("reads") {
+            settings.audit.reads = node.boolean("`reads`", report)?;
+        }
+    }
+    if let Some(node) = fields.find("people") {
+        settings.people = Some(people(node, report)?);
     }
     if let Some(node) = fields.find("telemetry") {
         settings.telemetry = telemetry(node, report)?;

@@ -38,6 +38,7 @@ impl ProjectSkill {
             description: self.description.clone(),
             archive: BlobRef::of(&self.archive),
             stored: None,
+            follows: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::node::{Data, Fields, Node};
 use crate::problem::{Code, Report, quote};
 
 const BUILT_IN: &[&str] =
-    &["tool_search", "programmatic_tool_calling", "web_search", "computer_use", "automations"];
+    &["tool_search", "programmatic_tool_calling", "web_search", "computer_use", "automations", "memory"];
 const WEB_SEARCH_KEYS: &[&str] = &["type", "mode", "context_size", "allowed_domains", "location"];
 const WEB_SEARCH_MODES: &[&str] = &["live", "cached", "disabled"];
 const CONTEXT_SIZES: &[&str] = &["low", "medium", "high"];
@@ -59,6 +59,7 @@ fn one(node: &Node, report: &Report) -> Option<(&'static str, Tool)> {
     let tool = match kind {
         "tool_search" => plain(node, kind, report, Tool::ToolSearch),
         "automations" => plain(node, kind, report, Tool::Automations),
+        "memory" => plain(node, kind, report, Tool::Memory),
         "programmatic_tool_calling" => {
             flag(node, kind, "enabled", true, report).map(|enabled| Tool::ProgrammaticToolCalling { enabled })
         }

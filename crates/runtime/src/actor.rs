@@ -21,7 +21,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tenure_journal::{Effect, EffectId, Event, Failure, FailureKind, SessionKey, Timestamp, Tool, Version};
 use tenure_session::{
-    Attempted, Batch, Command, Context, Input, Reserving, Role, Session, SessionView, appends,
+    Attempted, Batch, Command, Context, Frozen, Input, Reserving, Role, Session, SessionView, appends,
 };
 use tenure_store::{Append, GoneRows, ItemRow, Receipt, StoreError, StoreErrorKind};
 use tokio::sync::{mpsc, oneshot};
@@ -79,6 +79,8 @@ pub(crate) struct Actor {
     role: Role,
     /// The version of the stored snapshot.
     snapshot: Version,
+    /// What was frozen when it was last asked.
+    frozen: Arc<Frozen>,
     live: Arc<Live>,
     running: HashMap<EffectId, (u32, CancellationToken)>,
     attempts: JoinSet<Finished>,
@@ -183,6 +185,7 @@ impl Actor {
             state,
             role: Role::Holder,
             snapshot,
+            frozen: Arc::default(),
             live,
             running: HashMap::new(),
             attempts: JoinSet::new(),
@@ -203,7 +206,7 @@ impl Actor {
             if self.is_done() && self.shared.registry.leave(self.key, &self.mailbox) {
                 return;
             }
-            let (retry, stays) = (self.next_retry(), self.stays());
+            let (retry, stays, held) = (self.next_retry(), self.stays(), self.is_held());
             let step = tokio::select! {
                 biased;
                 () = self.shared.stop.cancelled() => return,
@@ -212,8 +215,10 @@ impl Actor {
                 }
                 () = sleep_until(&self.shared, retry), if retry.is_some() => self.apply(&Input::Tick).await.map(drop),
                 Some(mail) = self.mailbox.recv() => self.mail(mail).await,
-                // The executor is left behind: whoever is next in this session finds it gone.
-                () = self.shared.closing.cancelled(), if stays => Ok(()),
+                () = self.shared.freezes.may_have_ended(), if held => self.apply(&Input::Tick).await.map(drop),
+                // The executor is left behind: whoever is next in this session finds it gone. What is frozen waits
+                // in the journal.
+                () = self.shared.closing.cancelled(), if stays || held => Ok(()),
                 // Someone took the mailbox and may have gone away without writing.
                 () = tokio::time::sleep(LEAVE_AGAIN), if self.is_done() => Ok(()),
                 // Nobody can write any more: the registry has let go of this actor.
@@ -227,6 +232,7 @@ impl Actor {
 
     /// Does what the state asks for and nobody is doing.
     async fn settle(&mut self) -> Result<(), ()> {
+        self.end_servers();
         if self.role == Role::Guest {
             return Ok(());
         }
@@ -264,21 +270,42 @@ impl Actor {
         }
     }
 
+    /// Ends what runs in its environment between calls, once that is not this node's business any more.
+    fn end_servers(&self) {
+        if self.role == Role::Holder && !self.state.is_over() {
+            return;
+        }
+        if let Some(hosted) = self.state.hosted()
+            && self.shared.environments.may_serve(hosted.id)
+        {
+            let (host, id) = (Arc::clone(&self.shared.environments), hosted.id);
+            self.shared.tasks.spawn_blocking(move || host.end_servers(id));
+        }
+        if self.state.self_hosted().is_some() {
+            self.shared.executors.end_servers(self.key.session);
+        }
+    }
+
     /// Whether it stays for the executor, whose end it has to notice.
     fn stays(&self) -> bool {
         self.role == Role::Holder && self.state.is_connected() && !self.shared.closing.is_cancelled()
     }
 
+    /// Whether it stays because only a freeze keeps an attempt from beginning.
+    fn is_held(&self) -> bool {
+        self.role == Role::Holder && !self.shared.closing.is_cancelled() && self.state.is_frozen(&self.frozen)
+    }
+
     fn next_retry(&self) -> Option<Timestamp> {
         match self.role {
-            Role::Holder => self.state.next_retry(),
+            Role::Holder => self.state.next_retry(&self.frozen),
             Role::Guest => None,
         }
     }
 
     /// Whether only mail can bring something new, and the last who could send some may be gone.
     fn is_done(&self) -> bool {
-        self.attempts.is_empty() && self.next_retry().is_none() && !self.stays()
+        self.attempts.is_empty() && self.next_retry().is_none() && !self.stays() && !self.is_held()
     }
 
     async fn mail(&mut self, mail: Mail) -> Result<(), ()> {
@@ -414,6 +441,7 @@ impl Actor {
             let context_tokens =
                 self.shared.models.route(&self.state.agent().model).and_then(|route| route.context_tokens);
             let tools_changed = tools_changed(&self.state, &self.shared, now);
+            self.frozen = self.shared.freezes.of(&*self.shared.store, self.key.project).await?;
             let cx = Context {
                 now,
                 role: self.role,
@@ -425,6 +453,7 @@ impl Actor {
                 prices: &self.shared.prices,
                 reserving,
                 partial: &partial,
+                frozen: &self.frozen,
             };
             let mut batch = match self.state.crank(input, &cx) {
                 Ok(Some(batch)) => batch,
@@ -675,7 +704,16 @@ pub(crate) async fn append(
         documents,
         budget: budget::entries(batch),
         audit: batch.audit.clone(),
+        episodes: batch.episodes.clone(),
     };
+    for event in &batch.events {
+        if let Event::PolicyRefused { refusal } = event
+            && let Some(fault) = &refusal.fault
+        {
+            let session = batch.after.key().session;
+            tracing::error!(%session, action = refusal.action, resource = refusal.resource, fault, "policy could not decide, and refused");
+        }
+    }
     let began = std::time::Instant::now();
     let appended = shared.store.append(append).await;
     let error = appended.as_ref().err().map(StoreError::kind);

@@ -17,9 +17,9 @@ use bytes::Bytes;
 use tenure_audit::{
     Checkpoint, Evidence, Hash, SigningKey, TILE_WIDTH, TileId, Tiles, Tree, VerifierKey, inclusion,
 };
-use tenure_journal::ProjectId;
-use tenure_store::{Seal, Sealed, Store, StoreError, StoreErrorKind, Unsealed};
-use tokio::sync::Notify;
+use tenure_journal::{ProjectId, RequestFact, RequestKind, RequestOutcome, RequestRecord, Timestamp, json};
+use tenure_store::{AuditEntry, Document, Seal, Sealed, Store, StoreError, StoreErrorKind, Unsealed};
+use tokio::sync::{Notify, mpsc};
 
 use crate::handle::Shared;
 use crate::{Runtime, RuntimeError, RuntimeErrorKind};
@@ -84,6 +84,11 @@ impl Runtime {
         Ok(path.map(|path| Evidence { index, path, checkpoint }))
     }
 
+    /// Tells this node that records wait to be sealed, which were written beside a session.
+    pub fn records_wait(&self) {
+        self.shared().unsealed.tell();
+    }
+
     /// Seals what of the project was appended before.
     ///
     /// # Errors
@@ -98,6 +103,77 @@ impl Runtime {
         }
         Err(RuntimeErrorKind::Storage.into())
     }
+}
+
+/// Records of reads that may wait to be written; who reads more has to wait for them.
+pub(crate) const READS_MAX: usize = 4_096;
+/// Records of reads that are written in one transaction.
+const READS_AT_ONCE: usize = 256;
+
+impl Runtime {
+    /// Has a record written a moment later, together with others: for reads, of which a process that dies may lose
+    /// the last. Waits while too many wait. Cancelling it before it returns may lose the record.
+    pub async fn record_soon(&self, entry: AuditEntry) {
+        if self.shared().reads.send(entry).await.is_err() {
+            tracing::warn!("a record is not written: the server is ending");
+        }
+    }
+
+    /// Writes a record of what was done. Durable when it returns.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn record(&self, entry: AuditEntry) -> Result<(), RuntimeError> {
+        self.shared().store.put_recorded(Vec::new(), None, vec![entry]).await?;
+        self.records_wait();
+        Ok(())
+    }
+}
+
+/// Writes records of reads until the runtime closes, as many together as wait.
+pub(crate) async fn write_reads(shared: Arc<Shared>, mut reads: mpsc::Receiver<AuditEntry>) {
+    let mut entries = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            count = reads.recv_many(&mut entries, READS_AT_ONCE) => if count == 0 { return },
+            // Nobody is answered any more: what waited was written before.
+            () = shared.stop.cancelled() => return,
+        }
+        while let Err(error) = shared.store.put_recorded(Vec::new(), None, entries.clone()).await {
+            tracing::error!(%error, "records of what was read cannot be written; trying again");
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = shared.stop.cancelled() => return,
+            }
+        }
+        entries.clear();
+        shared.unsealed.tell();
+    }
+}
+
+/// The records of documents that somebody changes, to be written with them: `agent.update`, with the document's id
+/// and the digest of what it says from now on.
+#[must_use]
+pub fn changes(by: &str, at: Timestamp, documents: &[Document]) -> Vec<AuditEntry> {
+    let record = |document: &Document| {
+        let verb = match (document.deleted, document.version) {
+            (true, _) => "delete",
+            (false, 1) => "create",
+            (false, _) => "update",
+        };
+        let fact = RequestFact {
+            kind: RequestKind::Changed,
+            action: format!("{}.{verb}", document.kind.as_str()),
+            resource: document.id.clone(),
+            arguments: json::digest(&document.body),
+            by: by.to_owned(),
+            outcome: RequestOutcome::Done,
+        };
+        let record = RequestRecord { at, project: document.project, fact };
+        AuditEntry { project: document.project, record: record.to_bytes().into() }
+    };
+    documents.iter().map(record).collect()
 }
 
 /// Tells the sealing task that records wait.

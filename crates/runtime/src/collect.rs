@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tenure_journal::{BlobRef, ProjectId, Reference, SessionKey, Timestamp, Version, WorkspaceRoot};
+use tenure_journal::{BlobRef, Event, ProjectId, Reference, SessionKey, Timestamp, Version, WorkspaceRoot};
 use tenure_store::{DocumentKind, Order, Page, Stamp, StoreErrorKind};
 use tenure_workspace::{Digest, Error, ErrorKind, Reach};
 use tokio::runtime::Handle;
@@ -187,20 +187,29 @@ impl Shared {
         let mut referred = Referred::default();
         for key in sessions {
             let head = self.store.head(*key).await?;
-            if head.is_some_and(|head| head.deleted && head.last_active_at < dead) {
+            if head.as_ref().is_some_and(|head| head.deleted && head.last_active_at < dead) {
                 continue;
             }
             collected.sessions += 1;
-            let mut version = Version::ZERO;
+            let head_is_old = head.is_some_and(|head| head.last_active_at < dead);
+            let (mut version, mut own, mut expired) = (Version::ZERO, Vec::new(), false);
             loop {
                 let events = self.store.events(*key, version, PAGE).await?;
                 let Some(last) = events.last() else { break };
                 version = last.version;
                 for recorded in &events {
-                    recorded.event.references(&mut |reference| match reference {
-                        Reference::Blob(blob) => _ = referred.digests.insert(*blob.digest()),
-                        Reference::Tree(root) => _ = referred.trees.insert(root),
-                    });
+                    expired |= matches!(recorded.event, Event::EnvironmentExpired);
+                    recorded.event.references(&mut |reference| own.push(reference));
+                }
+            }
+            // An environment that expired is never a session's: its row is only still listed.
+            if expired && head_is_old {
+                continue;
+            }
+            for reference in own {
+                match reference {
+                    Reference::Blob(blob) => _ = referred.digests.insert(*blob.digest()),
+                    Reference::Tree(root) => _ = referred.trees.insert(root),
                 }
             }
         }
@@ -335,6 +344,9 @@ fn may_refer(kind: DocumentKind) -> bool {
         | DocumentKind::Delivery
         | DocumentKind::Split
         | DocumentKind::Environment
+        | DocumentKind::KeyUse
+        | DocumentKind::Freeze
+        | DocumentKind::Person
         | DocumentKind::Fork
         | DocumentKind::Vault
         | DocumentKind::Credential

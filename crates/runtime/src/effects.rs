@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use serde_json::{Map, Value};
 use tenure_journal::{
-    BlobRef, Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, ModelRequest, ProjectId,
-    Secret, SecretId, ServerRef, SessionKey, Tool, ToolDef, ToolResult, limit,
+    AgentId, BlobRef, Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, ModelRequest, Network,
+    Origin, ProjectId, Secret, SecretId, ServerRef, SessionKey, Tool, ToolDef, ToolResult, limit,
 };
 use tenure_session::{Attempted, Session};
 use tenure_store::DocumentKind;
@@ -20,6 +19,7 @@ use crate::environments;
 use crate::fair::Place;
 use crate::handle::Shared;
 use crate::live::{Live, Source};
+use crate::memory;
 use crate::seal::SecretText;
 use crate::subagents;
 use crate::vaults::{self, Authorized, Known, Mask};
@@ -27,7 +27,33 @@ use crate::vaults::{self, Authorized, Known, Mask};
 /// Everything one attempt needs, taken from the state when it begins.
 pub(crate) struct Launch {
     effect: Arc<Effect>,
+    agent: AgentId,
+    version: Option<u64>,
     work: Work,
+}
+
+/// An attempt that is about to begin.
+struct Begin<'a> {
+    shared: &'a Shared,
+    project: ProjectId,
+    agent: AgentId,
+    version: Option<u64>,
+    effect: &'a Effect,
+}
+
+impl Begin<'_> {
+    /// Looks once more, at the last moment, whether somebody froze what is about to begin: since it was decided,
+    /// it may have waited for its place.
+    async fn check(&self) -> Result<(), Failure> {
+        let frozen = self.shared.freezes.of(&*self.shared.store, self.project).await.map_err(|error| {
+            tracing::error!(%error, "what is frozen cannot be read");
+            failure(FailureKind::NotBegun, "what is frozen cannot be read now")
+        })?;
+        if frozen.holds(self.agent, self.effect) {
+            return Err(failure(FailureKind::NotBegun, "it was frozen before it began"));
+        }
+        Ok(())
+    }
 }
 
 enum Work {
@@ -35,6 +61,7 @@ enum Work {
     List { server: Box<McpTool>, desk: Desk },
     Tool { server: Option<Box<McpTool>>, name: String, arguments: Value, desk: Desk },
     Builtin(Box<automations::Call>),
+    Recall(Box<memory::Call>),
     Subagent(Box<subagents::Work>),
     Environment(Option<Box<environments::Work>>),
     Remote(Box<environments::RemoteWork>),
@@ -44,21 +71,28 @@ enum Work {
 struct Desk {
     session: SessionKey,
     vault_ids: Vec<String>,
+    /// The network of its hosted environment.
+    network: Option<Network>,
 }
 
 impl Desk {
     fn of(state: &Session) -> Self {
-        Self { session: state.key(), vault_ids: state.vault_ids().to_vec() }
+        let network = state.hosted().map(|hosted| hosted.network.clone());
+        Self { session: state.key(), vault_ids: state.vault_ids().to_vec(), network }
     }
 }
 
 impl Launch {
     pub(crate) fn new(state: &Session, effect: Arc<Effect>, attempt: u32) -> Self {
+        let (agent, version) = (state.agent().id, state.agent().version);
+        let elsewhere = environments::RemoteWork::of(state, &effect, attempt);
         let work = match &effect.kind {
             EffectKind::ModelCall { model, step } => {
                 // A model is asked within a turn only.
                 let turn_id = effect.turn_id.or_else(|| state.active_turn().map(|turn| turn.id));
-                let Some(turn_id) = turn_id else { return Self { effect, work: Work::Environment(None) } };
+                let Some(turn_id) = turn_id else {
+                    return Self { effect, agent, version, work: Work::Environment(None) };
+                };
                 let source = Source {
                     effect: effect.id,
                     attempt,
@@ -72,7 +106,7 @@ impl Launch {
                 request.model.clone_from(model);
                 Work::Model { request: Box::new(request), source, limited: state.is_limited() }
             }
-            EffectKind::ListTools { server_label } => match mcp_tool(state, server_label) {
+            EffectKind::ListTools { server_label, inside: false } => match mcp_tool(state, server_label) {
                 Some(server) => Work::List { server: Box::new(server), desk: Desk::of(state) },
                 None => Work::Tool {
                     server: None,
@@ -90,13 +124,16 @@ impl Launch {
                 }
             }
             EffectKind::ToolCall { server: ServerRef::Builtin, name, arguments, item_id } => {
-                Work::Builtin(Box::new(automations::Call {
-                    session: state.key(),
-                    effect: effect.id,
-                    item: *item_id,
-                    name: name.clone(),
-                    arguments: arguments.clone(),
-                }))
+                match memory::Call::of(state, name, arguments) {
+                    Some(call) => Work::Recall(Box::new(call)),
+                    None => Work::Builtin(Box::new(automations::Call {
+                        session: state.key(),
+                        effect: effect.id,
+                        item: *item_id,
+                        name: name.clone(),
+                        arguments: arguments.clone(),
+                    })),
+                }
             }
             EffectKind::Subagent { request, .. } => {
                 Work::Subagent(Box::new(subagents::Work::of(state, effect.id, request)))
@@ -104,13 +141,15 @@ impl Launch {
             EffectKind::PrepareEnvironment
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }
-            | EffectKind::PublishArtifacts => match environments::RemoteWork::of(state, &effect) {
-                Some(work) => Work::Remote(Box::new(work)),
-                None => Work::Environment(environments::Work::of(state, &effect).map(Box::new)),
-            },
+            | EffectKind::PublishArtifacts
+            | EffectKind::ListTools { inside: true, .. }
+            | EffectKind::ToolCall { server: ServerRef::Inside { .. }, .. } => {
+                Work::Environment(environments::Work::of(state, &effect).map(Box::new))
+            }
             EffectKind::EndSubagents { ends } => Work::Subagent(Box::new(subagents::Work::End(ends.clone()))),
         };
-        Self { effect, work }
+        let work = elsewhere.map_or(work, |elsewhere| Work::Remote(Box::new(elsewhere)));
+        Self { effect, agent, version, work }
     }
 
     /// Makes the attempt. Ends promptly when `cancel` fires; its outcome no longer matters then.
@@ -121,27 +160,47 @@ impl Launch {
         live: Arc<Live>,
         cancel: CancellationToken,
     ) -> Attempted {
+        let begin = Begin {
+            shared: &shared,
+            project,
+            agent: self.agent,
+            version: self.version,
+            effect: &self.effect,
+        };
+        if let Err(failure) = begin.check().await {
+            return Attempted::Failed(failure);
+        }
         let outcome = match self.work {
             Work::Model { request, source, limited } => {
-                ask(&shared, project, *request, source, limited, &live, &cancel).await
+                ask(&begin, *request, source, limited, &live, &cancel).await
             }
-            Work::List { server, desk } => list(&shared, &desk, &server, &cancel).await,
+            Work::List { server, desk } => list(&begin, &desk, &server, &cancel).await,
             Work::Tool { server: Some(server), name, arguments, desk } => {
                 let key = self.effect.id.to_string();
-                call(&shared, &desk, &server, (&name, &arguments, &key), &cancel).await
+                let call = Call {
+                    name: &name,
+                    arguments: &arguments,
+                    idempotency_key: &key,
+                    metadata: &server.request_metadata,
+                };
+                self::call(&begin, &desk, &server, call, &cancel).await
             }
             Work::Tool { server: None, .. } => Err(gone()),
+            Work::Recall(call) => memory::run(&shared, &call).await,
             Work::Builtin(call) => builtin(&shared, project, &call).await,
             Work::Environment(Some(work)) => environments::run(&shared, project, *work, &live, &cancel).await,
             Work::Remote(work) => environments::run_remote(&shared, project, *work, &live, &cancel).await,
-            Work::Environment(None) => Err(failure(FailureKind::Internal, "there is no environment")),
+            Work::Environment(None) => Err(failure(
+                FailureKind::NotFound,
+                "there is no environment, or what was asked for is gone from it",
+            )),
             Work::Subagent(work) => Ok(subagents::run(&shared, project, *work, &cancel).await),
         };
         outcome.unwrap_or_else(Attempted::Failed)
     }
 }
 
-fn mcp_tool(state: &Session, label: &str) -> Option<McpTool> {
+pub(crate) fn mcp_tool(state: &Session, label: &str) -> Option<McpTool> {
     state.agent().tools.iter().find_map(|tool| match tool {
         Tool::Mcp(mcp) if mcp.server_label == label => Some(mcp.clone()),
         Tool::Mcp(_)
@@ -150,7 +209,8 @@ fn mcp_tool(state: &Session, label: &str) -> Option<McpTool> {
         | Tool::ProgrammaticToolCalling { .. }
         | Tool::WebSearch { .. }
         | Tool::ComputerUse { .. }
-        | Tool::Automations => None,
+        | Tool::Automations
+        | Tool::Memory => None,
     })
 }
 
@@ -164,14 +224,14 @@ fn cancelled() -> Failure {
 }
 
 async fn ask(
-    shared: &Shared,
-    project: ProjectId,
+    begin: &Begin<'_>,
     mut request: ModelRequest,
     mut source: Source,
     limited: bool,
     live: &Live,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
+    let Begin { shared, project, .. } = *begin;
     let Some(route) = shared.models.route(&request.model) else {
         let message = format!("no provider is configured for the model `{}`", request.model);
         return Err(failure(FailureKind::NotFound, message));
@@ -188,6 +248,7 @@ async fn ask(
     let _at_provider = route.provider.enter(project, cancel).await.ok_or_else(cancelled)?;
     let _place = shared.model_gate.enter(project, cancel).await.ok_or_else(cancelled)?;
     drop(waiting);
+    begin.check().await?;
     let _running = shared.load.model_calls_running.hold();
     let began = Instant::now();
     let answer = route.provider.answer(&request, &mut sink, cancel).await;
@@ -199,14 +260,16 @@ async fn ask(
 }
 
 async fn list(
-    shared: &Arc<Shared>,
+    begin: &Begin<'_>,
     desk: &Desk,
     tool: &McpTool,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
-    let _place = tool_place(shared, desk.session.project, cancel).await?;
+    let Begin { shared, project, .. } = *begin;
+    let _place = tool_place(shared, project, cancel).await?;
+    begin.check().await?;
     let _running = shared.load.tool_calls_running.hold();
-    match reached(shared, desk, tool, &Ask::List, cancel).await {
+    match reached(begin, desk, tool, &Ask::List, cancel).await {
         (Ok(Answer::Tools(tools)), mask) => Ok(Attempted::Listed(mask.tools(tools))),
         (Ok(Answer::Result(_)), _) => Err(gone()),
         (Err(failure), mask) => Err(mask.failure(failure)),
@@ -243,50 +306,42 @@ async fn ask_server(
 }
 
 async fn call(
-    shared: &Arc<Shared>,
+    begin: &Begin<'_>,
     desk: &Desk,
     tool: &McpTool,
-    (name, arguments, idempotency_key): (&str, &Value, &str),
+    call: Call<'_>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
-    let project = desk.session.project;
+    let Begin { shared, project, .. } = *begin;
     let _place = tool_place(shared, project, cancel).await?;
+    begin.check().await?;
     let _running = shared.load.tool_calls_running.hold();
-    let ask = Ask::Call(Call { name, arguments, idempotency_key, metadata: &tool.request_metadata });
-    let (result, mask) = match reached(shared, desk, tool, &ask, cancel).await {
+    let (result, mask) = match reached(begin, desk, tool, &Ask::Call(call), cancel).await {
         (Ok(Answer::Result(result)), mask) => (result, mask),
         (Ok(Answer::Tools(_)), _) => return Err(gone()),
         (Err(failure), mask) => return Err(mask.failure(failure)),
     };
     // Before anything of it is stored or shown.
-    let text = mask.text(result.text);
-    if text.len() <= limit::INLINE_BYTES_MAX {
-        let result = ToolResult { text, is_error: result.is_error, stored: None };
-        return Ok(Attempted::Returned(result));
-    }
-    let shown = preview(&text);
-    let blob = shared.store.put_blob(project, Bytes::from(text)).await.map_err(|error| {
-        tracing::error!(%error, "a tool's output cannot be stored");
-        failure(FailureKind::Internal, "the tool answered, but its output could not be stored")
-    })?;
-    Ok(Attempted::Returned(ToolResult { text: shown, is_error: result.is_error, stored: Some(blob) }))
+    let result = CallResult { text: mask.text(result.text), ..result };
+    environments::stored(shared, project, result).await.map(Attempted::Returned)
 }
 
 /// Asks a tool server something with the session's credential for it, and with another token once more if it refuses
 /// the first: a refusal is certain, nothing was done. Gives with the answer what must be masked in it.
 async fn reached(
-    shared: &Arc<Shared>,
+    begin: &Begin<'_>,
     desk: &Desk,
     tool: &McpTool,
     ask: &Ask<'_>,
     cancel: &CancellationToken,
 ) -> (Result<Answer, Failure>, Mask) {
+    let shared = begin.shared;
     let nothing = || Mask::of(&[]);
     let known = match vaults::known(shared, desk.session.project, &desk.vault_ids).await {
         Ok(known) => known,
         Err(failure) => return (Err(failure), nothing()),
     };
-    let mut server = match reach(shared, desk.session.project, tool).await {
+    let mut server = match reach(begin, tool, desk.network.as_ref()).await {
         Ok(server) => server,
         Err(failure) => return (Err(failure), nothing()),
     };
@@ -361,28 +416,49 @@ async fn tool_place(
     shared.tool_gate.enter(project, cancel).await.ok_or_else(cancelled)
 }
 
-/// How to reach an agent's server, with its secrets.
-async fn reach(shared: &Shared, project: ProjectId, tool: &McpTool) -> Result<Server, Failure> {
+/// How to reach an agent's server, with its secrets. `network` is that of the session's hosted environment.
+async fn reach(begin: &Begin<'_>, tool: &McpTool, network: Option<&Network>) -> Result<Server, Failure> {
+    let Begin { shared, project, .. } = *begin;
     match &tool.transport {
-        McpTransport::Project => shared.project_servers.get(&tool.server_label).cloned().ok_or_else(|| {
-            let message = format!("the project has no tool server `{}`", tool.server_label);
-            failure(FailureKind::NotFound, message)
-        }),
+        McpTransport::Project => {
+            let found = shared.project_servers.get(&tool.server_label).cloned().ok_or_else(|| {
+                let message = format!("the project has no tool server `{}`", tool.server_label);
+                failure(FailureKind::NotFound, message)
+            })?;
+            identified(begin, &tool.server_label, found).await
+        }
+        McpTransport::Stdio { .. } => {
+            Err(failure(FailureKind::NotFound, "the tool server runs in an environment, and there is none"))
+        }
         McpTransport::Http { server_url, headers, secret } => {
             let mut headers = headers.clone();
             if let Some(secret) = secret {
                 headers.extend(sealed_headers(shared, project, *secret).await?);
             }
-            let hints = Hints { addresses: shared.tool_addresses, ..Hints::default() };
+            let addresses = match tool.origin {
+                Origin::Service => shared.tool_addresses,
+                Origin::Environment => environments::reach_from_inside(shared, network, server_url)?,
+            };
+            let hints = Hints { addresses, ..Hints::default() };
             Ok(Server::Http { url: server_url.clone(), headers, hints })
         }
     }
+}
+
+/// A server of the project, with who calls it where it asks.
+async fn identified(begin: &Begin<'_>, label: &str, server: Server) -> Result<Server, Failure> {
+    let Server::Http { url, mut headers, hints } = server else { return Ok(server) };
+    let Begin { shared, project, agent, version, .. } = *begin;
+    let shown = shared.identities.authorization(shared, project, (agent, version), label).await?;
+    headers.extend(shown.map(|shown| ("authorization".to_owned(), shown)));
+    Ok(Server::Http { url, headers, hints })
 }
 
 /// Where an agent's server is, without its secrets.
 pub(crate) fn address(shared: &Shared, tool: &McpTool) -> Option<Server> {
     match &tool.transport {
         McpTransport::Project => shared.project_servers.get(&tool.server_label).cloned(),
+        McpTransport::Stdio { .. } => None,
         McpTransport::Http { server_url, .. } => Some(Server::Http {
             url: server_url.clone(),
             headers: std::collections::BTreeMap::new(),
@@ -392,7 +468,7 @@ pub(crate) fn address(shared: &Shared, tool: &McpTool) -> Option<Server> {
 }
 
 /// A secret's headers: `{"authorization": ..., "headers": {...}}`, as the API sealed them.
-async fn sealed_headers(
+pub(crate) async fn sealed_headers(
     shared: &Shared,
     project: ProjectId,
     Secret(id): Secret,
@@ -447,7 +523,7 @@ async fn builtin(
     if call.name == "read_output" {
         return read_output(shared, project, &call.arguments).await;
     }
-    let automations = Runtime { shared: Arc::clone(shared) }.automations();
+    let automations = Runtime { shared: Arc::clone(shared), by: None }.automations();
     let result = automations.call(call).await.map_err(|error| {
         tracing::error!(session = %call.session.session, %error, "an agent's automations cannot be stored");
         failure(FailureKind::ServerError, "automations cannot be reached now")
@@ -471,13 +547,13 @@ fn page(text: &str, offset: usize) -> ToolResult {
     let total = text.len();
     if offset >= total {
         let text = format!("Nothing at byte {offset}: the output has {total} bytes.");
-        return ToolResult { text, is_error: true, stored: None };
+        return ToolResult::inline(text, true);
     }
     let start = text.ceil_char_boundary(offset);
     let end = text.floor_char_boundary(start.saturating_add(limit::READ_BYTES_MAX).min(total));
     let rest = if end < total { format!("Go on with offset {end}.") } else { "This is the end.".to_owned() };
     let text = format!("{}\n[Bytes {start} to {end} of {total}. {rest}]", &text[start..end]);
-    ToolResult { text, is_error: false, stored: None }
+    ToolResult::inline(text, false)
 }
 
 /// The beginning and the end of a long output.

@@ -14,7 +14,9 @@ use tenure_session::{
     Batch, Command, Context, FromParent, Price, Refusal, Reserving, Role, Session, SessionView, StreamEvent,
     SubagentView,
 };
-use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind};
+use tenure_store::{
+    AuditEntry, Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind,
+};
 use tenure_telemetry::Content;
 use tenure_tools::{Addresses, Server, Servers};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -27,7 +29,9 @@ use crate::clock::{self, Clock};
 use crate::environments::{self, EnvironmentConfig, Executors, Host};
 use crate::export::{self, ExportConfig, Exporter};
 use crate::fair::Gate;
+use crate::freezes::Freezes;
 use crate::hub::{Hub, Subscription};
+use crate::identity::{Identities, IdentityConfig};
 use crate::load::Quota;
 use crate::metrics::{Metrics, Sampled};
 use crate::registry::{Admission, Registry};
@@ -79,6 +83,8 @@ pub struct Outbound {
     pub export: Option<ExportConfig>,
     /// Numbers of other parts that are shown among the metrics.
     pub sampled: Vec<Sampled>,
+    /// How agents show tool servers who they are.
+    pub identity: Option<IdentityConfig>,
 }
 
 /// What one runtime takes on at once, and one project of it.
@@ -146,9 +152,12 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
     pub(crate) vaults: Vaults,
+    /// What must not begin for now.
+    pub(crate) freezes: Freezes,
     /// What this release cannot read.
     pub(crate) unreadable: Arc<Unreadable>,
     pub(crate) metrics: Metrics,
+    pub(crate) identities: Identities,
     pub(crate) trace_content: Content,
     pub(crate) exporter: Option<Exporter>,
     /// Fires when everything is to end at once.
@@ -164,6 +173,8 @@ pub(crate) struct Shared {
     pub(crate) automations: Arc<Notify>,
     /// Tells that records of the audit log wait.
     pub(crate) unsealed: audit::Waiting,
+    /// Records that are written a moment later.
+    pub(crate) reads: mpsc::Sender<AuditEntry>,
     /// Held by who collects payloads.
     pub(crate) collecting: tokio::sync::Mutex<()>,
 }
@@ -240,6 +251,9 @@ impl ReceiptDraft {
 #[derive(Clone)]
 pub struct Runtime {
     pub(crate) shared: Arc<Shared>,
+    /// Who acts through this handle, as audit logs name them; absent for the server itself, whose work they know
+    /// from journals.
+    pub(crate) by: Option<Arc<str>>,
 }
 
 impl Runtime {
@@ -255,6 +269,7 @@ impl Runtime {
         let clock = Clock::default();
         let load = Arc::new(Load::default());
         let quota = |limit, bound| Quota::new(limit, bound, &load);
+        let (reads, read) = mpsc::channel(audit::READS_MAX);
         let (exporter, finished) = outbound.export.as_ref().map(|_| Exporter::new()).unzip();
         let shared = Arc::new(Shared {
             node: NodeId::fresh(&clock.fresh()),
@@ -279,8 +294,10 @@ impl Runtime {
             hub: Arc::new(Hub::default()),
             webhooks: Webhooks::new(outbound.webhooks),
             vaults: Vaults::new(outbound.vaults),
+            freezes: Freezes::default(),
             unreadable: Arc::default(),
             metrics: Metrics::new(outbound.sampled),
+            identities: Identities::new(outbound.identity),
             trace_content: outbound.trace_content,
             exporter,
             stop: CancellationToken::new(),
@@ -288,13 +305,14 @@ impl Runtime {
             tasks: TaskTracker::new(),
             automations: Arc::default(),
             unsealed: audit::Waiting::default(),
+            reads,
             collecting: tokio::sync::Mutex::default(),
             environments: Arc::new(Host::new(environments)),
         });
         if let Some((config, finished)) = outbound.export.zip(finished) {
             shared.tasks.spawn(export::run(Arc::clone(&shared), config, finished));
         }
-        let runtime = Self { shared };
+        let runtime = Self { shared, by: None };
         let wakes = node::enter(&runtime.shared).await?;
         let found = node::claim(&runtime.shared).await?;
         node::start(&runtime.shared, wakes, found);
@@ -302,6 +320,7 @@ impl Runtime {
         runtime.shared.tasks.spawn(environments::keep(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(collect::run(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(audit::run(Arc::clone(&runtime.shared)));
+        runtime.shared.tasks.spawn(audit::write_reads(Arc::clone(&runtime.shared), read));
         runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(vaults::run(Arc::clone(&runtime.shared)));
         Ok(runtime)
@@ -362,6 +381,12 @@ impl Runtime {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.shared.store
+    }
+
+    /// The policies that decide now.
+    #[must_use]
+    pub fn policy(&self) -> &PolicySet {
+        &self.shared.policy
     }
 
     /// The wall clock, never behind what it said before.
@@ -595,6 +620,7 @@ impl Shared {
         let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;
         self.registry.set_holding(key, true);
         let subscription = share.map(|share| self.watch(key, Version::ZERO, share));
+        let frozen = self.freezes.of(&*self.store, key.project).await?;
         let mut cx = Context {
             now,
             role: Role::Holder,
@@ -606,6 +632,7 @@ impl Shared {
             prices: &self.prices,
             reserving: Reserving::Asked,
             partial: &[],
+            frozen: &frozen,
         };
         let opened = async {
             loop {
@@ -744,13 +771,19 @@ impl Shared {
 /// what was let in before: refusing them would keep it from ending.
 fn admission(commands: &[Command]) -> Admission {
     let begins = |command: &Command| match command {
-        Command::Message { .. } | Command::PlaceFiles { .. } | Command::OpenSession { .. } => true,
+        Command::Message { .. }
+        | Command::OwnMessage { .. }
+        | Command::PlaceFiles { .. }
+        | Command::OpenSession { .. } => true,
         // A subagent's work was let in with its parent's.
         Command::Parent(FromParent::Input { .. } | FromParent::Halt | FromParent::Delete)
         | Command::Cancel
+        | Command::Grant { .. }
+        | Command::GrantAgain { .. }
         | Command::AwaitConnection { .. }
         | Command::FunctionResult { .. }
         | Command::Decide { .. }
+        | Command::Release { .. }
         | Command::Update { .. }
         | Command::DeleteArtifact { .. }
         | Command::SignedIn
@@ -782,7 +815,7 @@ async fn sweep(shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
             () = tokio::time::sleep(SWEEP_EVERY) => {
                 shared.hub.sweep();
-                shared.executors.sweep();
+                shared.executors.sweep(shared.environments.config.suspend);
             }
         }
     }

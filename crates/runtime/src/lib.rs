@@ -15,6 +15,7 @@
 //! What happens if the process dies between any two of these is decided by what was appended: on start every
 //! unfinished session is found by one indexed query, and the session machine says what may be repeated.
 
+mod acting;
 mod actor;
 mod audit;
 mod automations;
@@ -28,10 +29,13 @@ mod export;
 mod fair;
 mod follow;
 mod fork;
+mod freezes;
 mod handle;
 mod hub;
+mod identity;
 mod live;
 mod load;
+mod memory;
 mod metrics;
 mod models;
 mod node;
@@ -44,7 +48,7 @@ mod unreadable;
 mod vaults;
 mod webhooks;
 
-pub use audit::AuditLog;
+pub use audit::{AuditLog, changes as audit_changes};
 pub use automations::{
     AgentCheck, AutomationError, AutomationRefusal, Automations, Change, NewAutomation, Saved,
     SavedAutomation, SavedInvocation,
@@ -59,13 +63,18 @@ pub use environments::{
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;
 pub use fair::Places;
+pub use freezes::{Freeze, FreezeError, FreezeId, FreezeTarget};
 pub use handle::{Limits, Opening, Outbound, Parts, ReceiptDraft, Runtime};
 pub use hub::{Subscription, SubscriptionItem};
+pub use identity::IdentityConfig;
 pub use load::{Bound, Full, Gauge, Limit, Load, Share, Whose};
+pub use memory::{QUESTION_BYTES_MAX, RECALLED, recall};
 pub use metrics::{Metrics, Sampled};
 pub use models::{ModelTable, Prices, Provider, Route};
 pub use rewrap::Rewrapped;
 pub use seal::{Sealer, SealerError};
+pub use tenure_memory::recall::Recalled;
+pub use tenure_memory::rfc3339;
 pub use tenure_oauth::{Callback, ClientMetadata};
 pub use tenure_seal::{KeyCommand, KeyFile, LocalKey, MasterKeys, SealError, SealErrorKind, SecretString};
 pub use tenure_telemetry::Content;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tenure_journal::{EffectId, Item, ItemBody, ItemId, ItemStatus, SessionKey, TurnId, Version};
+use tenure_journal::{EffectId, Item, ItemBody, ItemId, ItemStatus, Labels, SessionKey, TurnId, Version};
 use tenure_model::Delta;
 use tenure_session::{PartNotice, PartOf, StreamEvent};
 use tokio_util::sync::CancellationToken;
@@ -90,6 +90,8 @@ impl Live {
             output_index: Some(source.base.saturating_add(u32::try_from(said).unwrap_or(u32::MAX))),
             step: Some(source.step),
             body,
+            // Nobody decides about what is only streamed.
+            labels: Labels::NEUTRAL,
         };
         let entry = Open { effect: source.effect, item: item.clone(), parts: Vec::new() };
         // Under the lock: a cancelled attempt opens nothing after `abandon` has closed what it had open.

@@ -182,6 +182,12 @@ impl Runtime {
         t.histogram("tenure_append_duration_seconds", help, &m.append_seconds);
         t.histogram("tenure_append_events", "Events in one append.", &m.append_events);
         t.counters("tenure_store_errors_total", "Failures of durable state, by kind.", &m.store_errors);
+        let tally = shared.policy.tally();
+        let decisions = [("allow", tally.allowed()), ("ask", tally.held()), ("deny", tally.denied())];
+        let decisions = decisions.map(|(verdict, count)| ([("verdict", verdict)], count));
+        t.several(Counter, "tenure_policy_decisions_total", "What policy said, by verdict.", decisions);
+        let help = "Requests that policy could not decide, and that were denied for it.";
+        t.one(Counter, "tenure_policy_faults_total", help, &[], tally.faults());
         for one in &m.sampled {
             t.one(one.kind, one.name, one.help, &[], (one.read)());
         }

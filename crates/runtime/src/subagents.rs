@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_journal::{
-    EffectId, EndHow, ItemBody, Phase, ProjectId, ReportStatus, SessionKey, SessionStatus, SubagentEnd,
-    SubagentId, SubagentReport, SubagentRequest, Timestamp, Turn, TurnStatus, limit,
+    EffectId, EndHow, Item, ItemBody, Labels, Phase, ProjectId, ReportStatus, SessionKey, SessionStatus,
+    SubagentEnd, SubagentId, SubagentReport, SubagentRequest, Timestamp, Turn, TurnStatus, limit,
 };
 use tenure_session::{Attempted, Command, FromParent, Session, SubagentReply};
 use tenure_store::{Order, Page, Receipt, Wake};
@@ -42,7 +42,7 @@ pub(crate) enum Work {
     /// Open a session.
     Create { subagent: SubagentId, effect: EffectId, opening: Box<Opening> },
     /// Give input.
-    Send { subagent: SubagentId, effect: EffectId, input: String },
+    Send { subagent: SubagentId, effect: EffectId, input: Box<FromParent> },
     /// Stop what it does.
     Halt { subagent: SubagentId },
     /// Wait for reports.
@@ -67,7 +67,8 @@ impl Work {
                 None => Self::Nothing,
             },
             SubagentRequest::SendInput { subagent_id, input } => {
-                Self::Send { subagent: *subagent_id, effect, input: input.clone() }
+                let input = FromParent::Input { text: input.clone(), labels: state.labels().clone() };
+                Self::Send { subagent: *subagent_id, effect, input: Box::new(input) }
             }
             SubagentRequest::Interrupt { subagent_id } | SubagentRequest::Close { subagent_id } => {
                 Self::Halt { subagent: *subagent_id }
@@ -181,10 +182,10 @@ impl Tree<'_> {
         &self,
         subagent: SubagentId,
         effect: EffectId,
-        input: &str,
+        input: &FromParent,
     ) -> Result<SubagentReply, Cancelled> {
         loop {
-            let command = Command::Parent(FromParent::Input { text: input.to_owned() });
+            let command = Command::Parent(input.clone());
             let receipt = Some(receipt_draft(effect));
             let sent =
                 self.shared.submit(self.key(subagent), vec![command], receipt, Admission::Always).await;
@@ -323,6 +324,7 @@ impl Tree<'_> {
             turn_id: turn.map(|turn| turn.id),
             status,
             text,
+            labels: Labels::NEUTRAL,
         };
         let Some(head) = store.head(key).await?.filter(|head| !head.deleted) else {
             return Ok(report(None, ReportStatus::Failed, "the subagent is gone".to_owned()));
@@ -338,13 +340,14 @@ impl Tree<'_> {
         let Some(turn) = turns.first() else {
             return Ok(report(None, ReportStatus::Interrupted, String::new()));
         };
-        Ok(match turn.status {
+        let latest = self.latest_items(key, turn).await?;
+        // Each item of an answer has the labels of everything that was seen before it.
+        let labels = latest.iter().fold(Labels::NEUTRAL, |labels, item| labels.join(&item.labels));
+        let report = match turn.status {
             TurnStatus::Queued | TurnStatus::InProgress | TurnStatus::Waiting => {
                 report(None, ReportStatus::Running, String::new())
             }
-            TurnStatus::Completed => {
-                report(Some(turn), ReportStatus::Completed, self.last_words(key, turn).await?)
-            }
+            TurnStatus::Completed => report(Some(turn), ReportStatus::Completed, last_words(latest)),
             TurnStatus::Failed => {
                 let error = turn.error.as_ref();
                 let why = error.map(|error| format!("{}: {}", error.code, error.message));
@@ -353,30 +356,35 @@ impl Tree<'_> {
             TurnStatus::Cancelled => {
                 report(Some(turn), ReportStatus::Interrupted, "it was interrupted".to_owned())
             }
-        })
+        };
+        Ok(SubagentReport { labels, ..report })
     }
 
-    /// The last message of a turn, shortened where it is long.
-    async fn last_words(&self, key: SessionKey, turn: &Turn) -> Result<String, RuntimeError> {
+    /// The latest items of a turn, newest first.
+    async fn latest_items(&self, key: SessionKey, turn: &Turn) -> Result<Vec<Item>, RuntimeError> {
         let page = Page { after: None, limit: LAST_ITEMS_MAX, order: Order::Descending };
-        let items = self.shared.store.items(key, Some(turn.id), &page).await?;
-        let said = items.into_iter().find_map(|item| match item.body {
-            ItemBody::AssistantMessage { content, phase: Some(Phase::FinalAnswer) | None } => {
-                Some(content.concat())
-            }
-            ItemBody::AssistantMessage { .. }
-            | ItemBody::UserMessage { .. }
-            | ItemBody::Reasoning { .. }
-            | ItemBody::FunctionCall { .. }
-            | ItemBody::FunctionCallOutput { .. }
-            | ItemBody::McpCall { .. }
-            | ItemBody::CommandExecution { .. }
-            | ItemBody::SubagentCall { .. }
-            | ItemBody::AgentMessage { .. }
-            | ItemBody::InternalCall { .. } => None,
-        });
-        Ok(shortened(said.unwrap_or_default()))
+        Ok(self.shared.store.items(key, Some(turn.id), &page).await?)
     }
+}
+
+/// The last message of a turn, shortened where it is long.
+fn last_words(items: Vec<Item>) -> String {
+    let said = items.into_iter().find_map(|item| match item.body {
+        ItemBody::AssistantMessage { content, phase: Some(Phase::FinalAnswer) | None } => {
+            Some(content.concat())
+        }
+        ItemBody::AssistantMessage { .. }
+        | ItemBody::UserMessage { .. }
+        | ItemBody::Reasoning { .. }
+        | ItemBody::FunctionCall { .. }
+        | ItemBody::FunctionCallOutput { .. }
+        | ItemBody::McpCall { .. }
+        | ItemBody::CommandExecution { .. }
+        | ItemBody::SubagentCall { .. }
+        | ItemBody::AgentMessage { .. }
+        | ItemBody::InternalCall { .. } => None,
+    });
+    shortened(said.unwrap_or_default())
 }
 
 /// Returns when one of `sessions` may have changed.

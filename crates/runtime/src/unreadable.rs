@@ -103,6 +103,9 @@ impl Unreadable {
             | DocumentKind::Skill
             | DocumentKind::SkillVersion
             | DocumentKind::Fork
+            | DocumentKind::KeyUse
+            | DocumentKind::Freeze
+            | DocumentKind::Person
             | DocumentKind::Template
             | DocumentKind::Vault
             | DocumentKind::Credential

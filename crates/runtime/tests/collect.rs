@@ -12,13 +12,14 @@ use tenure_journal::{
     BlobRef, ContainerSize, Environment, EnvironmentId, Fresh, HostedEnvironment, Network, Packages,
     ProjectId, SessionId, SessionKey, Timestamp, WorkspaceRoot,
 };
-use tenure_runtime::{Collected, Opening, Runtime};
+use tenure_model::scripted::{Script, ScriptedModel};
+use tenure_runtime::{Collected, EnvironmentConfig, Limits, Opening, Runtime};
 use tenure_session::{Command, Point};
 use tenure_store::{DocumentKind, MemoryStore, Order, Page, Stamp, Store};
 use tenure_workspace::manifest::{Content, Entry, FileNode, Node, Time, encode_directory};
 use tenure_workspace::{Chunks, Digest, MemoryChunks, reachable};
 
-use support::{opening, start};
+use support::{SCRIPT, opening, start, start_hosting};
 
 /// How old a payload is that is collected. The store's clock moves only when the test moves it.
 const GRACE: Duration = Duration::from_millis(50);
@@ -59,11 +60,9 @@ async fn keep(store: &MemoryStore, tree: &Tree) {
     }
 }
 
-/// A session whose environment begins with these files.
-async fn open(runtime: &Runtime, root: WorkspaceRoot) -> SessionKey {
-    let mut opened = opening("").opened;
-    let session = SessionId::fresh(&runtime.fresh());
-    opened.environment = Environment::Hosted(Box::new(HostedEnvironment {
+/// An environment that begins with these files.
+fn hosted(session: SessionId, root: WorkspaceRoot) -> HostedEnvironment {
+    HostedEnvironment {
         id: EnvironmentId::of_session(session),
         network: Network::Disabled,
         size: ContainerSize::Small,
@@ -73,7 +72,14 @@ async fn open(runtime: &Runtime, root: WorkspaceRoot) -> SessionKey {
         variables: None,
         base: Some(root),
         capabilities: tenure_journal::Capabilities::default(),
-    }));
+    }
+}
+
+/// A session whose environment begins with these files.
+async fn open(runtime: &Runtime, root: WorkspaceRoot) -> SessionKey {
+    let mut opened = opening("").opened;
+    let session = SessionId::fresh(&runtime.fresh());
+    opened.environment = Environment::Hosted(Box::new(hosted(session, root)));
     let opening = Opening { opened, input: Vec::new() };
     let (view, _) = runtime.open_as(session, opening, None, false).await.expect("opens");
     view.key
@@ -144,6 +150,33 @@ async fn a_fork_keeps_what_its_parent_leaves() {
     delete(&runtime, again.key).await;
     collect_all(&runtime, &store).await;
     runtime.shutdown(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn an_environment_that_waits_keeps_its_files_and_one_that_expired_does_not() {
+    let script = Arc::new(Script::parse(SCRIPT).expect("a valid script"));
+    for (prewarmed, keeps) in [(Duration::from_secs(3_600), true), (Duration::ZERO, false)] {
+        let store = Arc::new(MemoryStore::new());
+        let model = Arc::new(ScriptedModel::new(Arc::clone(&script)));
+        let environments = EnvironmentConfig { prewarmed, ..EnvironmentConfig::default() };
+        let limits = Limits::default();
+        let runtime = start_hosting(Arc::clone(&store), Arc::default(), model, limits, environments).await;
+        let files = tree(2);
+        keep(&store, &files).await;
+        let session = SessionId::fresh(&runtime.fresh());
+        let view = runtime.prewarm(project(), hosted(session, files.root), None).await.expect("opens");
+        runtime.submit(view.key, vec![Command::ExpireEnvironment], None).await.expect("decided");
+        if keeps {
+            store.pass(GRACE * 2);
+            let collected = runtime.collect(None, Duration::ZERO).await.expect("collects");
+            assert_eq!((collected.forgotten, collected.left), (0, 0));
+            check(&store, files.root, "it waits for a session").await;
+        } else {
+            collect_all(&runtime, &store).await;
+            assert!(store.head(view.key).await.expect("reads").is_some_and(|head| !head.deleted));
+        }
+        runtime.shutdown(Duration::ZERO).await;
+    }
 }
 
 #[tokio::test]

@@ -120,6 +120,7 @@ impl World {
             time_awareness: false,
             approval: ApprovalMode::Destructive,
             skills: Vec::new(),
+            grants: Vec::new(),
         };
         let opened = SessionOpened {
             project_id: project,
@@ -131,6 +132,8 @@ impl World {
             spend_limit: None,
             prompt_cache: None,
             parent: None,
+            trust: tenure_journal::Trust::default(),
+            opened_by: None,
         };
         let opening = Opening { opened, input: vec![vec![InputPart::text("hi")]] };
         Ok(self.runtime.open(opening, None, false).await?.0.key)

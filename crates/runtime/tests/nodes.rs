@@ -85,7 +85,11 @@ async fn whoever_takes_the_approval_makes_the_call_and_every_node_tells_it() {
     let [RequiredAction::Approval(approval)] = waiting.required_actions.as_slice() else {
         panic!("one approval, not {:?}", waiting.required_actions)
     };
-    let decide = Command::Decide { approval_id: approval.id, decision: Decision::Approve, by: "key".into() };
+    let decide = Command::Decide {
+        approval_id: approval.id,
+        decision: Decision::Approve,
+        by: tenure_journal::Party::service("key", &["approvers"]),
+    };
     let (at_once, too) =
         tokio::join!(a.submit(view.key, vec![decide.clone()], None), b.submit(view.key, vec![decide], None));
     at_once.expect("accepted");

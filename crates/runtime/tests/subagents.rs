@@ -102,6 +102,7 @@ fn opening(text: &str) -> Opening {
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
+        grants: Vec::new(),
     };
     let opened = SessionOpened {
         project_id: ProjectId::fresh(&fresh),
@@ -113,6 +114,8 @@ fn opening(text: &str) -> Opening {
         spend_limit: None,
         prompt_cache: None,
         parent: None,
+        trust: tenure_journal::Trust::default(),
+        opened_by: None,
     };
     Opening { opened, input: vec![vec![InputPart::text(text)]] }
 }

@@ -77,6 +77,7 @@ async fn session(runtime: &Runtime, turns: usize) -> SessionKey {
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
+        grants: Vec::new(),
     };
     let opened = SessionOpened {
         project_id: ProjectId::fresh(&fresh),
@@ -88,6 +89,8 @@ async fn session(runtime: &Runtime, turns: usize) -> SessionKey {
         spend_limit: None,
         prompt_cache: None,
         parent: None,
+        trust: tenure_journal::Trust::default(),
+        opened_by: None,
     };
     let input = vec![vec![InputPart::text("say nothing of this")]];
     let (view, stream) = runtime.open(Opening { opened, input }, None, true).await.expect("opens");

@@ -74,7 +74,11 @@ async fn an_approval_waits_without_an_actor_and_acts_once() {
     assert!(store.due_now(Timestamp::from_millis(i64::MAX)).is_empty());
     assert!(shop.keys.lock().expect("no panics").is_empty());
 
-    let decide = Command::Decide { approval_id: approval.id, decision: Decision::Approve, by: "key".into() };
+    let decide = Command::Decide {
+        approval_id: approval.id,
+        decision: Decision::Approve,
+        by: tenure_journal::Party::service("key", &["approvers"]),
+    };
     let mut stream = runtime.subscribe(view.key).await.expect("there");
     runtime.submit(view.key, vec![decide.clone()], None).await.expect("accepted");
     until(&mut stream, SessionNotice::Idle).await;
@@ -169,7 +173,7 @@ async fn what_is_streamed_and_what_is_kept_have_the_same_index() {
                     let decide = Command::Decide {
                         approval_id: approval.id,
                         decision: Decision::Approve,
-                        by: "key".into(),
+                        by: tenure_journal::Party::service("key", &["approvers"]),
                     };
                     approvals += 1;
                     runtime.submit(view.key, vec![decide], None).await.expect("accepted");

@@ -99,6 +99,7 @@ fn opening(project_id: ProjectId) -> Opening {
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
+        grants: Vec::new(),
     };
     let opened = SessionOpened {
         project_id,
@@ -110,6 +111,8 @@ fn opening(project_id: ProjectId) -> Opening {
         spend_limit: None,
         prompt_cache: None,
         parent: None,
+        trust: tenure_journal::Trust::default(),
+        opened_by: None,
     };
     Opening { opened, input: vec![vec![InputPart::text("hi")]] }
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
-use tenure_sandbox::{Backend, Command, LauncherPath, Tier, survey};
+use tenure_sandbox::{Backend, Command, LauncherPath, Tier, survey, survey_gvisor};
 
 const PROGRAM: &str = "/bin/true";
 const ROUNDS: usize = 200;
@@ -60,6 +60,8 @@ fn main() {
         args: vec!["supervise".to_owned()],
     };
     let survey = survey(&launcher);
+    let gvisor = survey_gvisor(&launcher);
+    gvisor.findings().iter().for_each(|finding| print!("{finding}"));
     print!("{survey}");
     let workspace = std::env::temp_dir().join(format!("tenure-sandbox-bench-{}", std::process::id()));
     std::fs::create_dir(&workspace).expect("a workspace");
@@ -69,7 +71,8 @@ fn main() {
     let watched = survey.without_cgroups();
     let backends = [(Tier::Namespaces, "5 ms more"), (Tier::Landlock, "3 ms more")]
         .into_iter()
-        .flat_map(|(tier, goal)| [(survey.exactly(tier), goal), (watched.exactly(tier), goal)]);
+        .flat_map(|(tier, goal)| [(survey.exactly(tier), goal), (watched.exactly(tier), goal)])
+        .chain([(gvisor.exactly(Tier::Gvisor), "")]);
     for (backend, goal) in backends {
         let Ok(backend) = backend else { continue };
         let name = backend.isolation().to_string();

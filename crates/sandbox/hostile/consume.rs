@@ -222,6 +222,9 @@ pub(crate) fn raise_limits() -> String {
         // SAFETY: both calls are given a structure that outlives them.
         unsafe {
             libc::getrlimit(resource, &raw mut limit);
+            if limit.rlim_max == libc::RLIM_INFINITY {
+                return "unlimited".to_owned();
+            }
             limit.rlim_max += 1;
             answer(libc::setrlimit(resource, &raw const limit).into())
         }

@@ -129,6 +129,8 @@ fn name(errno: i32) -> &'static str {
         libc::EBUSY => "EBUSY",
         libc::EAFNOSUPPORT => "EAFNOSUPPORT",
         libc::EPROTONOSUPPORT => "EPROTONOSUPPORT",
+        libc::EIO => "EIO",
+        libc::EOPNOTSUPP => "EOPNOTSUPP",
         libc::EISDIR => "EISDIR",
         libc::ENOTDIR => "ENOTDIR",
         _ => Box::leak(format!("errno {errno}").into_boxed_str()),

@@ -14,7 +14,7 @@ use crate::command::{Command, Network, Stdin};
 use crate::error::{Error, ErrorKind};
 use crate::report::{Isolation, Tier};
 use crate::running::{Running, Supervised};
-use crate::spec::{Bait, Bubblewrap, CgroupPlan, Message, Spec};
+use crate::spec::{Bait, Bubblewrap, CgroupPlan, Gvisor, Message, Spec};
 use crate::survey::LauncherPath;
 use crate::wire::{self, Reader};
 
@@ -66,6 +66,7 @@ pub(crate) struct Plan {
     pub(crate) proc: bool,
     pub(crate) cgroup: Option<CgroupPlan>,
     pub(crate) bubblewrap: Option<Bubblewrap>,
+    pub(crate) gvisor: Option<Gvisor>,
 }
 
 impl Backend for Local {
@@ -86,7 +87,7 @@ impl Plan {
             Err(Error::new(ErrorKind::Unsupported, format!("tier `{}` {what}", self.tier)).hint(remedy))
         };
         match (self.tier, &command.network) {
-            (Tier::Namespaces, _) | (Tier::Landlock, Network::Disabled) => {}
+            (Tier::Gvisor | Tier::Namespaces, _) | (Tier::Landlock, Network::Disabled) => {}
             (Tier::Landlock, Network::Restricted { .. } | Network::Enabled) => {
                 return unsupported(
                     "has no network at all",
@@ -100,7 +101,7 @@ impl Plan {
                 &format!("cannot show `{}` at another path", host.display()),
                 "declare the same path inside, or run where user namespaces are allowed",
             ),
-            (Tier::Landlock | Tier::Namespaces, _) => Ok(()),
+            (Tier::Landlock | Tier::Namespaces | Tier::Gvisor, _) => Ok(()),
         }
     }
 }
@@ -127,7 +128,9 @@ pub(crate) fn launch(
         proc: plan.proc,
         cgroup: plan.cgroup.clone(),
         bubblewrap: plan.bubblewrap.clone(),
+        gvisor: plan.gvisor.clone(),
         is_inside: false,
+        user: None,
         tmp: None,
         canary,
     };
@@ -156,7 +159,7 @@ pub(crate) fn launch(
             running.started(reader, isolation, limits, command.limits, output, began);
             Ok(Running::new(running))
         }
-        Some(Message::Failed { what, errno }) => Err(failed(&what, errno)),
+        Some(Message::Failed { what, errno }) => Err(failed(&what, errno, running.first_words())),
         Some(Message::Ended { .. }) | None => Err(no_supervisor(launcher)),
     }
 }
@@ -174,10 +177,11 @@ fn no_supervisor(launcher: &LauncherPath) -> Error {
         .hint("its `main` has to call `launcher::main` for the arguments that are given to it")
 }
 
-fn failed(what: &str, errno: i32) -> Error {
-    match errno {
-        0 => Error::new(ErrorKind::Start, format!("{what} failed")),
-        errno => Error::start(format!("{what} failed"), io::Error::from_raw_os_error(errno)),
+fn failed(what: &str, errno: i32, words: Option<String>) -> Error {
+    match (errno, words) {
+        (0, None) => Error::new(ErrorKind::Start, format!("{what} failed")),
+        (0, Some(words)) => Error::new(ErrorKind::Start, format!("{what} failed: {words}")),
+        (errno, _) => Error::start(format!("{what} failed"), io::Error::from_raw_os_error(errno)),
     }
 }
 
@@ -198,5 +202,6 @@ fn stdin(stdin: &Stdin) -> io::Result<OwnedFd> {
             io::Seek::rewind(&mut file)?;
             Ok(file.into())
         }
+        Stdin::Pipe(end) => end.try_clone(),
     }
 }

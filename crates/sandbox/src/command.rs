@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -76,6 +78,8 @@ pub enum Stdin {
     Closed,
     /// These bytes, then its end.
     Bytes(Vec<u8>),
+    /// Whatever comes out of this end of a pipe; see [`crate::Dialogue`].
+    Pipe(Arc<OwnedFd>),
 }
 
 /// What a command may use up. Each holds for the command with everything it starts, except where a kernel
@@ -230,6 +234,7 @@ impl fmt::Debug for Stdin {
         match self {
             Self::Closed => f.write_str("Closed"),
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::Pipe(_) => f.write_str("Pipe"),
         }
     }
 }

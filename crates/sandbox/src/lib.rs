@@ -13,7 +13,8 @@
 //!
 //! Two tiers exist, [`Tier::Namespaces`] and, for containers that may not make namespaces,
 //! [`Tier::Landlock`], and none without isolation. [`survey`] runs a canary in each and says what it saw;
-//! [`Survey::choose`] gives the strongest that works, or the canary's finding and a remedy.
+//! [`Survey::choose`] gives the strongest that works, or the canary's finding and a remedy. A third,
+//! [`Tier::Gvisor`], is looked for by [`survey_gvisor`] and used by whoever asks for it by name.
 //!
 //! What this crate does not do: keep files, speak HTTP, decide what a command may ask for. It works on Linux
 //! and is empty elsewhere.
@@ -21,6 +22,7 @@
 
 mod backend;
 mod command;
+mod dialogue;
 mod error;
 pub mod launcher;
 mod report;
@@ -32,7 +34,10 @@ mod wire;
 
 pub use backend::{Backend, Output, Stream};
 pub use command::{Command, Files, Limits, Network, PATH, PROXY_PORT, Stdin, WORKSPACE};
+pub use dialogue::Dialogue;
 pub use error::{Error, ErrorKind};
-pub use report::{End, Group, InForce, Isolation, Launcher, Limit, Mechanism, Report, Tier};
+pub use report::{End, Group, InForce, Isolation, Launcher, Limit, Mechanism, Platform, Report, Tier};
 pub use running::{Execution, Killer, Running};
-pub use survey::{Finding, LauncherPath, Refused, Survey, survey, survey_bubblewrap};
+pub use survey::{
+    Finding, LauncherPath, Refused, Survey, survey, survey_bubblewrap, survey_gvisor, survey_gvisor_at,
+};

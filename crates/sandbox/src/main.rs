@@ -7,7 +7,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
-use tenure_sandbox::{Command, LauncherPath, Network, Stream, Tier, launcher, survey, survey_bubblewrap};
+use tenure_sandbox::{
+    Command, LauncherPath, Network, Stream, Tier, launcher, survey, survey_bubblewrap, survey_gvisor,
+    survey_gvisor_at,
+};
 
 const HELP: &str = "\
 usage: tenure-sandbox survey
@@ -19,8 +22,9 @@ usage: tenure-sandbox survey
 options of run:
   --workspace DIR      the directory that can be written to [default: the current one]
   --read-only PATH     shows a file or directory of the host, at the same path; more than once
-  --tier TIER          `namespaces` or `landlock` [default: the strongest that works]
+  --tier TIER          `namespaces` or `landlock` [default: the stronger that works], or `gvisor`
   --bubblewrap PROGRAM lets this bubblewrap build the namespaces
+  --runsc PROGRAM      runs it in gVisor by this `runsc`
   --proxy SOCKET       forwards 127.0.0.1:3128 inside to this Unix socket
   --network            the host's network
   --env NAME=VALUE     sets a variable; more than once
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
     match args.next().as_deref() {
         Some(SUPERVISE) => launcher::main(),
         Some("survey") => {
+            survey_gvisor(&own_path()).findings().iter().for_each(|finding| print!("{finding}"));
             print!("{}", survey(&own_path()));
             ExitCode::SUCCESS
         }
@@ -73,12 +78,15 @@ fn run(args: impl Iterator<Item = String>) -> Result<ExitCode, String> {
         command: Command::new(Vec::new(), directory),
         tier: None,
         bubblewrap: None,
+        runsc: None,
         is_reported: false,
     };
     wanted.read(args)?;
-    let survey = match &wanted.bubblewrap {
-        None => survey(&own_path()),
-        Some(program) => survey_bubblewrap(&own_path(), program),
+    let survey = match (&wanted.runsc, &wanted.bubblewrap) {
+        (Some(program), _) => survey_gvisor_at(&own_path(), program),
+        (None, _) if wanted.tier == Some(Tier::Gvisor) => survey_gvisor(&own_path()),
+        (None, Some(program)) => survey_bubblewrap(&own_path(), program),
+        (None, None) => survey(&own_path()),
     };
     let show = |error: tenure_sandbox::Error| match error.remedy() {
         Some(remedy) => format!("{error}\ntry: {remedy}"),
@@ -112,6 +120,7 @@ struct Wanted {
     command: Command,
     tier: Option<Tier>,
     bubblewrap: Option<PathBuf>,
+    runsc: Option<PathBuf>,
     is_reported: bool,
 }
 
@@ -139,6 +148,10 @@ impl Wanted {
             "--workspace" => command.files.workspace = absolute(value)?,
             "--read-only" => command.files.read_only.push((absolute(value)?, absolute(value)?)),
             "--tier" => self.tier = Some(value.parse()?),
+            "--runsc" => {
+                self.runsc = Some(absolute(value)?);
+                self.tier = Some(Tier::Gvisor);
+            }
             "--bubblewrap" => self.bubblewrap = Some(absolute(value)?),
             "--proxy" => command.network = Network::Restricted { proxy_socket: absolute(value)? },
             "--network" => command.network = Network::Enabled,

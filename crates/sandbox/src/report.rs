@@ -12,6 +12,8 @@ pub enum Tier {
     Landlock,
     /// Namespaces of its own, with Landlock where the kernel has it, and seccomp.
     Namespaces,
+    /// gVisor in namespaces of its own: another kernel, in user space, answers what the command asks.
+    Gvisor,
 }
 
 /// What really keeps a command apart.
@@ -21,6 +23,8 @@ pub struct Isolation {
     pub tier: Tier,
     /// What built it.
     pub launcher: Launcher,
+    /// How gVisor comes by the command's system calls; none where the host's kernel answers them.
+    pub gvisor: Option<Platform>,
     /// The version of Landlock in force; none in kernels without it.
     pub landlock: Option<u32>,
     /// Whether system calls go through the allow list.
@@ -40,6 +44,15 @@ pub enum Launcher {
     Own,
     /// Bubblewrap, where it may make namespaces and this crate may not.
     Bubblewrap,
+}
+
+/// How gVisor comes by system calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Platform {
+    /// The kernel's traps, by seccomp; releases since 2023.
+    Systrap,
+    /// `ptrace`, which is slower and everywhere.
+    Ptrace,
 }
 
 /// What holds the whole tree of processes to its limits.
@@ -121,7 +134,7 @@ pub enum End {
     DiskLimit,
     /// Someone asked for its end.
     Cancelled,
-    /// The supervisor died before it could say. In [`Tier::Namespaces`] everything died with it.
+    /// The supervisor died before it could say. But for [`Tier::Landlock`], everything died with it.
     Lost(String),
 }
 
@@ -169,6 +182,7 @@ impl fmt::Display for Tier {
         f.write_str(match self {
             Self::Landlock => "landlock",
             Self::Namespaces => "namespaces",
+            Self::Gvisor => "gvisor",
         })
     }
 }
@@ -180,7 +194,8 @@ impl std::str::FromStr for Tier {
         match word {
             "landlock" => Ok(Self::Landlock),
             "namespaces" => Ok(Self::Namespaces),
-            _ => Err(format!("`{word}` is no tier; there are `namespaces` and `landlock`")),
+            "gvisor" => Ok(Self::Gvisor),
+            _ => Err(format!("`{word}` is no tier; there are `gvisor`, `namespaces` and `landlock`")),
         }
     }
 }
@@ -188,6 +203,9 @@ impl std::str::FromStr for Tier {
 impl fmt::Display for Isolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.tier)?;
+        if let Some(platform) = self.gvisor {
+            write!(f, " ({platform})")?;
+        }
         match self.landlock {
             Some(version) => write!(f, ", landlock {version}")?,
             None => f.write_str(", no landlock")?,
@@ -200,6 +218,15 @@ impl fmt::Display for Isolation {
             Launcher::Bubblewrap => f.write_str(", bubblewrap")?,
         }
         write!(f, ", uid {} on the host", self.host_uid)
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Systrap => "systrap",
+            Self::Ptrace => "ptrace",
+        })
     }
 }
 

@@ -17,6 +17,8 @@ use crate::wire::Reader;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
+/// Characters of a line that explains a failure.
+const WORDS_MAX: usize = 512;
 /// How long after its wall limit a supervisor may stay silent before it counts as lost.
 const SUPERVISOR: Duration = Duration::from_secs(10);
 /// How long output may last once everything that could write it is dead.
@@ -108,6 +110,21 @@ impl Supervised {
         began: Instant,
     ) {
         self.started = Some(Started { reader, isolation, in_force, limits, output, began, output_bytes: 0 });
+    }
+
+    /// The first line on standard error of what did not come to start the command. It ended before, so all it
+    /// said is there.
+    pub(crate) fn first_words(&mut self) -> Option<String> {
+        let stderr = self.streams[1].take()?;
+        let flags = rustix::fs::fcntl_getfl(&stderr).ok()?;
+        rustix::fs::fcntl_setfl(&stderr, flags | rustix::fs::OFlags::NONBLOCK).ok()?;
+        let mut said = vec![0; READ_BYTES];
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(&stderr, &mut *said)).ok()?;
+        let said = String::from_utf8_lossy(&said[..read]);
+        let line = said.lines().map(str::trim).find(|line| !line.is_empty())?;
+        // What stands before it is where and when.
+        let words = line.split_once("FATAL ERROR: ").map_or(line, |(_, words)| words);
+        Some(words.chars().take(WORDS_MAX).collect())
     }
 
     fn pump(&mut self, started: &mut Started) -> io::Result<Message> {

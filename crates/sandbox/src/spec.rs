@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Limits, Network};
-use crate::report::{End, InForce, Isolation, Tier};
+use crate::report::{End, InForce, Isolation, Platform, Tier};
 
 /// Bytes of one message; the largest is a specification.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -36,8 +36,12 @@ pub(crate) struct Spec {
     pub(crate) cgroup: Option<CgroupPlan>,
     /// What builds the namespaces, if this crate does not.
     pub(crate) bubblewrap: Option<Bubblewrap>,
-    /// Whether this is told to what bubblewrap started, rather than to a supervisor.
+    /// What gVisor is run by, in its tier.
+    pub(crate) gvisor: Option<Gvisor>,
+    /// Whether this is told to what bubblewrap or gVisor started, rather than to a supervisor.
     pub(crate) is_inside: bool,
+    /// Who the first process inside has to become to be the command, where it is somebody else.
+    pub(crate) user: Option<u32>,
     /// The directory for temporary files on the host, made by the supervisor where there is no own `/tmp`.
     #[serde(skip)]
     pub(crate) tmp: Option<PathBuf>,
@@ -50,6 +54,18 @@ pub(crate) struct Spec {
 pub(crate) struct Bubblewrap {
     /// The program.
     pub(crate) program: PathBuf,
+    /// This very program, as a path of the host.
+    pub(crate) launcher: PathBuf,
+    /// What makes it a supervisor.
+    pub(crate) args: Vec<String>,
+}
+
+/// gVisor, and what it is to start inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gvisor {
+    /// `runsc`.
+    pub(crate) program: PathBuf,
+    pub(crate) platform: Platform,
     /// This very program, as a path of the host.
     pub(crate) launcher: PathBuf,
     /// What makes it a supervisor.
@@ -74,6 +90,8 @@ pub(crate) struct Bait {
     pub(crate) port: u16,
     /// A process of the host.
     pub(crate) process: i32,
+    /// What the host's kernel says it was built as.
+    pub(crate) kernel: String,
 }
 
 /// What the supervisor says.

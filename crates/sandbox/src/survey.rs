@@ -13,15 +13,18 @@ use std::time::Duration;
 use crate::backend::{Backend, Local, Plan, launch};
 use crate::command::{Command, Limits};
 use crate::error::{Error, ErrorKind};
-use crate::launcher::{bubblewrap, cgroup, landlock};
-use crate::report::{End, Isolation, Tier};
-use crate::spec::{Bait, Bubblewrap, CgroupPlan};
+use crate::launcher::canary::NOTE;
+use crate::launcher::{bubblewrap, cgroup, gvisor, landlock};
+use crate::report::{End, Isolation, Platform, Tier};
+use crate::spec::{Bait, Bubblewrap, CgroupPlan, Gvisor};
 use crate::sys;
 
 /// Where bubblewrap is: packages and AppArmor profiles know the first place.
 const BUBBLEWRAP: &[&str] = &["/usr/bin/bwrap", "/usr/local/bin/bwrap"];
 /// How long a canary may take.
 const CANARY: Duration = Duration::from_secs(10);
+/// How gVisor may come by system calls, best first.
+const PLATFORMS: [Platform; 2] = [Platform::Systrap, Platform::Ptrace];
 
 /// A program whose `main` calls [`crate::launcher::main`] when it is given these arguments.
 #[derive(Debug, Clone)]
@@ -39,6 +42,8 @@ pub struct Finding {
     pub tier: Tier,
     /// What a canary ran in, or why it did not.
     pub outcome: Result<Isolation, Refused>,
+    /// What it met there that programs may stumble over.
+    pub note: Option<String>,
 }
 
 /// Why a tier is not used here.
@@ -97,38 +102,106 @@ pub fn survey_bubblewrap(launcher: &LauncherPath, program: &Path) -> Survey {
     survey_with(launcher, |launcher, plan| by_bubblewrap(launcher, plan, program.to_owned()))
 }
 
-fn by_bubblewrap(launcher: &LauncherPath, plan: Plan, program: PathBuf) -> Tried {
-    let own = fs::canonicalize(&launcher.program).map_err(|error| Refused {
+/// What gVisor can do here, and nothing of the other tiers. Takes some hundred milliseconds.
+#[must_use]
+pub fn survey_gvisor(launcher: &LauncherPath) -> Survey {
+    survey_gvisor_with(launcher, |plan| {
+        match gvisor::PROGRAMS.iter().map(Path::new).find(|program| program.is_file()) {
+            Some(program) => by_gvisor(launcher, &plan, program),
+            None => Err(Refused {
+                what: format!("there is no `runsc` at {}", gvisor::PROGRAMS.join(" or ")),
+                remedy: "install gVisor: Debian's package is `runsc`, others are at gvisor.dev".to_owned(),
+            }),
+        }
+    })
+}
+
+/// The same with the `runsc` at `program`.
+#[must_use]
+pub fn survey_gvisor_at(launcher: &LauncherPath, program: &Path) -> Survey {
+    survey_gvisor_with(launcher, |plan| by_gvisor(launcher, &plan, program))
+}
+
+fn survey_gvisor_with(
+    launcher: &LauncherPath,
+    try_gvisor: impl FnOnce(Plan) -> Result<Tried, Refused>,
+) -> Survey {
+    let mut survey = Survey { findings: Vec::new(), backends: Vec::new(), cgroup: cgroup::find() };
+    survey.look(Tier::Gvisor, launcher, try_gvisor);
+    survey
+}
+
+fn by_gvisor(launcher: &LauncherPath, plan: &Plan, program: &Path) -> Result<Tried, Refused> {
+    let own = own_program(launcher)?;
+    let mut met = Vec::new();
+    for platform in PLATFORMS {
+        let gvisor = Gvisor {
+            program: program.to_owned(),
+            platform,
+            launcher: own.clone(),
+            args: launcher.args.clone(),
+        };
+        // Nothing can be seen of what gVisor uses without a `/proc` of its own.
+        match try_plan(launcher, Plan { proc: true, gvisor: Some(gvisor), ..plan.clone() }) {
+            Ok(tried) => return Ok(tried),
+            Err(refused) => met.push(format!("with {platform}: {}", refused.what)),
+        }
+    }
+    Err(Refused { what: met.join("; "), remedy: remedy(Tier::Gvisor) })
+}
+
+fn own_program(launcher: &LauncherPath) -> Result<PathBuf, Refused> {
+    fs::canonicalize(&launcher.program).map_err(|error| Refused {
         what: format!("finding `{}`: {error}", launcher.program.display()),
         remedy: "start the server from a program that was not replaced".to_owned(),
-    })?;
+    })
+}
+
+fn by_bubblewrap(launcher: &LauncherPath, plan: Plan, program: PathBuf) -> Result<Tried, Refused> {
+    let own = own_program(launcher)?;
     let bubblewrap = Bubblewrap { program, launcher: own, args: launcher.args.clone() };
     try_plan(launcher, Plan { proc: false, bubblewrap: Some(bubblewrap), ..plan })
 }
 
-fn survey_with(launcher: &LauncherPath, try_namespaces: impl Fn(&LauncherPath, Plan) -> Tried) -> Survey {
+fn survey_with(
+    launcher: &LauncherPath,
+    try_namespaces: impl Fn(&LauncherPath, Plan) -> Result<Tried, Refused>,
+) -> Survey {
     let mut survey = Survey { findings: Vec::new(), backends: Vec::new(), cgroup: cgroup::find() };
-    let version = sys::landlock_version();
-    for tier in [Tier::Namespaces, Tier::Landlock] {
-        let cgroup = survey.cgroup.as_ref().ok().cloned();
-        let landlock = version.map(|version| version.min(landlock::VERSION_MAX));
-        let plan = Plan { tier, landlock, proc: false, cgroup, bubblewrap: None };
-        let outcome = match tier {
-            Tier::Namespaces => try_namespaces(launcher, plan),
-            Tier::Landlock => try_landlock(launcher, plan, version),
-        };
-        let outcome = outcome.map(|(isolation, plan)| {
-            let local = Local { isolation: isolation.clone(), launcher: launcher.clone(), plan };
-            survey.backends.push(Arc::new(local));
-            isolation
-        });
-        survey.findings.push(Finding { tier, outcome });
-    }
+    survey.look(Tier::Namespaces, launcher, |plan| try_namespaces(launcher, plan));
+    survey.look(Tier::Landlock, launcher, |plan| try_landlock(launcher, plan));
     survey
 }
 
 impl Survey {
-    /// The strongest back end here, which is at least as strong as `min`.
+    /// Tries one more tier, which is weaker than those before.
+    fn look(
+        &mut self,
+        tier: Tier,
+        launcher: &LauncherPath,
+        try_it: impl FnOnce(Plan) -> Result<Tried, Refused>,
+    ) {
+        let landlock = match tier {
+            // Its processes mount, which Landlock forbids; the command's calls never reach the host.
+            Tier::Gvisor => None,
+            Tier::Namespaces | Tier::Landlock => {
+                sys::landlock_version().map(|version| version.min(landlock::VERSION_MAX))
+            }
+        };
+        let cgroup = self.cgroup.as_ref().ok().cloned();
+        let plan = Plan { tier, landlock, proc: false, cgroup, bubblewrap: None, gvisor: None };
+        let (outcome, note) = match try_it(plan) {
+            Ok(Tried { isolation, plan, note }) => {
+                let local = Local { isolation: isolation.clone(), launcher: launcher.clone(), plan };
+                self.backends.push(Arc::new(local));
+                (Ok(isolation), note)
+            }
+            Err(refused) => (Err(refused), None),
+        };
+        self.findings.push(Finding { tier, outcome, note });
+    }
+
+    /// The strongest back end that was looked for here, which is at least as strong as `min`.
     ///
     /// # Errors
     /// [`ErrorKind::Isolation`]: none is; with what the canary of each met, and the remedies.
@@ -137,8 +210,11 @@ impl Survey {
         let found = self.backends.iter().find(|backend| backend.plan.tier >= min);
         found.map(|local| Arc::clone(local) as Arc<dyn Backend>).ok_or_else(|| {
             let refused = self.refused().filter(|(tier, _)| *tier >= min);
-            let what: Vec<String> =
+            let mut what: Vec<String> =
                 refused.clone().map(|(tier, why)| format!("{tier}: {}", why.what)).collect();
+            if what.is_empty() {
+                what.push("not looked for".to_owned());
+            }
             let remedy: Vec<&str> = refused.map(|(_, why)| why.remedy.as_str()).collect();
             Error::new(
                 ErrorKind::Isolation,
@@ -193,16 +269,26 @@ impl Survey {
     }
 }
 
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.outcome {
+            Ok(isolation) => writeln!(f, "{:<11} works: {isolation}", self.tier.to_string())?,
+            Err(refused) => {
+                writeln!(f, "{:<11} refused: {}", self.tier.to_string(), refused.what)?;
+                writeln!(f, "{:<11} remedy: {}", "", refused.remedy)?;
+            }
+        }
+        match &self.note {
+            Some(note) => writeln!(f, "{:<11} note: {note}", ""),
+            None => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for Survey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for finding in &self.findings {
-            match &finding.outcome {
-                Ok(isolation) => writeln!(f, "{:<11} works: {isolation}", finding.tier.to_string())?,
-                Err(refused) => {
-                    writeln!(f, "{:<11} refused: {}", finding.tier.to_string(), refused.what)?;
-                    writeln!(f, "{:<11} remedy: {}", "", refused.remedy)?;
-                }
-            }
+            write!(f, "{finding}")?;
         }
         match &self.cgroup {
             Ok(CgroupPlan::V1 { memory }) => {
@@ -218,21 +304,26 @@ impl fmt::Display for Survey {
     }
 }
 
-type Tried = Result<(Isolation, Plan), Refused>;
+/// A plan that keeps apart.
+struct Tried {
+    isolation: Isolation,
+    plan: Plan,
+    note: Option<String>,
+}
 
-fn try_namespaces(launcher: &LauncherPath, plan: Plan) -> Tried {
+fn try_namespaces(launcher: &LauncherPath, plan: Plan) -> Result<Tried, Refused> {
     try_plan(launcher, Plan { proc: true, ..plan.clone() }).or_else(|refused| {
         // Containers that cover parts of `/proc` may not mount a fresh one.
         if refused.what.contains("/proc") { try_plan(launcher, plan) } else { Err(refused) }
     })
 }
 
-fn try_landlock(launcher: &LauncherPath, plan: Plan, version: Option<u32>) -> Tried {
+fn try_landlock(launcher: &LauncherPath, plan: Plan) -> Result<Tried, Refused> {
     if plan.landlock.is_some_and(|version| version >= landlock::VERSION_SCOPES) {
         return try_plan(launcher, plan);
     }
     Err(Refused {
-        what: match version {
+        what: match sys::landlock_version() {
             Some(version) => format!("Landlock here is version {version}, which lets signals out"),
             None => "this kernel has no Landlock".to_owned(),
         },
@@ -243,7 +334,7 @@ fn try_landlock(launcher: &LauncherPath, plan: Plan, version: Option<u32>) -> Tr
     })
 }
 
-fn try_plan(launcher: &LauncherPath, plan: Plan) -> Tried {
+fn try_plan(launcher: &LauncherPath, plan: Plan) -> Result<Tried, Refused> {
     let remedy = || remedy(plan.tier);
     let refuse = |what: String| Refused { what, remedy: remedy() };
     let planted = Planted::plant().map_err(|error| refuse(format!("planting the canary: {error}")))?;
@@ -261,7 +352,10 @@ fn try_plan(launcher: &LauncherPath, plan: Plan) -> Tried {
     let report = running.wait();
     let said = said.lock().map(|said| String::from_utf8_lossy(&said).into_owned()).unwrap_or_default();
     match report.end {
-        End::Exited(0) => Ok((report.isolation, plan)),
+        End::Exited(0) => {
+            let note = said.lines().find_map(|line| line.strip_prefix(NOTE)).map(str::to_owned);
+            Ok(Tried { isolation: report.isolation, plan, note })
+        }
         End::Exited(_) => Err(refuse(format!("the canary got out: {}", said.trim().replace('\n', ", ")))),
         end @ (End::Signalled(_)
         | End::NotExecuted(_)
@@ -278,6 +372,14 @@ fn try_plan(launcher: &LauncherPath, plan: Plan) -> Tried {
 fn remedy(tier: Tier) -> String {
     let setting = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     match tier {
+        Tier::Gvisor if setting("/proc/sys/kernel/yama/ptrace_scope").is_some_and(|scope| scope == "3") => {
+            "sysctl -w kernel.yama.ptrace_scope=1, which takes a restart of the host".to_owned()
+        }
+        Tier::Gvisor => {
+            "gVisor needs what `namespaces` needs and to trace its own processes: see what is found \
+                         of `namespaces`, and `docs/sandbox.md`"
+                .to_owned()
+        }
         Tier::Landlock => "see the canary's finding; `docs/sandbox.md` lists what this tier needs".to_owned(),
         Tier::Namespaces => {
             let is = |path, value: &str| setting(path).is_some_and(|found| found == value);
@@ -334,6 +436,7 @@ impl Planted {
             socket: self.path("socket"),
             port: self.port.local_addr().map_or(0, |address| address.port()),
             process: i32::try_from(std::process::id()).unwrap_or(i32::MAX),
+            kernel: rustix::system::uname().version().to_string_lossy().into_owned(),
         }
     }
 }

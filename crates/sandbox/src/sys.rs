@@ -56,6 +56,27 @@ pub(crate) fn clone(flags: i32) -> io::Result<Side> {
     }
 }
 
+/// Copies this process; the child's number, and none in the child. Without a handle, so that every kernel
+/// can do it.
+///
+/// # Errors
+/// The kernel's: too many processes.
+pub(crate) fn fork() -> io::Result<Option<i32>> {
+    // SAFETY: this process has one thread (see the module), so no lock is held by a thread the copy lacks.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        pid => Ok(Some(pid)),
+    }
+}
+
+/// Begins a session of its own, as far as this process may: whoever leads a group has one. Releases of gVisor
+/// answer with a number that is none.
+pub(crate) fn begin_session() {
+    // SAFETY: takes nothing.
+    unsafe { libc::setsid() };
+}
+
 /// Becomes the program at `path`; returns only if that fails.
 pub(crate) fn execute(path: &CString, argv: &[CString], env: &[CString]) -> io::Error {
     let pointers = |words: &[CString]| -> Vec<*const libc::c_char> {
@@ -104,9 +125,11 @@ pub(crate) fn mount_attributes(
 /// # Errors
 /// A kernel before 5.9.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
+    /// Descriptors are signed; gVisor takes no more for one.
+    const LAST: u32 = i32::MAX as u32;
     // SAFETY: called before this process owns a descriptor above the standard ones, or right before it
     // becomes another program, so nothing that is closed here is used again.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0u32) })
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, LAST, 0u32) })
 }
 
 /// The version of Landlock in this kernel; none without it.

@@ -70,6 +70,36 @@ fn rows<'a>(paths: &'a Paths) -> Vec<Row<'a>> {
     ]
 }
 
+/// What gVisor's kernel answers where it is another answer than Linux gives in namespaces.
+fn in_gvisor(row: &str, probe: &str, user: u32) -> Option<&'static str> {
+    Some(match (row, probe, user) {
+        // The supervisor alone limits processor time.
+        ("16", "raise-limits", _) => "EPERM unlimited",
+        // A number that means nothing to the host.
+        ("17, 18", "priority", _) => "EPERM ok EPERM",
+        // Who may not write is asked before what can be written to.
+        ("23", "create", 0) => "EACCES EROFS",
+        ("23", "create", _) => "EACCES",
+        ("27", "read", _) => "EACCES ok|ENOENT",
+        // What there is, is its own, and says of the host how much memory it has.
+        ("29", "open", _) => "ok",
+        ("30", "read", _) => "ENOENT ok",
+        ("31", "devices", _) => "EPERM false EPERM false",
+        ("32", "open", _) => "EIO ENOENT ok",
+        // As a call of 64 bits, which goes through the list.
+        ("42", "int80", _) => "-9",
+        ("44", "kill", _) => "ESRCH ESRCH ESRCH ENOSYS ESRCH ESRCH",
+        // Of an ordinary user it is a root that can do nothing, and everybody else is nobody to it.
+        ("46", "kill-parent", 0) => "alive [ended by signal 9]",
+        ("47", "whoami", 0) => "0 0",
+        ("50, 51", "privileges", 0) => "ok EOPNOTSUPP ok",
+        ("50, 51", "privileges", _) => "EPERM EOPNOTSUPP EPERM",
+        ("55", "terminal", _) => "EPERM EPERM EPERM true EIO",
+        ("56", "outside", _) => "EHOSTUNREACH",
+        (_, _, _) => return None,
+    })
+}
+
 const ONE: [&str; 5] = ["/proc/1/root", "/proc/1/cwd", "/proc/1/environ", "/proc/1/mem", "/proc/1/maps"];
 const MACHINE: [&str; 7] = [
     "/proc/kcore",
@@ -132,6 +162,7 @@ fn table(tier: Tier) {
             (Tier::Namespaces, Some(_), "24") => "ENOENT ENOENT ENOENT ENOENT",
             (Tier::Namespaces, Some(_), "27" | "28") => "ENOENT",
             (Tier::Namespaces, _, _) => in_namespaces,
+            (Tier::Gvisor, _, _) => in_gvisor(row, args[0], lab.user_inside(tier)).unwrap_or(in_namespaces),
             (Tier::Landlock, _, _) => under_landlock,
         };
         if !expected.split('|').any(|expected| said == expected) && !expected.is_empty() {
@@ -155,6 +186,16 @@ fn in_namespaces_as_ordinary_user() {
 #[test]
 fn in_namespaces_by_bubblewrap() {
     again_in_bubblewrap("in_namespaces");
+}
+
+#[test]
+fn in_a_kernel_of_its_own() {
+    table(Tier::Gvisor);
+}
+
+#[test]
+fn in_a_kernel_of_its_own_as_ordinary_user() {
+    again_as_ordinary_user("in_a_kernel_of_its_own");
 }
 
 #[test]

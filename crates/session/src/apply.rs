@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tenure_journal::{
-    AgentRef, CommandResult, Done, EffectId, EffectKind, Event, FailureKind, InputPart, Item, ItemBody,
-    ItemId, ItemStatus, Next, Outcome, Recorded, Repeat, SessionKey, SessionOpened, SessionPatch, Timestamp,
-    Turn, TurnEnd, TurnId, TurnStatus, Version,
+    AgentRef, CommandResult, Done, EffectId, EffectKind, Event, FailureKind, Input, InputPart, Item,
+    ItemBody, ItemId, ItemStatus, Labels, Lane, Next, Outcome, Recorded, Repeat, SessionKey, SessionOpened,
+    SessionPatch, Timestamp, Turn, TurnEnd, TurnId, TurnStatus, Version,
 };
 
 use crate::budget;
 use crate::catalogue;
 use crate::connection::Connection;
 use crate::environment::Workspace;
+use crate::flow::Flow;
 use crate::state::{ActiveTurn, Ends, Listing, Pending, PendingPhase, Session, Spent, Totals};
 use crate::subagent::Subagent;
 
@@ -49,6 +50,9 @@ impl Session {
             turn: None,
             effects: BTreeMap::new(),
             approvals: BTreeMap::new(),
+            supports: BTreeMap::new(),
+            quarantined_by: None,
+            opened_by: opened.opened_by.clone(),
             decided: VecDeque::new(),
             listings: BTreeMap::new(),
             loaded: BTreeSet::new(),
@@ -61,6 +65,7 @@ impl Session {
             prewarmed: None,
             forked_from: None,
             connection: Connection::default(),
+            flow: Flow::opened(opened),
         }
     }
 
@@ -87,6 +92,7 @@ impl Session {
         self.last_active_at = at;
         match event {
             Event::EnvironmentOpened(_) | Event::PolicyRefused { .. } => {}
+            Event::Governed { fact } => self.govern(fact),
             Event::SessionOpened(opened) => self.take(at, opened),
             Event::EnvironmentExpired => self.expire(),
             Event::EnvironmentSuspended => self.workspace.suspend(true),
@@ -97,9 +103,11 @@ impl Session {
             Event::InputAccepted { input } => self.queue.push_back(input.clone()),
             Event::InputJoined { input_id, item_id, turn_id } => {
                 if let Some(place) = self.queue.iter().position(|input| input.id == *input_id) {
-                    let content = self.queue.remove(place).map(|input| input.content).unwrap_or_default();
-                    let body = self.given_as(content);
-                    self.push_item(input_item(*item_id, *turn_id, ItemStatus::Completed, body));
+                    let input = self.queue.remove(place);
+                    let labels = input.as_ref().map(|input| input.labels.clone()).unwrap_or_default();
+                    let body = self.given_as(input);
+                    let item = input_item(*item_id, *turn_id, ItemStatus::Completed, body);
+                    self.push_item(Item { labels, ..item });
                 }
             }
             Event::TurnCreated { turn_id } => self.turn = Some(self.new_turn(*turn_id, at)),
@@ -120,6 +128,7 @@ impl Session {
                     turn.steps += 1;
                     turn.answered = false;
                 }
+                self.flow.requested(effect);
                 let (id, effect) = (effect.id, Arc::new(effect.clone()));
                 let pending = Pending {
                     effect,
@@ -144,7 +153,8 @@ impl Session {
                     }
                 }
             }
-            Event::AttemptEnded { effect_id, outcome, next, .. } => {
+            Event::AttemptEnded { effect_id, outcome, next, labels, .. } => {
+                self.label_end(*effect_id, labels, *next);
                 self.end_attempt(*effect_id, at, outcome, *next);
             }
             Event::SignedIn => {
@@ -156,13 +166,16 @@ impl Session {
             Event::EffectAbandoned { effect_id } => {
                 if let Some(pending) = self.effects.remove(effect_id) {
                     self.spent.add(budget::abandoned(&pending));
+                    self.flow.abandoned(&pending.effect.kind, pending.attempts);
                 }
             }
+            Event::Granted { grant } => self.flow.grant(grant),
             Event::ApprovalRequested { approval } => {
                 self.approvals.insert(approval.id, approval.clone());
             }
             Event::ApprovalDecided { approval_id, decision, .. } => {
                 self.approvals.remove(approval_id);
+                self.supports.remove(approval_id);
                 self.remember_decision(*approval_id, *decision);
             }
             Event::FunctionReturned { call_item_id, item_id, turn_id, success, output, error } => {
@@ -171,7 +184,8 @@ impl Session {
                 self.close_item(*call_item_id, status, None, None);
                 let body =
                     ItemBody::FunctionCallOutput { call_id, output: output.clone(), error: error.clone() };
-                self.push_item(input_item(*item_id, *turn_id, status, body));
+                let labels = self.function_labels();
+                self.push_item(Item { labels, ..input_item(*item_id, *turn_id, status, body) });
                 if let Some(turn) = &mut self.turn {
                     turn.unseen = true;
                 }
@@ -217,8 +231,9 @@ impl Session {
     }
 
     /// An input as the item it becomes: a user's message, or what a subagent's parent says to it.
-    fn given_as(&self, content: Vec<InputPart>) -> ItemBody {
-        let Some(parent) = &self.parent else { return ItemBody::UserMessage { content } };
+    fn given_as(&self, input: Option<Input>) -> ItemBody {
+        let (content, by_agent) = input.map(|input| (input.content, input.by_agent)).unwrap_or_default();
+        let Some(parent) = &self.parent else { return ItemBody::UserMessage { content, by_agent } };
         let text = |part| match part {
             InputPart::Text { text } => Some(text),
             InputPart::Image { .. } => None,
@@ -326,7 +341,22 @@ impl Session {
         {
             subagent.reported = Some(*turn);
         }
+        self.flow.see(&item.labels);
         self.items.push(Arc::new(item));
+    }
+
+    /// What ended gave something with these labels: its item has them, and whoever reads it.
+    fn label_end(&mut self, effect: EffectId, labels: &Labels, next: Next) {
+        let Some(effect) = self.effects.get(&effect).map(|pending| Arc::clone(&pending.effect)) else {
+            return;
+        };
+        self.flow.ended(&effect.kind, labels);
+        let is_told = next == Next::Settled && !labels.is_neutral();
+        let Some(item_id) = effect.kind.item_id().filter(|_| is_told) else { return };
+        if let Some(item) = self.items.iter_mut().rev().find(|item| item.id == item_id) {
+            let item = Arc::make_mut(item);
+            item.labels = std::mem::take(&mut item.labels).join(labels);
+        }
     }
 
     fn close_item(
@@ -418,10 +448,10 @@ impl Session {
                     turn.answered = true;
                 }
             }
-            (EffectKind::ListTools { server_label }, Outcome::Done { done: Done::Tools { tools } }) => {
+            (EffectKind::ListTools { server_label, .. }, Outcome::Done { done: Done::Tools { tools } }) => {
                 self.list(server_label, at, Some(tools.clone()));
             }
-            (EffectKind::ListTools { server_label }, Outcome::Failed { .. } | Outcome::Unknown) => {
+            (EffectKind::ListTools { server_label, .. }, Outcome::Failed { .. } | Outcome::Unknown) => {
                 if next == Next::Settled {
                     self.list(server_label, at, None);
                 }
@@ -432,10 +462,13 @@ impl Session {
             ) => {
                 let status = if result.is_error { ItemStatus::Failed } else { ItemStatus::Completed };
                 self.close_item(*item_id, status, Some(result), None);
+                if effect.kind.lane() == Some(Lane::Environment) {
+                    self.workspace.ran(result.root);
+                }
             }
             (EffectKind::Command { item_id, .. }, Outcome::Done { done: Done::Command { result } }) => {
                 self.close_command(*item_id, result);
-                self.workspace.ran(result);
+                self.workspace.ran(result.root);
             }
             (EffectKind::PrepareEnvironment, Outcome::Done { done: Done::Placed { root, skills } }) => {
                 self.workspace.place(*root);
@@ -443,14 +476,23 @@ impl Session {
             }
             (_, Outcome::Done { done: Done::Placed { root, .. } }) => self.workspace.place(*root),
             (_, Outcome::Done { done: Done::Published { artifacts } }) => self.workspace.publish(artifacts),
+            (EffectKind::PrepareEnvironment, Outcome::Done { done: Done::Found { skills } }) => {
+                self.workspace.find(skills);
+                self.workspace.look();
+            }
             (EffectKind::PrepareEnvironment, Outcome::Failed { failure }) => {
-                if next == Next::Settled {
+                if next == Next::Settled && self.hosted().is_some() {
                     self.workspace.fail(&failure.message);
+                } else if next == Next::Settled && failure.kind != FailureKind::NotFound {
+                    // One whose executor went away is asked when it is back.
+                    self.workspace.look();
                 }
             }
             (EffectKind::PrepareEnvironment, Outcome::Unknown) => {
-                if next == Next::Settled {
+                if next == Next::Settled && self.hosted().is_some() {
                     self.workspace.fail(UNKNOWN_AFTER_REPEATS);
+                } else if next == Next::Settled {
+                    self.workspace.look();
                 }
             }
             (EffectKind::PublishArtifacts, Outcome::Failed { .. } | Outcome::Unknown) => {
@@ -477,7 +519,7 @@ impl Session {
                 Outcome::Unknown,
             ) => {
                 if next == Next::Settled {
-                    if matches!(effect.kind, EffectKind::Command { .. }) {
+                    if effect.kind.lane() == Some(Lane::Environment) {
                         self.workspace.leave(id);
                     }
                     let told = match effect.repeat {
@@ -515,5 +557,5 @@ impl Session {
 
 /// An item that is no output of the model.
 fn input_item(id: ItemId, turn_id: TurnId, status: ItemStatus, body: ItemBody) -> Item {
-    Item { id, turn_id, status, output_index: None, step: None, body }
+    Item { id, turn_id, status, output_index: None, step: None, body, labels: Labels::NEUTRAL }
 }

@@ -3,7 +3,7 @@
 use serde_json::to_value;
 use tenure_journal::{
     AuditFact, AuditOutcome, AuditRecord, Done, Effect, EffectKind, Environment, EnvironmentId, Event,
-    Outcome, ServerRef, SessionOpened, Timestamp, TurnId, json,
+    Governance, Outcome, ServerRef, SessionOpened, Timestamp, TurnId, json,
 };
 
 use crate::Session;
@@ -53,17 +53,28 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
             Some(approval.turn_id),
             AuditFact::ApprovalRequested {
                 approval: approval.id,
-                action: TOOL_CALL.to_owned(),
+                action: approval.ticket.as_ref().map_or(TOOL_CALL, |ticket| &ticket.action).to_owned(),
                 resource: short(&tool(&approval.server_label, &approval.name)),
                 policies: named_policies(&approval.policies),
                 policy_set: approval.policy_digest.clone(),
                 arguments: approval.digest.clone(),
             },
         ),
-        Event::ApprovalDecided { approval_id, decision, by } => (
+        Event::Governed { fact } => (running(), governed(fact)),
+        Event::ApprovalDecided { approval_id, decision, by, permit: _ } => (
             running(),
             AuditFact::ApprovalDecided { approval: *approval_id, decision: *decision, by: short(by) },
         ),
+        Event::Granted { grant } => {
+            let arguments = to_value(&grant.arguments).expect("arguments have string keys");
+            let fact = AuditFact::Granted {
+                resource: short(&grant.tool),
+                arguments: json::digest(&arguments),
+                uses_max: grant.uses_max,
+                by: grant.by,
+            };
+            (running(), fact)
+        }
         Event::AttemptStarted { effect_id, attempt, .. } => {
             (turn_of(state, event), AuditFact::AttemptStarted { effect: *effect_id, attempt: *attempt })
         }
@@ -108,13 +119,34 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
     })
 }
 
-const TOOL_CALL: &str = "tool.call";
+pub(crate) const TOOL_CALL: &str = "tool.call";
+pub(crate) const TOOLS_LIST: &str = "tools.list";
 
 fn session_opened(opened: &SessionOpened) -> AuditFact {
     AuditFact::SessionOpened {
         agent_name: opened.agent.name.as_deref().map(short),
         agent_version: opened.agent.version,
         parent: opened.parent.map(|parent| parent.session),
+        opened_by: opened.opened_by.as_ref().map(|party| short(&party.id)),
+    }
+}
+
+fn governed(fact: &Governance) -> AuditFact {
+    match fact {
+        Governance::Supported { approval_id, by, permit: _ } => {
+            AuditFact::ApprovalSupported { approval: *approval_id, by: short(by) }
+        }
+        Governance::Escalated { approval_id, groups } => {
+            AuditFact::ApprovalEscalated { approval: *approval_id, groups: named_policies(groups) }
+        }
+        Governance::Quarantined { approval_id, by } => {
+            AuditFact::SessionQuarantined { approval: *approval_id, by: short(by) }
+        }
+        Governance::Released { by, permit } => AuditFact::SessionReleased {
+            by: short(by),
+            policies: named_policies(&permit.policies),
+            policy_set: permit.policy_digest.clone(),
+        },
     }
 }
 
@@ -136,17 +168,20 @@ fn allowed(effect: &Effect) -> AuditFact {
         policy_set: effect.permit.policy_digest.clone(),
         arguments: effect.permit.arguments_digest.clone(),
         approval: effect.permit.approval,
+        grant: effect.permit.grant,
     }
 }
 
 /// An effect in the words of policies. What no policy is asked about has words of its own.
-fn named(kind: &EffectKind) -> (&'static str, String) {
+pub(crate) fn named(kind: &EffectKind) -> (&'static str, String) {
     match kind {
         EffectKind::ModelCall { model, .. } => ("model.call", model.clone()),
-        EffectKind::ListTools { server_label } => ("tools.list", server_label.clone()),
-        EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, name, .. } => {
-            (TOOL_CALL, tool(server_label, name))
-        }
+        EffectKind::ListTools { server_label, .. } => (TOOLS_LIST, server_label.clone()),
+        EffectKind::ToolCall {
+            server: ServerRef::Mcp { server_label } | ServerRef::Inside { server_label },
+            name,
+            ..
+        } => (TOOL_CALL, tool(server_label, name)),
         EffectKind::ToolCall { server: ServerRef::Builtin, name, .. } => {
             (TOOL_CALL, tool(BUILTIN_LABEL, name))
         }

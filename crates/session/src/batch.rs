@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use tenure_journal::{
     AuditRecord, Effect, EffectId, EnvironmentOpened, EnvironmentStatus, Event, Forked, InputPart, Item,
-    ItemBody, ItemId, ItemStatus, Next, Recorded, SessionKey, SessionOpened, SessionStatus, SubagentId,
-    Timestamp, Turn, TurnEnd, TurnId, Version,
+    ItemBody, ItemId, ItemStatus, Next, Recorded, Remembered, SessionKey, SessionOpened, SessionStatus,
+    SubagentId, Timestamp, Turn, TurnEnd, TurnId, Version,
 };
 
 use crate::audit;
 use crate::budget::{self, BudgetStep};
 use crate::decide::{Context, Input};
+use crate::remember::remembered;
 use crate::{
     EnvironmentNotice, HostedBy, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent,
     SubagentNotice, TurnNotice,
@@ -41,6 +42,9 @@ pub struct Batch {
     pub budget: Vec<BudgetStep>,
     /// What an auditor is told of the events, in order.
     pub audit: Vec<AuditRecord>,
+    /// What the events made that can be recalled once they are durable. What a fork begins with is its parent's to
+    /// remember.
+    pub episodes: Vec<Remembered>,
     /// What clients are told once the events are durable, in order.
     pub notices: Vec<StreamEvent>,
     /// Attempts to begin once the events are durable.
@@ -159,6 +163,7 @@ struct Builder {
     gone: Gone,
     budget: Vec<BudgetStep>,
     audit: Vec<AuditRecord>,
+    episodes: BTreeMap<u64, Remembered>,
     notices: Vec<StreamEvent>,
     stop: Vec<EffectId>,
     started: Vec<EffectId>,
@@ -202,6 +207,7 @@ impl Builder {
             gone: Gone::default(),
             budget: Vec::new(),
             audit: Vec::new(),
+            episodes: BTreeMap::new(),
             notices: Vec::new(),
             stop: Vec::new(),
             started: Vec::new(),
@@ -249,6 +255,7 @@ impl Builder {
             gone: self.gone,
             budget: self.budget,
             audit: self.audit,
+            episodes: self.episodes.into_values().collect(),
             notices: self.notices,
             start,
             stop: self.stop,
@@ -286,7 +293,11 @@ impl Builder {
         }
         if let Event::Rewound(rewound) = event {
             self.items.split_off(&rewound.kept);
-            self.items.extend(rewound.items.iter().map(|placed| (placed.ordinal, placed.item.clone())));
+            self.episodes.split_off(&rewound.kept);
+            for placed in &rewound.items {
+                self.remember(placed.ordinal, &placed.item);
+                self.items.insert(placed.ordinal, placed.item.clone());
+            }
             self.turns.retain(|turn| !rewound.gone.contains(&turn.id));
             self.turns.extend(rewound.turns.iter().cloned());
             let from = self.gone.items_from.map_or(rewound.kept, |from| from.min(rewound.kept));
@@ -304,9 +315,15 @@ impl Builder {
         for id in settled.into_iter().chain(added) {
             let row = self.state.items().rev().find(|(_, item)| item.id == id);
             if let Some((ordinal, item)) = row.map(|(ordinal, item)| (ordinal, item.clone())) {
+                self.remember(ordinal, &item);
                 self.items.insert(ordinal, item);
             }
         }
+    }
+
+    fn remember(&mut self, ordinal: u64, item: &Item) {
+        let episode = remembered(&self.state, self.now, ordinal, item);
+        self.episodes.extend(episode.map(|episode| (ordinal, episode)));
     }
 
     fn view(&self) -> Arc<crate::SessionView> {
@@ -371,7 +388,9 @@ impl Builder {
             | Event::EffectAbandoned { .. }
             | Event::ApprovalRequested { .. }
             | Event::ApprovalDecided { .. }
+            | Event::Granted { .. }
             | Event::PolicyRefused { .. }
+            | Event::Governed { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::SignedIn

@@ -84,6 +84,7 @@ pub(crate) fn cost(outcome: &Outcome, reserved: Option<u64>) -> Option<u64> {
                 Done::Tools { .. }
                 | Done::Tool { .. }
                 | Done::Ended
+                | Done::Found { .. }
                 | Done::Placed { .. }
                 | Done::Command { .. }
                 | Done::Published { .. },
@@ -141,11 +142,13 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::EffectRequested { .. }
         | Event::ApprovalRequested { .. }
         | Event::ApprovalDecided { .. }
+        | Event::Granted { .. }
         | Event::FunctionReturned { .. }
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
         | Event::PolicyRefused { .. }
+        | Event::Governed { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::SignedIn

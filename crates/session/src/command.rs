@@ -1,8 +1,8 @@
 //! What clients and people ask of a session, and why it may be refused.
 
 use tenure_journal::{
-    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, InputPart, Rewound, SessionOpened,
-    SessionPatch, SubagentId, Timestamp, TurnId, Version,
+    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, Grant, InputPart, Labels, Party,
+    Rewound, SessionOpened, SessionPatch, SubagentId, Timestamp, TurnId, Version,
 };
 
 /// What a client asks of a session.
@@ -12,6 +12,25 @@ pub enum Command {
     Message {
         /// Its parts, never empty.
         content: Vec<InputPart>,
+    },
+    /// What the session's own agent wrote for later, which nobody else said.
+    OwnMessage {
+        /// Its parts, never empty.
+        content: Vec<InputPart>,
+    },
+    /// Give leave for certain calls.
+    Grant {
+        /// What for.
+        grant: Grant,
+    },
+    /// Give leave for further calls with the targets of one that waits for an approval, before it is decided.
+    GrantAgain {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// How many further calls, with the one that waits.
+        uses_max: u32,
+        /// From when on none.
+        expires_at: Option<Timestamp>,
     },
     /// Stop the running turn. Without one, nothing happens.
     Cancel,
@@ -34,8 +53,13 @@ pub enum Command {
         approval_id: ApprovalId,
         /// The answer.
         decision: Decision,
-        /// Who answers: a key's id or a person's name.
-        by: String,
+        /// Who answers.
+        by: Party,
+    },
+    /// End the session's quarantine. Without one, nothing happens.
+    Release {
+        /// Who ends it.
+        by: Party,
     },
     /// Change settings.
     Update {
@@ -93,6 +117,8 @@ pub enum FromParent {
     Input {
         /// The text.
         text: String,
+        /// The labels of everything that the parent had seen when it wrote this.
+        labels: Labels,
     },
     /// Stop: the running turn is cancelled, with every input that waits.
     Halt,
@@ -126,6 +152,12 @@ pub enum Refusal {
     AlreadyDecided {
         /// The approval.
         approval_id: ApprovalId,
+    },
+    /// Policy does not let whoever asks do it.
+    #[error("policy does not allow this ({})", named(policies))]
+    NotAllowed {
+        /// The policies that forbid it; empty when none permits it.
+        policies: Vec<String>,
     },
     /// The session is queued, running or waiting.
     #[error("the session is busy; cancel its turn or wait until it is idle, then delete it")]
@@ -169,10 +201,17 @@ pub enum Refusal {
         /// The artifact asked for.
         artifact_id: ArtifactId,
     },
+    /// The session holds as many grants as it may.
+    #[error("the session holds as many grants as it may; open another")]
+    GrantsFull,
     /// Too many messages wait already.
     #[error("{waiting} messages already wait in this session; wait until some have been taken up")]
     QueueFull {
         /// How many wait.
         waiting: usize,
     },
+}
+
+fn named(policies: &[String]) -> String {
+    if policies.is_empty() { "no policy permits it".to_owned() } else { policies.join(", ") }
 }

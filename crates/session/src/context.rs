@@ -86,7 +86,7 @@ impl Session {
     /// An item that the model did not make.
     fn given(&self, item: &Item) -> Option<ContextItem> {
         match &item.body {
-            ItemBody::UserMessage { content } => Some(ContextItem::User { content: content.clone() }),
+            ItemBody::UserMessage { content, .. } => Some(ContextItem::User { content: content.clone() }),
             // What a subagent reports is told as the result of waiting for it.
             ItemBody::AgentMessage { content, reports: None, .. } => {
                 Some(ContextItem::User { content: content.iter().map(InputPart::text).collect() })
@@ -372,7 +372,7 @@ fn item_tokens(item: &Item, shortened: bool) -> u64 {
     let output = |length: usize| if shortened { length.min(limit::SHORTENED_BYTES_MAX) } else { length };
     let image = if shortened { text(IMAGE_LEFT_OUT.len()) } else { TOKENS_PER_IMAGE };
     match &item.body {
-        ItemBody::UserMessage { content } => {
+        ItemBody::UserMessage { content, .. } => {
             let part = |part: &InputPart| match part {
                 InputPart::Text { text: given } => text(given.len()),
                 InputPart::Image { .. } => TOKENS_PER_IMAGE,

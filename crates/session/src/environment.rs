@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
-    Artifact, ArtifactId, CommandResult, EffectId, Environment, EnvironmentStatus, HostedEnvironment,
-    Rewound, SkillEntry, WorkspaceRoot, limit,
+    Artifact, ArtifactId, EffectId, EffectKind, Environment, EnvironmentStatus, HostedEnvironment, Rewound,
+    SkillEntry, WorkspaceRoot, limit,
 };
 
 use crate::Session;
@@ -31,13 +31,20 @@ pub(crate) struct Workspace {
     /// Whether nothing was done there for long.
     #[serde(default)]
     suspended: bool,
+    /// Whether skills were looked for in an environment of the customer's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    looked: bool,
 }
 
 impl Workspace {
     pub(crate) fn new(environment: &Environment) -> Self {
         let root = environment.hosted().and_then(|hosted| hosted.base);
         // What another environment left was published there.
-        let skills = environment.hosted().map(|hosted| hosted.capabilities.found.clone()).unwrap_or_default();
+        let skills = match environment {
+            Environment::None => Vec::new(),
+            Environment::Hosted(hosted) => hosted.capabilities.found.clone(),
+            Environment::SelfHosted(own) => own.found.clone(),
+        };
         Self { root, published: root, skills, ..Self::default() }
     }
 
@@ -50,8 +57,14 @@ impl Workspace {
         self.skills = skills.to_vec();
     }
 
-    pub(crate) fn ran(&mut self, result: &CommandResult) {
-        self.root = result.root.or(self.root);
+    /// Takes note that skills were looked for on the customer's machine.
+    pub(crate) fn look(&mut self) {
+        self.looked = true;
+    }
+
+    /// Takes the files that a command or a call left, if they are others.
+    pub(crate) fn ran(&mut self, root: Option<WorkspaceRoot>) {
+        self.root = root.or(self.root);
         self.left_by = None;
     }
 
@@ -154,7 +167,7 @@ impl Session {
     /// Whether the environment is not ready: turns wait for it.
     pub(crate) fn awaits_environment(&self) -> bool {
         if self.self_hosted().is_some() {
-            return self.needs_connection();
+            return self.needs_connection() || self.looks_for_skills();
         }
         match self.environment_status() {
             None
@@ -168,6 +181,18 @@ impl Session {
                 | EnvironmentStatus::Expired,
             ) => true,
         }
+    }
+
+    /// Whether skills are to be looked for on the customer's machine, as soon as its executor is there.
+    pub(crate) fn wants_skills(&self) -> bool {
+        let own = self.self_hosted().filter(|_| self.connects().is_some() && !self.workspace.looked);
+        own.is_some_and(|own| !own.capability_directories.is_empty()) && !self.looks_for_skills()
+    }
+
+    /// Whether they are being looked for: the first turn waits for what is found.
+    fn looks_for_skills(&self) -> bool {
+        self.self_hosted().is_some()
+            && self.pending().any(|effect| matches!(effect.kind, EffectKind::PrepareEnvironment))
     }
 
     /// Whether nothing was done in its environment for long.

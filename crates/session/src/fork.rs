@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use tenure_journal::{
     Artifact, ArtifactId, Environment, EnvironmentId, FORKED_ITEMS_MAX, Forked, ForkedFrom, Fresh, Item,
-    ItemBody, ItemId, ItemStatus, PlacedItem, Rewound, SessionKey, SessionOpened, SubagentId, Timestamp,
-    Turn, TurnEnd, TurnId, Version,
+    ItemBody, ItemId, ItemStatus, Labels, PlacedItem, Rewound, SessionKey, SessionOpened, SubagentId,
+    Timestamp, Turn, TurnEnd, TurnId, Version,
 };
 
 use crate::history::{History, Past};
@@ -49,6 +49,8 @@ impl History {
             spend_limit: state.spend_limit,
             prompt_cache: state.prompt_cache.clone(),
             parent: None,
+            trust: state.fork_trust(),
+            opened_by: state.opened_by.clone(),
         };
         Ok((opened, parts(&self.at, from, closed, into)))
     }
@@ -128,6 +130,8 @@ impl History {
             published: state.published(),
             gone_artifacts: present.iter().filter(|id| !then.contains(id)).copied().collect(),
             artifacts: state.artifacts().iter().filter(is_lost).cloned().collect(),
+            labels: state.labels().clone(),
+            files: state.file_labels().clone(),
         }
     }
 }
@@ -173,6 +177,7 @@ fn close(item: &mut Item, fresh: &Fresh, told: &str) -> Option<Item> {
                 output_index: None,
                 step: None,
                 body: ItemBody::FunctionCallOutput { call_id: call_id.clone(), output: None, error },
+                labels: Labels::NEUTRAL,
             })
         }
         ItemBody::UserMessage { .. }
@@ -203,6 +208,8 @@ fn parts(past: &Past, from: ForkedFrom, closed: Closed, into: SessionKey) -> Vec
         loaded: Vec::new(),
         artifacts: Vec::new(),
         published: None,
+        labels: Labels::NEUTRAL,
+        files: Labels::NEUTRAL,
     };
     let mut left = state.dropped;
     let mut parts: Vec<Forked> = items
@@ -225,6 +232,8 @@ fn parts(past: &Past, from: ForkedFrom, closed: Closed, into: SessionKey) -> Vec
     };
     last.artifacts = state.artifacts().iter().map(artifact).collect();
     last.published = state.published();
+    last.labels = state.labels().clone();
+    last.files = state.file_labels().clone();
     parts.push(last);
     parts
 }
@@ -244,6 +253,7 @@ impl Session {
         self.shortened.extend(&forked.shortened);
         self.loaded.extend(forked.loaded.iter().cloned());
         self.workspace.fork(&forked.artifacts, forked.published);
+        self.flow.forked(&forked.labels, &forked.files);
     }
 
     pub(crate) fn apply_rewound(&mut self, rewound: &Rewound) {
@@ -260,6 +270,7 @@ impl Session {
         self.shortened = rewound.shortened.iter().copied().collect();
         self.loaded = rewound.loaded.iter().cloned().collect();
         self.workspace.rewind(rewound);
+        self.flow.rewound(&rewound.labels, &rewound.files);
     }
 }
 

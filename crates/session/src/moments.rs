@@ -106,10 +106,12 @@ fn items_of(before: &Session, event: &Event) -> Vec<ItemId> {
         | Event::EffectAbandoned { .. }
         | Event::ApprovalRequested { .. }
         | Event::ApprovalDecided { .. }
+        | Event::Granted { .. }
         | Event::SubagentOpened { .. }
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
         | Event::PolicyRefused { .. }
+        | Event::Governed { .. }
         | Event::ArtifactDeleted { .. }
         | Event::EnvironmentOpened(_)
         | Event::EnvironmentExpired

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
     AgentConfig, AgentId, ApprovalMode, Environment, EnvironmentOpened, MultiAgent, Reasoning, ServiceTier,
-    SessionId, SessionKey, SessionOpened, TextConfig, Timestamp,
+    SessionId, SessionKey, SessionOpened, TextConfig, Timestamp, Trust,
 };
 
 use crate::Session;
@@ -61,6 +61,8 @@ impl Session {
             spend_limit: None,
             prompt_cache: None,
             parent: None,
+            trust: Trust::default(),
+            opened_by: None,
         };
         let mut state = Self::opened(key, at, &opened_session);
         let expires_at = opened.expires_at;
@@ -95,14 +97,18 @@ impl Session {
         };
         prewarmed.phase = PrewarmedPhase::Taken;
         self.agent = Arc::new(opened.agent.clone());
+        // The same, but for the skills of its agent.
+        self.environment = opened.environment.clone();
         self.metadata.clone_from(&opened.metadata);
         // Its variables stay, for what was made ready with them.
         let own = self.vault_ids.iter().filter(|id| !opened.vault_ids.contains(id)).cloned();
         self.vault_ids = opened.vault_ids.iter().cloned().chain(own.collect::<Vec<_>>()).collect();
         self.review = opened.review;
+        self.opened_by.clone_from(&opened.opened_by);
         self.spend_limit = opened.spend_limit;
         self.prompt_cache.clone_from(&opened.prompt_cache);
         self.created_at = at;
+        self.flow.open(opened);
     }
 
     pub(crate) fn expire(&mut self) {
@@ -129,5 +135,6 @@ fn nobody(session: SessionId) -> AgentConfig {
         compaction_async: false,
         time_awareness: false,
         approval: ApprovalMode::Destructive,
+        grants: Vec::new(),
     }
 }

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
     AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, Environment, FailureKind, ForkedFrom,
-    Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, PromptCache, Review, SessionId,
-    SessionKey, SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version,
-    limit,
+    Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, Party, PromptCache, Review,
+    SessionId, SessionKey, SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef, Turn, TurnStatus,
+    Usage, Version, limit,
 };
 
 use crate::budget;
 use crate::connection::Connection;
 use crate::environment::Workspace;
+use crate::flow::Flow;
 use crate::prewarmed::Prewarmed;
 use crate::subagent::Subagent;
-use crate::{RequiredAction, SessionView, Spend};
+use crate::{Frozen, RequiredAction, SessionView, Spend};
 
 /// A session, folded.
 ///
@@ -66,6 +67,15 @@ pub struct Session {
     pub(crate) effects: BTreeMap<EffectId, Pending>,
     pub(crate) approvals: BTreeMap<ApprovalId, Approval>,
     pub(crate) decided: VecDeque<(ApprovalId, Decision)>,
+    /// Who approved what more than one has to approve.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) supports: BTreeMap<ApprovalId, BTreeSet<String>>,
+    /// Who refused something, while nobody has released it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) quarantined_by: Option<String>,
+    /// Whom its agent acts for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) opened_by: Option<Party>,
     pub(crate) listings: BTreeMap<String, Arc<Listing>>,
     pub(crate) loaded: BTreeSet<String>,
     pub(crate) usage: Totals,
@@ -88,6 +98,9 @@ pub struct Session {
     /// The executor of a self-hosted environment.
     #[serde(default, skip_serializing_if = "Connection::is_new")]
     pub(crate) connection: Connection,
+    /// What flowed into it, and what was granted.
+    #[serde(default, skip_serializing_if = "Flow::is_new")]
+    pub(crate) flow: Flow,
 }
 
 /// The turn that runs.
@@ -185,6 +198,12 @@ pub(crate) struct Pending {
     pub(crate) phase: PendingPhase,
 }
 
+impl Pending {
+    pub(crate) fn is_running(&self) -> bool {
+        self.phase == PendingPhase::Running
+    }
+}
+
 /// How often attempts at one effect ended in each of the ways that have a limit of their own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -274,6 +293,12 @@ impl Session {
         self.last_active_at
     }
 
+    /// The place of the first item that is still part of the context.
+    #[must_use]
+    pub fn first_in_context(&self) -> u64 {
+        self.dropped
+    }
+
     /// The session whose budget it spends.
     #[must_use]
     pub fn budget_root(&self) -> SessionId {
@@ -290,6 +315,12 @@ impl Session {
     #[must_use]
     pub fn agent(&self) -> &AgentConfig {
         &self.agent
+    }
+
+    /// Whether nothing more happens in it: it was deleted, or has failed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.deleted || self.failed.is_some()
     }
 
     /// Whether it was deleted.
@@ -328,15 +359,21 @@ impl Session {
         asked.all(is_new).then_some(next)
     }
 
-    /// When the next attempt that waits may begin, or nobody waits for the executor any more.
+    /// When the next attempt that waits may begin, or nobody waits for the executor any more. What a freeze holds
+    /// has no such time.
     #[must_use]
-    pub fn next_retry(&self) -> Option<Timestamp> {
+    pub fn next_retry(&self, frozen: &Frozen) -> Option<Timestamp> {
         let at = |pending: &Pending| match pending.phase {
             PendingPhase::Retry { .. } if pending.signed_out => None,
-            PendingPhase::Retry { at } => Some(at),
-            PendingPhase::Requested | PendingPhase::Running => None,
+            PendingPhase::Retry { at } if !frozen.holds(self.agent.id, &pending.effect) => Some(at),
+            PendingPhase::Retry { .. } | PendingPhase::Requested | PendingPhase::Running => None,
         };
-        self.effects.values().filter_map(at).chain(self.connection_awaited_until()).min()
+        self.effects
+            .values()
+            .filter_map(at)
+            .chain(self.connection_awaited_until())
+            .chain(self.next_expiry())
+            .min()
     }
 
     /// The running turn's row, as of now.
@@ -421,6 +458,7 @@ impl Session {
         let connected = self.is_connected().then_some(Timestamp::EPOCH);
         let waiting = self.effects.values().filter(|pending| !pending.signed_out);
         let due = waiting.map(busy).chain(connected).chain(self.connection_awaited_until());
+        let due = due.chain(self.next_expiry());
         Head {
             key: self.key,
             status: self.status(),
@@ -455,6 +493,8 @@ impl Session {
             spend: self.spend_limit.map(|spend| Spend { limit: spend.limit, consumed: self.spent.cents() }),
             prompt_cache: self.prompt_cache.clone(),
             forked_from: self.forked_from,
+            quarantined_by: self.quarantined_by.clone(),
+            opened_by: self.opened_by.as_ref().map(|party| party.id.clone()),
         }
     }
 
@@ -500,6 +540,11 @@ impl Session {
     /// The bytes are not a state of this release; fold the journal from its first event instead.
     pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
+    }
+
+    /// What policies call its agent.
+    pub(crate) fn agent_name(&self) -> String {
+        self.agent.name.clone().unwrap_or_else(|| self.agent.id.to_string())
     }
 
     pub(crate) fn remember_decision(&mut self, id: ApprovalId, decision: Decision) {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
     AgentConfig, AgentRef, Capabilities, Environment, EnvironmentId, HostedEnvironment, InputPart,
-    MultiAgent, Parent, Review, SessionId, SessionOpened, SubagentId, SubagentRequest, TextConfig, Timestamp,
-    Tool, TurnId, limit,
+    MultiAgent, Parent, Review, SelfHostedEnvironment, SessionId, SessionOpened, SubagentId, SubagentRequest,
+    TextConfig, Timestamp, Tool, TurnId, limit,
 };
 
 use crate::{Session, SubagentView};
@@ -83,7 +83,7 @@ impl Session {
         self.agent.multi_agent.enabled && self.depth() < limit::SUBAGENT_DEPTH_MAX
     }
 
-    fn depth(&self) -> u32 {
+    pub(crate) fn depth(&self) -> u32 {
         self.parent.as_ref().map_or(0, |parent| parent.depth)
     }
 
@@ -92,7 +92,10 @@ impl Session {
     fn environment_of(&self, child: SessionId) -> Environment {
         match &self.environment {
             Environment::None => Environment::None,
-            Environment::SelfHosted(own) => Environment::SelfHosted(own.clone()),
+            Environment::SelfHosted(own) => Environment::SelfHosted(Box::new(SelfHostedEnvironment {
+                found: self.skills().to_vec(),
+                ..own.as_ref().clone()
+            })),
             Environment::Hosted(hosted) => Environment::Hosted(Box::new(HostedEnvironment {
                 id: EnvironmentId::of_session(child),
                 base: self.workspace_root(),
@@ -130,6 +133,7 @@ impl Session {
                 enabled: own.multi_agent.enabled && parent.depth < limit::SUBAGENT_DEPTH_MAX,
                 ..own.multi_agent
             },
+            grants: Vec::new(),
             ..own.as_ref().clone()
         };
         let opened = SessionOpened {
@@ -142,6 +146,8 @@ impl Session {
             spend_limit: None,
             prompt_cache: self.prompt_cache.clone(),
             parent: Some(parent),
+            trust: self.child_trust(),
+            opened_by: self.opened_by.clone(),
         };
         Some((opened, vec![vec![InputPart::text(task.clone())]]))
     }
@@ -154,7 +160,8 @@ fn is_inherited(tool: &Tool) -> bool {
         | Tool::ToolSearch
         | Tool::ProgrammaticToolCalling { .. }
         | Tool::ComputerUse { .. }
-        | Tool::Automations => false,
+        | Tool::Automations
+        | Tool::Memory => false,
     }
 }
 

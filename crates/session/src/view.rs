@@ -43,6 +43,10 @@ pub struct SessionView {
     pub prompt_cache: Option<PromptCache>,
     /// Where it comes from, if it is a fork.
     pub forked_from: Option<ForkedFrom>,
+    /// Who refused something that its agent was to do, while nobody has released it.
+    pub quarantined_by: Option<String>,
+    /// The id of whom its agent acts for, where it is known.
+    pub opened_by: Option<String>,
 }
 
 /// Spend control as clients see it, in whole US cents.

@@ -8,7 +8,7 @@ use tenure_journal::{
     EffectId, EffectKind, Environment, EnvironmentFile, EnvironmentId, EnvironmentOpened, Event, Fresh,
     FunctionOutput, HostedEnvironment, InputPart, MultiAgent, Network, Packages, ProjectId, Reasoning,
     Recorded, SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch,
-    SpendLimit, TextConfig, Timestamp,
+    SpendLimit, TextConfig, Timestamp, Trust,
 };
 use tenure_session::{Command, RequiredAction, Session};
 
@@ -255,6 +255,8 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
         | Event::PolicyRefused { .. }
+        | Event::Granted { .. }
+        | Event::Governed { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::SignedIn
@@ -310,15 +312,20 @@ impl Request {
 
 fn command_marks(command: &Command) -> Vec<&str> {
     match command {
-        Command::Message { content } => content.iter().filter_map(text_of).collect(),
+        Command::Message { content } | Command::OwnMessage { content } => {
+            content.iter().filter_map(text_of).collect()
+        }
         Command::Update { patch } => {
             patch.metadata.iter().flat_map(|metadata| metadata.values()).map(String::as_str).collect()
         }
         // A result may be given twice, by two requests: it is judged by the one that gave it first.
         Command::FunctionResult { .. }
         | Command::Cancel
+        | Command::Grant { .. }
+        | Command::GrantAgain { .. }
         | Command::AwaitConnection { .. }
         | Command::Decide { .. }
+        | Command::Release { .. }
         | Command::Delete
         | Command::DeleteArtifact { .. }
         | Command::SignedIn
@@ -408,6 +415,7 @@ impl World {
             time_awareness: self.rng.bool(),
             approval: ApprovalMode::Destructive,
             skills: Vec::new(),
+            grants: Vec::new(),
         };
         let opened = SessionOpened {
             project_id: key.project,
@@ -419,6 +427,8 @@ impl World {
             spend_limit: self.spend_limit(),
             prompt_cache: None,
             parent: None,
+            trust: Trust { grants: vec![outside::grant(self.rng.u32(1..4))], ..Trust::default() },
+            opened_by: None,
         };
         let messages =
             (0..self.rng.usize(..3)).map(|part| vec![InputPart::text(marked(number, part))]).collect();
@@ -478,6 +488,7 @@ impl World {
                     remote_url: "http://127.0.0.1/connect".to_owned(),
                     workspace_directory: "/srv/shop".to_owned(),
                     capability_directories: Vec::new(),
+                    found: Vec::new(),
                 }));
             }
             _ => return Environment::None,
@@ -610,7 +621,7 @@ impl World {
                     1 => Decision::Cancel,
                     _ => Decision::Approve,
                 },
-                by: "ann".to_owned(),
+                by: tenure_journal::Party::service("ann", &["approvers"]),
             },
         })
     }

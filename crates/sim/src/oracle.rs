@@ -42,6 +42,8 @@ pub(crate) struct Watched {
     reported: BTreeSet<TurnId>,
     queued: BTreeSet<InputId>,
     approvals: BTreeMap<ApprovalId, (String, Option<Decision>)>,
+    /// What is left of each grant.
+    grants: Vec<u32>,
     pub(crate) effects: BTreeMap<EffectId, Seen>,
     /// The files of its environment.
     files: Option<WorkspaceRoot>,
@@ -379,6 +381,8 @@ impl Watched {
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
             | Event::PolicyRefused { .. }
+            | Event::Granted { .. }
+            | Event::Governed { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::SignedIn
@@ -404,6 +408,7 @@ impl Watched {
                     "a session opens first, or in an environment that waits",
                 )?;
                 (self.opened, self.waits) = (true, false);
+                self.grants = opened.trust.grants.iter().map(|grant| grant.uses_max).collect();
                 if self.read == 1 {
                     self.files = opened.environment.hosted().and_then(|hosted| hosted.base);
                 }
@@ -462,7 +467,7 @@ impl Watched {
             Event::AttemptStarted { effect_id, attempt, reserved_nano_usd } => {
                 self.started(*effect_id, *attempt, *reserved_nano_usd)?;
             }
-            Event::AttemptEnded { effect_id, attempt, outcome, next } => {
+            Event::AttemptEnded { effect_id, attempt, outcome, next, .. } => {
                 let settles = *next == tenure_journal::Next::Settled;
                 self.ended(*effect_id, *attempt, outcome, settles)?;
             }
@@ -503,6 +508,8 @@ impl Watched {
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
             | Event::PolicyRefused { .. }
+            | Event::Granted { .. }
+            | Event::Governed { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::SignedIn
@@ -531,6 +538,7 @@ impl Watched {
                 return broken(Property::ApprovalFirst, format!("{} was not approved", effect.id));
             }
         }
+        self.uses_grant(effect)?;
         let seen = Seen {
             effect: effect.clone(),
             started: 0,
@@ -543,6 +551,24 @@ impl Watched {
             None => Ok(()),
             Some(_) => broken(Property::OneWriter, format!("{} is requested twice", effect.id)),
         }
+    }
+
+    /// A grant is used by as many effects as it says, whatever raced or died in between.
+    fn uses_grant(&mut self, effect: &Effect) -> Result<(), Violation> {
+        let Some(number) = effect.permit.grant else { return Ok(()) };
+        let Some(left) = self.grants.get_mut(number.0 as usize) else {
+            return broken(Property::PermitBindsArguments, format!("{} rests on no grant", effect.id));
+        };
+        match left.checked_sub(1) {
+            Some(fewer) => *left = fewer,
+            None => {
+                return broken(
+                    Property::PermitBindsArguments,
+                    format!("{} rests on a used grant", effect.id),
+                );
+            }
+        }
+        Ok(())
     }
 
     fn started(&mut self, id: EffectId, attempt: u32, reserved: Option<u64>) -> Result<(), Violation> {

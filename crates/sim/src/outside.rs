@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use tenure_journal::{
-    AnswerItem, BlobRef, EffectId, Failure, FailureKind, FunctionTool, ItemId, McpTool, McpTransport,
-    ModelAnswer, ModelRequest, Origin, Stop, Tool, ToolDef, ToolResult, Usage, WorkspaceRoot,
+    AnswerItem, BlobRef, EffectId, Failure, FailureKind, FunctionTool, Grant, GrantSource, ItemId, McpTool,
+    McpTransport, ModelAnswer, ModelRequest, Origin, Stop, Tool, ToolDef, ToolResult, Usage, WorkspaceRoot,
 };
 
 use tenure_session::Price;
@@ -64,6 +64,7 @@ pub(crate) fn shop() -> Vec<ToolDef> {
         destructive: None,
         idempotent: None,
         keyed: false,
+        terms: None,
     };
     vec![
         ToolDef { read_only: Some(true), ..def("find") },
@@ -72,6 +73,12 @@ pub(crate) fn shop() -> Vec<ToolDef> {
         def(UNSAFE),
         ToolDef { keyed: true, destructive: Some(true), ..def(DESTRUCTIVE) },
     ]
+}
+
+/// Leave for a few calls of one of them.
+pub(crate) fn grant(uses_max: u32) -> Grant {
+    let tool = "shop/pay".to_owned();
+    Grant { tool, arguments: BTreeMap::new(), uses_max, expires_at: None, by: GrantSource::Caller }
 }
 
 /// Whether the ledger records what this tool does.
@@ -227,5 +234,5 @@ pub(crate) fn files(before: Option<WorkspaceRoot>, effect: EffectId) -> Workspac
 
 /// What a tool says when it has acted.
 pub(crate) fn result(attempt: u32) -> ToolResult {
-    ToolResult { text: format!("done at attempt {attempt}"), is_error: false, stored: None }
+    ToolResult::inline(format!("done at attempt {attempt}"), false)
 }

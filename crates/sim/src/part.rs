@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{Effect, EffectId, Failure, FailureKind, NodeId, SessionKey, Version};
-use tenure_session::{Attempted, Batch, Role, Session, appends};
+use tenure_session::{Attempted, Batch, NOTHING_FROZEN, Role, Session, appends};
 use tenure_store::StoreErrorKind;
 
 use crate::nodes::Cluster;
@@ -50,7 +50,10 @@ impl Actor {
     /// Whether only a message can bring something new.
     fn is_done(&self) -> bool {
         let waits = self.part.role == Role::Holder
-            && self.state.as_ref().is_some_and(|state| state.next_retry().is_some() || state.is_connected());
+            && self
+                .state
+                .as_ref()
+                .is_some_and(|state| state.next_retry(&NOTHING_FROZEN).is_some() || state.is_connected());
         self.write.is_none() && self.inbox.is_empty() && self.part.running.is_empty() && !waits
     }
 

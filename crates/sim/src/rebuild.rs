@@ -82,6 +82,8 @@ fn changes_items(event: &Event) -> bool {
         | Event::SubagentClosed { .. }
         | Event::SubagentResumed { .. }
         | Event::PolicyRefused { .. }
+        | Event::Granted { .. }
+        | Event::Governed { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::SignedIn

@@ -56,6 +56,7 @@ impl Said {
                 | Done::Tools { .. }
                 | Done::Tool { .. }
                 | Done::Ended
+                | Done::Found { .. }
                 | Done::Published { .. } => self.files,
             };
         }
@@ -149,7 +150,7 @@ fn continues(then: &[&str], now: &[String], who: &str) -> Result<(), Violation> 
 
 fn word(item: &Item) -> String {
     match &item.body {
-        ItemBody::UserMessage { content } => texts(content),
+        ItemBody::UserMessage { content, .. } => texts(content),
         ItemBody::AgentMessage { content, .. } => content.concat(),
         ItemBody::AssistantMessage { content, .. } => format!("said {}", content.concat()),
         ItemBody::Reasoning { summary, .. } => format!("thought {}", summary.concat()),

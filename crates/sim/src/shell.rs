@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tenure_journal::{Effect, EffectKind, Event, FailureKind, Fresh, Repeat, SessionKey, Timestamp, Version};
-use tenure_session::{Attempted, Batch, BudgetStep, Context, History, Input, Reserving, Session};
+use tenure_session::{
+    Attempted, Batch, BudgetStep, Context, History, Input, NOTHING_FROZEN, Reserving, Session,
+};
 use tenure_store::{Append, BudgetChange, BudgetEntry, GoneRows, ItemRow, Receipt, StoreErrorKind};
 
 use crate::client::{Answer, Ask};
@@ -247,6 +249,7 @@ impl World {
             prices: &prices,
             reserving,
             partial: &[],
+            frozen: &NOTHING_FROZEN,
         };
         let mut answers = None;
         let batch = match (&message, state) {
@@ -510,6 +513,7 @@ impl World {
             documents: Vec::new(),
             budget: entries(batch),
             audit: batch.audit.clone(),
+            episodes: batch.episodes.clone(),
         }
     }
 
@@ -644,7 +648,7 @@ impl World {
     pub(crate) fn wake_later(&mut self, process: u64, key: SessionKey) {
         let Some((at, skew)) = self.process(process).and_then(|found| {
             let state = found.actors.get(&key)?.state.as_ref()?;
-            Some((state.next_retry()?, found.skew))
+            Some((state.next_retry(&NOTHING_FROZEN)?, found.skew))
         }) else {
             return;
         };

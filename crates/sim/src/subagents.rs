@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use tenure_journal::{
-    Effect, EffectId, EffectKind, EndHow, Item, ItemBody, ReportStatus, SessionKey, SessionStatus,
+    Effect, EffectId, EffectKind, EndHow, Item, ItemBody, Labels, ReportStatus, SessionKey, SessionStatus,
     SubagentEnd, SubagentId, SubagentReport, SubagentRequest, TurnStatus,
 };
-use tenure_session::{Attempted, Command, FromParent, SubagentReply};
+use tenure_session::{Attempted, Command, FromParent, Session, SubagentReply};
 use tenure_store::{Order, Page, Receipt};
 
 use crate::Bug;
@@ -72,21 +72,23 @@ impl World {
         state.is_some_and(|state| state.running_attempt(asking.effect.id) == Some(asking.attempt))
     }
 
+    /// The state of the session that asks.
+    fn asked(&mut self, asking: &Asking) -> Option<&Session> {
+        self.process(asking.process)?.actors.get(&asking.key)?.state.as_deref()
+    }
+
     fn ask_subagent(&mut self, asking: Asking, request: &SubagentRequest) -> Result<(), Stop> {
         let effect = asking.effect.id;
         match request {
             SubagentRequest::Create { subagent_id, .. } => {
-                let state = self.process(asking.process).and_then(|found| {
-                    let actor = found.actors.get(&asking.key)?;
-                    actor.state.clone()
-                });
-                let Some((opened, input)) = state.and_then(|state| state.child(request)) else {
+                let Some((opened, input)) = self.asked(&asking).and_then(|state| state.child(request)) else {
                     return Ok(());
                 };
                 self.request(&asking, *subagent_id, Ask::Open(Box::new(opened), input), Some(effect))
             }
             SubagentRequest::SendInput { subagent_id, input } => {
-                let command = Command::Parent(FromParent::Input { text: input.clone() });
+                let labels = self.asked(&asking).map(|state| state.labels().clone()).unwrap_or_default();
+                let command = Command::Parent(FromParent::Input { text: input.clone(), labels });
                 self.request(&asking, *subagent_id, Ask::Commands(vec![command]), Some(effect))
             }
             SubagentRequest::Interrupt { subagent_id } | SubagentRequest::Close { subagent_id } => {
@@ -197,7 +199,14 @@ impl World {
     fn report(&mut self, asking: &Asking, subagent_id: SubagentId) -> Result<SubagentReport, Stop> {
         let key = asking.child(subagent_id);
         self.wait_for_writes(key)?;
-        let report = |turn_id, status, text| SubagentReport { subagent_id, turn_id, status, text };
+        let labels = Labels::NEUTRAL;
+        let report = |turn_id, status, text| SubagentReport {
+            subagent_id,
+            turn_id,
+            status,
+            text,
+            labels: labels.clone(),
+        };
         let head = self.store.head_now(key).expect("the model of the store always answers");
         let latest = Page { after: None, limit: 1, order: Order::Descending };
         let turn = self.store.turns_now(key, &latest).ok().and_then(|turns| turns.into_iter().next());
@@ -216,7 +225,8 @@ impl World {
         let page = Page { after: None, limit: usize::MAX, order: Order::Descending };
         let items = self.store.items_now(key, Some(turn.id), &page).unwrap_or_default();
         let text = items.iter().find_map(said).unwrap_or_default();
-        Ok(report(Some(turn.id), status, text))
+        let labels = items.iter().fold(Labels::NEUTRAL, |labels, item| labels.join(&item.labels));
+        Ok(SubagentReport { labels, ..report(Some(turn.id), status, text) })
     }
 }
 

@@ -68,5 +68,23 @@ put_receipts AS (
 put_unsealed AS (
     INSERT INTO audit_unsealed (project_id, record)
     SELECT * FROM unnest($41::text[], $42::text[])
+),
+put_episodes AS (
+    INSERT INTO episodes (
+        project_id, session_id, ordinal, item_id, space, agent_id, user_name, at, speaker, name, text, labels, terms
+    )
+    SELECT
+        project_id, session_id, ordinal, item_id, space, agent_id, user_name, at, speaker, name, text, labels,
+        string_to_array(terms, ' ')
+    FROM unnest(
+        $43::text[], $44::text[], $45::bigint[], $46::text[], $47::text[], $48::text[], $49::text[],
+        $50::bigint[], $51::text[], $52::text[], $53::text[], $54::text[], $55::text[]
+    ) AS put (
+        project_id, session_id, ordinal, item_id, space, agent_id, user_name, at, speaker, name, text, labels, terms
+    )
+    ON CONFLICT (project_id, session_id, ordinal) DO UPDATE
+    SET item_id = excluded.item_id, space = excluded.space, agent_id = excluded.agent_id,
+        user_name = excluded.user_name, at = excluded.at, speaker = excluded.speaker, name = excluded.name,
+        text = excluded.text, labels = excluded.labels, terms = excluded.terms
 )
 SELECT 1 / ((SELECT count(*) FROM extended) = (SELECT count(*) FROM heads WHERE expected > 0))::integer

@@ -99,7 +99,7 @@ fn texts(seal: &Seal) -> Result<Vec<&str>, StoreError> {
     seal.records.iter().map(|(_, record)| text(record)).collect()
 }
 
-fn text(record: &[u8]) -> Result<&str, StoreError> {
+pub(crate) fn text(record: &[u8]) -> Result<&str, StoreError> {
     std::str::from_utf8(record).map_err(|_| crate::error::damaged("a record that is not text"))
 }
 

@@ -29,6 +29,7 @@ use tenure_store::{Budget, BudgetChange, BudgetEntry, DocumentKind, Receipt, Sto
 use tokio_postgres::Row;
 
 use crate::connect::{Param, Step};
+use crate::memory::EpisodeRow;
 use crate::read::{key_of, node_of, parsed, value};
 use crate::write::{Answer, AppendRows, DocumentRow, Write, int};
 
@@ -56,6 +57,8 @@ const RESERVE: &str = include_str!("../sql/reserve.sql");
 const PUT_UNSEALED: &str = include_str!("../sql/put_unsealed.sql");
 const PUT_RECEIPT: &str = include_str!("../sql/put_receipt.sql");
 const PUT_BLOB: &str = include_str!("../sql/put_blob.sql");
+const FORGET_EPISODES: &str = include_str!("../sql/forget_episodes.sql");
+const PUT_EPISODE: &str = include_str!("../sql/put_episode.sql");
 pub(crate) const KNOW_NODE: &str = include_str!("../sql/know_node.sql");
 
 /// Everything a writer may need, prepared when it connects.
@@ -84,6 +87,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     PUT_UNSEALED,
     PUT_RECEIPT,
     PUT_BLOB,
+    FORGET_EPISODES,
+    PUT_EPISODE,
     KNOW_NODE,
 ];
 
@@ -168,7 +173,7 @@ impl<'a> Wanted<'a> {
         });
         let appends: Vec<_> = appends.collect();
         // What is removed is removed before anything is written, which one statement does not promise.
-        if appends.iter().any(|(_, append)| !append.gone.is_empty()) {
+        if appends.iter().any(|(_, append)| !append.gone.is_empty() || append.head.deleted) {
             return None;
         }
         let appends: Vec<_> = appends.into_iter().map(|(key, append)| (key, append.expected)).collect();
@@ -296,6 +301,9 @@ pub(crate) struct Changes<'a> {
     heads: BTreeMap<SessionKey, &'a AppendRows>,
     events: Vec<(SessionKey, u64, Timestamp, &'a str)>,
     audit: Vec<(ProjectId, &'a str)>,
+    episodes: BTreeMap<(SessionKey, u64), &'a EpisodeRow>,
+    /// The places from which on the episodes that were there go.
+    gone_episodes: BTreeMap<SessionKey, u64>,
     gone_items: BTreeMap<SessionKey, u64>,
     gone_turns: BTreeSet<(SessionKey, TurnId)>,
     items: BTreeMap<(SessionKey, ItemId), ItemRow<'a>>,
@@ -326,6 +334,8 @@ impl<'a> Changes<'a> {
             heads: BTreeMap::new(),
             events: Vec::new(),
             audit: Vec::new(),
+            episodes: BTreeMap::new(),
+            gone_episodes: BTreeMap::new(),
             gone_items: BTreeMap::new(),
             gone_turns: BTreeSet::new(),
             items: BTreeMap::new(),
@@ -348,8 +358,9 @@ impl<'a> Changes<'a> {
                 let ledgers = self.check_budget(rows)?;
                 self.append(rows, ledgers)
             }
-            Write::Put(documents, _) => {
+            Write::Put(documents, _, audit) => {
                 self.check_documents(documents)?;
+                self.audit.extend(audit.iter().map(|(project, record)| (*project, record.as_str())));
                 Version::ZERO
             }
             Write::Blob(project, blob, payload) => {
@@ -441,6 +452,7 @@ impl<'a> Changes<'a> {
             self.events.push((key, number, append.at, event));
         }
         self.audit.extend(rows.audit.iter().map(|record| (key.project, record.as_str())));
+        self.remember(rows);
         if let Some(from) = append.gone.items_from {
             self.items.retain(|(of, _), row| *of != key || row.ordinal < from);
             self.gone_items.entry(key).and_modify(|first| *first = from.min(*first)).or_insert(from);
@@ -466,6 +478,20 @@ impl<'a> Changes<'a> {
         version
     }
 
+    /// What becomes of the session's episodes. A session that is deleted has none.
+    fn remember(&mut self, rows: &'a AppendRows) {
+        let (key, append) = (rows.key, &rows.append);
+        let from = if append.head.deleted { Some(0) } else { append.gone.items_from };
+        if let Some(from) = from {
+            self.episodes.retain(|(of, ordinal), _| *of != key || *ordinal < from);
+            self.gone_episodes.entry(key).and_modify(|first| *first = from.min(*first)).or_insert(from);
+        }
+        if !append.head.deleted {
+            let places = rows.episodes.iter().map(|row| ((key, row.remembered.episode.ordinal), row));
+            self.episodes.extend(places);
+        }
+    }
+
     /// Nodes that hold a session after the batch.
     pub(crate) fn holders(&self) -> BTreeSet<NodeId> {
         self.heads.keys().filter_map(|key| self.holder(key)).collect()
@@ -486,7 +512,7 @@ impl<'a> Changes<'a> {
     /// One for everything but payloads.
     fn guessed_steps(&self) -> Vec<Step<'a>> {
         let mut steps = Vec::new();
-        if !self.heads.is_empty() || !self.receipts.is_empty() {
+        if !self.heads.is_empty() || !self.receipts.is_empty() || !self.audit.is_empty() {
             let heads: Vec<_> = self.heads.iter().collect();
             let mut params = self.head_columns(&heads);
             // The statement itself keeps or drops the holder, because only it knows who that is.
@@ -500,6 +526,7 @@ impl<'a> Changes<'a> {
             params.extend(self.snapshot_columns());
             params.extend(self.receipt_columns());
             params.extend(self.audit_columns());
+            params.extend(self.episode_columns());
             steps.push(Step { sql: APPEND, params });
         }
         if !self.blobs.is_empty() {
@@ -537,6 +564,8 @@ impl<'a> Changes<'a> {
         push(RELEASE, released.is_empty(), reservation_columns(&released, false));
         push(RESERVE, reserved.is_empty(), reservation_columns(&reserved, true));
         push(PUT_UNSEALED, self.audit.is_empty(), self.audit_columns());
+        push(FORGET_EPISODES, self.gone_episodes.is_empty(), self.gone_episode_columns());
+        push(PUT_EPISODE, self.episodes.is_empty(), self.episode_columns());
         push(PUT_RECEIPT, self.receipts.is_empty(), self.receipt_columns());
         push(PUT_BLOB, self.blobs.is_empty(), self.blob_columns());
         steps
@@ -576,6 +605,32 @@ impl<'a> Changes<'a> {
             column(self.audit.iter().map(|(project, _)| project.to_string())),
             column(self.audit.iter().map(|(_, record)| *record)),
         ]
+    }
+
+    fn episode_columns(&self) -> Vec<Param<'a>> {
+        let rows = || self.episodes.values();
+        let mut params = key_columns(self.episodes.keys().map(|(key, _)| key));
+        let rest: [Param<'a>; 11] = [
+            column(rows().map(|row| int(row.remembered.episode.ordinal))),
+            column(rows().map(|row| row.remembered.episode.item.to_string())),
+            column(rows().map(|row| &*row.space)),
+            column(rows().map(|row| row.remembered.space.agent.to_string())),
+            column(rows().map(|row| row.user.as_deref())),
+            column(rows().map(|row| row.remembered.episode.at.as_millis())),
+            column(rows().map(|row| row.remembered.episode.speaker.as_str())),
+            column(rows().map(|row| row.name.as_deref())),
+            column(rows().map(|row| &*row.text)),
+            column(rows().map(|row| row.labels.as_deref())),
+            column(rows().map(|row| &*row.terms)),
+        ];
+        params.extend(rest);
+        params
+    }
+
+    fn gone_episode_columns(&self) -> Vec<Param<'a>> {
+        let mut params = key_columns(self.gone_episodes.keys());
+        params.push(column(self.gone_episodes.values().map(|from| int(*from))));
+        params
     }
 
     fn gone_item_columns(&self) -> Vec<Param<'a>> {

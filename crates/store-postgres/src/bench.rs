@@ -256,7 +256,9 @@ impl Session {
                 deleted: false,
             },
             version: Version::ZERO,
-            event: Event::InputAccepted { input: Input { id, content } },
+            event: Event::InputAccepted {
+                input: Input { id, content, labels: tenure_journal::Labels::NEUTRAL, by_agent: false },
+            },
         }
     }
 
@@ -288,6 +290,7 @@ impl Session {
             documents: Vec::new(),
             budget: Vec::new(),
             audit: Vec::new(),
+            episodes: Vec::new(),
         }
     }
 }

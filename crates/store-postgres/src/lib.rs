@@ -24,6 +24,7 @@ mod connect;
 mod error;
 mod inspect;
 mod integrity;
+mod memory;
 mod nodes;
 mod options;
 mod pool;
@@ -43,11 +44,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
+    BlobRef, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn,
+    TurnId, Version,
 };
 use tenure_store::{
-    Append, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp, Store,
-    StoreError, Stored, Unsealed, Wake,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed,
+    SessionFilter, Stamp, Store, StoreError, Stored, Unsealed, Wake, Wanted,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -325,8 +327,17 @@ impl Store for PostgresStore {
         read::turn(&*self.pool.take("reading a turn").await?, key, turn).await
     }
 
-    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
-        self.write(Write::put(documents, receipt)).await.map(|_| ())
+    async fn put_recorded(
+        &self,
+        documents: Vec<Document>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        self.write(Write::put(documents, receipt, audit)?).await.map(|_| ())
+    }
+
+    async fn note(&self, document: Document) -> Result<(), StoreError> {
+        write::note(&*self.pool.take(write::NOTING).await?, document).await
     }
 
     async fn document(
@@ -389,6 +400,10 @@ impl Store for PostgresStore {
             Some((blob, in_row)) => self.blobs.get(project, blob, in_row).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError> {
+        memory::candidates(&self.pool, space, wanted).await
     }
 
     async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {

@@ -328,12 +328,12 @@ pub(crate) fn parsed<T: FromStr>(row: &Row, index: usize) -> Read<T> {
 }
 
 /// The escaped text in column `index`.
-fn text(row: &Row, index: usize) -> Read<Option<String>> {
+pub(crate) fn text(row: &Row, index: usize) -> Read<Option<String>> {
     let wrong = || damaged("decoding a text");
     value::<Option<String>>(row, index)?.map(|text| original(text).ok_or_else(wrong)).transpose()
 }
 
-fn required_text(row: &Row, index: usize) -> Read<String> {
+pub(crate) fn required_text(row: &Row, index: usize) -> Read<String> {
     text(row, index)?.ok_or_else(|| damaged("decoding a text that is missing"))
 }
 

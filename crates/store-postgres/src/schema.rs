@@ -51,6 +51,12 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0004_audit.sql"),
         compatible_from: 1,
     },
+    Migration {
+        number: 5,
+        name: "memory",
+        sql: include_str!("../migrations/0005_memory.sql"),
+        compatible_from: 1,
+    },
 ];
 
 /// The schema from which on nodes stamp the payloads they keep.

@@ -1,9 +1,14 @@
 //! Writes: encoded by the caller, decided against the locked rows, carried out by a writer.
 
 use bytes::Bytes;
-use tenure_journal::{AuditRecord, BlobRef, Event, ProjectId, Recorded, SessionKey, Version};
-use tenure_store::{Append, Document, Receipt, StoreError};
+use tenure_journal::{AuditRecord, BlobRef, Event, ProjectId, Recorded, SessionKey, Timestamp, Version};
+use tenure_store::{Append, AuditEntry, Document, Receipt, StoreError};
+use tokio_postgres::types::ToSql;
 
+use crate::audit;
+use crate::connect::Connection;
+use crate::memory::EpisodeRow;
+use crate::read::rows;
 use crate::text::stored;
 
 /// One write, encoded, that is carried out whole or not at all.
@@ -12,7 +17,7 @@ pub(crate) enum Write {
     /// Events and what follows from them.
     Append(Box<AppendRows>),
     /// Documents' next versions.
-    Put(Vec<DocumentRow>, Option<ReceiptRow>),
+    Put(Vec<DocumentRow>, Option<ReceiptRow>, Vec<(ProjectId, String)>),
     /// A payload, or that it is in the object store.
     Blob(ProjectId, BlobRef, Option<Bytes>),
 }
@@ -20,7 +25,7 @@ pub(crate) enum Write {
 /// An [`Append`] as rows.
 #[derive(Debug)]
 pub(crate) struct AppendRows {
-    /// Without its events, documents and receipt, which are below.
+    /// Without its events, documents, episodes and receipt, which are below.
     pub(crate) append: Append,
     pub(crate) key: SessionKey,
     /// Lines of `["key","value"]`.
@@ -30,6 +35,7 @@ pub(crate) struct AppendRows {
     pub(crate) items: Vec<String>,
     pub(crate) turns: Vec<String>,
     pub(crate) audit: Vec<String>,
+    pub(crate) episodes: Vec<EpisodeRow>,
     pub(crate) documents: Vec<DocumentRow>,
     pub(crate) receipt: Option<ReceiptRow>,
 }
@@ -58,6 +64,7 @@ impl Write {
     pub(crate) fn append(mut append: Append) -> Self {
         let events = std::mem::take(&mut append.events);
         let documents = std::mem::take(&mut append.documents);
+        let episodes = std::mem::take(&mut append.episodes);
         Self::Append(Box::new(AppendRows {
             key: append.head.key,
             metadata: metadata(&append.head.metadata),
@@ -66,15 +73,22 @@ impl Write {
             items: append.items.iter().map(|row| json(&row.item)).collect(),
             turns: append.turns.iter().map(json).collect(),
             audit: append.audit.iter().map(record).collect(),
+            episodes: episodes.into_iter().map(EpisodeRow::of).collect(),
             documents: documents.into_iter().map(DocumentRow::of).collect(),
             receipt: append.receipt.take().map(ReceiptRow::of),
             append,
         }))
     }
 
-    pub(crate) fn put(documents: Vec<Document>, receipt: Option<Receipt>) -> Self {
+    pub(crate) fn put(
+        documents: Vec<Document>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<Self, StoreError> {
         let documents = documents.into_iter().map(DocumentRow::of).collect();
-        Self::Put(documents, receipt.map(ReceiptRow::of))
+        let text = |entry: AuditEntry| Ok((entry.project, audit::text(&entry.record)?.to_owned()));
+        let audit = audit.into_iter().map(text).collect::<Result<_, StoreError>>()?;
+        Ok(Self::Put(documents, receipt.map(ReceiptRow::of), audit))
     }
 
     /// Roughly how many bytes it writes.
@@ -83,9 +97,10 @@ impl Write {
             Self::Append(rows) => {
                 let encoded = rows.events.iter().chain(&rows.items).chain(&rows.turns);
                 let snapshot = rows.append.snapshot.as_ref().map_or(0, Bytes::len);
-                encoded.map(String::len).sum::<usize>() + rows.metadata.len() + snapshot
+                let episodes: usize = rows.episodes.iter().map(|row| row.text.len() + row.terms.len()).sum();
+                encoded.map(String::len).sum::<usize>() + rows.metadata.len() + snapshot + episodes
             }
-            Self::Put(documents, _) => documents.iter().map(|row| row.body.len()).sum(),
+            Self::Put(documents, ..) => documents.iter().map(|row| row.body.len()).sum(),
             Self::Blob(_, _, payload) => payload.as_ref().map_or(0, Bytes::len),
         }
     }
@@ -93,7 +108,7 @@ impl Write {
     pub(crate) fn documents(&self) -> &[DocumentRow] {
         match self {
             Self::Append(rows) => &rows.documents,
-            Self::Put(documents, _) => documents,
+            Self::Put(documents, ..) => documents,
             Self::Blob(..) => &[],
         }
     }
@@ -101,7 +116,7 @@ impl Write {
     pub(crate) fn receipt(&self) -> Option<&Receipt> {
         match self {
             Self::Append(rows) => rows.receipt.as_ref(),
-            Self::Put(_, receipt) => receipt.as_ref(),
+            Self::Put(_, receipt, _) => receipt.as_ref(),
             Self::Blob(..) => None,
         }
         .map(|row| &row.receipt)
@@ -127,6 +142,27 @@ impl ReceiptRow {
             receipt: Receipt { project, key: text(key), digest: text(digest), status, body: text(body), at },
         }
     }
+}
+
+/// What [`note`] does, in words.
+pub(crate) const NOTING: &str = "noting a document";
+
+/// Keeps a document without a history. One statement of its own: it meets no version and takes no receipt.
+pub(crate) async fn note(connection: &Connection, document: Document) -> Result<(), StoreError> {
+    let row = DocumentRow::of(document);
+    let document = &row.document;
+    let (project, kind) = (document.project.to_string(), document.kind.as_str());
+    let params: [&(dyn ToSql + Sync); 8] = [
+        &project,
+        &kind,
+        &row.id,
+        &row.name,
+        &row.body,
+        &document.created_at.as_millis(),
+        &document.updated_at.as_millis(),
+        &document.wake_at.map(Timestamp::as_millis),
+    ];
+    rows(connection, NOTING, include_str!("../sql/note_document.sql"), &params).await.map(|_| ())
 }
 
 /// One pair for each line: JSON has no line breaks of its own.

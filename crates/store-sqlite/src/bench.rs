@@ -87,6 +87,40 @@ pub fn appends(directory: &Path, each: Duration) -> Result<Vec<Row>, StoreError>
     in_directory(directory, async |directory| measure_appends(directory, each).await)
 }
 
+/// How long each of `questions`, given by its words, takes a bare full-text index of `texts` in a new database at
+/// `path`.
+///
+/// # Errors
+/// SQLite's.
+pub fn bare_recall(
+    path: &Path,
+    texts: &[String],
+    questions: &[Vec<String>],
+) -> Result<Vec<Duration>, StoreError> {
+    let measure = || -> rusqlite::Result<Vec<Duration>> {
+        let mut connection = Connection::open(path)?;
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(include_str!("../sql/bench_recall_create.sql"))?;
+        let mut insert = transaction.prepare(include_str!("../sql/bench_recall_insert.sql"))?;
+        for text in texts {
+            insert.execute((text,))?;
+        }
+        drop(insert);
+        transaction.commit()?;
+        let mut ask = connection.prepare(include_str!("../sql/bench_recall.sql"))?;
+        let mut took = Vec::new();
+        for words in questions.iter().filter(|words| !words.is_empty()) {
+            let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+            let began = Instant::now();
+            ask.query_map((quoted.join(" OR "),), |row| row.get::<_, i64>(0))?
+                .collect::<Result<Vec<_>, _>>()?;
+            took.push(began.elapsed());
+        }
+        Ok(took)
+    };
+    measure().map_err(|error| store_error("measuring a bare full-text index", error))
+}
+
 /// Measures reads, as [`appends`] does appends.
 ///
 /// # Errors
@@ -248,7 +282,9 @@ impl Session {
                 deleted: false,
             },
             version: Version::ZERO,
-            event: Event::InputAccepted { input: Input { id, content } },
+            event: Event::InputAccepted {
+                input: Input { id, content, labels: tenure_journal::Labels::NEUTRAL, by_agent: false },
+            },
         }
     }
 
@@ -280,6 +316,7 @@ impl Session {
             documents: Vec::new(),
             budget: Vec::new(),
             audit: Vec::new(),
+            episodes: Vec::new(),
         }
     }
 }

@@ -17,6 +17,7 @@ mod everything;
 mod inspect;
 mod integrity;
 mod journal;
+mod memory;
 mod nodes;
 mod read;
 mod readers;
@@ -33,11 +34,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
+    BlobRef, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn,
+    TurnId, Version,
 };
 use tenure_store::{
-    Append, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp, Store,
-    StoreError, StoreErrorKind, Stored, Unsealed, Wake,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed,
+    SessionFilter, Stamp, Store, StoreError, StoreErrorKind, Stored, Unsealed, Wake, Wanted,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -303,8 +305,17 @@ impl Store for SqliteStore {
         self.readers.run("reading a turn", move |connection| read::turn(connection, key, turn)).await
     }
 
-    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
-        self.write(Write::Put(documents, receipt)).await.map(|_| ())
+    async fn put_recorded(
+        &self,
+        documents: Vec<Document>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        self.write(Write::Put(documents, receipt, audit)).await.map(|_| ())
+    }
+
+    async fn note(&self, document: Document) -> Result<(), StoreError> {
+        self.write(Write::Note(Box::new(document))).await.map(|_| ())
     }
 
     async fn due_documents(
@@ -361,6 +372,11 @@ impl Store for SqliteStore {
     ) -> Result<Option<Bytes>, StoreError> {
         let what = "reading a payload";
         self.readers.run(what, move |connection| read::blob_by_digest(connection, project, digest)).await
+    }
+
+    async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError> {
+        let (space, wanted) = (space.clone(), wanted.clone());
+        self.readers.run("recalling", move |c| memory::candidates(c, &space, &wanted)).await
     }
 
     async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {

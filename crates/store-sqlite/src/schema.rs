@@ -15,6 +15,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "first", sql: include_str!("../migrations/0001_first.sql") },
     Migration { number: 2, name: "collection", sql: include_str!("../migrations/0002_collection.sql") },
     Migration { number: 3, name: "audit", sql: include_str!("../migrations/0003_audit.sql") },
+    Migration { number: 4, name: "memory", sql: include_str!("../migrations/0004_memory.sql") },
 ];
 
 impl Migration {

@@ -5,11 +5,11 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 use tenure_journal::{AuditRecord, BlobRef, ProjectId, Recorded, SessionKey, Timestamp, Version};
 use tenure_store::{
-    Append, BudgetChange, BudgetEntry, Document, Receipt, Seal, Stamp, StoreError, StoreErrorKind,
+    Append, AuditEntry, BudgetChange, BudgetEntry, Document, Receipt, Seal, Stamp, StoreError, StoreErrorKind,
 };
 
 use crate::journal::{End, Place};
-use crate::{audit, nodes};
+use crate::{audit, memory, nodes};
 
 /// One write, encoded, that is carried out whole or not at all.
 #[derive(Debug)]
@@ -17,7 +17,9 @@ pub(crate) enum Write {
     /// Events and what follows from them.
     Append(Box<AppendRows>),
     /// Documents' next versions.
-    Put(Vec<Document>, Option<Receipt>),
+    Put(Vec<Document>, Option<Receipt>, Vec<AuditEntry>),
+    /// A document without a history.
+    Note(Box<Document>),
     /// A payload.
     Blob(ProjectId, BlobRef, Bytes),
     /// A payload goes, if it was last kept before a moment. Answers version 1 if it did.
@@ -66,10 +68,11 @@ impl Write {
             Self::Append(rows) => {
                 let encoded = rows.events.iter().chain(&rows.items).chain(&rows.turns);
                 let snapshot = rows.append.snapshot.as_ref().map_or(0, Bytes::len);
-                encoded.map(Vec::len).sum::<usize>() + rows.metadata.len() + snapshot
+                let episodes: usize = rows.append.episodes.iter().map(|row| row.episode.text.len()).sum();
+                encoded.map(Vec::len).sum::<usize>() + rows.metadata.len() + snapshot + episodes
             }
             // Documents are configuration, bounded by what a request may hold.
-            Self::Put(..) | Self::Node(_) | Self::Forget(..) => 0,
+            Self::Put(..) | Self::Note(_) | Self::Node(_) | Self::Forget(..) => 0,
             Self::Seal(seal) => seal.records.iter().map(|(_, record)| record.len()).sum(),
             Self::Blob(_, _, payload) => payload.len(),
         }
@@ -82,9 +85,10 @@ impl Write {
         match self {
             Self::Append(rows) if rows.can_fail_late() => whole(connection, || rows.run(statements)),
             Self::Append(rows) => rows.run(statements),
-            Self::Put(documents, receipt) => {
-                whole(connection, || run_put(connection, documents, receipt.as_ref()))
+            Self::Put(documents, receipt, audit) => {
+                whole(connection, || run_put(connection, documents, receipt.as_ref(), audit))
             }
+            Self::Note(document) => note(connection, document).map(|()| Ok(Version::ZERO)),
             Self::Seal(seal) => whole(connection, || audit::seal(connection, seal)),
             Self::Node(change) => change.run(connection).map(|()| Ok(Version::ZERO)),
             Self::Blob(project, blob, payload) => {
@@ -179,6 +183,7 @@ impl AppendRows {
             connection.prepare_cached(include_str!("../sql/put_snapshot.sql"))?.execute(row)?;
         }
         self.put_unsealed(connection)?;
+        self.put_episodes(connection)?;
         put_receipt(connection, append.receipt.as_ref())?;
         Ok(Ok(tail.version))
     }
@@ -192,6 +197,17 @@ impl AppendRows {
             put.execute((&self.project, Text(record)))?;
         }
         Ok(())
+    }
+
+    /// Writes the episodes, after those that a rewinding gives up are gone. A session that is deleted has none.
+    fn put_episodes(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let (append, key) = (&self.append, self.append.head.key);
+        let gone_from = if append.head.deleted { Some(0) } else { append.gone.items_from };
+        if let Some(from) = gone_from {
+            memory::forget(connection, key, from, u64::MAX)?;
+        }
+        let kept = append.episodes.iter().filter(|_| !append.head.deleted);
+        kept.map(|row| memory::put(connection, key, row)).collect()
     }
 
     /// Writes the events, each linked to the one before it and the first to the one at `previous`, and
@@ -348,6 +364,7 @@ fn run_put(
     connection: &Connection,
     documents: &[Document],
     receipt: Option<&Receipt>,
+    audit: &[AuditEntry],
 ) -> rusqlite::Result<Answer> {
     if let Some(refusal) = taken(connection, receipt)? {
         return Ok(Err(refusal));
@@ -357,8 +374,28 @@ fn run_put(
             return Ok(Err(refusal));
         }
     }
+    if !audit.is_empty() {
+        let mut put = connection.prepare_cached(include_str!("../sql/put_unsealed.sql"))?;
+        for entry in audit {
+            put.execute((entry.project.to_string(), Text(&entry.record)))?;
+        }
+    }
     put_receipt(connection, receipt)?;
     Ok(Ok(Version::ZERO))
+}
+
+fn note(connection: &Connection, document: &Document) -> rusqlite::Result<()> {
+    connection.prepare_cached(include_str!("../sql/note_document.sql"))?.execute((
+        document.project.to_string(),
+        document.kind.as_str(),
+        &document.id,
+        &document.name,
+        Text(&json(&document.body)),
+        document.created_at.as_millis(),
+        document.updated_at.as_millis(),
+        document.wake_at.map(Timestamp::as_millis),
+    ))?;
+    Ok(())
 }
 
 fn put_document(connection: &Connection, document: &Document) -> rusqlite::Result<Result<(), StoreError>> {

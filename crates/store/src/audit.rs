@@ -10,6 +10,15 @@
 use bytes::Bytes;
 use tenure_journal::ProjectId;
 
+/// A record for the log of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// The project.
+    pub project: ProjectId,
+    /// Canonical JSON: what the log will keep.
+    pub record: Bytes,
+}
+
 /// A record that is durable and not part of its project's log yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsealed {

@@ -11,6 +11,7 @@ mod budgets;
 mod build;
 mod collecting;
 mod documents;
+mod episodes;
 mod isolation;
 mod lists;
 mod nodes;
@@ -54,6 +55,7 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         documents::lets_one_of_many_writers_win,
         documents::writes_several_or_none,
         documents::finds_due_documents_earliest_first,
+        documents::notes_without_a_history,
         documents::keeps_blobs_by_content,
         nodes::fences_all_but_the_holder,
         nodes::claims_what_no_living_node_holds,
@@ -68,8 +70,15 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         collecting::names_every_session,
         collecting::removes_rows_that_are_gone,
         audit::keeps_records_with_the_events,
+        audit::keeps_records_with_documents,
         audit::seals_each_record_once,
         audit::lets_one_of_many_seals_win,
+        episodes::finds_what_shares_terms,
+        episodes::brings_neighbours_without_gaps,
+        episodes::replaces_and_gives_up_places,
+        episodes::forgets_a_deleted_session,
+        episodes::finds_a_stretch_of_time,
+        isolation::hides_the_memory_of_other_spaces,
         isolation::hides_everything_of_other_projects,
     }
 }

@@ -44,6 +44,7 @@ mod audit;
 pub mod conformance;
 mod error;
 mod memory;
+pub mod recall;
 mod types;
 
 use std::time::Duration;
@@ -51,13 +52,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
+    BlobRef, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn,
+    TurnId, Version,
 };
 use tokio::sync::broadcast;
 
-pub use audit::{Seal, Sealed, Unsealed};
+pub use audit::{AuditEntry, Seal, Sealed, Unsealed};
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
+pub use recall::{Candidates, Wanted};
 pub use types::{
     Append, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, GoneRows, ItemRow, Order, Page,
     Receipt, SessionFilter, Snapshot, Stamp, Stored, Wake,
@@ -206,7 +209,28 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Conflict`: another version was written first. `ReceiptExists`: as in [`Store::append`].
-    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError>;
+    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
+        self.put_recorded(documents, receipt, Vec::new()).await
+    }
+
+    /// As [`Store::put`], with records for audit logs, which wait to be sealed. There may be no documents: then
+    /// what is recorded changed nothing here.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    async fn put_recorded(
+        &self,
+        documents: Vec<Document>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError>;
+
+    /// Keeps a document without a history: whatever its version says, it is version 1 and replaces what was
+    /// noted under its id before. The last to write wins. For what is worth a row and not one for each change.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Full`.
+    async fn note(&self, document: Document) -> Result<(), StoreError>;
 
     /// A document's `version`, or its latest. A deleted document has no latest version, but its earlier
     /// versions stay readable.
@@ -315,6 +339,13 @@ pub trait Store: Send + Sync + 'static {
         blobs: &[BlobRef],
         before: Stamp,
     ) -> Result<Vec<BlobRef>, StoreError>;
+
+    /// What of a space has to do with what is wanted, with what was said around it. An episode can be found as soon
+    /// as the append that made it returned.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError>;
 
     /// Up to `limit` records of all projects but those in `except` that are not sealed yet, in the order of their
     /// positions.

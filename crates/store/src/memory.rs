@@ -4,6 +4,7 @@
 //! the same operations without a future. A [`MemoryStore::volatile`] store also models what a crash
 //! leaves: writes are visible at once and durable only after [`MemoryStore::sync`].
 
+mod episodes;
 mod state;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,14 +14,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId, Version,
+    BlobRef, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn,
+    TurnId, Version,
 };
 use tokio::sync::broadcast;
 
 use self::state::{State, Write};
 use crate::{
-    Append, Budget, Document, DocumentKind, Page, Receipt, Seal, Sealed, SessionFilter, Stamp, Store,
-    StoreError, StoreErrorKind, Stored, Unsealed, Wake,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed,
+    SessionFilter, Stamp, Store, StoreError, StoreErrorKind, Stored, Unsealed, Wake, Wanted,
 };
 
 /// Wakes that a reader may be behind before it is told that it missed some.
@@ -339,10 +341,26 @@ impl MemoryStore {
 
     /// [`Store::put`]; durable at once or after the next [`MemoryStore::sync`].
     pub fn put_now(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
+        self.put_recorded_now(documents, receipt, Vec::new())
+    }
+
+    /// [`Store::put_recorded`]; durable at once or after the next [`MemoryStore::sync`].
+    pub fn put_recorded_now(
+        &self,
+        documents: Vec<Document>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
         let mut inner = self.lock();
         inner.seen.check_receipt(receipt.as_ref())?;
         inner.seen.check_documents(&documents)?;
-        inner.write(Write::Put(documents, receipt));
+        inner.write(Write::Put(documents, receipt, audit));
+        Ok(())
+    }
+
+    /// [`Store::note`]; durable at once or after the next [`MemoryStore::sync`].
+    pub fn note_now(&self, document: Document) -> Result<(), StoreError> {
+        self.lock().write(Write::Note(Box::new(document)));
         Ok(())
     }
 
@@ -543,8 +561,17 @@ impl Store for MemoryStore {
         self.turn_now(key, turn)
     }
 
-    async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
-        self.put_now(documents, receipt)
+    async fn put_recorded(
+        &self,
+        documents: Vec<Document>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        self.put_recorded_now(documents, receipt, audit)
+    }
+
+    async fn note(&self, document: Document) -> Result<(), StoreError> {
+        self.note_now(document)
     }
 
     async fn due_documents(
@@ -578,6 +605,10 @@ impl Store for MemoryStore {
         page: &Page,
     ) -> Result<Vec<Document>, StoreError> {
         self.documents_now(project, kind, name, page)
+    }
+
+    async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError> {
+        Ok(self.lock().seen.candidates(space, wanted))
     }
 
     async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tenure_journal::{
-    AgentId, AuditRecord, Event, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey,
+    AgentId, AuditRecord, Event, Head, Item, NodeId, ProjectId, Recorded, Remembered, SessionId, SessionKey,
     SessionStatus, Timestamp, Turn, TurnId, Version,
 };
 
@@ -42,6 +42,10 @@ pub struct Append {
     pub budget: Vec<BudgetEntry>,
     /// What an auditor is told of the events, in order. They wait to be sealed.
     pub audit: Vec<AuditRecord>,
+    /// What the events made that can be recalled from now on, each in place of what was at its place in the session.
+    /// Episodes at places of [`GoneRows::items_from`] and after it go before. A session whose head is deleted keeps
+    /// none.
+    pub episodes: Vec<Remembered>,
 }
 
 /// A change to the budget of a session and of everything it started.
@@ -253,11 +257,17 @@ pub enum DocumentKind {
     DataKey,
     /// A person's sign-in at an authorization server, under way; its id is the digest of what comes back with it.
     SignIn,
+    /// When an API key was last used; its id is the key's.
+    KeyUse,
+    /// That an agent, a tool or the project is frozen.
+    Freeze,
+    /// A person who signed in, as they were last seen.
+    Person,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -278,6 +288,9 @@ impl DocumentKind {
         Self::Credential,
         Self::DataKey,
         Self::SignIn,
+        Self::KeyUse,
+        Self::Freeze,
+        Self::Person,
     ];
 
     /// The kind of a word on disk.
@@ -310,6 +323,9 @@ impl DocumentKind {
             Self::Credential => "credential",
             Self::DataKey => "data_key",
             Self::SignIn => "sign_in",
+            Self::KeyUse => "key_use",
+            Self::Freeze => "freeze",
+            Self::Person => "person",
         }
     }
 }

@@ -209,6 +209,8 @@ impl Tracer {
             | Event::SubagentClosed { .. }
             | Event::SubagentResumed { .. }
             | Event::PolicyRefused { .. }
+            | Event::Granted { .. }
+            | Event::Governed { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::SignedIn
@@ -262,6 +264,7 @@ impl Tracer {
                     Done::Tools { .. }
                     | Done::Tool { .. }
                     | Done::Ended
+                    | Done::Found { .. }
                     | Done::Placed { .. }
                     | Done::Command { .. }
                     | Done::Published { .. },
@@ -324,7 +327,7 @@ impl Open {
                 add("tenure.step", Attribute::Integer(i64::from(*step)));
                 format!("chat {model}")
             }
-            EffectKind::ListTools { server_label } => {
+            EffectKind::ListTools { server_label, .. } => {
                 add("mcp.method.name", text("tools/list"));
                 add("tenure.tool.server", text(server_label));
                 format!("list_tools {server_label}")
@@ -336,7 +339,7 @@ impl Open {
                 add("gen_ai.tool.call.id", text(&item_id.to_string()));
                 match server {
                     ServerRef::Builtin => span.kind = SpanKind::Internal,
-                    ServerRef::Mcp { server_label } => {
+                    ServerRef::Mcp { server_label } | ServerRef::Inside { server_label } => {
                         add("mcp.method.name", text("tools/call"));
                         add("tenure.tool.server", text(server_label));
                     }
@@ -359,7 +362,7 @@ impl Open {
                 }
                 format!("execute_tool {name}")
             }
-            EffectKind::Command { item_id, request } => {
+            EffectKind::Command { item_id, request, hosts: _ } => {
                 let name = request.tool();
                 span.kind = SpanKind::Internal;
                 add("gen_ai.operation.name", text("execute_tool"));
@@ -556,7 +559,7 @@ fn given(outcome: &Outcome, content: Content) -> Vec<(&'static str, Attribute)> 
             given
         }
         Done::Published { artifacts } => vec![("tenure.artifacts.count", number(artifacts.len() as u64))],
-        Done::Tool { .. } | Done::Ended | Done::Placed { .. } => Vec::new(),
+        Done::Tool { .. } | Done::Ended | Done::Placed { .. } | Done::Found { .. } => Vec::new(),
     }
 }
 

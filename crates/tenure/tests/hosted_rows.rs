@@ -24,6 +24,11 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
+        Self::with(&json!({}))
+    }
+
+    /// One whose commands are isolated so.
+    fn with(environments: &Value) -> Self {
         let root = tempfile::Builder::new().prefix("tenure-rows-").tempdir_in("/tmp").expect("a directory");
         // Everybody may reach what lies here: what keeps commands away has to be the sandbox.
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o777)).expect("set");
@@ -37,6 +42,7 @@ impl Server {
         let settings = json!({
             "providers": {"model": {"type": "scripted", "script": "script.yaml"}},
             "default_model": "scripted",
+            "environments": environments,
         });
         // JSON is YAML.
         write("tenure.yaml", &settings.to_string());
@@ -67,6 +73,23 @@ impl Server {
     fn run(&self, session: Option<&str>, command: &str) -> (String, String) {
         self.say(session, &format!("run {command}"))
     }
+}
+
+/// A kernel of its own for who demands it, and files that are kept as from any other.
+#[test]
+fn a_project_that_demands_gvisor_runs_in_it() {
+    let server = Server::with(&json!({"min_isolation": "gvisor"}));
+    let kernel = fs::read_to_string("/proc/version").expect("read");
+    let (said, session) = server.run(None, "cat /proc/version; id -u; echo kept > file");
+    assert!(said.starts_with("Linux version") && !said.contains(kernel.trim()), "{said}");
+    let (said, _) = server.run(Some(&session), "cat file");
+    assert!(said.contains("kept"), "{said}");
+
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_tenure"));
+    doctor.args(["doctor", "--offline", "-o", "json", "-C"]).arg(server.root.path());
+    let output = doctor.env_remove("TENURE_API_KEY").env_remove("TENURE_URL").output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("\"gvisor ("), "{said}");
 }
 
 /// Row 69. Git, shells, editors and environment managers run such files when somebody works beside them.

@@ -14,6 +14,7 @@ use rmcp::model::{
 use rmcp::service::{
     NotificationContext, Peer, PeerRequestOptions, RequestHandle, RunningService, serve_client_with_ct,
 };
+use rmcp::transport::IntoTransport;
 use rmcp::{ClientHandler, RoleClient, ServiceError};
 use serde_json::{Map, Value};
 use tenure_journal::{Failure, FailureKind};
@@ -72,15 +73,33 @@ impl Connection {
         let opening = start(server, ground, end, &output);
         let running = match timeout(OPEN_TIME_MAX, opening).await {
             Ok(opened) => opened?,
-            Err(_) => {
-                return Err(failure(
-                    FailureKind::Timeout,
-                    "the tool server did not complete the handshake in time",
-                ));
-            }
+            Err(_) => return Err(no_handshake()),
         };
         tracing::debug!(server = server.shown(), "tool server connected");
         Ok(Self::attach(running, output, ground.tasks.clone(), guard))
+    }
+
+    /// Performs the handshake over a transport that somebody else made, whose `output` is watched.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub(crate) async fn over<E, A>(
+        transport: impl IntoTransport<RoleClient, E, A>,
+        output: Arc<Output>,
+        tasks: TaskTracker,
+    ) -> Result<Self, Failure>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let end = CancellationToken::new();
+        let guard = end.clone().drop_guard();
+        let opening = serve_client_with_ct(Handler::default(), transport, end);
+        match timeout(OPEN_TIME_MAX, opening).await {
+            Ok(Ok(running)) => Ok(Self::attach(running, output, tasks, guard)),
+            Ok(Err(_)) if output.has_overflowed.load(Ordering::Acquire) => Err(too_large()),
+            Ok(Err(error)) => Err(of_opening(&error)),
+            Err(_) => Err(no_handshake()),
+        }
     }
 
     fn attach(
@@ -161,6 +180,10 @@ impl Connection {
         }
         of_request(error)
     }
+}
+
+fn no_handshake() -> Failure {
+    failure(FailureKind::Timeout, "the tool server did not complete the handshake in time")
 }
 
 enum Unanswered {

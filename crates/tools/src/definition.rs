@@ -8,12 +8,12 @@ use std::collections::HashSet;
 
 use rmcp::model::Tool;
 use serde_json::Value;
-use tenure_journal::ToolDef;
 use tenure_journal::limit::{
     JSON_DEPTH_MAX, TOOL_DESCRIPTION_BYTES_MAX, TOOL_SCHEMA_BYTES_MAX, TOOLS_PER_REQUEST_MAX,
 };
+use tenure_journal::{Integrity, Labels, ToolDef, ToolTerms};
 
-use crate::Hints;
+use crate::{Hints, SaidTerms};
 
 /// Bytes of one tool's name, after the specification's advice.
 const TOOL_NAME_BYTES_MAX: usize = 128;
@@ -87,6 +87,7 @@ fn define(tool: Tool, hints: &Hints) -> Result<ToolDef, &'static str> {
         destructive: annotations.destructive_hint,
         idempotent: annotations.idempotent_hint,
         keyed: weight(&hints.keyed, &tool.name) > Weight::Unsaid,
+        terms: Some(Box::new(terms(hints, &tool.name, annotations.open_world_hint))),
         name: tool.name.into_owned(),
     };
     apply(hints, &mut defined);
@@ -161,6 +162,26 @@ fn weight(list: &[String], name: &str) -> Weight {
         Weight::All
     } else {
         Weight::Unsaid
+    }
+}
+
+/// On which terms a tool is used. Where the operator does not say what its results are worth, they are what
+/// anybody may have written, unless the server is the operator's own and says that the tool reaches nothing
+/// outside of it: an absent hint means that it does, after the specification.
+fn terms(hints: &Hints, name: &str, open_world: Option<bool>) -> ToolTerms {
+    let unsaid = SaidTerms::default();
+    let all = hints.terms.get("*").unwrap_or(&unsaid);
+    let own = hints.terms.get(name).unwrap_or(&unsaid);
+    let is_closed = hints.known && open_world == Some(false);
+    let integrity = if is_closed { Integrity::Internal } else { Integrity::Untrusted };
+    let result = own.result.as_ref().or(all.result.as_ref()).cloned();
+    let fields = if own.fields.is_empty() { &all.fields } else { &own.fields };
+    ToolTerms {
+        effect: own.effect.or(all.effect),
+        clearance: own.clearance.or(all.clearance),
+        result: result.unwrap_or(Labels { integrity, ..Labels::NEUTRAL }),
+        fields: fields.clone(),
+        critical: own.critical.clone().or_else(|| all.critical.clone()),
     }
 }
 

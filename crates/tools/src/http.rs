@@ -32,7 +32,7 @@ pub(crate) const KEY_IN_META: &str = "tenure/idempotency-key";
 /// Bytes of one message from a server. The HTTP client has this limit built in for plain bodies.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+pub(crate) const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 /// Headers that the protocol sets itself.
 const RESERVED_HEADERS: [&str; 6] =
     ["accept", "content-type", "content-length", "mcp-session-id", "mcp-protocol-version", "last-event-id"];
@@ -82,6 +82,18 @@ pub(crate) fn transport(
     url: &str,
     headers: &BTreeMap<String, String>,
 ) -> Result<StreamableHttpClientTransport<HttpClient>, Failure> {
+    transport_over(HttpClient(client), url, headers)
+}
+
+/// The same over another client.
+///
+/// # Errors
+/// As [`transport`].
+pub(crate) fn transport_over<C: StreamableHttpClient>(
+    client: C,
+    url: &str,
+    headers: &BTreeMap<String, String>,
+) -> Result<StreamableHttpClientTransport<C>, Failure> {
     check_url(url)?;
     let mut resumption = FixedInterval::default();
     resumption.max_times = Some(RESUMPTIONS_MAX);
@@ -91,7 +103,7 @@ pub(crate) fn transport(
     config.max_sse_event_size = MESSAGE_BYTES_MAX;
     config.reinit_on_expired_session = false;
     config.retry_config = Arc::new(resumption);
-    Ok(StreamableHttpClientTransport::with_client(HttpClient(client), config))
+    Ok(StreamableHttpClientTransport::with_client(client, config))
 }
 
 /// Refuses an address that is certainly not among those allowed.
@@ -246,7 +258,7 @@ impl StreamableHttpClient for HttpClient {
     }
 }
 
-fn idempotency_key(message: &ClientJsonRpcMessage) -> Option<HeaderValue> {
+pub(crate) fn idempotency_key(message: &ClientJsonRpcMessage) -> Option<HeaderValue> {
     let ClientJsonRpcMessage::Request(request) = message else { return None };
     if !matches!(request.request, ClientRequest::CallToolRequest(_)) {
         return None;

@@ -28,6 +28,7 @@
 //! hangs on the difference there.
 
 mod address;
+mod asking;
 mod changes;
 mod connection;
 mod definition;
@@ -35,7 +36,9 @@ mod failure;
 mod http;
 mod outcome;
 mod pool;
+mod reached;
 mod stdio;
+mod via;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,12 +46,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
-use tenure_journal::{Failure, ToolDef};
+use tenure_journal::{Confidentiality, Failure, FieldTerms, Labels, ToolDef, ToolEffect};
 use tokio_util::sync::CancellationToken;
 
 pub use self::address::Addresses;
 pub use self::outcome::RESULT_BYTES_MAX;
 pub use self::pool::{Limits, McpServers};
+pub use self::reached::Reached;
+pub use self::via::{HttpFailure, HttpRequest, HttpResponse, Requests};
 
 /// A tool's complete result, before the runtime stores or previews it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,8 +120,28 @@ pub struct Hints {
     pub destructive: Vec<String>,
     /// How long one call may take without a sign of progress; 60 seconds if absent.
     pub timeout_ms: Option<u64>,
+    /// Whether the operator has configured the server, and so knows what it is.
+    pub known: bool,
+    /// On which terms its tools are used, by name.
+    pub terms: BTreeMap<String, SaidTerms>,
     /// Where it may be reached.
     pub addresses: Addresses,
+}
+
+/// What the operator says of the terms on which a tool is used. What is absent is taken from what is said of all
+/// tools, or follows from the annotations.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct SaidTerms {
+    /// What it does to the world.
+    pub effect: Option<ToolEffect>,
+    /// The highest confidentiality that it may be given.
+    pub clearance: Option<Confidentiality>,
+    /// The labels of what it gives.
+    pub result: Option<Labels>,
+    /// The labels of fields of what it gives, by path.
+    pub fields: BTreeMap<String, FieldTerms>,
+    /// The arguments that decide whom or what a call reaches, by name.
+    pub critical: Option<Vec<String>>,
 }
 
 impl Server {

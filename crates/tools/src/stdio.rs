@@ -57,7 +57,7 @@ pub(crate) struct Output {
 
 /// A running child and the messages to and from it.
 pub(crate) struct ChildTransport {
-    messages: AsyncRwTransport<RoleClient, LineGuard, ChildStdin>,
+    messages: AsyncRwTransport<RoleClient, LineGuard<ChildStdout>, ChildStdin>,
     output: Arc<Output>,
     child: Child,
     group: Option<Pid>,
@@ -193,14 +193,14 @@ fn masked(line: &str, secrets: &[String]) -> String {
 
 /// Ends the stream at a line longer than one message may be. The reader behind it would drop such a line
 /// and read on, and the call it answers would wait for its deadline.
-struct LineGuard {
-    inner: ChildStdout,
+pub(crate) struct LineGuard<R> {
+    inner: R,
     line_bytes: usize,
     output: Arc<Output>,
 }
 
-impl LineGuard {
-    fn new(inner: ChildStdout, output: Arc<Output>) -> Self {
+impl<R> LineGuard<R> {
+    pub(crate) fn new(inner: R, output: Arc<Output>) -> Self {
         Self { inner, line_bytes: 0, output }
     }
 
@@ -219,7 +219,7 @@ impl LineGuard {
     }
 }
 
-impl AsyncRead for LineGuard {
+impl<R: AsyncRead + Unpin> AsyncRead for LineGuard<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -128,6 +128,7 @@ pub(crate) fn default_agent(id: AgentId, model: String) -> AgentConfig {
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
+        grants: Vec::new(),
     }
 }
 

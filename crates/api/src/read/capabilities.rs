@@ -114,7 +114,7 @@ async fn kept_skills(
                 let (manifest, zip) = unpacked(inline, left).await?;
                 let archive = runtime.store().put_blob(project, zip).await?;
                 let (name, description) = (manifest.name().to_owned(), manifest.description().to_owned());
-                (path, InstalledSkill { name, description, archive, stored: None })
+                (path, InstalledSkill { name, description, archive, stored: None, follows: None })
             }
         };
         if !names.insert(skill.name.clone()) {

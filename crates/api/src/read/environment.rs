@@ -176,6 +176,7 @@ impl NewEnvironment {
                     remote_url: crate::connect::remote_url(public_url, id),
                     workspace_directory,
                     capability_directories,
+                    found: Vec::new(),
                 })))
             }
             // Its own journal says what it is.

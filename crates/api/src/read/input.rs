@@ -1,9 +1,10 @@
 //! What a client submits to a session: messages, results and answers.
 
-use tenure_journal::{ApprovalId, Decision, FunctionOutput, InputPart, limit};
+use tenure_journal::{ApprovalId, Decision, FunctionOutput, InputPart, Party, Timestamp, limit};
 use tenure_session::{Command, Refusal};
 
 use super::reader::{Field, Reader};
+use super::trust::{read_expiry, read_uses};
 use crate::error::ApiError;
 
 /// Characters of one text: the body limit is what really bounds it.
@@ -16,7 +17,7 @@ const EVENTS_MAX: usize = 256;
 const CALL_ID_CHARS_MAX: usize = 256;
 
 /// The body of `POST /events`. `by` is who answers approvals.
-pub(crate) fn read_events(mut reader: Reader<'_>, by: &str) -> Result<Vec<Command>, ApiError> {
+pub(crate) fn read_events(mut reader: Reader<'_>, by: &Party) -> Result<Vec<Command>, ApiError> {
     let events = reader.required("events")?.array(EVENTS_MAX)?;
     reader.finish()?;
     let mut commands = Vec::new();
@@ -34,7 +35,7 @@ const EVENT_TYPES: &[&str] = &[
     "agent.session.input.computer_use_approval_request_result",
 ];
 
-fn read_event(field: Field<'_>, by: &str, commands: &mut Vec<Command>) -> Result<(), ApiError> {
+fn read_event(field: Field<'_>, by: &Party, commands: &mut Vec<Command>) -> Result<(), ApiError> {
     let path = field.path().to_owned();
     let mut reader = field.object()?;
     let kind = reader
@@ -47,7 +48,7 @@ fn read_event(field: Field<'_>, by: &str, commands: &mut Vec<Command>) -> Result
         }
         "agent.session.input.cancel" => commands.push(Command::Cancel),
         "agent.session.input.tool_result" => commands.push(read_result(&mut reader)?),
-        "agent.session.input.mcp_approval_request_result" => commands.push(read_decision(&mut reader, by)?),
+        "agent.session.input.mcp_approval_request_result" => read_decision(&mut reader, by, commands)?,
         _ => return Err(ApiError::unsupported("computer use").param(format!("{path}.type"))),
     }
     reader.finish()
@@ -151,7 +152,7 @@ fn read_output(field: &Field<'_>) -> Result<FunctionOutput, ApiError> {
     Ok(FunctionOutput::Content(read_parts(field)?))
 }
 
-fn read_decision(reader: &mut Reader<'_>, by: &str) -> Result<Command, ApiError> {
+fn read_decision(reader: &mut Reader<'_>, by: &Party, commands: &mut Vec<Command>) -> Result<(), ApiError> {
     let request_id = reader.required("request_id")?;
     let request = request_id.string()?;
     let mut response = reader.required("response")?.object()?;
@@ -163,14 +164,35 @@ fn read_decision(reader: &mut Reader<'_>, by: &str) -> Result<Command, ApiError>
             "cancel" => Some(Decision::Cancel),
             _ => None,
         })?;
+    let again = response.optional_or_null("tenure").map(read_again).transpose()?.flatten();
     response.finish()?;
     match request.parse::<ApprovalId>() {
-        Ok(approval_id) => Ok(Command::Decide { approval_id, decision, by: by.to_owned() }),
+        Ok(approval_id) => {
+            if let (Some((uses_max, expires_at)), Decision::Approve) = (again, decision) {
+                commands.push(Command::GrantAgain { approval_id, uses_max, expires_at });
+            }
+            commands.push(Command::Decide { approval_id, decision, by: by.clone() });
+            Ok(())
+        }
         Err(_) => {
             let message = format!("no approval request `{}` in this session", super::shortened(request));
             Err(ApiError::invalid(message).param(request_id.path()))
         }
     }
+}
+
+/// Leave for further calls with the targets of the approved one: how many with it, and until when.
+fn read_again(field: Field<'_>) -> Result<Option<(u32, Option<Timestamp>)>, ApiError> {
+    let mut reader = field.object()?;
+    let again = reader.optional_or_null("again");
+    let again = again.map(|field| {
+        let mut reader = field.object()?;
+        let again = (read_uses(&mut reader)?, read_expiry(&mut reader)?);
+        reader.finish().map(|()| again)
+    });
+    let again = again.transpose()?;
+    reader.finish()?;
+    Ok(again)
 }
 
 fn empty(field: &Field<'_>) -> ApiError {
@@ -187,7 +209,7 @@ mod tests {
 
     fn read(events: Value) -> Result<Vec<Command>, ApiError> {
         let body = json!({"events": events});
-        read_events(Reader::new("", &body)?, "key_1")
+        read_events(Reader::new("", &body)?, &Party::service("key_1", &[]))
     }
 
     #[track_caller]
@@ -238,7 +260,7 @@ mod tests {
             [Command::Decide {
                 approval_id: approval.parse().expect("an id"),
                 decision: Decision::Deny,
-                by: "key_1".into(),
+                by: Party::service("key_1", &[]),
             }]
         );
     }

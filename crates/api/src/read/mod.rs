@@ -8,10 +8,12 @@ mod hosted;
 mod input;
 mod metadata;
 mod name;
+mod placement;
 mod reader;
 mod session;
 mod template;
 mod tool;
+mod trust;
 mod vault;
 
 pub(crate) use agent::{AgentFields, AgentScope, default_agent};
@@ -21,10 +23,12 @@ pub(crate) use environment::{NewEnvironment, read_file, read_prewarmed, store as
 pub(crate) use input::read_events;
 pub(crate) use metadata::approval_of;
 pub(crate) use name::read_name;
+pub(crate) use placement::{refuse_misplaced, refuse_variables};
 pub(crate) use reader::{Field, Reader, missing, shortened, unsupported_value};
 pub(crate) use session::{NewSession, SessionChange};
 pub(crate) use template::{TemplateBody, TemplateChange, refused_settings};
 pub(crate) use tool::{LOCATION_PARTS, Tools, refuse_servers, refuse_unavailable};
+pub(crate) use trust::read_grant;
 pub(crate) use vault::{read_credential, read_credential_change, read_vault, read_vault_patch};
 
 #[cfg(test)]

@@ -75,6 +75,11 @@ impl<'a> Reader<'a> {
 }
 
 impl<'a> Field<'a> {
+    /// A whole body.
+    pub(crate) fn whole(value: &'a Value) -> Self {
+        Self { path: String::new(), value }
+    }
+
     /// The member's path.
     pub(crate) fn path(&self) -> &str {
         &self.path

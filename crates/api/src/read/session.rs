@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tenure_journal::{
-    AgentPatch, ApprovalMode, Effort, InputPart, PromptCache, Review, SessionPatch, SpendLimit,
+    AgentPatch, ApprovalMode, Effort, InputPart, PromptCache, Review, SessionPatch, SpendLimit, Trust,
 };
 
 use super::agent::{AgentFields, AgentScope, NAME_CHARS_MAX, read_model, read_service_tier};
@@ -13,6 +13,7 @@ use super::input::read_input;
 use super::metadata::{APPROVAL_KEY, approval_of, read_metadata};
 use super::reader::{Field, Reader, missing};
 use super::tool::{ToolScope, Tools, refuse_unavailable_tools};
+use super::trust::read_trust;
 use super::vault::read_vault_ids;
 use crate::error::ApiError;
 
@@ -35,6 +36,7 @@ pub(crate) struct NewSession<'a> {
     pub(crate) prompt_cache: Option<PromptCache>,
     pub(crate) stream: bool,
     pub(crate) vault_ids: Vec<String>,
+    pub(crate) trust: Trust,
     input: Option<&'a Value>,
 }
 
@@ -65,6 +67,7 @@ impl<'a> NewSession<'a> {
             read_stream_options(options, stream)?;
         }
         let vault_ids = r.optional_or_null("vault_ids").map(|field| read_vault_ids(&field)).transpose()?;
+        let trust = r.optional_or_null("tenure").map(read_trust).transpose()?;
         let input = r.optional_or_null("input").map(|field| field.value());
         reader.finish()?;
         Ok(Self {
@@ -78,6 +81,7 @@ impl<'a> NewSession<'a> {
             prompt_cache,
             stream,
             vault_ids: vault_ids.unwrap_or_default(),
+            trust: trust.unwrap_or_else(Trust::of_clients),
             input,
         })
     }

@@ -28,6 +28,12 @@ const URL_CHARS_MAX: usize = 2048;
 const HEADERS_MAX: usize = 32;
 /// Characters of a header's value or of an authorization.
 const HEADER_CHARS_MAX: usize = 8 * 1024;
+/// Arguments of a program.
+const ARGUMENTS_MAX: usize = 256;
+/// Characters of a program, one of its arguments or a variable's value.
+const ARGUMENT_CHARS_MAX: usize = 32 * 1024;
+/// Variables of a program.
+const VARIABLES_MAX: usize = 256;
 /// Domains a web search may be narrowed to.
 const DOMAINS_MAX: usize = 100;
 /// Characters of a host name or a tool's name.
@@ -65,7 +71,7 @@ pub(crate) struct Tools {
     secrets: Vec<(usize, Unsealed)>,
 }
 
-/// JSON text `{"authorization", "headers"}` of one server.
+/// JSON text `{"authorization", "headers"}` of one server over HTTP, or the variables of a process.
 struct Unsealed(String);
 
 impl fmt::Debug for Unsealed {
@@ -100,7 +106,10 @@ impl Tools {
         let Self { mut tools, secrets } = self;
         for (index, Unsealed(text)) in secrets {
             let sealed = runtime.seal(project, &text).await?;
-            if let Tool::Mcp(McpTool { transport: McpTransport::Http { secret, .. }, .. }) = &mut tools[index]
+            if let Tool::Mcp(McpTool {
+                transport: McpTransport::Http { secret, .. } | McpTransport::Stdio { secret, .. },
+                ..
+            }) = &mut tools[index]
             {
                 *secret = Some(sealed);
             }
@@ -112,6 +121,13 @@ impl Tools {
     pub(crate) fn parts(&mut self) -> (&mut [Tool], BTreeSet<usize>) {
         let own = self.secrets.iter().map(|(index, _)| *index).collect();
         (&mut self.tools, own)
+    }
+
+    /// The first tool that came with variables for a process.
+    pub(crate) fn with_variables(&self) -> Option<usize> {
+        let is_process =
+            |tool: &Tool| matches!(tool, Tool::Mcp(McpTool { transport: McpTransport::Stdio { .. }, .. }));
+        self.secrets.iter().map(|(index, _)| *index).find(|index| is_process(&self.tools[*index]))
     }
 
     /// The tools as sent, for checks that do not need their secrets.
@@ -147,7 +163,10 @@ impl Unique {
             Tool::ToolSearch => {
                 (!std::mem::replace(&mut self.tool_search, true), "tool 'tool_search'".into(), "")
             }
-            Tool::ProgrammaticToolCalling { .. } | Tool::ComputerUse { .. } | Tool::Automations => {
+            Tool::ProgrammaticToolCalling { .. }
+            | Tool::ComputerUse { .. }
+            | Tool::Automations
+            | Tool::Memory => {
                 return Ok(());
             }
         };
@@ -174,16 +193,13 @@ pub(crate) fn refuse_unavailable_tools(tools: &[Tool], path: &str) -> Result<(),
             Tool::WebSearch { mode, .. } if mode != "disabled" => {
                 "the tool 'web_search' (set its mode to 'disabled')"
             }
-            Tool::Mcp(McpTool { origin: Origin::Environment, .. }) => {
-                let path = format!("{path}[{index}].connection_origin");
-                return Err(ApiError::unsupported("MCP connections from an environment").param(path));
-            }
             Tool::Function(_)
             | Tool::ToolSearch
             | Tool::ProgrammaticToolCalling { .. }
             | Tool::Mcp(_)
             | Tool::WebSearch { .. }
-            | Tool::Automations => continue,
+            | Tool::Automations
+            | Tool::Memory => continue,
         };
         return Err(ApiError::unsupported(feature).param(format!("{path}[{index}]")));
     }
@@ -194,7 +210,12 @@ pub(crate) fn refuse_unavailable_tools(tools: &[Tool], path: &str) -> Result<(),
 /// to.
 pub(crate) fn refuse_servers(tools: &[Tool], allowed: Addresses, path: &str) -> Result<(), ApiError> {
     for (index, tool) in tools.iter().enumerate() {
-        if let Tool::Mcp(McpTool { transport: McpTransport::Http { server_url, .. }, .. }) = tool
+        // Where an environment reaches is its own network's business.
+        if let Tool::Mcp(McpTool {
+            transport: McpTransport::Http { server_url, .. },
+            origin: Origin::Service,
+            ..
+        }) = tool
             && !allowed.allow_url(server_url)
         {
             let path = format!("{path}[{index}].transport.server_url");
@@ -222,6 +243,7 @@ const TOOL_TYPES: &[&str] = &[
     "web_search",
     "computer_use",
     "automations",
+    "memory",
 ];
 
 fn read_tool(field: Field<'_>, scope: ToolScope) -> Result<(Tool, Option<Unsealed>), ApiError> {
@@ -242,6 +264,7 @@ fn read_tool(field: Field<'_>, scope: ToolScope) -> Result<(Tool, Option<Unseale
         }
         "web_search" => read_web_search(r)?,
         "computer_use" => Tool::ComputerUse { include_screenshots: flag(r, "include_screenshots", false)? },
+        "memory" => Tool::Memory,
         _ => Tool::Automations,
     };
     reader.finish()?;
@@ -312,7 +335,6 @@ fn read_transport(field: Field<'_>, scope: ToolScope) -> Result<(McpTransport, O
         Stdio,
         Project,
     }
-    let path = field.path().to_owned();
     let mut reader = field.object()?;
     let kind = reader.required("type")?.word(&["http", "stdio", "project"], |word| match word {
         "http" => Some(Kind::Http),
@@ -323,18 +345,92 @@ fn read_transport(field: Field<'_>, scope: ToolScope) -> Result<(McpTransport, O
     let read = match kind {
         Kind::Http => read_http(&mut reader, scope)?,
         Kind::Project => (McpTransport::Project, None),
-        Kind::Stdio => {
-            let error = ApiError::invalid(
-                "An MCP server with the transport 'stdio' runs inside an environment, and this server has no \
-                 environments yet; use the transport 'http', or 'project' for a server of the project's \
-                 mcp.json.",
-            );
-            return Err(error.code("unsupported_feature").param(path));
-        }
+        Kind::Stdio => read_stdio(&mut reader, scope)?,
     };
     reader.finish()?;
     Ok(read)
 }
+
+fn read_stdio(
+    reader: &mut Reader<'_>,
+    scope: ToolScope,
+) -> Result<(McpTransport, Option<Unsealed>), ApiError> {
+    let command = reader.required("command")?;
+    command.text(ARGUMENT_CHARS_MAX)?;
+    let command = plain(&command)?;
+    let cwd = reader.required("cwd")?;
+    let directory = plain(&cwd)?;
+    if !directory.starts_with('/') || directory.split('/').any(|part| part == "..") {
+        let message = format!("Invalid '{}': it must be absolute, without '..'.", cwd.path());
+        return Err(cwd.refuse("invalid_value", message));
+    }
+    let words = |field: Field<'_>| {
+        field.array(ARGUMENTS_MAX)?.iter().map(plain).collect::<Result<Vec<String>, ApiError>>()
+    };
+    let args = reader.optional_or_null("args").map(words).transpose()?.unwrap_or_default();
+    let env_vars =
+        reader.optional_or_null("env_vars").map(|field| read_variable_names(&field)).transpose()?;
+    // A saved agent has no such member.
+    let env = match scope {
+        ToolScope::Saved => None,
+        ToolScope::Session => {
+            reader.optional_or_null("env").map(|field| read_variables(&field)).transpose()?
+        }
+    };
+    let secret = env.filter(|env| !env.is_empty()).map(|env| Unsealed(json!(env).to_string()));
+    let env_vars = env_vars.unwrap_or_default();
+    Ok((McpTransport::Stdio { command, args, cwd: directory, env_vars, secret: None }, secret))
+}
+
+/// A word that a program can be given.
+fn plain(field: &Field<'_>) -> Result<String, ApiError> {
+    let text = field.any_text(ARGUMENT_CHARS_MAX)?;
+    if text.contains('\0') {
+        let message = format!("Invalid '{}': it must not hold a NUL character.", field.path());
+        return Err(field.refuse("invalid_value", message));
+    }
+    Ok(text.to_owned())
+}
+
+fn read_variable_names(field: &Field<'_>) -> Result<Vec<String>, ApiError> {
+    let names = field.array(VARIABLES_MAX)?;
+    let name = |field: &Field<'_>| {
+        let name = field.text(WORD_CHARS_MAX)?;
+        if is_variable(name) {
+            return Ok(name.to_owned());
+        }
+        let message = format!("Invalid '{}': {VARIABLE_FORM}.", field.path());
+        Err(field.refuse("invalid_value", message))
+    };
+    names.iter().map(name).collect()
+}
+
+fn read_variables(field: &Field<'_>) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut variables = BTreeMap::new();
+    for (name, value) in field.strings(VARIABLES_MAX, ARGUMENT_CHARS_MAX)? {
+        let path = format!("{}.{}", field.path(), super::shortened(name));
+        let refuse = |why: &str| {
+            let message = format!("Invalid '{path}': {why}.");
+            Err(ApiError::invalid(message).code("invalid_value").param(path.clone()))
+        };
+        if !is_variable(name) {
+            return refuse(VARIABLE_FORM);
+        }
+        if value.contains('\0') {
+            return refuse("it must not hold a NUL character");
+        }
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(variables)
+}
+
+fn is_variable(name: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.chars().all(is_word) && name.starts_with(|first: char| !first.is_ascii_digit())
+}
+
+/// What the name of a variable is.
+const VARIABLE_FORM: &str = "a variable's name has letters, digits and '_' and does not begin with a digit";
 
 fn read_http(
     reader: &mut Reader<'_>,
@@ -561,9 +657,59 @@ mod tests {
                 "agent.tools[0].transport.server_url",
             );
         }
-        let (message, param) = refusal(read(mcp(json!({"type": "stdio", "command": "x", "cwd": "/"}))));
-        assert!(message.contains("no environments yet"), "{message}");
-        assert_eq!(param.as_deref(), Some("agent.tools[0].transport"));
+    }
+
+    #[test]
+    fn processes_are_read_with_their_variables_apart() {
+        let transport = json!({"type": "stdio", "command": "serve", "args": ["-x", ""], "cwd": "/workspace/a",
+            "env": {"TOKEN": "s3cret"}, "env_vars": ["HOME_TOWN"]});
+        let tools = read(mcp(transport)).expect("accepted");
+        let [
+            Tool::Mcp(McpTool {
+                transport: McpTransport::Stdio { command, args, cwd, env_vars, secret },
+                ..
+            }),
+        ] = tools.as_slice()
+        else {
+            panic!("one process: {tools:?}");
+        };
+        assert_eq!((command.as_str(), cwd.as_str(), *secret), ("serve", "/workspace/a", None));
+        assert_eq!(
+            (args.as_slice(), env_vars.as_slice()),
+            (&["-x".into(), String::new()][..], &["HOME_TOWN".into()][..])
+        );
+        assert!(matches!(tools.secrets.as_slice(), [(0, Unsealed(text))] if text == r#"{"TOKEN":"s3cret"}"#));
+        assert_eq!(tools.with_variables(), Some(0));
+        let base = || json!({"type": "stdio", "command": "x", "cwd": "/"});
+        for (name, value, member, message) in [
+            ("command", json!(""), "command", "it must not be empty."),
+            ("cwd", json!("a"), "cwd", "it must be absolute, without '..'."),
+            ("cwd", json!("/workspace/../etc"), "cwd", "it must be absolute, without '..'."),
+            ("args", json!(["a\u{0}b"]), "args[0]", "it must not hold a NUL character."),
+            (
+                "env_vars",
+                json!(["A*"]),
+                "env_vars[0]",
+                "a variable's name has letters, digits and '_' and does not begin with a digit.",
+            ),
+            (
+                "env",
+                json!({"1A": "x"}),
+                "env.1A",
+                "a variable's name has letters, digits and '_' and does not begin with a digit.",
+            ),
+        ] {
+            let mut transport = base();
+            transport[name] = value;
+            let path = format!("agent.tools[0].transport.{member}");
+            refused(mcp(transport), &format!("Invalid '{path}': {message}"), &path);
+        }
+        let saved = base().as_object().map(|base| {
+            let mut transport = base.clone();
+            transport.insert("env".into(), json!({"A": "b"}));
+            refusal(read_in(mcp(Value::Object(transport)), ToolScope::Saved)).0
+        });
+        assert_eq!(saved.as_deref(), Some("Unknown parameter: 'agent.tools[0].transport.env'."));
     }
 
     #[test]
@@ -593,9 +739,6 @@ mod tests {
         };
         assert_eq!(place(json!([{"type": "computer_use"}])).as_deref(), Some("agent.tools[0]"));
         assert_eq!(place(json!([function("f"), {"type": "web_search"}])).as_deref(), Some("agent.tools[1]"));
-        let origin = json!([{"type": "mcp", "server_label": "s", "connection_origin": "environment",
-            "transport": {"type": "http", "server_url": "https://x.example"}}]);
-        assert_eq!(place(origin).as_deref(), Some("agent.tools[0].connection_origin"));
         let runs = json!([{"type": "web_search", "mode": "disabled"}, {"type": "automations"}]);
         let runs = read(runs).expect("accepted");
         assert_eq!(refuse_unavailable_tools(runs.as_slice(), "agent.tools"), Ok(()));

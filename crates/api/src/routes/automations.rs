@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use tenure_journal::{
     AgentId, AutomationId, CreatedBy, InvocationId, NewSessionTarget, SessionId, Target, TargetAgent,
-    TargetEnvironment,
+    TargetEnvironment, Trust,
 };
 use tenure_runtime::{
     AutomationError, AutomationRefusal, Automations, Change, NewAutomation, Runtime, SavedAutomation,
@@ -70,6 +70,11 @@ fn automations(call: &Call) -> Automations {
     call.app.runtime.automations()
 }
 
+/// Automations, for who asks.
+fn acting(call: &Call) -> Automations {
+    call.acting().automations()
+}
+
 fn automation_id(call: &Call) -> Result<AutomationId, ApiError> {
     call.id("automation", "automation")
 }
@@ -91,7 +96,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     let new = NewAutomation { name, metadata, schedule, target, created_by: CreatedBy::Developer };
     let id = AutomationId::fresh(&call.app.runtime.fresh());
     let receipt = |saved: &SavedAutomation| receipt_of(ticket.as_ref(), StatusCode::CREATED, saved);
-    match automations(&call).create(call.project(), id, new, &receipt).await {
+    match acting(&call).create(call.project(), id, new, &receipt).await {
         Ok(saved) => Ok(created(&show::automation(&saved))),
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
     }
@@ -151,7 +156,8 @@ async fn new_session(call: &Call, body: NewSessionBody) -> Result<NewSessionTarg
     {
         attached.check_network(network).map_err(unbound)?;
     }
-    Ok(NewSessionTarget { agent, environment, input, metadata, approval, vault_ids })
+    let trust = Trust::of_clients();
+    Ok(NewSessionTarget { agent, environment, input, metadata, approval, vault_ids, trust })
 }
 
 pub(super) async fn retrieve(call: Call) -> Result<Response, ApiError> {
@@ -192,7 +198,7 @@ pub(super) async fn update(mut call: Call) -> Result<Response, ApiError> {
     };
     let change = Change { name, metadata, expression, timezone, run_at, target };
     let receipt = |saved: &SavedAutomation| receipt_of(ticket.as_ref(), StatusCode::OK, saved);
-    match automations(&call).update(call.project(), id, &change, &receipt).await {
+    match acting(&call).update(call.project(), id, &change, &receipt).await {
         Ok(saved) => Ok(Json(show::automation(&saved)).into_response()),
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
     }
@@ -200,7 +206,7 @@ pub(super) async fn update(mut call: Call) -> Result<Response, ApiError> {
 
 pub(super) async fn delete(call: Call) -> Result<Response, ApiError> {
     let id = automation_id(&call)?;
-    automations(&call).delete(call.project(), id).await?;
+    acting(&call).delete(call.project(), id).await?;
     let deleted = json!({"id": id, "object": "agent.automation.deleted", "deleted": true});
     Ok(Json(deleted).into_response())
 }
@@ -226,7 +232,7 @@ async fn switch(mut call: Call, switch: Switch) -> Result<Response, ApiError> {
         Begin::Replay(response) => return Ok(response),
     };
     Reader::new("", &body)?.finish()?;
-    let (automations, project) = (automations(&call), call.project());
+    let (automations, project) = (acting(&call), call.project());
     let receipt = |saved: &SavedAutomation| receipt_of(ticket.as_ref(), StatusCode::OK, saved);
     let switched = match switch {
         Switch::Pause => automations.pause(project, id, &receipt).await,
@@ -246,11 +252,12 @@ pub(super) async fn invoke(mut call: Call) -> Result<Response, ApiError> {
         Begin::Replay(response) => return Ok(response),
     };
     Reader::new("", &body)?.finish()?;
+    call.refuse_frozen().await?;
     let receipt = |saved: &SavedInvocation| {
         let body = show::invocation(saved, None).to_string();
         ticket.as_ref().map(|ticket| ticket.receipt(StatusCode::CREATED, body, saved.document.updated_at))
     };
-    match automations(&call).invoke(call.project(), id, &receipt).await {
+    match acting(&call).invoke(call.project(), id, &receipt).await {
         Ok(saved) => Ok(created(&show::invocation(&saved, None))),
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
     }

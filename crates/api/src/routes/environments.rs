@@ -7,7 +7,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use tenure_journal::{
-    Artifact, ArtifactId, EnvironmentFile, EnvironmentId, SelfHostedEnvironment, SessionId, SessionKey,
+    Artifact, ArtifactId, EnvironmentFile, EnvironmentId, EnvironmentStatus, SelfHostedEnvironment,
+    SessionId, SessionKey,
 };
 use tenure_runtime::{EnvironmentFileError, ListedFile, RemoteFileError, Runtime};
 use tenure_session::{Command, Session, SessionView};
@@ -52,6 +53,7 @@ pub(super) async fn prewarm(mut call: Call) -> Result<Response, ApiError> {
         Begin::Run(ticket) => ticket,
         Begin::Replay(response) => return Ok(response),
     };
+    call.refuse_frozen().await?;
     let runtime = &call.app.runtime;
     let session = SessionId::fresh(&runtime.fresh());
     let (new, vault_ids) = read_prewarmed(&body)?;
@@ -142,6 +144,10 @@ pub(super) async fn files(call: Call) -> Result<Response, ApiError> {
     call.query.check(call.dialect(), &[])?;
     if let Some(own) = state.self_hosted() {
         return remote_files(&call, &state, own).await;
+    }
+    if state.environment_status() == Some(EnvironmentStatus::Expired) {
+        let message = "The environment has expired; its files are gone.";
+        return Err(ApiError::invalid(message).code("environment_expired"));
     }
     let Some(root) = state.workspace_root() else {
         return Err(ApiError::invalid("The environment is not connected.").code("environment_not_connected"));

@@ -33,9 +33,13 @@ pub(super) async fn fork(mut call: Call) -> Result<Response, ApiError> {
     let mut reader = Reader::new("", &body)?;
     let at = reader.optional_or_null("at").map(|field| point(&field)).transpose()?;
     reader.finish()?;
+    call.refuse_frozen().await?;
     let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::CREATED, body_of));
     match call.app.runtime.fork(parent, at.unwrap_or(Point::Latest), draft).await {
-        Ok(view) => Ok(created(&show::tenure_session(&view))),
+        Ok(view) => {
+            call.caller.log.made(view.key.session.to_string());
+            Ok(created(&show::tenure_session(&view)))
+        }
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
     }
 }

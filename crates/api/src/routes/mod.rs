@@ -7,14 +7,19 @@ mod environments;
 mod events;
 mod files;
 mod forks;
+mod freezes;
+mod labels;
 mod lists;
 mod master_key;
+mod memory;
 mod models;
+mod people;
 mod sessions;
 mod sign_in;
 mod skills;
 mod stream;
 mod subagents;
+mod table;
 mod templates;
 mod tenure;
 mod vaults;
@@ -35,12 +40,16 @@ use crate::call::App;
 use crate::connect;
 use crate::error::ApiError;
 use crate::front::{METRICS_PATH, front};
+use table::Table;
 
 /// Every route, behind the front.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let v1 = v1();
+    let v1 = v1().into_router();
     Router::new()
         .route("/healthz", get(healthz))
+        .route("/.well-known/tenure", get(people::server))
+        .route("/.well-known/jwks.json", get(people::agent_keys))
+        .route("/.well-known/openid-configuration", get(people::agent_issuer))
         .route(METRICS_PATH, get(metrics))
         .route(sign_in::CALLBACK_PATH, get(sign_in::callback))
         .route(sign_in::CLIENT_PATH, get(sign_in::client))
@@ -52,11 +61,16 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-fn v1() -> Router<Arc<App>> {
+/// Every path of the API under `/v1`, with its parameters in braces.
+pub(crate) fn paths() -> Vec<String> {
+    v1().into_paths()
+}
+
+fn v1() -> Table {
     let session = "/agents/sessions/{session}";
     let at = |rest: &str| format!("{session}{rest}");
     let webhook = "/tenure/webhooks/{webhook}";
-    Router::new()
+    Table::new()
         .route("/agents", get(agents::list).post(agents::create))
         .route("/agents/{agent}", get(agents::retrieve).post(agents::update).delete(agents::delete))
         .route("/agents/sessions", get(sessions::list).post(sessions::create))
@@ -91,11 +105,19 @@ fn v1() -> Router<Arc<App>> {
         .route("/tenure/sessions/{session}/journal", get(tenure::journal))
         .route("/tenure/sessions", get(tenure::sessions))
         .route("/tenure/sessions/{session}/history", get(forks::history))
+        .route("/tenure/sessions/{session}/labels", get(labels::retrieve))
+        .route("/tenure/sessions/{session}/grants", post(labels::grant_more))
         .route("/tenure/sessions/{session}/fork", post(forks::fork))
         .route("/tenure/sessions/{session}/rewind", post(forks::rewind))
+        .route("/tenure/sessions/{session}/release", post(tenure::release))
         .route("/tenure/collect", post(forks::collect))
         .route("/tenure/master_key", get(master_key::retrieve))
         .route("/tenure/master_key/rewrap", post(master_key::rewrap))
+        .route("/tenure/people", get(people::list))
+        .route("/tenure/whoami", get(people::whoami))
+        .route("/tenure/freezes", get(freezes::list).post(freezes::create))
+        .route("/tenure/freezes/{freeze}", delete(freezes::delete))
+        .route("/tenure/memory/search", get(memory::search))
         .route("/tenure/audit", get(audit::retrieve))
         .route("/tenure/audit/records", get(audit::records))
         .route("/tenure/audit/records/{index}/evidence", get(audit::evidence))
@@ -117,9 +139,9 @@ fn v1() -> Router<Arc<App>> {
         .route(&format!("{webhook}/dead_letters/{{delivery}}/redeliver"), post(webhooks::redeliver))
 }
 
-fn environment_routes() -> Router<Arc<App>> {
+fn environment_routes() -> Table {
     let environment = "/agents/environments/{environment}";
-    Router::new()
+    Table::new()
         .route("/agents/environments", get(environments::list).post(environments::prewarm))
         .route("/agents/environments/templates", get(templates::list).post(templates::create))
         .route(
@@ -130,9 +152,9 @@ fn environment_routes() -> Router<Arc<App>> {
         .route(&format!("{environment}/files"), get(environments::files).post(environments::place_file))
 }
 
-fn library_routes() -> Router<Arc<App>> {
+fn library_routes() -> Table {
     let (skill, version) = ("/skills/{skill}", "/skills/{skill}/versions/{version}");
-    Router::new()
+    Table::new()
         .route("/files", get(files::list).post(files::create))
         .route("/files/{file}", get(files::retrieve).delete(files::delete))
         .route("/files/{file}/content", get(files::content))
@@ -144,19 +166,19 @@ fn library_routes() -> Router<Arc<App>> {
         .route(&format!("{version}/content"), get(skills::version_content))
 }
 
-fn connect_routes() -> Router<Arc<App>> {
+fn connect_routes() -> Table {
     let at = |rest: &str| format!("{}{rest}", connect::ENVIRONMENT);
-    Router::new()
+    Table::new()
         .route(&at("/register"), post(connect::register))
         .route(&at("/validate"), post(connect::validate))
         .route(&at("/direct/register"), post(connect::register_direct))
         .route(connect::SOCKET, get(connect::socket))
 }
 
-fn automation_routes() -> Router<Arc<App>> {
+fn automation_routes() -> Table {
     let automation = "/agents/automations/{automation}";
     let at = |rest: &str| format!("{automation}{rest}");
-    Router::new()
+    Table::new()
         .route("/agents/automations", get(automations::list).post(automations::create))
         .route(automation, get(automations::retrieve).post(automations::update).delete(automations::delete))
         .route(&at("/pause"), post(automations::pause))
@@ -165,9 +187,9 @@ fn automation_routes() -> Router<Arc<App>> {
         .route(&at("/invocations/{invocation}"), get(automations::invocation))
 }
 
-fn vault_routes() -> Router<Arc<App>> {
+fn vault_routes() -> Table {
     let (vault, credential) = ("/vaults/{vault}", "/vaults/{vault}/credentials/{credential}");
-    Router::new()
+    Table::new()
         .route("/vaults", get(vaults::list).post(vaults::create))
         .route(vault, get(vaults::retrieve).post(vaults::update).delete(vaults::delete))
         .route(&format!("{vault}/credentials"), get(vaults::list_credentials).post(vaults::create_credential))

@@ -23,9 +23,11 @@ use crate::error::ApiError;
 use crate::idempotency::{self, Begin, Ticket};
 use crate::query::{self, Limit};
 use crate::read::{
-    NewEnvironment, NewSession, SessionChange, Tools, default_agent, refuse_unavailable, unsupported_value,
+    NewEnvironment, NewSession, SessionChange, Tools, default_agent, refuse_misplaced, refuse_unavailable,
+    refuse_variables, unsupported_value,
 };
 use crate::show;
+use crate::verbs;
 
 /// Sessions of one page that are read at the same time.
 const READS_AT_ONCE: usize = 8;
@@ -43,6 +45,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         Begin::Run(ticket) => ticket,
         Begin::Replay(response) => return Ok(response),
     };
+    call.refuse_frozen().await?;
     let mut new = NewSession::read(&body)?;
     let prewarmed = match new.environment {
         NewEnvironment::Prewarmed(id) => Some(id),
@@ -61,6 +64,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         agent.tools = tools.as_slice().to_vec();
     }
     refuse_unavailable(&agent)?;
+    verbs::check_create(&call.app, &call.caller, &agent)?;
     call.check_servers(&agent.tools, "agent.tools")?;
     let (vault_ids, network) = vaults_of(&call, &new.vault_ids, prewarmed).await?;
     let unbound = |error| unbound(error, "agent.tools", "vault_ids");
@@ -73,6 +77,14 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     let (runtime, public_url) = (&call.app.runtime, &call.app.config.public_url);
     let environment = new.environment.make(runtime, public_url, call.project(), id, &agent.skills).await?;
     attached.check_environment(&environment).map_err(unbound)?;
+    let there = match prewarmed {
+        Some(_) => prewarmed_environment(&call, id).await?,
+        None => environment.clone(),
+    };
+    refuse_misplaced(&agent.tools, &there, "agent.tools")?;
+    if let Some(tools) = &tools {
+        refuse_variables(tools, &there, "agent.tools")?;
+    }
     if let Some(tools) = tools {
         // The last thing before the session: a request that is refused leaves no sealed secret behind.
         agent.tools = tools.seal(&call.app.runtime, call.project()).await?;
@@ -87,6 +99,8 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         spend_limit: new.spend_limit,
         prompt_cache: new.prompt_cache,
         parent: None,
+        trust: new.trust,
+        opened_by: Some(call.caller.party()),
     };
     let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::CREATED, body_of));
     // A client that leaves now must not take a half-opened session with it: the opening goes on without it.
@@ -104,8 +118,12 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "The session could not be opened.")
     })?;
     match outcome {
-        Ok((view, None)) => Ok(created(&show::session(&view))),
+        Ok((view, None)) => {
+            call.caller.log.made(view.key.session.to_string());
+            Ok(created(&show::session(&view)))
+        }
         Ok((view, Some(subscription))) => {
+            call.caller.log.made(view.key.session.to_string());
             Ok(stream::until_idle(&call.app, view.key.session, subscription, StatusCode::CREATED))
         }
         Err(error) if prewarmed.is_some() && *error.kind() == RuntimeErrorKind::NotFound => {
@@ -140,6 +158,14 @@ fn bind(attached: &Attached, agent: &mut AgentConfig, tools: &mut Option<Tools>)
             attached.bind(unsealed, &own)
         }
     }
+}
+
+/// What the environment is that waits for this session; nothing where there is none, which opening it tells.
+async fn prewarmed_environment(call: &Call, id: SessionId) -> Result<Environment, ApiError> {
+    let state = call.app.runtime.session_state(Runtime::key(call.project(), id)).await?;
+    let hosted = state.and_then(|state| state.hosted().cloned());
+    let environment = hosted.map(|hosted| Environment::Hosted(Box::new(hosted)));
+    environment.ok_or_else(|| ApiError::not_found("environment").param("environment.environment_id"))
 }
 
 /// The agent before overrides: a version of a saved one, or a new one of the session's own.
@@ -178,6 +204,8 @@ pub(super) async fn update(mut call: Call) -> Result<Response, ApiError> {
     };
     if let (Some(mut tools), Some(agent)) = (tools, &mut patch.agent) {
         call.check_servers(tools.as_slice(), "agent.tools")?;
+        refuse_misplaced(tools.as_slice(), &view.environment, "agent.tools")?;
+        refuse_variables(&tools, &view.environment, "agent.tools")?;
         let unbound = |error| unbound(error, "agent.tools", "vault_ids");
         let attached =
             call.app.runtime.attach_left(call.project(), &view.vault_ids).await.map_err(unbound)?;
@@ -299,6 +327,8 @@ fn unreadable(head: Head) -> SessionView {
         spend: None,
         prompt_cache: None,
         forked_from: None,
+        quarantined_by: None,
+        opened_by: None,
     }
 }
 

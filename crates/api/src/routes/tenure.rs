@@ -5,13 +5,15 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tenure_journal::{KeyId, Timestamp, Version};
+use tenure_session::{Command, SessionView};
 use tenure_store::StoreErrorKind;
 
 use super::created;
-use super::sessions::key as session_key;
+use super::sessions::{key as session_key, replay_or};
 use crate::call::Call;
 use crate::error::{ApiError, bad_cursor};
 use crate::idempotency::{self, Begin};
+use crate::key_use;
 use crate::keys::{self, Key, KeyError, NewKey, Scope};
 use crate::query::{self, Limit};
 use crate::read::{Reader, read_name};
@@ -20,7 +22,9 @@ use crate::show;
 /// Characters of a key's name.
 const NAME_CHARS_MAX: usize = 128;
 /// Scopes of one key.
-const SCOPES_MAX: usize = 8;
+const SCOPES_MAX: usize = 16;
+/// Groups of one key.
+const GROUPS_MAX: usize = 32;
 /// Seconds since the epoch beyond which no time makes sense: the end of the year 9999.
 const EXPIRES_AT_MAX: u64 = 253_402_300_799;
 
@@ -30,7 +34,12 @@ pub(super) async fn keys(call: Call) -> Result<Response, ApiError> {
     let after = page.after.as_deref().map(str::parse::<KeyId>).transpose().map_err(|_| bad_cursor())?;
     let mut found = keys::list(call.store(), call.project(), after, page.limit).await?;
     let has_more = query::cut(&mut found, &page);
-    Ok(query::list(found.iter().map(shown).collect(), has_more))
+    let mut data = Vec::with_capacity(found.len());
+    for key in &found {
+        let used_at = key_use::last(call.store(), key.id).await?;
+        data.push(shown(key, used_at));
+    }
+    Ok(query::list(data, has_more))
 }
 
 pub(super) async fn create_key(mut call: Call) -> Result<Response, ApiError> {
@@ -45,13 +54,14 @@ pub(super) async fn create_key(mut call: Call) -> Result<Response, ApiError> {
     // The receipt is durable, so it holds the answer without the key: a repeated request learns that the
     // key was made and what it is called, and revokes it if the first answer was lost.
     let receipt = ticket.as_ref().map(|ticket| {
-        let mut answer = shown(&keys::preview(id, &new, now));
+        let mut answer = shown(&keys::preview(id, &new, now), None);
         answer["key"] = Value::Null;
         ticket.receipt(StatusCode::CREATED, answer.to_string(), now)
     });
-    match keys::create(call.store(), now, id, new, receipt).await {
+    let audit = call.changed("keys.create", &id.to_string(), &body);
+    match keys::create(call.store(), now, id, new, receipt, audit).await {
         Ok((text, key)) => {
-            let mut answer = shown(&key);
+            let mut answer = shown(&key, None);
             answer["key"] = json!(text.expose());
             if key.may(Scope::Connect) {
                 let (access_key_id, secret_access_key) = call.app.runtime.executors().pair(key.id);
@@ -84,6 +94,12 @@ fn read_key(call: &Call, body: &Value, now: Timestamp) -> Result<NewKey, ApiErro
         scopes.sort_unstable();
         scopes.dedup();
     }
+    let mut groups = Vec::new();
+    if let Some(field) = reader.optional_or_null("groups") {
+        for group in field.array(GROUPS_MAX)? {
+            groups.push(read_name(&group, NAME_CHARS_MAX)?.to_owned());
+        }
+    }
     let mut expires_at = None;
     if let Some(field) = reader.optional_or_null("expires_at") {
         let seconds = i64::try_from(field.integer(0, EXPIRES_AT_MAX)?).unwrap_or(i64::MAX);
@@ -93,27 +109,30 @@ fn read_key(call: &Call, body: &Value, now: Timestamp) -> Result<NewKey, ApiErro
         expires_at = Some(Timestamp::from_millis(seconds * 1000));
     }
     reader.finish()?;
-    Ok(NewKey { project_id: call.project(), name, scopes, expires_at })
+    Ok(NewKey { project_id: call.project(), name, scopes, groups, expires_at })
 }
 
 pub(super) async fn revoke_key(call: Call) -> Result<Response, ApiError> {
     let id: KeyId = call.id("key", "key")?;
-    if !call.app.keys.revoke(call.app.runtime.now(), call.project(), id).await? {
+    let audit = call.changed("keys.revoke", &id.to_string(), &Value::Null);
+    if !call.app.keys.revoke(call.app.runtime.now(), call.project(), id, audit).await? {
         return Err(ApiError::not_found("key"));
     }
     Ok(Json(json!({"id": id, "object": "tenure.key.deleted", "deleted": true})).into_response())
 }
 
-fn shown(key: &Key) -> Value {
+fn shown(key: &Key, used_at: Option<Timestamp>) -> Value {
     json!({
         "id": key.id,
         "object": "tenure.key",
         "project_id": key.project_id,
         "name": key.name,
         "scopes": key.scopes,
+        "groups": key.groups,
         "prefix": key.prefix,
         "created_at": key.created_at.as_secs(),
         "expires_at": key.expires_at.map(Timestamp::as_secs),
+        "last_used_at": used_at.map(Timestamp::as_secs),
     })
 }
 
@@ -147,6 +166,24 @@ pub(super) async fn session(call: Call) -> Result<Response, ApiError> {
     let view = call.app.runtime.view(session_key(&call)?).await?;
     let view = view.ok_or_else(|| ApiError::not_found("session"))?;
     Ok(Json(show::tenure_session(&view)).into_response())
+}
+
+/// Ends a session's quarantine.
+pub(super) async fn release(mut call: Call) -> Result<Response, ApiError> {
+    let key = session_key(&call)?;
+    let body = call.read_body().await?;
+    let ticket = match idempotency::begin(&call, &body).await? {
+        Begin::Run(ticket) => ticket,
+        Begin::Replay(response) => return Ok(response),
+    };
+    Reader::new("", &body)?.finish()?;
+    let by = call.caller.party();
+    let shown = |view: &SessionView| show::tenure_session(view).to_string();
+    let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::OK, shown));
+    match call.app.runtime.submit(key, vec![Command::Release { by }], draft).await {
+        Ok(view) => Ok(Json(show::tenure_session(&view)).into_response()),
+        Err(error) => replay_or(&call, ticket.as_ref(), error).await,
+    }
 }
 
 /// Sessions, each with the version of the agent that it runs.

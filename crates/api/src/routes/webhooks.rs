@@ -81,7 +81,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     reader.finish()?;
     let new = NewWebhook { name, url, event_types: event_types.unwrap_or_else(|| EventType::ALL.into()) };
     let receipt = |webhook: &Webhook| keep(ticket.as_ref(), StatusCode::CREATED, webhook);
-    match call.app.runtime.create_webhook(call.project(), new, receipt).await {
+    match call.acting().create_webhook(call.project(), new, receipt).await {
         Ok((webhook, secret)) => Ok(created(&with_secret(&webhook, Some(secret.expose())))),
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
     }
@@ -114,7 +114,7 @@ pub(super) async fn update(mut call: Call) -> Result<Response, ApiError> {
             .as_ref()
             .map(|ticket| ticket.receipt(StatusCode::OK, shown(webhook).to_string(), webhook.updated_at))
     };
-    match call.app.runtime.update_webhook(call.project(), id, &patch, receipt).await {
+    match call.acting().update_webhook(call.project(), id, &patch, receipt).await {
         Ok(webhook) => Ok(Json(shown(&webhook)).into_response()),
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
     }
@@ -133,7 +133,7 @@ pub(super) async fn rotate(mut call: Call) -> Result<Response, ApiError> {
     reader.finish()?;
     let overlap = Duration::from_secs(overlap.unwrap_or(OVERLAP_SECS_DEFAULT));
     let receipt = |webhook: &Webhook| keep(ticket.as_ref(), StatusCode::OK, webhook);
-    match call.app.runtime.rotate_webhook(call.project(), id, overlap, receipt).await {
+    match call.acting().rotate_webhook(call.project(), id, overlap, receipt).await {
         Ok((webhook, secret)) => Ok(Json(with_secret(&webhook, Some(secret.expose()))).into_response()),
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
     }
@@ -141,7 +141,7 @@ pub(super) async fn rotate(mut call: Call) -> Result<Response, ApiError> {
 
 pub(super) async fn delete(call: Call) -> Result<Response, ApiError> {
     let id = id(&call)?;
-    call.app.runtime.delete_webhook(call.project(), id).await?;
+    call.acting().delete_webhook(call.project(), id).await?;
     Ok(Json(json!({"id": id, "object": "webhook_endpoint.deleted", "deleted": true})).into_response())
 }
 
@@ -156,7 +156,7 @@ pub(super) async fn dead_letters(call: Call) -> Result<Response, ApiError> {
 /// 202: it is on its way, and becomes a dead letter again if it fails as often as before.
 pub(super) async fn redeliver(call: Call) -> Result<Response, ApiError> {
     let delivery: String = call.id("delivery", "dead letter")?;
-    call.app.runtime.redeliver(call.project(), id(&call)?, &delivery).await?;
+    call.acting().redeliver(call.project(), id(&call)?, &delivery).await?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 

@@ -140,6 +140,7 @@ fn tool(tool: &Tool, place: Place) -> Option<Value> {
             json!({"type": "computer_use", "include_screenshots": include_screenshots})
         }
         Tool::Automations => json!({"type": "automations"}),
+        Tool::Memory => json!({"type": "memory"}),
     })
 }
 
@@ -168,6 +169,9 @@ fn mcp(server: &McpTool, place: Place) -> Value {
             json!({"type": "http", "server_url": server_url, "headers": headers})
         }
         (McpTransport::Project, _) => json!({"type": "project"}),
+        (McpTransport::Stdio { command, args, cwd, env_vars, secret: _ }, _) => json!({
+            "type": "stdio", "command": command, "args": args, "cwd": cwd, "env_vars": env_vars,
+        }),
     };
     json!({
         "type": "mcp",

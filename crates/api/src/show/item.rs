@@ -10,7 +10,7 @@ use super::subagent::texts;
 /// An item as lists and events show it.
 pub(crate) fn item(item: &Item) -> Value {
     let mut shown = match &item.body {
-        ItemBody::UserMessage { content } => json!({
+        ItemBody::UserMessage { content, .. } => json!({
             "type": "message",
             "role": "user",
             "content": parts(content),
@@ -166,6 +166,7 @@ mod tests {
             output_index: None,
             step: None,
             body,
+            labels: tenure_journal::Labels::NEUTRAL,
         };
         let mut expected = expected;
         expected["id"] = json!(value.id);
@@ -178,6 +179,7 @@ mod tests {
         check(
             ItemBody::UserMessage {
                 content: vec![InputPart::text("a"), InputPart::Image { image_url: "data:,".into() }],
+                by_agent: false,
             },
             ItemStatus::Completed,
             json!({"type": "message", "role": "user", "phase": null, "status": "completed", "content": [

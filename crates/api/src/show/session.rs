@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, InstalledPlugin,
-    InstalledSkill, Review, SessionId, Tool,
+    Approval, Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, Follows,
+    InstalledPlugin, InstalledSkill, Review, SessionId, Tool,
 };
 use tenure_session::{RequiredAction, SessionView};
 
@@ -47,7 +47,40 @@ pub(crate) fn tenure_session(view: &SessionView) -> Value {
     let from = view.forked_from;
     session["forked_from"] =
         json!(from.map(|from| json!({"session_id": from.session, "version": from.version})));
+    session["quarantined_by"] = json!(view.quarantined_by);
+    session["opened_by"] = json!(view.opened_by);
+    let mut tickets = Vec::new();
+    for action in &view.required_actions {
+        if let RequiredAction::Approval(approval) = action {
+            tickets.push(ticket(approval));
+        }
+    }
+    session["tickets"] = json!(tickets);
     session
+}
+
+/// An approval with what binds its answer.
+fn ticket(approval: &Approval) -> Value {
+    let ticket = approval.ticket.as_deref();
+    let expiry = ticket.and_then(|ticket| ticket.expiry.as_ref());
+    json!({
+        "id": approval.id,
+        "action": ticket.map(|ticket| &ticket.action),
+        "server_label": approval.server_label,
+        "name": approval.name,
+        "arguments": approval.arguments,
+        "arguments_digest": approval.digest,
+        "message": approval.message,
+        "policies": approval.policies,
+        "policy_set": approval.policy_digest,
+        "groups": ticket.map(|ticket| &ticket.groups),
+        "quorum": ticket.map_or(1, |ticket| ticket.quorum),
+        "labels": approval.labels,
+        "untrusted_arguments": approval.untrusted,
+        "requester": ticket.map(|ticket| &ticket.requester),
+        "expires_at": expiry.map(|expiry| expiry.at.as_secs()),
+        "on_expiry": expiry.map(|expiry| &expiry.then),
+    })
 }
 
 pub(super) fn environment(environment: &Environment) -> Value {
@@ -91,7 +124,10 @@ pub(super) fn installed_skill(skill: &InstalledSkill) -> Value {
     if let Some(stored) = skill.stored {
         shown["type"] = json!("skill_reference");
         shown["skill_id"] = json!(stored.skill_id);
-        shown["version"] = json!(stored.number.to_string());
+        shown["version"] = match skill.follows {
+            Some(Follows::Latest) => json!("latest"),
+            Some(Follows::Default) | None => json!(stored.number.to_string()),
+        };
     }
     shown
 }
@@ -201,8 +237,8 @@ pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use tenure_journal::{
-        AgentId, Approval, ApprovalId, Fresh, ItemId, ProjectId, PromptCache, SessionId, SessionKey,
-        SessionStatus, Timestamp, TurnId, Usage,
+        AgentId, ApprovalId, Fresh, ItemId, ProjectId, PromptCache, SessionId, SessionKey, SessionStatus,
+        Timestamp, TurnId, Usage,
     };
     use tenure_session::Spend;
 
@@ -232,6 +268,8 @@ pub(crate) mod tests {
             spend: None,
             prompt_cache: None,
             forked_from: None,
+            quarantined_by: None,
+            opened_by: None,
         }
     }
 
@@ -284,6 +322,9 @@ pub(crate) mod tests {
             message: "Refund?".into(),
             policies: vec!["p1".into()],
             policy_digest: None,
+            labels: tenure_journal::Labels::NEUTRAL,
+            untrusted: Vec::new(),
+            ticket: None,
         };
         let mut view = view();
         view.required_actions = vec![

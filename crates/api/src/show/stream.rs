@@ -293,7 +293,8 @@ mod tests {
             status: ItemStatus::Completed,
             output_index: None,
             step: None,
-            body: ItemBody::UserMessage { content: vec![] },
+            body: ItemBody::UserMessage { content: vec![], by_agent: false },
+            labels: tenure_journal::Labels::NEUTRAL,
         };
         let (name, body) = shown(&StreamEvent::ItemAdded { item: item.clone() }).remove(0);
         assert_eq!((name.as_str(), &body["output_index"]), ("agent.session.turn.item.added", &Value::Null));

@@ -118,14 +118,16 @@ impl World {
             project_id: project,
             name: name.into(),
             scopes: vec![Scope::Read],
+            groups: Vec::new(),
             expires_at: None,
         };
         let id = |seed| KeyId::fresh(&Fresh::new(now, seed));
-        let (read_only, _) = keys::create(&store, now, id(2), new("read"), None).await.expect("a key");
-        let (revoked, key) = keys::create(&store, now, id(3), new("old"), None).await.expect("a key");
-        assert!(keys::revoke(&store, now, project, key.id).await.expect("works"));
+        let (read_only, _) =
+            keys::create(&store, now, id(2), new("read"), None, vec![]).await.expect("a key");
+        let (revoked, key) = keys::create(&store, now, id(3), new("old"), None, vec![]).await.expect("a key");
+        assert!(keys::revoke(&store, now, project, key.id, vec![]).await.expect("works"));
         let long_ago = NewKey { expires_at: Some(Timestamp::from_millis(1)), ..new("short-lived") };
-        let (expired, _) = keys::create(&store, now, id(4), long_ago, None).await.expect("a key");
+        let (expired, _) = keys::create(&store, now, id(4), long_ago, None, vec![]).await.expect("a key");
         let mut config = ApiConfig::new("127.0.0.1:0".parse().expect("an address"));
         config.models = vec!["m1".into()];
         change(&mut config);
@@ -136,6 +138,14 @@ impl World {
             revoked: revoked.expose().into(),
             expired: expired.expose().into(),
         }
+    }
+
+    /// The same server, told otherwise when it started.
+    pub(crate) fn again(self, change: impl FnOnce(&mut ApiConfig)) -> Self {
+        let mut config = ApiConfig::new("127.0.0.1:0".parse().expect("an address"));
+        config.models = vec!["m1".into()];
+        change(&mut config);
+        Self { app: tenure_api::app(config, self.runtime.clone()), ..self }
     }
 
     /// One request without a connection.

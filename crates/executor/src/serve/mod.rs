@@ -98,7 +98,8 @@ impl ServeErrorKind {
 }
 
 /// Serves an environment until something fails that trying again cannot help. Dropping the future ends the
-/// connection and every process.
+/// connection and every process. Programs are born with interrupts ignored if this process ignores them, as
+/// one that was started in the background does: whoever serves catches them.
 ///
 /// # Errors
 /// An option is wrong, the key is refused, or the server refuses for good.

@@ -11,6 +11,7 @@ use tenure_executor::protocol::process::{EnvironmentPolicy, Inherit};
 use tenure_executor::protocol::{files, process};
 use tenure_executor::serve::{Credentials, Options, Reach, ServeError, ServeErrorKind, Unconfined, serve};
 use tenure_executor::sigv4::KeyPair;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::scenarios::{self, location, next, run_out, start, until};
@@ -74,6 +75,9 @@ fn place() -> Place {
 }
 
 async fn everything(server: &Server, directory: &Path) {
+    // As `tenure exec-server` does. Tests that are started in the background ignore interrupts, and so would
+    // the programs they start.
+    let _interrupts = signal(SignalKind::interrupt()).expect("a handler");
     let info = server.remote.info().await.expect("answers");
     assert_eq!((info.shell.name.as_str(), info.cwd), ("sh", Some(location(directory))));
     scenarios::files(&server.remote, directory).await;

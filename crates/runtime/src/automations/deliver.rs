@@ -4,11 +4,11 @@ use serde::Deserialize as _;
 use serde::de::Error as _;
 use serde_json::Value;
 use tenure_journal::{
-    AgentConfig, AgentId, Automation, AutomationStatus, Environment, InstalledSkill, Invocation,
-    InvocationId, InvocationStatus, NewSessionTarget, PauseReason, Pinned, ProjectId, Schedule, SessionId,
-    SessionKey, SessionOpened, Target, TargetAgent, TargetEnvironment,
+    AgentConfig, AgentId, Automation, AutomationStatus, CreatedBy, Environment, InputPart, InstalledSkill,
+    Invocation, InvocationId, InvocationStatus, NewSessionTarget, PauseReason, Pinned, ProjectId, Schedule,
+    SessionId, SessionKey, SessionOpened, Target, TargetAgent, TargetEnvironment,
 };
-use tenure_session::Refusal;
+use tenure_session::{Command, Refusal};
 use tenure_store::{Document, DocumentKind, Receipt, StoreErrorKind};
 
 use super::documents::{self, SavedAutomation, SavedInvocation};
@@ -122,7 +122,7 @@ fn written(put: Result<(), tenure_store::StoreError>) -> Result<bool, Automation
 /// What is to be done.
 enum Way {
     Open(SessionId, Box<Opening>),
-    Say(SessionKey, String),
+    Say(SessionKey, Box<Command>),
 }
 
 /// What is to be done, or why it never can be.
@@ -147,7 +147,12 @@ async fn way(
             opening(world, project, target).await?.map(|(id, opening)| Way::Open(id, Box::new(opening)))
         }
         Target::ExistingSession { session_id, instructions } => {
-            Ok(Way::Say(SessionKey { project, session: *session_id }, instructions.clone()))
+            let content = vec![InputPart::text(instructions)];
+            let message = match &delivered.body.created_by {
+                CreatedBy::Developer => Command::Message { content },
+                CreatedBy::Agent { .. } => Command::OwnMessage { content },
+            };
+            Ok(Way::Say(SessionKey { project, session: *session_id }, Box::new(message)))
         }
     })
 }
@@ -160,7 +165,7 @@ async fn attempt(
     let key = receipt_key(invocation.id);
     let said = match way {
         Way::Open(id, opening) => world.open(id, *opening, key).await.map(|()| id),
-        Way::Say(session, text) => world.say(session, text, key).await.map(|()| session.session),
+        Way::Say(session, message) => world.say(session, *message, key).await.map(|()| session.session),
     };
     match said {
         Ok(session) => Ok(Outcome::Delivered(session)),
@@ -217,6 +222,8 @@ async fn opening(
         spend_limit: None,
         prompt_cache: None,
         parent: None,
+        trust: target.trust.clone(),
+        opened_by: None,
     };
     Ok(Ok((id, Opening { opened, input: target.input.clone() })))
 }
@@ -266,9 +273,11 @@ async fn refused(
                 Outcome::Failed(Failed::target_lost("target_session_failed", words))
             }
             Refusal::QueueFull { .. } => Outcome::Later,
-            Refusal::UnknownCall { .. }
+            Refusal::GrantsFull
+            | Refusal::UnknownCall { .. }
             | Refusal::ConflictingResult { .. }
             | Refusal::UnknownApproval { .. }
+            | Refusal::NotAllowed { .. }
             | Refusal::AlreadyDecided { .. }
             | Refusal::NotConnected
             | Refusal::UnknownArtifact { .. }

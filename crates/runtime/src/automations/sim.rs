@@ -20,7 +20,7 @@ use tenure_journal::{
     PauseReason, ProjectId, Reasoning, Schedule, ServiceTier, SessionId, SessionKey, Target, TargetAgent,
     TargetEnvironment, TextConfig, Timestamp, Tool, WantedEnvironment,
 };
-use tenure_session::Refusal;
+use tenure_session::{Command, Refusal};
 use tenure_store::{Document, DocumentKind, MemoryStore, Order, Page, Receipt, StoreError, StoreErrorKind};
 
 use super::deliver::deliver;
@@ -303,7 +303,7 @@ impl World for Node {
         self.reach(opening.opened.project_id, id, key).await
     }
 
-    async fn say(&self, session: SessionKey, _: String, key: String) -> Result<(), RuntimeError> {
+    async fn say(&self, session: SessionKey, _: Command, key: String) -> Result<(), RuntimeError> {
         let refusal = self.0.session.lock().expect("no panics").clone();
         match refusal {
             Some(kind) => {
@@ -363,6 +363,7 @@ fn new_session() -> Target {
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
+        grants: Vec::new(),
     };
     Target::NewSession(Box::new(NewSessionTarget {
         agent: TargetAgent::Inline { config: Box::new(config) },
@@ -371,6 +372,7 @@ fn new_session() -> Target {
         metadata: BTreeMap::new(),
         approval: None,
         vault_ids: Vec::new(),
+        trust: tenure_journal::Trust::default(),
     }))
 }
 

@@ -98,7 +98,7 @@ fn done(shown: &Value) -> ToolResult {
 }
 
 fn result(text: String, is_error: bool) -> ToolResult {
-    ToolResult { text, is_error, stored: None }
+    ToolResult::inline(text, is_error)
 }
 
 /// Whether the session's own agent made it.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 use tenure_journal::{
-    AgentConfig, Environment, Fresh, HostedEnvironment, InputPart, ProjectId, SessionId, SessionKey,
-    Timestamp, Tool, WantedEnvironment,
+    AgentConfig, Environment, Fresh, HostedEnvironment, ProjectId, SessionId, SessionKey, Timestamp, Tool,
+    WantedEnvironment,
 };
 use tenure_session::{Command, SessionView};
 use tenure_store::{Document, DocumentKind, Page, Receipt, StoreError};
@@ -81,8 +81,8 @@ pub(super) trait World: Send + Sync {
     /// the session.
     async fn open(&self, id: SessionId, opening: Opening, key: String) -> Result<(), RuntimeError>;
 
-    /// Tells a session something and takes the receipt `key`, both or none.
-    async fn say(&self, session: SessionKey, text: String, key: String) -> Result<(), RuntimeError>;
+    /// Gives a session a message and takes the receipt `key`, both or none.
+    async fn say(&self, session: SessionKey, message: Command, key: String) -> Result<(), RuntimeError>;
 
     /// Something new is due, perhaps now.
     fn wake(&self);
@@ -136,7 +136,7 @@ impl World for Live {
     }
 
     async fn put(&self, documents: Vec<Document>, receipt: Option<Receipt>) -> Result<(), StoreError> {
-        self.runtime.store().put(documents, receipt).await
+        self.runtime.put(documents, receipt).await
     }
 
     async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {
@@ -184,8 +184,7 @@ impl World for Live {
         self.runtime.open_as(id, opening, Some(draft(key)), false).await.map(drop)
     }
 
-    async fn say(&self, session: SessionKey, text: String, key: String) -> Result<(), RuntimeError> {
-        let message = Command::Message { content: vec![InputPart::text(&text)] };
+    async fn say(&self, session: SessionKey, message: Command, key: String) -> Result<(), RuntimeError> {
         let _: Arc<SessionView> = self.runtime.submit(session, vec![message], Some(draft(key))).await?;
         Ok(())
     }

@@ -44,7 +44,7 @@ impl Runtime {
                     return Some(format!("Invalid host '{host}' in 'allowed_domains': {why}."));
                 }
                 let tier = config.sandbox.as_ref().map(|sandbox| sandbox.isolation().tier);
-                (tier != Ok(Tier::Namespaces)).then(|| {
+                (tier == Ok(Tier::Landlock)).then(|| {
                     "This server's isolation gives commands no network at all; use 'disabled'.".to_owned()
                 })
             }

@@ -18,10 +18,11 @@ use tenure_executor::noise::{Identity, IdentitySeed};
 use tenure_executor::registry::{self, Authority, Registration, Transport};
 use tenure_executor::sigv4::KeyPair;
 use tenure_executor::socket::Socket;
-use tenure_journal::{EnvironmentId, KeyId, SessionKey};
+use tenure_journal::{EnvironmentId, KeyId, SessionId, SessionKey};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::remote_servers::RemoteServers;
 use crate::actor::Mail;
 use crate::handle::Shared;
 use crate::registry::Admission;
@@ -40,6 +41,8 @@ pub struct Executors {
     /// What the secrets of pairs follow from.
     pairs: [u8; 32],
     known: Mutex<HashMap<EnvironmentId, Known>>,
+    /// The tool servers that run there.
+    pub(super) servers: RemoteServers,
 }
 
 struct Known {
@@ -57,6 +60,7 @@ impl Executors {
             identities: sealer.derived("identities towards executors"),
             pairs: sealer.derived("pairs of executors"),
             known: Mutex::default(),
+            servers: RemoteServers::default(),
         }
     }
 
@@ -102,8 +106,14 @@ impl Executors {
         }
     }
 
-    /// Forgets executors that went away long ago.
-    pub(crate) fn sweep(&self) {
+    /// Ends the tool servers of a session that is over, or another node's.
+    pub(crate) fn end_servers(&self, session: SessionId) {
+        self.servers.end(session);
+    }
+
+    /// Forgets executors that went away long ago, and ends tool servers that nothing was asked of for so long.
+    pub(crate) fn sweep(&self, idle_max: Duration) {
+        self.servers.sweep(idle_max);
         self.lock().retain(|_, known| {
             if *known.remote.state().borrow() == State::Connected {
                 known.gone_since = None;
@@ -230,7 +240,7 @@ impl std::fmt::Debug for Executors {
 
 #[cfg(test)]
 mod tests {
-    use tenure_journal::{Fresh, SessionId, Timestamp};
+    use tenure_journal::{Fresh, Timestamp};
 
     use super::*;
 
@@ -260,7 +270,7 @@ mod tests {
         assert!(!executors.is_connected(id));
         let remote = executors.remote(id);
         assert_eq!(remote.environment_id().as_str(), id.to_string());
-        executors.sweep();
+        executors.sweep(Duration::ZERO);
         assert!(!executors.is_connected(id));
         executors.close(id);
     }

@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tenure_journal::{EnvironmentId, ProjectId, SessionKey, WorkspaceRoot};
+use tenure_journal::{EnvironmentId, Failure, FailureKind, ProjectId, SessionKey, WorkspaceRoot};
+use tenure_sandbox::Backend;
 use tenure_workspace::{Chunks, Digest, Directory, Error, Limits, Place, StatCache, restore, snapshot};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use super::EnvironmentConfig;
+use super::inside::{Inside, SERVERS_MAX};
+use super::run::failed;
 use crate::fair::Gate;
 
 /// What one environment may hold: bytes and entries for which a snapshot stays a matter of seconds.
@@ -21,12 +24,14 @@ pub(super) fn limits() -> Limits {
 
 /// The copies on this machine, and what commands share.
 pub(crate) struct Host {
-    pub(super) config: EnvironmentConfig,
+    pub(crate) config: EnvironmentConfig,
     /// Places for commands.
     pub(super) gate: Arc<Gate>,
     /// Ways out that were opened so far.
     ways_out: AtomicU64,
     copies: Mutex<HashMap<EnvironmentId, Arc<tokio::sync::Mutex<Copy>>>>,
+    /// Places for servers that run in environments.
+    servers: Arc<Semaphore>,
 }
 
 /// One environment's files on this machine.
@@ -41,6 +46,8 @@ pub(super) struct Copy {
     used: Option<Instant>,
     /// Whose it is, once it was used.
     project: Option<ProjectId>,
+    /// The servers that run on these files.
+    pub(super) servers: Inside,
 }
 
 /// A copy that nobody else uses meanwhile.
@@ -53,7 +60,49 @@ impl Host {
             config,
             ways_out: AtomicU64::default(),
             copies: Mutex::default(),
+            servers: Arc::new(Semaphore::new(SERVERS_MAX)),
         }
+    }
+
+    /// What runs commands.
+    ///
+    /// # Errors
+    /// `InvalidRequest`: nothing can here.
+    pub(super) fn backend(&self) -> Result<&Arc<dyn Backend>, Failure> {
+        self.config.sandbox.as_ref().map_err(|why| {
+            failed(FailureKind::InvalidRequest, format!("this server cannot run commands: {why}"))
+        })
+    }
+
+    /// A place for a server, for which the one that was unused for longest makes room if there is no other.
+    /// Blocks.
+    pub(super) fn server_place(&self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            if let Ok(permit) = Arc::clone(&self.servers).try_acquire_owned() {
+                return Some(permit);
+            }
+            let unused = {
+                let copies = self.lock();
+                let held = copies.values().filter_map(|copy| Arc::clone(copy).try_lock_owned().ok());
+                held.filter(|copy| !copy.servers.is_empty()).min_by_key(|copy| copy.used)
+            };
+            unused?.servers.end_all();
+        }
+    }
+
+    /// Ends the servers of an environment that is over, or another node's. Blocks.
+    pub(crate) fn end_servers(&self, id: EnvironmentId) {
+        let copy = self.lock().get(&id).cloned();
+        if let Some(copy) = copy {
+            copy.blocking_lock().servers.end_all();
+        }
+    }
+
+    /// Whether servers may run in an environment.
+    pub(crate) fn may_serve(&self, id: EnvironmentId) -> bool {
+        let copies = self.lock();
+        // One that is in use is asked when it is free.
+        copies.get(&id).is_some_and(|copy| copy.try_lock().map_or(true, |copy| !copy.servers.is_empty()))
     }
 
     /// Waits until nobody uses the copy. It may be of any files, or none.
@@ -162,6 +211,7 @@ impl Copy {
         if let Some(parent) = home.parent() {
             std::fs::create_dir_all(parent)?;
         }
+        // Whatever runs there works on files that are about to be others.
         let Some(root) = root else {
             self.forget();
             self.used = Some(Instant::now());
@@ -188,6 +238,7 @@ impl Copy {
                 return Ok(());
             }
         }
+        self.servers.end_all();
         restore(&wanted, chunks, place, &limits())?;
         self.cache = StatCache::default();
         self.clean = Some(root);
@@ -223,6 +274,7 @@ impl Copy {
     }
 
     fn forget(&mut self) {
+        self.servers.end_all();
         *self = Self { project: self.project, ..Self::default() };
     }
 }

@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use bytes::Bytes;
-use tenure_journal::{BlobRef, Capabilities, EnvironmentFile, SkillEntry, limit};
+use tenure_journal::{BlobRef, Capabilities, EnvironmentFile, InstalledSkill, SkillEntry, limit};
 use tenure_store::StoreError;
 use tenure_workspace::archive::{self, Format};
 use tenure_workspace::{Directory, Error, FilePath};
@@ -69,6 +69,23 @@ pub(super) fn install(
         unpack().map_err(|error| (name.clone(), error))?;
     }
     Ok(())
+}
+
+/// Unpacks the skills of `capabilities` that are not there yet.
+///
+/// # Errors
+/// As [`install`].
+pub(super) fn install_missing(
+    files: &Directory,
+    chunks: &StoreChunks,
+    capabilities: &Capabilities,
+) -> Result<(), (String, InstallError)> {
+    let is_missing = |skill: &&InstalledSkill| {
+        let manifest = path(&format!("{SKILLS}/{}/SKILL.md", skill.name));
+        manifest.is_ok_and(|manifest| files.read(&manifest, tenure_skill::FILE_BYTES_MAX as u64).is_err())
+    };
+    let skills = capabilities.skills.iter().filter(is_missing).cloned().collect();
+    install(files, chunks, &Capabilities { skills, ..Capabilities::default() })
 }
 
 /// The skills of an environment: installed ones, those of plugins, and those in the directories it names.
@@ -137,7 +154,7 @@ impl Read for Pieces<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use tenure_journal::{Fresh, InstalledPlugin, InstalledSkill, ProjectId, Timestamp};
+    use tenure_journal::{Fresh, InstalledPlugin, ProjectId, Timestamp};
     use tenure_skill::{Bundle, Kind};
     use tenure_store::{MemoryStore, Store};
     use tenure_workspace::Place;
@@ -209,6 +226,7 @@ mod tests {
                 description: "Adds.".to_owned(),
                 archive,
                 stored: None,
+                follows: None,
             };
             let mut capabilities = Capabilities {
                 skills: vec![installed("sum", blobs[0])],

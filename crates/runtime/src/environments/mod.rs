@@ -17,18 +17,22 @@
 //! attempt makes them again. A command that may not be repeated is closed as unknown, and what it left on
 //! this machine is taken up by the command that follows.
 
+mod afresh;
 mod ask;
 mod chunks;
 mod connect;
 mod executors;
 mod files;
 mod host;
+mod inside;
 mod install;
 mod keep;
 mod packages;
 mod remote;
 mod remote_files;
 mod remote_patch;
+mod remote_servers;
+mod remote_skills;
 mod run;
 pub mod templates;
 mod wanted;
@@ -44,13 +48,14 @@ pub(crate) use chunks::StoreChunks;
 pub use executors::Executors;
 pub use files::{EnvironmentFileError, ListedFile};
 pub(crate) use host::Host;
+pub(crate) use inside::stored;
 pub(crate) use keep::{document, run as keep};
 pub use packages::PackageSources;
 pub(crate) use remote::{RemoteWork, run_remote};
 pub use remote_files::RemoteFileError;
 pub(crate) use run::{Work, run};
 pub use wanted::{EnvironmentRefusal, WantedError};
-pub(crate) use way_out::host_mistake;
+pub(crate) use way_out::{host_mistake, reach_from_inside};
 
 /// How long a client waits with a message for an executor, unless told otherwise: as the Agents API has it.
 pub const CONNECTION_WAIT: Duration = Duration::from_secs(5 * 60);

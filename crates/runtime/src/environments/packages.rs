@@ -56,7 +56,7 @@ impl Host {
                 return Some((member, why));
             }
             let tier = self.config.sandbox.as_ref().map(|sandbox| sandbox.isolation().tier);
-            if tier.is_ok_and(|tier| tier != Tier::Namespaces) {
+            if tier == Ok(Tier::Landlock) {
                 let why =
                     "This server's isolation gives commands no network, which installing packages needs.";
                 return Some((member, why.to_owned()));

@@ -15,14 +15,16 @@ use tenure_executor::harness::{CallError, CallErrorKind, Process, ProcessEvent, 
 use tenure_executor::location::Location;
 use tenure_executor::protocol::process::{EnvironmentPolicy, Inherit, ProcessId, Start};
 use tenure_journal::{
-    CommandRequest, Effect, EffectKind, Failure, FailureKind, ProjectId, SelfHostedEnvironment,
+    CommandRequest, Effect, EffectKind, Failure, FailureKind, ProjectId, SelfHostedEnvironment, SessionKey,
 };
 use tenure_session::{Attempted, Session};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::remote_patch;
+use super::inside::ServerWork;
+use super::remote_servers::HttpWork;
 use super::run::{DELTA_PAUSE, OUTPUT_BYTES_MAX, Ran, SHELL, Teller, Told, cancelled, failed, kept};
+use super::{remote_patch, remote_servers, remote_skills};
 use crate::handle::Shared;
 use crate::live::Live;
 use crate::vaults::{self, Mask};
@@ -36,20 +38,44 @@ const AFTER_END: Duration = Duration::from_secs(2);
 /// What one attempt does.
 pub(crate) struct RemoteWork {
     environment: SelfHostedEnvironment,
+    session: SessionKey,
     effect: String,
     vault_ids: Vec<String>,
-    request: CommandRequest,
-    told: Told,
+    task: Task,
+}
+
+enum Task {
+    Command { request: CommandRequest, told: Told },
+    Server(ServerWork),
+    Http(HttpWork),
+    Find,
 }
 
 impl RemoteWork {
-    /// What `effect` asks for; nothing if it is no command, or there is no self-hosted environment.
-    pub(crate) fn of(state: &Session, effect: &Effect) -> Option<Self> {
+    /// What `effect` asks for; nothing if it is neither a command nor about a server there, or there is no
+    /// self-hosted environment.
+    pub(crate) fn of(state: &Session, effect: &Effect, attempt: u32) -> Option<Self> {
         let environment = state.self_hosted()?.clone();
-        let EffectKind::Command { item_id, request } = &effect.kind else { return None };
-        let told = Told::of(state.item(*item_id)?);
-        let (effect, vault_ids) = (effect.id.to_string(), state.vault_ids().to_vec());
-        Some(Self { environment, effect, vault_ids, request: request.clone(), told })
+        let task = match &effect.kind {
+            EffectKind::Command { item_id, request, hosts: _ } => {
+                Task::Command { request: request.clone(), told: Told::of(state.item(*item_id)?) }
+            }
+            EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => match ServerWork::of(state, effect)
+            {
+                Some(server) => Task::Server(server),
+                None => Task::Http(HttpWork::of(state, effect)?),
+            },
+            EffectKind::PrepareEnvironment => Task::Find,
+            EffectKind::ModelCall { .. }
+            | EffectKind::PlaceFiles { .. }
+            | EffectKind::PublishArtifacts
+            | EffectKind::Subagent { .. }
+            | EffectKind::EndSubagents { .. } => return None,
+        };
+        // What is attempted again must not meet what the attempt before left.
+        let effect = format!("{}-{attempt}", effect.id);
+        let vault_ids = state.vault_ids().to_vec();
+        Some(Self { environment, session: state.key(), effect, vault_ids, task })
     }
 }
 
@@ -57,33 +83,52 @@ impl RemoteWork {
 pub(crate) async fn run_remote(
     shared: &Arc<Shared>,
     project: ProjectId,
-    work: RemoteWork,
+    mut work: RemoteWork,
     live: &Arc<Live>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
+    match &mut work.task {
+        Task::Command { .. } | Task::Find => {}
+        Task::Server(server) => server.unseal(shared, project).await?,
+        Task::Http(server) => server.unseal(shared, project).await?,
+    }
     let remote = shared.executors.remote(work.environment.id);
     // It is given no secret of a vault; one that it has from elsewhere is masked all the same.
     let mask = Mask::of(&vaults::known(shared, project, &work.vault_ids).await?);
     let ran = async {
         connected(&remote).await?;
         let _place = shared.environments.gate.enter(project, cancel).await.ok_or_else(cancelled)?;
-        match &work.request {
-            CommandRequest::Patch { patch } => {
-                remote_patch::apply(&remote, &work.environment.workspace_directory, patch).await
+        let (servers, name) = (&shared.executors.servers, &work.effect);
+        let mut ran = match &work.task {
+            Task::Command { request: CommandRequest::Patch { patch }, .. } => {
+                remote_patch::apply(&remote, &work.environment.workspace_directory, patch).await?
             }
-            CommandRequest::Shell { script, cwd, timeout_ms } => {
+            Task::Command { request: CommandRequest::Shell { script, cwd, timeout_ms }, told } => {
                 let wall = Duration::from_millis(*timeout_ms);
-                shell(&remote, &work, (script, cwd, wall), &mask, live).await
+                shell(&remote, (&work.effect, told), (script, cwd, wall), &mask, live).await?
             }
-        }
+            Task::Server(server) => {
+                return remote_servers::ask(shared, servers, &remote, work.session, name, server, cancel)
+                    .await;
+            }
+            Task::Find => {
+                let directories = &work.environment.capability_directories;
+                return remote_skills::find(&remote, directories).await.map(Attempted::Found);
+            }
+            Task::Http(server) => {
+                let key = work.session;
+                return remote_servers::ask_over_http(shared, servers, &remote, key, name, server, cancel)
+                    .await;
+            }
+        };
+        ran.output = mask.bytes(ran.output);
+        Ok(Attempted::Ran(kept(shared, project, ran).await?))
     };
-    let mut ran = tokio::select! {
-        ran = ran => ran.map_err(|failure| mask.failure(failure))?,
+    tokio::select! {
+        attempted = ran => attempted.map_err(|failure| mask.failure(failure)),
         // What was started is ended when its handle goes.
-        () = cancel.cancelled() => return Err(cancelled()),
-    };
-    ran.output = mask.bytes(ran.output);
-    Ok(Attempted::Ran(kept(shared, project, ran).await?))
+        () = cancel.cancelled() => Err(cancelled()),
+    }
 }
 
 async fn connected(remote: &Remote) -> Result<(), Failure> {
@@ -98,7 +143,7 @@ async fn connected(remote: &Remote) -> Result<(), Failure> {
 /// Gives a script to the shell there and waits for its end.
 async fn shell(
     remote: &Remote,
-    work: &RemoteWork,
+    (effect, told): (&str, &Told),
     (script, cwd, wall): (&str, &str, Duration),
     mask: &Mask,
     live: &Arc<Live>,
@@ -106,7 +151,7 @@ async fn shell(
     let cwd = Location::from_path(Path::new(cwd))
         .map_err(|error| failed(FailureKind::InvalidRequest, error.to_string()))?;
     let start = Start {
-        process_id: ProcessId(work.effect.clone()),
+        process_id: ProcessId(effect.to_owned()),
         argv: vec![SHELL.to_owned(), "-c".to_owned(), script.to_owned()],
         cwd,
         env_policy: Some(policy()),
@@ -122,7 +167,7 @@ async fn shell(
     let mut following = Following {
         ran: Ran::default(),
         mask: mask.stream(),
-        teller: Teller::new(|delta| live.command_output(work.told.notice(delta))),
+        teller: Teller::new(|delta| live.command_output(told.notice(delta))),
         until: began + wall,
         phase: Phase::Running,
     };

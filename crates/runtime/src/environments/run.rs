@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tenure_egress::{Handle, Resolver, SystemResolver};
+use tenure_egress::{Resolver, SystemResolver};
 use tenure_journal::{
     Artifact, BlobRef, CommandRequest, CommandResult, Effect, EffectId, EffectKind, EnvironmentFile, Failure,
     FailureKind, HostedEnvironment, Item, ItemId, Network, ProjectId, SessionKey, SkillEntry, Timestamp,
@@ -15,13 +15,16 @@ use tenure_journal::{
 };
 use tenure_sandbox::{End, Killer, Stream};
 use tenure_session::{Attempted, Session, StreamEvent};
+use tenure_tools::Reached;
 use tenure_workspace::{ErrorKind, FilePath, patch};
 use tokio_util::sync::CancellationToken;
 
 use super::chunks::StoreChunks;
 use super::files::{self, WORKSPACE};
 use super::host::{Held, Host};
+use super::inside::{self, Answer, Parts, Program, ServerWork};
 use super::install::{self, InstallError};
+use super::way_out::WayOut;
 use super::{packages, way_out};
 use crate::effects::{preview, sealed_text};
 use crate::handle::Shared;
@@ -55,9 +58,20 @@ pub(crate) struct Work {
 
 enum Task {
     Prepare,
+    /// Skills that are missing.
+    Install,
     Place(Vec<EnvironmentFile>),
-    Command { request: CommandRequest, told: Told },
-    Publish { effect: EffectId, turn_id: TurnId, before: Vec<Artifact> },
+    Command {
+        request: CommandRequest,
+        hosts: Option<Vec<String>>,
+        told: Told,
+    },
+    Publish {
+        effect: EffectId,
+        turn_id: TurnId,
+        before: Vec<Artifact>,
+    },
+    Server(ServerWork),
 }
 
 /// Where a command's output is told.
@@ -87,22 +101,24 @@ impl Work {
     pub(crate) fn of(state: &Session, effect: &Effect) -> Option<Self> {
         let environment = state.hosted()?.clone();
         let task = match &effect.kind {
+            EffectKind::PrepareEnvironment if state.workspace_root().is_some() => Task::Install,
             EffectKind::PrepareEnvironment => Task::Prepare,
             EffectKind::PlaceFiles { files } => Task::Place(files.clone()),
-            EffectKind::Command { item_id, request } => {
+            EffectKind::Command { item_id, request, hosts } => {
                 let told = Told::of(state.item(*item_id)?);
-                Task::Command { request: request.clone(), told }
+                Task::Command { request: request.clone(), hosts: hosts.clone(), told }
             }
             EffectKind::PublishArtifacts => Task::Publish {
                 effect: effect.id,
                 turn_id: effect.turn_id?,
                 before: state.artifacts().to_vec(),
             },
-            EffectKind::ModelCall { .. }
-            | EffectKind::ListTools { .. }
-            | EffectKind::ToolCall { .. }
-            | EffectKind::Subagent { .. }
-            | EffectKind::EndSubagents { .. } => return None,
+            EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => {
+                Task::Server(ServerWork::of(state, effect)?)
+            }
+            EffectKind::ModelCall { .. } | EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => {
+                return None;
+            }
         };
         let (root, left) = (state.workspace_root(), state.files_left_by().is_some());
         let (session, vault_ids) = (state.key(), state.vault_ids().to_vec());
@@ -118,7 +134,7 @@ pub(crate) async fn run(
     live: &Arc<Live>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
-    let Work { environment, session, vault_ids, root, left, task } = work;
+    let Work { environment, session, vault_ids, root, left, mut task } = work;
     let host = &shared.environments;
     let variables = match &environment.variables {
         Some(secret) => variables(&sealed_text(shared, project, secret.0).await?),
@@ -126,12 +142,16 @@ pub(crate) async fn run(
     };
     let secrets = vaults::variables(shared, session, &vault_ids).await?;
     let mask = Mask::of(&vaults::known(shared, project, &vault_ids).await?);
+    if let Task::Server(server) = &mut task {
+        server.unseal(shared, project).await?;
+    }
     let _place = host.gate.enter(project, cancel).await.ok_or_else(cancelled)?;
     let copy = tokio::select! {
         copy = host.hold(project, environment.id) => copy,
         () = cancel.cancelled() => return Err(cancelled()),
     };
     let desk = Desk {
+        shared: Arc::clone(shared),
         host: Arc::clone(host),
         chunks: StoreChunks::new(Arc::clone(&shared.store), project, tokio::runtime::Handle::current()),
         environment,
@@ -152,7 +172,15 @@ pub(crate) async fn run(
         Finished::Placed(root) => Ok(Attempted::Placed(root)),
         Finished::Published(artifacts) => Ok(Attempted::Published(artifacts)),
         Finished::Ran(ran) => Ok(Attempted::Ran(kept(shared, project, ran).await?)),
+        Finished::Answered { answer, root } => {
+            inside::answered(shared, project, answer.masked(&mask), root).await
+        }
     }
+}
+
+/// A network of these hosts alone; without any, there is none.
+fn restricted(hosts: Vec<String>) -> Network {
+    if hosts.is_empty() { Network::Disabled } else { Network::Restricted { allowed_domains: hosts } }
 }
 
 /// What came of the work, before its output is stored.
@@ -161,6 +189,7 @@ enum Finished {
     Placed(WorkspaceRoot),
     Published(Vec<Artifact>),
     Ran(Ran),
+    Answered { answer: Answer, root: Option<WorkspaceRoot> },
 }
 
 /// What a command may reach.
@@ -185,6 +214,7 @@ pub(super) struct Ran {
 
 /// Everything a thread needs to work in one environment.
 struct Desk {
+    shared: Arc<Shared>,
     host: Arc<Host>,
     chunks: StoreChunks,
     environment: HostedEnvironment,
@@ -213,13 +243,76 @@ impl Desk {
         let home = self.host.home(self.environment.id);
         let made = self.copy.make(&home, self.root, left, &self.chunks);
         made.map_err(|error| not_begun(self.broken(&error)))?;
-        self.copy.dirty();
+        match &task {
+            // What it finds is no part of the journal's files.
+            Task::Server(server) if server.only_lists() => {}
+            Task::Prepare
+            | Task::Install
+            | Task::Place(_)
+            | Task::Command { .. }
+            | Task::Publish { .. }
+            | Task::Server(_) => self.copy.dirty(),
+        }
         match task {
             Task::Prepare => self.prepare(),
+            Task::Install => self.install_missing(),
             Task::Place(files) => self.place(&files).and_then(|()| self.snapshot()).map(Finished::Placed),
-            Task::Command { request, told } => self.command(&request, &told).map(Finished::Ran),
+            Task::Command { request, hosts, told } => {
+                if let Some(hosts) = hosts {
+                    // Policy allows fewer than the settings name.
+                    self.environment.network = restricted(hosts);
+                }
+                self.command(&request, &told).map(Finished::Ran)
+            }
             Task::Publish { .. } => Ok(Finished::Published(Vec::new())),
+            Task::Server(server) => self.ask(&server),
         }
+    }
+
+    /// Asks a server, which is started if it does not run, and keeps the files it left.
+    fn ask(&mut self, work: &ServerWork) -> Result<Finished, Failure> {
+        self.copy.servers.keep(&work.labels);
+        let server = match self.copy.servers.find(&work.label, &work.program) {
+            Some(server) => server,
+            None => self.serve(work)?,
+        };
+        let answer = self.chunks.handle.block_on(work.ask.put(&self.shared, &server, &self.cancel));
+        drop(server);
+        if inside::is_unheard(&answer, &self.cancel) {
+            self.copy.servers.end(&work.label);
+        }
+        let mut answer = answer?;
+        let Answer::Returned(result) = &mut answer else {
+            return Ok(Finished::Answered { answer, root: None });
+        };
+        let root = match self.copy.snapshot(self.root, &self.chunks) {
+            Ok(root) => (Some(root) != self.root).then_some(root),
+            // It was done, whatever it left.
+            Err(error) if matches!(error.kind(), ErrorKind::Limit(_)) => {
+                result.text += &format!("\n[{}]", not_kept(&error));
+                None
+            }
+            Err(error) => return Err(self.broken(&error)),
+        };
+        Ok(Finished::Answered { answer, root })
+    }
+
+    /// Starts a server.
+    fn serve(&mut self, work: &ServerWork) -> Result<Arc<Reached>, Failure> {
+        let Program { command, args, cwd, env_vars, env } = &work.program;
+        let argv = std::iter::once(command).chain(args).cloned().collect();
+        let given = self.variables.iter().filter(|(name, _)| env_vars.contains(name));
+        let given = given.chain(env).map(|(name, value)| (name.clone(), value.clone())).collect();
+        let (mut command, way_out) = self.confined(argv, cwd, given, Reach::Own)?;
+        command.limits.wall = inside::WALL;
+        command.limits.cpu = inside::CPU;
+        let permit = self.host.server_place().ok_or_else(|| {
+            failed(FailureKind::Overloaded, "too many tool servers run in environments of this server")
+        })?;
+        let host = Arc::clone(&self.host);
+        let parts =
+            Parts { backend: &**host.backend()?, command, way_out: way_out.map(|(open, _)| open), permit };
+        self.copy.servers.start(&work.label, &work.program, parts, &self.chunks.handle)
     }
 
     fn prepare(&mut self) -> Result<Finished, Failure> {
@@ -250,6 +343,18 @@ impl Desk {
                 return Err(failed(FailureKind::InvalidRequest, message));
             }
         }
+        self.prepared()
+    }
+
+    fn install_missing(&mut self) -> Result<Finished, Failure> {
+        let files = self.copy.files().map_err(|error| self.broken(&error))?;
+        install::install_missing(&files, &self.chunks, &self.environment.capabilities)
+            .map_err(|(name, error)| self.not_installed(&name, "installed", &error))?;
+        self.prepared()
+    }
+
+    /// Keeps the files, and says which skills are among them.
+    fn prepared(&mut self) -> Result<Finished, Failure> {
         let root = self.snapshot()?;
         let found = self.copy.files().and_then(|files| install::find(&files, &self.environment.capabilities));
         Ok(Finished::Prepared { root, skills: found.map_err(|error| self.broken(&error))? })
@@ -311,8 +416,7 @@ impl Desk {
             Ok(root) => ran.root = (Some(root) != self.root).then_some(root),
             // It ran, and whatever it did beside its files it has done.
             Err(error) if matches!(error.kind(), ErrorKind::Limit(_)) => {
-                ran.ended_by =
-                    Some(format!("What it changed was not kept, because it is too large: {error}."));
+                ran.ended_by = Some(not_kept(&error));
             }
             Err(error) => return Err(self.broken(&error)),
         }
@@ -348,44 +452,12 @@ impl Desk {
         reach: Reach,
         tell: impl FnMut(String) + Send,
     ) -> Result<Ran, Failure> {
-        let backend = self.host.config.sandbox.as_ref().map_err(|why| {
-            failed(FailureKind::InvalidRequest, format!("this server cannot run commands: {why}"))
-        })?;
-        let files = self.host.home(self.environment.id).join("files");
         let argv = vec![SHELL.to_owned(), "-c".to_owned(), script.to_owned()];
-        let mut command = tenure_sandbox::Command::new(argv, files);
-        command.cwd = cwd.into();
-        command.env.clone_from(&self.variables);
-        for secret in &self.secrets {
-            command.env.insert(secret.name.clone(), secret.placeholder.clone());
-        }
-        packages::make_known(&self.environment.packages, &mut command.env);
-        let way_out = self.way_out(reach)?;
-        // Its files are there for as long as the command runs.
-        let mut _trusted = None;
-        command.network = match (&way_out, &self.environment.network) {
-            (Some((way_out, proxy_socket)), _) => {
-                command.env.extend(way_out::proxy_variables());
-                if reach == Reach::Own && self.secrets.iter().any(|variable| variable.secret.is_some()) {
-                    let trusted =
-                        way_out::trusted(&self.host.config.directory, self.environment.id, way_out)?;
-                    command.env.extend(trusted.variables());
-                    command.files.read_only.extend(trusted.files());
-                    _trusted = Some(trusted);
-                }
-                tenure_sandbox::Network::Restricted { proxy_socket: proxy_socket.clone() }
-            }
-            (None, Network::Enabled) if self.host.config.open_network => tenure_sandbox::Network::Enabled,
-            (None, Network::Enabled) => {
-                let message = "this server does not allow the environment's network";
-                return Err(failed(FailureKind::InvalidRequest, message));
-            }
-            (None, Network::Disabled | Network::Restricted { .. }) => tenure_sandbox::Network::Disabled,
-        };
+        let (mut command, way_out) = self.confined(argv, cwd, self.variables.clone(), reach)?;
         command.limits.wall = wall;
         command.limits.cpu = wall;
-        command.limits.memory_bytes = self.environment.size.memory_bytes();
         command.limits.output_bytes = OUTPUT_BYTES_MAX;
+        let backend = self.host.backend()?;
         let heard = Arc::new(Mutex::new(Vec::new()));
         let teller = Teller::new(tell);
         let written = Arc::clone(&heard);
@@ -406,7 +478,7 @@ impl Desk {
         })?;
         let report = self.watched(running, (&heard, &held), teller);
         if let Some((way_out, _)) = way_out {
-            self.chunks.handle.block_on(way_out.close());
+            self.chunks.handle.block_on(way_out.handle.close());
         }
         let output = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
         // Once more over all of it: two streams may have put together what neither wrote.
@@ -419,8 +491,45 @@ impl Desk {
         Ok(Ran { output, truncated, exit_code, ended_by, wall: report.wall, root: None })
     }
 
+    /// A command in the environment's files, network and memory, and the way out that it has while it runs.
+    fn confined(
+        &self,
+        argv: Vec<String>,
+        cwd: &str,
+        variables: BTreeMap<String, String>,
+        reach: Reach,
+    ) -> Result<(tenure_sandbox::Command, Option<(WayOut, PathBuf)>), Failure> {
+        let files = self.host.home(self.environment.id).join("files");
+        let mut command = tenure_sandbox::Command::new(argv, files);
+        command.cwd = cwd.into();
+        command.env = variables;
+        for secret in &self.secrets {
+            command.env.insert(secret.name.clone(), secret.placeholder.clone());
+        }
+        packages::make_known(&self.environment.packages, &mut command.env);
+        let way_out = self.way_out(reach)?;
+        command.network = match (&way_out, &self.environment.network) {
+            (Some((way_out, proxy_socket)), _) => {
+                command.env.extend(way_out::proxy_variables());
+                if let Some(trusted) = &way_out.trusted {
+                    command.env.extend(trusted.variables());
+                    command.files.read_only.extend(trusted.files());
+                }
+                tenure_sandbox::Network::Restricted { proxy_socket: proxy_socket.clone() }
+            }
+            (None, Network::Enabled) if self.host.config.open_network => tenure_sandbox::Network::Enabled,
+            (None, Network::Enabled) => {
+                let message = "this server does not allow the environment's network";
+                return Err(failed(FailureKind::InvalidRequest, message));
+            }
+            (None, Network::Disabled | Network::Restricted { .. }) => tenure_sandbox::Network::Disabled,
+        };
+        command.limits.memory_bytes = self.environment.size.memory_bytes();
+        Ok((command, way_out))
+    }
+
     /// Opens the way out that a command has while it runs, if it has one.
-    fn way_out(&self, reach: Reach) -> Result<Option<(Handle, PathBuf)>, Failure> {
+    fn way_out(&self, reach: Reach) -> Result<Option<(WayOut, PathBuf)>, Failure> {
         let (rules, resolver): (_, Arc<dyn Resolver>) = match (reach, &self.environment.network) {
             (Reach::Registries, _) => {
                 let sources = &self.host.config.packages;
@@ -436,8 +545,12 @@ impl Desk {
         };
         let socket = self.host.way_out();
         let _runtime = self.chunks.handle.enter();
-        let opened = way_out::open(&socket, self.environment.id, rules, resolver)?;
-        Ok(Some((opened, socket)))
+        let handle = way_out::open(&socket, self.environment.id, rules, resolver)?;
+        let has_secrets = self.secrets.iter().any(|variable| variable.secret.is_some());
+        let trusted = (reach == Reach::Own && has_secrets)
+            .then(|| way_out::trusted(&socket, self.environment.id, &handle))
+            .transpose()?;
+        Ok(Some((WayOut { handle, trusted }, socket)))
     }
 
     /// Waits for a command, tells what it writes, and kills it when nobody wants it any more.
@@ -551,6 +664,11 @@ impl<F: FnMut(String)> Teller<F> {
         }
         self.last = Some(Instant::now());
     }
+}
+
+/// What is said of files that are not kept.
+fn not_kept(error: &tenure_workspace::Error) -> String {
+    format!("What it changed was not kept, because it is too large: {error}.")
 }
 
 /// Why a command did not do what it was run for, with the end of what it said; nothing if it did.

@@ -6,6 +6,7 @@ use tenure_journal::{
     SessionId, WantedEnvironment,
 };
 
+use super::afresh;
 use super::templates::{self, TemplateError};
 use crate::Runtime;
 
@@ -54,17 +55,28 @@ impl Runtime {
             Some(id) => {
                 let template = templates::find(&*self.shared().store, project, id).await?.body.settings;
                 check_narrower(&wanted.settings, &template).map_err(WantedError::Refused)?;
+                let (files, skills) = (&wanted.settings.files, &wanted.settings.skills);
+                // What is asked for in place of it is none of the template's business any more.
+                let template = HostedSettings {
+                    files: template.files.filter(|_| files.is_none()),
+                    skills: template.skills.filter(|_| skills.is_none()),
+                    ..template
+                };
+                let template = afresh::resolve(&*self.shared().store, project, self.now(), template).await?;
                 wanted.settings.clone().over(&template)
             }
         };
         self.check_settings(&settings).map_err(WantedError::Refused)?;
+        let mut skills = settings.skills.unwrap_or_default();
+        // A session has what was found, and follows nothing.
+        skills.iter_mut().for_each(|skill| skill.follows = None);
         Ok(HostedEnvironment {
             id: EnvironmentId::of_session(session),
             network: settings.network.unwrap_or(Network::Disabled),
             size: settings.size.unwrap_or(ContainerSize::Medium),
             files: settings.files.unwrap_or_default(),
             capabilities: Capabilities {
-                skills: settings.skills.unwrap_or_default(),
+                skills,
                 plugins: settings.plugins.unwrap_or_default(),
                 directories: settings.directories.unwrap_or_default(),
                 found: Vec::new(),

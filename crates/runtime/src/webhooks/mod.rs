@@ -173,7 +173,7 @@ impl Runtime {
             secrets: Vec::new(),
         };
         webhook.renew(sealed, None);
-        shared.store.put(vec![webhook.to_document(project)], receipt(&webhook)).await?;
+        self.put(vec![webhook.to_document(project)], receipt(&webhook)).await?;
         shared.webhooks.cache.forget(shared.store.as_ref(), project).await;
         Ok((webhook, secret))
     }
@@ -259,7 +259,7 @@ impl Runtime {
                 deleted: true,
                 ..webhook.to_document(project)
             };
-            match shared.store.put(vec![gone], None).await {
+            match self.put(vec![gone], None).await {
                 Ok(()) => break,
                 Err(error) if is_conflict(&error) && attempt < CHANGE_ATTEMPTS => attempt += 1,
                 Err(error) => return Err(error.into()),
@@ -321,7 +321,7 @@ impl Runtime {
             body: body.to_body(),
             ..delivery::next(&found, now, Some(now))
         };
-        match shared.store.put(vec![again], None).await {
+        match self.put(vec![again], None).await {
             Ok(()) => shared.webhooks.wake(),
             // Someone else sends it again already.
             Err(error) if is_conflict(&error) => {}
@@ -363,7 +363,7 @@ impl Runtime {
             change(&mut webhook);
             webhook.version += 1;
             webhook.updated_at = self.now();
-            match shared.store.put(vec![webhook.to_document(project)], receipt(&webhook)).await {
+            match self.put(vec![webhook.to_document(project)], receipt(&webhook)).await {
                 Ok(()) => {
                     shared.webhooks.cache.forget(shared.store.as_ref(), project).await;
                     return Ok(webhook);

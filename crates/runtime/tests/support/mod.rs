@@ -28,7 +28,7 @@ use tenure_store::MemoryStore;
 use tenure_tools::{Call, CallResult, Hints, Server, Servers};
 use tokio_util::sync::CancellationToken;
 
-const SCRIPT: &str = r#"
+pub(crate) const SCRIPT: &str = r#"
 rules:
   - when: { user: '^refund' , result_of: shop__refund }
     reply: [{ text: "Refunded." }]
@@ -53,13 +53,18 @@ rules:
 pub(crate) struct Shop {
     pub(crate) keys: Mutex<Vec<String>>,
     pub(crate) listed: AtomicU32,
+    /// The headers of each listing.
+    pub(crate) headers: Mutex<Vec<BTreeMap<String, String>>>,
     /// When a call last changed its tools.
     changed: Mutex<Option<std::time::Instant>>,
 }
 
 #[async_trait]
 impl Servers for Shop {
-    async fn list(&self, _: &Server, _: &CancellationToken) -> Result<Vec<ToolDef>, Failure> {
+    async fn list(&self, server: &Server, _: &CancellationToken) -> Result<Vec<ToolDef>, Failure> {
+        if let Server::Http { headers, .. } = server {
+            self.headers.lock().expect("no panics").push(headers.clone());
+        }
         self.listed.fetch_add(1, Ordering::Relaxed);
         Ok(vec![ToolDef {
             name: "refund".into(),
@@ -69,6 +74,7 @@ impl Servers for Shop {
             destructive: Some(true),
             idempotent: None,
             keyed: true,
+            terms: None,
         }])
     }
 
@@ -98,6 +104,16 @@ pub(crate) async fn start_within(
     model: Arc<dyn Model>,
     limits: Limits,
 ) -> Runtime {
+    start_hosting(store, shop, model, limits, tenure_runtime::EnvironmentConfig::default()).await
+}
+
+pub(crate) async fn start_hosting(
+    store: Arc<MemoryStore>,
+    shop: Arc<Shop>,
+    model: Arc<dyn Model>,
+    limits: Limits,
+    environments: tenure_runtime::EnvironmentConfig,
+) -> Runtime {
     let places = limits.model_calls;
     let provider = Provider::with_places("scripted", model, places);
     let server =
@@ -111,7 +127,7 @@ pub(crate) async fn start_within(
         sealer: Sealer::ephemeral(),
         limits,
         outbound: tenure_runtime::Outbound::default(),
-        environments: tenure_runtime::EnvironmentConfig::default(),
+        environments,
     };
     Runtime::start(parts).await.expect("starts")
 }
@@ -142,6 +158,7 @@ pub(crate) fn opening(text: &str) -> Opening {
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
+        grants: Vec::new(),
     };
     let opened = SessionOpened {
         project_id: ProjectId::fresh(&fresh),
@@ -153,6 +170,8 @@ pub(crate) fn opening(text: &str) -> Opening {
         spend_limit: None,
         prompt_cache: None,
         parent: None,
+        trust: tenure_journal::Trust::default(),
+        opened_by: None,
     };
     Opening { opened, input: vec![vec![InputPart::text(text)]] }
 }

@@ -24,7 +24,7 @@ use super::failure::{Failure, Or as _};
 use super::identity::{Identity, Source};
 use super::init::{GO, NONE, Status, await_go};
 use super::landlock::{DEVICES, ETC, ETC_NETWORK, SYSTEM};
-use super::mounts::{GROUP, HOSTS, PASSWD, USER};
+use super::mounts::{GROUP, HOSTS, PASSWD, SUPERVISOR, USER};
 use super::{program, socket_pair};
 use crate::command::{Network, WORKSPACE};
 use crate::spec::{Bubblewrap, Spec};
@@ -33,8 +33,6 @@ use crate::wire::{self, Reader};
 
 /// The first release that does not follow links of the new root to the places that it mounts at.
 const VERSION_MIN: [u32; 2] = [0, 12];
-/// Where this program is inside.
-const INSIDE: &str = "/.supervisor";
 
 /// The version that `program` says it is, if it is bubblewrap.
 pub(crate) fn version(program: &Path) -> Option<[u32; 2]> {
@@ -182,8 +180,8 @@ fn arguments(
     for (host, inside) in &spec.read_only {
         say(&["--ro-bind", text(host)?, text(inside)?]);
     }
-    say(&["--ro-bind", text(&bubblewrap.launcher)?, INSIDE, "--remount-ro", "/", "--chdir", "/"]);
-    say(&["--", INSIDE]);
+    say(&["--ro-bind", text(&bubblewrap.launcher)?, SUPERVISOR, "--remount-ro", "/", "--chdir", "/"]);
+    say(&["--", SUPERVISOR]);
     words.extend(bubblewrap.args.iter().cloned());
     words
         .into_iter()

@@ -16,6 +16,7 @@ use rustix::process::{Gid, Uid};
 
 use super::failure::{Failure, Or as _};
 use super::mounts::USER;
+use crate::report::Tier;
 use crate::sys::{self, Side};
 
 /// The users of commands whose files keep their owner: this and the number of a process, of which Linux has
@@ -25,8 +26,13 @@ const PIDS_MAX: u32 = 1 << 22;
 /// The users that workspaces are given to: this and a random number below the bound.
 const LASTING: u32 = 0x6800_0000;
 const LASTING_COUNT: u32 = 1 << 26;
+/// The users that gVisor's own processes are: as for commands, this and the number of a process.
+const KEEPING: u32 = PASSING + PIDS_MAX;
 /// Levels of directories that are given to another user. Paths of 4096 bytes end long before.
 const DEPTH_MAX: usize = 4096;
+
+/// Root of a namespace.
+pub(crate) const ROOT: u32 = 0;
 
 /// A user and a group of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +40,9 @@ pub(crate) struct Identity {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) source: Source,
+    /// Who gVisor is, which makes the command's files and gives them to it; nobody beside the command where
+    /// there is no gVisor, or no user to give.
+    pub(crate) keeper: Option<u32>,
 }
 
 /// Where a command's identity comes from.
@@ -48,18 +57,22 @@ pub(crate) enum Source {
 }
 
 impl Identity {
-    pub(crate) fn of(workspace: &Path) -> Result<Self, Failure> {
+    pub(crate) fn of(workspace: &Path, tier: Tier) -> Result<Self, Failure> {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         // The root of a container may have no users to give.
         if uid != 0 || !has_users(&std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default()) {
-            return Ok(Self { uid, gid, source: Source::Server });
+            return Ok(Self { uid, gid, source: Source::Server, keeper: None });
         }
+        let keeper = match tier {
+            Tier::Gvisor => Some(KEEPING + std::process::id() % PIDS_MAX),
+            Tier::Namespaces | Tier::Landlock => None,
+        };
         let owner = std::fs::metadata(workspace).failed("looking at the workspace")?.uid();
         if (LASTING..LASTING + LASTING_COUNT).contains(&owner) {
-            return Ok(Self { uid: owner, gid: owner, source: Source::Lasting });
+            return Ok(Self { uid: owner, gid: owner, source: Source::Lasting, keeper });
         }
         let own = PASSING + std::process::id() % PIDS_MAX;
-        Ok(Self { uid: own, gid: own, source: Source::Passing })
+        Ok(Self { uid: own, gid: own, source: Source::Passing, keeper })
     }
 
     /// Gives a workspace to a fresh user, which the identity becomes; nothing where it needs no giving.
@@ -78,7 +91,7 @@ impl Identity {
         // Last: a workspace that was given half is not taken for one that was given whole.
         rustix::fs::fchown(&root, Some(Uid::from_raw(user)), Some(Gid::from_raw(user)))
             .failed("giving the workspace to the command's user")?;
-        Ok(Self { uid: user, gid: user, source: Source::Lasting })
+        Ok(Self { uid: user, gid: user, source: Source::Lasting, ..self })
     }
 
     /// A user namespace through which files of the owner of `path` are seen as the command's; none where
@@ -99,8 +112,12 @@ impl Identity {
                 sys::exit_at_once(0)
             }
             Side::Parent(child) => {
-                let made = map(child.pid, "uid_map", metadata.uid(), self.uid)
-                    .and_then(|()| map(child.pid, "gid_map", metadata.gid(), self.gid))
+                // Files are made by their keeper before they are given to the command.
+                let keeper = self.keeper.map(|keeper| (keeper, keeper));
+                let users = [Some((metadata.uid(), self.uid)), keeper];
+                let groups = [Some((metadata.gid(), self.gid)), keeper];
+                let made = map(child.pid, "uid_map", users)
+                    .and_then(|()| map(child.pid, "gid_map", groups))
                     .and_then(|()| std::fs::File::open(format!("/proc/{}/ns/user", child.pid)));
                 drop(go);
                 sys::reap(Some(child.pid), sys::Block::Yes);
@@ -110,31 +127,48 @@ impl Identity {
     }
 
     /// Says in the namespace of `pid` who its user is on the host.
-    pub(crate) fn map_user(self, pid: i32) -> Result<(), Failure> {
+    pub(crate) fn map_user(self, pid: i32, tier: Tier) -> Result<(), Failure> {
         let written = match self.source {
             // An ordinary user may map its group only where groups can no longer be given up.
             Source::Server => std::fs::write(format!("/proc/{pid}/setgroups"), "deny"),
             Source::Passing | Source::Lasting => Ok(()),
         };
+        let keeper = self.keeper.map(|keeper| (ROOT, keeper));
+        let user = self.inside(tier);
         written
-            .and_then(|()| map(pid, "uid_map", USER, self.uid))
-            .and_then(|()| map(pid, "gid_map", USER, self.gid))
+            .and_then(|()| map(pid, "uid_map", [Some((user, self.uid)), keeper]))
+            .and_then(|()| map(pid, "gid_map", [Some((user, self.gid)), keeper]))
             .failed("mapping the command's user")
     }
 
-    /// Gives the standard streams to the command's user, or it could not open them again by name.
-    pub(crate) fn own_streams(self) {
-        match self.source {
-            Source::Server => return,
-            Source::Passing | Source::Lasting => {}
+    /// Who the command is inside. gVisor has to be root in its namespace, and an ordinary user has nobody
+    /// else to be the command there: it is a root without a single capability.
+    pub(crate) fn inside(self, tier: Tier) -> u32 {
+        match (tier, self.keeper) {
+            (Tier::Gvisor, None) => ROOT,
+            (Tier::Gvisor, Some(_)) | (Tier::Namespaces | Tier::Landlock, _) => USER,
         }
+    }
+
+    /// Gives the standard streams to the command's user, or it could not open them again by name.
+    pub(crate) fn own_streams(self, tier: Tier) {
         for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
             let Ok(found) = rustix::fs::fstat(stream) else { continue };
             let kind = FileType::from_raw_mode(found.st_mode);
             // Made for this command alone; anything else is the host's.
             if kind == FileType::Fifo || (kind.is_file() && found.st_nlink == 0) {
-                let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-                let _ = rustix::fs::fchown(stream, Some(uid), Some(gid));
+                match self.source {
+                    Source::Server => {}
+                    Source::Passing | Source::Lasting => {
+                        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+                        let _ = rustix::fs::fchown(stream, Some(uid), Some(gid));
+                    }
+                }
+                match tier {
+                    // It looks at owners from a namespace in which nobody is anybody.
+                    Tier::Gvisor => drop(rustix::fs::fchmod(stream, Mode::from_raw_mode(0o666))),
+                    Tier::Namespaces | Tier::Landlock => {}
+                }
             }
         }
     }
@@ -158,8 +192,10 @@ fn has_users(map: &str) -> bool {
     map.lines().any(holds)
 }
 
-fn map(pid: i32, file: &str, inside: u32, outside: u32) -> io::Result<()> {
-    std::fs::write(format!("/proc/{pid}/{file}"), format!("{inside} {outside} 1"))
+/// Each pair is who someone is in the namespace of `pid`, and who that is on the host.
+fn map(pid: i32, file: &str, pairs: [Option<(u32, u32)>; 2]) -> io::Result<()> {
+    let lines = pairs.into_iter().flatten().map(|(inside, outside)| format!("{inside} {outside} 1\n"));
+    std::fs::write(format!("/proc/{pid}/{file}"), lines.collect::<String>())
 }
 
 /// Gives everything below `directory`, without following a link.

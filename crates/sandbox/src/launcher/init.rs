@@ -7,14 +7,15 @@ use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_paren
 use serde::{Deserialize, Serialize};
 
 use super::failure::{Failure, Or as _};
-use super::identity::Identity;
+use super::gvisor;
+use super::identity::{Identity, ROOT};
 use super::landlock::{self, Reach, Tcp};
 use super::mounts::{self, Tree, USER};
 use super::program;
 use super::seccomp::Filters;
 use crate::command::{Network, PROXY_PORT, WORKSPACE};
 use crate::spec::Spec;
-use crate::sys::{self, Block, Side};
+use crate::sys::{self, Block};
 use crate::wire;
 
 /// What is said from inside to the supervisor. With `Ready` come descriptors: the directory of `/proc` if
@@ -49,7 +50,10 @@ impl Init<'_> {
     /// Everything init does, up to its end.
     pub(crate) fn run(mut self) -> ! {
         let code = match self.prepare() {
-            Ok(handles) => live(self.spec, self.filters, &self.status, &handles),
+            Ok(handles) => match &self.spec.gvisor {
+                None => live(self.spec, self.filters, &self.status, &handles),
+                Some(gvisor) => gvisor::live(self.spec, gvisor, &self.status, &handles),
+            },
             Err(failure) => {
                 let told = Status::Failed { what: failure.what, errno: failure.errno };
                 let _ = wire::tell(&self.status, &told, NONE);
@@ -62,7 +66,8 @@ impl Init<'_> {
     fn prepare(&mut self) -> Result<Vec<OwnedFd>, Failure> {
         die_with_parent()?;
         await_go(&self.status)?;
-        sys::become_user(USER, USER, self.identity.groups()).failed("becoming the user inside")?;
+        let user = if self.spec.gvisor.is_some() { ROOT } else { USER };
+        sys::become_user(user, user, self.identity.groups()).failed("becoming the user inside")?;
         // The change of user took it away.
         die_with_parent()?;
         rustix::system::sethostname(b"sandbox").failed("setting the host name")?;
@@ -73,7 +78,11 @@ impl Init<'_> {
         };
         let proc = mounts::enter(self.spec, &trees)?;
         drop(trees);
-        confine(self.spec.landlock)?;
+        match self.spec.gvisor {
+            None => confine(self.spec.landlock)?,
+            // gVisor mounts, traces and gives up what it has by itself.
+            Some(_) => close_memory()?,
+        }
         // Changing capabilities took it away again. A supervisor that died in between leaves a socket that
         // cannot be written to, and init ends when it says that it is ready.
         die_with_parent()?;
@@ -97,7 +106,8 @@ impl Init<'_> {
     }
 }
 
-/// Everything that is done as the first process of namespaces that bubblewrap made.
+/// Everything that is done as the first process of namespaces that bubblewrap made, or of a kernel that
+/// gVisor is.
 pub(crate) fn inside(spec: &Spec, status: &OwnedFd) -> ! {
     let code = match prepare_inside(spec) {
         Ok((filters, handles)) => live(spec, &filters, status, &handles),
@@ -113,16 +123,20 @@ pub(crate) fn inside(spec: &Spec, status: &OwnedFd) -> ! {
 fn prepare_inside(spec: &Spec) -> Result<(Filters, Vec<OwnedFd>), Failure> {
     die_with_parent()?;
     let filters = Filters::of(spec)?;
-    let listener = listener(&spec.network)?;
-    confine(spec.landlock)?;
+    // With gVisor it is outside, where its connections come from.
+    let listener = if spec.gvisor.is_some() { None } else { listener(&spec.network)? };
+    match spec.user {
+        None => confine(spec.landlock)?,
+        // The command gives up what init keeps to become it.
+        Some(_) => close_memory()?,
+    }
     die_with_parent()?;
     Ok((filters, listener.into_iter().collect()))
 }
 
 /// What the mounts leave open.
 fn confine(landlock: Option<u32>) -> Result<(), Failure> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).failed("closing the memory of init")?;
-    rustix::thread::set_no_new_privs(true).failed("setting no_new_privs")?;
+    close_memory()?;
     sys::drop_capabilities().failed("dropping capabilities")?;
     let Some(version) = landlock else { return Ok(()) };
     let reach = Reach {
@@ -133,6 +147,11 @@ fn confine(landlock: Option<u32>) -> Result<(), Failure> {
     };
     landlock::restrict(version, &reach)
         .map_err(|error| Failure::plain(format!("confining by Landlock ({error})")))
+}
+
+fn close_memory() -> Result<(), Failure> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).failed("closing the memory of init")?;
+    rustix::thread::set_no_new_privs(true).failed("setting no_new_privs")
 }
 
 /// Where the command finds its proxy.
@@ -151,9 +170,9 @@ fn live(spec: &Spec, filters: &Filters, status: &OwnedFd, handles: &[OwnedFd]) -
     if wire::tell(status, &Status::Ready, handles).is_err() || await_go(status).is_err() {
         return 1;
     }
-    let command = match sys::clone(0) {
-        Ok(Side::Child) => program::become_it(spec, filters, status),
-        Ok(Side::Parent(command)) => command,
+    let command = match sys::fork() {
+        Ok(None) => program::become_it(spec, filters, status),
+        Ok(Some(command)) => command,
         Err(error) => {
             let failed = Status::Failed {
                 what: "starting the command".to_owned(),
@@ -166,7 +185,7 @@ fn live(spec: &Spec, filters: &Filters, status: &OwnedFd, handles: &[OwnedFd]) -
     // Output ends when the command's own descriptors do.
     program::release_output();
     while let Some(ended) = sys::reap(None, Block::Yes) {
-        if ended.pid == command.pid {
+        if ended.pid == command {
             let _ = wire::tell(status, &Status::Ended { status: ended.status }, NONE);
             return 0;
         }

@@ -5,10 +5,12 @@
 //! be left when the server is killed.
 
 pub(crate) mod bubblewrap;
-mod canary;
+mod bundle;
+pub(crate) mod canary;
 pub(crate) mod cgroup;
 mod failure;
 mod forward;
+pub(crate) mod gvisor;
 mod identity;
 mod init;
 pub(crate) mod landlock;
@@ -29,7 +31,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use self::cgroup::Cgroup;
 use self::failure::{Failure, Or as _};
 use self::init::{NONE, Status};
-use self::start::Sandbox;
+use self::start::{Sandbox, held};
 use self::tree::{Seen, Tree};
 use crate::report::{End, Group, Launcher, Tier};
 use crate::spec::{CANCEL, Message, Spec};
@@ -62,7 +64,7 @@ pub fn main() -> ! {
 fn supervise() -> Result<(), Failure> {
     sys::close_from(3).failed("closing inherited descriptors")?;
     let control = rustix::stdio::stdin().try_clone_to_owned().failed("taking the control socket")?;
-    let _ = rustix::process::setsid();
+    sys::begin_session();
     raise_descriptors();
     let mut reader = Reader::default();
     let spec: Option<Spec> = reader.next(&control).failed("reading the specification")?;
@@ -75,7 +77,7 @@ fn supervise() -> Result<(), Failure> {
         init::inside(&spec, &control);
     }
     let began = Instant::now();
-    let sandbox = match Sandbox::start(spec) {
+    let sandbox = match Sandbox::start(spec, control.as_fd()) {
         Ok(sandbox) => sandbox,
         Err(Failure { what, errno }) => {
             let failed = Message::Failed { what, errno };
@@ -146,8 +148,9 @@ impl Supervision<'_> {
                 break;
             }
         }
-        // What is killed together with init is not accounted for by the kernel.
-        let seen = if self.cause.is_some() { self.sandbox.cpu() } else { Duration::ZERO };
+        // What is killed together with init is not accounted for by the kernel, and gVisor always is.
+        let is_killed = self.cause.is_some() || self.sandbox.isolation.tier == Tier::Gvisor;
+        let seen = if is_killed { self.sandbox.cpu() } else { Duration::ZERO };
         let cpu = self.sandbox.kill().max(seen).max(self.cpu);
         // What init said before it died may still lie in the socket.
         let own = own.or_else(|| self.sandbox.told()).or_else(|| self.sandbox.status_of_itself());
@@ -190,7 +193,7 @@ impl Supervision<'_> {
 
     /// Why it has to end now, if it has to.
     fn judge(&mut self, woken: &Woken) -> Option<End> {
-        let limits = self.sandbox.spec.limits;
+        let limits = held(&self.sandbox.spec);
         if woken.cancelled {
             return Some(End::Cancelled);
         }
@@ -210,7 +213,8 @@ impl Supervision<'_> {
         let is_over = match &self.sandbox.cgroup {
             Some(cgroup) => cgroup.ran_out(),
             None => {
-                let bytes = memory(&seen, limits.memory_bytes, self.sandbox.device);
+                let bytes =
+                    memory(&seen, self.sandbox.isolation.tier, limits.memory_bytes, self.sandbox.device);
                 self.peak = self.peak.max(bytes);
                 bytes > limits.memory_bytes
             }
@@ -253,8 +257,13 @@ impl Supervision<'_> {
 }
 
 /// Memory of the tree. What several processes share is divided only where that decides.
-fn memory(seen: &Seen<'_>, limit_bytes: u64, device: u64) -> u64 {
+fn memory(seen: &Seen<'_>, tier: Tier, limit_bytes: u64, device: u64) -> u64 {
     let files = seen.deleted(device).memory_bytes;
+    match tier {
+        // All that the command has lies in one file without a name, which its processes map.
+        Tier::Gvisor => return seen.memory_private_bytes() + files,
+        Tier::Namespaces | Tier::Landlock => {}
+    }
     let processes = seen.memory_bytes();
     if processes + files > limit_bytes { seen.memory_shared_bytes() + files } else { processes + files }
 }
@@ -270,10 +279,11 @@ impl Sandbox {
     /// Ends everything inside, and gives the processor time of it all.
     fn kill(&mut self) -> Duration {
         match self.isolation.tier {
-            Tier::Namespaces => {
+            Tier::Gvisor | Tier::Namespaces => {
                 let _ = pidfd_send_signal(&self.child.handle, Signal::KILL);
                 let ended = sys::reap(Some(self.child.pid), Block::Yes);
                 let cpu = ended.map_or(Duration::ZERO, |ended| ended.cpu);
+                self.own_end = ended;
                 match self.isolation.launcher {
                     Launcher::Own => cpu,
                     // The first process inside was bubblewrap's child and is this one's now.
@@ -296,7 +306,7 @@ impl Sandbox {
     fn bury(&mut self) {
         match self.isolation.tier {
             // Init does, and its own end is left for its handle to tell.
-            Tier::Namespaces => return,
+            Tier::Gvisor | Tier::Namespaces => return,
             Tier::Landlock => {}
         }
         while let Some(ended) = sys::reap(None, Block::No) {
@@ -315,7 +325,13 @@ impl Sandbox {
     }
 
     fn status_of_itself(&self) -> Option<Status> {
-        self.own_end.map(|ended| Status::Ended { status: ended.status })
+        let status = self.own_end?.status;
+        match self.isolation.tier {
+            Tier::Gvisor => gvisor::meaning(status),
+            // What ends is init, not the command.
+            Tier::Namespaces => None,
+            Tier::Landlock => Some(Status::Ended { status }),
+        }
     }
 }
 

@@ -27,6 +27,10 @@ const ROOT_FILES: &str = "512";
 /// below it from then on.
 const STAGE: &str = "/proc";
 
+/// Where this program is inside, in tiers whose first process is another program.
+pub(crate) const SUPERVISOR: &str = "/.supervisor";
+/// Where gVisor's program is inside, which may come from anywhere.
+pub(crate) const RUNSC: &str = "/.runsc";
 /// The user inside.
 pub(crate) const USER: u32 = 1000;
 /// What is made of `/etc` rather than shown.
@@ -94,6 +98,10 @@ pub(crate) fn declared(
     for (host, inside) in &spec.read_only {
         trees.push(take(host, inside, Use::Read)?);
     }
+    if let Some(gvisor) = &spec.gvisor {
+        trees.push(take(&gvisor.launcher, Path::new(SUPERVISOR), Use::Read)?);
+        trees.push(take(&gvisor.program, Path::new(RUNSC), Use::Read)?);
+    }
     Ok(trees)
 }
 
@@ -106,8 +114,12 @@ pub(crate) fn enter(spec: &Spec, declared: &[Tree]) -> Result<Option<OwnedFd>, F
     let trees = system(spec.network == Network::Enabled)?;
     let root = fresh("tmpfs", &[("size", ROOT_BYTES), ("nr_inodes", ROOT_FILES), ("mode", "755")], INERT)
         .failed("mounting a root")?;
-    let proc = if spec.proc { Some(proc()?) } else { None };
-    let tmp_bytes = spec.limits.tmp_bytes.to_string();
+    let proc = if spec.proc { Some(proc(spec)?) } else { None };
+    let tmp_bytes = match spec.gvisor {
+        None => spec.limits.tmp_bytes.to_string(),
+        // It has one of its own; here are only its own files.
+        Some(_) => ROOT_BYTES.to_owned(),
+    };
     let tmp_files = TMP_FILES_MAX.to_string();
     let tmp = fresh("tmpfs", &[("size", &tmp_bytes), ("nr_inodes", &tmp_files), ("mode", "1777")], INERT)
         .failed("mounting /tmp")?;
@@ -152,10 +164,12 @@ fn system(with_network: bool) -> Result<Vec<Tree>, Failure> {
     Ok(trees)
 }
 
-/// A `/proc` that shows the processes inside and nothing of the machine.
-fn proc() -> Result<OwnedFd, Failure> {
+/// A `/proc` that shows the processes inside and nothing of the machine; but for gVisor, which asks the machine
+/// before it shows one of its own.
+fn proc(spec: &Spec) -> Result<OwnedFd, Failure> {
     let flags = INERT | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    fresh("proc", &[("subset", "pid")], flags).failed("mounting a /proc of its own")
+    let options: &[_] = if spec.gvisor.is_some() { &[] } else { &[("subset", "pid")] };
+    fresh("proc", options, flags).failed("mounting a /proc of its own")
 }
 
 /// A new file system that is mounted nowhere yet. An option without a value is a flag.

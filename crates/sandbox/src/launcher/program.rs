@@ -40,8 +40,13 @@ pub(crate) fn release_output() {
 }
 
 fn prepare(spec: &Spec, filters: &Filters) -> Result<(), String> {
-    let _ = rustix::process::setsid();
+    sys::begin_session();
     sys::default_signals();
+    if let Some(user) = spec.user {
+        sys::become_user(user, user, sys::Groups::Drop)
+            .and_then(|()| sys::drop_capabilities())
+            .map_err(|error| format!("becoming the command's user: {error}"))?;
+    }
     let cwd = cwd(spec);
     rustix::process::chdir(&cwd).map_err(|error| format!("`cwd` `{}`: {error}", spec.cwd.display()))?;
     limits(spec).map_err(|error| format!("setting limits: {error}"))?;
@@ -51,7 +56,7 @@ fn prepare(spec: &Spec, filters: &Filters) -> Result<(), String> {
 /// Where the workspace is for the command itself.
 pub(crate) fn workspace(spec: &Spec) -> &Path {
     match spec.tier {
-        Tier::Namespaces => Path::new(WORKSPACE),
+        Tier::Gvisor | Tier::Namespaces => Path::new(WORKSPACE),
         Tier::Landlock => &spec.workspace,
     }
 }
@@ -64,23 +69,28 @@ fn cwd(spec: &Spec) -> PathBuf {
 /// Resource limits, which nothing inside can raise.
 fn limits(spec: &Spec) -> rustix::io::Result<()> {
     let Limits { cpu, memory_bytes, processes, file_bytes, open_files, .. } = spec.limits;
-    // Init counts among its own.
-    let processes = match spec.tier {
-        Tier::Namespaces => u64::from(processes) + 1,
-        Tier::Landlock => u64::from(processes),
+    // Init counts among its own, unless the command became another user.
+    let processes = match (spec.tier, spec.user) {
+        (Tier::Gvisor | Tier::Namespaces, None) => u64::from(processes) + 1,
+        (Tier::Gvisor | Tier::Namespaces, Some(_)) | (Tier::Landlock, _) => u64::from(processes),
     };
     let mut set = vec![
         (Resource::Nproc, processes),
         (Resource::Fsize, file_bytes),
         (Resource::Nofile, u64::from(open_files)),
-        (Resource::Cpu, cpu.as_secs() + 1),
         // One byte: too little for a file, and the value at which no handler of dumps is run either.
         (Resource::Core, 1),
         (Resource::Memlock, 0),
-        (Resource::Msgqueue, 0),
-        (Resource::Nice, 0),
-        (Resource::Rtprio, 0),
     ];
+    match spec.tier {
+        // Nobody may set them inside, so they are part of its bundle.
+        // And it counts as used what a process waited for on a busy host.
+        Tier::Gvisor => {}
+        Tier::Namespaces | Tier::Landlock => {
+            set.extend([(Resource::Msgqueue, 0), (Resource::Nice, 0), (Resource::Rtprio, 0)]);
+            set.push((Resource::Cpu, cpu.as_secs() + 1));
+        }
+    }
     if spec.cgroup.is_none() {
         // Reserved address space costs nothing and some language runtimes reserve a lot; this counts what
         // can be written to.
@@ -120,7 +130,7 @@ fn environment(spec: &Spec) -> BTreeMap<String, String> {
     let home = workspace(spec).display().to_string();
     let tmp = match (spec.tier, &spec.tmp) {
         (Tier::Landlock, Some(tmp)) => tmp.display().to_string(),
-        (Tier::Landlock | Tier::Namespaces, _) => "/tmp".to_owned(),
+        (Tier::Landlock | Tier::Namespaces | Tier::Gvisor, _) => "/tmp".to_owned(),
     };
     let own = [("PATH", PATH.to_owned()), ("HOME", home), ("LANG", "C.UTF-8".to_owned()), ("TMPDIR", tmp)];
     let own = own.map(|(name, value)| (name.to_owned(), value));

@@ -45,7 +45,7 @@ impl Filters {
         conditional(&mut rules)?;
         without_set_id(&mut rules)?;
         match terms.tier {
-            Tier::Namespaces => with_namespaces(&mut rules, terms)?,
+            Tier::Gvisor | Tier::Namespaces => with_namespaces(&mut rules, terms)?,
             Tier::Landlock => without_namespaces(&mut rules)?,
         }
         let errno = |number: i32| SeccompAction::Errno(number as u32);
@@ -130,7 +130,8 @@ fn with_namespaces(
         Network::Enabled => true,
         Network::Disabled | Network::Restricted { .. } => false,
     };
-    if !shares_network || terms.unix_is_scoped {
+    // gVisor's are its own, whatever the network.
+    if !shares_network || terms.unix_is_scoped || terms.tier == Tier::Gvisor {
         families.push(libc::AF_UNIX);
     }
     let allowed = families.iter().map(|family| any(arg(0, Width::Dword, Is::Eq, *family as u64)));
@@ -176,7 +177,7 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP;
 
-/// Sockets that reach something; [`Tier::Namespaces`] only.
+/// Sockets that reach something; not in [`Tier::Landlock`].
 const SOCKETS: &[i64] = &[
     libc::SYS_accept4,
     libc::SYS_bind,
@@ -188,7 +189,7 @@ const SOCKETS: &[i64] = &[
     libc::SYS_accept,
 ];
 
-/// Calls on other processes by number; in [`Tier::Namespaces`] there are only its own.
+/// Calls on other processes by number; but for [`Tier::Landlock`] there are only its own.
 const OTHERS: &[i64] = &[libc::SYS_prlimit64, libc::SYS_sched_setaffinity, libc::SYS_setpriority];
 
 /// Calls of every architecture.

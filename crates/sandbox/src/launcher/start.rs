@@ -1,6 +1,6 @@
 //! Building a sandbox, from outside.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::bubblewrap;
 use super::cgroup::Cgroup;
 use super::failure::{Failure, Or as _};
 use super::forward;
+use super::gvisor;
 use super::identity::{Identity, Source};
 use super::init::{GO, Init, NONE, Status, await_go};
 use super::landlock::{self, Reach, Tcp};
@@ -51,25 +52,26 @@ pub(crate) struct Sandbox {
 
 impl Sandbox {
     /// Starts the command of `spec`; when this returns it is confined and about to be executed.
-    pub(crate) fn start(mut spec: Spec) -> Result<Self, Failure> {
+    pub(crate) fn start(mut spec: Spec, control: BorrowedFd<'_>) -> Result<Self, Failure> {
         let filters = Filters::of(&spec)?;
-        let cgroup = spec.cgroup.as_ref().map(|plan| Cgroup::make(plan, &spec.limits)).transpose();
+        let held = held(&spec);
+        let cgroup = spec.cgroup.as_ref().map(|plan| Cgroup::make(plan, &held)).transpose();
         let cgroup = cgroup.failed("making a control group")?;
         let device = rustix::fs::stat(&spec.workspace).failed("looking at the workspace")?.st_dev;
-        let identity = Identity::of(&spec.workspace)?;
+        let identity = Identity::of(&spec.workspace, spec.tier)?;
         let identity = match spec.tier {
-            Tier::Namespaces => identity,
+            Tier::Gvisor | Tier::Namespaces => identity,
             Tier::Landlock => identity.take_over(&spec.workspace)?,
         };
         let tmp = match (spec.tier, &spec.bubblewrap) {
-            (Tier::Namespaces, None) => None,
+            (Tier::Gvisor, _) | (Tier::Namespaces, None) => None,
             (Tier::Namespaces, Some(_)) | (Tier::Landlock, _) => Some(Scratch::make(identity)?),
         };
         spec.tmp = tmp.as_ref().map(|tmp| tmp.0.clone());
         let watched = Files::new(places(&spec)).failed("measuring the workspace")?;
-        let parts = Parts { cgroup: cgroup.as_ref(), filters: &filters };
+        let parts = Parts { cgroup: cgroup.as_ref(), filters: &filters, control };
         let built = match (spec.tier, &spec.bubblewrap) {
-            (Tier::Namespaces, None) => namespaces(&spec, identity, &parts)?,
+            (Tier::Gvisor, _) | (Tier::Namespaces, None) => namespaces(&spec, identity, &parts)?,
             (Tier::Namespaces, Some(bubblewrap)) => {
                 let (child, status, reader) = bubblewrap::start(&spec, bubblewrap, identity, parts.cgroup)?;
                 finish(&spec, identity, child, status, reader)?
@@ -82,9 +84,10 @@ impl Sandbox {
         let isolation = Isolation {
             tier: spec.tier,
             launcher: if spec.bubblewrap.is_some() { Launcher::Bubblewrap } else { Launcher::Own },
+            gvisor: spec.gvisor.as_ref().map(|gvisor| gvisor.platform),
             landlock: spec.landlock,
             seccomp: true,
-            proc: spec.proc && spec.tier == Tier::Namespaces,
+            proc: spec.proc && spec.tier != Tier::Landlock,
             group: cgroup.as_ref().map_or(Group::Watchdog, Cgroup::group),
             host_uid: built.identity.uid,
         };
@@ -118,6 +121,7 @@ impl Sandbox {
             open_files,
             output_bytes,
         } = self.spec.limits;
+        let held = held(&self.spec);
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let group = |otherwise| if self.cgroup.is_some() { Mechanism::Cgroup } else { otherwise };
         let tmp = match &self.tmp {
@@ -127,7 +131,7 @@ impl Sandbox {
         let mut limits = vec![
             (Limit::Wall, millis(wall), Mechanism::Watchdog),
             (Limit::Cpu, millis(cpu), Mechanism::Watchdog),
-            (Limit::Memory, memory_bytes, group(Mechanism::Watchdog)),
+            (Limit::Memory, held.memory_bytes, group(Mechanism::Watchdog)),
             (Limit::Processes, processes.into(), Mechanism::Rlimit),
             (Limit::FileLength, file_bytes, Mechanism::Rlimit),
             (Limit::Disk, disk_bytes, Mechanism::Watchdog),
@@ -137,20 +141,31 @@ impl Sandbox {
         ];
         match self.isolation.group {
             Group::CgroupV1 => {}
-            Group::CgroupV2 => limits.push((Limit::Processes, processes.into(), Mechanism::Cgroup)),
+            Group::CgroupV2 => limits.push((Limit::Processes, held.processes.into(), Mechanism::Cgroup)),
             Group::Watchdog => limits.push((Limit::Memory, memory_bytes, Mechanism::Rlimit)),
         }
         limits.into_iter().map(|(limit, value, by)| InForce { limit, value, by }).collect()
     }
 }
 
-/// What both tiers are built with.
+/// What is held from outside: with gVisor that is more than the command is given, because gVisor itself runs
+/// there too.
+pub(crate) fn held(spec: &Spec) -> Limits {
+    match spec.gvisor {
+        None => spec.limits,
+        Some(_) => gvisor::with_itself(spec.limits),
+    }
+}
+
+/// What every tier is built with.
 struct Parts<'a> {
     cgroup: Option<&'a Cgroup>,
     filters: &'a Filters,
+    /// Where the server is heard.
+    control: BorrowedFd<'a>,
 }
 
-/// What both tiers come to.
+/// What every tier comes to.
 struct Built {
     identity: Identity,
     child: Child,
@@ -173,7 +188,7 @@ fn namespaces(spec: &Spec, identity: Identity, parts: &Parts<'_>) -> Result<Buil
             }
         }
     };
-    identity.own_streams();
+    identity.own_streams(spec.tier);
     let (status, inner) = socket_pair().failed("making a socket pair")?;
     let network = match spec.network {
         Network::Disabled | Network::Restricted { .. } => libc::CLONE_NEWNET,
@@ -194,8 +209,16 @@ fn namespaces(spec: &Spec, identity: Identity, parts: &Parts<'_>) -> Result<Buil
         Side::Parent(child) => child,
     };
     drop((inner, trees));
-    identity.map_user(child.pid)?;
+    identity.map_user(child.pid, spec.tier)?;
+    // It is this process's until its streams are released.
+    let stdin = match spec.gvisor {
+        None => None,
+        Some(_) => Some(rustix::stdio::stdin().try_clone_to_owned().failed("keeping standard input")?),
+    };
     let reader = go(&child, &status, parts)?;
+    if let Some(stdin) = stdin {
+        gvisor::greet(spec, identity, &status, stdin, parts.control)?;
+    }
     finish(spec, identity, child, status, reader)
 }
 
@@ -250,7 +273,7 @@ fn go(child: &Child, status: &OwnedFd, parts: &Parts<'_>) -> Result<Reader, Fail
 /// The command as a child of this process, confined by itself.
 fn alone(spec: &Spec, identity: Identity, parts: &Parts<'_>) -> Result<Built, Failure> {
     set_child_subreaper(Pid::from_raw(1)).failed("inheriting orphans")?;
-    identity.own_streams();
+    identity.own_streams(spec.tier);
     let (status, inner) = socket_pair().failed("making a socket pair")?;
     let child = match sys::clone(0).failed("starting the command")? {
         Side::Child => {

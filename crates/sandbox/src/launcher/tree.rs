@@ -139,6 +139,15 @@ impl Seen<'_> {
         self.looks.iter().map(of).sum::<u64>() * 1024
     }
 
+    /// Memory of which nothing is a file, for trees that keep the rest in files without names.
+    pub(crate) fn memory_private_bytes(&self) -> u64 {
+        let of = |look: &Look| {
+            let text = read(self.proc, &format!("{}/status", look.pid)).unwrap_or_default();
+            kilobytes(&text, &["RssAnon:", "VmSwap:", "VmPTE:"])
+        };
+        self.looks.iter().map(of).sum::<u64>() * 1024
+    }
+
     /// Files that are open and have no name any more, each counted once.
     pub(crate) fn deleted(&self, workspace_device: u64) -> Deleted {
         let mut seen = BTreeSet::new();

@@ -3,6 +3,7 @@
 
 pub(crate) mod wait;
 
+use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::TcpListener;
@@ -14,31 +15,35 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tenure_sandbox::{
     Backend, Command, End, LauncherPath, Limits, Report, Running, Stream, Survey, Tier, survey,
-    survey_bubblewrap,
+    survey_bubblewrap, survey_gvisor,
 };
 
 /// An ordinary user that owns nothing.
 const NOBODY: u32 = 65_534;
 /// Another one for what bubblewrap builds: without namespaces all that a user runs shares one limit of processes.
 const SOMEBODY: u32 = 65_533;
+/// And one for gVisor.
+const ANYBODY: u32 = 65_532;
 /// Says to a test that it was started again as an ordinary user.
 const AGAIN: &str = "TENURE_SANDBOX_TEST_DIRECTORY";
 /// Says to a test that bubblewrap is to build its namespaces, and which.
 const BY_BUBBLEWRAP: &str = "TENURE_SANDBOX_TEST_BUBBLEWRAP";
 /// Names a bubblewrap to test with in place of the one in `PATH`.
 const BUBBLEWRAP: &str = "TENURE_TEST_BWRAP";
+/// Says to a test that it is about gVisor.
+const BY_GVISOR: &str = "TENURE_SANDBOX_TEST_GVISOR";
 const MIB: u64 = 1 << 20;
 
-/// Small, so that a bomb is over soon.
+/// Small, so that a bomb is over soon; but for time, which is for tests that hang.
 pub(crate) const LIMITS: Limits = Limits {
-    wall: Duration::from_secs(20),
-    cpu: Duration::from_secs(20),
+    wall: Duration::from_secs(60),
+    cpu: Duration::from_secs(60),
     memory_bytes: 64 * MIB,
     processes: 32,
     file_bytes: 8 * MIB,
@@ -50,7 +55,10 @@ pub(crate) const LIMITS: Limits = Limits {
 
 pub(crate) struct Lab {
     pub(crate) directory: TempDir,
-    pub(crate) survey: Survey,
+    survey: Survey,
+    /// Looked for when a test wants it: most do not.
+    gvisor: OnceLock<Survey>,
+    launcher: LauncherPath,
     pub(crate) port: u16,
     victim: Child,
     tcp: TcpListener,
@@ -116,6 +124,8 @@ impl Lab {
         };
         Self {
             survey,
+            gvisor: OnceLock::new(),
+            launcher,
             bubblewrap,
             port: tcp.local_addr().expect("bound").port(),
             directory,
@@ -132,12 +142,35 @@ impl Lab {
         self.directory.path().join(name).display().to_string()
     }
 
+    pub(crate) fn victim_pid(&self) -> u32 {
+        self.victim.id()
+    }
+
     pub(crate) fn victim(&self) -> String {
         self.victim.id().to_string()
     }
 
+    pub(crate) fn launcher(&self) -> &LauncherPath {
+        &self.launcher
+    }
+
+    /// What was found of this tier, and perhaps of others.
+    pub(crate) fn survey(&self, tier: Tier) -> &Survey {
+        match tier {
+            Tier::Gvisor => self.gvisor.get_or_init(|| survey_gvisor(&self.launcher)),
+            Tier::Namespaces | Tier::Landlock => &self.survey,
+        }
+    }
+
     pub(crate) fn backend(&self, tier: Tier) -> Arc<dyn Backend> {
-        self.survey.exactly(tier).unwrap_or_else(|error| panic!("{error}\n{}", self.survey))
+        let survey = self.survey(tier);
+        survey.exactly(tier).unwrap_or_else(|error| panic!("{error}\n{survey}"))
+    }
+
+    /// Who a command is inside, where it has a view of its own.
+    pub(crate) fn user_inside(&self, tier: Tier) -> u32 {
+        // An ordinary user has nobody else to give to gVisor.
+        if tier == Tier::Gvisor && !is_root() { 0 } else { 1000 }
     }
 
     /// A command that runs a probe in a workspace of its own.
@@ -147,7 +180,7 @@ impl Lab {
         fs::create_dir(&workspace).expect("made");
         let bin = self.directory.path().join("bin");
         let inside = match tier {
-            Tier::Namespaces => PathBuf::from("/probe"),
+            Tier::Gvisor | Tier::Namespaces => PathBuf::from("/probe"),
             Tier::Landlock => bin.clone(),
         };
         let program = inside.join("hostile").display().to_string();
@@ -239,11 +272,19 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// What a test is about, strongest first.
+pub(crate) fn tiers() -> &'static [Tier] {
+    match std::env::var_os(BY_GVISOR) {
+        None => &[Tier::Namespaces, Tier::Landlock],
+        Some(_) => &[Tier::Gvisor],
+    }
+}
+
 /// Runs a test of this file again as an ordinary user, whole; where the tests are run by one, that is what
 /// the test itself already does.
 pub(crate) fn again_as_ordinary_user(test: &str) {
     if is_root() {
-        again(test, None);
+        again(test, &Again { user: NOBODY, variables: Vec::new() });
     }
 }
 
@@ -254,10 +295,24 @@ pub(crate) fn again_in_bubblewrap(test: &str) {
         std::env::split_paths(&path).map(|directory| directory.join("bwrap")).find(|found| found.is_file())
     };
     let program = std::env::var_os(BUBBLEWRAP).map(PathBuf::from).or_else(in_path);
-    again(test, Some(&program.expect("bubblewrap, which `cargo xtask test` installs")));
+    let program = program.expect("bubblewrap, which `cargo xtask test` installs");
+    again(test, &Again { user: SOMEBODY, variables: vec![(BY_BUBBLEWRAP, program.into())] });
 }
 
-fn again(test: &str, bubblewrap: Option<&Path>) {
+/// Runs a test of this file again, whole, with gVisor, as root if this is root, and as an ordinary user.
+pub(crate) fn again_in_gvisor(test: &str) {
+    let users = if is_root() { &[0, ANYBODY][..] } else { &[ANYBODY] };
+    for user in users {
+        again(test, &Again { user: *user, variables: vec![(BY_GVISOR, "yes".into())] });
+    }
+}
+
+struct Again {
+    user: u32,
+    variables: Vec<(&'static str, OsString)>,
+}
+
+fn again(test: &str, changed: &Again) {
     let directory =
         tempfile::Builder::new().prefix("sandbox-again-").tempdir_in("/tmp").expect("a directory");
     open_up(directory.path());
@@ -273,20 +328,14 @@ fn again(test: &str, bubblewrap: Option<&Path>) {
     let mut again = Process::new(directory.path().join("tests"));
     again.args([test, "--exact", "--nocapture"]);
     again.env(AGAIN, directory.path()).current_dir("/").stdin(Stdio::null());
-    let user = match bubblewrap {
-        None => NOBODY,
-        Some(program) => {
-            again.env(BY_BUBBLEWRAP, program);
-            SOMEBODY
-        }
-    };
+    again.envs(changed.variables.iter().cloned());
     if is_root() {
-        again.uid(user).gid(user);
+        again.uid(changed.user).gid(changed.user);
     }
     let output = again.output().expect("runs");
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && text.contains("1 passed"), "as an ordinary user:\n{text}");
+    assert!(output.status.success() && text.contains("1 passed"), "as user {}:\n{text}", changed.user);
 }
 
 /// Processes of the host whose arguments hold `token`, but for this one.
@@ -298,6 +347,43 @@ pub(crate) fn processes_with(token: &str) -> usize {
         Some(String::from_utf8_lossy(&bytes).into_owned())
     });
     cmdlines.filter(|words| words.contains("hostile") && words.contains(token)).count()
+}
+
+/// A process of the host, which no later one with its number is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HostProcess {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    /// In ticks since the host started.
+    pub(crate) started: u64,
+}
+
+/// A process as it is now; none if it is gone, or dead and not yet buried.
+pub(crate) fn look(pid: u32) -> Option<HostProcess> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |place: usize| fields.get(place)?.parse::<u64>().ok();
+    let is_dead = matches!(fields.first(), Some(&"Z" | &"X"));
+    let parent = u32::try_from(number(1)?).ok()?;
+    (!is_dead).then_some(HostProcess { pid, parent, started: number(19)? })
+}
+
+/// Everything that descends from a process of the host.
+pub(crate) fn below(root: u32) -> Vec<HostProcess> {
+    let entries = fs::read_dir("/proc").expect("listed").flatten();
+    let mut others: Vec<_> =
+        entries.filter_map(|entry| look(entry.file_name().to_str()?.parse().ok()?)).collect();
+    let mut found: Vec<HostProcess> = Vec::new();
+    loop {
+        let is_known = |pid: u32| pid == root || found.iter().any(|process| process.pid == pid);
+        let (children, rest): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|process| is_known(process.parent));
+        if children.is_empty() {
+            return found;
+        }
+        found.extend(children);
+        others = rest;
+    }
 }
 
 /// Lets a descriptor be inherited, as a careless library does.

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    AnswerItem, Approval, ApprovalId, Done, Effect, EffectId, EffectKind, Event, FailureKind, Item, ItemBody,
-    ItemId, ItemStatus, ModelAnswer, Phase, Repeat, Review, ServerRef, Stop, TurnId, json as strict, limit,
+    AnswerItem, Done, Effect, EffectId, EffectKind, Event, FailureKind, Item, ItemBody, ItemId, ItemStatus,
+    Labels, ModelAnswer, Phase, Repeat, Review, ServerRef, Stop, ToolEffect, TurnId, json as strict, limit,
 };
-use tenure_policy::{Action, ToolFacts, Verdict};
+use tenure_policy::{Action, ToolFacts, ToolLabels, Verdict};
 
 use super::Draft;
+use super::approval::{TOOL_CALL, Waiting};
 use super::attempt::turn_code;
 use super::permission::Asking;
 use crate::catalogue::{
@@ -108,6 +109,7 @@ impl Draft<'_> {
             effect.id,
             attempt,
             Done::Model { usage: answer.usage, cost_nano_usd: cost, response_id },
+            Labels::NEUTRAL,
         );
         let whole = answer.stop == Stop::Complete;
         let calls = answer.items.iter().any(|item| matches!(item, AnswerItem::ToolCall { .. }));
@@ -154,9 +156,10 @@ impl Draft<'_> {
     ) -> ItemId {
         let id = ItemId::of_output(place.effect_id, place.attempt, index);
         let (output_index, step) = (place.take_output_index(&body), Some(place.step));
-        self.push(Event::ItemAdded {
-            item: Item { id, turn_id: place.turn_id, status, output_index, step, body },
-        });
+        // Whatever the model says, it says after everything it was shown.
+        let labels = self.state.labels().clone();
+        let turn_id = place.turn_id;
+        self.push(Event::ItemAdded { item: Item { id, turn_id, status, output_index, step, body, labels } });
         id
     }
 
@@ -304,21 +307,19 @@ impl Draft<'_> {
         let item_id = self.add(place, index, ItemStatus::InProgress, body);
         let refuse =
             |error: String| Event::ItemClosed { item_id, status: ItemStatus::Failed, error: Some(error) };
-        let asking = match self.state.review {
-            Some(Review::AutoReview) => Asking::Impossible,
-            Some(Review::None) | None => Asking::Possible,
-        };
+        let asking = self.asking();
         let Some((judgement, repeat)) = self.verdict(server_label, name, &arguments, None, asking) else {
             self.push(refuse("The tool is no longer offered. The call was not made.".to_owned()));
             return;
         };
+        let untrusted = judgement.untrusted.clone();
         match self.pronounce(judgement) {
             Verdict::Allow(permit) => self.request(Effect {
                 id: EffectId::fresh(self.cx.fresh),
                 turn_id: Some(place.turn_id),
                 kind: EffectKind::ToolCall {
                     item_id,
-                    server: ServerRef::Mcp { server_label: server_label.to_owned() },
+                    server: catalogue::server_ref(&self.state, server_label),
                     name: name.to_owned(),
                     arguments,
                 },
@@ -330,22 +331,12 @@ impl Draft<'_> {
                     "The call needs approval, and this session denies what needs it.".to_owned(),
                 ));
             }
-            Verdict::Ask(hold) => self.push(Event::ApprovalRequested {
-                approval: Approval {
-                    id: ApprovalId::fresh(self.cx.fresh),
-                    turn_id: place.turn_id,
-                    item_id,
-                    server_label: server_label.to_owned(),
-                    name: name.to_owned(),
-                    arguments,
-                    digest: hold.digest,
-                    message: format!(
-                        "The agent asks to call `{name}` of `{server_label}` with these arguments."
-                    ),
-                    policies: hold.policies,
-                    policy_digest: Some(self.cx.policy.digest().to_owned()),
-                },
-            }),
+            Verdict::Ask(hold) => {
+                let turn_id = place.turn_id;
+                let action = TOOL_CALL;
+                let call = Waiting { turn_id, item_id, action, server_label, name, arguments, untrusted };
+                self.ask(call, hold);
+            }
             Verdict::Deny(denial) => {
                 let by = if denial.policies.is_empty() {
                     "no policy permits it".to_owned()
@@ -354,6 +345,14 @@ impl Draft<'_> {
                 };
                 self.push(refuse(format!("Policy does not allow this call ({by}). It was not made.")));
             }
+        }
+    }
+
+    /// Whether people can be asked in this session.
+    pub(super) fn asking(&self) -> Asking {
+        match self.state.review {
+            Some(Review::AutoReview) => Asking::Impossible,
+            Some(Review::None) | None => Asking::Possible,
         }
     }
 
@@ -378,6 +377,8 @@ impl Draft<'_> {
             builtin: true,
             read_only: true,
             destructive: false,
+            labels: ToolLabels::of_builtin(ToolEffect::Read),
+            parameters: None,
         };
         let body = ItemBody::McpCall {
             call_id,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tenure_journal::{
-    Done, Effect, EffectId, EffectKind, Event, Failure, FailureKind, Next, Outcome, Repeat, limit,
+    Done, Effect, EffectId, EffectKind, Event, Failure, FailureKind, Labels, Next, Outcome, Repeat, limit,
 };
 
 use super::{Attempted, Draft, Role};
@@ -25,31 +25,42 @@ impl Draft<'_> {
             Attempted::Answered { answer, cost_nano_usd } => {
                 self.answered(&effect, attempt, answer, *cost_nano_usd);
             }
-            Attempted::Listed(tools) => self.settle(effect_id, attempt, Done::Tools { tools: tools.clone() }),
+            Attempted::Listed(tools) => {
+                self.settle(effect_id, attempt, Done::Tools { tools: tools.clone() }, Labels::NEUTRAL);
+            }
             Attempted::Returned(result) => {
-                self.settle(effect_id, attempt, Done::Tool { result: result.clone() });
+                let labels = self.state.labels_of_result(&effect, result);
+                self.settle(effect_id, attempt, Done::Tool { result: result.clone() }, labels);
             }
             Attempted::Subagent(reply) => self.subagent_replied(&effect, attempt, reply),
-            Attempted::Ended => self.settle(effect_id, attempt, Done::Ended),
+            Attempted::Ended => self.settle(effect_id, attempt, Done::Ended, Labels::NEUTRAL),
             Attempted::Placed(root) => {
-                self.settle(effect_id, attempt, Done::Placed { root: *root, skills: Vec::new() });
+                let done = Done::Placed { root: *root, skills: Vec::new() };
+                self.settle(effect_id, attempt, done, Labels::NEUTRAL);
             }
             Attempted::Prepared { root, skills } => {
-                self.settle(effect_id, attempt, Done::Placed { root: *root, skills: skills.clone() });
+                let done = Done::Placed { root: *root, skills: skills.clone() };
+                self.settle(effect_id, attempt, done, Labels::NEUTRAL);
+            }
+            Attempted::Found(skills) => {
+                self.settle(effect_id, attempt, Done::Found { skills: skills.clone() }, Labels::NEUTRAL);
             }
             Attempted::Ran(result) => {
-                self.settle(effect_id, attempt, Done::Command { result: result.clone() });
+                let labels = self.state.labels_of_command();
+                self.settle(effect_id, attempt, Done::Command { result: result.clone() }, labels);
             }
             Attempted::Published(artifacts) => {
-                self.settle(effect_id, attempt, Done::Published { artifacts: artifacts.clone() });
+                let done = Done::Published { artifacts: artifacts.clone() };
+                self.settle(effect_id, attempt, done, Labels::NEUTRAL);
             }
             Attempted::Failed(failure) => self.failed(&effect, attempt, failure),
         }
     }
 
-    pub(super) fn settle(&mut self, effect_id: EffectId, attempt: u32, done: Done) {
+    /// Records that an attempt was the last, and the labels of what it gave.
+    pub(super) fn settle(&mut self, effect_id: EffectId, attempt: u32, done: Done, labels: Labels) {
         let outcome = Outcome::Done { done };
-        self.push(Event::AttemptEnded { effect_id, attempt, outcome, next: Next::Settled });
+        self.push(Event::AttemptEnded { effect_id, attempt, outcome, next: Next::Settled, labels });
     }
 
     fn failed(&mut self, effect: &Effect, attempt: u32, failure: &Failure) {
@@ -63,7 +74,10 @@ impl Draft<'_> {
             Repeat::Never => failure.kind.is_ambiguous(),
         };
         let outcome = if unknown { Outcome::Unknown } else { Outcome::Failed { failure: failure.clone() } };
-        self.push(Event::AttemptEnded { effect_id, attempt, outcome, next });
+        // Of an attempt that is repeated the model learns nothing.
+        let labels =
+            if next == Next::Settled { self.state.labels_of_failure(effect) } else { Labels::NEUTRAL };
+        self.push(Event::AttemptEnded { effect_id, attempt, outcome, next, labels });
         if next == Next::Settled && matches!(effect.kind, EffectKind::ModelCall { .. }) {
             self.model_failed(failure);
         }
@@ -156,7 +170,8 @@ impl Draft<'_> {
                 }
             };
             let next = if repeat { Next::Retry { at: self.cx.now } } else { Next::Settled };
-            self.push(Event::AttemptEnded { effect_id, attempt, outcome: Outcome::Unknown, next });
+            let (outcome, labels) = (Outcome::Unknown, self.state.labels_of_interruption(&pending.effect));
+            self.push(Event::AttemptEnded { effect_id, attempt, outcome, next, labels });
             if !repeat && matches!(pending.effect.kind, EffectKind::ModelCall { .. }) {
                 let message = "the turn was interrupted too often and was given up".to_owned();
                 self.fail_turn("internal_error", message);
@@ -176,6 +191,7 @@ impl Draft<'_> {
         }
         let now = self.cx.now;
         self.lapse_connection(Some(now));
+        self.expire_tickets();
         let due = |phase| match phase {
             PendingPhase::Retry { at } => at <= now,
             PendingPhase::Requested => true,
@@ -184,6 +200,9 @@ impl Draft<'_> {
         for (effect_id, pending) in self.in_phase(due) {
             // What goes one after the other and was never begun waits for its turn.
             if pending.attempts == 0 && pending.effect.kind.lane().is_some() {
+                continue;
+            }
+            if self.is_held(effect_id) {
                 continue;
             }
             if budget::model(&pending.effect).is_some_and(|model| self.stop_at_budget(model)) {

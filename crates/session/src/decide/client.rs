@@ -3,20 +3,16 @@
 use std::sync::Arc;
 
 use tenure_journal::{
-    ApprovalId, Decision, Effect, EffectId, EffectKind, Event, FunctionOutput, Input, InputId, InputPart,
-    Item, ItemBody, ItemId, ItemStatus, ServerRef, SessionPatch, SessionStatus, TurnId, limit,
+    ApprovalId, Effect, EffectId, EffectKind, Event, FunctionOutput, GRANTS_MAX, Grant, GrantSource, Input,
+    InputId, InputPart, Item, ItemBody, ItemId, ItemStatus, Labels, SessionPatch, SessionStatus, Timestamp,
+    TurnId, limit,
 };
-use tenure_policy::{Approved, Verdict};
+use tenure_policy::Approved;
 
 use super::Draft;
 use super::permission::{Asking, Judgement};
 use crate::catalogue::{self, Target};
 use crate::{Command, FromParent, Refusal};
-
-/// What the model is told about a call that a person refused.
-const DENIED: &str = "A person was asked to approve this call and refused. It was not made.";
-/// What the model is told about a call whose approval request was dismissed.
-const DISMISSED: &str = "The approval request for this call was dismissed. It was not made.";
 
 impl Draft<'_> {
     pub(super) fn command(&mut self, command: &Command) -> Result<(), Refusal> {
@@ -34,9 +30,13 @@ impl Draft<'_> {
             | Command::ExpireEnvironment
             | Command::SuspendEnvironment => true,
             Command::Message { .. }
+            | Command::OwnMessage { .. }
+            | Command::Grant { .. }
+            | Command::GrantAgain { .. }
             | Command::Cancel
             | Command::FunctionResult { .. }
             | Command::Decide { .. }
+            | Command::Release { .. }
             | Command::Update { .. }
             | Command::Delete
             | Command::AwaitConnection { .. }
@@ -55,9 +55,13 @@ impl Draft<'_> {
                 Command::Delete | Command::Parent(FromParent::Halt | FromParent::Delete) => Ok(()),
                 Command::Parent(FromParent::Input { .. })
                 | Command::Message { .. }
+                | Command::OwnMessage { .. }
+                | Command::Grant { .. }
+                | Command::GrantAgain { .. }
                 | Command::Cancel
                 | Command::FunctionResult { .. }
                 | Command::Decide { .. }
+                | Command::Release { .. }
                 | Command::PlaceFiles { .. }
                 | Command::AwaitConnection { .. }
                 | Command::DeleteArtifact { .. }
@@ -67,6 +71,14 @@ impl Draft<'_> {
         }
         match command {
             Command::Message { content } => self.message(content.clone()),
+            Command::OwnMessage { content } => {
+                let labels = self.state.own_labels();
+                self.accept(content.clone(), labels, true)
+            }
+            Command::Grant { grant } => self.grant(grant.clone()),
+            Command::GrantAgain { approval_id, uses_max, expires_at } => {
+                self.grant_again(*approval_id, *uses_max, *expires_at)
+            }
             Command::Cancel => {
                 self.cancel();
                 Ok(())
@@ -77,6 +89,7 @@ impl Draft<'_> {
             Command::Decide { approval_id, decision, by } => {
                 self.decide_approval(*approval_id, *decision, by)
             }
+            Command::Release { by } => self.release(by),
             Command::Update { patch } => {
                 self.update(patch);
                 Ok(())
@@ -96,7 +109,9 @@ impl Draft<'_> {
                 Ok(())
             }
             Command::Rewind { rewound, seen, since } => self.rewind(rewound, *seen, since),
-            Command::Parent(FromParent::Input { text }) => self.message(vec![InputPart::text(text)]),
+            Command::Parent(FromParent::Input { text, labels }) => {
+                self.accept(vec![InputPart::text(text)], labels.clone(), false)
+            }
             Command::Parent(FromParent::Halt) => {
                 self.halt();
                 Ok(())
@@ -108,7 +123,13 @@ impl Draft<'_> {
         }
     }
 
+    /// What a client says.
     pub(super) fn message(&mut self, content: Vec<InputPart>) -> Result<(), Refusal> {
+        let labels = self.state.message_labels(&content);
+        self.accept(content, labels, false)
+    }
+
+    fn accept(&mut self, content: Vec<InputPart>, labels: Labels, by_agent: bool) -> Result<(), Refusal> {
         if self.state.status() == SessionStatus::Failed {
             return Err(Refusal::Failed);
         }
@@ -117,8 +138,43 @@ impl Draft<'_> {
             return Err(Refusal::QueueFull { waiting });
         }
         let id = InputId::fresh(self.cx.fresh);
-        self.push(Event::InputAccepted { input: Input { id, content } });
+        self.push(Event::InputAccepted { input: Input { id, content, labels, by_agent } });
         Ok(())
+    }
+
+    fn grant(&mut self, grant: Grant) -> Result<(), Refusal> {
+        if self.state.grants().count() >= GRANTS_MAX {
+            return Err(Refusal::GrantsFull);
+        }
+        self.push(Event::Granted { grant });
+        Ok(())
+    }
+
+    /// Grants what an approval asks for that waits: the same targets again.
+    fn grant_again(
+        &mut self,
+        approval_id: ApprovalId,
+        uses_max: u32,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), Refusal> {
+        let Some(approval) = self.state.approvals.get(&approval_id) else {
+            // Said together with a decision that is repeated.
+            let decided = self.state.decided.iter().any(|(decided, _)| *decided == approval_id);
+            return if decided { Ok(()) } else { Err(Refusal::UnknownApproval { approval_id }) };
+        };
+        if approval.ticket.as_ref().is_some_and(|ticket| ticket.quorum > 1) {
+            // One of several answers; a grant would let the next call pass on it alone.
+            return Err(Refusal::NotAllowed { policies: approval.policies.clone() });
+        }
+        let (label, name) = (&approval.server_label, &approval.name);
+        let grant = Grant {
+            tool: format!("{label}/{name}"),
+            arguments: self.state.targets(label, name, &approval.arguments),
+            uses_max,
+            expires_at,
+            by: GrantSource::Approval { approval_id },
+        };
+        self.grant(grant)
     }
 
     fn update(&mut self, patch: &SessionPatch) {
@@ -128,7 +184,7 @@ impl Draft<'_> {
         let changed =
             |label: &str| catalogue::server(&before.tools, label) != catalogue::server(&now.tools, label);
         // What a server says that is no longer meant must not be taken for what the new one offers.
-        let is_moot = |effect: &Effect| matches!(&effect.kind, EffectKind::ListTools { server_label } if changed(server_label));
+        let is_moot = |effect: &Effect| matches!(&effect.kind, EffectKind::ListTools { server_label, .. } if changed(server_label));
         let moot: Vec<EffectId> =
             self.state.pending().filter(|effect| is_moot(effect)).map(|effect| effect.id).collect();
         for effect_id in moot {
@@ -225,64 +281,6 @@ impl Draft<'_> {
         } else {
             Err(Refusal::ConflictingResult { call_id: call_id.to_owned() })
         }
-    }
-
-    fn decide_approval(&mut self, id: ApprovalId, decision: Decision, by: &str) -> Result<(), Refusal> {
-        let Some(approval) = self.state.approvals.get(&id).cloned() else {
-            let earlier = self.state.decided.iter().find(|(decided, _)| *decided == id);
-            return match earlier {
-                Some((_, earlier)) if *earlier == decision => Ok(()),
-                Some(_) => Err(Refusal::AlreadyDecided { approval_id: id }),
-                None => Err(Refusal::UnknownApproval { approval_id: id }),
-            };
-        };
-        self.push(Event::ApprovalDecided { approval_id: id, decision, by: by.to_owned() });
-        let refuse = |error: &str| Event::ItemClosed {
-            item_id: approval.item_id,
-            status: ItemStatus::Failed,
-            error: Some(error.to_owned()),
-        };
-        match decision {
-            Decision::Deny => self.push(refuse(DENIED)),
-            Decision::Cancel => self.push(refuse(DISMISSED)),
-            Decision::Approve => {
-                let approved = Approved { id, digest: &approval.digest };
-                let judged = self.verdict(
-                    &approval.server_label,
-                    &approval.name,
-                    &approval.arguments,
-                    Some(approved),
-                    Asking::Impossible,
-                );
-                let judged = judged.map(|(judgement, repeat)| (self.pronounce(judgement), repeat));
-                match judged {
-                    Some((Verdict::Allow(permit), repeat)) => {
-                        let effect = Effect {
-                            id: EffectId::fresh(self.cx.fresh),
-                            turn_id: Some(approval.turn_id),
-                            kind: EffectKind::ToolCall {
-                                item_id: approval.item_id,
-                                server: ServerRef::Mcp { server_label: approval.server_label.clone() },
-                                name: approval.name.clone(),
-                                arguments: approval.arguments.clone(),
-                            },
-                            repeat,
-                            permit: permit.into_record(),
-                        };
-                        self.request(effect);
-                    }
-                    Some((Verdict::Ask(_) | Verdict::Deny(_), _)) => {
-                        self.push(refuse(
-                            "The call was approved, but policy no longer allows it. It was not made.",
-                        ));
-                    }
-                    None => self.push(refuse(
-                        "The call was approved, but the tool is no longer offered. It was not made.",
-                    )),
-                }
-            }
-        }
-        Ok(())
     }
 
     /// What policy says about one tool call, and how the call may be repeated; `None` for a tool that is gone.

@@ -10,6 +10,7 @@ impl Draft<'_> {
     pub(super) fn executor_connected(&mut self) {
         if self.state.connects().is_some() && !self.state.is_connected() {
             self.push(Event::EnvironmentConnected);
+            self.find_skills();
         }
     }
 

@@ -5,15 +5,22 @@
 //! command that cannot reach the network may be repeated at will, because its files are put back first; one
 //! that can may have done something that no repetition should do again.
 
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 use tenure_journal::{
-    ArtifactId, CommandRequest, Effect, EffectId, EffectKind, EnvironmentFile, Event, Failure, ItemBody,
-    ItemStatus, Network, PermitRecord, Repeat, TurnId, json as strict, limit,
+    ArtifactId, CommandRequest, Confidentiality, Effect, EffectId, EffectKind, EnvironmentFile, Event,
+    Failure, ItemBody, ItemId, ItemStatus, Network, PermitRecord, Repeat, ToolEffect, TurnId, json as strict,
+    limit,
 };
-use tenure_policy::{Action, ToolFacts, Verdict};
+use tenure_policy::{
+    Action, Approved, EnvironmentFacts, HostFacts, Hosting, Permit, Reach, ToolFacts, ToolLabels, Verdict,
+};
 
 use super::Draft;
 use super::answer::Call;
+use super::approval::{COMMAND_RUN, Waiting};
+use super::permission::{Asking, Judgement};
 use crate::Refusal;
 use crate::catalogue::{BUILTIN_LABEL, EnvironmentTool};
 
@@ -29,6 +36,20 @@ impl Draft<'_> {
     /// Records that the environment is to be made ready, if there is one and that was never asked for.
     pub(super) fn prepare_environment(&mut self) {
         if self.state.hosted().is_some() && self.state.workspace_root().is_none() {
+            self.request_unasked(None, EffectKind::PrepareEnvironment, PREPARING, &Value::Null);
+        }
+    }
+
+    /// Records that skills are to be installed in an environment that was made ready without them. It is made ready
+    /// once more; by then that only adds what is missing.
+    pub(super) fn install_skills(&mut self) {
+        self.request_unasked(None, EffectKind::PrepareEnvironment, PREPARING, &Value::Null);
+    }
+
+    /// Records that skills are to be looked for on the customer's machine, if it names directories of them and that
+    /// was not done yet.
+    pub(super) fn find_skills(&mut self) {
+        if self.state.wants_skills() {
             self.request_unasked(None, EffectKind::PrepareEnvironment, PREPARING, &Value::Null);
         }
     }
@@ -71,8 +92,12 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// What follows from an environment that cannot be made ready: the session can do nothing.
+    /// What follows from a hosted environment that cannot be made ready: the session can do nothing.
     pub(super) fn environment_failed(&mut self, failure: &Failure) {
+        // Skills that cannot be found are no reason to give up a machine that does the rest.
+        if self.state.hosted().is_none() {
+            return;
+        }
         let message = format!("the environment could not be made ready: {}", failure.message);
         self.push(Event::SessionFailed { message });
     }
@@ -90,17 +115,13 @@ impl Draft<'_> {
             Err(error) => return Err((call.call_id, format!("Not run: {error}"))),
         };
         let bound = serde_json::to_value(&request).expect("a request holds only string keys and integers");
-        let facts = ToolFacts {
-            server: BUILTIN_LABEL,
-            name: tool.name(),
-            builtin: true,
-            read_only: false,
-            destructive: false,
-        };
-        let action = Action::ToolCall { tool: facts, mode: self.state.agent.approval };
-        let verdict = self.permit(action, &bound);
+        let asking = self.asking();
+        let judgement = self.judge_command(&request, &bound, None, asking);
+        let untrusted = judgement.untrusted.clone();
+        let verdict = self.pronounce(judgement);
         let (error, status) = match &verdict {
             Verdict::Allow(_) => (None, ItemStatus::InProgress),
+            Verdict::Ask(_) if asking == Asking::Possible => (None, ItemStatus::InProgress),
             Verdict::Ask(_) | Verdict::Deny(_) => {
                 (Some("Policy does not allow this command. It was not run.".to_owned()), ItemStatus::Failed)
             }
@@ -118,18 +139,106 @@ impl Draft<'_> {
             duration_ms: None,
             stored: None,
         };
+        let turn_id = call.place.turn_id;
         let item_id = self.add(call.place, call.index, status, body);
-        if let Verdict::Allow(permit) = verdict {
-            let repeat = self.repeat_of(&request);
-            self.request(Effect {
-                id: EffectId::fresh(self.cx.fresh),
-                turn_id: Some(call.place.turn_id),
-                kind: EffectKind::Command { item_id, request },
-                repeat,
-                permit: permit.into_record(),
-            });
+        match verdict {
+            Verdict::Allow(permit) => self.request_command(turn_id, item_id, request, &bound, permit),
+            Verdict::Ask(hold) if asking == Asking::Possible => {
+                let (action, server_label, name) = (COMMAND_RUN, BUILTIN_LABEL, tool.name());
+                let arguments = bound;
+                self.ask(
+                    Waiting { turn_id, item_id, action, server_label, name, arguments, untrusted },
+                    hold,
+                );
+            }
+            Verdict::Ask(_) | Verdict::Deny(_) => {}
         }
         Ok(())
+    }
+
+    /// What policy says about a command: as a call of its tool, and as what it is.
+    pub(super) fn judge_command(
+        &self,
+        request: &CommandRequest,
+        bound: &Value,
+        approved: Option<Approved<'_>>,
+        asking: Asking,
+    ) -> Judgement {
+        let facts = ToolFacts {
+            server: BUILTIN_LABEL,
+            name: request.tool(),
+            builtin: true,
+            read_only: false,
+            destructive: false,
+            labels: ToolLabels::of_builtin(ToolEffect::Exec),
+            parameters: None,
+        };
+        let call = Action::ToolCall { tool: facts, mode: self.state.agent.approval };
+        let (hosting, id) = match self.state.self_hosted() {
+            Some(own) => (Hosting::SelfHosted, own.id.to_string()),
+            None => (Hosting::Hosted, self.state.hosted().map(|it| it.id.to_string()).unwrap_or_default()),
+        };
+        let environment = EnvironmentFacts { id: &id, hosting, network: self.reach() };
+        let command = match request {
+            CommandRequest::Shell { script, .. } => script,
+            CommandRequest::Patch { patch } => patch,
+        };
+        let run = Action::CommandRun { environment, tool: request.tool(), command };
+        self.judge(call, bound, approved, asking).and(self.judge(run, bound, approved, asking))
+    }
+
+    /// Records a command that is allowed, with the hosts that it is allowed to reach.
+    pub(super) fn request_command(
+        &mut self,
+        turn_id: TurnId,
+        item_id: ItemId,
+        request: CommandRequest,
+        bound: &Value,
+        permit: Permit,
+    ) {
+        let hosts = match &request {
+            CommandRequest::Shell { .. } => self.permitted_hosts(bound),
+            CommandRequest::Patch { .. } => None,
+        };
+        let repeat = self.repeat_of(&request);
+        self.request(Effect {
+            id: EffectId::fresh(self.cx.fresh),
+            turn_id: Some(turn_id),
+            kind: EffectKind::Command { item_id, request, hosts },
+            repeat,
+            permit: permit.into_record(),
+        });
+    }
+
+    /// The hosts of a restricted network that policy lets the command reach; nothing if that is all of them.
+    /// Those that it does not are recorded.
+    fn permitted_hosts(&mut self, bound: &Value) -> Option<Vec<String>> {
+        let listed = match &self.state.hosted()?.network {
+            Network::Restricted { allowed_domains } => allowed_domains.clone(),
+            Network::Disabled | Network::Enabled => return None,
+        };
+        let (mut permitted, count) = (Vec::new(), listed.len());
+        for name in listed {
+            let host = HostFacts {
+                name: &name,
+                port: HTTPS_PORT,
+                private: is_private(&name),
+                clearance: Confidentiality::Internal,
+            };
+            match self.permit(Action::Connect { host, from_sandbox: true }, bound) {
+                Verdict::Allow(_) => permitted.push(name),
+                Verdict::Ask(_) | Verdict::Deny(_) => {}
+            }
+        }
+        (permitted.len() < count).then_some(permitted)
+    }
+
+    fn reach(&self) -> Reach {
+        match self.state.hosted().map(|hosted| &hosted.network) {
+            None | Some(Network::Enabled) => Reach::Enabled,
+            Some(Network::Restricted { .. }) => Reach::Restricted,
+            Some(Network::Disabled) => Reach::Disabled,
+        }
     }
 
     /// How a command may be repeated. Its files are put back before it runs again; what it may have sent is
@@ -153,10 +262,31 @@ impl Draft<'_> {
             policy_digest: String::new(),
             arguments_digest: strict::digest(bound),
             approval: None,
+            grant: None,
         };
         let id = EffectId::fresh(self.cx.fresh);
         self.request(Effect { id, turn_id, kind, repeat: Repeat::Freely, permit });
     }
+}
+
+/// The port that policies are told of; the way out is a proxy of HTTPS.
+const HTTPS_PORT: u16 = 443;
+
+/// Whether a host is on a private network, as far as its name says. Where its name leads, the way out looks
+/// itself.
+fn is_private(host: &str) -> bool {
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    let local = ["localhost", "local", "internal", "lan", "home.arpa"];
+    let is_local = local
+        .iter()
+        .any(|end| name == *end || name.strip_suffix(end).is_some_and(|rest| rest.ends_with('.')));
+    let private = |address: IpAddr| match address {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified(),
+        IpAddr::V6(v6) => {
+            v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_unspecified()
+        }
+    };
+    is_local || name.trim_matches(['[', ']']).parse().is_ok_and(private)
 }
 
 fn read(tool: EnvironmentTool, arguments: &Value, home: &str) -> Result<CommandRequest, String> {
@@ -255,6 +385,18 @@ mod tests {
         check(run, &json!({"command": " "}), Err("`command` must not be empty."));
         check(run, &json!({"command": ["ls"]}), Err("`command` must be a string."));
         check(run, &json!({"command": "a\u{0}b"}), Err("`command` must not hold a NUL character."));
+    }
+
+    #[test]
+    fn names_say_whether_a_host_is_private() {
+        for host in
+            ["localhost", "a.localhost", "printer.local", "db.internal.", "10.0.0.1", "127.0.0.1", "[::1]"]
+        {
+            assert!(is_private(host), "{host}");
+        }
+        for host in ["example.com", "local.example", "notlocalhost", "8.8.8.8", "internal.example.com"] {
+            assert!(!is_private(host), "{host}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Deciding: which facts should happen now, or why not.
 
 mod answer;
+mod approval;
 mod attempt;
 mod client;
 mod connection;
@@ -20,7 +21,7 @@ use tenure_journal::{
 };
 use tenure_policy::PolicySet;
 
-use crate::{Command, Price, Refusal, Reserving, Session};
+use crate::{Command, Frozen, Price, Refusal, Reserving, Session};
 
 /// What a decision may depend on beside the state: time, chance, policy and limits, all as values.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +46,8 @@ pub struct Context<'a> {
     pub reserving: Reserving,
     /// Messages and thinking that are being streamed, as far as they have come: what a cancelled turn keeps.
     pub partial: &'a [Item],
+    /// What must not begin for now.
+    pub frozen: &'a Frozen,
 }
 
 /// What the node that decides may do.
@@ -107,6 +110,8 @@ pub enum Attempted {
         /// The skills among them.
         skills: Vec<SkillEntry>,
     },
+    /// Skills were looked for on a customer's machine.
+    Found(Vec<SkillEntry>),
     /// A command ran.
     Ran(CommandResult),
     /// Files were published.

@@ -1,10 +1,11 @@
 //! Permission: the one place where policy is asked, and where its refusals become facts.
 
 use serde_json::Value;
-use tenure_journal::{Event, PolicyRefusal, json as strict};
+use tenure_journal::{Event, GrantNumber, Party, PermitRecord, PolicyRefusal, json as strict};
 use tenure_policy::{Action, Approved, Verdict};
 
 use super::Draft;
+use crate::Refusal;
 use crate::catalogue;
 
 /// Whether a person can be asked about what is to be done.
@@ -20,6 +21,28 @@ pub(super) enum Asking {
 pub(super) struct Judgement {
     verdict: Verdict,
     refusal: Option<PolicyRefusal>,
+    grant: Option<GrantNumber>,
+    /// The arguments, by path, that nobody who is trusted has named.
+    pub(super) untrusted: Vec<String>,
+}
+
+impl Judgement {
+    /// What policy said about an effect that it was asked about twice: the less it allows, the more it counts.
+    pub(super) fn and(self, other: Self) -> Self {
+        let verdict = match (self.verdict, other.verdict) {
+            (Verdict::Allow(ours), Verdict::Allow(theirs)) => Verdict::Allow(ours.and(theirs)),
+            (Verdict::Ask(ours), Verdict::Ask(theirs)) => Verdict::Ask(ours.and(theirs)),
+            (denied @ Verdict::Deny(_), _)
+            | (Verdict::Allow(_) | Verdict::Ask(_), denied @ Verdict::Deny(_)) => denied,
+            (held @ Verdict::Ask(_), Verdict::Allow(_)) | (Verdict::Allow(_), held @ Verdict::Ask(_)) => held,
+        };
+        // One refusal says enough.
+        let refusal = match (self.refusal, other.refusal) {
+            (Some(ours), Some(theirs)) => Some(if ours.needs_approval { theirs } else { ours }),
+            (ours, theirs) => ours.or(theirs),
+        };
+        Self { verdict, refusal, grant: self.grant.or(other.grant), untrusted: self.untrusted }
+    }
 }
 
 impl Draft<'_> {
@@ -37,14 +60,15 @@ impl Draft<'_> {
         approved: Option<Approved<'_>>,
         asking: Asking,
     ) -> Judgement {
-        let request = catalogue::request(&self.state, action, arguments);
+        let known = self.state.known(&action, arguments, self.cx.now);
+        let request = catalogue::request(&self.state, action, arguments, known.facts(&self.state));
         let verdict = self.cx.policy.decide(&request, approved);
         let refused = match (&verdict, asking) {
             (Verdict::Allow(_), _) | (Verdict::Ask(_), Asking::Possible) => None,
-            (Verdict::Ask(hold), Asking::Impossible) => Some((&hold.policies, true)),
-            (Verdict::Deny(denial), _) => Some((&denial.policies, false)),
+            (Verdict::Ask(hold), Asking::Impossible) => Some((&hold.policies, true, None)),
+            (Verdict::Deny(denial), _) => Some((&denial.policies, false, denial.fault.clone())),
         };
-        let refusal = refused.map(|(policies, needs_approval)| PolicyRefusal {
+        let refusal = refused.map(|(policies, needs_approval, fault)| PolicyRefusal {
             turn_id: self.state.turn.as_ref().map(|turn| turn.row.id),
             action: action.name().to_owned(),
             resource: action.resource(),
@@ -52,15 +76,32 @@ impl Draft<'_> {
             policy_digest: self.cx.policy.digest().to_owned(),
             arguments_digest: strict::digest(arguments),
             needs_approval,
+            fault,
         });
-        Judgement { verdict, refusal }
+        Judgement { verdict, refusal, grant: known.grant, untrusted: known.untrusted }
     }
 
-    /// Records a refusal, and gives the verdict.
+    /// Records a refusal, and gives the verdict. What is permitted uses the grant that covers it.
     pub(super) fn pronounce(&mut self, judgement: Judgement) -> Verdict {
         if let Some(refusal) = judgement.refusal {
             self.push(Event::PolicyRefused { refusal });
         }
-        judgement.verdict
+        match judgement.verdict {
+            Verdict::Allow(permit) => Verdict::Allow(permit.covered_by(judgement.grant)),
+            held @ (Verdict::Ask(_) | Verdict::Deny(_)) => held,
+        }
+    }
+
+    /// Why a person or a program may do something with the session, by itself and not through an agent.
+    ///
+    /// # Errors
+    /// `NotAllowed`: policy says that it may not. It is told so, and nothing is recorded: nothing happened.
+    pub(super) fn permit_party(&self, by: &Party, action: Action<'_>) -> Result<PermitRecord, Refusal> {
+        let request = catalogue::request_of(&self.state, by, action);
+        match self.cx.policy.decide(&request, None) {
+            Verdict::Allow(permit) => Ok(permit.into_record()),
+            Verdict::Ask(hold) => Err(Refusal::NotAllowed { policies: hold.policies }),
+            Verdict::Deny(denial) => Err(Refusal::NotAllowed { policies: denial.policies }),
+        }
     }
 }

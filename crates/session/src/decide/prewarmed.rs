@@ -1,6 +1,6 @@
 //! What may be asked of an environment that has no session.
 
-use tenure_journal::{EffectId, Event, InputPart, SessionOpened};
+use tenure_journal::{EffectId, Environment, Event, InputPart, SessionOpened};
 
 use super::Draft;
 use crate::{PrewarmedPhase, Refusal};
@@ -20,8 +20,19 @@ impl Draft<'_> {
             }
             Some(PrewarmedPhase::Waiting) => {}
         }
-        let environment = self.state.environment.clone();
+        let mut environment = self.state.environment.clone();
+        let adds = match &mut environment {
+            Environment::Hosted(hosted) => {
+                let before = hosted.capabilities.skills.len();
+                hosted.capabilities.add(&opened.agent.skills);
+                hosted.capabilities.skills.len() > before
+            }
+            Environment::None | Environment::SelfHosted(_) => false,
+        };
         self.push(Event::SessionOpened(Box::new(SessionOpened { environment, ..opened.clone() })));
+        if adds {
+            self.install_skills();
+        }
         for content in messages {
             self.message(content.clone())?;
         }

@@ -7,10 +7,10 @@
 use serde_json::{Value, json};
 use tenure_journal::{
     AgentRef, Done, Effect, EffectId, EffectKind, Effort, EndHow, Event, Item, ItemBody, ItemId, ItemStatus,
-    PermitRecord, Repeat, ReportStatus, SubagentEnd, SubagentId, SubagentReport, SubagentRequest, ToolResult,
-    TurnId, json as strict, limit,
+    Labels, PermitRecord, Repeat, ReportStatus, SubagentEnd, SubagentId, SubagentReport, SubagentRequest,
+    ToolEffect, ToolResult, TurnId, json as strict, limit,
 };
-use tenure_policy::{Action, ToolFacts, Verdict};
+use tenure_policy::{Action, ToolFacts, ToolLabels, Verdict};
 
 use super::answer::Call;
 use super::{Draft, SubagentReply};
@@ -40,6 +40,15 @@ impl Draft<'_> {
             builtin: true,
             read_only: tool == SubagentTool::Wait,
             destructive: false,
+            labels: ToolLabels::of_builtin(match tool {
+                SubagentTool::Wait => ToolEffect::Read,
+                SubagentTool::Create
+                | SubagentTool::SendInput
+                | SubagentTool::Resume
+                | SubagentTool::Interrupt
+                | SubagentTool::Close => ToolEffect::Write,
+            }),
+            parameters: None,
         };
         let action = Action::ToolCall { tool: facts, mode: self.state.agent.approval };
         let verdict = self.permit(action, &bound);
@@ -253,8 +262,14 @@ impl Draft<'_> {
             SubagentReply::Done => (told(request), false),
             SubagentReply::Reports(reports) => (self.told_reports(reports), false),
         };
-        let result = ToolResult { text, is_error, stored: None };
-        self.settle(effect.id, attempt, Done::Tool { result });
+        let result = ToolResult::inline(text, is_error);
+        let labels = match reply {
+            SubagentReply::Reports(reports) => {
+                reports.iter().fold(Labels::NEUTRAL, |labels, report| labels.join(&report.labels))
+            }
+            SubagentReply::Done | SubagentReply::Refused(_) => Labels::NEUTRAL,
+        };
+        self.settle(effect.id, attempt, Done::Tool { result }, labels);
         match (reply, request) {
             (SubagentReply::Done, SubagentRequest::Create { subagent_id, name, task, .. }) => {
                 self.push(Event::SubagentOpened {
@@ -316,7 +331,8 @@ impl Draft<'_> {
             let id = ItemId::fresh(self.cx.fresh);
             let status = ItemStatus::Completed;
             let output_index = Some(self.state.next_output_index());
-            let item = Item { id, turn_id, status, output_index, step: None, body };
+            let labels = report.labels.clone();
+            let item = Item { id, turn_id, status, output_index, step: None, body, labels };
             self.push(Event::ItemAdded { item });
         }
     }
@@ -381,6 +397,7 @@ impl Draft<'_> {
             policy_digest: String::new(),
             arguments_digest: strict::digest(&bound),
             approval: None,
+            grant: None,
         };
         self.request(Effect {
             id: EffectId::fresh(self.cx.fresh),

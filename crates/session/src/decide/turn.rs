@@ -5,7 +5,7 @@ use tenure_journal::{
     Decision, Effect, EffectId, EffectKind, Event, Item, ItemId, ItemStatus, Lane, McpTool, Repeat,
     Timestamp, TurnEnd, TurnError, TurnId, limit,
 };
-use tenure_policy::{Action, Verdict};
+use tenure_policy::{Action, ModelCall, Verdict};
 
 use super::{Draft, Role};
 use crate::Reserving;
@@ -53,7 +53,10 @@ impl Draft<'_> {
         if first {
             self.push(Event::TurnStarted { turn_id });
         }
-        self.list_tools(turn_id) || self.call_model(turn_id)
+        let goes_on = self.list_tools(turn_id) || self.call_model(turn_id);
+        // Servers that run in the environment are asked in its lane.
+        self.begin_next();
+        goes_on
     }
 
     pub(super) fn create_turn(&mut self) -> TurnId {
@@ -72,13 +75,14 @@ impl Draft<'_> {
 
     /// Asks servers for their tools where they are not known. Returns whether the turn ended for it.
     fn list_tools(&mut self, turn_id: TurnId) -> bool {
-        let wanted: Vec<String> = self.unlisted().map(|mcp| mcp.server_label.clone()).collect();
-        for server_label in wanted {
+        let wanted: Vec<(String, bool)> =
+            self.unlisted().map(|mcp| (mcp.server_label.clone(), mcp.runs_inside())).collect();
+        for (server_label, inside) in wanted {
             match self.permit(Action::ToolsList { server: &server_label }, NO_ARGUMENTS) {
                 Verdict::Allow(permit) => self.request(Effect {
                     id: EffectId::fresh(self.cx.fresh),
                     turn_id: Some(turn_id),
-                    kind: EffectKind::ListTools { server_label },
+                    kind: EffectKind::ListTools { server_label, inside },
                     repeat: Repeat::Freely,
                     permit: permit.into_record(),
                 }),
@@ -124,7 +128,7 @@ impl Draft<'_> {
         }
         self.fit_context();
         let model = self.state.agent.model.clone();
-        match self.permit(Action::ModelCall { model: &model }, NO_ARGUMENTS) {
+        match self.permit(Action::ModelCall(ModelCall::new(&model, self.cx.now)), NO_ARGUMENTS) {
             Verdict::Allow(permit) => {
                 let step = self.state.turn.as_ref().map_or(0, |turn| turn.steps);
                 self.request(Effect {
@@ -211,7 +215,7 @@ impl Draft<'_> {
     /// Records an effect together with the beginning of its first attempt, if it may begin here.
     pub(super) fn request(&mut self, effect: Effect) {
         let effect_id = effect.id;
-        let waits = effect.kind.lane().is_some();
+        let waits = effect.kind.lane().is_some() || self.cx.frozen.holds(self.state.agent.id, &effect);
         self.push(Event::EffectRequested { effect });
         match self.cx.role {
             Role::Holder if !waits => self.begin(effect_id, 1),
@@ -226,10 +230,16 @@ impl Draft<'_> {
             Role::Guest => return,
         }
         for lane in Lane::ALL {
-            if let Some(next) = self.state.next_in(lane) {
+            if let Some(next) = self.state.next_in(lane).filter(|next| !self.is_held(*next)) {
                 self.begin(next, 1);
             }
         }
+    }
+
+    /// Whether a freeze keeps an effect from being attempted.
+    pub(super) fn is_held(&self, effect_id: EffectId) -> bool {
+        let pending = self.state.effects.get(&effect_id);
+        pending.is_some_and(|pending| self.cx.frozen.holds(self.state.agent.id, &pending.effect))
     }
 
     /// Records that an attempt begins, and what it may cost.
@@ -267,7 +277,7 @@ impl Draft<'_> {
         let approvals: Vec<_> = self.state.approvals.keys().copied().collect();
         for approval_id in approvals {
             let by = "system".to_owned();
-            self.push(Event::ApprovalDecided { approval_id, decision: Decision::Cancel, by });
+            self.push(Event::ApprovalDecided { approval_id, decision: Decision::Cancel, by, permit: None });
         }
         let open = |item: &Item| item.turn_id == turn_id && item.status == ItemStatus::InProgress;
         let items: Vec<ItemId> =
@@ -288,7 +298,8 @@ impl Draft<'_> {
             return self.interrupt_subagents();
         };
         for item in self.cx.partial.iter().filter(|item| item.turn_id == turn_id) {
-            self.push(Event::ItemAdded { item: item.clone() });
+            let labels = self.state.labels().clone();
+            self.push(Event::ItemAdded { item: Item { labels, ..item.clone() } });
         }
         self.end_turn(TurnEnd::Cancelled);
     }

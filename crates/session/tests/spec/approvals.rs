@@ -97,6 +97,7 @@ fn a_denied_call_is_not_made() {
         > Deny apr1
           apr1 decided: deny by ann
           item2 closed failed "A person was asked to approve this call and refused. It was not made."
+          quarantined by ann for apr1
           eff3 requested: ask m, step 1 (freely)
           eff3 attempt 1
         > Deny apr1
@@ -209,6 +210,7 @@ fn each_held_call_has_its_own_answer() {
         > Deny apr2
           apr2 decided: deny by ann
           item3 closed failed "A person was asked to approve this call and refused. It was not made."
+          quarantined by ann for apr2
         > refund returns
           eff3 attempt 1 returned "refunded", settled
           eff4 requested: ask m, step 1 (freely)

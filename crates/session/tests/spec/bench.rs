@@ -14,14 +14,14 @@ use tenure_journal::{
     ContainerSize, ContextItem, Decision, Effect, EffectId, EffectKind, Environment, EnvironmentFile,
     EnvironmentId, EnvironmentOpened, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool,
     HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport,
-    ModelAnswer, MultiAgent, Network, Origin, ProjectId, Reasoning, Recorded, SelfHostedEnvironment,
-    ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig, Timestamp, Tool,
-    ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
+    ModelAnswer, MultiAgent, Network, Origin, ProjectId, Reasoning, Recorded, Remembered,
+    SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig,
+    Timestamp, Tool, ToolDef, ToolResult, Trust, Turn, TurnId, Usage, Version, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
-    Attempted, Batch, BudgetStep, Command, Context, History, Input, Price, Refusal, RequiredAction,
-    Reserving, Role, Session, SubagentReply,
+    Attempted, Batch, BudgetStep, Command, Context, Frozen, History, Input, NOTHING_FROZEN, Price, Refusal,
+    RequiredAction, Reserving, Role, Session, SubagentReply,
 };
 
 use crate::{strict, text};
@@ -56,7 +56,10 @@ pub(crate) struct Bench {
     /// What ended attempts counted as having cost.
     pub(crate) spent: u64,
     pub(crate) partial: Vec<Item>,
+    pub(crate) frozen: Frozen,
     pub(crate) show: Show,
+    /// What can be recalled of it, by place.
+    pub(crate) episodes: BTreeMap<u64, Remembered>,
     policy: Arc<PolicySet>,
     items: BTreeMap<u64, Item>,
     turns: BTreeMap<TurnId, Turn>,
@@ -89,6 +92,7 @@ pub(crate) fn agent(tools: Vec<Tool>) -> AgentConfig {
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
+        grants: Vec::new(),
     }
 }
 
@@ -104,6 +108,8 @@ pub(crate) fn opened(agent: AgentConfig) -> SessionOpened {
         spend_limit: None,
         prompt_cache: None,
         parent: None,
+        trust: Trust::default(),
+        opened_by: None,
     }
 }
 
@@ -130,6 +136,7 @@ pub(crate) fn self_hosted() -> Environment {
         remote_url: "http://127.0.0.1:7878/v1/agents/api/connect/rt_1".to_owned(),
         workspace_directory: "/srv/shop".to_owned(),
         capability_directories: Vec::new(),
+        found: Vec::new(),
     }))
 }
 
@@ -194,6 +201,7 @@ pub(crate) fn shop() -> Vec<ToolDef> {
         destructive: None,
         idempotent: None,
         keyed: false,
+        terms: None,
     };
     vec![
         ToolDef { read_only: Some(true), ..def("find") },
@@ -282,6 +290,7 @@ impl Bench {
             prices: &BTreeMap::new(),
             reserving: Reserving::Asked,
             partial: &[],
+            frozen: &NOTHING_FROZEN,
         };
         let batch = crank(key, &cx);
         Self::begun(batch, Arc::clone(&policy), show, how)
@@ -305,6 +314,7 @@ impl Bench {
             prices: &BTreeMap::new(),
             reserving: Reserving::Asked,
             partial: &[],
+            frozen: &NOTHING_FROZEN,
         };
         let batch = Session::crank_fork(key, opened, forked, vec![], &cx).unwrap();
         let mut fork =
@@ -339,7 +349,9 @@ impl Bench {
             reserved: BTreeMap::new(),
             spent: 0,
             partial: Vec::new(),
+            frozen: Frozen::default(),
             show,
+            episodes: BTreeMap::new(),
             policy,
             items: BTreeMap::new(),
             turns: BTreeMap::new(),
@@ -373,6 +385,7 @@ impl Bench {
             prices: &self.prices,
             reserving: self.reserving,
             partial: &partial,
+            frozen: &self.frozen,
         };
         let decided = self.session.crank(input, &cx);
         assert_eq!(
@@ -409,6 +422,7 @@ impl Bench {
                     &batch.turns,
                     &batch.gone,
                     &batch.audit,
+                    &batch.episodes,
                     &batch.notices,
                     &batch.start,
                     &batch.stop,
@@ -476,9 +490,17 @@ impl Bench {
         }
         if let Some(from) = batch.gone.items_from {
             self.items.split_off(&from);
+            self.episodes.split_off(&from);
         }
         for turn in &batch.gone.turns {
             self.turns.remove(turn);
+        }
+        let session = self.session.key().session;
+        for row in batch.episodes {
+            assert_eq!((row.episode.session, row.episode.at), (session, batch.at), "it is said here and now");
+            let held = batch.items.get(&row.episode.ordinal).map(|item| item.id);
+            assert_eq!(held, Some(row.episode.item), "an episode has its item's place");
+            self.episodes.insert(row.episode.ordinal, row);
         }
         self.items.extend(batch.items);
         self.turns.extend(batch.turns.into_iter().map(|turn| (turn.id, turn)));
@@ -608,7 +630,7 @@ impl Bench {
     }
 
     pub(crate) fn returns(&mut self, tool: &str, text: &str) {
-        let result = ToolResult { text: text.to_owned(), is_error: false, stored: None };
+        let result = ToolResult::inline(text.to_owned(), false);
         self.returns_as(tool, result);
     }
 
@@ -683,7 +705,11 @@ impl Bench {
     }
 
     pub(crate) fn decide(&mut self, approval_id: ApprovalId, decision: Decision) {
-        let command = Command::Decide { approval_id, decision, by: "ann".to_owned() };
+        let command = Command::Decide {
+            approval_id,
+            decision,
+            by: tenure_journal::Party::service("ann", &["approvers"]),
+        };
         let _ = self.command(&format!("{decision:?} {approval_id}"), command);
     }
 

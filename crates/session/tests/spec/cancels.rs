@@ -17,6 +17,7 @@ fn while_the_model_runs() {
         output_index: Some(0),
         step: Some(0),
         body: body("Once upon a"),
+        labels: tenure_journal::Labels::NEUTRAL,
     }];
     b.cancel();
     b.status();

@@ -290,7 +290,7 @@ fn said(item: &Item) -> String {
     if let ItemBody::AssistantMessage { content, .. } = &item.body {
         return format!("assistant {content:?}");
     }
-    if let ItemBody::UserMessage { content } = &item.body {
+    if let ItemBody::UserMessage { content, .. } = &item.body {
         return format!("user {content:?}");
     }
     format!("{:?} {:?}", std::mem::discriminant(&item.body), item.call_id())

@@ -182,7 +182,13 @@ fn subagents() -> Bench {
     let scout = b.session.subagents().next().unwrap().id;
     let turn_id = Some("turn_0199699e1a0070008000000000000002".parse().unwrap());
     let (status, text) = (tenure_journal::ReportStatus::Completed, "Found it.".to_owned());
-    let report = tenure_journal::SubagentReport { subagent_id: scout, turn_id, status, text };
+    let report = tenure_journal::SubagentReport {
+        subagent_id: scout,
+        turn_id,
+        status,
+        text,
+        labels: tenure_journal::Labels::NEUTRAL,
+    };
     b.replies(SubagentReply::Reports(vec![report]));
     b.answer(vec![call("c3", "close_subagent", r#"{"subagent":"scout"}"#)]);
     b.replies(SubagentReply::Done);

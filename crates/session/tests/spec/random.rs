@@ -6,7 +6,7 @@ use tenure_journal::{
     FunctionOutput, InputPart, ModelAnswer, Network, ReportStatus, SessionPatch, SpendLimit, Stop,
     SubagentReport, SubagentRequest, Timestamp, Tool, ToolResult, TurnId, TurnStatus,
 };
-use tenure_session::{Attempted, Command, Input, RequiredAction, SubagentReply};
+use tenure_session::{Attempted, Command, Input, NOTHING_FROZEN, RequiredAction, SubagentReply};
 
 use crate::bench::{
     Bench, Show, agent, async_function, call, defaults, deferred_function, exited, file, function, hosted,
@@ -83,8 +83,7 @@ fn step(b: &mut Bench, rng: &mut fastrand::Rng) {
         12 => {
             let stale = b.session.pending().next().map(|effect| effect.id);
             if let Some(id) = stale {
-                let outcome =
-                    Attempted::Returned(ToolResult { text: "stale".into(), is_error: false, stored: None });
+                let outcome = Attempted::Returned(ToolResult::inline("stale".into(), false));
                 b.attempted("stale", id, 1_000, outcome);
             }
         }
@@ -116,7 +115,7 @@ fn command(b: &Bench, rng: &mut fastrand::Rng) -> Command {
             Some(RequiredAction::Approval(approval)) => Command::Decide {
                 approval_id: approval.id,
                 decision: *rng.choice(&[Decision::Approve, Decision::Deny, Decision::Cancel]).unwrap(),
-                by: "ann".to_owned(),
+                by: tenure_journal::Party::service("ann", &["approvers"]),
             },
             Some(RequiredAction::SignIn { .. }) => Command::SignedIn,
             Some(RequiredAction::EnvironmentConnection { .. }) | None => Command::Cancel,
@@ -168,7 +167,7 @@ fn outcome(b: &mut Bench, rng: &mut fastrand::Rng) {
         tenure_journal::EffectKind::EndSubagents { .. } => Attempted::Ended,
         tenure_journal::EffectKind::ToolCall { .. } => {
             let stored = rng.bool().then(|| tenure_journal::BlobRef::of(b"whole"));
-            Attempted::Returned(ToolResult { text: "z".repeat(300), is_error: rng.bool(), stored })
+            Attempted::Returned(ToolResult { stored, ..ToolResult::inline("z".repeat(300), rng.bool()) })
         }
     };
     b.attempted("outcome", effect.id, attempt, outcome);
@@ -182,6 +181,7 @@ fn subagent_reply(rng: &mut fastrand::Rng, request: &SubagentRequest) -> Attempt
         turn_id: rng.choice(&turns).copied(),
         status: *rng.choice(&[ReportStatus::Running, ReportStatus::Completed, ReportStatus::Failed]).unwrap(),
         text: "found".into(),
+        labels: tenure_journal::Labels::NEUTRAL,
     };
     Attempted::Subagent(match request {
         _ if rng.u8(..6) == 0 => SubagentReply::Refused("no".into()),
@@ -251,7 +251,7 @@ fn quiesce(b: &mut Bench) {
     b.context_tokens = None;
     for _ in 0..ROUNDS_MAX {
         let Some((effect, attempt)) = b.running.pop() else {
-            let Some(at) = b.session.next_retry() else { return };
+            let Some(at) = b.session.next_retry(&NOTHING_FROZEN) else { return };
             b.wait(b.now.millis_until(at).max(1));
             continue;
         };
@@ -269,7 +269,7 @@ fn quiesce(b: &mut Bench) {
             }
             tenure_journal::EffectKind::EndSubagents { .. } => Attempted::Ended,
             tenure_journal::EffectKind::ToolCall { .. } => {
-                Attempted::Returned(ToolResult { text: "ok".into(), is_error: false, stored: None })
+                Attempted::Returned(ToolResult::inline("ok".into(), false))
             }
         };
         b.attempted("outcome", effect.id, attempt, outcome);

@@ -376,7 +376,7 @@ fn a_tool_may_report_an_error() {
     let mut b = Bench::new(vec![server("shop")], "Hi");
     b.lists(shop());
     b.answer(vec![call("c1", "shop__find", "{}")]);
-    b.returns_as("find", ToolResult { text: "no such thing".into(), is_error: true, stored: None });
+    b.returns_as("find", ToolResult::inline("no such thing".into(), true));
     b.context();
     b.check(
         r#"
@@ -415,7 +415,7 @@ fn a_long_output_is_stored_and_can_be_read() {
     b.lists(shop());
     b.answer(vec![call("c1", "shop__find", "{}")]);
     let stored = Some(BlobRef::of(b"a very long text"));
-    b.returns_as("find", ToolResult { text: "a very…".into(), is_error: false, stored });
+    b.returns_as("find", ToolResult { stored, ..ToolResult::inline("a very…".into(), false) });
     b.context();
     let id = b.item_of("c1").to_string();
     b.answer(vec![

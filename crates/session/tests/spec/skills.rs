@@ -1,9 +1,9 @@
 //! Skills: what is found when an environment is made ready, and who is told of it.
 
-use tenure_journal::{Network, SkillEntry};
-use tenure_session::{Attempted, Command, Session};
+use tenure_journal::{Environment, FailureKind, Network, SkillEntry};
+use tenure_session::{Attempted, Command, Input, Session};
 
-use crate::bench::{Bench, Show, agent, call, defaults, exited, hosted, opened, root};
+use crate::bench::{Bench, Show, agent, call, defaults, exited, failure, hosted, opened, root, self_hosted};
 
 fn skill(name: &str) -> SkillEntry {
     SkillEntry {
@@ -83,4 +83,66 @@ fn the_journal_says_what_was_found() {
           eff2 attempt 1
     "#,
     );
+}
+
+/// A session on a customer's machine, whose executor has just connected.
+fn own(directories: &[&str]) -> Bench {
+    let mut opening = opened(agent(Vec::new()));
+    opening.environment = self_hosted();
+    let Environment::SelfHosted(own) = &mut opening.environment else { unreachable!() };
+    own.capability_directories = directories.iter().map(|directory| (*directory).to_owned()).collect();
+    let mut b = Bench::open(opening, "Go", defaults(), Show::Events);
+    b.crank("executor connects", &Input::Connected).unwrap();
+    b
+}
+
+#[test]
+fn on_a_customers_machine_they_are_looked_for_once_its_executor_is_there() {
+    let mut b = own(&["/opt/skills"]);
+    b.environment("found", Attempted::Found(vec![skill("sum")]));
+    assert!(told(&b.session).contains("- sum: Does sum."));
+    b.crank("executor is gone", &Input::Disconnected).unwrap();
+    b.crank("executor connects", &Input::Connected).unwrap();
+    b.check(
+        r#"
+        > open "Go"
+          session opened for m
+          inp1 accepted: "Go"
+        > executor connects
+          executor connected
+          eff1 requested: prepare the environment (freely)
+          eff1 attempt 1
+        > found
+          eff1 attempt 1 found the skills sum, settled
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+        > executor is gone
+          executor gone
+        > executor connects
+          executor connected
+    "#,
+    );
+}
+
+#[test]
+fn a_machine_that_names_no_directories_is_not_searched() {
+    let b = own(&[]);
+    assert!(b.session.pending().all(|effect| effect.turn_id.is_some()), "the turn has begun");
+}
+
+#[test]
+fn a_search_that_fails_stops_nothing_and_one_without_an_executor_is_made_again() {
+    for (kind, again) in [(FailureKind::InvalidRequest, false), (FailureKind::NotFound, true)] {
+        let mut b = own(&["/opt/skills"]);
+        b.environment("search", Attempted::Failed(failure(kind)));
+        assert_eq!(told(&b.session), "Be brief.", "{kind:?}");
+        assert!(b.session.active_turn().is_some(), "{kind:?}: the turn has begun");
+        b.crank("executor is gone", &Input::Disconnected).unwrap();
+        b.crank("executor connects", &Input::Connected).unwrap();
+        let looks = b.session.pending().any(|effect| effect.turn_id.is_none());
+        assert_eq!(looks, again, "{kind:?}");
+    }
 }

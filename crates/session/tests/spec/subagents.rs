@@ -6,7 +6,9 @@ use tenure_journal::{
     SubagentId, SubagentReport, SubagentRequest, Timestamp, Tool, TurnId,
 };
 use tenure_policy::{PolicySet, PolicySource};
-use tenure_session::{Command, Context, FromParent, Refusal, Reserving, Role, Session, SubagentReply};
+use tenure_session::{
+    Command, Context, FromParent, NOTHING_FROZEN, Refusal, Reserving, Role, Session, SubagentReply,
+};
 
 use crate::bench::{Bench, Show, agent, call, defaults, function, opened, say, server, shop};
 
@@ -30,7 +32,13 @@ fn only(b: &Bench) -> SubagentId {
 }
 
 fn report(b: &Bench, turn_id: Option<TurnId>, status: ReportStatus, text: &str) -> SubagentReply {
-    SubagentReply::Reports(vec![SubagentReport { subagent_id: only(b), turn_id, status, text: text.into() }])
+    SubagentReply::Reports(vec![SubagentReport {
+        subagent_id: only(b),
+        turn_id,
+        status,
+        text: text.into(),
+        labels: tenure_journal::Labels::NEUTRAL,
+    }])
 }
 
 #[test]
@@ -353,6 +361,7 @@ fn a_child_inherits_servers_and_no_functions_and_obeys_its_parent_alone() {
         prices: &b.prices,
         reserving: Reserving::Asked,
         partial: &[],
+        frozen: &NOTHING_FROZEN,
     };
     let key = SessionKey { session: subagent_id.session(), ..b.session.key() };
     let child = Session::crank_open(key, opening, input, &cx).unwrap().after;
@@ -388,7 +397,9 @@ fn a_child_is_halted_with_everything_that_waits() {
     });
     let mut b = Bench::open(opening, "Look.", defaults(), Show::Events);
     b.lists(shop());
-    let input = |text: &str| Command::Parent(FromParent::Input { text: text.into() });
+    let input = |text: &str| {
+        Command::Parent(FromParent::Input { text: text.into(), labels: tenure_journal::Labels::NEUTRAL })
+    };
     b.command("input", input("Further left.")).unwrap();
     b.command("halt", Command::Parent(FromParent::Halt)).unwrap();
     b.command("halt", Command::Parent(FromParent::Halt)).unwrap();

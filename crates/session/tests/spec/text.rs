@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use tenure_journal::{
-    AuditRecord, CommandRequest, ContextItem, Done, EffectKind, Event, FunctionOutput, InputPart, Item,
-    ItemBody, ModelRequest, Next, Outcome, ServerRef, SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
+    AuditRecord, CommandRequest, ContextItem, Done, EffectKind, Event, FunctionOutput, Governance, InputPart,
+    Item, ItemBody, ModelRequest, Next, Outcome, ServerRef, SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
 };
 use tenure_session::{EnvironmentNotice, PartNotice, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
 
@@ -76,7 +76,7 @@ fn word(value: &impl serde::Serialize) -> String {
 
 fn body(body: &ItemBody) -> String {
     match body {
-        ItemBody::UserMessage { content } => format!("user {}", parts(content)),
+        ItemBody::UserMessage { content, .. } => format!("user {}", parts(content)),
         ItemBody::AssistantMessage { content, phase } => {
             let phase = phase.as_ref().map_or_else(|| "no phase".to_owned(), word);
             format!("message ({phase}) {}", quote(&content.join("|")))
@@ -171,10 +171,11 @@ fn request(request: &SubagentRequest) -> String {
 fn effect(kind: &EffectKind) -> String {
     match kind {
         EffectKind::ModelCall { model, step } => format!("ask {model}, step {step}"),
-        EffectKind::ListTools { server_label } => format!("list {server_label}"),
+        EffectKind::ListTools { server_label, .. } => format!("list {server_label}"),
         EffectKind::ToolCall { server, name, arguments, .. } => match server {
             ServerRef::Builtin => format!("call built-in {name} {arguments}"),
             ServerRef::Mcp { server_label } => format!("call {server_label}/{name} {arguments}"),
+            ServerRef::Inside { server_label } => format!("call inside {server_label}/{name} {arguments}"),
         },
         EffectKind::Subagent { request: asked, .. } => request(asked),
         EffectKind::PrepareEnvironment => "prepare the environment".to_owned(),
@@ -211,6 +212,10 @@ fn outcome(outcome: &Outcome) -> String {
             )
         }
         Outcome::Done { done: Done::Ended } => "done".to_owned(),
+        Outcome::Done { done: Done::Found { skills } } => {
+            let names: Vec<&str> = skills.iter().map(|skill| skill.name.as_str()).collect();
+            format!("found the skills {}", names.join(", "))
+        }
         Outcome::Done { done: Done::Placed { skills, .. } } if !skills.is_empty() => {
             let names: Vec<&str> = skills.iter().map(|skill| skill.name.as_str()).collect();
             format!("placed, with the skills {}", names.join(", "))
@@ -276,7 +281,7 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
             let reserved = reserved_nano_usd.map_or_else(String::new, |nano| format!(", reserves {nano}"));
             format!("{effect_id} attempt {attempt}{reserved}")
         }
-        Event::AttemptEnded { effect_id, attempt, outcome: what, next: then } => {
+        Event::AttemptEnded { effect_id, attempt, outcome: what, next: then, .. } => {
             format!("{effect_id} attempt {attempt} {}, {}", outcome(what), next(*then, now))
         }
         Event::EffectAbandoned { effect_id } => format!("{effect_id} abandoned"),
@@ -289,6 +294,18 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
                 refusal.policies.join(", ")
             )
         }
+        Event::Governed { fact } => match fact {
+            Governance::Supported { approval_id, by, permit: _ } => {
+                format!("{approval_id} supported by {by}")
+            }
+            Governance::Escalated { approval_id, groups } => {
+                format!("{approval_id} escalated to {}", groups.join(", "))
+            }
+            Governance::Quarantined { approval_id, by } => {
+                format!("quarantined by {by} for {approval_id}")
+            }
+            Governance::Released { by, permit: _ } => format!("released by {by}"),
+        },
         Event::ApprovalRequested { approval } => format!(
             "{} asks: {}/{} {} held by {}",
             approval.id,
@@ -297,7 +314,8 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
             approval.arguments,
             approval.policies.join(", ")
         ),
-        Event::ApprovalDecided { approval_id, decision, by } => {
+        Event::Granted { grant } => format!("granted {} {} times", grant.tool, grant.uses_max),
+        Event::ApprovalDecided { approval_id, decision, by, permit: _ } => {
             format!("{approval_id} decided: {} by {by}", word(decision))
         }
         Event::FunctionReturned { call_item_id, item_id, turn_id, success, output: given, error } => {

@@ -151,6 +151,7 @@ pub(super) async fn keeps_what_events_hold(store: &dyn Store) {
             policy_digest: "b3:0".into(),
             arguments_digest: "b3:1".into(),
             approval: None,
+            grant: None,
         },
     };
     let large = "x".repeat(300_000);

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use tenure_journal::{AgentId, AuditFact, AuditRecord, SessionId, SessionKey, Version};
 
-use super::build::{NOW, accepted, append, bytes, fresh, key, refused};
-use crate::{Append, Seal, Sealed, Store, StoreError, StoreErrorKind, Unsealed};
+use super::build::{NOW, accepted, append, bytes, document, fresh, key, refused};
+use crate::{Append, AuditEntry, DocumentKind, Seal, Sealed, Store, StoreError, StoreErrorKind, Unsealed};
 
 fn told(mut append: Append, versions: &[u64]) -> Append {
     let key = append.head.key;
@@ -58,6 +58,21 @@ pub(super) async fn keeps_records_with_the_events(store: &dyn Store) {
     assert!(waiting.iter().all(|unsealed| unsealed.project == key.project));
     assert!(waiting.is_sorted_by_key(|unsealed| unsealed.position), "in the order of positions");
     assert_eq!(accepted(store.unsealed(&[], 2).await), waiting[..2], "no more than are wanted");
+}
+
+pub(super) async fn keeps_records_with_documents(store: &dyn Store) {
+    let fresh = fresh(4);
+    let project = key(&fresh).project;
+    let entry = |text: &str| AuditEntry { project, record: bytes(text) };
+    let agent = |version| vec![document(project, DocumentKind::Agent, "a", version)];
+    accepted(store.put_recorded(agent(1), None, vec![entry("{\"n\":1}"), entry("{\"n\":2}")]).await);
+    let stale = store.put_recorded(agent(1), None, vec![entry("{\"n\":9}")]).await;
+    assert_eq!(conflict(stale, "a stale document is refused"), 1);
+    accepted(store.put_recorded(Vec::new(), None, vec![entry("{\"n\":3}")]).await);
+    let waiting = accepted(store.unsealed(&[], 9).await);
+    let records: Vec<&[u8]> = waiting.iter().map(|unsealed| &unsealed.record[..]).collect();
+    let expected: [&[u8]; 3] = [b"{\"n\":1}", b"{\"n\":2}", b"{\"n\":3}"];
+    assert_eq!(records, expected, "what came with documents waits, and nothing of what was refused");
 }
 
 pub(super) async fn seals_each_record_once(store: &dyn Store) {

@@ -44,7 +44,14 @@ pub(super) fn head(key: SessionKey, agent_id: AgentId) -> Head {
 /// An event that carries `text`.
 pub(super) fn said(fresh: &Fresh, text: &str) -> Event {
     let content = vec![InputPart::text(text)];
-    Event::InputAccepted { input: Input { id: InputId::fresh(fresh), content } }
+    Event::InputAccepted {
+        input: Input {
+            id: InputId::fresh(fresh),
+            content,
+            labels: tenure_journal::Labels::NEUTRAL,
+            by_agent: false,
+        },
+    }
 }
 
 /// An append of one event for each of `texts`, and nothing else.
@@ -63,6 +70,7 @@ pub(super) fn append(fresh: &Fresh, key: SessionKey, expected: u64, texts: &[&st
         documents: Vec::new(),
         budget: Vec::new(),
         audit: Vec::new(),
+        episodes: Vec::new(),
     }
 }
 
@@ -79,7 +87,15 @@ pub(super) fn receipt(project: ProjectId, key: &str) -> Receipt {
 
 pub(super) fn message(id: ItemId, turn_id: TurnId, text: &str) -> Item {
     let body = ItemBody::AssistantMessage { content: vec![text.into()], phase: None };
-    Item { id, turn_id, status: ItemStatus::Completed, output_index: Some(0), step: None, body }
+    Item {
+        id,
+        turn_id,
+        status: ItemStatus::Completed,
+        output_index: Some(0),
+        step: None,
+        body,
+        labels: tenure_journal::Labels::NEUTRAL,
+    }
 }
 
 /// An item that clients never see.
@@ -90,7 +106,15 @@ pub(super) fn hidden(id: ItemId, turn_id: TurnId) -> Item {
         arguments: "{".into(),
         output: "there is no such tool".into(),
     };
-    Item { id, turn_id, status: ItemStatus::Failed, output_index: None, step: None, body }
+    Item {
+        id,
+        turn_id,
+        status: ItemStatus::Failed,
+        output_index: None,
+        step: None,
+        body,
+        labels: tenure_journal::Labels::NEUTRAL,
+    }
 }
 
 pub(super) fn row(ordinal: u64, item: Item) -> ItemRow {

@@ -57,6 +57,22 @@ pub(super) async fn deletes_and_keeps_versions(store: &dyn Store) {
     assert_eq!(ids(store, project, None, &page(9)).await, ["a"], "a document written again is listed");
 }
 
+pub(super) async fn notes_without_a_history(store: &dyn Store) {
+    let project = ProjectId::fresh(&fresh(3));
+    let kind = DocumentKind::KeyUse;
+    for (name, version) in [("first", 1), ("second", 7), ("third", 1)] {
+        let noted = Document { name: Some(name.into()), ..document(project, kind, "k", version) };
+        accepted(store.note(noted.clone()).await);
+        let expected = Some(Document { version: 1, ..noted });
+        let sentence = "what was noted last is the document, and its only version";
+        assert_eq!(accepted(store.document(project, kind, "k", None).await), expected, "{sentence}");
+        assert_eq!(accepted(store.document(project, kind, "k", Some(2)).await), None, "{sentence}");
+    }
+    let listed = accepted(store.documents(project, kind, Some("third"), &page(9)).await);
+    assert_eq!(listed.len(), 1, "a note is found by its last name");
+    assert!(accepted(store.documents(project, kind, Some("first"), &page(9)).await).is_empty());
+}
+
 pub(super) async fn pages_documents_by_id(store: &dyn Store) {
     let project = ProjectId::fresh(&fresh(3));
     // In the order of their bytes, which is not the order of any language.

@@ -1,12 +1,15 @@
 //! Everything of one project is invisible to another.
 
-use tenure_journal::{ItemId, NodeId, ProjectId, SessionKey, Timestamp, TurnId, TurnStatus, Version};
+use tenure_journal::{
+    AgentId, ItemId, MemorySpace, NodeId, ProjectId, SessionKey, Timestamp, TurnId, TurnStatus, Version,
+};
 
 use super::build::{
     NOW, accepted, append, bytes, document, fresh, key, message, page, page_after, receipt, refused, row,
     turn,
 };
-use crate::{DocumentKind, Order, SessionFilter, Store, StoreErrorKind};
+use super::episodes::{found, said, wanted};
+use crate::{Append, DocumentKind, Order, SessionFilter, Store, StoreErrorKind};
 
 pub(super) async fn hides_everything_of_other_projects(store: &dyn Store) {
     let fresh = fresh(1);
@@ -67,4 +70,38 @@ pub(super) async fn hides_everything_of_other_projects(store: &dyn Store) {
     let due =
         accepted(store.claim_due(NodeId::fresh(&fresh), Timestamp::from_millis(i64::MAX), 9, &[]).await);
     assert_eq!(due, [owner], "only what is due is found in all projects");
+}
+
+/// Whoever is in another space sees nothing of this one, neither by what is found nor by what is counted.
+pub(super) async fn hides_the_memory_of_other_spaces(store: &dyn Store) {
+    let fresh = fresh(1);
+    let key = key(&fresh);
+    let agent = AgentId::fresh(&fresh);
+    let user = |name: &str| Some(name.to_owned());
+    let own = MemorySpace { project: key.project, agent, user: user("ada") };
+    let others = [
+        MemorySpace { user: None, ..own.clone() },
+        MemorySpace { user: user("bob"), ..own.clone() },
+        MemorySpace { user: user("ada "), ..own.clone() },
+        MemorySpace { user: user(""), ..own.clone() },
+        MemorySpace { agent: AgentId::fresh(&fresh), ..own.clone() },
+        MemorySpace { project: ProjectId::fresh(&fresh), ..own.clone() },
+    ];
+    // One session may pass from one user to another: neighbours do not come along.
+    let rows = vec![
+        said(&fresh, &own, key, 0, "secret word"),
+        said(&fresh, &others[1], key, 1, "bob word"),
+        said(&fresh, &own, key, 2, "secret end"),
+    ];
+    accepted(store.append(Append { episodes: rows, ..append(&fresh, key, 0, &["x"]) }).await);
+    let asked = wanted(&["secret", "word"], 9);
+    assert_eq!(found(store, &own, &asked).await, [["secret word", "secret end"]], "a space sees its own");
+    for (place, other) in others.iter().enumerate() {
+        let candidates = accepted(store.candidates(other, &asked).await);
+        let texts: Vec<&str> = candidates.stretches.iter().flatten().map(|one| one.text.as_str()).collect();
+        let (expected, counts) = if place == 1 { (vec!["bob word"], [0, 1]) } else { (vec![], [0, 0]) };
+        assert_eq!(texts, expected, "{other:?} sees nothing of another space");
+        assert_eq!(candidates.frequencies, counts, "{other:?} counts nothing of another space");
+        assert_eq!(candidates.episodes, expected.len() as u64, "{other:?} counts nothing of another space");
+    }
 }

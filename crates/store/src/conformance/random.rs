@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tenure_journal::{
-    AgentId, BlobRef, Fresh, Head, ItemId, NodeId, ProjectId, SessionId, SessionKey, SessionStatus,
-    Timestamp, TurnId, TurnStatus, Version,
+    AgentId, BlobRef, Episode, Fresh, Head, ItemId, Labels, MemorySpace, NodeId, ProjectId, Remembered,
+    SessionId, SessionKey, SessionStatus, Speaker, Timestamp, TurnId, TurnStatus, Version,
 };
 
 use super::build::{append, bytes, document, fresh, head, hidden, message, receipt, row, turn};
 use crate::{
     Append, BudgetChange, BudgetEntry, Document, DocumentKind, GoneRows, ItemRow, MemoryStore, Order, Page,
-    Receipt, SessionFilter, Stamp, Store, StoreError,
+    Receipt, SessionFilter, Stamp, Store, StoreError, Wanted,
 };
 
 const PROJECTS: usize = 2;
@@ -78,7 +78,7 @@ impl World {
         }
         let key = self.key();
         let project = key.project;
-        match self.rng.u8(..29) {
+        match self.rng.u8(..31) {
             0..8 => {
                 let append = self.append(key, model);
                 both!(append(append))
@@ -91,6 +91,10 @@ impl World {
             9 => {
                 let payload = self.payload();
                 both!(put_blob(project, payload))
+            }
+            29.. => {
+                let (space, wanted) = (self.space(project), self.wanted());
+                both!(candidates(&space, &wanted))
             }
             10 => both!(load(key)),
             11 => {
@@ -249,8 +253,46 @@ impl World {
             holder: (self.rng.u8(..3) > 0).then(|| self.node()),
             documents: self.documents(key.project, model),
             budget: (0..self.rng.usize(..3)).map(|_| self.entry()).collect(),
+            episodes: (0..self.rng.usize(..4)).map(|_| self.episode(key)).collect(),
             ..append(&self.fresh, key, expected, &texts)
         }
+    }
+
+    fn space(&mut self, project: ProjectId) -> MemorySpace {
+        let user = self.rng.bool().then(|| self.name());
+        MemorySpace { project, agent: Self::pick(&mut self.rng, &self.agents), user }
+    }
+
+    fn terms(&mut self) -> Vec<String> {
+        let mut terms: Vec<String> =
+            (0..self.rng.usize(..4)).map(|_| format!("t{}", self.rng.u8(..6))).collect();
+        terms.sort_unstable();
+        terms.dedup();
+        terms
+    }
+
+    fn episode(&mut self, key: SessionKey) -> Remembered {
+        let place = self.rng.usize(..ITEMS);
+        let episode = Episode {
+            session: key.session,
+            item: self.items[place],
+            ordinal: place as u64,
+            at: Timestamp::from_millis(self.rng.i64(..10)),
+            speaker: Self::pick(&mut self.rng, &Speaker::ALL),
+            name: self.rng.bool().then(|| self.name()),
+            text: self.name(),
+            labels: Labels::NEUTRAL,
+        };
+        Remembered { space: self.space(key.project), episode, terms: self.terms() }
+    }
+
+    /// Everything that is found is picked: which of equals are, is the store's own.
+    fn wanted(&mut self) -> Wanted {
+        let window = (self.rng.u8(..3) == 0).then(|| {
+            let from = self.rng.i64(..10);
+            (Timestamp::from_millis(from), Timestamp::from_millis(from + self.rng.i64(..5)))
+        });
+        Wanted { terms: self.terms(), window, hits_max: 1_000, reach: self.rng.usize(..4) }
     }
 
     fn gone(&mut self) -> GoneRows {

@@ -9,10 +9,11 @@ use tenure_journal::{
     Version,
 };
 
+use super::episodes::Episodes;
 use super::unknown_cursor;
 use crate::{
-    Append, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Order, Page, Receipt, Seal, Sealed,
-    SessionFilter, Snapshot, Stamp, StoreError, StoreErrorKind, Stored, Unsealed,
+    Append, AuditEntry, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Order, Page, Receipt,
+    Seal, Sealed, SessionFilter, Snapshot, Stamp, StoreError, StoreErrorKind, Stored, Unsealed,
 };
 
 /// A write that was checked.
@@ -21,7 +22,9 @@ pub(super) enum Write {
     /// Events and what follows from them.
     Append(Box<Append>),
     /// A document's next version.
-    Put(Vec<Document>, Option<Receipt>),
+    Put(Vec<Document>, Option<Receipt>, Vec<AuditEntry>),
+    /// A document without a history.
+    Note(Box<Document>),
     /// A payload.
     Blob(ProjectId, BlobRef, Bytes, Stamp),
     /// Payloads go.
@@ -56,6 +59,7 @@ pub(super) struct State {
     /// The positions that were ever given.
     positions: u64,
     logs: HashMap<ProjectId, Log>,
+    pub(super) episodes: Episodes,
 }
 
 /// A project's audit log.
@@ -198,9 +202,15 @@ impl State {
     pub(super) fn write(&mut self, write: Write) {
         match write {
             Write::Append(append) => self.append(*append),
-            Write::Put(documents, receipt) => {
+            Write::Put(documents, receipt, audit) => {
                 self.put(documents);
                 self.keep(receipt);
+                audit.into_iter().for_each(|entry| self.record(entry.project, entry.record));
+            }
+            Write::Note(document) => {
+                let document = Document { version: 1, deleted: false, ..*document };
+                let key = (document.project, document.kind, document.id.clone());
+                self.documents.insert(key, vec![document]);
             }
             Write::Seal(seal) => self.seal(*seal),
             Write::Claim(node, keys) => {
@@ -238,6 +248,11 @@ impl State {
 
     fn append(&mut self, append: Append) {
         let key = append.head.key;
+        if append.head.deleted {
+            self.episodes.forget(key, 0);
+        } else {
+            self.episodes.put(key, append.gone.items_from, append.episodes);
+        }
         let session = self.sessions.entry(key).or_insert_with(|| Session::new(append.head.clone()));
         if let Some(wake_at) = session.head.wake_at {
             self.wakes.remove(&(wake_at, key));
@@ -269,13 +284,17 @@ impl State {
         }
         self.put(append.documents);
         for record in append.audit {
-            self.positions += 1;
-            self.unsealed.insert(self.positions, (key.project, record.to_bytes().into()));
+            self.record(key.project, record.to_bytes().into());
         }
         for BudgetEntry { root, change } in append.budget {
             self.budgets.entry((key.project, root)).or_default().change(&change);
         }
         self.keep(append.receipt);
+    }
+
+    fn record(&mut self, project: ProjectId, record: Bytes) {
+        self.positions += 1;
+        self.unsealed.insert(self.positions, (project, record));
     }
 
     fn put(&mut self, documents: Vec<Document>) {

@@ -1,14 +1,19 @@
 //! `tenure audit`: the audit log, listed, exported, proven, and checked without a server.
 
+mod ocsf;
+mod question;
+mod witness;
+
 use std::collections::VecDeque;
+use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tenure_audit::{
-    Bundle, Checkpoint, Directory, Evidence, Hash, RECORD_BYTES_MAX, Report, TILE_WIDTH, TileId, Tree,
-    VerifierKey, verify,
+    Answer, Bundle, Checkpoint, Directory, Evidence, Hash, RECORD_BYTES_MAX, Report, TILE_WIDTH, TileId,
+    Tree, VerifierKey, verify,
 };
 
 use super::Context;
@@ -44,10 +49,25 @@ enum AuditCommand {
     Key,
     /// Print the newest signed checkpoint: who keeps it finds out whoever rewrites the log
     Checkpoint,
-    /// Write the whole log into a directory
+    /// Write the whole log into a directory, or its records into a file
     Export {
-        /// The directory; the checkpoints of earlier exports there are kept, and checked with the log
+        /// The directory; the checkpoints of earlier exports there are kept, and checked with the log. For `jsonl` and
+        /// `ocsf` a file, or `-` for standard output
         directory: PathBuf,
+        /// A log that can be checked, the records alone one a line, or events of OCSF one a line
+        #[arg(long, value_enum, default_value_t = ExportFormat::Tiles, value_name = "FORMAT")]
+        format: ExportFormat,
+    },
+    /// Sign along: compare the log with what was signed before in a directory, and sign what it is now
+    Witness {
+        /// The directory, of whoever witnesses; what is in it is written once
+        directory: PathBuf,
+        /// The log's key, which `tenure audit key` printed once
+        #[arg(long)]
+        key: VerifierKey,
+        /// What the witness is called in its signatures [default: `witness/` and the log's name]
+        #[arg(long)]
+        name: Option<String>,
     },
     /// Check an exported log; needs no server
     Verify {
@@ -60,25 +80,47 @@ enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         known: Vec<PathBuf>,
     },
-    /// Write one record, and the evidence that it is in the log, as two files
-    Prove {
-        /// The number of the record
-        index: u64,
-        /// The directory for `record-<index>.json` and `record-<index>.tlog-proof`
-        #[arg(long, value_name = "DIRECTORY", default_value = ".")]
-        out: PathBuf,
-    },
-    /// Check a record against its evidence; needs no server
+    /// Write one record and the evidence that it is in the log, or the answer to a question
+    Prove(ProveArgs),
+    /// Check a record against its evidence, or an answer; needs no server
     Check {
-        /// The record's file
+        /// The record's file, or that of an answer
         record: PathBuf,
-        /// The evidence's file
-        evidence: PathBuf,
+        /// The evidence's file; an answer has none beside it
+        evidence: Option<PathBuf>,
         /// The key that `tenure audit key` printed
         #[arg(long)]
         key: VerifierKey,
     },
 }
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["index", "question"]))]
+struct ProveArgs {
+    /// The number of the record
+    index: Option<u64>,
+    /// What is asked, in words: every record that fits the filters is proven in one file
+    #[arg(long, value_name = "TEXT")]
+    question: Option<String>,
+    #[command(flatten)]
+    filter: question::Filter,
+    /// The directory for `record-<index>.json` and `record-<index>.tlog-proof`, or for `answer.txt`
+    #[arg(long, value_name = "DIRECTORY", default_value = ".")]
+    out: PathBuf,
+}
+
+/// What an export is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ExportFormat {
+    Tiles,
+    Jsonl,
+    Ocsf,
+}
+
+/// The file of an answer.
+const ANSWER_FILE: &str = "answer.txt";
+/// Bytes of an answer: some hundred thousand records with their proofs.
+const ANSWER_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 const PATH: &str = "/v1/tenure/audit";
 /// Records of one request.
@@ -108,7 +150,27 @@ pub(crate) async fn audit(cx: &mut Context, args: &AuditArgs) -> Result<Exit, Cl
             let Some(note) = log["checkpoint"].as_str() else { return Err(nothing()) };
             output::one(&mut cx.world.out, cx.format, note.trim_end(), &log)?;
         }
-        AuditCommand::Export { directory } => {
+        AuditCommand::Export { directory, format: ExportFormat::Jsonl } => {
+            lines(cx, directory, |_, _, record| record.to_owned()).await?;
+        }
+        AuditCommand::Export { directory, format: ExportFormat::Ocsf } => {
+            let event = |origin: &str, index, record: &str| {
+                ocsf::event(origin, index, &serde_json::from_str(record).unwrap_or_default()).to_string()
+            };
+            lines(cx, directory, event).await?;
+        }
+        AuditCommand::Witness { directory, key, name } => {
+            let name = name.clone().unwrap_or_else(|| witness::default_name(key));
+            let now = cx.world.now;
+            let seen = witness::witness(&cx.client()?, directory, key, &name, now).await?;
+            let before =
+                seen.before.map_or_else(|| "for the first time".to_owned(), |size| format!("after {size}"));
+            let line = format!("signed {} records {before}: {}", seen.size, seen.file.display());
+            let shown = json!({"id": seen.file.display().to_string(), "size": seen.size, "before": seen.before,
+                "witness": seen.key});
+            output::one(&mut cx.world.out, cx.format, &line, &shown)?;
+        }
+        AuditCommand::Export { directory, format: ExportFormat::Tiles } => {
             let size = export(&cx.client()?, directory).await?;
             cx.note("check it with `tenure audit verify`; keep the checkpoint where nobody can change both")?;
             let line = format!("{size} records in {}", directory.display());
@@ -127,7 +189,17 @@ pub(crate) async fn audit(cx: &mut Context, args: &AuditArgs) -> Result<Exit, Cl
             }
             output::one(&mut cx.world.out, cx.format, &line, &shown)?;
         }
-        AuditCommand::Prove { index, out } => {
+        AuditCommand::Prove(ProveArgs { question: Some(asked), filter, out, .. }) => {
+            let answer = question::answer(&cx.client()?, asked, filter).await?;
+            let file = out.join(ANSWER_FILE);
+            write(&file, &answer.to_string())?;
+            let line = format!("{} of {} records: {}", answer.proven.len(), answer.looked_at, file.display());
+            let shown = json!({"id": file.display().to_string(), "found": answer.proven.len(),
+                "looked_at": answer.looked_at, "filter": answer.filter});
+            output::one(&mut cx.world.out, cx.format, &line, &shown)?;
+        }
+        AuditCommand::Prove(ProveArgs { index, out, .. }) => {
+            let index = index.ok_or_else(|| CliError::usage("name a record, or ask a --question"))?;
             let found = cx.client()?.get(&format!("{PATH}/records/{index}/evidence"), &[]).await?;
             let (record, evidence) =
                 (out.join(format!("record-{index}.json")), out.join(format!("record-{index}.tlog-proof")));
@@ -136,7 +208,23 @@ pub(crate) async fn audit(cx: &mut Context, args: &AuditArgs) -> Result<Exit, Cl
             let line = format!("{}\n{}", record.display(), evidence.display());
             output::one(&mut cx.world.out, cx.format, &line, &found)?;
         }
-        AuditCommand::Check { record, evidence, key } => {
+        AuditCommand::Check { record, evidence: None, key } => {
+            let parsed: Answer =
+                read_up_to(record, ANSWER_BYTES_MAX)?.parse().map_err(|error| unproven(&error))?;
+            let checkpoint = parsed.verify(key).map_err(|error| unproven(&error))?;
+            let line = format!(
+                "{} records are in the log `{}` of {} records, of which {} were looked at for: {}",
+                parsed.proven.len(),
+                checkpoint.origin,
+                checkpoint.size,
+                parsed.looked_at,
+                parsed.filter
+            );
+            let shown = json!({"id": checkpoint.origin, "found": parsed.proven.len(), "size": checkpoint.size,
+                "looked_at": parsed.looked_at, "question": parsed.question, "filter": parsed.filter});
+            output::one(&mut cx.world.out, cx.format, &line, &shown)?;
+        }
+        AuditCommand::Check { record, evidence: Some(evidence), key } => {
             let bytes = read(record)?;
             let parsed: Evidence = read(evidence)?.parse().map_err(|error| not_shown(&error))?;
             let checkpoint = parsed.verify(bytes.as_bytes(), key).map_err(|error| not_shown(&error))?;
@@ -157,6 +245,51 @@ fn nothing() -> CliError {
 
 fn not_shown(error: &tenure_audit::EvidenceError) -> CliError {
     CliError::failed("not_shown", "the evidence does not show this record").cause(error.to_string())
+}
+
+fn unproven(error: &tenure_audit::AnswerError) -> CliError {
+    CliError::failed("not_shown", "the answer does not show its records").cause(error.to_string())
+}
+
+/// Writes every record as a line, to a file or to standard output. `line` is given the log's name, the number and
+/// the record.
+async fn lines(
+    cx: &mut Context,
+    file: &Path,
+    line: impl Fn(&str, u64, &str) -> String,
+) -> Result<(), CliError> {
+    let client = cx.client()?;
+    let log = client.get(PATH, &[]).await?;
+    let (origin, end) = (text(&log, "/id").to_owned(), log["size"].as_u64().unwrap_or(0));
+    let failed = |error: std::io::Error| {
+        CliError::failed("not_written", format!("cannot write `{}`", file.display())).cause(error.to_string())
+    };
+    let is_standard = file == Path::new("-");
+    let mut written = match is_standard {
+        true => None,
+        false => Some(std::io::BufWriter::new(std::fs::File::create(file).map_err(failed)?)),
+    };
+    let mut next = 0;
+    while next < end {
+        let records = page(&client, next).await?;
+        if records.is_empty() {
+            return Err(CliError::failed("log_cut", "the log has fewer records than it says"));
+        }
+        for (index, record) in records {
+            next = index + 1;
+            let line = line(&origin, index, &record);
+            match &mut written {
+                Some(file) => writeln!(file, "{line}").map_err(failed)?,
+                None => cx.world.out.line(&line)?,
+            }
+        }
+    }
+    if let Some(mut written) = written {
+        written.flush().map_err(failed)?;
+        let shown = json!({"id": file.display().to_string(), "size": end});
+        output::one(&mut cx.world.out, cx.format, &format!("{end} records in {}", file.display()), &shown)?;
+    }
+    Ok(())
 }
 
 async fn end_of(client: &Client) -> Result<u64, CliError> {
@@ -242,11 +375,15 @@ fn damaged(error: &dyn std::error::Error) -> CliError {
 }
 
 fn read(path: &Path) -> Result<String, CliError> {
+    read_up_to(path, RECORD_BYTES_MAX as u64)
+}
+
+fn read_up_to(path: &Path, bytes_max: u64) -> Result<String, CliError> {
     let failed = |error: std::io::Error| {
         CliError::failed("not_read", format!("cannot read `{}`", path.display())).cause(error.to_string())
     };
     let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > RECORD_BYTES_MAX as u64 {
+    if size > bytes_max {
         return Err(CliError::failed(
             "not_read",
             format!("`{}` is too long for a record, a proof or a checkpoint", path.display()),

@@ -8,6 +8,8 @@ mod cluster;
 mod forks;
 mod journal;
 mod lab;
+mod memory;
+mod policy;
 mod sandbox;
 mod server;
 mod turns;
@@ -28,6 +30,12 @@ pub(crate) struct BenchArgs {
     /// Measure only this; may be given more than once
     #[arg(long, value_enum, value_name = "NAME")]
     only: Vec<Benchmark>,
+    /// Measure only this, as with --only
+    #[arg(value_enum, value_name = "NAME")]
+    names: Vec<Benchmark>,
+    /// A copy of `locomo10.json`, whose questions are asked of the memory as well
+    #[arg(long, value_name = "PATH")]
+    locomo: Option<PathBuf>,
     /// How long to measure what is measured over time, in seconds
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
@@ -60,6 +68,10 @@ enum Benchmark {
     Sandbox,
     /// Snapshots of files
     Workspace,
+    /// How well questions to the memory are answered, and how fast
+    Memory,
+    /// A decision, and publishing, with 1,000 policies
+    Policy,
     /// Durable appends per second on PostgreSQL (needs --database)
     ClusterAppends,
     /// Whole turns per second with one, two and three nodes on PostgreSQL (needs --database)
@@ -68,6 +80,17 @@ enum Benchmark {
     ClusterClaims,
     /// Takeover of 1,000 sessions after SIGKILL of their node (needs --database)
     ClusterTakeover,
+}
+
+/// What is measured with.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    /// Where to write.
+    directory: &'a Path,
+    /// An empty PostgreSQL database, or nothing.
+    database: &'a str,
+    /// A copy of LoCoMo.
+    locomo: Option<&'a Path>,
 }
 
 /// One measured number.
@@ -90,20 +113,27 @@ pub(crate) async fn bench(cx: &mut Context, args: &BenchArgs) -> Result<Exit, Cl
         cx.note("This is a debug build: its numbers say little.")?;
     }
     let each = Duration::from_secs(args.seconds);
+    let only: Vec<Benchmark> = args.only.iter().chain(&args.names).copied().collect();
+    let locomo = args.locomo.as_ref().map(|path| cx.world.directory.join(path));
+    let place = Place {
+        directory: &directory,
+        database: args.database.as_deref().unwrap_or_default(),
+        locomo: locomo.as_deref(),
+    };
     let mut rows = Vec::new();
     for benchmark in Benchmark::value_variants() {
-        if !args.only.is_empty() && !args.only.contains(benchmark) {
+        if !only.is_empty() && !only.contains(benchmark) {
             continue;
         }
         if benchmark.needs_database() && args.database.is_none() {
-            if args.only.contains(benchmark) {
+            if only.contains(benchmark) {
                 return Err(CliError::usage(format!("{} needs a database", benchmark.name()))
                     .fix("give an empty one: --database postgres://..."));
             }
             continue;
         }
         cx.note(&format!("measuring {} ...", benchmark.name()))?;
-        rows.extend(benchmark.measure(&directory, args.database.as_deref().unwrap_or_default(), each).await?);
+        rows.extend(benchmark.measure(place, each).await?);
     }
     let rows: Vec<Value> = rows.iter().map(Row::to_json).collect();
     output::list(&mut cx.world.out, cx.format, &columns(), &rows)?;
@@ -126,11 +156,14 @@ impl Benchmark {
             | Self::Recovery
             | Self::Start
             | Self::Sandbox
-            | Self::Workspace => false,
+            | Self::Workspace
+            | Self::Memory
+            | Self::Policy => false,
         }
     }
 
-    async fn measure(self, directory: &Path, database: &str, each: Duration) -> Result<Vec<Row>, CliError> {
+    async fn measure(self, place: Place<'_>, each: Duration) -> Result<Vec<Row>, CliError> {
+        let Place { directory, database, locomo } = place;
         match self {
             Self::Appends => journal::appends(directory, each).await,
             Self::Turns => turns::measure(directory, each).await,
@@ -147,6 +180,12 @@ impl Benchmark {
             Self::Workspace => {
                 tokio::task::block_in_place(|| workspace::measure(directory, workspace::FEW, workspace::MANY))
             }
+            Self::Memory => {
+                let mut rows = tokio::task::block_in_place(|| memory::quality(locomo))?;
+                rows.extend(memory::speed(directory).await?);
+                Ok(rows)
+            }
+            Self::Policy => tokio::task::block_in_place(policy::measure),
             Self::ClusterAppends => cluster::appends(database, each).await,
             Self::ClusterTurns => cluster::turns(database, each).await,
             Self::ClusterClaims => cluster::claims(database).await,
@@ -265,8 +304,9 @@ mod tests {
     async fn what_needs_no_child_process_measures_and_leaves_nothing() {
         let directory = tempfile::tempdir().expect("a directory");
         let each = Duration::from_millis(100);
+        let place = Place { directory: directory.path(), database: "", locomo: None };
         for (benchmark, rows) in [(Benchmark::Appends, 3), (Benchmark::Turns, 5)] {
-            let measured = benchmark.measure(directory.path(), "", each).await.expect("measured");
+            let measured = benchmark.measure(place, each).await.expect("measured");
             assert_eq!(measured.len(), rows, "{benchmark:?}");
             assert!(measured.iter().all(|row| row.value.is_finite()), "{benchmark:?}");
         }

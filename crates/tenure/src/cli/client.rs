@@ -149,7 +149,13 @@ impl Client {
             }
             match request.send().await {
                 Ok(response) if response.status().is_success() => return Ok(response),
-                Ok(response) => return Err(refusal(response).await),
+                Ok(response) => {
+                    let error = refusal(response).await;
+                    let is_slip =
+                        self.key.as_ref().is_some_and(|key| tenure_api::keys::is_mistyped(key.expose()));
+                    let hint = "the key's checksum is wrong: it was mistyped or cut when it was copied";
+                    return Err(if is_slip { error.fix(hint) } else { error });
+                }
                 // A connection that was refused stays refused; one that broke may be a restart.
                 Err(error) if attempt < ATTEMPTS_MAX && !error.is_connect() && !error.is_timeout() => {
                     tokio::time::sleep(delay).await;

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tenure_project::{Detected, PORT_DEFAULT, Project, Provider, Redacted, Settings, Unset, detect};
+use tenure_project::{
+    Detected, MinIsolation, PORT_DEFAULT, Project, Provider, Redacted, Settings, Unset, detect,
+};
+use tenure_sandbox::{Finding, Isolation, Tier};
 use tenure_store_postgres::{BlobPlace, Inspection as Shared, Options, PostgresStore};
 use tenure_store_sqlite::Inspection;
 
@@ -95,7 +98,6 @@ pub(crate) async fn doctor(cx: &mut Context, args: &DoctorArgs) -> Result<Exit, 
         Database::Postgres { url, blobs } => checks.push(shared_database(&url, blobs).await),
     }
     checks.push(disk(&data));
-    checks.push(isolation().await);
     checks.push(match &project {
         Ok(project) => Check::ok(
             "project",
@@ -108,6 +110,7 @@ pub(crate) async fn doctor(cx: &mut Context, args: &DoctorArgs) -> Result<Exit, 
         Err(error) => Check::fail("project", plural(error.problems().len(), "problem"), "tenure check"),
     });
     let settings = project.as_ref().map(|project| project.settings.clone()).unwrap_or_default();
+    checks.push(isolation(settings.environments.min_isolation).await);
     let server = server(cx).await;
     let answers = server.verdict == Verdict::Ok;
     checks.push(server);
@@ -134,24 +137,44 @@ pub(crate) async fn doctor(cx: &mut Context, args: &DoctorArgs) -> Result<Exit, 
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
-/// What commands of environments can be isolated by, as a program saw it that was run so.
-async fn isolation() -> Check {
+/// What commands of environments are isolated by, as a program saw it that was run so; and what else could be
+/// had, or why not.
+async fn isolation(min: MinIsolation) -> Check {
     const NAME: &str = "isolation";
-    let Ok(survey) = tokio::task::spawn_blocking(crate::server::survey).await else {
+    let surveys =
+        tokio::task::spawn_blocking(|| (crate::server::survey_gvisor(), crate::server::survey())).await;
+    let Ok((gvisor, others)) = surveys else {
         return Check::fail(NAME, "looking for it panicked", "report this");
     };
-    match survey.choose(tenure_sandbox::Tier::Landlock) {
+    let min = crate::server::tier(min);
+    // Never the answer to a weaker demand.
+    let survey = if min == Tier::Gvisor { &gvisor } else { &others };
+    match survey.choose(min) {
         Ok(backend) => {
-            let refused = survey.findings().iter().filter_map(|finding| {
-                let why = finding.outcome.as_ref().err()?;
-                Some(format!("; {} refused: {}", finding.tier, why.what))
-            });
-            Check::ok(NAME, format!("{}{}", backend.isolation(), refused.collect::<String>()))
+            let used = backend.isolation();
+            let found = gvisor.findings().iter().chain(others.findings());
+            Check::ok(
+                NAME,
+                format!("{used}{}", found.map(|finding| beside(used, finding)).collect::<String>()),
+            )
         }
         Err(error) => {
             let fix = error.remedy().unwrap_or("see docs/sandbox.md").to_owned();
             Check::warn(NAME, format!("sessions cannot have environments: {error}"), fix)
         }
+    }
+}
+
+/// What there is to say of a tier beside the one that is used.
+fn beside(used: &Isolation, finding: &Finding) -> String {
+    let note = finding.note.as_ref().map(|note| format!("; {}: {note}", finding.tier)).unwrap_or_default();
+    match &finding.outcome {
+        Ok(_) if finding.tier == used.tier => note,
+        Ok(isolation) if finding.tier == Tier::Gvisor => {
+            format!("; {isolation} works and is used where `min_isolation` asks for it{note}")
+        }
+        Ok(_) => String::new(),
+        Err(why) => format!("; {} refused: {}", finding.tier, why.what),
     }
 }
 

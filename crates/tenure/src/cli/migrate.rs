@@ -249,6 +249,7 @@ async fn session(from: &SqliteStore, to: &PostgresStore, key: SessionKey) -> Res
                 documents: Vec::new(),
                 budget,
                 audit: Vec::new(),
+                episodes: batch.episodes,
             };
             to.append(append).await.map_err(|error| failed("writing a session", &error))?;
         }

@@ -19,15 +19,21 @@ mod error;
 mod exec_server;
 mod find;
 mod forks;
+mod freeze;
 mod init;
 mod keys;
+mod labels;
+mod login;
+mod memory;
 mod migrate;
 mod mock;
 mod output;
+mod policy;
 mod run;
 mod secret;
 mod serve;
 mod sessions;
+mod sign_in;
 mod talk;
 mod target;
 mod transcript;
@@ -105,10 +111,28 @@ enum Command {
     Automations(automations::AutomationsArgs),
     /// See agents and their versions, go back to one, split new sessions between two
     Agents(agents::AgentsArgs),
+    /// Find what an agent's earlier sessions said
+    Memory(memory::MemoryArgs),
     /// See who allowed what, export it, and check that nobody changed it
     Audit(audit::AuditArgs),
+    /// Check policies
+    Policy(policy::PolicyArgs),
+    /// Do something about a session: end its quarantine
+    Sessions(sessions::SessionsArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
+    /// Sign in as a person, at the server's identity provider
+    Login(login::LoginArgs),
+    /// Forget the sign-in
+    Logout,
+    /// Say who the server takes you for, and what you may do
+    Whoami,
+    /// List who has signed in
+    People,
+    /// Stop an agent, a tool or everything from beginning anything, until it is unfrozen
+    Freeze(freeze::FreezeArgs),
+    /// End a freeze: what waited goes on
+    Unfreeze(freeze::UnfreezeArgs),
     /// Run the commands of a self-hosted environment on this machine
     ExecServer(exec_server::ExecServerArgs),
     /// Move everything from the data directory into a database that several nodes share
@@ -119,6 +143,8 @@ enum Command {
     Rewind(forks::RewindArgs),
     /// List the moments of a session, to fork it at or go back to
     History(forks::HistoryArgs),
+    /// See what flowed into a session, and what it was granted
+    Labels(labels::LabelsArgs),
     /// Remove stored files that no session refers to
     Gc(forks::GcArgs),
     /// Keep what authenticates at tool servers and hosts: create, add, rotate, sign in
@@ -165,6 +191,11 @@ impl Context {
     /// A client of the server at `url`.
     pub(crate) fn client_of(&self, url: Option<&str>) -> Result<Client, CliError> {
         Client::new(target::resolve(&self.world, &self.data, url, self.api_key.as_deref())?)
+    }
+
+    /// The address of the server that flags, environment and data directory point at.
+    pub(crate) fn base(&self) -> Result<String, CliError> {
+        target::base(&self.world, &self.data, self.url.as_deref())
     }
 
     /// Whether a flag names a server.
@@ -234,13 +265,23 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Deny(args) => decide::decide(cx, &args, decide::Answer::Deny).await,
         Command::Automations(args) => automations::automations(cx, &args).await,
         Command::Agents(args) => agents::agents(cx, &args).await,
+        Command::Policy(args) => policy::policy(cx, &args),
+        Command::Sessions(args) => sessions::sessions(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
+        Command::Login(args) => login::login(cx, &args).await,
+        Command::Logout => login::logout(cx),
+        Command::Whoami => login::whoami(cx).await,
+        Command::People => login::people(cx).await,
+        Command::Freeze(args) => freeze::freeze(cx, &args).await,
+        Command::Unfreeze(args) => freeze::unfreeze(cx, &args).await,
         Command::ExecServer(args) => exec_server::exec_server(cx, &args).await,
         Command::Migrate(args) => migrate::migrate(cx, &args).await,
         Command::Audit(args) => audit::audit(cx, &args).await,
+        Command::Memory(args) => memory::memory(cx, &args).await,
         Command::Fork(args) => forks::fork(cx, &args).await,
         Command::Rewind(args) => forks::rewind(cx, &args).await,
         Command::History(args) => forks::history(cx, &args).await,
+        Command::Labels(args) => labels::labels(cx, &args).await,
         Command::Gc(args) => forks::gc(cx, &args).await,
         Command::Vaults(args) => vaults::vaults(cx, &args).await,
         Command::Webhooks(args) => webhooks::webhooks(cx, &args).await,
@@ -327,6 +368,11 @@ mod tests {
             ("tenure automations pause daily", true),
             ("tenure automations run", false),
             ("tenure agents", false),
+            ("tenure sessions release last", true),
+            ("tenure sessions release", false),
+            ("tenure policy check", true),
+            ("tenure policy check rules --tools pay.json --strict", true),
+            ("tenure keys create ci --group finance --group board", true),
             ("tenure agents ls", true),
             ("tenure agents show helper 2", true),
             ("tenure agents diff helper", true),

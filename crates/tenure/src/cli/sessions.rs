@@ -1,7 +1,7 @@
-//! `tenure ps` and `tenure logs`.
+//! `tenure ps`, `tenure logs` and `tenure sessions`.
 
-use clap::Args;
-use serde_json::Value;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
 use super::Context;
 use super::client::Client;
@@ -30,6 +30,30 @@ pub(crate) struct LogsArgs {
     /// Go on as things happen, until interrupted or the session is deleted
     #[arg(long, short = 'f')]
     follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionsArgs {
+    #[command(subcommand)]
+    command: SessionsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SessionsCommand {
+    /// End the quarantine that a refusal began: the agent may do again what policy allows
+    Release {
+        /// The session: its id, the unique beginning of it, or `last`
+        session: String,
+    },
+}
+
+pub(crate) async fn sessions(cx: &mut Context, args: &SessionsArgs) -> Result<Exit, CliError> {
+    let SessionsCommand::Release { session } = &args.command;
+    let client = cx.client()?;
+    let session = find::session(&client, session).await?;
+    let released = client.post(&format!("{PINNED_SESSIONS}/{session}/release"), &json!({})).await?;
+    output::one(&mut cx.world.out, cx.format, &format!("{session} is released"), &released)?;
+    Ok(Exit::Done)
 }
 
 pub(crate) async fn ps(cx: &mut Context, args: &PsArgs) -> Result<Exit, CliError> {

@@ -1,7 +1,7 @@
 //! Which server a command talks to, and with which key.
 //!
-//! Flags win over `TENURE_URL` and `TENURE_API_KEY`, which win over what a running server left in its data
-//! directory: `server.json` (`url`, `pid`) and `key`. A key from the data directory is sent to that
+//! Flags win over `TENURE_URL` and `TENURE_API_KEY`, which win over what `tenure login` kept for the server and over
+//! what a running server left in its data directory: `server.json` (`url`, `pid`) and `key`. A key from the data directory is sent to that
 //! server or to this machine, and nowhere else.
 
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use serde_json::Value;
 use tenure_project::{PORT_DEFAULT, Redacted};
 
 use super::error::{CliError, Exit};
+use super::sign_in;
 use super::world::World;
 
 /// Where and how to connect.
@@ -34,20 +35,29 @@ pub(crate) fn resolve(
     url: Option<&str>,
     key: Option<&str>,
 ) -> Result<Target, CliError> {
+    let base = base(world, data, url)?;
     let left = read(&data.join(SERVER_FILE))?.and_then(|text| left_url(&text));
-    let given = url.or_else(|| world.env.find("TENURE_URL")).map(base_of).transpose()?;
-    let base = match (&given, &left) {
-        (Some(given), _) => given.clone(),
-        (None, Some(left)) => base_of(left)?,
-        (None, None) => format!("http://127.0.0.1:{PORT_DEFAULT}"),
-    };
     let own = left.and_then(|left| base_of(&left).ok()).is_some_and(|left| left == base);
     let key = match key.or_else(|| world.env.find("TENURE_API_KEY")) {
         Some(key) => Some(Redacted::new(key.trim().to_owned())),
-        None if own || is_loopback(&base) => own_key(&data.join(KEY_FILE))?,
-        None => None,
+        None => match sign_in::token(world, &base)? {
+            Some(token) => Some(Redacted::new(token)),
+            None if own || is_loopback(&base) => own_key(&data.join(KEY_FILE))?,
+            None => None,
+        },
     };
     Ok(Target { base, key })
+}
+
+/// The server's address alone.
+pub(crate) fn base(world: &World, data: &Path, url: Option<&str>) -> Result<String, CliError> {
+    let left = read(&data.join(SERVER_FILE))?.and_then(|text| left_url(&text));
+    let given = url.or_else(|| world.env.find("TENURE_URL")).map(base_of).transpose()?;
+    match (given, left) {
+        (Some(given), _) => Ok(given),
+        (None, Some(left)) => base_of(&left),
+        (None, None) => Ok(format!("http://127.0.0.1:{PORT_DEFAULT}")),
+    }
 }
 
 /// The data directory: the flag, `TENURE_DATA_DIR`, or `.tenure` in the project directory.

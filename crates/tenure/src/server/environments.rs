@@ -1,4 +1,5 @@
-//! Where this server's commands run: the strongest isolation that the machine offers, found by trying.
+//! Where this server's commands run: the stronger isolation that the machine offers, found by trying, or gVisor
+//! where the project asks for it.
 
 use std::path::Path;
 
@@ -15,21 +16,37 @@ const COMMANDS_MAX: usize = 32;
 /// Commands of one project that run at once: some places stay free for others.
 const COMMANDS_PER_PROJECT_MAX: usize = 24;
 
-/// What this machine can isolate. Runs a program in each way there is; takes some ten milliseconds.
+/// What this machine can isolate. Runs a program in each way there is but gVisor; takes some ten milliseconds.
 pub(crate) fn survey() -> Survey {
-    tenure_sandbox::survey(&LauncherPath {
-        program: "/proc/self/exe".into(),
-        args: vec![SUPERVISOR.to_owned()],
-    })
+    tenure_sandbox::survey(&launcher())
+}
+
+/// What gVisor can do on this machine; takes some hundred milliseconds.
+pub(crate) fn survey_gvisor() -> Survey {
+    tenure_sandbox::survey_gvisor(&launcher())
+}
+
+fn launcher() -> LauncherPath {
+    LauncherPath { program: "/proc/self/exe".into(), args: vec![SUPERVISOR.to_owned()] }
+}
+
+/// What a project's demand is to the sandbox.
+pub(crate) fn tier(min: MinIsolation) -> Tier {
+    match min {
+        MinIsolation::Landlock => Tier::Landlock,
+        MinIsolation::Namespaces => Tier::Namespaces,
+        MinIsolation::Gvisor => Tier::Gvisor,
+    }
 }
 
 pub(super) async fn config(settings: &Environments, data: &Path) -> EnvironmentConfig {
-    let min = match settings.min_isolation {
-        MinIsolation::Landlock => Tier::Landlock,
-        MinIsolation::Namespaces => Tier::Namespaces,
-    };
+    let min = tier(settings.min_isolation);
     let sandbox = tokio::task::spawn_blocking(move || {
-        survey().choose(min).map_err(|error| match error.remedy() {
+        let survey = match min {
+            Tier::Gvisor => survey_gvisor(),
+            Tier::Namespaces | Tier::Landlock => survey(),
+        };
+        survey.choose(min).map_err(|error| match error.remedy() {
             Some(remedy) => format!("{error}; {remedy}"),
             None => error.to_string(),
         })

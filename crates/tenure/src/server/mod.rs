@@ -4,6 +4,7 @@ mod cluster;
 mod environments;
 mod left;
 mod outbound;
+mod people;
 mod providers;
 mod sealing;
 pub(crate) mod state;
@@ -17,16 +18,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tenure_api::{ApiConfig, agents, keys};
-use tenure_journal::{AgentId, KeyId, ProjectId};
+use tenure_journal::{
+    AgentId, Author, KeyId, ProjectId, RequestFact, RequestKind, RequestOutcome, RequestRecord, json,
+};
 use tenure_policy::{PolicySet, PolicySource};
 use tenure_project::{Project, Redacted};
 use tenure_runtime::{Addresses, Bound, Limits, Parts, Places, Runtime};
-use tenure_store::{DocumentKind, Order, Page};
+use tenure_store::{AuditEntry, DocumentKind, Order, Page};
 use tenure_tools::McpServers;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use environments::{SUPERVISOR, survey};
+pub(crate) use environments::{SUPERVISOR, survey, survey_gvisor, tier};
+pub(crate) use left::write_private;
 pub(crate) use sealing::{MasterKey, SEALING_KEY_FILE};
 use state::{Database, State};
 
@@ -104,6 +108,7 @@ impl Server {
         let sealer = sealing::open(&master_key, &data)?;
         let sealer = sealing::agree(&state.store(), sealer).await?;
         let policy = policy(&project)?;
+        let policy_digest = policy.digest().to_owned();
         let (models, told) = providers::table(&project.settings, &project.env, &project.root).await?;
         let mut notes = vec![told];
         notes.extend(state.note());
@@ -134,7 +139,7 @@ impl Server {
             policy: Arc::new(policy),
             sealer,
             limits,
-            outbound: outbound::outbound(&project.settings, &project.env, &state),
+            outbound: outbound::outbound(&project.settings, &project.env, &state, people::agents(&project)?),
             environments: environments::config(&project.settings.environments, &data).await,
         };
         let runtime = Runtime::start(parts)
@@ -143,6 +148,7 @@ impl Server {
         let project_id = cluster::default_project(&runtime).await?;
         runtime.run_automations(Arc::new(tenure_api::check_agent));
         weigh(&runtime, &written.project_weights).await?;
+        record_policy(&runtime, project_id, &policy_digest).await?;
         notes.extend(make_keys(&runtime, project_id, preset_key.as_ref(), &data).await?);
 
         let address = SocketAddr::new(bind, port);
@@ -165,6 +171,8 @@ impl Server {
         }
         api.tool_addresses = tool_addresses;
         api.vaults = outbound::vaults(&project.settings);
+        api.record_reads = project.settings.audit.reads;
+        api.people = people::people(project.settings.people.as_ref(), project_id)?;
         api.shutdown = stop.clone();
         let app = tenure_api::app(api, runtime.clone());
         let http = tokio::spawn(tenure_api::serve(listener, app, stop.clone()));
@@ -259,6 +267,24 @@ fn policy(project: &Project) -> Result<PolicySet, StartError> {
     PolicySet::new(&sources).map_err(|error| StartError::new("the policies cannot be used").cause(error))
 }
 
+/// Tells the audit log which policies are in force from here on: those of the project's files, at each start.
+async fn record_policy(runtime: &Runtime, project: ProjectId, digest: &str) -> Result<(), StartError> {
+    let fact = RequestFact {
+        kind: RequestKind::Changed,
+        action: "policy.publish".to_owned(),
+        resource: digest.to_owned(),
+        arguments: json::digest(&digest.into()),
+        by: Author::ProjectFiles.principal(),
+        outcome: RequestOutcome::Done,
+    };
+    let record = RequestRecord { at: runtime.now(), project, fact };
+    let entry = AuditEntry { project, record: record.to_bytes().into() };
+    runtime
+        .record(entry)
+        .await
+        .map_err(|error| StartError::new("the audit log cannot be written").cause(error))
+}
+
 /// Makes the first key, and sees to it that the preset one works.
 async fn make_keys(
     runtime: &Runtime,
@@ -292,9 +318,11 @@ async fn make_keys(
         project_id: project,
         name: "first".to_owned(),
         scopes: vec![keys::Scope::Read, keys::Scope::Write, keys::Scope::Admin],
+        groups: Vec::new(),
         expires_at: None,
     };
-    let (text, _) = keys::create(store, now, KeyId::fresh(&fresh), new, None).await.map_err(failed)?;
+    let (text, _) =
+        keys::create(store, now, KeyId::fresh(&fresh), new, None, Vec::new()).await.map_err(failed)?;
     // Dying before this line leaves a key nobody knows; the next start makes another.
     left::write_private(&path, text.expose())
         .map_err(|error| StartError::new("the API key cannot be written").cause(error))?;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tenure_project::{Env, Settings};
 use tenure_runtime::{
-    Content, ExportConfig, MetricKind, Outbound, Sampled, VaultConfig, WebhookConfig, WebhookPolicy,
-    WebhookTiming,
+    Content, ExportConfig, IdentityConfig, MetricKind, Outbound, Sampled, VaultConfig, WebhookConfig,
+    WebhookPolicy, WebhookTiming,
 };
 
 use super::state::State;
@@ -13,7 +13,12 @@ use super::state::State;
 /// The path below a collector's address that traces are posted to.
 const TRACES_PATH: &str = "/v1/traces";
 
-pub(crate) fn outbound(settings: &Settings, env: &Env, state: &State) -> Outbound {
+pub(crate) fn outbound(
+    settings: &Settings,
+    env: &Env,
+    state: &State,
+    identity: Option<IdentityConfig>,
+) -> Outbound {
     let policy = WebhookPolicy {
         loopback: settings.webhooks.allow_loopback,
         private_hosts: settings.webhooks.private_hosts.clone(),
@@ -24,6 +29,7 @@ pub(crate) fn outbound(settings: &Settings, env: &Env, state: &State) -> Outboun
         trace_content: if settings.telemetry.content { Content::Included } else { Content::Omitted },
         export: export(settings, env),
         sampled: sampled(state),
+        identity,
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use tenure_project::{McpServer, Reach, Redacted, ServerHints};
-use tenure_tools::{Addresses, Hints, Server};
+use tenure_project::{McpServer, Reach, Redacted, ServerHints, ToolHints};
+use tenure_tools::{Addresses, Hints, SaidTerms, Server};
 
 /// The project's servers; relative working directories are under `root`.
 pub(crate) fn servers(written: &BTreeMap<String, McpServer>, root: &Path) -> BTreeMap<String, Server> {
@@ -28,12 +28,24 @@ fn one(written: &McpServer, root: &Path) -> Server {
     }
 }
 
+fn terms(written: &ToolHints) -> SaidTerms {
+    SaidTerms {
+        effect: written.effect,
+        clearance: written.clearance,
+        result: written.result.clone(),
+        fields: written.fields.clone(),
+        critical: written.critical.clone(),
+    }
+}
+
 fn hints(written: &ServerHints) -> Hints {
     Hints {
         keyed: written.keyed.clone(),
         read_only: written.read_only.clone(),
         destructive: written.destructive.clone(),
         timeout_ms: written.timeout_ms,
+        known: true,
+        terms: written.tools.iter().map(|(name, said)| (name.clone(), terms(said))).collect(),
         addresses: Addresses::Any,
     }
 }

@@ -97,6 +97,7 @@ async fn session(node: &Runtime) -> SessionKey {
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
+        grants: Vec::new(),
     };
     let opened = SessionOpened {
         project_id: project(),
@@ -108,6 +109,8 @@ async fn session(node: &Runtime) -> SessionKey {
         spend_limit: None,
         prompt_cache: None,
         parent: None,
+        trust: tenure_journal::Trust::default(),
+        opened_by: None,
     };
     let opening = Opening { opened, input: vec![vec![InputPart::text("stall")]] };
     node.open(opening, None, false).await.expect("opens").0.key

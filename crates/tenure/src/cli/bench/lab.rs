@@ -169,6 +169,7 @@ impl<S: Store> Lab<S> {
             time_awareness: false,
             approval: ApprovalMode::Destructive,
             skills: Vec::new(),
+            grants: Vec::new(),
         };
         SessionOpened {
             project_id: self.project,
@@ -180,6 +181,8 @@ impl<S: Store> Lab<S> {
             spend_limit: None,
             prompt_cache: None,
             parent: None,
+            trust: tenure_journal::Trust::default(),
+            opened_by: None,
         }
     }
 }

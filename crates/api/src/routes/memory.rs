@@ -1,0 +1,68 @@
+//! `/v1/tenure/memory`: what earlier sessions of an agent said, found by a question.
+
+use axum::response::Response;
+use serde_json::{Value, json};
+use tenure_journal::{MemorySpace, limit};
+use tenure_runtime::{QUESTION_BYTES_MAX, RECALLED, Recalled, rfc3339};
+
+use crate::call::Call;
+use crate::error::ApiError;
+use crate::query;
+
+/// The passages that answer `question`, best first, of the sessions of one agent with one user, or with nobody
+/// in particular.
+pub(super) async fn search(call: Call) -> Result<Response, ApiError> {
+    call.query.check(call.dialect(), &["agent_id", "user_id", "question", "limit"])?;
+    let agent = required(&call, "agent_id")?;
+    let agent = agent.parse().map_err(|_| {
+        ApiError::invalid("Invalid 'agent_id': expected the id of an agent.").param("agent_id")
+    })?;
+    let question = required(&call, "question")?;
+    if question.len() > QUESTION_BYTES_MAX {
+        let message = format!("Invalid 'question': expected at most {QUESTION_BYTES_MAX} bytes.");
+        return Err(ApiError::invalid(message).param("question"));
+    }
+    let user = call.query.one("user_id")?.filter(|user| !user.is_empty()).map(str::to_owned);
+    let space = MemorySpace { project: call.project(), agent, user };
+    let found = call.app.runtime.recall(&space, question, passages(&call)?).await?;
+    Ok(query::list(found.iter().map(shown).collect(), false))
+}
+
+fn required<'a>(call: &'a Call, name: &str) -> Result<&'a str, ApiError> {
+    let given = call.query.one(name)?.filter(|text| !text.trim().is_empty());
+    given.ok_or_else(|| ApiError::invalid(format!("Missing required parameter: '{name}'.")).param(name))
+}
+
+fn passages(call: &Call) -> Result<usize, ApiError> {
+    let Some(text) = call.query.one("limit")? else { return Ok(RECALLED) };
+    let number = text.parse().ok().filter(|number| (1..=limit::RECALLED_MAX).contains(number));
+    number.ok_or_else(|| {
+        let most = limit::RECALLED_MAX;
+        ApiError::invalid(format!("Invalid 'limit': expected a whole number from 1 to {most}."))
+            .param("limit")
+    })
+}
+
+/// A passage with where it is from. Its id is the item's, which holds it whole.
+fn shown(recalled: &Recalled) -> Value {
+    let (episode, why) = (&recalled.episode, &recalled.why);
+    json!({
+        "id": episode.item,
+        "object": "tenure.memory.passage",
+        "session_id": episode.session,
+        "said_at": rfc3339(episode.at),
+        "speaker": episode.speaker.as_str(),
+        "name": episode.name,
+        "text": episode.text,
+        "labels": episode.labels,
+        "score": recalled.score,
+        "why": {
+            "terms": why.terms,
+            "nearby": why.nearby,
+            "speaker": why.speaker,
+            "time": why.time,
+            "vector": why.vector,
+            "scope": "agent and user",
+        },
+    })
+}

@@ -1,0 +1,188 @@
+//! Cues: what a question says about where its answer is, besides the words it shares with it.
+
+use tenure_journal::{Speaker, Timestamp};
+
+use crate::text::{self, Term};
+use crate::time::{self, Relation, Window};
+
+/// Terms of a question that are looked for; a question with more is a document.
+pub const QUESTION_TERMS_MAX: usize = 32;
+
+/// Whom a question is asked by and about, and when.
+#[derive(Debug, Clone)]
+pub struct Question<'a> {
+    /// The question.
+    pub text: &'a str,
+    /// The moment it is asked at, which `last May` is relative to.
+    pub now: Timestamp,
+    /// Names of those who said what is remembered, as far as any are known.
+    pub names: &'a [String],
+}
+
+/// A question, understood.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Cues {
+    /// What to look for, without repetitions: stems that are no stop words, no names of speakers and no part of a
+    /// time expression; everything there is where nothing else would be left.
+    pub terms: Vec<String>,
+    /// Stems of names of speakers in the question. They say who speaks and not what about.
+    pub name_terms: Vec<String>,
+    /// Those of the terms that are written with a capital letter within the question: names of things, mostly.
+    pub proper: Vec<String>,
+    /// Names of speakers the question names, in its order.
+    pub names: Vec<String>,
+    /// Whether the question is about those it names together, as in `John and Mary`.
+    pub are_together: bool,
+    /// Whose words the question is about, where it says so by a pronoun.
+    pub speaker: Option<Speaker>,
+    /// When, where it says so.
+    pub window: Option<Window>,
+    /// Before or after what, where it says so by naming something that happened.
+    pub anchor: Option<Anchor>,
+    /// Whether it asks for a time.
+    pub asks_when: bool,
+    /// Whether it asks for a number.
+    pub asks_how_many: bool,
+}
+
+/// `before the move`: a moment that is known once what is named there is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// Which side of it.
+    pub relation: Relation,
+    /// What happened then, to be recalled itself.
+    pub what: String,
+}
+
+/// Reads a question.
+#[must_use]
+pub fn cues(question: &Question<'_>) -> Cues {
+    let found = time::find(question.text, question.now);
+    let mut cues = Cues {
+        window: found.window,
+        anchor: found.anchor.map(|(relation, what)| Anchor { relation, what }),
+        asks_when: asks(question.text, WHEN),
+        asks_how_many: asks(question.text, HOW_MANY),
+        speaker: speaker(question.text),
+        ..Cues::default()
+    };
+    let asked: Vec<Term> = text::terms(question.text);
+    let mut named: Vec<(usize, &String)> = Vec::new();
+    for name in question.names {
+        let stems: Vec<Term> = text::terms(name);
+        let first = stems.first().map(|term| &term.stem);
+        let place = asked.iter().position(|term| Some(&term.stem) == first);
+        if let Some(place) = place {
+            named.push((place, name));
+            cues.name_terms.extend(stems.into_iter().map(|term| term.stem));
+        }
+    }
+    named.sort_unstable();
+    cues.names = named.iter().map(|(_, name)| (*name).clone()).collect();
+    cues.are_together =
+        matches!(named[..], [(one, _), (other, _), ..] if other <= one + 2 && joined(&asked[one..other]));
+    let all: Vec<Term> = text::terms(&found.rest);
+    cues.proper = asked.iter().skip(1).filter(|term| term.is_capital).map(|term| term.stem.clone()).collect();
+    let telling = all.iter().filter(|term| !term.is_stop && !cues.name_terms.contains(&term.stem));
+    let mut terms = distinct(telling.map(|term| term.stem.clone()));
+    if terms.is_empty() && cues.window.is_none() {
+        terms = distinct(all.iter().filter(|term| !term.is_stop).map(|term| term.stem.clone()));
+    }
+    if terms.is_empty() && cues.window.is_none() {
+        terms = distinct(all.into_iter().map(|term| term.stem));
+    }
+    cues.terms = terms;
+    cues
+}
+
+fn distinct(stems: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = Vec::new();
+    for stem in stems {
+        if !seen.contains(&stem) {
+            seen.push(stem);
+        }
+        if seen.len() == QUESTION_TERMS_MAX {
+            break;
+        }
+    }
+    seen
+}
+
+/// Whether `and` stands there.
+fn joined(terms: &[Term]) -> bool {
+    terms.iter().any(|term| ["and", "und", "y", "et"].contains(&term.stem.as_str()))
+}
+
+/// Beginnings of questions about a time.
+const WHEN: &[&str] = &[
+    "when",
+    "what date",
+    "what day",
+    "what time",
+    "what year",
+    "which year",
+    "which month",
+    "what month",
+    "how long ago",
+    "wann",
+    "an welchem tag",
+    "in welchem",
+    "seit wann",
+    "cuando",
+    "que dia",
+    "en que ano",
+    "quand",
+    "什么时候",
+    "哪天",
+    "哪一天",
+    "几号",
+    "いつ",
+    "何日",
+];
+const HOW_MANY: &[&str] = &[
+    "how many",
+    "how much",
+    "how old",
+    "how long",
+    "how often",
+    "wie viel",
+    "wie oft",
+    "wie lange",
+    "wie alt",
+    "cuanto",
+    "cuanta",
+    "combien",
+    "多少",
+    "几个",
+    "几次",
+    "多久",
+    "何人",
+    "いくつ",
+    "いくら",
+];
+/// Words by which the asker means themself, and by which they mean the agent.
+const ASKER: &[&str] =
+    &["i", "my", "me", "ich", "mein", "meine", "mir", "mich", "yo", "mi", "mis", "je", "mon", "ma"];
+const ASKED: &[&str] = &["you", "your", "du", "dein", "deine", "dir", "tu", "tus", "te", "toi", "ton"];
+
+fn asks(text: &str, beginnings: &[&str]) -> bool {
+    let folded = format!(" {}", time::folded(text));
+    beginnings.iter().any(|words| match words.is_ascii() {
+        true => folded.contains(&format!(" {words}")),
+        false => folded.contains(words),
+    })
+}
+
+/// Whose words are asked for. Where both are named, the asker remembers what the agent said to them.
+fn speaker(text: &str) -> Option<Speaker> {
+    let folded = time::folded(text);
+    let has = |words: &[&str]| folded.split_whitespace().any(|word| words.contains(&word));
+    let has_letter = |letter| folded.contains(letter);
+    if has(ASKED) || has_letter('你') {
+        Some(Speaker::Agent)
+    } else if has(ASKER) || has_letter('我') || has_letter('私') {
+        Some(Speaker::User)
+    } else {
+        None
+    }
+}

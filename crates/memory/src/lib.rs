@@ -1,0 +1,27 @@
+//! Long-term memory, as values.
+//!
+//! What was said in sessions is kept as [`tenure_journal::Episode`]s, and a question is answered by the passages
+//! that have to do with it, best first, each with where it is from and why it was found. Stores find candidates by
+//! their terms; everything else is decided here: what a term is ([`text`]), what a question says about time and
+//! people ([`cue`]), in which order the candidates answer it ([`rank`]). [`Index`] is the same without a store, and
+//! exact.
+//!
+//! There is no database, no file, no clock and no model in here. Vectors of a model are optional and come from
+//! outside; without them recall is lexical.
+
+pub mod bench;
+pub mod cue;
+mod index;
+mod irregular;
+mod kin;
+mod passage;
+pub mod rank;
+pub mod recall;
+mod stop;
+pub mod text;
+mod time;
+mod words;
+
+pub use index::Index;
+pub use passage::{Passage, Stretch};
+pub use time::{Relation, Window, rfc3339};

@@ -1,0 +1,107 @@
+//! Episodes in the order in which they were said, as the ranker reads them.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use tenure_journal::Episode;
+
+use crate::text::{self, Term};
+use crate::{time, words};
+
+/// Words from which on a passage is a document that speaks for itself and borrows nothing from its neighbours.
+pub(crate) const SELF_CONTAINED_TERMS: usize = 200;
+
+/// Neighbouring passages of one session in their order, without a gap between them.
+#[derive(Debug, Clone, Default)]
+pub struct Stretch {
+    /// The passages.
+    pub passages: Vec<Passage>,
+}
+
+/// An episode that was read once, for any number of questions.
+#[derive(Debug, Clone)]
+pub struct Passage {
+    /// The episode.
+    pub episode: Episode,
+    /// Its terms that are no stop words, in order.
+    pub(crate) stems: Vec<String>,
+    /// Whether it says a time, once that was asked.
+    says_when: OnceLock<bool>,
+    /// Whether it has a number in it.
+    pub(crate) has_number: bool,
+    /// Whether it asks something.
+    pub(crate) is_question: bool,
+}
+
+impl From<Episode> for Passage {
+    fn from(episode: Episode) -> Self {
+        let terms = text::terms(&episode.text);
+        let has_number = terms.iter().any(is_number);
+        let is_question = episode.text.trim_end().ends_with(['?', '？']);
+        let stems = terms.into_iter().filter(|term| !term.is_stop).map(|term| term.stem).collect();
+        Self { episode, stems, says_when: OnceLock::new(), has_number, is_question }
+    }
+}
+
+fn is_number(term: &Term) -> bool {
+    term.stem.bytes().any(|byte| byte.is_ascii_digit())
+        || words::of(words::NUMBERS, &term.stem).is_some_and(|number| *number > 1)
+}
+
+/// What the ranker knows of one passage for one question.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reading {
+    /// How often each term of the question occurs, by its place there; terms of the same root count in part.
+    pub(crate) counts: Vec<f32>,
+    /// How many terms that are no stop words it has.
+    pub(crate) length: usize,
+    /// Pairs of neighbouring terms of the question that stand together here as well.
+    pub(crate) together: u16,
+    /// Whether it names one of the speakers that the question names.
+    pub(crate) names_speaker: bool,
+}
+
+/// Where each term of a question stands in it.
+pub(crate) type Places<'a> = HashMap<&'a str, usize>;
+
+impl Passage {
+    /// Whether it says a time. Asked of few, because reading that takes as long as everything else.
+    pub(crate) fn says_when(&self) -> bool {
+        *self.says_when.get_or_init(|| {
+            self.stems.len() < SELF_CONTAINED_TERMS && time::mentions(&self.episode.text, self.episode.at)
+        })
+    }
+
+    pub(crate) fn read(&self, places: &Places<'_>, names: &[String]) -> Reading {
+        let mut reading =
+            Reading { counts: vec![0.0; places.len()], length: self.stems.len(), ..Reading::default() };
+        let mut last = None;
+        for stem in &self.stems {
+            let place = places.get(stem.as_str()).copied();
+            if let Some(place) = place {
+                reading.counts[place] += 1.0;
+                reading.together += u16::from(last.is_some_and(|last| last + 1 == place));
+            }
+            last = place;
+            if place.is_none() {
+                let akin = places.iter().filter(|(term, _)| are_akin(term, stem));
+                akin.for_each(|(_, place)| reading.counts[*place] += AKIN);
+            }
+            reading.names_speaker |= names.contains(stem);
+        }
+        reading
+    }
+}
+
+/// What a term of the same root counts.
+const AKIN: f32 = 0.25;
+/// Letters, in bytes, that terms of one root begin with at least, and that each may end with on its own.
+const ROOT_BYTES_MIN: usize = 5;
+const ENDING_BYTES_MAX: usize = 4;
+
+/// Whether two terms are likely of one root: `recommend` and `recommendation`.
+fn are_akin(one: &str, other: &str) -> bool {
+    let shared = one.bytes().zip(other.bytes()).take_while(|(here, there)| here == there).count();
+    let ends = |term: &str| term.len() - shared <= ENDING_BYTES_MAX;
+    shared >= ROOT_BYTES_MIN && ends(one) && ends(other)
+}

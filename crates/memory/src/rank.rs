@@ -1,0 +1,348 @@
+//! The ranker: BM25F over a passage and its neighbours, a few named features, and fixed weights for them.
+//!
+//! A passage is scored for what it says and for what stands around it, because in talk a sentence is rarely about
+//! what it says: `Yes, last Friday!` answers the question before it. A short turn borrows more than a long one, and
+//! a document borrows nothing. What was measured on which data, and how the weights were found, is in
+//! `docs/memory.md`.
+
+use std::collections::{HashMap, HashSet};
+
+use tenure_journal::{Episode, Speaker};
+
+use crate::cue::Cues;
+use crate::kin::kin;
+use crate::passage::{Passage, Reading, SELF_CONTAINED_TERMS, Stretch};
+
+/// How far the neighbours reach that a passage borrows from.
+pub const REACH: usize = 2;
+
+/// How far its surroundings reach, of which only counts what is there at all. Who finds candidates brings as many
+/// neighbours of each as [`NEIGHBOURS`].
+const BROAD: usize = 5;
+/// Neighbours that a passage needs on both sides, and one more for each that is ranked for standing near a hit.
+pub const NEIGHBOURS: usize = REACH + BROAD;
+/// What a capital letter within a question makes of a term's rarity.
+const PROPER: f32 = 1.3;
+
+/// What is known of everything that a question is asked of, found or not.
+#[derive(Debug, Clone, Default)]
+pub struct Corpus {
+    /// How many episodes there are.
+    pub episodes: u64,
+    /// How many of them have each term, by the term.
+    pub frequencies: HashMap<String, u64>,
+}
+
+/// The numbers of the ranker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// How soon repetitions of a term stop to count.
+    pub saturation: f32,
+    /// How much a long passage has to repeat a term for it to count the same, 0 to 1.
+    pub length: f32,
+    /// What a term of the neighbour before counts, of one in the passage itself.
+    pub before: f32,
+    /// The neighbour behind.
+    pub behind: f32,
+    /// The ones after those.
+    pub farther: f32,
+    /// How many terms halve what is borrowed.
+    pub borrow_terms: f32,
+    /// What each feature counts, in the order of [`FEATURES`].
+    pub features: [f32; FEATURES.len()],
+}
+
+/// The features by name, as explanations and the tuning call them.
+pub const FEATURES: [&str; 17] = [
+    "terms",
+    "own_terms",
+    "coverage",
+    "together",
+    "speaker",
+    "other_speaker",
+    "names_speaker",
+    "question",
+    "says_when",
+    "number",
+    "window",
+    "length",
+    "after_question",
+    "broad",
+    "own_coverage",
+    "kin",
+    "vector",
+];
+const KIN: usize = FEATURES.len() - 2;
+const VECTOR: usize = FEATURES.len() - 1;
+
+/// The features of one passage.
+pub type Features = [f32; FEATURES.len()];
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self {
+            saturation: 0.874,
+            length: 0.93,
+            before: 0.656,
+            behind: 0.36,
+            farther: 0.36,
+            borrow_terms: 9.29,
+            features: [
+                0.65, 0.231, 0.3, 0.0, 0.35, 0.0, 0.05, -0.127, 0.14, 0.154, 0.3, 0.035, 0.069, 0.2, 0.0405,
+                0.3, 0.4,
+            ],
+        }
+    }
+}
+
+/// A passage with its place in the answer.
+#[derive(Debug, Clone)]
+pub struct Ranked {
+    /// Which stretch it is in.
+    pub stretch: usize,
+    /// Its place there.
+    pub place: usize,
+    /// Higher is better; comparable within one answer only.
+    pub score: f32,
+    /// What the score is made of.
+    pub features: Features,
+    /// Terms of the question in the passage itself.
+    pub own: Vec<String>,
+    /// Terms of the question in its neighbours only.
+    pub borrowed: Vec<String>,
+}
+
+/// How alike the question and a passage are by their vectors, where there are any.
+pub type Similarity<'a> = &'a dyn Fn(&Episode) -> Option<f32>;
+
+/// Ranks the passages of `stretches` that have to do with the question, best first.
+#[must_use]
+pub fn rank(
+    cues: &Cues,
+    corpus: &Corpus,
+    stretches: &[Stretch],
+    weights: &Weights,
+    similarity: Option<Similarity<'_>>,
+) -> Vec<Ranked> {
+    let scorer = Scorer::new(cues, corpus, weights);
+    let mut ranked: Vec<Ranked> = Vec::new();
+    for (index, stretch) in stretches.iter().enumerate() {
+        scorer.rank(index, stretch, similarity, &mut ranked);
+    }
+    if similarity.is_some() {
+        standardise(&mut ranked);
+    }
+    for one in &mut ranked {
+        one.score =
+            one.features.iter().zip(&weights.features).map(|(feature, weight)| feature * weight).sum();
+    }
+    sort(&mut ranked, stretches);
+    let passages: Vec<(&Passage, f32)> =
+        ranked.iter().map(|one| (&stretches[one.stretch].passages[one.place], one.score)).collect();
+    for (one, kin) in ranked.iter_mut().zip(kin(cues, &passages)) {
+        one.features[KIN] = kin;
+        one.score += weights.features[KIN] * kin;
+    }
+    sort(&mut ranked, stretches);
+    ranked
+}
+
+/// Best first; of equals the later one, so that the answer never depends on the order of the stretches.
+fn sort(ranked: &mut [Ranked], stretches: &[Stretch]) {
+    let episode = |one: &Ranked| &stretches[one.stretch].passages[one.place].episode;
+    ranked.sort_by(|one, other| {
+        let (here, there) = (episode(one), episode(other));
+        let newer = there.at.cmp(&here.at);
+        let place = || (here.session, here.ordinal).cmp(&(there.session, there.ordinal));
+        other.score.total_cmp(&one.score).then(newer).then_with(place)
+    });
+}
+
+struct Scorer<'a> {
+    cues: &'a Cues,
+    weights: &'a Weights,
+    places: HashMap<&'a str, usize>,
+    rarity: Vec<f32>,
+    rarity_sum: f32,
+    names: Vec<String>,
+}
+
+/// Terms that a passage of usual length has. Fixed, so that one passage more does not change the rank of others.
+const USUAL_TERMS: f32 = 14.0;
+
+impl<'a> Scorer<'a> {
+    fn new(cues: &'a Cues, corpus: &Corpus, weights: &'a Weights) -> Self {
+        let places = cues.terms.iter().enumerate().map(|(place, term)| (term.as_str(), place)).collect();
+        let emphasis = |term: &String| if cues.proper.contains(term) { PROPER } else { 1.0 };
+        let rarity = cues.terms.iter().map(|term| rarity(corpus, term) * emphasis(term));
+        let rarity: Vec<f32> = rarity.collect();
+        let rarity_sum = rarity.iter().sum::<f32>().max(f32::MIN_POSITIVE);
+        let names = cues.names.iter().map(|name| name.to_lowercase()).collect();
+        Self { cues, weights, places, rarity, rarity_sum, names }
+    }
+
+    fn rank(
+        &self,
+        index: usize,
+        stretch: &Stretch,
+        similarity: Option<Similarity<'_>>,
+        out: &mut Vec<Ranked>,
+    ) {
+        let passages = &stretch.passages;
+        let read = |passage: &Passage| passage.read(&self.places, &self.cues.name_terms);
+        let readings: Vec<Reading> = passages.iter().map(read).collect();
+        let both = readings.iter().zip(passages);
+        let hits: Vec<bool> =
+            both.map(|(reading, passage)| self.is_hit(reading, &passage.episode, similarity)).collect();
+        for place in 0..passages.len() {
+            let near = place.saturating_sub(REACH)..(place + REACH + 1).min(passages.len());
+            if hits[near].contains(&true) {
+                out.push(self.passage(index, place, passages, &readings, similarity));
+            }
+        }
+    }
+
+    /// Whether a passage has anything to do with the question by itself.
+    fn is_hit(&self, reading: &Reading, episode: &Episode, similarity: Option<Similarity<'_>>) -> bool {
+        let in_window = || self.cues.window.is_some_and(|window| window.nearness(episode.at) >= 1.0);
+        let alike = || similarity.is_some_and(|similarity| similarity(episode).is_some());
+        reading.counts.iter().any(|count| *count > 0.0)
+            || self.cues.terms.is_empty() && in_window()
+            || alike()
+    }
+
+    fn passage(
+        &self,
+        index: usize,
+        place: usize,
+        passages: &[Passage],
+        readings: &[Reading],
+        similarity: Option<Similarity<'_>>,
+    ) -> Ranked {
+        let reading = &readings[place];
+        let fields = self.fields(place, readings);
+        let (mut own, mut borrowed) = (Vec::new(), Vec::new());
+        let (mut terms, mut own_terms, mut coverage) = (0.0, 0.0, 0.0);
+        for (term, rarity) in self.rarity.iter().enumerate() {
+            let frequency: f32 =
+                fields.iter().map(|(weight, field)| weight * self.frequency(field, term)).sum();
+            let alone = self.frequency(reading, term);
+            terms += rarity * self.saturated(frequency);
+            own_terms += rarity * self.saturated(alone);
+            if alone > 0.0 {
+                own.push(self.cues.terms[term].clone());
+            } else if frequency > 0.0 {
+                borrowed.push(self.cues.terms[term].clone());
+            }
+            coverage += if frequency > 0.0 { *rarity } else { 0.0 };
+        }
+        let passage = &passages[place];
+        let episode = &passage.episode;
+        let speaker = self.speaks(episode);
+        let asked_before = place > 0
+            && passages[place - 1].is_question
+            && !same_speaker(&passages[place - 1].episode, episode)
+            && readings[place - 1].counts.iter().any(|count| *count > 0.0);
+        let flag = |set: bool| if set { 1.0 } else { 0.0 };
+        let features = [
+            terms / self.rarity_sum,
+            own_terms / self.rarity_sum,
+            coverage / self.rarity_sum,
+            f32::from(reading.together.min(3)),
+            flag(speaker == Some(true)),
+            flag(speaker == Some(false)),
+            flag(reading.names_speaker),
+            flag(passage.is_question),
+            flag(self.cues.asks_when && passage.says_when()),
+            flag(self.cues.asks_how_many && passage.has_number),
+            self.cues.window.map_or(0.0, |window| window.nearness(episode.at)),
+            (reading.length as f32 / USUAL_TERMS).ln_1p().min(2.0),
+            flag(asked_before && !passage.is_question),
+            self.covered(&readings[place.saturating_sub(BROAD)..(place + BROAD + 1).min(readings.len())]),
+            self.covered(&readings[place..=place]),
+            0.0,
+            similarity.and_then(|similarity| similarity(episode)).unwrap_or(0.0),
+        ];
+        Ranked { stretch: index, place, score: 0.0, features, own, borrowed }
+    }
+
+    /// The part of the question that is in any of them.
+    fn covered(&self, readings: &[Reading]) -> f32 {
+        let has = |term: usize| readings.iter().any(|reading| reading.counts[term] > 0.0);
+        let terms = self.rarity.iter().enumerate().filter(|(term, _)| has(*term));
+        terms.map(|(_, rarity)| rarity).sum::<f32>() / self.rarity_sum
+    }
+
+    /// The passage and what it borrows from, with what each of them counts.
+    fn fields<'r>(&self, place: usize, readings: &'r [Reading]) -> Vec<(f32, &'r Reading)> {
+        let own = &readings[place];
+        let mut fields = vec![(1.0, own)];
+        if own.length >= SELF_CONTAINED_TERMS {
+            return fields;
+        }
+        let weights = self.weights;
+        let borrowing = weights.borrow_terms / (weights.borrow_terms + own.length as f32);
+        let mut borrow = |from: Option<usize>, weight: f32| {
+            fields.extend(
+                from.and_then(|from| readings.get(from)).map(|reading| (weight * borrowing, reading)),
+            );
+        };
+        borrow(place.checked_sub(1), weights.before);
+        borrow(Some(place + 1), weights.behind);
+        borrow(place.checked_sub(2), weights.farther);
+        borrow(Some(place + 2), weights.farther);
+        fields
+    }
+
+    fn frequency(&self, reading: &Reading, term: usize) -> f32 {
+        let stretched = 1.0 - self.weights.length + self.weights.length * reading.length as f32 / USUAL_TERMS;
+        reading.counts[term] / stretched
+    }
+
+    fn saturated(&self, frequency: f32) -> f32 {
+        frequency / (self.weights.saturation + frequency)
+    }
+
+    /// Whether the passage is by whom the question is about; `None` if it is about nobody or about several.
+    fn speaks(&self, episode: &Episode) -> Option<bool> {
+        match (&self.names[..], self.cues.speaker) {
+            ([], None) => None,
+            ([], Some(speaker)) => Some(episode.speaker == speaker),
+            (_, _) if self.cues.are_together => None,
+            // Of two it is the first who is asked about: `what did John tell Mary`.
+            ([name, ..], _) => Some(episode.name.as_ref().is_some_and(|own| own.to_lowercase() == *name)),
+        }
+    }
+}
+
+fn same_speaker(one: &Episode, other: &Episode) -> bool {
+    one.speaker == other.speaker && one.name == other.name
+}
+
+/// How much a term tells: what few passages have.
+fn rarity(corpus: &Corpus, term: &str) -> f32 {
+    let having = corpus.frequencies.get(term).copied().unwrap_or(0) as f32;
+    let all = corpus.episodes.max(1) as f32;
+    (1.0 + (all - having + 0.5).max(0.5) / (having + 0.5)).ln()
+}
+
+/// Brings the vectors' feature to the scale of the others: how far a passage stands out among the candidates.
+fn standardise(ranked: &mut [Ranked]) {
+    let count = ranked.len().max(1) as f32;
+    let mean = ranked.iter().map(|one| one.features[VECTOR]).sum::<f32>() / count;
+    let variance = ranked.iter().map(|one| (one.features[VECTOR] - mean).powi(2)).sum::<f32>() / count;
+    let deviation = variance.sqrt().max(f32::EPSILON);
+    for one in ranked {
+        one.features[VECTOR] = (one.features[VECTOR] - mean) / deviation;
+    }
+}
+
+/// The names of everyone who said something, without repetitions.
+#[must_use]
+pub fn names_of<'a>(episodes: impl Iterator<Item = &'a Episode>) -> Vec<String> {
+    let distinct: HashSet<&str> =
+        episodes.filter(|one| one.speaker != Speaker::Tool).filter_map(|one| one.name.as_deref()).collect();
+    let mut names: Vec<String> = distinct.into_iter().map(str::to_owned).collect();
+    names.sort_unstable();
+    names
+}

@@ -1,0 +1,162 @@
+//! Answers: the best passages, none of them twice, each with why it was found.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use tenure_journal::{Episode, SessionId, Timestamp};
+
+use crate::cue::{Anchor, Cues, Question, cues};
+use crate::passage::{Passage, Stretch};
+use crate::rank::{Corpus, FEATURES, Ranked, Similarity, Weights, rank};
+use crate::text;
+use crate::time::Window;
+
+/// Passages that stores pick for the ranker; more cost time and hardly ever bring what is asked for.
+pub const HITS_MAX: usize = 100;
+/// Shared terms of two passages, of all they have, from which on they say the same.
+const SAME: f32 = 0.8;
+
+/// A passage, and why it is one of the answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recalled {
+    /// What was said, by whom, when, and where it is to be found whole.
+    pub episode: Episode,
+    /// Higher is better, within one answer.
+    pub score: f32,
+    /// Why.
+    pub why: Why,
+}
+
+/// What a passage and a question have in common.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Why {
+    /// Terms of the question that the passage has.
+    pub terms: Vec<String>,
+    /// Terms that only what was said around it has.
+    pub nearby: Vec<String>,
+    /// Whether whom the question is about said it.
+    pub speaker: bool,
+    /// Whether it was said when the question says.
+    pub time: bool,
+    /// How far it stands out by its vector, in standard deviations; absent where there are none.
+    pub vector: Option<f32>,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if !self.terms.is_empty() {
+            parts.push(format!("terms: {}", self.terms.join(", ")));
+        }
+        if !self.nearby.is_empty() {
+            parts.push(format!("nearby: {}", self.nearby.join(", ")));
+        }
+        parts.extend(self.speaker.then(|| "speaker".to_owned()));
+        parts.extend(self.time.then(|| "time".to_owned()));
+        parts.extend(self.vector.map(|deviations| format!("vector: {deviations:.1}")));
+        f.write_str(&parts.join("; "))
+    }
+}
+
+/// Episodes that are no answer: the asking session's from a place on, which whoever asks has before them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// The session.
+    pub session: SessionId,
+    /// The first place.
+    pub from: u64,
+}
+
+/// A question on its way through a store, which is asked once or twice.
+#[derive(Debug, Clone)]
+pub struct Recall {
+    cues: Cues,
+}
+
+impl Recall {
+    /// Reads the question.
+    #[must_use]
+    pub fn of(question: &Question<'_>) -> Self {
+        Self { cues: cues(question) }
+    }
+
+    /// What the question says.
+    #[must_use]
+    pub fn cues(&self) -> &Cues {
+        &self.cues
+    }
+
+    /// What has to be found first, where the question says `before the move`.
+    #[must_use]
+    pub fn anchor(&self) -> Option<&Anchor> {
+        self.cues.anchor.as_ref()
+    }
+
+    /// What the anchor means, once it is known when it was.
+    pub fn anchored(&mut self, at: Timestamp) {
+        if let Some(anchor) = self.cues.anchor.take() {
+            let moment = Window { from: at, until: at.plus_millis(1) };
+            self.cues.window = Some(moment.side(anchor.relation));
+            // What happened then is not what is asked for, unless nothing else is.
+            let named = text::stems(&anchor.what);
+            if self.cues.terms.iter().any(|term| !named.contains(term)) {
+                self.cues.terms.retain(|term| !named.contains(term));
+            }
+        }
+    }
+
+    /// The answer, best first, from what was found.
+    #[must_use]
+    pub fn answer(
+        &self,
+        corpus: &Corpus,
+        stretches: &[Stretch],
+        known: Option<Known>,
+        limit: usize,
+        similarity: Option<Similarity<'_>>,
+    ) -> Vec<Recalled> {
+        let ranked = rank(&self.cues, corpus, stretches, &Weights::default(), similarity);
+        let passage = |one: &Ranked| &stretches[one.stretch].passages[one.place];
+        let mut chosen: Vec<(&Ranked, HashSet<&str>)> = Vec::new();
+        for one in &ranked {
+            if chosen.len() == limit {
+                break;
+            }
+            let episode = &passage(one).episode;
+            if known.is_some_and(|known| known.session == episode.session && known.from <= episode.ordinal) {
+                continue;
+            }
+            let terms = terms_of(passage(one));
+            if !chosen.iter().any(|(_, other)| are_same(&terms, other)) {
+                chosen.push((one, terms));
+            }
+        }
+        let vectors = similarity.is_some();
+        chosen.into_iter().map(|(one, _)| recalled(one, &passage(one).episode, vectors)).collect()
+    }
+}
+
+fn terms_of(passage: &Passage) -> HashSet<&str> {
+    passage.stems.iter().map(String::as_str).collect()
+}
+
+fn are_same(one: &HashSet<&str>, other: &HashSet<&str>) -> bool {
+    let shared = one.intersection(other).count();
+    let all = one.len() + other.len() - shared;
+    all > 0 && shared as f32 >= SAME * all as f32
+}
+
+fn recalled(one: &Ranked, episode: &Episode, vectors: bool) -> Recalled {
+    let feature = |name: &str| {
+        let place = FEATURES.iter().position(|feature| *feature == name);
+        place.map_or(0.0, |place| one.features[place])
+    };
+    let why = Why {
+        terms: one.own.clone(),
+        nearby: one.borrowed.clone(),
+        speaker: feature("speaker") > 0.0,
+        time: feature("window") >= 1.0,
+        vector: vectors.then(|| feature("vector")),
+    };
+    Recalled { episode: episode.clone(), score: one.score, why }
+}

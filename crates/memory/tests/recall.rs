@@ -1,0 +1,167 @@
+//! Which passages answer a question, and why.
+
+use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp};
+use tenure_memory::cue::Question;
+use tenure_memory::recall::{Known, Recall, Recalled};
+use tenure_memory::{Index, rank};
+
+/// 17 October 2024, at noon.
+const NOW: Timestamp = Timestamp::from_millis(1_729_166_400_000);
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Sessions, each so many days ago, with who said what: `u` the user, `a` the agent, `t` a tool.
+fn index(sessions: &[(u64, &[(char, &str)])]) -> (Index, Vec<SessionId>) {
+    let fresh = Fresh::new(NOW, 1);
+    let mut index = Index::default();
+    let mut ids = Vec::new();
+    for (days, said) in sessions {
+        let session = SessionId::fresh(&fresh);
+        ids.push(session);
+        for (ordinal, (who, text)) in (0..).zip(*said) {
+            let speaker = match who {
+                'u' => Speaker::User,
+                'a' => Speaker::Agent,
+                _ => Speaker::Tool,
+            };
+            let at = NOW.minus_millis(days * DAY_MS).plus_millis(ordinal * 1_000);
+            let text = (*text).to_owned();
+            let item = ItemId::fresh(&fresh);
+            index.put(Episode {
+                session,
+                item,
+                ordinal,
+                at,
+                speaker,
+                name: None,
+                text,
+                labels: Labels::NEUTRAL,
+            });
+        }
+    }
+    (index, ids)
+}
+
+fn ask(index: &Index, question: &str, known: Option<Known>) -> Vec<Recalled> {
+    let mut recall = Recall::of(&Question { text: question, now: NOW, names: &[] });
+    let answer = |recall: &Recall, limit| {
+        recall.answer(&index.corpus(recall.cues()), &index.stretches(), known, limit, None)
+    };
+    if let Some(anchor) = recall.anchor() {
+        let first = Recall::of(&Question { text: &anchor.what, now: NOW, names: &[] });
+        if let Some(found) = answer(&first, 1).first() {
+            recall.anchored(found.episode.at);
+        }
+    }
+    answer(&recall, 5)
+}
+
+fn texts(found: &[Recalled]) -> Vec<&str> {
+    found.iter().map(|one| one.episode.text.as_str()).collect()
+}
+
+#[test]
+fn a_short_answer_is_found_by_its_question() {
+    let (index, _) = index(&[
+        (9, &[('a', "What breed is your dog?"), ('u', "A whippet!"), ('a', "Lovely.")]),
+        (3, &[('u', "The dog next door barks a lot."), ('a', "That must be tiring.")]),
+    ]);
+    let found = ask(&index, "Which breed is my dog?", None);
+    assert_eq!(texts(&found)[0], "A whippet!");
+    assert_eq!(found[0].why.to_string(), "nearby: breed, dog; speaker");
+}
+
+#[test]
+fn a_document_borrows_nothing() {
+    let document = "lorem ".repeat(400);
+    let (index, _) =
+        index(&[(1, &[('u', "Where is the invoice?"), ('t', &document), ('a', "In the drawer.")])]);
+    let found = ask(&index, "where is the invoice", None);
+    let of_document = found.iter().find(|one| one.episode.text.starts_with("lorem"));
+    assert!(of_document.is_none_or(|one| one.why.nearby.is_empty()), "{found:?}");
+}
+
+#[test]
+fn time_decides_between_equals() {
+    let (index, _) = index(&[
+        (200, &[('u', "We hiked up to the old mill.")]),
+        (40, &[('u', "We hiked up to the quarry.")]),
+        (10, &[('u', "We hiked up to the beacon.")]),
+    ]);
+    for (question, expected) in [
+        ("where did we hike last month", "We hiked up to the quarry."),
+        ("where did we hike in March 2024", "We hiked up to the old mill."),
+        ("where did we hike last week", "We hiked up to the beacon."),
+        ("where did we hike before the quarry", "We hiked up to the old mill."),
+        ("where did we hike after the quarry", "We hiked up to the beacon."),
+    ] {
+        let found = ask(&index, question, None);
+        let best = found.iter().find(|one| one.why.time).expect("something was then");
+        assert_eq!(best.episode.text, expected, "{question}");
+        assert_eq!(texts(&found)[0], expected, "{question}");
+    }
+}
+
+#[test]
+fn a_time_alone_is_a_question() {
+    let (index, _) = index(&[(40, &[('u', "The roof leaks.")]), (10, &[('u', "The roof is tight.")])]);
+    let found = ask(&index, "last month", None);
+    assert_eq!(texts(&found), ["The roof leaks."]);
+}
+
+#[test]
+fn nothing_is_said_twice_and_the_newest_stays() {
+    let (index, ids) = index(&[
+        (9, &[('u', "My locker code is 4711.")]),
+        (5, &[('u', "my locker code is 4711")]),
+        (2, &[('u', "The locker is blue.")]),
+    ]);
+    let found = ask(&index, "what is my locker code", None);
+    assert_eq!(texts(&found), ["my locker code is 4711", "The locker is blue."]);
+    assert_eq!(found[0].episode.session, ids[1]);
+}
+
+#[test]
+fn what_the_asker_has_before_them_is_no_answer() {
+    let (index, ids) = index(&[
+        (9, &[('u', "My locker code is 4711.")]),
+        (0, &[('u', "I lost something."), ('u', "What is my locker code?")]),
+    ]);
+    let known = Known { session: ids[1], from: 0 };
+    let found = ask(&index, "What is my locker code?", Some(known));
+    assert_eq!(texts(&found), ["My locker code is 4711."]);
+}
+
+#[test]
+fn forgetting_leaves_no_trace_in_the_ranking() {
+    let sessions: &[(u64, &[(char, &str)])] = &[
+        (9, &[('u', "The kitchen will be green.")]),
+        (5, &[('u', "A green kitchen and a green hall.")]),
+        (2, &[('u', "The hall stays white.")]),
+    ];
+    let (mut with, ids) = index(sessions);
+    with.forget(ids[1]);
+    let (without, _) = index(&[sessions[0], sessions[2]]);
+    let scores = |index: &Index| -> Vec<(String, f32)> {
+        ask(index, "green hall", None).into_iter().map(|one| (one.episode.text, one.score)).collect()
+    };
+    assert_eq!(scores(&with), scores(&without));
+}
+
+#[test]
+fn vectors_help_where_words_do_not() {
+    let (index, _) = index(&[
+        (9, &[('u', "Our spaniel is ill.")]),
+        (5, &[('u', "The pet shop is closed."), ('a', "Try the other one.")]),
+    ]);
+    let question = Question { text: "How is the animal?", now: NOW, names: &[] };
+    let recall = Recall::of(&question);
+    let alike = |episode: &Episode| Some(if episode.text.contains("spaniel") { 0.9 } else { 0.1 });
+    let stretches = index.stretches();
+    let answer = |similarity: Option<rank::Similarity<'_>>| {
+        recall.answer(&index.corpus(recall.cues()), &stretches, None, 5, similarity)
+    };
+    assert_eq!(answer(None), []);
+    let with = answer(Some(&alike));
+    assert_eq!(with[0].episode.text, "Our spaniel is ill.");
+    assert!(with[0].why.to_string().starts_with("vector: "), "{}", with[0].why);
+}

@@ -1,0 +1,33 @@
+//! Acting for somebody: what a caller changes is written with records that name them.
+
+use std::sync::Arc;
+
+use tenure_store::{Document, Receipt, StoreError};
+
+use crate::{Runtime, audit};
+
+impl Runtime {
+    /// The same runtime for somebody: documents that it changes are written with records that name them.
+    #[must_use]
+    pub fn acting(&self, by: &str) -> Self {
+        Self { shared: Arc::clone(&self.shared), by: Some(by.into()) }
+    }
+
+    /// Writes documents, with records of who changed them where somebody acts through this handle.
+    pub(crate) async fn put(
+        &self,
+        documents: Vec<Document>,
+        receipt: Option<Receipt>,
+    ) -> Result<(), StoreError> {
+        let records = match &self.by {
+            Some(by) => audit::changes(by, self.now(), &documents),
+            None => Vec::new(),
+        };
+        let waits = !records.is_empty();
+        self.shared.store.put_recorded(documents, receipt, records).await?;
+        if waits {
+            self.records_wait();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! What can be recalled of an item once its event is committed: a projection like items and turns, written with
+//! the events.
+
+use tenure_journal::{
+    Episode, FunctionOutput, InputPart, Item, ItemBody, ItemStatus, MEMORY_USER_KEY, MemorySpace, Remembered,
+    Speaker, Timestamp, limit,
+};
+
+use crate::Session;
+use crate::catalogue::{BUILTIN_LABEL, is_memory_tool};
+
+impl Session {
+    /// Whose memory this session's is: its agent's with the user that its metadata names.
+    #[must_use]
+    pub fn memory_space(&self) -> MemorySpace {
+        let user = self.metadata.get(MEMORY_USER_KEY).filter(|user| !user.is_empty()).cloned();
+        MemorySpace { project: self.key.project, agent: self.agent.id, user }
+    }
+}
+
+/// The episode that an item at a place in the session is, if it is one: what was said, and what tools returned.
+/// What subagents say among themselves is none; what came of it is in their parent's words. Nor is what was
+/// recalled: it would be recalled again, each time with a younger date.
+pub(crate) fn remembered(state: &Session, at: Timestamp, ordinal: u64, item: &Item) -> Option<Remembered> {
+    if item.status == ItemStatus::InProgress || state.parent.is_some() {
+        return None;
+    }
+    let (speaker, name, text) = said(state, &item.body)?;
+    let text = within_limit(text);
+    let terms = tenure_memory::text::distinct_stems(&text);
+    let session = state.key.session;
+    let episode =
+        Episode { session, item: item.id, ordinal, at, speaker, name, text, labels: item.labels.clone() };
+    (!terms.is_empty()).then(|| Remembered { space: state.memory_space(), episode, terms })
+}
+
+fn said(state: &Session, body: &ItemBody) -> Option<(Speaker, Option<String>, String)> {
+    match body {
+        ItemBody::UserMessage { content, by_agent: true } => {
+            Some((Speaker::Agent, state.agent.name.clone(), texts(content)))
+        }
+        ItemBody::UserMessage { content, by_agent: false } => Some((Speaker::User, None, texts(content))),
+        ItemBody::AssistantMessage { content, .. } => {
+            Some((Speaker::Agent, state.agent.name.clone(), content.join("\n")))
+        }
+        ItemBody::FunctionCallOutput { output: Some(output), .. } => {
+            let text = match output {
+                FunctionOutput::Text(text) => text.clone(),
+                FunctionOutput::Content(parts) => texts(parts),
+            };
+            Some((Speaker::Tool, None, text))
+        }
+        ItemBody::McpCall { server_label, name, .. }
+            if server_label == BUILTIN_LABEL && is_memory_tool(name) =>
+        {
+            None
+        }
+        ItemBody::McpCall { name, output: Some(output), .. } => {
+            Some((Speaker::Tool, Some(name.clone()), output.clone()))
+        }
+        ItemBody::CommandExecution { tool, command, output, .. } => {
+            let output = output.as_deref().unwrap_or_default();
+            Some((Speaker::Tool, Some(tool.clone()), format!("{command}\n{output}")))
+        }
+        ItemBody::FunctionCallOutput { output: None, .. }
+        | ItemBody::McpCall { output: None, .. }
+        | ItemBody::Reasoning { .. }
+        | ItemBody::FunctionCall { .. }
+        | ItemBody::SubagentCall { .. }
+        | ItemBody::AgentMessage { .. }
+        | ItemBody::InternalCall { .. } => None,
+    }
+}
+
+fn texts(parts: &[InputPart]) -> String {
+    let text = |part: &InputPart| match part {
+        InputPart::Text { text } => Some(text.clone()),
+        InputPart::Image { .. } => None,
+    };
+    parts.iter().filter_map(text).collect::<Vec<_>>().join("\n")
+}
+
+fn within_limit(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(limit::EPISODE_BYTES_MAX));
+    text
+}

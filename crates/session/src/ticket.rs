@@ -1,0 +1,65 @@
+//! Tickets and quarantine as the state knows them.
+//!
+//! ```text
+//!            asked                 enough approve
+//!   (none) ────────▶ open ─────────────────────────▶ decided: the call is judged again, and made
+//!                     │ ▲ one of several approves, or others are asked when its time is over
+//!                     │ └─┐
+//!                     └───┘
+//!                     │ one refuses                   decided, and the session is quarantined
+//!                     ├──────────────────────────────▶ until a person releases it
+//!                     │ dismissed, or its time is over
+//!                     └──────────────────────────────▶ decided
+//! ```
+//!
+//! A ticket is part of the state while it is open, so it is honoured once: what decides it takes it away.
+
+use tenure_journal::{Approval, ApprovalId, Governance, Timestamp};
+
+use crate::Session;
+
+impl Session {
+    pub(crate) fn govern(&mut self, fact: &Governance) {
+        match fact {
+            Governance::Supported { approval_id, by, permit: _ } => {
+                self.supports.entry(*approval_id).or_default().insert(by.clone());
+            }
+            Governance::Escalated { approval_id, groups } => {
+                let ticket =
+                    self.approvals.get_mut(approval_id).and_then(|approval| approval.ticket.as_mut());
+                if let Some(ticket) = ticket {
+                    ticket.groups.clone_from(groups);
+                    ticket.expiry = None;
+                }
+            }
+            Governance::Quarantined { approval_id: _, by } => self.quarantined_by = Some(by.clone()),
+            Governance::Released { .. } => self.quarantined_by = None,
+        }
+    }
+
+    /// When the time of the next ticket is over.
+    pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
+        self.approvals.values().filter_map(expires_at).min()
+    }
+
+    /// The tickets whose time is over.
+    pub(crate) fn expired(&self, now: Timestamp) -> Vec<ApprovalId> {
+        let over = |approval: &&Approval| expires_at(approval).is_some_and(|at| at <= now);
+        self.approvals.values().filter(over).map(|approval| approval.id).collect()
+    }
+
+    /// How many approved it so far, without `by`.
+    pub(crate) fn supporters_beside(&self, id: ApprovalId, by: &str) -> u32 {
+        let others = self.supports.get(&id).map_or(0, |all| all.iter().filter(|one| *one != by).count());
+        u32::try_from(others).unwrap_or(u32::MAX)
+    }
+
+    /// Whether `by` approved it already.
+    pub(crate) fn supports_already(&self, id: ApprovalId, by: &str) -> bool {
+        self.supports.get(&id).is_some_and(|all| all.contains(by))
+    }
+}
+
+fn expires_at(approval: &Approval) -> Option<Timestamp> {
+    Some(approval.ticket.as_ref()?.expiry.as_ref()?.at)
+}

@@ -1,0 +1,1 @@
+SELECT rowid FROM bare WHERE bare MATCH ?1 ORDER BY rank LIMIT 10

@@ -1,0 +1,1 @@
+CREATE VIRTUAL TABLE bare USING fts5 (text)

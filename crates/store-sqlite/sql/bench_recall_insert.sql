@@ -1,0 +1,1 @@
+INSERT INTO bare (text) VALUES (?1)

@@ -1,0 +1,1 @@
+DELETE FROM episode_terms WHERE rowid = ?1

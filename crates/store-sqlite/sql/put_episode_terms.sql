@@ -1,0 +1,1 @@
+INSERT INTO episode_terms (rowid, terms) VALUES (?1, ?2)

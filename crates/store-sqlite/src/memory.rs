@@ -1,0 +1,137 @@
+//! Episodes: written with their events, found by their terms.
+
+use rusqlite::{Connection, Row, Transaction};
+use tenure_journal::{Episode, Labels, MemorySpace, Remembered, SessionKey, Speaker, Timestamp};
+use tenure_store::recall::{COUNTED_MAX, Candidates, Wanted, joined, pick};
+
+use crate::read::{Read, damaged, limit_of};
+use crate::readers::ReadError;
+use crate::write::int;
+
+/// Writes an episode; one that is at its place already goes.
+pub(crate) fn put(connection: &Connection, key: SessionKey, row: &Remembered) -> rusqlite::Result<()> {
+    if insert(connection, key, row)? == 0 {
+        let place = row.episode.ordinal;
+        forget(connection, key, place, place)?;
+        insert(connection, key, row)?;
+    }
+    let mark = row.space.mark();
+    let terms: Vec<String> = row.terms.iter().map(|term| marked(&mark, term)).collect();
+    let mut put = connection.prepare_cached(include_str!("../sql/put_episode_terms.sql"))?;
+    put.execute((connection.last_insert_rowid(), terms.join(" ")))?;
+    Ok(())
+}
+
+fn insert(connection: &Connection, key: SessionKey, row: &Remembered) -> rusqlite::Result<usize> {
+    let (space, episode) = (&row.space, &row.episode);
+    connection.prepare_cached(include_str!("../sql/put_episode.sql"))?.execute((
+        key.project.to_string(),
+        key.session.to_string(),
+        int(episode.ordinal),
+        episode.item.to_string(),
+        space.mark(),
+        space.agent.to_string(),
+        &space.user,
+        episode.at.as_millis(),
+        episode.speaker.as_str(),
+        &episode.name,
+        &episode.text,
+        labels_text(&episode.labels),
+    ))
+}
+
+/// Removes the episodes of a session whose places are from `first` to `last`.
+pub(crate) fn forget(
+    connection: &Connection,
+    key: SessionKey,
+    first: u64,
+    last: u64,
+) -> rusqlite::Result<()> {
+    let place = (key.project.to_string(), key.session.to_string(), int(first), int(last));
+    let mut statement = connection.prepare_cached(include_str!("../sql/forget_episodes.sql"))?;
+    let gone = statement.query_map(place, |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
+    let mut terms = connection.prepare_cached(include_str!("../sql/forget_episode_terms.sql"))?;
+    for episode in gone {
+        terms.execute((episode,))?;
+    }
+    Ok(())
+}
+
+/// A term as it is kept: behind the mark of its space, so that no other space's is ever met.
+fn marked(mark: &str, term: &str) -> String {
+    format!("{mark}·{term}")
+}
+
+pub(crate) fn candidates(
+    connection: &Transaction<'_>,
+    space: &MemorySpace,
+    wanted: &Wanted,
+) -> Read<Candidates> {
+    let mark = space.mark();
+    let mut counted = connection.prepare_cached(include_str!("../sql/count_episodes.sql"))?;
+    let episodes: i64 = counted.query_row((&mark, limit_of(COUNTED_MAX)), |row| row.get(0))?;
+    let episodes = episodes.unsigned_abs();
+    let mut lists = Vec::new();
+    let mut having = connection.prepare_cached(include_str!("../sql/episodes_with_term.sql"))?;
+    for term in &wanted.terms {
+        // One token in quotation marks: nothing in it is read as an operator.
+        let token = format!("\"{}\"", marked(&mark, term).replace('"', "\"\""));
+        lists.push(numbers(&mut having, (token, limit_of(COUNTED_MAX)))?);
+    }
+    let frequencies = lists.iter().map(|list| list.len() as u64).collect();
+    if let Some((from, until)) = wanted.window.filter(|_| wanted.terms.is_empty()) {
+        let mut within = connection.prepare_cached(include_str!("../sql/episodes_within.sql"))?;
+        let row = (&mark, from.as_millis(), until.as_millis(), limit_of(wanted.hits_max));
+        lists.push(numbers(&mut within, row)?);
+    }
+    let mut neighbours = connection.prepare_cached(include_str!("../sql/neighbours.sql"))?;
+    let mut found = Vec::new();
+    for hit in pick(episodes, &lists, wanted.hits_max) {
+        let row = (int(hit), &mark, limit_of(wanted.reach));
+        let mut rows = neighbours.query(row)?;
+        let mut run = Vec::new();
+        while let Some(row) = rows.next()? {
+            run.push(episode_of(row)?);
+        }
+        found.push(run);
+    }
+    Ok(Candidates { episodes, frequencies, stretches: joined(found) })
+}
+
+fn numbers(
+    statement: &mut rusqlite::CachedStatement<'_>,
+    params: impl rusqlite::Params,
+) -> rusqlite::Result<Vec<u64>> {
+    statement.query_map(params, |row| row.get::<_, i64>(0).map(i64::unsigned_abs))?.collect()
+}
+
+fn episode_of(row: &Row<'_>) -> Read<Episode> {
+    let word: String = row.get(4)?;
+    let speaker =
+        Speaker::from_word(&word).ok_or_else(|| damaged(format!("reading an episode of `{word}`")))?;
+    Ok(Episode {
+        session: id_of(row, 0)?,
+        item: id_of(row, 1)?,
+        ordinal: row.get::<_, i64>(2)?.unsigned_abs(),
+        at: Timestamp::from_millis(row.get(3)?),
+        speaker,
+        name: row.get(5)?,
+        text: row.get(6)?,
+        labels: labels_of(row.get(7)?)?,
+    })
+}
+
+fn labels_text(labels: &Labels) -> Option<String> {
+    let text = || serde_json::to_string(labels).expect("labels are words and sets of words");
+    (!labels.is_neutral()).then(text)
+}
+
+fn labels_of(text: Option<String>) -> Read<Labels> {
+    let Some(text) = text else { return Ok(Labels::NEUTRAL) };
+    serde_json::from_str(&text).map_err(|_| ReadError::from(damaged(format!("reading the labels `{text}`"))))
+}
+
+fn id_of<T: std::str::FromStr>(row: &Row<'_>, index: usize) -> Read<T> {
+    let text: String = row.get(index)?;
+    text.parse().map_err(|_| ReadError::from(damaged(format!("reading an episode of `{text}`"))))
+}

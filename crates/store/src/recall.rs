@@ -1,0 +1,135 @@
+//! What is remembered, as a store finds it: candidates by their terms, with what was said around them.
+//!
+//! A store does not know what a term means or which passage answers a question best. It counts how many episodes of
+//! a space have each term, picks those that share the rarest ones with the question, and gives them with their
+//! neighbours. Who asks ranks them. Every key leads with the space, so nothing of another is ever looked at, not
+//! even to count it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tenure_journal::{Episode, SessionId, Timestamp};
+
+/// Episodes that are counted of a space, and of a term in it. What is more frequent counts as being everywhere, and
+/// of such a term the newest are looked at.
+pub const COUNTED_MAX: usize = 20_000;
+
+/// What to look for in one space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Distinct terms, none of them necessary.
+    pub terms: Vec<String>,
+    /// Where there are no terms: the newest from the first moment to before the second.
+    pub window: Option<(Timestamp, Timestamp)>,
+    /// Episodes that are picked at most.
+    pub hits_max: usize,
+    /// Neighbours of each that come with it, on either side.
+    pub reach: usize,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Candidates {
+    /// How many episodes the space has, counted to [`COUNTED_MAX`].
+    pub episodes: u64,
+    /// How many of them have each of the terms, counted to [`COUNTED_MAX`].
+    pub frequencies: Vec<u64>,
+    /// The picked ones with their neighbours: runs of one session without a gap, in the order of session and place.
+    pub stretches: Vec<Vec<Episode>>,
+}
+
+/// Picks among the episodes that have each term, given newest first, those that share the most with the question;
+/// of equals the newer. An episode is named by what grows with time.
+#[must_use]
+pub fn pick(episodes: u64, lists: &[Vec<u64>], hits_max: usize) -> Vec<u64> {
+    let mut shared: HashMap<u64, f64> = HashMap::new();
+    for list in lists {
+        let rarity = rarity(episodes, list.len() as u64);
+        for episode in list {
+            *shared.entry(*episode).or_default() += rarity;
+        }
+    }
+    let mut picked: Vec<(u64, f64)> = shared.into_iter().collect();
+    let best = |one: &(u64, f64), other: &(u64, f64)| other.1.total_cmp(&one.1).then(other.0.cmp(&one.0));
+    if picked.len() > hits_max {
+        picked.select_nth_unstable_by(hits_max, best);
+        picked.truncate(hits_max);
+    }
+    picked.sort_unstable_by(best);
+    picked.into_iter().map(|(episode, _)| episode).collect()
+}
+
+/// How much a term tells that so many have, as information.
+fn rarity(episodes: u64, having: u64) -> f64 {
+    (1.0 + episodes.max(having) as f64 / (having as f64 + 0.5)).ln()
+}
+
+/// Puts neighbourhoods together that share episodes. Each is a run of one session without a gap.
+#[must_use]
+pub fn joined(neighbourhoods: Vec<Vec<Episode>>) -> Vec<Vec<Episode>> {
+    let mut sessions: BTreeMap<SessionId, Vec<Vec<Episode>>> = BTreeMap::new();
+    for run in neighbourhoods {
+        if let Some(first) = run.first() {
+            sessions.entry(first.session).or_default().push(run);
+        }
+    }
+    sessions.into_values().flat_map(joined_in_session).collect()
+}
+
+fn joined_in_session(mut runs: Vec<Vec<Episode>>) -> Vec<Vec<Episode>> {
+    let end = |run: &[Episode]| run.last().map(|episode| episode.ordinal);
+    runs.sort_by_key(|run| (run.first().map(|episode| episode.ordinal), end(run)));
+    let mut joined: Vec<Vec<Episode>> = Vec::new();
+    for run in runs {
+        let (begins, reaches) =
+            (run.first().map(|episode| episode.ordinal), joined.last().and_then(|last| end(last)));
+        match joined.last_mut() {
+            Some(last) if begins <= reaches => {
+                last.extend(run.into_iter().filter(|episode| Some(episode.ordinal) > reaches));
+            }
+            Some(_) | None => joined.push(run),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use tenure_journal::{Fresh, ItemId, Speaker};
+
+    use super::*;
+
+    #[test]
+    fn picks_what_shares_the_rarest_terms() {
+        let lists = [vec![9, 7, 5, 3, 1], vec![5], vec![7, 3]];
+        for (hits_max, expected) in [(1, vec![5]), (2, vec![5, 7]), (9, vec![5, 7, 3, 9, 1])] {
+            assert_eq!(pick(10, &lists, hits_max), expected, "{hits_max}");
+        }
+        assert_eq!(pick(0, &[], 5), Vec::<u64>::new());
+    }
+
+    #[test]
+    fn joins_what_overlaps_and_nothing_else() {
+        let fresh = Fresh::new(Timestamp::EPOCH, 1);
+        let (one, other) = (SessionId::fresh(&fresh), SessionId::fresh(&fresh));
+        let item = ItemId::fresh(&fresh);
+        let run = |session, ordinals: &[u64]| -> Vec<Episode> {
+            let episode = |ordinal: &u64| Episode {
+                session,
+                item,
+                ordinal: *ordinal,
+                at: Timestamp::EPOCH,
+                speaker: Speaker::User,
+                name: None,
+                text: String::new(),
+                labels: tenure_journal::Labels::NEUTRAL,
+            };
+            ordinals.iter().map(episode).collect()
+        };
+        let given = vec![run(one, &[4, 6, 7]), run(other, &[4, 5]), run(one, &[0, 2, 4]), run(one, &[9, 10])];
+        let ordinals: Vec<(bool, Vec<u64>)> = joined(given)
+            .iter()
+            .map(|run| (run[0].session == one, run.iter().map(|episode| episode.ordinal).collect()))
+            .collect();
+        assert_eq!(ordinals, [(true, vec![0, 2, 4, 6, 7]), (true, vec![9, 10]), (false, vec![4, 5])]);
+    }
+}

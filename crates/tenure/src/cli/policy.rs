@@ -1,0 +1,193 @@
+//! `tenure policy check`: what there is to say about a directory of policies. Reads files and nothing else.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use tenure_policy::{FindingKind, PolicySet, PolicySource};
+
+use super::Context;
+use super::check::plural;
+use super::error::{CliError, Exit};
+use super::output::{self, Column};
+
+/// Files of one directory.
+const FILES_MAX: usize = 1_000;
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgs {
+    #[command(subcommand)]
+    command: PolicyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Check a directory of policies: schema, ids, policies that can never matter or that may fail
+    Check {
+        /// The directory [default: policies in the project directory]
+        directory: Option<PathBuf>,
+        /// What a server answers to `tools/list`, as JSON: policies about its tools are checked against it.
+        /// The name of the file without `.json` is the server's label; may be given more than once
+        #[arg(long, value_name = "FILE")]
+        tools: Vec<PathBuf>,
+        /// Fail on warnings too
+        #[arg(long)]
+        strict: bool,
+    },
+}
+
+pub(crate) fn policy(cx: &mut Context, args: &PolicyArgs) -> Result<Exit, CliError> {
+    match &args.command {
+        PolicyCommand::Check { directory, tools, strict } => {
+            let directory = match directory {
+                Some(directory) => cx.world.directory.join(directory),
+                None => cx.project.join("policies"),
+            };
+            let tools: Vec<PathBuf> = tools.iter().map(|file| cx.world.directory.join(file)).collect();
+            check(cx, &directory, &tools, *strict)
+        }
+    }
+}
+
+fn check(cx: &mut Context, directory: &Path, tools: &[PathBuf], strict: bool) -> Result<Exit, CliError> {
+    let sources = read(directory)?;
+    let rows = match PolicySet::new(&sources) {
+        Ok(policies) => said(&policies, tools)?,
+        Err(error) => vec![row("error", "", &error.to_string())],
+    };
+    let columns =
+        [Column::at("SEVERITY", "/severity"), Column::at("POLICY", "/id"), Column::at("MESSAGE", "/message")];
+    if !rows.is_empty() {
+        output::list(&mut cx.world.out, cx.format, &columns, &rows)?;
+    }
+    let count = |severity: &str| rows.iter().filter(|row| row["severity"] == severity).count();
+    let (errors, warnings) = (count("error"), count("warning"));
+    cx.note(&format!(
+        "{}: {}, {}",
+        plural(sources.len(), "file"),
+        plural(errors, "error"),
+        plural(warnings, "warning")
+    ))?;
+    Ok(if errors > 0 || (strict && warnings > 0) { Exit::Failed } else { Exit::Done })
+}
+
+/// What there is to say about policies that fit the schema.
+fn said(policies: &PolicySet, tools: &[PathBuf]) -> Result<Vec<Value>, CliError> {
+    let mut rows = Vec::new();
+    let mut known = Vec::new();
+    for file in tools {
+        for (tool, parameters) in listed(file)? {
+            if let Err(error) = policies.check_tool(&tool, &parameters) {
+                rows.push(row("error", &tool, &error.to_string()));
+            }
+            known.push(tool);
+        }
+    }
+    let findings = policies.findings().map_err(|error| CliError::failed("policy", error.to_string()))?;
+    for finding in findings {
+        let message = finding.kind.to_string();
+        let severity = match finding.kind {
+            // It was checked above.
+            FindingKind::Unchecked { tools }
+                if !tools.is_empty() && tools.iter().all(|it| known.contains(it)) =>
+            {
+                continue;
+            }
+            FindingKind::Unchecked { .. } => "note",
+            FindingKind::Unreachable | FindingKind::MayFail | FindingKind::Confusable => "warning",
+        };
+        rows.push(row(severity, &finding.policy, &message));
+    }
+    Ok(rows)
+}
+
+fn row(severity: &str, id: &str, message: &str) -> Value {
+    json!({"id": id, "severity": severity, "message": message})
+}
+
+fn read(directory: &Path) -> Result<Vec<PolicySource>, CliError> {
+    let cannot = |path: &Path, error: std::io::Error| {
+        CliError::not_found(format!("`{}` cannot be read", path.display())).cause(error.to_string())
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(|error| cannot(directory, error))? {
+        let path = entry.map_err(|error| cannot(directory, error))?.path();
+        if path.extension().is_some_and(|extension| extension == "cedar") {
+            files.push(path);
+        }
+    }
+    if files.len() > FILES_MAX {
+        return Err(CliError::failed(
+            "policy",
+            format!("the directory holds more than {FILES_MAX} policy files"),
+        ));
+    }
+    files.sort();
+    let source = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).map_err(|error| cannot(&path, error))?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(PolicySource { name, text })
+    };
+    files.into_iter().map(source).collect()
+}
+
+/// The tools of a server as `<label>/<name>`, each with the JSON schema of its arguments.
+fn listed(file: &Path) -> Result<Vec<(String, Value)>, CliError> {
+    let wrong = |why: String| {
+        CliError::failed(
+            "policy",
+            format!("`{}` is not what a server answers to `tools/list`", file.display()),
+        )
+        .cause(why)
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let read: Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let label = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let tools =
+        read.get("tools").unwrap_or(&read).as_array().ok_or_else(|| wrong("no `tools`".to_owned()))?;
+    let tool = |tool: &Value| {
+        let name = tool["name"].as_str().ok_or_else(|| wrong("a tool without a `name`".to_owned()))?;
+        Ok((format!("{label}/{name}"), tool["inputSchema"].clone()))
+    };
+    tools.iter().map(tool).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_are_checked_with_their_tools() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            path
+        };
+        write(
+            "a.cedar",
+            r#"@id("limit") forbid (principal, action == Action::"tool.call:pay/transfer", resource)
+               when { context.args.amount.greaterThan(decimal("5.0")) };
+               @id("dead") permit (principal is User, action == Action::"audit.read", resource is Tool);"#,
+        );
+        write("notes.txt", "no policy");
+        let sources = read(directory.path()).expect("readable");
+        let policies = PolicySet::new(&sources).expect("valid");
+        let shown = |tools: &[PathBuf]| -> Vec<String> {
+            let rows = said(&policies, tools).expect("said");
+            rows.iter()
+                .map(|row| format!("{} {}", row["severity"].as_str().unwrap(), row["id"].as_str().unwrap()))
+                .collect()
+        };
+        assert_eq!(shown(&[]), ["warning dead", "note limit"]);
+        let schema = |kind: &str| {
+            json!({"tools": [{"name": "transfer", "inputSchema": {
+                "properties": {"amount": {"type": kind}}, "required": ["amount"]}}]})
+            .to_string()
+        };
+        let fits = write("pay.json", &schema("number"));
+        assert_eq!(shown(&[fits.clone()]), ["warning dead"]);
+        write("pay.json", &schema("string"));
+        assert_eq!(shown(&[fits]), ["error pay/transfer", "warning dead"]);
+    }
+}
