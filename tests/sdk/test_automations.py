@@ -87,7 +87,7 @@ def test_automation_pause_resume(client, mark):
     # The SDK declares JSON and sends nothing.
     answer = raw(client, "POST", f"/agents/automations/{made.id}/pause", b"")
     assert (answer.status_code, answer.json()["status"]) == (200, "paused")
-    once = automations.create(type="once", name="o", run_at=int(time.time()) + 1, target=new_session(f"say {mark}"))
+    once = automations.create(type="once", name="o", run_at=int(time.time()) + 3, target=new_session(f"say {mark}"))
     automations.pause(once.id)
     wait.until(lambda: time.time() > once.run_at, "its time to pass")
     with refused(400, param="run_at"):
@@ -168,7 +168,7 @@ def test_automation_existing_session(client, mark):
 def test_automation_once_fires(client, mark):
     automations = client.beta.agents.automations
     session = talk.finished(client, f"say {mark}")
-    run_at = int(time.time()) + 2
+    run_at = int(time.time()) + 4
     made = automations.create(type="once", name="o", run_at=run_at, target=existing(session, f"say woken {mark}"))
     done = delivered(client, made)
     assert (done.status, done.scheduled_at, done.source.type) == ("completed", run_at, "automation")
@@ -190,7 +190,7 @@ def test_automation_once_fires(client, mark):
 def test_automation_survives_a_kill(own_server, mark):
     """What fell due while no server was up is delivered once by the next one."""
     automations = own_server.client.beta.agents.automations
-    run_at = int(time.time()) + 2
+    run_at = int(time.time()) + 4
     made = automations.create(type="once", name="o", run_at=run_at, target=new_session(f"say {mark}"))
     own_server.kill()
     wait.until(lambda: time.time() > run_at + 1, "its time to pass")

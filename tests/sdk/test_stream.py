@@ -136,7 +136,7 @@ def test_event_ids_unique(client, mark):
 def test_sse_framing(server, client, mark):
     session = talk.finished(client, f"say {mark}")
     url = urlsplit(server.url)
-    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=5)
+    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=60)
     headers = {"Authorization": f"Bearer {KEY}", "OpenAI-Beta": "agents=v1", "Last-Event-ID": "7"}
     connection.request("GET", f"{url.path}/agents/sessions/{session.id}/events", headers=headers)
     # The headers come at once: nothing has happened yet that could have followed them.

@@ -136,7 +136,7 @@ async fn a_function_call_waits_for_its_result() {
         if let Some(action) = now["required_actions"].get(0) {
             break action.clone();
         }
-        let frame = tokio::time::timeout(Duration::from_secs(10), stream.frame()).await.expect("in time");
+        let frame = tokio::time::timeout(Duration::from_secs(60), stream.frame()).await.expect("in time");
         seen.push_str(
             std::str::from_utf8(&frame.expect("a frame").expect("bytes").into_data().expect("data"))
                 .expect("UTF-8"),
@@ -154,7 +154,7 @@ async fn a_function_call_waits_for_its_result() {
     assert_eq!((status, body), (202, Value::Null));
     assert_eq!(world.call("POST", &events_path, Some(result(&action["call_id"]))).await.0, 202, "a repeat");
     while !seen.contains("event: agent.session.idle") {
-        let frame = tokio::time::timeout(Duration::from_secs(10), stream.frame()).await.expect("in time");
+        let frame = tokio::time::timeout(Duration::from_secs(60), stream.frame()).await.expect("in time");
         seen.push_str(
             std::str::from_utf8(&frame.expect("a frame").expect("bytes").into_data().expect("data"))
                 .expect("UTF-8"),
@@ -183,7 +183,7 @@ async fn a_busy_session_is_not_deleted_and_a_deleted_one_stays_so() {
     let message = json!({"events": [{"type": "agent.session.input.message",
         "input": [{"role": "user", "content": [{"type": "input_text", "text": "x"}]}]}]});
     assert_eq!(world.call("POST", &format!("{path}/events"), Some(message)).await.0, 404);
-    let ended = tokio::time::timeout(Duration::from_secs(10), stream.collect()).await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), stream.collect()).await;
     let bytes = ended.expect("a deletion ends the stream").expect("bytes").to_bytes();
     assert!(!String::from_utf8_lossy(&bytes).contains("deleted"));
 }
@@ -261,7 +261,7 @@ async fn an_idle_stream_says_that_it_is_alive() {
     let session = world.session(none("hi")).await;
     let path = format!("/v1/agents/sessions/{}/events", session["id"].as_str().expect("an id"));
     let (_, _, mut stream) = world.send(request("GET", &path, None, &[("last-event-id", "event_9")])).await;
-    let frame = tokio::time::timeout(Duration::from_secs(10), stream.frame()).await.expect("in time");
+    let frame = tokio::time::timeout(Duration::from_secs(60), stream.frame()).await.expect("in time");
     let data = frame.expect("a frame").expect("bytes").into_data().expect("data");
     assert_eq!(&data[..], b": keepalive\n\n");
 }

@@ -43,7 +43,7 @@ async fn until(world: &World, path: &str, wanted: impl Fn(&Value) -> bool) -> Va
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), ask).await.expect("in time")
+    tokio::time::timeout(Duration::from_secs(60), ask).await.expect("in time")
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn a_single_wake_up_reaches_its_session_at_its_time() {
     let (_, made) = world.call("POST", PATH, Some(body)).await;
     let mut seen = String::new();
     while !seen.contains("agent.session.idle") {
-        let frame = tokio::time::timeout(Duration::from_secs(20), stream.frame()).await.expect("in time");
+        let frame = tokio::time::timeout(Duration::from_secs(60), stream.frame()).await.expect("in time");
         let data = frame.expect("a frame").expect("bytes").into_data().expect("data");
         seen.push_str(std::str::from_utf8(&data).expect("UTF-8"));
     }

@@ -24,7 +24,7 @@ use support::{SCRIPT, opening, start, start_hosting};
 /// How old a payload is that is collected. The store's clock moves only when the test moves it.
 const GRACE: Duration = Duration::from_millis(50);
 /// How long something may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A tree of files, as the payloads it is made of.
 struct Tree {

@@ -21,7 +21,7 @@ fn say(text: &str) -> Command {
 /// Reads a stream until a turn reaches `notice`.
 async fn until_turn(stream: &mut Subscription, notice: TurnNotice) {
     loop {
-        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("in time");
+        let next = tokio::time::timeout(Duration::from_secs(60), stream.next()).await.expect("in time");
         let Some(SubscriptionItem::Event(event)) = next else { panic!("the stream ended") };
         if matches!(&*event, StreamEvent::Turn { kind, .. } if *kind == notice) {
             return;

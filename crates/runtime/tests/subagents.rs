@@ -39,7 +39,7 @@ rules:
     reply: [{ text: "late" }]
   - reply: [{ text: "Found it." }]
 "#;
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Nowhere;
 

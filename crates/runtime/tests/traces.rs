@@ -101,7 +101,7 @@ async fn session(runtime: &Runtime, turns: usize) -> SessionKey {
             runtime.submit(view.key, vec![message], None).await.expect("accepted");
         }
         loop {
-            let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("in time");
+            let next = tokio::time::timeout(Duration::from_secs(60), stream.next()).await.expect("in time");
             let Some(SubscriptionItem::Event(event)) = next else { panic!("the stream ended") };
             if matches!(&*event, StreamEvent::Session { kind: SessionNotice::Idle, .. }) {
                 break;

@@ -161,7 +161,7 @@ async fn what_is_streamed_and_what_is_kept_have_the_same_index() {
     let mut told: BTreeMap<ItemId, Option<u32>> = BTreeMap::new();
     let mut approvals = 0;
     loop {
-        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("in time");
+        let next = tokio::time::timeout(Duration::from_secs(60), stream.next()).await.expect("in time");
         let Some(SubscriptionItem::Event(event)) = next else { panic!("the stream ended") };
         let (id, index) = match &*event {
             StreamEvent::ItemAdded { item } | StreamEvent::ItemDone { item } => (item.id, item.output_index),

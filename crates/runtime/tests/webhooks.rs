@@ -119,7 +119,7 @@ fn opening(project_id: ProjectId) -> Opening {
 
 async fn until_idle(stream: &mut Subscription) {
     loop {
-        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("in time");
+        let next = tokio::time::timeout(Duration::from_secs(60), stream.next()).await.expect("in time");
         let Some(SubscriptionItem::Event(event)) = next else { panic!("the stream ended") };
         if matches!(&*event, StreamEvent::Session { kind: SessionNotice::Idle, .. }) {
             return;
@@ -178,7 +178,7 @@ async fn drained(store: &MemoryStore) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), empty).await.expect("drained in time");
+    tokio::time::timeout(Duration::from_secs(60), empty).await.expect("drained in time");
 }
 
 #[tokio::test]
@@ -476,7 +476,7 @@ async fn what_a_newer_release_wrote_waits_for_it_and_hinders_nobody() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), shown).await.expect("an operator sees it");
+    tokio::time::timeout(Duration::from_secs(60), shown).await.expect("an operator sees it");
     older.shutdown(Duration::from_secs(5)).await;
     let rest: Vec<_> = all()
         .await

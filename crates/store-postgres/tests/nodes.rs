@@ -148,13 +148,14 @@ async fn each_due_session_is_claimed_once() {
 async fn a_dead_nodes_sessions_are_taken_over_and_it_is_fenced() {
     let database = database();
     let (a, b) = tokio::join!(open(&database), open(&database));
-    a.heartbeat(node(1), Duration::from_millis(300)).await.expect("begins a lease");
+    a.heartbeat(node(1), LONG).await.expect("begins a lease");
     b.heartbeat(node(2), LONG).await.expect("begins a lease");
     a.append(due(key(0), 0, Some(node(1)))).await.expect("holds");
     a.append(due(key(1), 0, Some(node(1)))).await.expect("holds");
     let error = b.append(due(key(0), 1, Some(node(2)))).await.expect_err("another holds it");
     assert_eq!(error.kind(), StoreErrorKind::Held, "{error}");
 
+    a.heartbeat(node(1), Duration::from_millis(1)).await.expect("begins a short one");
     until("the lease has run out", async || b.nodes().await.expect("counts") == 1).await;
     assert_eq!(b.claim(node(2), key(0)).await.expect("claims"), Some(node(2)));
     assert_eq!(b.claim_due(node(2), Timestamp::EPOCH, 9, &[]).await.expect("claims"), [key(1)]);

@@ -6,7 +6,7 @@
 import json
 import os
 import sys
-import time
+import threading
 
 TOOLS = [
     {"name": "act", "description": "Does something.", "inputSchema": {"type": "object"}},
@@ -34,9 +34,9 @@ def call(name, what, text, count):
             print("out of luck", file=sys.stderr, flush=True)
             os._exit(3)
         case "hang":
-            time.sleep(600)
+            threading.Event().wait()
         case "slow":
-            time.sleep(2)
+            threading.Event().wait(2)
     return state(count)
 
 

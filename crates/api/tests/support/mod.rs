@@ -187,7 +187,7 @@ impl World {
         let (status, headers, body) = self.send(request).await;
         assert!(status.is_success(), "{status}");
         assert!(headers["content-type"].to_str().expect("text").starts_with("text/event-stream"));
-        let collected = tokio::time::timeout(Duration::from_secs(20), body.collect()).await;
+        let collected = tokio::time::timeout(Duration::from_secs(60), body.collect()).await;
         let bytes = collected.expect("in time").expect("a body").to_bytes();
         events(std::str::from_utf8(&bytes).expect("UTF-8"))
     }
@@ -284,7 +284,7 @@ impl Raw {
 
     /// The next answer. Panics if none comes in time.
     pub(crate) async fn answer(&mut self) -> Answer {
-        tokio::time::timeout(Duration::from_secs(10), self.read_answer()).await.expect("an answer in time")
+        tokio::time::timeout(Duration::from_secs(60), self.read_answer()).await.expect("an answer in time")
     }
 
     async fn read_answer(&mut self) -> Answer {
@@ -325,7 +325,7 @@ impl Raw {
             while self.more().await {}
             String::from_utf8_lossy(&std::mem::take(&mut self.unread)).into_owned()
         };
-        tokio::time::timeout(Duration::from_secs(10), read).await.expect("closed in time")
+        tokio::time::timeout(Duration::from_secs(60), read).await.expect("closed in time")
     }
 }
 

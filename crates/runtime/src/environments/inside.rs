@@ -271,7 +271,7 @@ impl Inside {
         self.0.is_empty()
     }
 
-    /// Ends every server, and those whose labels are not among `labels` before others are asked. Blocks.
+    /// Ends every server whose label is not among `labels`. Blocks.
     pub(super) fn keep(&mut self, labels: &[String]) {
         let gone: Vec<String> = self.0.keys().filter(|label| !labels.contains(label)).cloned().collect();
         gone.iter().for_each(|label| self.end(label));

@@ -46,8 +46,8 @@ pub(crate) struct RemoteWork {
 
 enum Task {
     Command { request: CommandRequest, told: Told },
-    Server(ServerWork),
-    Http(HttpWork),
+    Server(Box<ServerWork>),
+    Http(Box<HttpWork>),
     Find,
 }
 
@@ -62,8 +62,8 @@ impl RemoteWork {
             }
             EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => match ServerWork::of(state, effect)
             {
-                Some(server) => Task::Server(server),
-                None => Task::Http(HttpWork::of(state, effect)?),
+                Some(server) => Task::Server(Box::new(server)),
+                None => Task::Http(Box::new(HttpWork::of(state, effect)?)),
             },
             EffectKind::PrepareEnvironment => Task::Find,
             EffectKind::ModelCall { .. }

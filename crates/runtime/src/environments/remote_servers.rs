@@ -48,7 +48,7 @@ struct Running {
     means: Means,
     reached: Arc<Reached>,
     used: Instant,
-    _process: Option<Process>,
+    process: Option<Process>,
 }
 
 /// How a server is reached.
@@ -177,7 +177,7 @@ pub(super) async fn ask_over_http(
             // Nothing but the handshake was sent.
             let reached = Arc::new(reached.await.map_err(|failure| unsent(&failure))?);
             let running =
-                Running { means, reached: Arc::clone(&reached), used: Instant::now(), _process: None };
+                Running { means, reached: Arc::clone(&reached), used: Instant::now(), process: None };
             servers.lock().insert((session, work.label.clone()), running);
             reached
         }
@@ -223,7 +223,7 @@ impl RemoteServers {
     /// Ends the processes of a session that its agent does not have any more.
     fn keep(&self, session: SessionId, labels: &[String]) {
         self.lock().retain(|(of, label), running| {
-            *of != session || labels.contains(label) || running._process.is_none()
+            *of != session || labels.contains(label) || running.process.is_none()
         });
     }
 
@@ -335,7 +335,7 @@ async fn start(
         means: Means::Process(work.program.clone()),
         reached: Arc::clone(&reached),
         used: Instant::now(),
-        _process: Some(process),
+        process: Some(process),
     };
     servers.lock().insert((session, work.label.clone()), running);
     Ok(reached)

@@ -71,7 +71,7 @@ enum Task {
         turn_id: TurnId,
         before: Vec<Artifact>,
     },
-    Server(ServerWork),
+    Server(Box<ServerWork>),
 }
 
 /// Where a command's output is told.
@@ -114,7 +114,7 @@ impl Work {
                 before: state.artifacts().to_vec(),
             },
             EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => {
-                Task::Server(ServerWork::of(state, effect)?)
+                Task::Server(Box::new(ServerWork::of(state, effect)?))
             }
             EffectKind::ModelCall { .. } | EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => {
                 return None;

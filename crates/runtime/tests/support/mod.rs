@@ -180,7 +180,7 @@ pub(crate) fn opening(text: &str) -> Opening {
 pub(crate) async fn until(stream: &mut Subscription, status: SessionNotice) -> Vec<String> {
     let mut seen = Vec::new();
     loop {
-        let next = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("in time");
+        let next = tokio::time::timeout(Duration::from_secs(60), stream.next()).await.expect("in time");
         let Some(SubscriptionItem::Event(event)) = next else { panic!("the stream ended after {seen:?}") };
         match &*event {
             StreamEvent::Session { kind, .. } => {

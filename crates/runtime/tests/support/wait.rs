@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long something may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks until it is so.
 pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
