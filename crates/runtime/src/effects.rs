@@ -34,7 +34,7 @@ pub(crate) struct Launch {
 
 /// An attempt that is about to begin.
 struct Begin<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     project: ProjectId,
     agent: AgentId,
     version: Option<u64>,

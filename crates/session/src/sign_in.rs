@@ -26,9 +26,9 @@ impl Session {
 
 fn label(pending: &Pending) -> Option<String> {
     match &pending.effect.kind {
-        EffectKind::ListTools { server_label }
+        EffectKind::ListTools { server_label, .. }
         | EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, .. } => Some(server_label.clone()),
-        EffectKind::ToolCall { server: ServerRef::Builtin, .. }
+        EffectKind::ToolCall { server: ServerRef::Builtin | ServerRef::Inside { .. }, .. }
         | EffectKind::ModelCall { .. }
         | EffectKind::Subagent { .. }
         | EffectKind::EndSubagents { .. }

@@ -218,7 +218,8 @@ fn sign_ins(view: &SessionView) -> Value {
             | Tool::ProgrammaticToolCalling { .. }
             | Tool::WebSearch { .. }
             | Tool::ComputerUse { .. }
-            | Tool::Automations => None,
+            | Tool::Automations
+            | Tool::Memory => None,
         })
     };
     let shown = view.required_actions.iter().filter_map(|action| match action {

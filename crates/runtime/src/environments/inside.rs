@@ -204,7 +204,8 @@ fn inside(tool: &Tool) -> Option<&McpTool> {
         | Tool::ProgrammaticToolCalling { .. }
         | Tool::WebSearch { .. }
         | Tool::ComputerUse { .. }
-        | Tool::Automations => None,
+        | Tool::Automations
+        | Tool::Memory => None,
     }
 }
 

@@ -149,7 +149,8 @@ impl Attached {
                 | Tool::ProgrammaticToolCalling { .. }
                 | Tool::WebSearch { .. }
                 | Tool::ComputerUse { .. }
-                | Tool::Automations => {}
+                | Tool::Automations
+                | Tool::Memory => {}
             }
         }
         Ok(())
@@ -160,7 +161,8 @@ impl Attached {
             (McpTransport::Http { server_url, secret, .. }, Origin::Service) => {
                 (server_url, has_own || secret.is_some())
             }
-            (McpTransport::Http { .. }, Origin::Environment) | (McpTransport::Project, _) => {
+            (McpTransport::Http { .. }, Origin::Environment)
+            | (McpTransport::Stdio { .. } | McpTransport::Project, _) => {
                 return match mcp.credential_id {
                     Some(_) => Err(BindError::NotForThis { tool }),
                     None => Ok(None),
