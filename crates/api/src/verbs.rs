@@ -76,8 +76,13 @@ pub(crate) async fn check_commands(
 ) -> Result<(), ApiError> {
     let verb = |command: &Command| match command {
         Command::Cancel => Some(SessionVerb::Cancel),
-        Command::Decide { .. } | Command::Release { .. } => None,
+        // A grant is given with an answer.
+        Command::Decide { .. } | Command::Release { .. } | Command::GrantAgain { .. } => None,
+        // Nobody sends it: the server says so itself.
+        Command::SignedIn => None,
         Command::Message { .. }
+        | Command::OwnMessage { .. }
+        | Command::Grant { .. }
         | Command::FunctionResult { .. }
         | Command::Update { .. }
         | Command::PlaceFiles { .. }

@@ -114,7 +114,7 @@ pub(crate) async fn run(shared: &Shared, call: &Call) -> Result<Attempted, Failu
 }
 
 fn returned(text: String, is_error: bool) -> Attempted {
-    Attempted::Returned(ToolResult::inline(text, is_error))
+    Attempted::Returned(ToolResult { text, is_error, stored: None, root: None })
 }
 
 /// Passages as a model is told of them: each with when, by whom and where.

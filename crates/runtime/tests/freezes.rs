@@ -34,7 +34,7 @@ async fn approve(runtime: &Runtime, key: SessionKey) {
         panic!("one approval, not {:?}", waiting.required_actions)
     };
     let decide =
-        Command::Decide { approval_id: approval.id, decision: Decision::Approve, by: "key_1".into() };
+        Command::Decide { approval_id: approval.id, decision: Decision::Approve, by: tenure_journal::Party::service("key_1", &["approvers"]) };
     runtime.submit(key, vec![decide], None).await.expect("accepted");
 }
 

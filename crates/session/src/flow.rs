@@ -719,6 +719,7 @@ mod tests {
             kind: EffectKind::Command {
                 item_id: ItemId::fresh(fresh),
                 request: CommandRequest::Patch { patch: "x".to_owned() },
+                hosts: None,
             },
             repeat: Repeat::Freely,
             permit: PermitRecord {

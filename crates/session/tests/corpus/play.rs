@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde_json::Value;
 use tenure_journal::{
     AgentConfig, AgentId, AnswerItem, ApprovalMode, ContextItem, Decision, Effect, EffectKind, Environment,
-    Fresh, FunctionOutput, InputPart, McpTool, McpTransport, ModelAnswer, MultiAgent, Origin, ProjectId,
-    Reasoning, ServerRef, ServiceTier, SessionId, SessionKey, SessionOpened, Stop, TextConfig, Timestamp,
-    Tool, ToolResult, Trust,
+    Fresh, FunctionOutput, InputPart, McpTool, McpTransport, ModelAnswer, MultiAgent, Origin, Party,
+    ProjectId, Reasoning, ServerRef, ServiceTier, SessionId, SessionKey, SessionOpened, Stop, TextConfig,
+    Timestamp, Tool, ToolResult, Trust,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -84,6 +84,7 @@ pub(crate) fn play(case: &Case, policy: &PolicySet) -> Outcome {
         spend_limit: None,
         prompt_cache: None,
         parent: None,
+        opened_by: None,
         trust: Trust { grants: case.task.grants.clone(), ..Trust::of_clients() },
     };
     let says = vec![vec![InputPart::text(case.task.says)]];
@@ -201,7 +202,7 @@ impl<'a> Player<'a> {
         let decision = if is_wanted { Decision::Approve } else { Decision::Cancel };
         self.outcome.approved += u32::from(is_wanted);
         self.outcome.dismissed += u32::from(!is_wanted);
-        let (approval_id, by) = (approval.id, "ann".to_owned());
+        let (approval_id, by) = (approval.id, Party::service("ann", &["approvers"]));
         self.step(&Input::Commands(&[Command::Decide { approval_id, decision, by }]));
         true
     }
@@ -296,6 +297,5 @@ fn cx<'a>(now: Timestamp, fresh: &'a Fresh, policy: &'a PolicySet) -> Context<'a
         prices: &NO_PRICES,
         reserving: Reserving::Asked,
         partial: &[],
-        frozen: &tenure_session::NOTHING_FROZEN,
     }
 }

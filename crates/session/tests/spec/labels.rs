@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use tenure_journal::{
     ApprovalMode, Confidentiality, Decision, EffectKind, Event, FieldTerms, Grant, GrantSource, InputPart,
-    Integrity, Labels, Network, Parent, ReportStatus, SessionOpened, SubagentReport, SubagentRequest, Tool,
-    ToolDef, ToolEffect, ToolResult, ToolTerms, Trust,
+    Integrity, Labels, Network, Parent, Party, ReportStatus, SessionOpened, SubagentReport, SubagentRequest,
+    Tool, ToolDef, ToolEffect, ToolResult, ToolTerms, Trust,
 };
 use tenure_session::{Attempted, Command, Session, SubagentReply};
 
@@ -282,7 +282,8 @@ fn an_approval_may_grant_the_same_target_again() {
     b.answer(vec![call("c2", "shop__send", &to("one").to_string())]);
     let approval_id = b.approval();
     let again = Command::GrantAgain { approval_id, uses_max: 2, expires_at: None };
-    let approve = Command::Decide { approval_id, decision: Decision::Approve, by: "ann".into() };
+    let by = Party::service("ann", &["approvers"]);
+    let approve = Command::Decide { approval_id, decision: Decision::Approve, by };
     b.crank("again", &tenure_session::Input::Commands(&[again, approve])).unwrap();
     b.returns("send", "ok");
     assert_eq!(b.uses(), [1], "the approved call is one of them");

@@ -171,10 +171,10 @@ fn who_may_release_is_a_matter_of_policy() {
 fn when_nobody_answers_others_are_asked() {
     let mut b = held(policies(FINANCE));
     let id = b.approval();
-    assert_eq!(b.session.next_retry(), Some(b.now.plus_millis(2 * 3_600_000)));
+    assert_eq!(b.session.next_retry(&b.frozen), Some(b.now.plus_millis(2 * 3_600_000)));
     b.wait(2 * 3_600_000 - 1);
     b.wait(1);
-    assert_eq!(b.session.next_retry(), None);
+    assert_eq!(b.session.next_retry(&b.frozen), None);
     decide(&mut b, id, Decision::Approve, &Party::service("key_2", &["finance"]));
     decide(&mut b, id, Decision::Approve, &Party::service("key_5", &["board"]));
     check(

@@ -1,7 +1,8 @@
 //! What can be recalled, as soon as it was appended.
 
 use tenure_journal::{
-    AgentId, Episode, Fresh, Integrity, ItemId, Labels, MemorySpace, Remembered, SessionKey, Speaker, Timestamp,
+    AgentId, Episode, Fresh, Integrity, ItemId, Labels, MemorySpace, Remembered, SessionKey, Speaker,
+    Timestamp,
 };
 
 use super::build::{NOW, accepted, append, fresh, key};

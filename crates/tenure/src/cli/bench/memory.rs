@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tenure_journal::{
-    AgentId, Episode, Event, Fresh, Head, Input, InputId, InputPart, MemorySpace, ProjectId, Remembered,
-    SessionId, SessionKey, SessionStatus, Timestamp, Version,
+    AgentId, Episode, Event, Fresh, Head, Input, InputId, InputPart, Labels, MemorySpace, ProjectId,
+    Remembered, SessionId, SessionKey, SessionStatus, Timestamp, Version,
 };
 use tenure_memory::bench::{Conversation, Measure, Prepared, locomo, measure, synthetic};
 use tenure_memory::cue::Question;
@@ -151,7 +151,9 @@ fn append(fresh: &Fresh, space: &MemorySpace, episodes: Vec<Episode>, remembers:
     Append {
         expected: Version::ZERO,
         at: Timestamp::EPOCH,
-        events: vec![Event::InputAccepted { input: Input { id: InputId::fresh(fresh), content } }],
+        events: vec![Event::InputAccepted {
+            input: Input { id: InputId::fresh(fresh), content, by_agent: false, labels: Labels::NEUTRAL },
+        }],
         head: Head {
             key: SessionKey { project: space.project, session },
             status: SessionStatus::Idle,
