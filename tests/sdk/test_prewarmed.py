@@ -167,7 +167,7 @@ def test_a_failed_environment_takes_no_session(client, mark):
         ({"environment": {**HOSTED, "container_size": "small"}}, 400, "environment.container_size"),
         ({"environment": {**HOSTED, "environment_id": "env_0"}}, 400, "environment.environment_id"),
         ({"environment": {**HOSTED, "environment_template_id": "x"}}, 404, "environment.environment_template_id"),
-        ({"environment": HOSTED, "vault_ids": ["vault_1"]}, 404, "vault_ids"),
+        ({"environment": HOSTED, "vault_ids": ["vault_1"]}, 404, "vault_ids[0]"),
         ({"environment": HOSTED, "colour": 1}, 400, "colour"),
     ],
 )

@@ -26,6 +26,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("webhook", &[]),
     ("executor", &[]),
     ("audit", &[]),
+    ("seal", &[]),
+    ("oauth", &[]),
     ("identity", &["journal"]),
     ("telemetry", &["journal"]),
     (
@@ -46,6 +48,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "webhook",
             "executor",
             "audit",
+            "seal",
+            "oauth",
             "identity",
             "telemetry",
         ],

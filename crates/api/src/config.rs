@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenure_runtime::Addresses;
+use tenure_runtime::{Addresses, VaultConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::People;
@@ -32,6 +32,8 @@ pub struct ApiConfig {
     pub open_metrics: bool,
     /// Where tool servers that clients name may stand.
     pub tool_addresses: Addresses,
+    /// Where credentials of vaults may be used and renewed.
+    pub vaults: VaultConfig,
     /// How people are admitted; absent: API keys are all there is.
     pub people: Option<Arc<People>>,
     /// Whether the audit log is told who read what.
@@ -59,6 +61,7 @@ impl ApiConfig {
             any_address: bind.ip().is_unspecified(),
             open_metrics: bind.ip().is_loopback(),
             tool_addresses: Addresses::Private,
+            vaults: VaultConfig::default(),
             people: None,
             record_reads: true,
             keepalive: KEEPALIVE_DEFAULT,

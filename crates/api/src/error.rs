@@ -240,6 +240,10 @@ impl From<RuntimeError> for ApiError {
                 tracing::error!(error = &error as &dyn std::error::Error, "durable storage failed");
                 storage_unavailable()
             }
+            RuntimeErrorKind::Sealing => {
+                tracing::error!("secrets cannot be sealed or opened");
+                sealing()
+            }
             RuntimeErrorKind::Damaged => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a journal is damaged");
                 damaged("session's journal")
@@ -310,6 +314,16 @@ fn storage_unavailable() -> ApiError {
         ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
     }
     .code("storage_unavailable")
+}
+
+/// 503: the operator has to bring back the master key, or the service that holds it.
+pub(crate) fn sealing() -> ApiError {
+    let message = "Secrets cannot be sealed or opened now; nothing was changed.";
+    ApiError {
+        retry: Retry::After(RETRY_AFTER_SECS),
+        ..ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+    .code("sealing_unavailable")
 }
 
 fn damaged(what: &str) -> ApiError {
@@ -396,6 +410,7 @@ mod tests {
             (RuntimeErrorKind::ShuttingDown, 503, "shutting_down"),
             (RuntimeErrorKind::Storage, 503, "storage_unavailable"),
             (RuntimeErrorKind::Damaged, 500, "damaged"),
+            (RuntimeErrorKind::Sealing, 503, "sealing_unavailable"),
         ];
         for (kind, status, code) in table {
             let error = ApiError::from(RuntimeError::from(kind.clone()));

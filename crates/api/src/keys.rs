@@ -131,7 +131,7 @@ pub enum KeyError {
 /// The project that holds all keys; no key opens it.
 #[must_use]
 pub fn system_project() -> ProjectId {
-    "proj_00000000000000000000000000000000".parse().expect("written as ids are written")
+    ProjectId::installation()
 }
 
 /// Makes a key. The text cannot be had again. `receipt` and `audit` are written with it and must not hold the

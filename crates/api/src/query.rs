@@ -60,6 +60,11 @@ impl Query {
         Ok(Self { pairs })
     }
 
+    /// The decoded pairs, in the order they were sent.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The one value of `name`.
     pub(crate) fn one(&self, name: &str) -> Result<Option<&str>, ApiError> {
         let mut values =

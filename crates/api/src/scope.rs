@@ -73,7 +73,7 @@ impl Scope {
             "agents:read" => AgentsRead,
             "agents:write" => AgentsWrite,
             "approvals:decide" => ApprovalsDecide,
-            "vaults:write" => VaultsWrite,
+            "vaults:write" | "api.vaults.write" => VaultsWrite,
             "audit:read" => AuditRead,
             "admin" => Admin,
             "environments.connect" | "api.agents.environments.connect" => Connect,
@@ -146,6 +146,7 @@ fn line(segments: &[&str]) -> Option<Line> {
         ["agents", "sessions" | "environments", ..] | ["files", ..] => SESSIONS,
         ["agents" | "skills", ..] => AGENTS,
         ["vaults", ..] => (&[AgentsRead, VaultsWrite], &[VaultsWrite]),
+        ["tenure", "vaults" | "sign_ins", ..] => (&[AgentsRead, VaultsWrite], &[VaultsWrite]),
         ["models", ..] => (&[SessionsRead, AgentsRead], &[Admin]),
         ["tenure", "sessions", _, "journal"] => ADMIN,
         ["tenure", "sessions" | "memory", ..] => SESSIONS,
@@ -157,7 +158,7 @@ fn line(segments: &[&str]) -> Option<Line> {
             &[SessionsRead, SessionsWrite, AgentsRead, AgentsWrite, ApprovalsDecide, VaultsWrite, AuditRead],
             &[Admin],
         ),
-        ["tenure", "keys" | "webhooks" | "collect" | "people", ..] => ADMIN,
+        ["tenure", "keys" | "webhooks" | "collect" | "people" | "master_key", ..] => ADMIN,
         _ => return None,
     })
 }

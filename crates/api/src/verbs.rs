@@ -78,6 +78,8 @@ pub(crate) async fn check_commands(
         Command::Cancel => Some(SessionVerb::Cancel),
         // A grant is given with an answer.
         Command::Decide { .. } | Command::Release { .. } | Command::GrantAgain { .. } => None,
+        // Nobody sends it: the server says so itself.
+        Command::SignedIn => None,
         Command::Message { .. }
         | Command::OwnMessage { .. }
         | Command::Grant { .. }

@@ -400,6 +400,8 @@ pub enum FailureKind {
     /// The process stood still for so long after recording the attempt that it may have lost the session to
     /// another: it began nothing.
     NotBegun,
+    /// A person must sign in at the other side first; nothing was asked of it.
+    SignInRequired,
 }
 
 impl FailureKind {
@@ -423,7 +425,8 @@ impl FailureKind {
             | Self::ToolNotFound
             | Self::Protocol
             | Self::Internal
-            | Self::Crashed => false,
+            | Self::Crashed
+            | Self::SignInRequired => false,
         }
     }
 
@@ -442,6 +445,7 @@ impl FailureKind {
             Self::RateLimited
             | Self::Overloaded
             | Self::NotBegun
+            | Self::SignInRequired
             | Self::Authentication
             | Self::NotFound
             | Self::ContextTooLong

@@ -130,6 +130,8 @@ pub enum Event {
         /// What, and why.
         refusal: PolicyRefusal,
     },
+    /// A person signed in where effects wait for it; they are attempted again.
+    SignedIn,
     /// People, or the end of a ticket's time, did something to the session or to one of its tickets.
     Governed {
         /// What.

@@ -131,8 +131,20 @@ ids! {
     FileId = "file";
     /// A stored skill.
     SkillId = "skill";
+    /// A vault: a collection of credentials.
+    VaultId = "vault";
+    /// A credential of a vault.
+    CredentialId = "cred";
     /// A person, as an identity provider knows them.
     PersonId = "person";
+}
+
+impl ProjectId {
+    /// What stands for the installation itself where something belongs to a project: no project has this id.
+    #[must_use]
+    pub fn installation() -> Self {
+        Self(Uuid::nil())
+    }
 }
 
 impl ItemId {

@@ -28,11 +28,13 @@ mod library;
 pub mod limit;
 mod projection;
 mod reference;
+mod sign_in;
 mod subagent;
 mod template;
 mod terms;
 mod ticket;
 mod time;
+mod vault;
 
 pub use agent::{
     AgentConfig, ApprovalMode, Author, Effort, FunctionTool, McpTool, McpTransport, MultiAgent, Origin,
@@ -69,17 +71,22 @@ pub use event::{
 pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
 pub use grant::{GRANT_PINS_MAX, GRANT_USES_MAX, GRANTS_MAX, Grant, GrantNumber, GrantSource, Trust};
 pub use id::{
-    AgentId, ApprovalId, ArtifactId, AutomationId, EffectId, EnvironmentId, FileId, Fresh, IdError, InputId,
-    InvocationId, ItemId, KeyId, NodeId, PersonId, ProjectId, RequestId, SecretId, SessionId, SkillId,
-    SubagentId, TemplateId, TurnId, WebhookId,
+    AgentId, ApprovalId, ArtifactId, AutomationId, CredentialId, EffectId, EnvironmentId, FileId, Fresh,
+    IdError, InputId, InvocationId, ItemId, KeyId, NodeId, PersonId, ProjectId, RequestId, SecretId,
+    SessionId, SkillId, SubagentId, TemplateId, TurnId, VaultId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use label::{Confidentiality, Integrity, Labels, ToolEffect};
 pub use library::{FilePurpose, SkillVersionError, StoredFile, StoredSkill, StoredSkillVersion};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
 pub use reference::Reference;
+pub use sign_in::{SignIn, SignInStatus};
 pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
 pub use template::{EnvironmentOpened, HostedSettings, TargetEnvironment, Template, WantedEnvironment};
 pub use terms::{ClosedType, FieldTerms, ToolTerms};
 pub use ticket::{Expiry, Governance, OnExpiry, Party, PartyKind, Requester, Ticket};
 pub use time::Timestamp;
+pub use vault::{
+    Credential, CredentialAuth, CredentialNetworking, OauthAuth, OauthRefresh, OauthState, TokenEndpointAuth,
+    Vault,
+};

@@ -105,3 +105,6 @@ const _: () = assert!(READ_BYTES_MAX < INLINE_BYTES_MAX, "what the reader return
 pub const EPISODE_BYTES_MAX: usize = 8 * 1024;
 /// Passages that one recall gives at most.
 pub const RECALLED_MAX: usize = 50;
+
+/// How long an effect waits for a person's sign-in before it is attempted again without one: a month.
+pub const SIGN_IN_WAIT_MS: u64 = 30 * 24 * 60 * 60 * 1000;

@@ -74,6 +74,7 @@ impl Event {
             | Self::EnvironmentResumed
             | Self::EnvironmentConnected
             | Self::EnvironmentDisconnected
+            | Self::SignedIn
             | Self::ConnectionAwaited { .. }
             | Self::ConnectionLapsed
             | Self::ContextTrimmed { .. }

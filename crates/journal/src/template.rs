@@ -105,4 +105,7 @@ pub struct EnvironmentOpened {
     pub environment: HostedEnvironment,
     /// When it expires, if no session was opened in it.
     pub expires_at: crate::Timestamp,
+    /// Vaults whose variables it has, beside those of the session that is opened in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vault_ids: Vec<String>,
 }

@@ -186,6 +186,7 @@ pub(crate) fn of_kind(kind: FailureKind) -> Failure {
         FailureKind::MaxOutputTokens => "the answer was cut at the model's output limit",
         FailureKind::ContentPolicy => "the model provider withheld the answer under its usage policy",
         FailureKind::ToolNotFound => "the tool does not exist",
+        FailureKind::SignInRequired => "a person must sign in first",
         FailureKind::Protocol => "the model provider sent something that is not an answer",
         FailureKind::Internal | FailureKind::Crashed | FailureKind::NotBegun => "internal error",
     };

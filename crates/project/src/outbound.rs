@@ -16,6 +16,15 @@ pub struct Webhooks {
     pub private_hosts: Vec<String>,
 }
 
+/// Where credentials of vaults may be used and renewed, beside public addresses over `https`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vaults {
+    /// Whether this machine's loopback addresses are allowed, over `http` too.
+    pub allow_loopback: bool,
+    /// Hosts, by name or address, that may be at private addresses.
+    pub private_hosts: Vec<String>,
+}
+
 /// What is told to those who watch the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Telemetry {
@@ -39,8 +48,17 @@ pub(crate) fn telemetry(node: &Node, report: &Report) -> Option<Telemetry> {
     Some(telemetry)
 }
 
+pub(crate) fn vaults(node: &Node, report: &Report) -> Option<Vaults> {
+    let Webhooks { allow_loopback, private_hosts } = reached(node, "`vaults`", report)?;
+    Some(Vaults { allow_loopback, private_hosts })
+}
+
 pub(crate) fn webhooks(node: &Node, report: &Report) -> Option<Webhooks> {
-    let fields = Fields::open(node, "`webhooks`", WEBHOOK_KEYS, report)?;
+    reached(node, "`webhooks`", report)
+}
+
+fn reached(node: &Node, section: &str, report: &Report) -> Option<Webhooks> {
+    let fields = Fields::open(node, section, WEBHOOK_KEYS, report)?;
     let mut webhooks = Webhooks::default();
     if let Some(node) = fields.find("allow_loopback") {
         webhooks.allow_loopback = node.boolean("`allow_loopback`", report)?;

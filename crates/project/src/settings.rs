@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use crate::env::{Env, Redacted, Resolver, Unset, as_reference, is_name};
 use crate::hosting::{Environments, environments};
 use crate::node::{Fields, Node};
-use crate::outbound::{Telemetry, Webhooks, telemetry, webhooks};
+use crate::outbound::{Telemetry, Vaults, Webhooks, telemetry, vaults, webhooks};
 use crate::people::{People, people};
 use crate::problem::{Code, Problem, Report, listed, quote, settle, suggest};
 use crate::{ProjectError, yaml};
@@ -32,6 +32,8 @@ pub struct Settings {
     pub server: Server,
     /// Where webhooks may go.
     pub webhooks: Webhooks,
+    /// Where credentials may be used and renewed.
+    pub vaults: Vaults,
     /// What is told to those who watch the server.
     pub telemetry: Telemetry,
     /// What holds for tool servers that clients name.
@@ -278,6 +280,7 @@ const KEYS: &[&str] = &[
     "limits",
     "server",
     "webhooks",
+    "vaults",
     "telemetry",
     "tool_servers",
     "environments",
@@ -358,6 +361,9 @@ fn read(root: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Settings
     }
     if let Some(node) = fields.find("webhooks") {
         settings.webhooks = webhooks(node, report)?;
+    }
+    if let Some(node) = fields.find("vaults") {
+        settings.vaults = vaults(node, report)?;
     }
     if let Some(node) = fields.find("audit") {
         let fields = Fields::open(node, "`audit`", AUDIT_KEYS, report)?;

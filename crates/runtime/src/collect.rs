@@ -347,7 +347,11 @@ fn may_refer(kind: DocumentKind) -> bool {
         | DocumentKind::KeyUse
         | DocumentKind::Freeze
         | DocumentKind::Person
-        | DocumentKind::Fork => false,
+        | DocumentKind::Fork
+        | DocumentKind::Vault
+        | DocumentKind::Credential
+        | DocumentKind::DataKey
+        | DocumentKind::SignIn => false,
     }
 }
 

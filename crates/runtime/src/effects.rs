@@ -6,11 +6,11 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 use tenure_journal::{
     AgentId, BlobRef, Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, ModelRequest, Network,
-    Origin, ProjectId, Secret, SecretId, ServerRef, Tool, ToolResult, limit,
+    Origin, ProjectId, Secret, SecretId, ServerRef, SessionKey, Tool, ToolDef, ToolResult, limit,
 };
 use tenure_session::{Attempted, Session};
 use tenure_store::DocumentKind;
-use tenure_tools::{Call, Hints, Server};
+use tenure_tools::{Call, CallResult, Hints, Server};
 use tokio_util::sync::CancellationToken;
 
 use crate::Runtime;
@@ -20,7 +20,9 @@ use crate::fair::Place;
 use crate::handle::Shared;
 use crate::live::{Live, Source};
 use crate::memory;
+use crate::seal::SecretText;
 use crate::subagents;
+use crate::vaults::{self, Authorized, Known, Mask};
 
 /// Everything one attempt needs, taken from the state when it begins.
 pub(crate) struct Launch {
@@ -32,7 +34,7 @@ pub(crate) struct Launch {
 
 /// An attempt that is about to begin.
 struct Begin<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     project: ProjectId,
     agent: AgentId,
     version: Option<u64>,
@@ -56,8 +58,8 @@ impl Begin<'_> {
 
 enum Work {
     Model { request: Box<ModelRequest>, source: Source, limited: bool },
-    List { server: Box<McpTool>, network: Option<Network> },
-    Tool { server: Option<Box<McpTool>>, network: Option<Network>, name: String, arguments: Value },
+    List { server: Box<McpTool>, desk: Desk },
+    Tool { server: Option<Box<McpTool>>, name: String, arguments: Value, desk: Desk },
     Builtin(Box<automations::Call>),
     Recall(Box<memory::Call>),
     Subagent(Box<subagents::Work>),
@@ -65,10 +67,24 @@ enum Work {
     Remote(Box<environments::RemoteWork>),
 }
 
+/// The session that reaches a tool server, and the vaults it names.
+struct Desk {
+    session: SessionKey,
+    vault_ids: Vec<String>,
+    /// The network of its hosted environment.
+    network: Option<Network>,
+}
+
+impl Desk {
+    fn of(state: &Session) -> Self {
+        let network = state.hosted().map(|hosted| hosted.network.clone());
+        Self { session: state.key(), vault_ids: state.vault_ids().to_vec(), network }
+    }
+}
+
 impl Launch {
     pub(crate) fn new(state: &Session, effect: Arc<Effect>, attempt: u32) -> Self {
         let (agent, version) = (state.agent().id, state.agent().version);
-        let network = state.hosted().map(|hosted| hosted.network.clone());
         let elsewhere = environments::RemoteWork::of(state, &effect, attempt);
         let work = match &effect.kind {
             EffectKind::ModelCall { model, step } => {
@@ -91,15 +107,20 @@ impl Launch {
                 Work::Model { request: Box::new(request), source, limited: state.is_limited() }
             }
             EffectKind::ListTools { server_label, inside: false } => match mcp_tool(state, server_label) {
-                Some(server) => Work::List { server: Box::new(server), network },
-                None => Work::Tool { server: None, network, name: String::new(), arguments: Value::Null },
+                Some(server) => Work::List { server: Box::new(server), desk: Desk::of(state) },
+                None => Work::Tool {
+                    server: None,
+                    name: String::new(),
+                    arguments: Value::Null,
+                    desk: Desk::of(state),
+                },
             },
             EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, name, arguments, .. } => {
                 Work::Tool {
-                    network,
                     server: mcp_tool(state, server_label).map(Box::new),
                     name: name.clone(),
                     arguments: arguments.clone(),
+                    desk: Desk::of(state),
                 }
             }
             EffectKind::ToolCall { server: ServerRef::Builtin, name, arguments, item_id } => {
@@ -153,8 +174,8 @@ impl Launch {
             Work::Model { request, source, limited } => {
                 ask(&begin, *request, source, limited, &live, &cancel).await
             }
-            Work::List { server, network } => list(&begin, &server, network.as_ref(), &cancel).await,
-            Work::Tool { server: Some(server), network, name, arguments } => {
+            Work::List { server, desk } => list(&begin, &desk, &server, &cancel).await,
+            Work::Tool { server: Some(server), name, arguments, desk } => {
                 let key = self.effect.id.to_string();
                 let call = Call {
                     name: &name,
@@ -162,7 +183,7 @@ impl Launch {
                     idempotency_key: &key,
                     metadata: &server.request_metadata,
                 };
-                self::call(&begin, &server, network.as_ref(), call, &cancel).await
+                self::call(&begin, &desk, &server, call, &cancel).await
             }
             Work::Tool { server: None, .. } => Err(gone()),
             Work::Recall(call) => memory::run(&shared, &call).await,
@@ -240,34 +261,150 @@ async fn ask(
 
 async fn list(
     begin: &Begin<'_>,
+    desk: &Desk,
     tool: &McpTool,
-    network: Option<&Network>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     let Begin { shared, project, .. } = *begin;
-    let server = reach(begin, tool, network).await?;
     let _place = tool_place(shared, project, cancel).await?;
     begin.check().await?;
     let _running = shared.load.tool_calls_running.hold();
-    shared.servers.list(&server, cancel).await.map(Attempted::Listed)
+    match reached(begin, desk, tool, &Ask::List, cancel).await {
+        (Ok(Answer::Tools(tools)), mask) => Ok(Attempted::Listed(mask.tools(tools))),
+        (Ok(Answer::Result(_)), _) => Err(gone()),
+        (Err(failure), mask) => Err(mask.failure(failure)),
+    }
+}
+
+/// What a tool server is asked.
+enum Ask<'a> {
+    List,
+    Call(Call<'a>),
+}
+
+/// What it says.
+enum Answer {
+    Tools(Vec<ToolDef>),
+    Result(CallResult),
+}
+
+async fn ask_server(
+    shared: &Shared,
+    server: &Server,
+    ask: &Ask<'_>,
+    cancel: &CancellationToken,
+) -> Result<Answer, Failure> {
+    match ask {
+        Ask::List => shared.servers.list(server, cancel).await.map(Answer::Tools),
+        Ask::Call(call) => {
+            let began = Instant::now();
+            let result = shared.servers.call(server, call.clone(), cancel).await;
+            shared.metrics.tool_called(began.elapsed(), result.as_ref().map(|result| result.is_error));
+            result.map(Answer::Result)
+        }
+    }
 }
 
 async fn call(
     begin: &Begin<'_>,
+    desk: &Desk,
     tool: &McpTool,
-    network: Option<&Network>,
     call: Call<'_>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     let Begin { shared, project, .. } = *begin;
-    let server = reach(begin, tool, network).await?;
     let _place = tool_place(shared, project, cancel).await?;
     begin.check().await?;
     let _running = shared.load.tool_calls_running.hold();
-    let began = Instant::now();
-    let result = shared.servers.call(&server, call, cancel).await;
-    shared.metrics.tool_called(began.elapsed(), result.as_ref().map(|result| result.is_error));
-    environments::stored(shared, project, result?).await.map(Attempted::Returned)
+    let (result, mask) = match reached(begin, desk, tool, &Ask::Call(call), cancel).await {
+        (Ok(Answer::Result(result)), mask) => (result, mask),
+        (Ok(Answer::Tools(_)), _) => return Err(gone()),
+        (Err(failure), mask) => return Err(mask.failure(failure)),
+    };
+    // Before anything of it is stored or shown.
+    let result = CallResult { text: mask.text(result.text), ..result };
+    environments::stored(shared, project, result).await.map(Attempted::Returned)
+}
+
+/// Asks a tool server something with the session's credential for it, and with another token once more if it refuses
+/// the first: a refusal is certain, nothing was done. Gives with the answer what must be masked in it.
+async fn reached(
+    begin: &Begin<'_>,
+    desk: &Desk,
+    tool: &McpTool,
+    ask: &Ask<'_>,
+    cancel: &CancellationToken,
+) -> (Result<Answer, Failure>, Mask) {
+    let shared = begin.shared;
+    let nothing = || Mask::of(&[]);
+    let known = match vaults::known(shared, desk.session.project, &desk.vault_ids).await {
+        Ok(known) => known,
+        Err(failure) => return (Err(failure), nothing()),
+    };
+    let mut server = match reach(begin, tool, desk.network.as_ref()).await {
+        Ok(server) => server,
+        Err(failure) => return (Err(failure), nothing()),
+    };
+    let mut known = with_headers(known, &server);
+    let authorized = match authorize(shared, desk, tool, &mut server).await {
+        Ok(authorized) => authorized,
+        Err(failure) => return (Err(failure), nothing()),
+    };
+    let first = ask_server(shared, &server, ask, cancel).await;
+    let Some(authorized) = authorized else { return (first, Mask::of(&known)) };
+    known.extend(authorized.known());
+    let is_refused = matches!(&first, Err(failure) if failure.kind == FailureKind::Authentication);
+    if !is_refused {
+        return (first, Mask::of(&known));
+    }
+    let other = match authorized.refused(shared, desk.session).await {
+        Ok(other) => other,
+        Err(failure) => return (Err(failure), Mask::of(&known)),
+    };
+    known.extend(other.known());
+    put_authorization(&mut server, &other);
+    let second = match ask_server(shared, &server, ask, cancel).await {
+        Err(failure) if failure.kind == FailureKind::Authentication => {
+            Err(other.refused_again(shared, desk.session).await)
+        }
+        answered => answered,
+    };
+    (second, Mask::of(&known))
+}
+
+async fn authorize(
+    shared: &Arc<Shared>,
+    desk: &Desk,
+    tool: &McpTool,
+    server: &mut Server,
+) -> Result<Option<Authorized>, Failure> {
+    let McpTransport::Http { server_url, .. } = &tool.transport else { return Ok(None) };
+    let authorized = vaults::authorize(shared, desk.session, tool, server_url).await?;
+    if let Some(authorized) = &authorized {
+        put_authorization(server, authorized);
+    }
+    Ok(authorized)
+}
+
+fn put_authorization(server: &mut Server, authorized: &Authorized) {
+    if let Server::Http { headers, .. } = server {
+        headers.insert("authorization".to_owned(), authorized.header());
+    }
+}
+
+/// What a server is sent in its headers must not come back either.
+fn with_headers(mut known: Vec<Known>, server: &Server) -> Vec<Known> {
+    let Server::Http { headers, .. } = server else { return known };
+    for (name, value) in headers {
+        let shown = format!("[header {name}]");
+        if name.eq_ignore_ascii_case("authorization")
+            && let Some((_, token)) = value.split_once(' ')
+        {
+            known.push(Known { shown: shown.clone(), value: token.into() });
+        }
+        known.push(Known { shown, value: value.as_str().into() });
+    }
+    known
 }
 
 async fn tool_place(
@@ -361,12 +498,16 @@ pub(crate) async fn sealed_text(
     shared: &Shared,
     project: ProjectId,
     id: SecretId,
-) -> Result<String, Failure> {
+) -> Result<SecretText, Failure> {
     let unusable = || failure(FailureKind::Authentication, "a sealed secret cannot be read");
     let document = shared.store.document(project, DocumentKind::Secret, &id.to_string(), None).await;
     let document = document.ok().flatten().ok_or_else(unusable)?;
     let sealed: Vec<u8> = serde_json::from_value(document.body["sealed"].clone()).map_err(|_| unusable())?;
-    shared.sealer.unseal(project, id, &sealed).map_err(|_| unusable())
+    let opened = shared.sealer.unseal(&*shared.store, project, id, &sealed).await;
+    opened.map_err(|error| {
+        tracing::error!(secret = %id, %error, "a sealed secret cannot be opened");
+        unusable()
+    })
 }
 
 fn gone() -> Failure {

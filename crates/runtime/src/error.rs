@@ -3,7 +3,7 @@
 use tenure_session::Refusal;
 use tenure_store::{StoreError, StoreErrorKind};
 
-use crate::Full;
+use crate::{Full, SealerError};
 
 /// A request the runtime could not carry out.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum RuntimeErrorKind {
     /// The session's journal cannot be read.
     #[error("the session's journal is damaged")]
     Damaged,
+    /// Secrets cannot be sealed or opened; the master key is not the right one, or cannot be had.
+    #[error("secrets cannot be sealed or opened now")]
+    Sealing,
 }
 
 impl RuntimeError {
@@ -45,6 +48,18 @@ impl RuntimeError {
     #[must_use]
     pub fn kind(&self) -> &RuntimeErrorKind {
         &self.kind
+    }
+}
+
+impl From<SealerError> for RuntimeError {
+    fn from(error: SealerError) -> Self {
+        match error {
+            SealerError::Store(error) => error.into(),
+            SealerError::Seal(_) | SealerError::Damaged { .. } | SealerError::NotText => {
+                tracing::error!(%error, "secrets cannot be sealed or opened");
+                RuntimeErrorKind::Sealing.into()
+            }
+        }
     }
 }
 

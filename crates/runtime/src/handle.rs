@@ -36,6 +36,7 @@ use crate::load::Quota;
 use crate::metrics::{Metrics, Sampled};
 use crate::registry::{Admission, Registry};
 use crate::unreadable::Unreadable;
+use crate::vaults::{self, VaultConfig, Vaults};
 use crate::webhooks::{self, WebhookConfig, Webhooks};
 use crate::{
     Bound, Full, Limit, Load, ModelTable, Places, RuntimeError, RuntimeErrorKind, Sealer, Share, audit,
@@ -74,6 +75,8 @@ pub struct Parts {
 pub struct Outbound {
     /// How webhooks are delivered.
     pub webhooks: WebhookConfig,
+    /// Where credentials are used and renewed.
+    pub vaults: VaultConfig,
     /// Whether traces hold what was said.
     pub trace_content: Content,
     /// Where the traces of finished turns are sent.
@@ -148,6 +151,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
     pub(crate) webhooks: Webhooks,
+    pub(crate) vaults: Vaults,
     /// What must not begin for now.
     pub(crate) freezes: Freezes,
     /// What this release cannot read.
@@ -261,6 +265,7 @@ impl Runtime {
     pub async fn start(parts: Parts) -> Result<Self, RuntimeError> {
         let Parts { store, models, servers, project_servers, policy, sealer, limits, outbound, environments } =
             parts;
+        let sealer = unlocked(sealer, &*store).await?;
         let clock = Clock::default();
         let load = Arc::new(Load::default());
         let quota = |limit, bound| Quota::new(limit, bound, &load);
@@ -288,6 +293,7 @@ impl Runtime {
             clock,
             hub: Arc::new(Hub::default()),
             webhooks: Webhooks::new(outbound.webhooks),
+            vaults: Vaults::new(outbound.vaults),
             freezes: Freezes::default(),
             unreadable: Arc::default(),
             metrics: Metrics::new(outbound.sampled),
@@ -316,6 +322,7 @@ impl Runtime {
         runtime.shared.tasks.spawn(audit::run(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(audit::write_reads(Arc::clone(&runtime.shared), read));
         runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));
+        runtime.shared.tasks.spawn(vaults::run(Arc::clone(&runtime.shared)));
         Ok(runtime)
     }
 
@@ -443,6 +450,7 @@ impl Runtime {
         &self,
         project: ProjectId,
         environment: HostedEnvironment,
+        vault_ids: Vec<String>,
         receipt: Option<ReceiptDraft>,
     ) -> Result<Arc<SessionView>, RuntimeError> {
         if self.shared.closing.is_cancelled() {
@@ -450,7 +458,7 @@ impl Runtime {
         }
         let key = SessionKey { project, session: environment.id.session() };
         let expires_at = self.now().plus_millis(self.shared.environments.prewarmed_millis());
-        let opened = EnvironmentOpened { project_id: project, environment, expires_at };
+        let opened = EnvironmentOpened { project_id: project, environment, expires_at, vault_ids };
         let opening = self.shared.open(
             key,
             Beginning::Environment(Box::new(opened)),
@@ -575,13 +583,14 @@ impl Runtime {
     pub async fn seal(&self, project: ProjectId, secret: &str) -> Result<Secret, RuntimeError> {
         let id = SecretId::fresh(&self.fresh());
         let now = self.now();
+        let sealed = self.shared.sealer.seal(&*self.shared.store, project, id, secret).await?;
         let document = Document {
             project,
             kind: DocumentKind::Secret,
             id: id.to_string(),
             version: 1,
             name: None,
-            body: json!({ "sealed": self.shared.sealer.seal(project, id, secret) }),
+            body: json!({ "sealed": sealed }),
             created_at: now,
             updated_at: now,
             wake_at: None,
@@ -777,12 +786,27 @@ fn admission(commands: &[Command]) -> Admission {
         | Command::Release { .. }
         | Command::Update { .. }
         | Command::DeleteArtifact { .. }
+        | Command::SignedIn
         | Command::ExpireEnvironment
         | Command::SuspendEnvironment
         | Command::Rewind { .. }
         | Command::Delete => false,
     };
     if commands.iter().any(begins) { Admission::Bounded } else { Admission::Always }
+}
+
+/// The sealer with the installation's key. Where no other node depends on it, a master key that is not the right one
+/// keeps nobody from what needs no secret.
+async fn unlocked(mut sealer: Sealer, store: &dyn Store) -> Result<Sealer, RuntimeError> {
+    match sealer.unlock(store).await {
+        Ok(()) => Ok(sealer),
+        Err(error) if error.is_unknown_key() && !store.is_shared() => {
+            tracing::error!(%error, "sealed secrets stay closed until the right master key is back");
+            sealer.unlock_anew();
+            Ok(sealer)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn sweep(shared: Arc<Shared>) {

@@ -123,19 +123,20 @@ async fn load(shared: &Shared, issuer: String) -> Result<Minter, RuntimeError> {
         if let Some(found) = found {
             let sealed: Vec<u8> =
                 serde_json::from_value(found.body["sealed"].clone()).map_err(|_| damaged())?;
-            let text = shared.sealer.unseal(project, id, &sealed).map_err(|_| damaged())?;
-            let key = STANDARD.decode(text).map_err(|_| damaged())?;
+            let text = shared.sealer.unseal(&*shared.store, project, id, &sealed).await;
+            let key = STANDARD.decode(text.map_err(|_| damaged())?.as_str()).map_err(|_| damaged())?;
             return Minter::new(issuer, &key).map_err(|_| damaged());
         }
         let key = Minter::generate().map_err(|_| RuntimeErrorKind::Storage)?;
         let now = shared.clock.now();
+        let sealed = shared.sealer.seal(&*shared.store, project, id, &STANDARD.encode(key)).await?;
         let document = Document {
             project,
             kind: DocumentKind::Secret,
             id: id.to_string(),
             version: 1,
             name: None,
-            body: json!({ "sealed": shared.sealer.seal(project, id, &STANDARD.encode(key)) }),
+            body: json!({ "sealed": sealed }),
             created_at: now,
             updated_at: now,
             wake_at: None,

@@ -40,10 +40,12 @@ mod metrics;
 mod models;
 mod node;
 mod registry;
+mod rewrap;
 mod seal;
 mod subagents;
 mod traces;
 mod unreadable;
+mod vaults;
 mod webhooks;
 
 pub use audit::{AuditLog, changes as audit_changes};
@@ -69,14 +71,22 @@ pub use load::{Bound, Full, Gauge, Limit, Load, Share, Whose};
 pub use memory::{QUESTION_BYTES_MAX, RECALLED, recall};
 pub use metrics::{Metrics, Sampled};
 pub use models::{ModelTable, Prices, Provider, Route};
+pub use rewrap::Rewrapped;
 pub use seal::{Sealer, SealerError};
 pub use tenure_memory::recall::Recalled;
 pub use tenure_memory::rfc3339;
+pub use tenure_oauth::{Callback, ClientMetadata};
+pub use tenure_seal::{KeyCommand, KeyFile, LocalKey, MasterKeys, SealError, SealErrorKind, SecretString};
 pub use tenure_telemetry::Content;
 pub use tenure_telemetry::metrics::{Kind as MetricKind, MEDIA_TYPE as METRICS_MEDIA_TYPE, Present};
 pub use tenure_tools::Addresses;
 pub use tenure_webhook::{AddressError, Policy as WebhookPolicy, SigningSecret};
 pub use traces::ShownTrace;
+pub use vaults::{
+    Attached, BindError, CREDENTIALS_MAX, CredentialChange, NewCredential, NewSignIn, RefreshRotation,
+    Rotated, Rotation, SavedCredential, SavedVault, Secrets, ShownSignIn, SignInAt, SignInError, VaultConfig,
+    VaultError, VaultFilter, VaultPatch, check_variable, credential_host,
+};
 pub use webhooks::{
     DeadLetter, EventType, NewWebhook, Webhook, WebhookConfig, WebhookError, WebhookPatch, WebhookTiming,
 };

@@ -50,6 +50,8 @@ pub struct Metrics {
     tool_calls: Family<Counter>,
     tool_seconds: Histogram,
     pub(crate) deliveries: Family<Counter>,
+    pub(crate) token_refreshes: Family<Counter>,
+    pub(crate) sign_ins_needed: Family<Counter>,
     pub(crate) traces: Family<Counter>,
     requests: Family<Counter>,
     streams: Arc<Gauge>,
@@ -69,6 +71,8 @@ impl Metrics {
             tool_calls: Family::new(&["outcome"], Counter::default),
             tool_seconds: Histogram::new(Histogram::CALL_SECONDS),
             deliveries: Family::new(&["outcome"], Counter::default),
+            token_refreshes: Family::new(&["outcome"], Counter::default),
+            sign_ins_needed: Family::new(&[], Counter::default),
             traces: Family::new(&["outcome"], Counter::default),
             requests: Family::new(&["status"], Counter::default),
             streams: Arc::default(),
@@ -201,6 +205,10 @@ impl Runtime {
         t.one(Gauge, "tenure_tool_calls_waiting", "Tool calls that wait for a place.", &[], waiting);
         let help = "Tries at webhook deliveries, by outcome.";
         t.counters("tenure_webhook_deliveries_total", help, &m.deliveries);
+        let help = "Requests for new access tokens of credentials, by outcome.";
+        t.counters("tenure_token_refreshes_total", help, &m.token_refreshes);
+        let help = "Credentials that came to need a person's sign-in.";
+        t.counters("tenure_sign_ins_needed_total", help, &m.sign_ins_needed);
         t.counters("tenure_traces_exported_total", "Traces for the collector, by outcome.", &m.traces);
         let queued = shared.exporter.as_ref().map_or(0, crate::export::Exporter::waiting);
         t.one(Gauge, "tenure_traces_waiting", "Turns that wait for the export of their trace.", &[], queued);
@@ -254,6 +262,7 @@ fn failure_word(kind: FailureKind) -> &'static str {
         FailureKind::MaxOutputTokens => "max_output_tokens",
         FailureKind::ContentPolicy => "content_policy",
         FailureKind::ToolNotFound => "tool_not_found",
+        FailureKind::SignInRequired => "sign_in_required",
         FailureKind::Protocol => "protocol",
         FailureKind::Internal => "internal",
         FailureKind::Crashed => "crashed",

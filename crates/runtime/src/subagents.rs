@@ -201,6 +201,7 @@ impl Tree<'_> {
                 RuntimeErrorKind::Overloaded(_)
                 | RuntimeErrorKind::ShuttingDown
                 | RuntimeErrorKind::Storage
+                | RuntimeErrorKind::Sealing
                 | RuntimeErrorKind::Damaged => self.pause(&error).await?,
             }
         }
@@ -222,6 +223,7 @@ impl Tree<'_> {
                 | RuntimeErrorKind::Overloaded(_)
                 | RuntimeErrorKind::ShuttingDown
                 | RuntimeErrorKind::Storage
+                | RuntimeErrorKind::Sealing
                 | RuntimeErrorKind::Damaged => self.pause(&error).await?,
             }
         }

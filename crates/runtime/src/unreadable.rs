@@ -107,6 +107,10 @@ impl Unreadable {
             | DocumentKind::Freeze
             | DocumentKind::Person
             | DocumentKind::Template
+            | DocumentKind::Vault
+            | DocumentKind::Credential
+            | DocumentKind::DataKey
+            | DocumentKind::SignIn
             | DocumentKind::Environment => None,
         }
     }

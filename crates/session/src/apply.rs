@@ -136,6 +136,7 @@ impl Session {
                     ends: Ends::default(),
                     doubtful: false,
                     reserved: None,
+                    signed_out: false,
                     phase: PendingPhase::Requested,
                 };
                 self.effects.insert(id, pending);
@@ -145,6 +146,7 @@ impl Session {
                     pending.attempts = *attempt;
                     pending.reserved = *reserved_nano_usd;
                     pending.phase = PendingPhase::Running;
+                    pending.signed_out = false;
                     if let (EffectKind::ModelCall { .. }, Some(turn)) = (&pending.effect.kind, &mut self.turn)
                     {
                         turn.unseen = false;
@@ -154,6 +156,12 @@ impl Session {
             Event::AttemptEnded { effect_id, outcome, next, labels, .. } => {
                 self.label_end(*effect_id, labels, *next);
                 self.end_attempt(*effect_id, at, outcome, *next);
+            }
+            Event::SignedIn => {
+                for pending in self.effects.values_mut().filter(|pending| pending.signed_out) {
+                    pending.phase = PendingPhase::Retry { at };
+                    pending.signed_out = false;
+                }
             }
             Event::EffectAbandoned { effect_id } => {
                 if let Some(pending) = self.effects.remove(effect_id) {
@@ -409,6 +417,10 @@ impl Session {
         if let Next::Retry { at } = next {
             pending.phase = PendingPhase::Retry { at };
             pending.ends.count(outcome);
+            pending.signed_out = match outcome {
+                Outcome::Failed { failure } => failure.kind == FailureKind::SignInRequired,
+                Outcome::Done { .. } | Outcome::Unknown => false,
+            };
             pending.doubtful |= match outcome {
                 Outcome::Unknown => true,
                 Outcome::Failed { failure } => failure.kind.is_ambiguous(),

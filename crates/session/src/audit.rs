@@ -100,6 +100,7 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
         | Event::EnvironmentExpired
         | Event::EnvironmentSuspended
         | Event::EnvironmentResumed
+        | Event::SignedIn
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }

@@ -393,6 +393,7 @@ impl Builder {
             | Event::Governed { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
+            | Event::SignedIn
             | Event::ConnectionAwaited { .. }
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }

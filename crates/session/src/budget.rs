@@ -151,6 +151,7 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::Governed { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
+        | Event::SignedIn
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }

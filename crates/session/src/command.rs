@@ -104,7 +104,9 @@ pub enum Command {
         /// Subagents that came since.
         since: Vec<SubagentId>,
     },
-    /// What a subagent's parent asks of it. A subagent's session takes nothing else.
+    /// A person signed in where calls of the session may wait for it. Changes nothing about one that does not wait.
+    SignedIn,
+    /// What a subagent's parent asks of it. A subagent's session takes nothing else but that somebody signed in.
     Parent(FromParent),
 }
 

@@ -668,6 +668,7 @@ fn what(before: Option<&Session>, event: &Event) -> String {
         | Event::SubagentResumed { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
+        | Event::SignedIn
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }

@@ -119,6 +119,7 @@ fn items_of(before: &Session, event: &Event) -> Vec<ItemId> {
         | Event::EnvironmentResumed
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
+        | Event::SignedIn
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ContextTrimmed { .. }

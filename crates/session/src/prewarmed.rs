@@ -56,7 +56,7 @@ impl Session {
             agent: nobody(key.session),
             environment: Environment::Hosted(Box::new(opened.environment.clone())),
             metadata: std::collections::BTreeMap::new(),
-            vault_ids: Vec::new(),
+            vault_ids: opened.vault_ids.clone(),
             review: None,
             spend_limit: None,
             prompt_cache: None,
@@ -100,7 +100,9 @@ impl Session {
         // The same, but for the skills of its agent.
         self.environment = opened.environment.clone();
         self.metadata.clone_from(&opened.metadata);
-        self.vault_ids.clone_from(&opened.vault_ids);
+        // Its variables stay, for what was made ready with them.
+        let own = self.vault_ids.iter().filter(|id| !opened.vault_ids.contains(id)).cloned();
+        self.vault_ids = opened.vault_ids.iter().cloned().chain(own.collect::<Vec<_>>()).collect();
         self.review = opened.review;
         self.opened_by.clone_from(&opened.opened_by);
         self.spend_limit = opened.spend_limit;

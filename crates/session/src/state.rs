@@ -192,6 +192,9 @@ pub(crate) struct Pending {
     /// What is set aside for the attempt that runs, in billionths of a US dollar.
     #[serde(default)]
     pub(crate) reserved: Option<u64>,
+    /// Whether it waits for a person to sign in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) signed_out: bool,
     pub(crate) phase: PendingPhase,
 }
 
@@ -231,6 +234,7 @@ impl Ends {
             | FailureKind::ToolNotFound
             | FailureKind::Protocol
             | FailureKind::Internal
+            | FailureKind::SignInRequired
             | FailureKind::Crashed => &mut self.failed,
             FailureKind::NotBegun => &mut self.interrupted,
         }
@@ -238,6 +242,8 @@ impl Ends {
 
     pub(crate) fn count(&mut self, outcome: &Outcome) {
         match outcome {
+            // Waiting for a person is no attempt that went wrong.
+            Outcome::Failed { failure } if failure.kind == FailureKind::SignInRequired => {}
             Outcome::Failed { failure } => *self.failures_like(failure.kind) += 1,
             Outcome::Unknown => self.interrupted += 1,
             Outcome::Done { .. } => {}
@@ -267,6 +273,12 @@ impl Session {
     #[must_use]
     pub fn key(&self) -> SessionKey {
         self.key
+    }
+
+    /// The vaults it names.
+    #[must_use]
+    pub fn vault_ids(&self) -> &[String] {
+        &self.vault_ids
     }
 
     /// How many events were folded.
@@ -352,6 +364,7 @@ impl Session {
     #[must_use]
     pub fn next_retry(&self, frozen: &Frozen) -> Option<Timestamp> {
         let at = |pending: &Pending| match pending.phase {
+            PendingPhase::Retry { .. } if pending.signed_out => None,
             PendingPhase::Retry { at } if !frozen.holds(self.agent.id, &pending.effect) => Some(at),
             PendingPhase::Retry { .. } | PendingPhase::Requested | PendingPhase::Running => None,
         };
@@ -395,7 +408,9 @@ impl Session {
 
     /// Whether the running turn waits for a client or a person.
     pub(crate) fn waits(&self) -> bool {
-        !self.approvals.is_empty() || self.open_function_calls().any(|(_, is_async)| !is_async)
+        !self.approvals.is_empty()
+            || self.open_function_calls().any(|(_, is_async)| !is_async)
+            || self.awaits_sign_in()
     }
 
     /// Function calls without a result, and whether the model goes on without it.
@@ -441,7 +456,8 @@ impl Session {
         let own = self.awaits_session().then_some(self.key.session);
         // Whoever finds its executor's node gone has to say so.
         let connected = self.is_connected().then_some(Timestamp::EPOCH);
-        let due = self.effects.values().map(busy).chain(connected).chain(self.connection_awaited_until());
+        let waiting = self.effects.values().filter(|pending| !pending.signed_out);
+        let due = waiting.map(busy).chain(connected).chain(self.connection_awaited_until());
         let due = due.chain(self.next_expiry());
         Head {
             key: self.key,
@@ -508,6 +524,7 @@ impl Session {
             .into_iter()
             .chain(functions)
             .chain(self.approvals.values().cloned().map(RequiredAction::Approval))
+            .chain(self.sign_ins())
             .collect()
     }
 

@@ -79,6 +79,11 @@ pub enum RequiredAction {
     },
     /// Decide about a held tool call.
     Approval(Approval),
+    /// Sign in where a tool server's credential is not accepted any more.
+    SignIn {
+        /// The server.
+        server_label: String,
+    },
 }
 
 /// A subagent as clients see it.

@@ -259,6 +259,7 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::Governed { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
+        | Event::SignedIn
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
@@ -327,6 +328,7 @@ fn command_marks(command: &Command) -> Vec<&str> {
         | Command::Release { .. }
         | Command::Delete
         | Command::DeleteArtifact { .. }
+        | Command::SignedIn
         | Command::ExpireEnvironment
         | Command::SuspendEnvironment
         | Command::Rewind { .. }
@@ -445,7 +447,15 @@ impl World {
         };
         let expires_at = self.clock(0).plus_millis(self.rng.u64(..WAITS_MS_MAX));
         let project_id = opened.project_id;
-        self.ask(key, Ask::Prewarm(Box::new(EnvironmentOpened { project_id, environment, expires_at })));
+        self.ask(
+            key,
+            Ask::Prewarm(Box::new(EnvironmentOpened {
+                project_id,
+                environment,
+                expires_at,
+                vault_ids: Vec::new(),
+            })),
+        );
     }
 
     /// What clients do while an environment waits for its session: of several that open one, one does.
@@ -603,7 +613,7 @@ impl World {
                 error: None,
             },
             // Executors come and go by themselves.
-            RequiredAction::EnvironmentConnection { .. } => return None,
+            RequiredAction::EnvironmentConnection { .. } | RequiredAction::SignIn { .. } => return None,
             RequiredAction::Approval(approval) => Command::Decide {
                 approval_id: approval.id,
                 decision: match self.rng.u8(..4) {

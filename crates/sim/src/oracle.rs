@@ -385,6 +385,7 @@ impl Watched {
             | Event::Governed { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
+            | Event::SignedIn
             | Event::ConnectionAwaited { .. }
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
@@ -511,6 +512,7 @@ impl Watched {
             | Event::Governed { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
+            | Event::SignedIn
             | Event::ConnectionAwaited { .. }
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }

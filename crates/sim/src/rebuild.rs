@@ -86,6 +86,7 @@ fn changes_items(event: &Event) -> bool {
         | Event::Governed { .. }
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
+        | Event::SignedIn
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }

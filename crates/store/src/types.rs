@@ -249,6 +249,14 @@ pub enum DocumentKind {
     Environment,
     /// That a session is a fork: its id is the fork's, its name that of the session it was forked from.
     Fork,
+    /// A vault.
+    Vault,
+    /// A credential; its name is its vault's id.
+    Credential,
+    /// The key that seals a project's secrets, wrapped with a master key.
+    DataKey,
+    /// A person's sign-in at an authorization server, under way; its id is the digest of what comes back with it.
+    SignIn,
     /// When an API key was last used; its id is the key's.
     KeyUse,
     /// That an agent, a tool or the project is frozen.
@@ -259,7 +267,7 @@ pub enum DocumentKind {
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -276,6 +284,10 @@ impl DocumentKind {
         Self::Environment,
         Self::Fork,
         Self::Template,
+        Self::Vault,
+        Self::Credential,
+        Self::DataKey,
+        Self::SignIn,
         Self::KeyUse,
         Self::Freeze,
         Self::Person,
@@ -307,6 +319,10 @@ impl DocumentKind {
             Self::Template => "template",
             Self::Environment => "environment",
             Self::Fork => "fork",
+            Self::Vault => "vault",
+            Self::Credential => "credential",
+            Self::DataKey => "data_key",
+            Self::SignIn => "sign_in",
             Self::KeyUse => "key_use",
             Self::Freeze => "freeze",
             Self::Person => "person",

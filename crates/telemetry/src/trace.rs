@@ -213,6 +213,7 @@ impl Tracer {
             | Event::Governed { .. }
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
+            | Event::SignedIn
             | Event::ConnectionAwaited { .. }
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }

@@ -24,7 +24,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::changes::Changes;
-use crate::definition::cut;
 use crate::failure::{Refused, cancelled, failure, of_opening, of_request, timed_out, too_large};
 use crate::stdio::{ChildTransport, Output, Program};
 use crate::{Addresses, Server, http};
@@ -35,8 +34,6 @@ const OPEN_TIME_MAX: Duration = Duration::from_secs(30);
 const PROGRESS_TIME_MAX: Duration = Duration::from_secs(30 * 60);
 /// How long telling a server that a request was given up may take.
 const NOTICE_TIME_MAX: Duration = Duration::from_secs(5);
-/// Bytes of a progress message that are logged.
-const PROGRESS_BYTES_MAX: usize = 256;
 
 /// What all connections of a pool share.
 pub(crate) struct Ground {
@@ -280,8 +277,8 @@ impl ClientHandler for Handler {
         params: ProgressNotificationParam,
         _context: NotificationContext<RoleClient>,
     ) {
-        let message = params.message.as_deref().map(|message| cut(message, PROGRESS_BYTES_MAX));
-        tracing::debug!(progress = params.progress, total = params.total, message, "tool call progress");
+        // Its message is the server's, which may repeat what it was sent: it is not logged.
+        tracing::debug!(progress = params.progress, total = params.total, "tool call progress");
         self.progress.made(&params.progress_token);
     }
 

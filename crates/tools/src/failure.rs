@@ -105,7 +105,8 @@ pub(crate) fn unsent(mut opening: Failure) -> Failure {
         | FailureKind::Overloaded
         | FailureKind::MaxOutputTokens
         | FailureKind::ContentPolicy
-        | FailureKind::ToolNotFound) => certain,
+        | FailureKind::ToolNotFound
+        | FailureKind::SignInRequired) => certain,
     };
     opening.message.push_str("; the call was not sent");
     opening

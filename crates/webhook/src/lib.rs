@@ -18,5 +18,5 @@ mod signature;
 pub use address::{AddressError, Policy, Reach, Target, reach};
 pub use payload::{Event, EventType};
 #[cfg(feature = "http")]
-pub use send::{Message, SendError, SendErrorKind, Sender, SenderError};
+pub use send::{Message, SendError, SendErrorKind, Sender, SenderError, guarded_client};
 pub use signature::{SECRET_BYTES, SigningSecret, SigningSecretError};

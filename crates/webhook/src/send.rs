@@ -15,6 +15,29 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Connections to one host that are kept for the next message.
 const IDLE_CONNECTIONS_MAX: usize = 4;
 
+/// A client that connects to addresses of the policy alone: a name is resolved once, each of its addresses is judged, and
+/// redirects are not followed. Literal addresses are judged by [`Target::parse`]. The process must have installed a
+/// `rustls` crypto provider.
+///
+/// # Errors
+/// `Tls`, `Client`.
+pub fn guarded_client(policy: &Policy, timeout: Duration) -> Result<reqwest::Client, SenderError> {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        return Err(SenderError::Tls);
+    }
+    reqwest::Client::builder()
+        .dns_resolver(Judged { policy: policy.clone() })
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        // A proxy would resolve names by itself.
+        .no_proxy()
+        .connect_timeout(CONNECT_TIME_MAX)
+        .timeout(timeout)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        .build()
+        .map_err(SenderError::Client)
+}
+
 /// Sends messages. Cheap to share; connections are kept and used again.
 #[derive(Debug, Clone)]
 pub struct Sender {
@@ -87,21 +110,7 @@ impl Sender {
     /// # Errors
     /// `Tls`, `Client`.
     pub fn new(policy: Policy, timeout: Duration) -> Result<Self, SenderError> {
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            return Err(SenderError::Tls);
-        }
-        let client = reqwest::Client::builder()
-            .dns_resolver(Judged { policy: policy.clone() })
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            // A proxy would resolve names by itself.
-            .no_proxy()
-            .connect_timeout(CONNECT_TIME_MAX)
-            .timeout(timeout)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .build()
-            .map_err(SenderError::Client)?;
-        Ok(Self { client, policy })
+        Ok(Self { client: guarded_client(&policy, timeout)?, policy })
     }
 
     /// Sends a message once. Cancelling it leaves open whether it arrived.

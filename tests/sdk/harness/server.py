@@ -27,6 +27,7 @@ def settings(upstream_url, limits, environments):
         "default_model": "m1",
         "limits": limits,
         "webhooks": {"allow_loopback": True},
+        "vaults": {"allow_loopback": True},
         "environments": environments,
     }
 
@@ -34,7 +35,8 @@ def settings(upstream_url, limits, environments):
 class Server:
     """A server that can be killed and started again on what it left behind."""
 
-    def __init__(self, directory, upstream_url, *, configured=True, limits=None, environments=None, database=None, sealing_key=None):
+    def __init__(self, directory, upstream_url, *, configured=True, limits=None, environments=None, database=None, sealing_key=None, env=None):
+        self.env = env or {}
         self.directory, self.upstream_url = directory, upstream_url
         self.database, self.sealing_key = database, sealing_key
         self.project, self.data, self.log = directory / "project", directory / "data", directory / "server.log"
@@ -51,6 +53,7 @@ class Server:
             "OPENAI_BASE_URL": self.upstream_url,
             "OPENAI_API_KEY": UPSTREAM_KEY,
             "TENURE_API_KEY": KEY,
+            **self.env,
         }
         args = ["--project", self.project, "--data-dir", self.data, "serve", "--port", port]
         if self.database:

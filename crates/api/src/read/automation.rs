@@ -11,7 +11,7 @@ use super::environment::NewEnvironment;
 use super::input::read_input;
 use super::metadata::{approval_of, read_metadata};
 use super::reader::{Field, Reader};
-use super::session::read_vaults;
+use super::vault::read_vault_ids;
 use crate::error::ApiError;
 
 /// The last second of the year 9999.
@@ -49,6 +49,7 @@ pub(crate) struct NewSessionBody {
     pub(crate) input: Vec<Vec<InputPart>>,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) approval: Option<ApprovalMode>,
+    pub(crate) vault_ids: Vec<String>,
 }
 
 /// A change that a client asks for; what is absent stays.
@@ -181,12 +182,10 @@ fn read_new_session(r: &mut Reader<'_>) -> Result<NewSessionBody, ApiError> {
     let environment = NewEnvironment::read(r.required("environment")?)?;
     let metadata = r.optional("metadata").map(read_metadata).transpose()?.unwrap_or_default();
     let approval = approval_of(&metadata, &at("metadata", r))?;
-    let vaults = r.optional_or_null("vault_ids").map(|field| read_vaults(&field)).transpose()?;
+    let vault_ids = r.optional_or_null("vault_ids").map(|field| read_vault_ids(&field)).transpose()?;
     let input = read_input(&r.required("input")?)?;
-    if vaults.unwrap_or(false) {
-        return Err(ApiError::not_found("vault").param(at("vault_ids", r)));
-    }
-    Ok(NewSessionBody { agent_id, agent, environment, input, metadata, approval })
+    let vault_ids = vault_ids.unwrap_or_default();
+    Ok(NewSessionBody { agent_id, agent, environment, input, metadata, approval, vault_ids })
 }
 
 #[cfg(test)]

@@ -320,7 +320,7 @@ pub(super) fn read_hosted(
 }
 
 /// The body that asks for an environment without a session.
-pub(crate) fn read_prewarmed(body: &Value) -> Result<NewHosted, ApiError> {
+pub(crate) fn read_prewarmed(body: &Value) -> Result<(NewHosted, Vec<String>), ApiError> {
     let mut reader = Reader::new("", body)?;
     let environment = reader.required("environment")?;
     let path = environment.path().to_owned();
@@ -328,12 +328,9 @@ pub(crate) fn read_prewarmed(body: &Value) -> Result<NewHosted, ApiError> {
     inner.required("type")?.word(&["openai_hosted"], |word| (word == "openai_hosted").then_some(()))?;
     let hosted = read_hosted(inner, path, SettingsScope::Reusable)?;
     let vaults = reader.optional_or_null("vault_ids");
-    let vaults = vaults.map(|field| super::session::read_vaults(&field)).transpose()?;
+    let vaults = vaults.map(|field| super::vault::read_vault_ids(&field)).transpose()?;
     reader.finish()?;
-    if vaults.unwrap_or(false) {
-        return Err(ApiError::not_found("vault").param("vault_ids"));
-    }
-    Ok(hosted)
+    Ok((hosted, vaults.unwrap_or_default()))
 }
 
 /// The id of an environment that waits for a session, which brings all its settings.

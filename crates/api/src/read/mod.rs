@@ -14,6 +14,7 @@ mod session;
 mod template;
 mod tool;
 mod trust;
+mod vault;
 
 pub(crate) use agent::{AgentFields, AgentScope, default_agent};
 pub(crate) use automation::{AutomationBody, AutomationChange, NewSessionBody, TargetBody};
@@ -26,8 +27,9 @@ pub(crate) use placement::{refuse_misplaced, refuse_variables};
 pub(crate) use reader::{Field, Reader, missing, shortened, unsupported_value};
 pub(crate) use session::{NewSession, SessionChange};
 pub(crate) use template::{TemplateBody, TemplateChange, refused_settings};
-pub(crate) use tool::{LOCATION_PARTS, refuse_servers, refuse_unavailable};
+pub(crate) use tool::{LOCATION_PARTS, Tools, refuse_servers, refuse_unavailable};
 pub(crate) use trust::read_grant;
+pub(crate) use vault::{read_credential, read_credential_change, read_vault, read_vault_patch};
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -14,10 +14,9 @@ use super::metadata::{APPROVAL_KEY, approval_of, read_metadata};
 use super::reader::{Field, Reader, missing};
 use super::tool::{ToolScope, Tools, refuse_unavailable_tools};
 use super::trust::read_trust;
+use super::vault::read_vault_ids;
 use crate::error::ApiError;
 
-/// Vaults of one session.
-const VAULTS_MAX: usize = 32;
 /// The most a spending limit can be, in cents: a thousand million dollars.
 const SPEND_CENTS_MAX: u64 = 100_000_000_000;
 /// How long a provider keeps prompts when the client names no time.
@@ -36,6 +35,7 @@ pub(crate) struct NewSession<'a> {
     pub(crate) spend_limit: Option<SpendLimit>,
     pub(crate) prompt_cache: Option<PromptCache>,
     pub(crate) stream: bool,
+    pub(crate) vault_ids: Vec<String>,
     pub(crate) trust: Trust,
     input: Option<&'a Value>,
 }
@@ -66,13 +66,10 @@ impl<'a> NewSession<'a> {
         if let Some(options) = r.optional_or_null("stream_options") {
             read_stream_options(options, stream)?;
         }
+        let vault_ids = r.optional_or_null("vault_ids").map(|field| read_vault_ids(&field)).transpose()?;
         let trust = r.optional_or_null("tenure").map(read_trust).transpose()?;
-        let vaults = r.optional_or_null("vault_ids").map(|field| read_vaults(&field)).transpose()?;
         let input = r.optional_or_null("input").map(|field| field.value());
         reader.finish()?;
-        if vaults.unwrap_or(false) {
-            return Err(ApiError::not_found("vault").param("vault_ids"));
-        }
         Ok(Self {
             agent_id,
             agent,
@@ -83,6 +80,7 @@ impl<'a> NewSession<'a> {
             spend_limit,
             prompt_cache,
             stream,
+            vault_ids: vault_ids.unwrap_or_default(),
             trust: trust.unwrap_or_else(Trust::of_clients),
             input,
         })
@@ -144,15 +142,6 @@ fn read_stream_options(field: Field<'_>, stream: bool) -> Result<(), ApiError> {
         obfuscation.bool()?;
     }
     reader.finish()
-}
-
-/// Whether any vault is named.
-pub(super) fn read_vaults(field: &Field<'_>) -> Result<bool, ApiError> {
-    let vaults = field.array(VAULTS_MAX)?;
-    for vault in &vaults {
-        vault.string()?;
-    }
-    Ok(!vaults.is_empty())
 }
 
 /// A change of a session. Its tools wait to be sealed.
@@ -322,7 +311,11 @@ mod tests {
             "'stream_options' is only allowed when 'stream' is true.",
             "stream_options",
         );
-        refused(&with("vault_ids", json!(["vault_1"])), "No vault with that id was found.", "vault_ids");
+        refused(
+            &with("vault_ids", json!(["vault_1", "vault_1"])),
+            "Invalid 'vault_ids[1]': the vault is named twice.",
+            "vault_ids[1]",
+        );
         refused(
             &with("spend_control", json!({"limit": 0})),
             "Invalid 'spend_control.limit': expected an integer from 1 to 100000000000.",

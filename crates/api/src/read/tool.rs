@@ -117,6 +117,12 @@ impl Tools {
         Ok(tools)
     }
 
+    /// The tools, to be changed before they are sealed, and the places of those that have secrets.
+    pub(crate) fn parts(&mut self) -> (&mut [Tool], BTreeSet<usize>) {
+        let own = self.secrets.iter().map(|(index, _)| *index).collect();
+        (&mut self.tools, own)
+    }
+
     /// The first tool that came with variables for a process.
     pub(crate) fn with_variables(&self) -> Option<usize> {
         let is_process =
@@ -301,13 +307,9 @@ fn read_mcp(reader: &mut Reader<'_>, scope: ToolScope) -> Result<(McpTool, Optio
     let allowed_tools = allowed_tools.map(|field| read_words(&field, TOOLS_MAX)).transpose()?;
     let origin = reader.optional_or_null("connection_origin");
     let origin = origin.map(|field| field.word(Origin::WORDS, Origin::from_word)).transpose()?;
-    if let Some(credential) = reader.optional_or_null("credential_id") {
-        credential.string()?;
-        return Err(credential.refuse(
-            "unsupported_feature",
-            "This server does not support vault credentials yet; give 'authorization' in the transport.",
-        ));
-    }
+    let credential_id = reader.optional_or_null("credential_id");
+    let credential_id =
+        credential_id.map(|field| field.text(WORD_CHARS_MAX).map(str::to_owned)).transpose()?;
     let request_metadata = reader.optional_or_null("request_metadata");
     let request_metadata = request_metadata.map(|field| field.map().cloned()).transpose()?;
     let tool = McpTool {
@@ -315,7 +317,7 @@ fn read_mcp(reader: &mut Reader<'_>, scope: ToolScope) -> Result<(McpTool, Optio
         transport,
         allowed_tools,
         origin: origin.unwrap_or(Origin::Service),
-        credential_id: None,
+        credential_id,
         required: flag(reader, "required", false)?,
         request_metadata: request_metadata.unwrap_or_default(),
     };

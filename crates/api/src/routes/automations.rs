@@ -1,12 +1,15 @@
 //! `/v1/agents/automations`: automations and their invocations.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use tenure_journal::{
-    AgentId, AutomationId, CreatedBy, InvocationId, NewSessionTarget, SessionId, Target, TargetAgent, Trust,
+    AgentId, AutomationId, CreatedBy, InvocationId, NewSessionTarget, SessionId, Target, TargetAgent,
+    TargetEnvironment, Trust,
 };
 use tenure_runtime::{
     AutomationError, AutomationRefusal, Automations, Change, NewAutomation, Runtime, SavedAutomation,
@@ -15,6 +18,7 @@ use tenure_runtime::{
 use tenure_store::{Receipt, StoreErrorKind};
 
 use super::created;
+use super::vaults::unbound;
 use crate::agents;
 use crate::call::Call;
 use crate::error::{ApiError, bad_cursor, overloaded, undecodable};
@@ -113,12 +117,17 @@ async fn resolve(call: &Call, target: TargetBody) -> Result<Target, ApiError> {
 }
 
 async fn new_session(call: &Call, body: NewSessionBody) -> Result<NewSessionTarget, ApiError> {
-    let NewSessionBody { agent_id, agent: mut fields, environment, input, metadata, approval } = body;
+    let NewSessionBody { agent_id, agent: mut fields, environment, input, metadata, approval, vault_ids } =
+        body;
+    let unbound = |error| unbound(error, "target.agent.tools", "target.vault_ids");
+    let attached = call.app.runtime.attach(call.project(), &vault_ids).await.map_err(unbound)?;
     let agent = match agent_id {
         Some(agent_id) => {
             let saved = agents::find(call.store(), call.project(), &agent_id).await?;
             let saved = saved.ok_or_else(|| ApiError::not_found("agent").param("target.agent_id"))?;
             refuse_unavailable(&saved.config()).map_err(|error| error.within("target"))?;
+            // Bound anew to each session; what can never be is refused now.
+            attached.bind(&mut saved.config().tools, &BTreeSet::new()).map_err(unbound)?;
             TargetAgent::Saved { agent_id: saved.pinned.config.id }
         }
         None => {
@@ -129,6 +138,11 @@ async fn new_session(call: &Call, body: NewSessionBody) -> Result<NewSessionTarg
                 config.tools = tools.as_slice().to_vec();
             }
             refuse_unavailable(&config).map_err(|error| error.within("target"))?;
+            if let Some(tools) = &mut fields.tools {
+                let (unsealed, own) = tools.parts();
+                let mut tried = unsealed.to_vec();
+                attached.bind(&mut tried, &own).map_err(unbound)?;
+            }
             if let Some(tools) = fields.tools.take() {
                 // The last thing: a request that is refused leaves no sealed secret behind.
                 config.tools = tools.seal(&call.app.runtime, call.project()).await?;
@@ -137,7 +151,12 @@ async fn new_session(call: &Call, body: NewSessionBody) -> Result<NewSessionTarg
         }
     };
     let environment = environment.make_later(&call.app.runtime, call.project()).await?;
-    let (vault_ids, trust) = (Vec::new(), Trust::of_clients());
+    if let TargetEnvironment::Hosted(wanted) = &environment
+        && let Some(network) = &wanted.settings.network
+    {
+        attached.check_network(network).map_err(unbound)?;
+    }
+    let trust = Trust::of_clients();
     Ok(NewSessionTarget { agent, environment, input, metadata, approval, vault_ids, trust })
 }
 

@@ -17,6 +17,7 @@ use tenure_store::{DocumentKind, Order, Page};
 use super::created;
 use super::lists::must_exist;
 use super::sessions::key;
+use super::vaults::unbound;
 use crate::call::Call;
 use crate::error::{ApiError, bad_cursor};
 use crate::idempotency::{self, Begin};
@@ -55,10 +56,14 @@ pub(super) async fn prewarm(mut call: Call) -> Result<Response, ApiError> {
     call.refuse_frozen().await?;
     let runtime = &call.app.runtime;
     let session = SessionId::fresh(&runtime.fresh());
-    let environment = read_prewarmed(&body)?.make(runtime, call.project(), session).await?;
+    let (new, vault_ids) = read_prewarmed(&body)?;
+    let unbound = |error| unbound(error, "tools", "vault_ids");
+    let attached = runtime.attach(call.project(), &vault_ids).await.map_err(unbound)?;
+    let environment = new.make(runtime, call.project(), session).await?;
+    attached.check_network(&environment.network).map_err(unbound)?;
     let body_of = |view: &SessionView| show::environment_info(view).to_string();
     let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::CREATED, body_of));
-    match runtime.prewarm(call.project(), environment, draft).await {
+    match runtime.prewarm(call.project(), environment, vault_ids, draft).await {
         Ok(view) => Ok(created(&show::environment_info(&view))),
         Err(error) => super::sessions::replay_or(&call, ticket.as_ref(), error).await,
     }

@@ -10,16 +10,19 @@ mod forks;
 mod freezes;
 mod labels;
 mod lists;
+mod master_key;
 mod memory;
 mod models;
 mod people;
 mod sessions;
+mod sign_in;
 mod skills;
 mod stream;
 mod subagents;
 mod table;
 mod templates;
 mod tenure;
+mod vaults;
 mod versions;
 mod webhooks;
 
@@ -29,11 +32,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, middleware};
 use serde_json::{Value, json};
 
-use crate::call::{App, Call};
+use crate::call::App;
 use crate::connect;
 use crate::error::ApiError;
 use crate::front::{METRICS_PATH, front};
@@ -48,6 +51,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/.well-known/jwks.json", get(people::agent_keys))
         .route("/.well-known/openid-configuration", get(people::agent_issuer))
         .route(METRICS_PATH, get(metrics))
+        .route(sign_in::CALLBACK_PATH, get(sign_in::callback))
+        .route(sign_in::CLIENT_PATH, get(sign_in::client))
         .nest("/v1", v1.clone())
         .nest("/openai/v1", v1)
         .fallback(no_route)
@@ -91,7 +96,7 @@ fn v1() -> Table {
         .route(&at("/traces"), get(lists::traces))
         .merge(environment_routes())
         .merge(connect_routes())
-        .merge(unsupported("/vaults", no_vaults))
+        .merge(vault_routes())
         .merge(library_routes())
         .route("/models", get(models::list))
         .route("/models/{*model}", get(models::retrieve))
@@ -106,6 +111,8 @@ fn v1() -> Table {
         .route("/tenure/sessions/{session}/rewind", post(forks::rewind))
         .route("/tenure/sessions/{session}/release", post(tenure::release))
         .route("/tenure/collect", post(forks::collect))
+        .route("/tenure/master_key", get(master_key::retrieve))
+        .route("/tenure/master_key/rewrap", post(master_key::rewrap))
         .route("/tenure/people", get(people::list))
         .route("/tenure/whoami", get(people::whoami))
         .route("/tenure/freezes", get(freezes::list).post(freezes::create))
@@ -180,16 +187,21 @@ fn automation_routes() -> Table {
         .route(&at("/invocations/{invocation}"), get(automations::invocation))
 }
 
-/// A part of the Agents API that this server does not offer: every call under `prefix` says so.
-fn unsupported<F>(prefix: &str, handler: fn(Call) -> F) -> Table
-where
-    F: Future<Output = ApiError> + Send + 'static,
-{
-    Table::new().route(prefix, any(handler)).route(&format!("{prefix}/{{*rest}}"), any(handler))
-}
-
-async fn no_vaults(_: Call) -> ApiError {
-    ApiError::unsupported("vaults")
+fn vault_routes() -> Table {
+    let (vault, credential) = ("/vaults/{vault}", "/vaults/{vault}/credentials/{credential}");
+    Table::new()
+        .route("/vaults", get(vaults::list).post(vaults::create))
+        .route(vault, get(vaults::retrieve).post(vaults::update).delete(vaults::delete))
+        .route(&format!("{vault}/credentials"), get(vaults::list_credentials).post(vaults::create_credential))
+        .route(
+            credential,
+            get(vaults::retrieve_credential)
+                .post(vaults::update_credential)
+                .delete(vaults::delete_credential),
+        )
+        .route("/tenure/vaults/{vault}/credentials", get(vaults::list_states))
+        .route("/tenure/vaults/{vault}/sign_ins", post(sign_in::start))
+        .route("/tenure/sign_ins/{sign_in}", get(sign_in::retrieve))
 }
 
 async fn healthz() -> Response {

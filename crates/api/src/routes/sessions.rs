@@ -1,18 +1,21 @@
 //! `/v1/agents/sessions`: sessions.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use tenure_journal::{
-    AgentConfig, AgentId, Environment, EnvironmentId, Head, SessionId, SessionKey, SessionOpened,
+    AgentConfig, AgentId, Environment, EnvironmentId, Head, Network, SessionId, SessionKey, SessionOpened,
     SessionStatus,
 };
-use tenure_runtime::{Opening, Runtime, RuntimeError, RuntimeErrorKind};
+use tenure_runtime::{Attached, BindError, Opening, Runtime, RuntimeError, RuntimeErrorKind};
 use tenure_session::{Command, Refusal, SessionView};
 use tenure_store::SessionFilter;
 
+use super::vaults::unbound;
 use super::{created, stream};
 use crate::agents;
 use crate::call::Call;
@@ -20,7 +23,7 @@ use crate::error::ApiError;
 use crate::idempotency::{self, Begin, Ticket};
 use crate::query::{self, Limit};
 use crate::read::{
-    NewEnvironment, NewSession, SessionChange, default_agent, refuse_misplaced, refuse_unavailable,
+    NewEnvironment, NewSession, SessionChange, Tools, default_agent, refuse_misplaced, refuse_unavailable,
     refuse_variables, unsupported_value,
 };
 use crate::show;
@@ -56,16 +59,24 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     if let Some(mode) = new.approval {
         agent.approval = mode;
     }
-    let tools = new.agent.tools.take();
+    let mut tools = new.agent.tools.take();
     if let Some(tools) = &tools {
         agent.tools = tools.as_slice().to_vec();
     }
     refuse_unavailable(&agent)?;
     verbs::check_create(&call.app, &call.caller, &agent)?;
     call.check_servers(&agent.tools, "agent.tools")?;
+    let (vault_ids, network) = vaults_of(&call, &new.vault_ids, prewarmed).await?;
+    let unbound = |error| unbound(error, "agent.tools", "vault_ids");
+    let attached = call.app.runtime.attach(call.project(), &vault_ids).await.map_err(unbound)?;
+    bind(&attached, &mut agent, &mut tools).map_err(unbound)?;
+    if let Some(network) = network {
+        attached.check_network(&network).map_err(unbound)?;
+    }
     let input = new.input()?;
     let (runtime, public_url) = (&call.app.runtime, &call.app.config.public_url);
     let environment = new.environment.make(runtime, public_url, call.project(), id, &agent.skills).await?;
+    attached.check_environment(&environment).map_err(unbound)?;
     let there = match prewarmed {
         Some(_) => prewarmed_environment(&call, id).await?,
         None => environment.clone(),
@@ -83,7 +94,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         agent,
         environment,
         metadata: new.metadata,
-        vault_ids: Vec::new(),
+        vault_ids,
         review: new.review,
         spend_limit: new.spend_limit,
         prompt_cache: new.prompt_cache,
@@ -119,6 +130,33 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
             Err(ApiError::not_found("environment").param("environment.environment_id"))
         }
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
+    }
+}
+
+/// The vaults that a session names, those of an environment that waits for it among them, and that one's network.
+async fn vaults_of(
+    call: &Call,
+    named: &[String],
+    prewarmed: Option<EnvironmentId>,
+) -> Result<(Vec<String>, Option<Network>), ApiError> {
+    let mut vault_ids = named.to_vec();
+    let Some(environment) = prewarmed else { return Ok((vault_ids, None)) };
+    let key = Runtime::key(call.project(), environment.session());
+    // One that is not there is met when the session is opened in it.
+    let Some(state) = call.app.runtime.session_state(key).await? else { return Ok((vault_ids, None)) };
+    let own = state.vault_ids().iter().filter(|id| !named.contains(id)).cloned();
+    vault_ids.extend(own);
+    Ok((vault_ids, state.hosted().map(|hosted| hosted.network.clone())))
+}
+
+/// Gives the tools of an agent their credentials, wherever they stand.
+fn bind(attached: &Attached, agent: &mut AgentConfig, tools: &mut Option<Tools>) -> Result<(), BindError> {
+    match tools {
+        None => attached.bind(&mut agent.tools, &BTreeSet::new()),
+        Some(tools) => {
+            let (unsealed, own) = tools.parts();
+            attached.bind(unsealed, &own)
+        }
     }
 }
 
@@ -164,10 +202,15 @@ pub(super) async fn update(mut call: Call) -> Result<Response, ApiError> {
         change.check_approval(view.agent.approval)?;
         change
     };
-    if let (Some(tools), Some(agent)) = (tools, &mut patch.agent) {
+    if let (Some(mut tools), Some(agent)) = (tools, &mut patch.agent) {
         call.check_servers(tools.as_slice(), "agent.tools")?;
         refuse_misplaced(tools.as_slice(), &view.environment, "agent.tools")?;
         refuse_variables(&tools, &view.environment, "agent.tools")?;
+        let unbound = |error| unbound(error, "agent.tools", "vault_ids");
+        let attached =
+            call.app.runtime.attach_left(call.project(), &view.vault_ids).await.map_err(unbound)?;
+        let (unsealed, own) = tools.parts();
+        attached.bind(unsealed, &own).map_err(unbound)?;
         agent.tools = Some(tools.seal(&call.app.runtime, call.project()).await?);
     }
     let commands = vec![Command::Update { patch: Box::new(patch) }];
@@ -195,6 +238,7 @@ pub(super) async fn delete(call: Call) -> Result<Response, ApiError> {
             | RuntimeErrorKind::Overloaded(_)
             | RuntimeErrorKind::ShuttingDown
             | RuntimeErrorKind::Storage
+            | RuntimeErrorKind::Sealing
             | RuntimeErrorKind::Damaged => return Err(error.into()),
         },
     }

@@ -37,6 +37,7 @@ impl From<WebhookError> for ApiError {
             WebhookError::Address(why) => {
                 Self::invalid(format!("Invalid 'url': {why}.")).code("url_not_allowed").param("url")
             }
+            WebhookError::Sealing => crate::error::sealing(),
             WebhookError::Damaged(error) => undecodable("webhook", &error),
             WebhookError::DamagedId => {
                 tracing::error!("a stored webhook has no valid id");

@@ -10,6 +10,7 @@ mod stream;
 mod subagent;
 mod trace;
 mod turn;
+mod vault;
 
 pub(crate) use agent::{agent_version, compared, saved_agent, tenure_agent};
 pub(crate) use automation::{automation, invocation};
@@ -20,6 +21,7 @@ pub(crate) use stream::{EventIds, frames, lagged};
 pub(crate) use subagent::subagent;
 pub(crate) use trace::trace;
 pub(crate) use turn::turn;
+pub(crate) use vault::{credential, tenure_credential, vault};
 
 use serde_json::{Value, json};
 use tenure_journal::Usage;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tenure_journal::{
     Approval, Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, Follows,
-    InstalledPlugin, InstalledSkill, Review, SessionId,
+    InstalledPlugin, InstalledSkill, Review, SessionId, Tool,
 };
 use tenure_session::{RequiredAction, SessionView};
 
@@ -18,7 +18,7 @@ pub(crate) fn session(view: &SessionView) -> Value {
         "agent": session_agent(&view.agent),
         "environment": environment(&view.environment),
         "status": view.status,
-        "required_actions": view.required_actions.iter().map(required_action).collect::<Vec<_>>(),
+        "required_actions": view.required_actions.iter().filter_map(required_action).collect::<Vec<_>>(),
         "error": view.error,
         "usage": super::usage(view.usage.as_ref()),
         "vault_ids": view.vault_ids,
@@ -43,6 +43,7 @@ pub(crate) fn tenure_session(view: &SessionView) -> Value {
     let mut session = session(view);
     session["object"] = json!("tenure.session");
     session["agent"]["version"] = json!(view.agent.version);
+    session["sign_ins"] = sign_ins(view);
     let from = view.forked_from;
     session["forked_from"] =
         json!(from.map(|from| json!({"session_id": from.session, "version": from.version})));
@@ -176,8 +177,9 @@ fn review_word(review: Review) -> &'static str {
     }
 }
 
-fn required_action(action: &RequiredAction) -> Value {
-    match action {
+/// What only a client or a person can do, in the words of the Agents API, which has none for a sign-in.
+fn required_action(action: &RequiredAction) -> Option<Value> {
+    Some(match action {
         RequiredAction::FunctionCall { turn_id, call_id, name, arguments } => json!({
             "type": "function_call",
             "turn_id": turn_id,
@@ -201,7 +203,34 @@ fn required_action(action: &RequiredAction) -> Value {
                 "message": approval.message,
             },
         }),
-    }
+        RequiredAction::SignIn { .. } => return None,
+    })
+}
+
+/// The tool servers at which a person must sign in before the session goes on, with the credentials that need it.
+fn sign_ins(view: &SessionView) -> Value {
+    let credential = |label: &str| {
+        view.agent.tools.iter().find_map(|tool| match tool {
+            Tool::Mcp(mcp) if mcp.server_label == label => mcp.credential_id.clone(),
+            Tool::Mcp(_)
+            | Tool::Function(_)
+            | Tool::ToolSearch
+            | Tool::ProgrammaticToolCalling { .. }
+            | Tool::WebSearch { .. }
+            | Tool::ComputerUse { .. }
+            | Tool::Automations
+            | Tool::Memory => None,
+        })
+    };
+    let shown = view.required_actions.iter().filter_map(|action| match action {
+        RequiredAction::SignIn { server_label } => {
+            Some(json!({"server_label": server_label, "credential_id": credential(server_label)}))
+        }
+        RequiredAction::FunctionCall { .. }
+        | RequiredAction::EnvironmentConnection { .. }
+        | RequiredAction::Approval(_) => None,
+    });
+    Value::Array(shown.collect())
 }
 
 #[cfg(test)]

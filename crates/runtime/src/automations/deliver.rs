@@ -14,7 +14,7 @@ use tenure_store::{Document, DocumentKind, Receipt, StoreErrorKind};
 use super::documents::{self, SavedAutomation, SavedInvocation};
 use super::world::World;
 use super::{ATTEMPTS_MAX, AutomationError, BACKOFF_MS_MAX, CLAIM_MS, CONFLICTS_MAX, plan};
-use crate::{Opening, RuntimeError, RuntimeErrorKind, TemplateError, WantedError};
+use crate::{BindError, Opening, RuntimeError, RuntimeErrorKind, TemplateError, VaultError, WantedError};
 
 /// What came of an attempt.
 enum Outcome {
@@ -203,6 +203,15 @@ async fn opening(
         Ok(environment) => environment,
         Err(failed) => return Ok(Err(failed)),
     };
+    match world.bind(project, &target.vault_ids, &mut agent.tools, &environment).await {
+        Ok(()) => {}
+        Err(BindError::Vault(VaultError::Store(error))) => return Err(error.into()),
+        Err(BindError::Vault(VaultError::Damaged(error))) => return Err(AutomationError::Damaged(error)),
+        Err(error @ BindError::NoVault { .. }) => {
+            return Ok(Err(Failed::new("resource_not_found", error.to_string())));
+        }
+        Err(error) => return Ok(Err(Failed::new("invalid_request", error.to_string()))),
+    }
     let opened = SessionOpened {
         project_id: project,
         agent,
@@ -281,7 +290,10 @@ async fn refused(
             | Refusal::Busy => Outcome::Failed(Failed::new("invalid_request", refusal.to_string())),
         },
         RuntimeErrorKind::Damaged => Outcome::Unreadable,
-        RuntimeErrorKind::Overloaded(_) | RuntimeErrorKind::ShuttingDown | RuntimeErrorKind::Storage => {
+        RuntimeErrorKind::Overloaded(_)
+        | RuntimeErrorKind::ShuttingDown
+        | RuntimeErrorKind::Storage
+        | RuntimeErrorKind::Sealing => {
             tracing::warn!(invocation = %invocation.id, %error, "a delivery is tried again");
             Outcome::Later
         }

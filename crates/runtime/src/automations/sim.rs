@@ -16,9 +16,9 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tenure_journal::{
     AgentConfig, AgentId, ApprovalMode, Automation, AutomationId, AutomationStatus, CreatedBy, EffectId,
-    Fresh, HostedEnvironment, InputPart, InvocationStatus, MultiAgent, NewSessionTarget, PauseReason,
-    ProjectId, Reasoning, Schedule, ServiceTier, SessionId, SessionKey, Target, TargetAgent,
-    TargetEnvironment, TextConfig, Timestamp, WantedEnvironment,
+    Environment, Fresh, HostedEnvironment, InputPart, InvocationStatus, MultiAgent, NewSessionTarget,
+    PauseReason, ProjectId, Reasoning, Schedule, ServiceTier, SessionId, SessionKey, Target, TargetAgent,
+    TargetEnvironment, TextConfig, Timestamp, Tool, WantedEnvironment,
 };
 use tenure_session::{Command, Refusal};
 use tenure_store::{Document, DocumentKind, MemoryStore, Order, Page, Receipt, StoreError, StoreErrorKind};
@@ -27,7 +27,9 @@ use super::deliver::deliver;
 use super::occur::occur;
 use super::world::{World, receipt_body};
 use super::*;
-use crate::{Full, Limit, Opening, RuntimeError, RuntimeErrorKind, TemplateError, WantedError, Whose};
+use crate::{
+    BindError, Full, Limit, Opening, RuntimeError, RuntimeErrorKind, TemplateError, WantedError, Whose,
+};
 
 /// 2026-09-21 at 14:00 UTC.
 const T: Timestamp = Timestamp::from_millis(1_789_999_200_000);
@@ -285,6 +287,16 @@ impl World for Node {
         _: &WantedEnvironment,
     ) -> Result<HostedEnvironment, WantedError> {
         Err(WantedError::Template(TemplateError::NotFound))
+    }
+
+    async fn bind(
+        &self,
+        _: ProjectId,
+        _: &[String],
+        _: &mut [Tool],
+        _: &Environment,
+    ) -> Result<(), BindError> {
+        Ok(())
     }
 
     async fn open(&self, id: SessionId, opening: Opening, key: String) -> Result<(), RuntimeError> {

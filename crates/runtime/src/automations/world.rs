@@ -5,13 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 use tenure_journal::{
-    AgentConfig, Fresh, HostedEnvironment, ProjectId, SessionId, SessionKey, Timestamp, WantedEnvironment,
+    AgentConfig, Environment, Fresh, HostedEnvironment, ProjectId, SessionId, SessionKey, Timestamp, Tool,
+    WantedEnvironment,
 };
 use tenure_session::{Command, SessionView};
 use tenure_store::{Document, DocumentKind, Page, Receipt, StoreError};
 
 use super::AgentCheck;
-use crate::{Opening, ReceiptDraft, Runtime, RuntimeError, WantedError};
+use crate::{BindError, Opening, ReceiptDraft, Runtime, RuntimeError, WantedError};
 
 /// The outside of automations. The second implementation is the simulation's, which dies at every step.
 #[async_trait]
@@ -66,6 +67,15 @@ pub(super) trait World: Send + Sync {
         session: SessionId,
         wanted: &WantedEnvironment,
     ) -> Result<HostedEnvironment, WantedError>;
+
+    /// Gives the tools of a new session their credentials; if it cannot have them, why.
+    async fn bind(
+        &self,
+        project: ProjectId,
+        vault_ids: &[String],
+        tools: &mut [Tool],
+        environment: &Environment,
+    ) -> Result<(), BindError>;
 
     /// Opens a session under this fresh id and takes the receipt `key`, both or none. The receipt's body names
     /// the session.
@@ -156,6 +166,18 @@ impl World for Live {
         wanted: &WantedEnvironment,
     ) -> Result<HostedEnvironment, WantedError> {
         self.runtime.environment_of(project, session, wanted).await
+    }
+
+    async fn bind(
+        &self,
+        project: ProjectId,
+        vault_ids: &[String],
+        tools: &mut [Tool],
+        environment: &Environment,
+    ) -> Result<(), BindError> {
+        let attached = self.runtime.attach(project, vault_ids).await?;
+        attached.bind(tools, &std::collections::BTreeSet::new())?;
+        attached.check_environment(environment)
     }
 
     async fn open(&self, id: SessionId, opening: Opening, key: String) -> Result<(), RuntimeError> {

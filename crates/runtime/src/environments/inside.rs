@@ -27,7 +27,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use tenure_egress::Handle;
 use tenure_journal::{
     BlobRef, Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, ProjectId, Secret, ServerRef,
     Tool, ToolDef, ToolResult, WorkspaceRoot, limit,
@@ -40,8 +39,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::run::failed;
+use super::way_out::WayOut;
 use crate::effects::{preview, sealed_text};
 use crate::handle::Shared;
+use crate::vaults::Mask;
 
 /// Servers that run in the environments of one node at once. Each is a process with an environment's memory.
 pub(super) const SERVERS_MAX: usize = 64;
@@ -89,6 +90,18 @@ pub(super) enum Ask {
 pub(super) enum Answer {
     Listed(Vec<ToolDef>),
     Returned(CallResult),
+}
+
+impl Answer {
+    /// The same without the secrets that it must not hold.
+    pub(super) fn masked(self, mask: &Mask) -> Self {
+        match self {
+            Self::Listed(tools) => Self::Listed(mask.tools(tools)),
+            Self::Returned(result) => {
+                Self::Returned(CallResult { text: mask.text(result.text), is_error: result.is_error })
+            }
+        }
+    }
 }
 
 impl ServerWork {
@@ -251,7 +264,7 @@ struct Process {
     killer: Killer,
     waiting: Option<std::thread::JoinHandle<()>>,
     /// The way out, where its network is restricted.
-    _way_out: Option<Handle>,
+    _way_out: Option<WayOut>,
 }
 
 impl Inside {
@@ -356,7 +369,7 @@ impl std::fmt::Debug for Inside {
 pub(super) struct Parts<'a> {
     pub(super) backend: &'a dyn Backend,
     pub(super) command: Command,
-    pub(super) way_out: Option<Handle>,
+    pub(super) way_out: Option<WayOut>,
     /// Its place among the servers of this node.
     pub(super) permit: OwnedSemaphorePermit,
 }

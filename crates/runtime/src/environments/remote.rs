@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tenure_egress::Replacer;
 use tenure_executor::harness::{CallError, CallErrorKind, Process, ProcessEvent, Remote, State};
 use tenure_executor::location::Location;
 use tenure_executor::protocol::process::{EnvironmentPolicy, Inherit, ProcessId, Start};
@@ -26,6 +27,7 @@ use super::run::{DELTA_PAUSE, OUTPUT_BYTES_MAX, Ran, SHELL, Teller, Told, cancel
 use super::{remote_patch, remote_servers, remote_skills};
 use crate::handle::Shared;
 use crate::live::Live;
+use crate::vaults::{self, Mask};
 
 /// How long a command waits for its executor: longer than one that lost its connection pauses before it dials.
 const CONNECT: Duration = Duration::from_secs(60);
@@ -38,6 +40,7 @@ pub(crate) struct RemoteWork {
     environment: SelfHostedEnvironment,
     session: SessionKey,
     effect: String,
+    vault_ids: Vec<String>,
     task: Task,
 }
 
@@ -71,7 +74,8 @@ impl RemoteWork {
         };
         // What is attempted again must not meet what the attempt before left.
         let effect = format!("{}-{attempt}", effect.id);
-        Some(Self { environment, session: state.key(), effect, task })
+        let vault_ids = state.vault_ids().to_vec();
+        Some(Self { environment, session: state.key(), effect, vault_ids, task })
     }
 }
 
@@ -89,17 +93,19 @@ pub(crate) async fn run_remote(
         Task::Http(server) => server.unseal(shared, project).await?,
     }
     let remote = shared.executors.remote(work.environment.id);
+    // It is given no secret of a vault; one that it has from elsewhere is masked all the same.
+    let mask = Mask::of(&vaults::known(shared, project, &work.vault_ids).await?);
     let ran = async {
         connected(&remote).await?;
         let _place = shared.environments.gate.enter(project, cancel).await.ok_or_else(cancelled)?;
         let (servers, name) = (&shared.executors.servers, &work.effect);
-        let ran = match &work.task {
+        let mut ran = match &work.task {
             Task::Command { request: CommandRequest::Patch { patch }, .. } => {
                 remote_patch::apply(&remote, &work.environment.workspace_directory, patch).await?
             }
             Task::Command { request: CommandRequest::Shell { script, cwd, timeout_ms }, told } => {
                 let wall = Duration::from_millis(*timeout_ms);
-                shell(&remote, &work.effect, told, (script, cwd), wall, live).await?
+                shell(&remote, (&work.effect, told), (script, cwd, wall), &mask, live).await?
             }
             Task::Server(server) => {
                 return remote_servers::ask(shared, servers, &remote, work.session, name, server, cancel)
@@ -115,10 +121,11 @@ pub(crate) async fn run_remote(
                     .await;
             }
         };
+        ran.output = mask.bytes(ran.output);
         Ok(Attempted::Ran(kept(shared, project, ran).await?))
     };
     tokio::select! {
-        attempted = ran => attempted,
+        attempted = ran => attempted.map_err(|failure| mask.failure(failure)),
         // What was started is ended when its handle goes.
         () = cancel.cancelled() => Err(cancelled()),
     }
@@ -136,10 +143,9 @@ async fn connected(remote: &Remote) -> Result<(), Failure> {
 /// Gives a script to the shell there and waits for its end.
 async fn shell(
     remote: &Remote,
-    effect: &str,
-    told: &Told,
-    (script, cwd): (&str, &str),
-    wall: Duration,
+    (effect, told): (&str, &Told),
+    (script, cwd, wall): (&str, &str, Duration),
+    mask: &Mask,
     live: &Arc<Live>,
 ) -> Result<Ran, Failure> {
     let cwd = Location::from_path(Path::new(cwd))
@@ -160,11 +166,14 @@ async fn shell(
     let process = remote.start(&start).await.map_err(|error| failure(&error))?;
     let mut following = Following {
         ran: Ran::default(),
+        mask: mask.stream(),
         teller: Teller::new(|delta| live.command_output(told.notice(delta))),
         until: began + wall,
         phase: Phase::Running,
     };
     following.follow(process, wall).await?;
+    let rest = following.mask.finish();
+    following.heard(&rest);
     following.teller.flush(true);
     Ok(Ran { wall: began.elapsed(), ..following.ran })
 }
@@ -183,6 +192,8 @@ fn policy() -> EnvironmentPolicy {
 /// A command on its way to its end.
 struct Following<F> {
     ran: Ran,
+    /// Between the command and everyone who hears it.
+    mask: Replacer,
     teller: Teller<F>,
     /// When the phase is over.
     until: Instant,
@@ -229,12 +240,13 @@ impl<F: FnMut(String)> Following<F> {
                 let room = usize::try_from(OUTPUT_BYTES_MAX).unwrap_or(usize::MAX);
                 let bytes = &bytes[..bytes.len().min(room.saturating_sub(self.ran.output.len()))];
                 self.ran.truncated |= bytes.is_empty();
-                self.ran.output.extend_from_slice(bytes);
-                self.teller.push(bytes);
+                let masked = self.mask.push(bytes);
+                self.heard(&masked);
             }
             ProcessEvent::Missed => {
-                self.ran.output.extend_from_slice(MISSED);
-                self.teller.push(MISSED);
+                let rest = self.mask.finish();
+                self.heard(&rest);
+                self.heard(MISSED);
             }
             ProcessEvent::Exited { code } => {
                 // What it was ended by says more than the signal that ended it.
@@ -242,6 +254,11 @@ impl<F: FnMut(String)> Following<F> {
                 self.ending();
             }
         }
+    }
+
+    fn heard(&mut self, bytes: &[u8]) {
+        self.ran.output.extend_from_slice(bytes);
+        self.teller.push(bytes);
     }
 
     fn ending(&mut self) {

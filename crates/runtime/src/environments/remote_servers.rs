@@ -361,6 +361,7 @@ fn not_started(failure: &Failure) -> Failure {
         | FailureKind::Protocol
         | FailureKind::Internal
         | FailureKind::Crashed
+        | FailureKind::SignInRequired
         | FailureKind::NotBegun => FailureKind::NotFound,
     };
     failed(kind, format!("the tool server could not be started: {}", failure.message))

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tenure_egress::{Handle, Resolver, SystemResolver};
+use tenure_egress::{Resolver, SystemResolver};
 use tenure_journal::{
     Artifact, BlobRef, CommandRequest, CommandResult, Effect, EffectId, EffectKind, EnvironmentFile, Failure,
-    FailureKind, HostedEnvironment, Item, ItemId, Network, ProjectId, SkillEntry, Timestamp, TurnId,
-    WorkspaceRoot, limit,
+    FailureKind, HostedEnvironment, Item, ItemId, Network, ProjectId, SessionKey, SkillEntry, Timestamp,
+    TurnId, WorkspaceRoot, limit,
 };
 use tenure_sandbox::{End, Killer, Stream};
 use tenure_session::{Attempted, Session, StreamEvent};
@@ -24,10 +24,12 @@ use super::files::{self, WORKSPACE};
 use super::host::{Held, Host};
 use super::inside::{self, Answer, Parts, Program, ServerWork};
 use super::install::{self, InstallError};
+use super::way_out::WayOut;
 use super::{packages, way_out};
 use crate::effects::{preview, sealed_text};
 use crate::handle::Shared;
 use crate::live::Live;
+use crate::vaults::{self, Mask, Variable};
 
 /// The shell that commands are given to.
 pub(super) const SHELL: &str = "/bin/sh";
@@ -45,6 +47,8 @@ const SETUP_SAID_BYTES_MAX: usize = 2 * 1024;
 /// What one attempt does, and on which files.
 pub(crate) struct Work {
     environment: HostedEnvironment,
+    session: SessionKey,
+    vault_ids: Vec<String>,
     /// The files it begins with; absent for an environment that is to be prepared.
     root: Option<WorkspaceRoot>,
     /// Whether other files may lie here that are to be kept.
@@ -117,7 +121,8 @@ impl Work {
             }
         };
         let (root, left) = (state.workspace_root(), state.files_left_by().is_some());
-        Some(Self { environment, root, left, task })
+        let (session, vault_ids) = (state.key(), state.vault_ids().to_vec());
+        Some(Self { environment, session, vault_ids, root, left, task })
     }
 }
 
@@ -129,12 +134,14 @@ pub(crate) async fn run(
     live: &Arc<Live>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
-    let Work { environment, root, left, mut task } = work;
+    let Work { environment, session, vault_ids, root, left, mut task } = work;
     let host = &shared.environments;
     let variables = match &environment.variables {
         Some(secret) => variables(&sealed_text(shared, project, secret.0).await?),
         None => BTreeMap::new(),
     };
+    let secrets = vaults::variables(shared, session, &vault_ids).await?;
+    let mask = Mask::of(&vaults::known(shared, project, &vault_ids).await?);
     if let Task::Server(server) = &mut task {
         server.unseal(shared, project).await?;
     }
@@ -149,6 +156,8 @@ pub(crate) async fn run(
         chunks: StoreChunks::new(Arc::clone(&shared.store), project, tokio::runtime::Handle::current()),
         environment,
         variables,
+        secrets,
+        mask: mask.clone(),
         copy,
         root,
         live: Arc::clone(live),
@@ -156,13 +165,16 @@ pub(crate) async fn run(
         now: shared.clock.now(),
     };
     let done = tokio::task::spawn_blocking(move || desk.work(task, left)).await;
-    let done = done.map_err(|_| failed(FailureKind::Crashed, "an internal error ended the command"))??;
+    let done = done.map_err(|_| failed(FailureKind::Crashed, "an internal error ended the command"))?;
+    let done = done.map_err(|failure| mask.failure(failure))?;
     match done {
         Finished::Prepared { root, skills } => Ok(Attempted::Prepared { root, skills }),
         Finished::Placed(root) => Ok(Attempted::Placed(root)),
         Finished::Published(artifacts) => Ok(Attempted::Published(artifacts)),
         Finished::Ran(ran) => Ok(Attempted::Ran(kept(shared, project, ran).await?)),
-        Finished::Answered { answer, root } => inside::answered(shared, project, answer, root).await,
+        Finished::Answered { answer, root } => {
+            inside::answered(shared, project, answer.masked(&mask), root).await
+        }
     }
 }
 
@@ -181,7 +193,7 @@ enum Finished {
 }
 
 /// What a command may reach.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Reach {
     /// What the environment's settings say.
     Own,
@@ -207,6 +219,10 @@ struct Desk {
     chunks: StoreChunks,
     environment: HostedEnvironment,
     variables: BTreeMap<String, String>,
+    /// Variables of vaults: placeholders inside, values at the proxy.
+    secrets: Vec<Variable>,
+    /// What must not be in what comes out.
+    mask: Mask,
     copy: Held,
     root: Option<WorkspaceRoot>,
     live: Arc<Live>,
@@ -445,18 +461,28 @@ impl Desk {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let teller = Teller::new(tell);
         let written = Arc::clone(&heard);
-        let output = Box::new(move |_: Stream, bytes: &[u8]| {
-            written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        // One for each stream, so that what one writes does not hide what the other does.
+        let mut masks = [self.mask.stream(), self.mask.stream()];
+        let held = Arc::new(Mutex::new([Vec::new(), Vec::new()]));
+        let rest = Arc::clone(&held);
+        let output = Box::new(move |stream: Stream, bytes: &[u8]| {
+            let which = usize::from(stream == Stream::Stderr);
+            let masked = masks[which].push(bytes);
+            let left = if masks[which].is_holding() { masks[which].clone().finish() } else { Vec::new() };
+            rest.lock().unwrap_or_else(PoisonError::into_inner)[which] = left;
+            written.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&masked);
         });
         let running = backend.start(&command, output).map_err(|error| {
             tracing::warn!(environment = %self.environment.id, %error, "a command could not be started");
             failed(FailureKind::InvalidRequest, format!("the command could not be started: {error}"))
         })?;
-        let report = self.watched(running, &heard, teller);
+        let report = self.watched(running, (&heard, &held), teller);
         if let Some((way_out, _)) = way_out {
-            self.chunks.handle.block_on(way_out.close());
+            self.chunks.handle.block_on(way_out.handle.close());
         }
         let output = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
+        // Once more over all of it: two streams may have put together what neither wrote.
+        let output = self.mask.bytes(output);
         let (exit_code, ended_by) = told(&report.end);
         if let End::Lost(why) = &report.end {
             return Err(failed(FailureKind::Internal, format!("the command's sandbox was lost: {why}")));
@@ -472,16 +498,23 @@ impl Desk {
         cwd: &str,
         variables: BTreeMap<String, String>,
         reach: Reach,
-    ) -> Result<(tenure_sandbox::Command, Option<(Handle, PathBuf)>), Failure> {
+    ) -> Result<(tenure_sandbox::Command, Option<(WayOut, PathBuf)>), Failure> {
         let files = self.host.home(self.environment.id).join("files");
         let mut command = tenure_sandbox::Command::new(argv, files);
         command.cwd = cwd.into();
         command.env = variables;
+        for secret in &self.secrets {
+            command.env.insert(secret.name.clone(), secret.placeholder.clone());
+        }
         packages::make_known(&self.environment.packages, &mut command.env);
         let way_out = self.way_out(reach)?;
         command.network = match (&way_out, &self.environment.network) {
-            (Some((_, proxy_socket)), _) => {
+            (Some((way_out, proxy_socket)), _) => {
                 command.env.extend(way_out::proxy_variables());
+                if let Some(trusted) = &way_out.trusted {
+                    command.env.extend(trusted.variables());
+                    command.files.read_only.extend(trusted.files());
+                }
                 tenure_sandbox::Network::Restricted { proxy_socket: proxy_socket.clone() }
             }
             (None, Network::Enabled) if self.host.config.open_network => tenure_sandbox::Network::Enabled,
@@ -496,28 +529,35 @@ impl Desk {
     }
 
     /// Opens the way out that a command has while it runs, if it has one.
-    fn way_out(&self, reach: Reach) -> Result<Option<(Handle, PathBuf)>, Failure> {
+    fn way_out(&self, reach: Reach) -> Result<Option<(WayOut, PathBuf)>, Failure> {
         let (rules, resolver): (_, Arc<dyn Resolver>) = match (reach, &self.environment.network) {
             (Reach::Registries, _) => {
                 let sources = &self.host.config.packages;
                 (sources.rules()?, Arc::new(sources.resolver()))
             }
             (Reach::Own, Network::Restricted { allowed_domains }) => {
-                (way_out::rules(allowed_domains)?, Arc::new(SystemResolver))
+                let secrets = self.secrets.iter().filter_map(|variable| variable.secret.clone()).collect();
+                let rules = way_out::rules(allowed_domains)?.with_secrets(secrets);
+                let rules = rules.map_err(|error| failed(FailureKind::InvalidRequest, error.to_string()))?;
+                (rules, Arc::new(SystemResolver))
             }
             (Reach::Own, Network::Disabled | Network::Enabled) => return Ok(None),
         };
         let socket = self.host.way_out();
         let _runtime = self.chunks.handle.enter();
-        let opened = way_out::open(&socket, self.environment.id, rules, resolver)?;
-        Ok(Some((opened, socket)))
+        let handle = way_out::open(&socket, self.environment.id, rules, resolver)?;
+        let has_secrets = self.secrets.iter().any(|variable| variable.secret.is_some());
+        let trusted = (reach == Reach::Own && has_secrets)
+            .then(|| way_out::trusted(&socket, self.environment.id, &handle))
+            .transpose()?;
+        Ok(Some((WayOut { handle, trusted }, socket)))
     }
 
     /// Waits for a command, tells what it writes, and kills it when nobody wants it any more.
     fn watched(
         &self,
         running: tenure_sandbox::Running,
-        heard: &Mutex<Vec<u8>>,
+        (heard, held): (&Mutex<Vec<u8>>, &Mutex<[Vec<u8>; 2]>),
         mut teller: Teller<impl FnMut(String) + Send>,
     ) -> tenure_sandbox::Report {
         let killer: Killer = running.killer();
@@ -545,6 +585,9 @@ impl Desk {
                 }
             });
             let report = running.wait();
+            // What could have become a secret, and did not.
+            let rest = std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner));
+            heard.lock().unwrap_or_else(PoisonError::into_inner).extend(rest.concat());
             done.store(true, std::sync::atomic::Ordering::Release);
             telling.thread().unpark();
             report

@@ -1,6 +1,6 @@
 //! The way out of an environment whose network is restricted: a proxy for as long as a command runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tenure_egress::{Handle, HostName, PORTS_DEFAULT, Proxy, Record, Resolver, Rules, Trust, variables};
@@ -36,6 +36,67 @@ pub(super) fn open(
         tracing::error!(environment = %id, error = &*error, "an environment's proxy cannot be opened");
         refused("the environment's network cannot be opened".to_owned())
     })
+}
+
+/// What programs inside are told to trust, so that they reach hosts whose requests are given secrets: the
+/// environment's own authority, beside the system's roots. The files lie beside the way out's socket, and are removed with this.
+pub(super) struct Trusted {
+    /// On the host: the authority with the system's roots, and the authority alone.
+    bundle: PathBuf,
+    certificate: PathBuf,
+}
+
+/// A way out while it is open, with what it takes to trust it.
+pub(super) struct WayOut {
+    pub(super) handle: Handle,
+    /// Where it has secrets to put in.
+    pub(super) trusted: Option<Trusted>,
+}
+
+/// Where the files are inside.
+const BUNDLE: &str = "/run/tenure/roots.pem";
+const CERTIFICATE: &str = "/run/tenure/authority.pem";
+/// Where systems keep the roots they trust, in one file.
+const SYSTEM_ROOTS: &[&str] =
+    &["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// Writes what is to be trusted while `way_out` is open.
+pub(super) fn trusted(socket: &Path, id: EnvironmentId, way_out: &Handle) -> Result<Trusted, Failure> {
+    let authority = way_out.certificate_pem();
+    let roots = SYSTEM_ROOTS.iter().find_map(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+    let trusted = Trusted {
+        bundle: socket.with_extension("roots.pem"),
+        certificate: socket.with_extension("authority.pem"),
+    };
+    let written = std::fs::write(&trusted.bundle, format!("{authority}\n{roots}"))
+        .and_then(|()| std::fs::write(&trusted.certificate, &authority));
+    written.map_err(|error| {
+        tracing::error!(environment = %id, %error, "an environment's roots cannot be written");
+        refused("the environment's network cannot be opened".to_owned())
+    })?;
+    Ok(trusted)
+}
+
+impl Trusted {
+    /// What tells programs of them.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (String, String)> {
+        let named = variables(BUNDLE, CERTIFICATE).into_iter();
+        named.map(|(name, value)| (name.to_owned(), value))
+    }
+
+    /// The files, on the host and inside.
+    pub(super) fn files(&self) -> [(PathBuf, PathBuf); 2] {
+        [(self.bundle.clone(), BUNDLE.into()), (self.certificate.clone(), CERTIFICATE.into())]
+    }
+}
+
+impl Drop for Trusted {
+    fn drop(&mut self) {
+        for file in [&self.bundle, &self.certificate] {
+            // It holds nothing secret; what is left is written over by the next command.
+            let _ = std::fs::remove_file(file);
+        }
+    }
 }
 
 /// Where a tool server over HTTP may stand that an environment's own network is to reach. The connection is made by

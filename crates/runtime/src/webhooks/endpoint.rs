@@ -10,7 +10,7 @@ use tenure_store::{Document, DocumentKind, Order, Page, Store, StoreError, Store
 use tenure_webhook::{EventType, SigningSecret};
 
 use super::WebhookError;
-use crate::Sealer;
+use crate::{Sealer, SealerError};
 
 /// Webhooks of one project: each costs a document for every event it wants.
 pub(super) const WEBHOOKS_MAX: usize = 32;
@@ -65,14 +65,37 @@ struct Body {
 }
 
 impl SealedSecret {
-    pub(super) fn seal(sealer: &Sealer, project: ProjectId, id: SecretId, secret: &SigningSecret) -> Self {
-        let sealed = sealer.seal(project, id, secret.expose());
-        Self { id, sealed, hint: secret.hint(), until: None }
+    pub(super) async fn seal(
+        (sealer, store): (&Sealer, &dyn Store),
+        project: ProjectId,
+        id: SecretId,
+        secret: &SigningSecret,
+    ) -> Result<Self, SealerError> {
+        let sealed = sealer.seal(store, project, id, secret.expose()).await?;
+        Ok(Self { id, sealed, hint: secret.hint(), until: None })
     }
 
-    fn open(&self, sealer: &Sealer, project: ProjectId) -> Option<SigningSecret> {
-        let text = sealer.unseal(project, self.id, &self.sealed).ok()?;
+    async fn open(
+        &self,
+        (sealer, store): (&Sealer, &dyn Store),
+        project: ProjectId,
+    ) -> Option<SigningSecret> {
+        let text = sealer.unseal(store, project, self.id, &self.sealed).await.ok()?;
         SigningSecret::parse(&text).ok()
+    }
+
+    /// The same, sealed with the project's key, if an earlier release sealed it with another.
+    async fn resealed(
+        &self,
+        (sealer, store): (&Sealer, &dyn Store),
+        project: ProjectId,
+    ) -> Result<Option<Self>, SealerError> {
+        if tenure_seal::is_current_format(&self.sealed) {
+            return Ok(None);
+        }
+        let text = sealer.unseal(store, project, self.id, &self.sealed).await?;
+        let sealed = sealer.seal(store, project, self.id, &text).await?;
+        Ok(Some(Self { sealed, ..self.clone() }))
     }
 }
 
@@ -127,15 +150,39 @@ impl Webhook {
 
     /// The secrets that a message sent at `now` is signed with, the newest first. None when the installation's
     /// key is another than the one they were sealed with.
-    pub(super) fn signing(
+    pub(super) async fn signing(
         &self,
-        sealer: &Sealer,
+        with: (&Sealer, &dyn Store),
         project: ProjectId,
         now: Timestamp,
     ) -> Option<Vec<SigningSecret>> {
-        let valid = self.secrets.iter().filter(|secret| secret.until.is_none_or(|until| now < until));
-        valid.map(|secret| secret.open(sealer, project)).collect()
+        let mut secrets = Vec::new();
+        for secret in self.secrets.iter().filter(|secret| secret.until.is_none_or(|until| now < until)) {
+            secrets.push(secret.open(with, project).await?);
+        }
+        Some(secrets)
     }
+}
+
+/// A webhook's body with every secret sealed by the project's key, if any was not.
+pub(crate) async fn resealed(
+    with: (&Sealer, &dyn Store),
+    project: ProjectId,
+    document: &Document,
+) -> Result<Option<serde_json::Value>, SealerError> {
+    let damaged = |source| SealerError::Damaged { project, source };
+    let mut body = Body::deserialize(&document.body).map_err(damaged)?;
+    let mut is_changed = false;
+    for secret in &mut body.secrets {
+        if let Some(resealed) = secret.resealed(with, project).await? {
+            *secret = resealed;
+            is_changed = true;
+        }
+    }
+    if !is_changed {
+        return Ok(None);
+    }
+    serde_json::to_value(body).map(Some).map_err(damaged)
 }
 
 /// All webhooks of a project.

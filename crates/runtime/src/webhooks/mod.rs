@@ -24,11 +24,12 @@ use tokio::sync::Notify;
 
 pub use delivery::{DeadLetter, WebhookTiming};
 pub use endpoint::Webhook;
+pub(crate) use endpoint::resealed;
 pub use tenure_webhook::EventType;
 pub(crate) use worker::run;
 
 use crate::handle::Shared;
-use crate::{Runtime, seal};
+use crate::{Runtime, SealerError, seal};
 use endpoint::{SealedSecret, WEBHOOKS_MAX};
 
 /// Tries of a change that meets another.
@@ -100,6 +101,9 @@ pub enum WebhookError {
     /// A stored document has an id that is none.
     #[error("a stored webhook has no valid id")]
     DamagedId,
+    /// Its secret cannot be sealed now.
+    #[error("secrets cannot be sealed or opened now")]
+    Sealing,
 }
 
 impl Webhooks {
@@ -156,7 +160,7 @@ impl Runtime {
             return Err(WebhookError::TooMany);
         }
         let now = self.now();
-        let (secret, sealed) = self.fresh_secret(project);
+        let (secret, sealed) = self.fresh_secret(project).await?;
         let mut webhook = Webhook {
             id: WebhookId::fresh(&self.fresh()),
             name: new.name,
@@ -232,7 +236,7 @@ impl Runtime {
         overlap: Duration,
         receipt: impl Fn(&Webhook) -> Option<Receipt>,
     ) -> Result<(Webhook, SigningSecret), WebhookError> {
-        let (secret, sealed) = self.fresh_secret(project);
+        let (secret, sealed) = self.fresh_secret(project).await?;
         let millis = u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX);
         let keep_until = (millis > 0).then(|| self.now().plus_millis(millis));
         let change = |webhook: &mut Webhook| webhook.renew(sealed.clone(), keep_until);
@@ -331,11 +335,18 @@ impl Runtime {
         Target::parse(policy, url).map(drop).map_err(WebhookError::Address)
     }
 
-    fn fresh_secret(&self, project: ProjectId) -> (SigningSecret, SealedSecret) {
+    async fn fresh_secret(&self, project: ProjectId) -> Result<(SigningSecret, SealedSecret), WebhookError> {
         let secret = SigningSecret::of_bytes(&seal::random::<SECRET_BYTES>());
         let id = SecretId::fresh(&self.fresh());
-        let sealed = SealedSecret::seal(&self.shared().sealer, project, id, &secret);
-        (secret, sealed)
+        let with = (&self.shared().sealer, &*self.shared().store);
+        let sealed = SealedSecret::seal(with, project, id, &secret).await.map_err(|error| match error {
+            SealerError::Store(error) => WebhookError::Store(error),
+            SealerError::Seal(_) | SealerError::Damaged { .. } | SealerError::NotText => {
+                tracing::error!(%error, "secrets cannot be sealed or opened");
+                WebhookError::Sealing
+            }
+        })?;
+        Ok((secret, sealed))
     }
 
     async fn change_webhook(

@@ -240,7 +240,8 @@ async fn attempt(
     if let Some(wake_at) = document.wake_at.filter(|wake_at| delivery.attempts > 0 && *wake_at > now) {
         return Ok(Tried::Waits(wake_at));
     }
-    let Some(secrets) = webhook.signing(&shared.sealer, document.project, now) else {
+    let with = (&shared.sealer, &*shared.store);
+    let Some(secrets) = webhook.signing(with, document.project, now).await else {
         tracing::error!(webhook = %webhook.id, "a webhook's secret cannot be opened with this installation's key");
         let until = now.plus_millis(millis(KEY_PAUSE));
         put_off(shared, std::slice::from_ref(document), until).await;

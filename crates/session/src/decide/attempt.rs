@@ -101,6 +101,10 @@ impl Draft<'_> {
     }
 
     fn after_failure(&self, effect: &Effect, attempt: u32, failure: &Failure) -> Next {
+        if failure.kind == FailureKind::SignInRequired {
+            // Nothing but a person brings something new; the moment is for what no person came to.
+            return Next::Retry { at: self.cx.now.plus_millis(limit::SIGN_IN_WAIT_MS) };
+        }
         let certain = !failure.kind.is_ambiguous();
         let repeatable = effect.repeat != Repeat::Never || certain;
         let tries_max = match (&effect.kind, failure.kind) {
@@ -208,6 +212,14 @@ impl Draft<'_> {
         }
     }
 
+    /// A person signed in: what waits for that may begin.
+    pub(super) fn signed_in(&mut self) {
+        if self.state.effects.values().any(|pending| pending.signed_out) {
+            self.push(Event::SignedIn);
+            self.tick();
+        }
+    }
+
     fn in_phase(&self, wanted: impl Fn(PendingPhase) -> bool) -> Vec<(EffectId, Pending)> {
         let effects = self.state.effects.iter();
         effects
@@ -225,7 +237,7 @@ fn interrupted_too_often() -> Failure {
 /// The turn error code of the Agents API for a failed model call.
 pub(super) fn turn_code(kind: FailureKind) -> &'static str {
     match kind {
-        FailureKind::Authentication => "authentication_error",
+        FailureKind::Authentication | FailureKind::SignInRequired => "authentication_error",
         FailureKind::NotFound => "resource_not_found",
         FailureKind::ContextTooLong => "context_length_exceeded",
         FailureKind::InvalidRequest | FailureKind::ContentPolicy => "invalid_request",

@@ -16,6 +16,10 @@ use crate::{Command, FromParent, Refusal};
 
 impl Draft<'_> {
     pub(super) fn command(&mut self, command: &Command) -> Result<(), Refusal> {
+        if matches!(command, Command::SignedIn) {
+            self.signed_in();
+            return Ok(());
+        }
         let hidden = self.state.parent.is_some() != matches!(command, Command::Parent(_));
         if hidden {
             return Err(Refusal::Hidden);
@@ -38,6 +42,7 @@ impl Draft<'_> {
             | Command::AwaitConnection { .. }
             | Command::DeleteArtifact { .. }
             | Command::Rewind { .. }
+            | Command::SignedIn
             | Command::Parent(_) => false,
         };
         if self.state.awaits_session() && !for_any {
@@ -46,7 +51,7 @@ impl Draft<'_> {
         if self.state.deleted {
             return match command {
                 Command::OpenSession { .. } => Err(Refusal::EnvironmentTaken),
-                Command::ExpireEnvironment | Command::SuspendEnvironment => Ok(()),
+                Command::ExpireEnvironment | Command::SuspendEnvironment | Command::SignedIn => Ok(()),
                 Command::Delete | Command::Parent(FromParent::Halt | FromParent::Delete) => Ok(()),
                 Command::Parent(FromParent::Input { .. })
                 | Command::Message { .. }
@@ -93,6 +98,7 @@ impl Draft<'_> {
             Command::PlaceFiles { files } => self.place_files(files),
             Command::AwaitConnection { until } => self.await_connection(*until),
             Command::DeleteArtifact { artifact_id } => self.delete_artifact(*artifact_id),
+            Command::SignedIn => Ok(()),
             Command::OpenSession { opened, messages } => self.open_session(opened, messages),
             Command::ExpireEnvironment => {
                 self.expire_environment();

@@ -262,7 +262,8 @@ impl Bench {
         let Environment::Hosted(environment) = hosted(network) else { unreachable!() };
         let project_id = opened.project_id;
         let expires_at = START.plus_millis(1_000);
-        let opened = EnvironmentOpened { project_id, environment: *environment, expires_at };
+        let opened =
+            EnvironmentOpened { project_id, environment: *environment, expires_at, vault_ids: Vec::new() };
         Self::begin(project_id, "> prewarm", defaults(), show, |key, cx| {
             Session::crank_prewarm(key, opened, cx)
         })
@@ -696,7 +697,9 @@ impl Bench {
         let actions = self.session.view().required_actions;
         let approval = |action| match action {
             RequiredAction::Approval(approval) => Some(approval.id),
-            RequiredAction::FunctionCall { .. } | RequiredAction::EnvironmentConnection { .. } => None,
+            RequiredAction::FunctionCall { .. }
+            | RequiredAction::EnvironmentConnection { .. }
+            | RequiredAction::SignIn { .. } => None,
         };
         actions.into_iter().find_map(approval).expect("an approval waits")
     }
@@ -727,6 +730,9 @@ impl Bench {
                 }
                 RequiredAction::EnvironmentConnection { environment_id } => {
                     write!(line, ", wants {environment_id} connected").unwrap();
+                }
+                RequiredAction::SignIn { server_label } => {
+                    write!(line, ", wants a sign-in at {server_label}").unwrap();
                 }
                 RequiredAction::Approval(approval) => {
                     write!(line, ", wants approval {} of {}", approval.id, approval.name).unwrap();

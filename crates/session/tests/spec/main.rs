@@ -29,6 +29,7 @@ mod prompts;
 mod random;
 mod servers;
 mod settings;
+mod sign_ins;
 mod skills;
 mod subagents;
 mod tickets;

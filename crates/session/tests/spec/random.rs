@@ -117,6 +117,7 @@ fn command(b: &Bench, rng: &mut fastrand::Rng) -> Command {
                 decision: *rng.choice(&[Decision::Approve, Decision::Deny, Decision::Cancel]).unwrap(),
                 by: tenure_journal::Party::service("ann", &["approvers"]),
             },
+            Some(RequiredAction::SignIn { .. }) => Command::SignedIn,
             Some(RequiredAction::EnvironmentConnection { .. }) | None => Command::Cancel,
         },
     }

@@ -328,6 +328,7 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
         Event::SubagentClosed { subagent_id } => format!("{subagent_id} closed"),
         Event::SubagentResumed { subagent_id } => format!("{subagent_id} resumed"),
         Event::EnvironmentConnected => "executor connected".to_owned(),
+        Event::SignedIn => "a person signed in".to_owned(),
         Event::EnvironmentDisconnected => "executor gone".to_owned(),
         Event::ConnectionAwaited { until } => {
             format!("executor awaited for {} ms", crate::bench::START.millis_until(*until))

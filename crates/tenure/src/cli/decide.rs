@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::client::Client;
 use super::error::{CliError, Exit};
-use super::find::{self, SESSIONS};
+use super::find::{self, PINNED_SESSIONS, SESSIONS};
 use super::output::{self, Column, age, text};
 use super::transcript::{actions, waiting};
 
@@ -76,7 +76,7 @@ pub(crate) async fn inbox(cx: &mut Context, args: &InboxArgs) -> Result<Exit, Cl
 
 /// Every required action of every session, the longest waiting first.
 async fn pending(client: &Client) -> Result<Vec<Value>, CliError> {
-    let sessions = client.list(SESSIONS, &[("order", "desc"), ("status", "requires_action")]).await?;
+    let sessions = client.list(PINNED_SESSIONS, &[("order", "desc"), ("status", "requires_action")]).await?;
     let waits = |session: &&Value| text(session, "/status") == "requires_action";
     let mut rows: Vec<Value> = sessions.iter().filter(waits).flat_map(rows_of).collect();
     rows.sort_by_key(|row| row.get("since").and_then(Value::as_i64));
@@ -96,7 +96,19 @@ fn rows_of(session: &Value) -> Vec<Value> {
             "session": text(session, "/id"),
         })
     };
-    actions(Some(session)).iter().map(row).collect()
+    let sign_in = |server: &Value| {
+        json!({
+            "id": text(server, "/credential_id"),
+            "kind": "sign_in",
+            "agent": text(session, "/agent/name"),
+            "tool": text(server, "/server_label"),
+            "arguments": "",
+            "since": session.get("last_active_at"),
+            "session": text(session, "/id"),
+        })
+    };
+    let sign_ins = session.get("sign_ins").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    actions(Some(session)).iter().map(row).chain(sign_ins.iter().map(sign_in)).collect()
 }
 
 pub(crate) async fn decide(cx: &mut Context, args: &DecideArgs, answer: Answer) -> Result<Exit, CliError> {

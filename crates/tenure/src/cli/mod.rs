@@ -30,12 +30,14 @@ mod mock;
 mod output;
 mod policy;
 mod run;
+mod secret;
 mod serve;
 mod sessions;
 mod sign_in;
 mod talk;
 mod target;
 mod transcript;
+mod vaults;
 mod webhooks;
 mod world;
 
@@ -145,6 +147,8 @@ enum Command {
     Labels(labels::LabelsArgs),
     /// Remove stored files that no session refers to
     Gc(forks::GcArgs),
+    /// Keep what authenticates at tool servers and hosts: create, add, rotate, sign in
+    Vaults(vaults::VaultsArgs),
     /// Manage addresses that are told of what happens to sessions
     Webhooks(webhooks::WebhooksArgs),
     /// Check this machine, the project and its server
@@ -279,6 +283,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::History(args) => forks::history(cx, &args).await,
         Command::Labels(args) => labels::labels(cx, &args).await,
         Command::Gc(args) => forks::gc(cx, &args).await,
+        Command::Vaults(args) => vaults::vaults(cx, &args).await,
         Command::Webhooks(args) => webhooks::webhooks(cx, &args).await,
         Command::Doctor(args) => doctor::doctor(cx, &args).await,
         Command::Mock(args) => mock::mock(cx, &args).await,
@@ -388,6 +393,16 @@ mod tests {
             ("tenure exec-server --remote http://127.0.0.1:1/x --environment-id env_1", true),
             ("tenure exec-server --remote u --environment-id e --transport direct --files account", true),
             ("tenure exec-server --remote u", false),
+            ("tenure keys rotate-master --stage add", true),
+            ("tenure keys rotate-master --stage now", false),
+            ("tenure vaults ls", true),
+            ("tenure vaults add team crm --server https://crm.example/mcp", true),
+            ("tenure vaults add team api --variable API_KEY --host api.example.com", true),
+            ("tenure vaults add team api", false),
+            ("tenure vaults add team api --server u --variable v", false),
+            ("tenure vaults add team crm --server u --secret s3cr3t", false),
+            ("tenure vaults rotate team crm --secret-env CRM_TOKEN", true),
+            ("tenure vaults sign-in team https://crm.example/mcp", true),
             ("tenure webhooks ls", true),
             ("tenure webhooks add https://crm.example/ --event agent.session.idle", true),
             ("tenure webhooks add", false),

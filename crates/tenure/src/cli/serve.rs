@@ -11,7 +11,7 @@ use tenure_project::{Project, Redacted, Unset};
 use super::Context;
 use super::error::{CliError, Exit};
 use crate::server::state::Database;
-use crate::server::{Server, ServerConfig, StartError};
+use crate::server::{MasterKey, Server, ServerConfig, StartError};
 
 /// The lease of a server that is not told another.
 const LEASE_SECONDS: u64 = 10;
@@ -124,7 +124,11 @@ async fn open(cx: &mut Context, args: &ServeArgs) -> Result<Server, CliError> {
         data: cx.data.clone(),
         database,
         lease: Duration::from_secs(args.lease_seconds),
-        sealing_key: args.sealing_key.as_ref().map(|file| cx.world.directory.join(file)),
+        master_key: MasterKey {
+            command: cx.world.env.find("TENURE_MASTER_KEY_COMMAND").map(str::to_owned),
+            text: cx.world.env.find("TENURE_MASTER_KEY").map(|key| Redacted::new(key.trim().to_owned())),
+            file: args.sealing_key.as_ref().map(|file| cx.world.directory.join(file)),
+        },
         project,
     };
     Ok(Server::start(config).await?)

@@ -1,19 +1,14 @@
 //! What several nodes that share a database must agree on before they serve.
 
-use std::sync::Arc;
-
 use serde_json::json;
 use tenure_api::keys;
 use tenure_journal::{ProjectId, Timestamp};
-use tenure_runtime::{Runtime, Sealer};
-use tenure_store::{Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind};
+use tenure_runtime::Runtime;
+use tenure_store::{Document, DocumentKind, Order, Page, Receipt, StoreError, StoreErrorKind};
 
 use super::StartError;
 
-/// Names what the key of a database that holds sealed secrets is known by.
-const SEALING_KEY: &str = "sealing-key";
-
-fn failed(error: StoreError) -> StartError {
+pub(super) fn failed(error: StoreError) -> StartError {
     StartError::new("durable state cannot be used").cause(error)
 }
 
@@ -42,33 +37,8 @@ pub(super) async fn default_project(runtime: &Runtime) -> Result<ProjectId, Star
     Err(StartError::new("the project of this database was removed"))
 }
 
-/// Sees to it that every node seals with the same key: the first one's is remembered by its fingerprint.
-pub(super) async fn agree_on_key(store: &Arc<dyn Store>, sealer: &Sealer) -> Result<(), StartError> {
-    if !store.is_shared() {
-        return Ok(());
-    }
-    let home = keys::system_project();
-    let print = sealer.fingerprint();
-    let at = Timestamp::EPOCH;
-    let first = Document { body: json!({ "fingerprint": print }), ..document(SEALING_KEY.to_owned(), at) };
-    match store.put(vec![first], None).await {
-        Ok(()) => return Ok(()),
-        Err(error) if matches!(error.kind(), StoreErrorKind::Conflict { .. }) => {}
-        Err(error) => return Err(failed(error)),
-    }
-    let known = store.document(home, DocumentKind::Project, SEALING_KEY, None).await.map_err(failed)?;
-    match known {
-        Some(known) if known.body["fingerprint"] == json!(print) => Ok(()),
-        Some(_) | None => Err(StartError::new("secrets in this database are sealed with another node's key")
-            .fix(
-                "give every node the same key file: copy `sealing.key` of the first node's data directory, \
-                or name it with --sealing-key",
-            )),
-    }
-}
-
 /// A document of the installation, at its first version.
-fn document(id: String, at: Timestamp) -> Document {
+pub(super) fn document(id: String, at: Timestamp) -> Document {
     Document {
         project: keys::system_project(),
         kind: DocumentKind::Project,

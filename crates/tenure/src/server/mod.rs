@@ -6,6 +6,7 @@ mod left;
 mod outbound;
 mod people;
 mod providers;
+mod sealing;
 pub(crate) mod state;
 mod tools;
 
@@ -22,7 +23,7 @@ use tenure_journal::{
 };
 use tenure_policy::{PolicySet, PolicySource};
 use tenure_project::{Project, Redacted};
-use tenure_runtime::{Addresses, Bound, Limits, Parts, Places, Runtime, Sealer};
+use tenure_runtime::{Addresses, Bound, Limits, Parts, Places, Runtime};
 use tenure_store::{AuditEntry, DocumentKind, Order, Page};
 use tenure_tools::McpServers;
 use tokio::net::TcpListener;
@@ -30,13 +31,11 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use environments::{SUPERVISOR, survey, survey_gvisor, tier};
 pub(crate) use left::write_private;
+pub(crate) use sealing::{MasterKey, SEALING_KEY_FILE};
 use state::{Database, State};
 
 /// How long running turns may go on after the server was asked to end.
 const DRAIN: Duration = Duration::from_secs(10);
-/// The key that seals secrets.
-const SEALING_KEY_FILE: &str = "sealing.key";
-
 /// What a server is started with.
 pub(crate) struct ServerConfig {
     /// The project it serves.
@@ -47,8 +46,8 @@ pub(crate) struct ServerConfig {
     pub(crate) database: Database,
     /// How long other nodes leave this one its sessions without a sign of life.
     pub(crate) lease: Duration,
-    /// The key that seals secrets, where nodes share it; otherwise a file in the data directory.
-    pub(crate) sealing_key: Option<PathBuf>,
+    /// The key that wraps the keys of projects.
+    pub(crate) master_key: MasterKey,
     /// The address to listen on.
     pub(crate) bind: IpAddr,
     /// The port; 0 takes a free one.
@@ -101,14 +100,13 @@ impl StartError {
 impl Server {
     /// Opens durable state, resumes what was unfinished, and listens.
     pub(crate) async fn start(config: ServerConfig) -> Result<Self, StartError> {
-        let ServerConfig { project, data, database, lease, sealing_key, bind, port, preset_key, environment } =
+        let ServerConfig { project, data, database, lease, master_key, bind, port, preset_key, environment } =
             config;
         // Reqwest is built without a provider of its own; only the first of several can be installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let state = State::open(&database, &data).await?;
-        let sealer = Sealer::open(&sealing_key.unwrap_or_else(|| data.join(SEALING_KEY_FILE)))
-            .map_err(|error| StartError::new("secrets cannot be sealed").cause(error))?;
-        cluster::agree_on_key(&state.store(), &sealer).await?;
+        let sealer = sealing::open(&master_key, &data)?;
+        let sealer = sealing::agree(&state.store(), sealer).await?;
         let policy = policy(&project)?;
         let policy_digest = policy.digest().to_owned();
         let (models, told) = providers::table(&project.settings, &project.env, &project.root).await?;
@@ -172,6 +170,7 @@ impl Server {
             api.hosts.extend(url::Url::parse(url).ok().and_then(|url| Some(url.host_str()?.to_owned())));
         }
         api.tool_addresses = tool_addresses;
+        api.vaults = outbound::vaults(&project.settings);
         api.record_reads = project.settings.audit.reads;
         api.people = people::people(project.settings.people.as_ref(), project_id)?;
         api.shutdown = stop.clone();

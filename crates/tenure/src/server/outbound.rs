@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tenure_project::{Env, Settings};
 use tenure_runtime::{
-    Content, ExportConfig, IdentityConfig, MetricKind, Outbound, Sampled, WebhookConfig, WebhookPolicy,
-    WebhookTiming,
+    Content, ExportConfig, IdentityConfig, MetricKind, Outbound, Sampled, VaultConfig, WebhookConfig,
+    WebhookPolicy, WebhookTiming,
 };
 
 use super::state::State;
@@ -25,11 +25,21 @@ pub(crate) fn outbound(
     };
     Outbound {
         webhooks: WebhookConfig { policy, timing: WebhookTiming::default() },
+        vaults: vaults(settings),
         trace_content: if settings.telemetry.content { Content::Included } else { Content::Omitted },
         export: export(settings, env),
         sampled: sampled(state),
         identity,
     }
+}
+
+/// Where credentials may be used and renewed.
+pub(crate) fn vaults(settings: &Settings) -> VaultConfig {
+    let policy = WebhookPolicy {
+        loopback: settings.vaults.allow_loopback,
+        private_hosts: settings.vaults.private_hosts.clone(),
+    };
+    VaultConfig { policy }
 }
 
 /// What the store counts. Writes over commits is how many share a sync.

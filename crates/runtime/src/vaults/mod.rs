@@ -1,0 +1,164 @@
+//! Vaults: what authenticates at tool servers and at the hosts that environments reach.
+//!
+//! ```text
+//!   client ──▶ credential, sealed ──▶ store
+//!                                       │ at each use, and not before
+//!              tool call: authorization ◀┴▶ command: placeholder inside, secret at the proxy
+//!                   │                             │
+//!                   └── what comes back, masked ──┘──▶ journal, readers, model
+//! ```
+//!
+//! - A session names vaults; which credential each of its tool servers gets is settled when it is opened
+//!   ([`bind`]), and by the server's address as it is written and nothing else.
+//! - A secret is opened for one attempt. It goes into a header or to the proxy, and nowhere else.
+//! - Whatever an attempt brings back is searched for the secrets of its session before anything of it is recorded or
+//!   told ([`mask`]).
+//!
+//! Deleting a credential revokes nothing upstream and stops no session; its next use fails.
+
+mod access;
+mod bind;
+mod change;
+mod documents;
+mod error;
+mod mask;
+mod refresh;
+mod secrets;
+mod sign_in;
+mod variables;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tenure_journal::{CredentialAuth, ProjectId, SessionId, SessionKey};
+use tenure_session::Command;
+use tenure_store::DocumentKind;
+use tenure_webhook::{AddressError, Policy, Target, guarded_client};
+use tokio::sync::Notify;
+
+pub(crate) use access::{Authorized, authorize, known};
+pub use bind::{Attached, BindError};
+pub use change::{CredentialChange, NewCredential, RefreshRotation, Rotated, Rotation, VaultPatch};
+pub use documents::{CREDENTIALS_MAX, SavedCredential, SavedVault, VaultFilter};
+pub use error::VaultError;
+pub(crate) use mask::{Known, Mask};
+pub use secrets::Secrets;
+pub use sign_in::{NewSignIn, ShownSignIn, SignInAt, SignInError};
+pub(crate) use variables::{Variable, variables};
+pub use variables::{check_variable, credential_host};
+
+use crate::handle::Shared;
+
+/// How long an authorization server may take for an answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
+/// How often documents are looked for that are due, beside those that this process is told of.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Documents that are looked at together.
+const BATCH: usize = 100;
+
+/// How vaults reach the outside.
+#[derive(Debug, Clone, Default)]
+pub struct VaultConfig {
+    /// Where tool servers with credentials and authorization servers may be, beside public addresses over `https`.
+    pub policy: Policy,
+}
+
+/// What uses of credentials share.
+#[derive(Debug)]
+pub(crate) struct Vaults {
+    pub(crate) config: VaultConfig,
+    http: OnceLock<Option<reqwest::Client>>,
+    written: Notify,
+}
+
+impl VaultConfig {
+    /// Whether a tool server with a credential may be at this address, as far as its text tells: over `https`, or on
+    /// this machine where that is allowed. Where servers may stand otherwise is decided where they are connected to.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_server(&self, url: &str) -> Result<(), AddressError> {
+        match Target::parse(&self.policy, url) {
+            Err(AddressError::Address) if url.starts_with("https://") => Ok(()),
+            judged => judged.map(drop),
+        }
+    }
+
+    /// Whether a token endpoint may be at this address, as far as its text tells.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_endpoint(&self, url: &str) -> Result<(), AddressError> {
+        Target::parse(&self.policy, url).map(drop)
+    }
+}
+
+impl Vaults {
+    pub(crate) fn new(config: VaultConfig) -> Self {
+        Self { config, http: OnceLock::new(), written: Notify::new() }
+    }
+
+    /// The one client for everything that is asked of authorization servers.
+    pub(crate) fn http(&self) -> Option<&reqwest::Client> {
+        let make = || {
+            guarded_client(&self.config.policy, ANSWER_TIME_MAX)
+                .inspect_err(|error| tracing::error!(%error, "authorization servers cannot be reached"))
+                .ok()
+        };
+        self.http.get_or_init(make).as_ref()
+    }
+
+    /// Something was written that may be due.
+    pub(crate) fn wake(&self) {
+        self.written.notify_one();
+    }
+}
+
+/// Tells sessions that the sign-in they wait for was made, wherever that was. Each is told at least once.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    loop {
+        if let Err(error) = release_due(&shared).await {
+            tracing::warn!(%error, "sessions that wait for a sign-in cannot be told now");
+        }
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = shared.vaults.written.notified() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+async fn release_due(shared: &Arc<Shared>) -> Result<(), VaultError> {
+    let now = shared.clock.now();
+    for document in shared.store.due_documents(DocumentKind::Credential, now, BATCH).await? {
+        let found = SavedCredential::from_document(document)?;
+        let CredentialAuth::McpOauth(oauth) = &found.body.auth else { continue };
+        let project = found.document.project;
+        for session in &oauth.releasing {
+            tell(shared, project, *session).await;
+        }
+        let with = (&shared.sealer, &*shared.store);
+        let mut body = found.body.clone();
+        if let CredentialAuth::McpOauth(oauth) = &mut body.auth {
+            oauth.releasing.clear();
+        }
+        let secrets = found.open(with).await?;
+        let next = found.next(with, body, &secrets, now).await?;
+        match shared.store.put(vec![next.document], None).await.map_err(VaultError::from) {
+            Ok(()) => {}
+            // Someone else tells them, or changed it: it is still due then.
+            Err(error) if error.is_conflict() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A session that is gone, or does not wait any more, needs no telling.
+async fn tell(shared: &Arc<Shared>, project: ProjectId, session: SessionId) {
+    let key = SessionKey { project, session };
+    let told = shared.submit(key, vec![Command::SignedIn], None, crate::registry::Admission::Always).await;
+    if let Err(error) = told {
+        tracing::debug!(%session, %error, "a session that waited for a sign-in does not take it");
+    }
+}

@@ -1,0 +1,40 @@
+//! Effects that wait until a person has signed in somewhere.
+//!
+//! Such a wait has no deadline of its own and costs nothing: the session is not due, nobody holds it, and its actor
+//! leaves. [`Event::SignedIn`](tenure_journal::Event::SignedIn) ends it.
+
+use std::collections::BTreeSet;
+
+use tenure_journal::{EffectKind, ServerRef};
+
+use crate::state::Pending;
+use crate::{RequiredAction, Session};
+
+impl Session {
+    /// Whether anything waits for a person to sign in.
+    pub(crate) fn awaits_sign_in(&self) -> bool {
+        self.effects.values().any(|pending| pending.signed_out)
+    }
+
+    /// What waits for it: each tool server once, by its label.
+    pub(crate) fn sign_ins(&self) -> impl Iterator<Item = RequiredAction> {
+        let labels: BTreeSet<String> =
+            self.effects.values().filter(|pending| pending.signed_out).filter_map(label).collect();
+        labels.into_iter().map(|server_label| RequiredAction::SignIn { server_label })
+    }
+}
+
+fn label(pending: &Pending) -> Option<String> {
+    match &pending.effect.kind {
+        EffectKind::ListTools { server_label, .. }
+        | EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, .. } => Some(server_label.clone()),
+        EffectKind::ToolCall { server: ServerRef::Builtin | ServerRef::Inside { .. }, .. }
+        | EffectKind::ModelCall { .. }
+        | EffectKind::Subagent { .. }
+        | EffectKind::EndSubagents { .. }
+        | EffectKind::PrepareEnvironment
+        | EffectKind::PlaceFiles { .. }
+        | EffectKind::Command { .. }
+        | EffectKind::PublishArtifacts => None,
+    }
+}
