@@ -55,7 +55,7 @@ impl Begin<'_> {
 }
 
 enum Work {
-    Model { request: Box<ModelRequest>, source: Source, limited: bool },
+    Model { request: Box<ModelRequest>, route: Option<String>, source: Source, limited: bool },
     List { server: Box<McpTool>, network: Option<Network> },
     Tool { server: Option<Box<McpTool>>, network: Option<Network>, name: String, arguments: Value },
     Builtin(Box<automations::Call>),
@@ -88,7 +88,8 @@ impl Launch {
                 };
                 let mut request = state.context();
                 request.model.clone_from(model);
-                Work::Model { request: Box::new(request), source, limited: state.is_limited() }
+                let route = state.route(effect.id).map(str::to_owned);
+                Work::Model { request: Box::new(request), route, source, limited: state.is_limited() }
             }
             EffectKind::ListTools { server_label, inside: false } => match mcp_tool(state, server_label) {
                 Some(server) => Work::List { server: Box::new(server), network },
@@ -150,8 +151,8 @@ impl Launch {
             return Attempted::Failed(failure);
         }
         let outcome = match self.work {
-            Work::Model { request, source, limited } => {
-                ask(&begin, *request, source, limited, &live, &cancel).await
+            Work::Model { request, route, source, limited } => {
+                ask(&begin, (*request, route), source, limited, &live, &cancel).await
             }
             Work::List { server, network } => list(&begin, &server, network.as_ref(), &cancel).await,
             Work::Tool { server: Some(server), network, name, arguments } => {
@@ -204,14 +205,14 @@ fn cancelled() -> Failure {
 
 async fn ask(
     begin: &Begin<'_>,
-    mut request: ModelRequest,
+    (mut request, route): (ModelRequest, Option<String>),
     mut source: Source,
     limited: bool,
     live: &Live,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     let Begin { shared, project, .. } = *begin;
-    let Some(route) = shared.models.route(&request.model) else {
+    let Some(route) = shared.models.route(&request.model, route.as_deref()) else {
         let message = format!("no provider is configured for the model `{}`", request.model);
         return Err(failure(FailureKind::NotFound, message));
     };

@@ -136,14 +136,17 @@ impl Session {
                     ends: Ends::default(),
                     doubtful: false,
                     reserved: None,
+                    route: None,
+                    avoided: Vec::new(),
                     phase: PendingPhase::Requested,
                 };
                 self.effects.insert(id, pending);
             }
-            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd } => {
+            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route } => {
                 if let Some(pending) = self.effects.get_mut(effect_id) {
                     pending.attempts = *attempt;
                     pending.reserved = *reserved_nano_usd;
+                    pending.route.clone_from(route);
                     pending.phase = PendingPhase::Running;
                     if let (EffectKind::ModelCall { .. }, Some(turn)) = (&pending.effect.kind, &mut self.turn)
                     {
@@ -409,6 +412,7 @@ impl Session {
         if let Next::Retry { at } = next {
             pending.phase = PendingPhase::Retry { at };
             pending.ends.count(outcome);
+            pending.avoid_after(outcome);
             pending.doubtful |= match outcome {
                 Outcome::Unknown => true,
                 Outcome::Failed { failure } => failure.kind.is_ambiguous(),
