@@ -1,8 +1,10 @@
-//! What the targets of both wire formats check.
+//! What the targets of the wire formats check.
 
-use tenure_journal::{AnswerItem, ContextItem, InputPart, ModelAnswer};
-use tenure_model::codec::{chat, responses};
-use tenure_model::{Delta, Wire, sse};
+use serde_json::Value;
+use tenure_journal::{AnswerItem, ContextItem, InputPart, ModelAnswer, ModelRequest};
+use tenure_model::codec::server::BadRequest;
+use tenure_model::codec::{Framing, anthropic, chat, converse, responses};
+use tenure_model::{Delta, Wire, eventstream, sse};
 
 pub fn check(wire: Wire, bytes: &[u8]) {
     stream(wire, bytes);
@@ -15,9 +17,18 @@ pub fn check(wire: Wire, bytes: &[u8]) {
 }
 
 fn stream(wire: Wire, bytes: &[u8]) {
-    let mut reader = sse::Decoder::new();
     let mut events = Vec::new();
-    let _ = reader.feed(bytes, &mut events);
+    // What comes before a broken place is read.
+    match wire.framing() {
+        Framing::Sse => drop(sse::Decoder::new().feed(bytes, &mut events)),
+        // No fuzzer guesses checksums: a line is the name of an event and its payload.
+        Framing::EventStream => {
+            drop(eventstream::Decoder::new().feed(bytes, &mut events));
+            let text = String::from_utf8_lossy(bytes);
+            let lines = text.lines().filter_map(|line| line.split_once(' '));
+            events.extend(lines.map(|(name, data)| sse::Event { name: name.into(), data: data.into() }));
+        }
+    }
     let mut decoder = wire.decoder();
     let mut deltas = Vec::new();
     for event in events {
@@ -57,11 +68,16 @@ fn check_deltas(deltas: &[Delta], answer: &ModelAnswer) {
 /// The server side: what it reads can be written and read again.
 fn request(wire: Wire, bytes: &[u8]) {
     let Ok(body) = serde_json::from_slice(bytes) else { return };
-    let decode = match wire {
-        Wire::Responses => responses::server::decode_request,
-        Wire::Chat => chat::server::decode_request,
-    };
-    let Ok(mut request) = decode(&body) else { return };
+    let Ok(mut request) = decode(wire, &body) else { return };
     request.input.push(ContextItem::User { content: vec![InputPart::text("end")] });
-    decode(&wire.encode(&request)).expect("our own request");
+    decode(wire, &wire.encode(&request)).expect("our own request");
+}
+
+fn decode(wire: Wire, body: &Value) -> Result<ModelRequest, BadRequest> {
+    match wire {
+        Wire::Responses => responses::server::decode_request(body),
+        Wire::Chat => chat::server::decode_request(body),
+        Wire::Anthropic => anthropic::server::decode_request(body),
+        Wire::Converse => converse::server::decode_request("m", body),
+    }
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AgentId, ApprovalId, Decision, EffectId, EnvironmentId, GrantNumber, GrantSource, ProjectId, SessionId,
-    Timestamp, TurnId, Version, json,
+    AgentId, ApprovalId, Decision, EffectId, EnvironmentId, GrantNumber, GrantSource, ProjectId,
+    RouteDecision, SessionId, Timestamp, TurnId, Version, json,
 };
 
 /// One fact of a session, for the audit log.
@@ -209,6 +209,9 @@ pub enum AuditFact {
         effect: EffectId,
         /// Its number, from 1.
         attempt: u32,
+        /// The way it was to take, and what decided it, where it is a model call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        route: Option<Box<RouteDecision>>,
     },
     /// An attempt ended.
     AttemptEnded {

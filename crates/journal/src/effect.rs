@@ -430,6 +430,28 @@ impl FailureKind {
         }
     }
 
+    /// Whether another attempt by the same route to a model would fail again, and one by another may not: the
+    /// failure says something about an account or an address.
+    #[must_use]
+    pub fn is_of_the_route(self) -> bool {
+        match self {
+            Self::Authentication | Self::NotFound | Self::CreditExhausted | Self::Protocol => true,
+            Self::ContextTooLong
+            | Self::InvalidRequest
+            | Self::RateLimited
+            | Self::Overloaded
+            | Self::ServerError
+            | Self::ConnectionFailed
+            | Self::NotBegun
+            | Self::Timeout
+            | Self::MaxOutputTokens
+            | Self::ContentPolicy
+            | Self::ToolNotFound
+            | Self::Internal
+            | Self::Crashed => false,
+        }
+    }
+
     /// Whether the failure leaves open if the other side acted before it.
     ///
     /// A refusal is certain; a broken connection or a deadline is not.

@@ -15,8 +15,8 @@ use serde_json::Value;
 use crate::{
     AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, EnvironmentOpened, Forked,
     FunctionOutput, Governance, Grant, InputId, Item, ItemId, ItemStatus, Labels, Next, Outcome, Parent,
-    Party, PermitRecord, PolicyRefusal, ProjectId, Rewound, ServiceTier, SubagentId, Ticket, Timestamp, Tool,
-    Trust, TurnId,
+    Party, PermitRecord, PolicyRefusal, ProjectId, Rewound, RouteDecision, ServiceTier, SubagentId, Ticket,
+    Timestamp, Tool, Trust, TurnId,
 };
 
 /// A durable fact.
@@ -105,6 +105,9 @@ pub enum Event {
         /// What it may cost, in billionths of a US dollar: set aside in the budget before it begins.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reserved_nano_usd: Option<u64>,
+        /// The way it takes, where it is a model call and ways are known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        route: Option<Box<RouteDecision>>,
     },
     /// An attempt ended.
     AttemptEnded {

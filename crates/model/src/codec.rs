@@ -14,9 +14,12 @@ use tenure_journal::{ContextItem, Failure, FailureKind, InputPart, ModelAnswer, 
 use crate::{Delta, failure, sse};
 
 mod answer;
+pub mod anthropic;
 pub mod chat;
+pub mod converse;
 pub mod responses;
 pub mod server;
+mod turns;
 
 pub use answer::{ANSWER_BYTES_MAX, ANSWER_ITEMS_MAX, deltas, fragments};
 
@@ -27,34 +30,59 @@ pub enum Wire {
     Responses,
     /// The Chat Completions API, as OpenAI and most servers and gateways speak it.
     Chat,
+    /// The Anthropic Messages API.
+    Anthropic,
+    /// Amazon Bedrock's Converse API.
+    Converse,
+}
+
+/// What tells the events of a stream apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// Server-sent events.
+    Sse,
+    /// Amazon's event stream.
+    EventStream,
 }
 
 impl Wire {
+    /// Every format.
+    pub const ALL: [Self; 4] = [Self::Responses, Self::Chat, Self::Anthropic, Self::Converse];
+
     /// The word for this format in configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Responses => "responses",
             Self::Chat => "chat",
+            Self::Anthropic => "anthropic",
+            Self::Converse => "converse",
         }
     }
 
     /// The format of a word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        match word {
-            "responses" => Some(Self::Responses),
-            "chat" => Some(Self::Chat),
-            _ => None,
+        Self::ALL.into_iter().find(|wire| wire.as_str() == word)
+    }
+
+    /// The path below the base URL that requests for `model` are posted to, percent-encoded.
+    #[must_use]
+    pub fn path(self, model: &str) -> String {
+        match self {
+            Self::Responses => "responses".to_owned(),
+            Self::Chat => "chat/completions".to_owned(),
+            Self::Anthropic => "messages".to_owned(),
+            Self::Converse => format!("model/{}/converse-stream", percent_encoded(model)),
         }
     }
 
-    /// The path segments below the base URL that requests are posted to.
+    /// How the events of a stream are told apart.
     #[must_use]
-    pub fn path(self) -> &'static [&'static str] {
+    pub fn framing(self) -> Framing {
         match self {
-            Self::Responses => &["responses"],
-            Self::Chat => &["chat", "completions"],
+            Self::Responses | Self::Chat | Self::Anthropic => Framing::Sse,
+            Self::Converse => Framing::EventStream,
         }
     }
 
@@ -64,6 +92,8 @@ impl Wire {
         match self {
             Self::Responses => responses::encode(request),
             Self::Chat => chat::encode(request),
+            Self::Anthropic => anthropic::encode(request),
+            Self::Converse => converse::encode(request),
         }
     }
 
@@ -73,11 +103,13 @@ impl Wire {
         match self {
             Self::Responses => StreamDecoder::Responses(responses::StreamDecoder::default()),
             Self::Chat => StreamDecoder::Chat(chat::StreamDecoder::default()),
+            Self::Anthropic => StreamDecoder::Anthropic(anthropic::StreamDecoder::default()),
+            Self::Converse => StreamDecoder::Converse(converse::StreamDecoder::default()),
         }
     }
 }
 
-/// Reads one answer in either format.
+/// Reads one answer in any format.
 ///
 /// ```text
 ///            feed                 terminal event
@@ -92,6 +124,10 @@ pub enum StreamDecoder {
     Responses(responses::StreamDecoder),
     /// Chat Completions.
     Chat(chat::StreamDecoder),
+    /// Anthropic Messages.
+    Anthropic(anthropic::StreamDecoder),
+    /// Bedrock Converse.
+    Converse(converse::StreamDecoder),
 }
 
 impl StreamDecoder {
@@ -104,6 +140,8 @@ impl StreamDecoder {
         match self {
             Self::Responses(decoder) => decoder.feed(event),
             Self::Chat(decoder) => decoder.feed(event),
+            Self::Anthropic(decoder) => decoder.feed(event),
+            Self::Converse(decoder) => decoder.feed(event),
         }
     }
 
@@ -116,6 +154,8 @@ impl StreamDecoder {
         match self {
             Self::Responses(decoder) => decoder.feed_body(&body),
             Self::Chat(decoder) => decoder.feed_body(&body),
+            Self::Anthropic(decoder) => decoder.feed_body(&body),
+            Self::Converse(decoder) => decoder.feed_body(&body),
         }
     }
 
@@ -125,6 +165,8 @@ impl StreamDecoder {
         match self {
             Self::Responses(decoder) => decoder.is_ended(),
             Self::Chat(decoder) => decoder.is_ended(),
+            Self::Anthropic(decoder) => decoder.is_ended(),
+            Self::Converse(decoder) => decoder.is_ended(),
         }
     }
 
@@ -136,6 +178,8 @@ impl StreamDecoder {
         match self {
             Self::Responses(decoder) => decoder.finish(),
             Self::Chat(decoder) => decoder.finish(),
+            Self::Anthropic(decoder) => decoder.finish(),
+            Self::Converse(decoder) => decoder.finish(),
         }
     }
 }
@@ -161,6 +205,20 @@ fn arguments_text(arguments: &str) -> String {
         Ok(value) if value.get().starts_with('{') => arguments.to_owned(),
         Ok(_) | Err(_) => serde_json::json!({ "invalid_arguments": arguments }).to_string(),
     }
+}
+
+/// Every byte but the unreserved ones (RFC 3986, section 2.3) as `%XX`: a name as one segment of a path.
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 /// The parts of a message or an output that carry something.

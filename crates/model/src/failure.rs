@@ -59,7 +59,7 @@ fn until_date(text: &str, now: Timestamp) -> Option<u64> {
     Some(now.millis_until(Timestamp::from_millis(then.as_millisecond())))
 }
 
-/// What an OpenAI-shaped error says about itself.
+/// What an error says about itself, in OpenAI's shape, Anthropic's or Amazon's.
 #[derive(Debug, Default)]
 pub(crate) struct ErrorBody {
     code: String,
@@ -78,9 +78,16 @@ impl ErrorBody {
         let error = value.get("error").filter(|error| !error.is_null()).unwrap_or(value);
         let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let code = error.get("code");
-        let says_too_long = ["maximum context length", "context window", "exceeds the available context"]
-            .iter()
-            .any(|phrase| text("message").contains(phrase));
+        let says_too_long = [
+            "maximum context length",
+            "context window",
+            "exceeds the available context",
+            "prompt is too long",
+            "Input is too long",
+            "input is too long",
+        ]
+        .iter()
+        .any(|phrase| text("message").contains(phrase));
         Self {
             code: text("code"),
             kind: text("type"),
@@ -95,9 +102,15 @@ impl ErrorBody {
             (Some(kind), _) => kind,
             (None, Some(status @ 400..=599)) => kind_of_status(status, self),
             (None, _) if self.says_too_long => FailureKind::ContextTooLong,
+            (None, _) if self.kind == "validationException" => FailureKind::InvalidRequest,
             (None, _) => FailureKind::ServerError,
         };
         of_kind(kind)
+    }
+
+    /// An exception of Amazon's, whose name is beside its body.
+    pub(crate) fn named(name: &str, value: &Value) -> Self {
+        Self { kind: name.to_owned(), ..Self::of_value(value) }
     }
 
     fn kind_by_name(&self) -> Option<FailureKind> {
@@ -113,12 +126,23 @@ fn kind_of_name(name: &str) -> Option<FailureKind> {
         "insufficient_quota"
         | "billing_not_active"
         | "billing_hard_limit_reached"
+        | "billing_error"
         | "credit_balance_exhausted" => FailureKind::CreditExhausted,
         "rate_limit_exceeded" | "rate_limit_error" | "requests" | "tokens" => FailureKind::RateLimited,
-        "server_overloaded" | "server_is_overloaded" | "overloaded_error" | "slow_down" => {
-            FailureKind::Overloaded
-        }
-        "server_error" | "internal_error" | "vector_store_timeout" => FailureKind::ServerError,
+        "throttlingException" => FailureKind::RateLimited,
+        "server_overloaded"
+        | "server_is_overloaded"
+        | "overloaded_error"
+        | "slow_down"
+        | "serviceUnavailableException" => FailureKind::Overloaded,
+        "server_error"
+        | "internal_error"
+        | "vector_store_timeout"
+        | "api_error"
+        | "internalServerException"
+        | "modelStreamErrorException" => FailureKind::ServerError,
+        "timeout_error" | "modelTimeoutException" => FailureKind::Timeout,
+        "request_too_large" => FailureKind::ContextTooLong,
         "invalid_api_key" | "authentication_error" | "permission_error" => FailureKind::Authentication,
         "model_not_found" | "not_found_error" => FailureKind::NotFound,
         "content_filter"
@@ -154,6 +178,8 @@ fn kind_of_status(status: u16, error: &ErrorBody) -> FailureKind {
         402 => FailureKind::CreditExhausted,
         404 => FailureKind::NotFound,
         408 => FailureKind::Timeout,
+        // Bedrock: the model itself failed.
+        424 => FailureKind::ServerError,
         // A body over the server's limit shrinks with the context.
         413 => FailureKind::ContextTooLong,
         429 if named == Some(FailureKind::CreditExhausted) => FailureKind::CreditExhausted,
@@ -238,6 +264,10 @@ mod tests {
         check(504, "", FailureKind::ServerError);
         check(529, "", FailureKind::Overloaded);
         check(302, "", FailureKind::Protocol);
+        check(424, r#"{"message":"SECRET"}"#, FailureKind::ServerError);
+        let anthropic = r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: SECRET"}}"#;
+        check(400, anthropic, FailureKind::ContextTooLong);
+        check(400, r#"{"message":"Input is too long for SECRET"}"#, FailureKind::ContextTooLong);
         let vllm =
             r#"{"object":"error","message":"This model's maximum context length is 8 SECRET","code":400}"#;
         check(400, vllm, FailureKind::ContextTooLong);
@@ -281,6 +311,12 @@ mod tests {
             (r#"{"code":"context_length_exceeded"}"#, FailureKind::ContextTooLong),
             (r#"{"error":{"message":"the context window is full"}}"#, FailureKind::ContextTooLong),
             (r#"{"error":null}"#, FailureKind::ServerError),
+            (
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"x"}}"#,
+                FailureKind::Overloaded,
+            ),
+            (r#"{"type":"error","error":{"type":"api_error","message":"x"}}"#, FailureKind::ServerError),
+            (r#"{"type":"error","error":{"type":"billing_error"}}"#, FailureKind::CreditExhausted),
         ];
         for (text, expected) in cases {
             let value = serde_json::from_str(text).expect("a case is JSON");

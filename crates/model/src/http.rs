@@ -5,6 +5,7 @@
 //! Dropping the future of [`Model::answer`], or firing its token, closes the connection, so that a provider
 //! stops generating what nobody will read.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -14,8 +15,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::codec::StreamDecoder;
+use crate::auth::{Auth, Proof};
+use crate::codec::{Framing, StreamDecoder, anthropic, percent_encoded};
+use crate::entra::Tokens;
+use crate::eventstream::{self, EventStreamError};
 use crate::failure::{Refused, of_kind, with_message};
+use crate::sigv4::Unsigned;
+use crate::sse::SseError;
 use crate::{Delta, Model, Secret, Wire, sse};
 
 /// Time to reach the provider, in milliseconds; name, connection and TLS together.
@@ -38,10 +44,15 @@ const _: () = assert!(FIRST_BYTE_MS < ANSWER_MS && IDLE_MS < ANSWER_MS, "the who
 pub struct HttpConfig {
     /// Where the API begins, such as `https://api.openai.com/v1`. A query stays with every request.
     pub base_url: Url,
-    /// Sent as a bearer token.
-    pub api_key: Option<Secret>,
+    /// What proves who asks.
+    pub auth: Auth,
     /// What the provider speaks.
     pub wire: Wire,
+    /// Where a request says which model it means.
+    pub addressing: Addressing,
+    /// Whether the provider is asked to keep the answers, where the format has a word for it. The runtime never
+    /// reads them back.
+    pub store: bool,
     /// Further headers of every request.
     pub headers: Vec<(String, Secret)>,
     /// How long to wait.
@@ -49,11 +60,30 @@ pub struct HttpConfig {
 }
 
 impl HttpConfig {
-    /// A provider at `base_url` with the usual timeouts and no further headers.
+    /// A provider at `base_url` with a key where its wire format wants it, the usual timeouts and no further
+    /// headers.
     #[must_use]
     pub fn new(base_url: Url, wire: Wire, api_key: Option<Secret>) -> Self {
-        Self { base_url, api_key, wire, headers: Vec::new(), timeouts: Timeouts::default() }
+        Self {
+            base_url,
+            auth: Auth::key(wire, api_key),
+            wire,
+            addressing: Addressing::Usual,
+            store: false,
+            headers: Vec::new(),
+            timeouts: Timeouts::default(),
+        }
     }
+}
+
+/// Where a request says which model it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Addressing {
+    /// Where the wire format has it.
+    #[default]
+    Usual,
+    /// In the path too, as Azure's dated API wants its deployments.
+    Deployments,
 }
 
 /// How long to wait, each in milliseconds.
@@ -102,8 +132,11 @@ pub enum HttpConfigError {
 #[derive(Debug, Clone)]
 pub struct HttpModel {
     client: reqwest::Client,
-    url: Url,
+    base_url: Url,
     wire: Wire,
+    addressing: Addressing,
+    store: bool,
+    proof: Proof,
     timeouts: Timeouts,
 }
 
@@ -113,19 +146,34 @@ impl HttpModel {
     /// # Errors
     /// What is wrong with the configuration; no message contains a secret.
     pub fn new(config: &HttpConfig) -> Result<Self, HttpConfigError> {
-        let url = endpoint(&config.base_url, config.wire)?;
+        let HttpConfig { wire, addressing, store, .. } = *config;
+        // Whether the address is one does not depend on the model.
+        endpoint(&config.base_url, wire, addressing, "model")?;
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(HttpConfigError::Tls);
         }
-        let client = reqwest::Client::builder()
-            .default_headers(headers(config)?)
-            .connect_timeout(Duration::from_millis(config.timeouts.connect_ms))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            .build()
-            .map_err(|_| HttpConfigError::Client)?;
-        Ok(Self { client, url, wire: config.wire, timeouts: config.timeouts })
+        let client = |headers: HeaderMap| {
+            reqwest::Client::builder()
+                .default_headers(headers)
+                .connect_timeout(Duration::from_millis(config.timeouts.connect_ms))
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                .no_proxy()
+                .build()
+                .map_err(|_| HttpConfigError::Client)
+        };
+        let proof = match &config.auth {
+            Auth::None | Auth::Bearer(_) | Auth::XApiKey(_) | Auth::ApiKey(_) => Proof::Fixed,
+            Auth::SigV4(signer) => Proof::Signature(signer.clone()),
+            // Nothing that is meant for the provider goes to who gives the tokens.
+            Auth::ClientCredentials(credentials) => {
+                let tokens = Tokens::new(client(HeaderMap::new())?, credentials.as_ref().clone());
+                Proof::Token(Arc::new(tokens))
+            }
+        };
+        let client = client(headers(config)?)?;
+        let (base_url, timeouts) = (config.base_url.clone(), config.timeouts);
+        Ok(Self { client, base_url, wire, addressing, store, proof, timeouts })
     }
 
     async fn attempt(
@@ -134,8 +182,15 @@ impl HttpModel {
         sink: &mut (dyn FnMut(Delta) + Send),
     ) -> Result<ModelAnswer, Failure> {
         let deadline = Instant::now() + Duration::from_millis(self.timeouts.answer_ms);
-        let body = self.wire.encode(request).to_string();
-        let sending = self.client.post(self.url.clone()).body(body).send();
+        let url = endpoint(&self.base_url, self.wire, self.addressing, &request.model)
+            .map_err(|_| of_kind(FailureKind::Internal))?;
+        let mut body = self.wire.encode(request);
+        if self.store && matches!(self.wire, Wire::Responses | Wire::Chat) {
+            body["store"] = true.into();
+        }
+        let body = body.to_string();
+        let (headers, token) = self.prove(&url, body.as_bytes()).await?;
+        let sending = self.client.post(url).headers(headers).body(body).send();
         let first_byte = Duration::from_millis(self.timeouts.first_byte_ms);
         let response = match timeout(first_byte, sending).await {
             Ok(Ok(response)) => response,
@@ -144,16 +199,56 @@ impl HttpModel {
         };
         let body = Body { response, left: BODY_BYTES_MAX, idle_ms: self.timeouts.idle_ms, deadline };
         if !body.response.status().is_success() {
-            return Err(body.refused().await);
+            let failure = body.refused().await;
+            if let (Proof::Token(tokens), Some(token), FailureKind::Authentication) =
+                (&self.proof, token, failure.kind)
+            {
+                tokens.forget(&token).await;
+            }
+            return Err(failure);
         }
         let content_type = body.response.headers().get(CONTENT_TYPE);
         let streams = content_type
             .and_then(|value| value.to_str().ok())
             .is_none_or(|value| !value.trim_start().starts_with("application/json"));
         if streams {
-            body.stream(self.wire.decoder(), sink).await
+            body.stream(Reader::of(self.wire.framing()), self.wire.decoder(), sink).await
         } else {
             body.whole(self.wire.decoder(), sink).await
+        }
+    }
+
+    /// The headers that prove who asks, and the token among them.
+    async fn prove(&self, url: &Url, body: &[u8]) -> Result<(HeaderMap, Option<Secret>), Failure> {
+        let mut headers = HeaderMap::new();
+        let unsendable = || of_kind(FailureKind::Internal);
+        match &self.proof {
+            Proof::Fixed => Ok((headers, None)),
+            Proof::Signature(signer) => {
+                let host = url.host_str().unwrap_or_default();
+                let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+                let request = Unsigned {
+                    method: "POST",
+                    host: &host,
+                    path: url.path(),
+                    query: url.query().unwrap_or_default(),
+                    content_type: CONTENT_TYPE_JSON,
+                    body,
+                };
+                for (name, value) in signer.sign(&request, now()) {
+                    headers.insert(
+                        HeaderName::from_static(name),
+                        sensitive(value.expose()).ok_or_else(unsendable)?,
+                    );
+                }
+                Ok((headers, None))
+            }
+            Proof::Token(tokens) => {
+                let token = tokens.token().await?;
+                let value = sensitive(&format!("Bearer {}", token.expose())).ok_or_else(unsendable)?;
+                headers.insert(AUTHORIZATION, value);
+                Ok((headers, Some(token)))
+            }
         }
     }
 }
@@ -176,36 +271,91 @@ impl Model for HttpModel {
     }
 }
 
-fn endpoint(base: &Url, wire: Wire) -> Result<Url, HttpConfigError> {
+fn endpoint(base: &Url, wire: Wire, addressing: Addressing, model: &str) -> Result<Url, HttpConfigError> {
     if !matches!(base.scheme(), "http" | "https") {
         return Err(HttpConfigError::BaseUrl);
     }
     if !base.username().is_empty() || base.password().is_some() {
         return Err(HttpConfigError::Credentials);
     }
+    let mut path = base.path().trim_end_matches('/').to_owned();
+    match addressing {
+        Addressing::Usual => {}
+        Addressing::Deployments => path.push_str(&format!("/deployments/{}", percent_encoded(model))),
+    }
     let mut url = base.clone();
-    url.path_segments_mut().map_err(|()| HttpConfigError::BaseUrl)?.pop_if_empty().extend(wire.path());
+    url.set_path(&format!("{path}/{}", wire.path(model)));
     Ok(url)
+}
+
+const CONTENT_TYPE_JSON: &str = "application/json";
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+
+/// A value that no log shows; none where it cannot be sent.
+fn sensitive(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 fn headers(config: &HttpConfig) -> Result<HeaderMap, HttpConfigError> {
     let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json"));
-    if let Some(key) = &config.api_key {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
-            .map_err(|_| HttpConfigError::ApiKey)?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE_JSON));
+    let accepted = match config.wire.framing() {
+        Framing::Sse => "text/event-stream, application/json",
+        Framing::EventStream => "application/vnd.amazon.eventstream, application/json",
+    };
+    headers.insert(ACCEPT, HeaderValue::from_static(accepted));
+    if config.wire == Wire::Anthropic {
+        headers.insert(ANTHROPIC_VERSION, HeaderValue::from_static(anthropic::VERSION));
+    }
+    let key = match &config.auth {
+        Auth::None | Auth::SigV4(_) | Auth::ClientCredentials(_) => None,
+        Auth::Bearer(key) => Some((AUTHORIZATION, format!("Bearer {}", key.expose()))),
+        Auth::XApiKey(key) => Some((X_API_KEY, key.expose().to_owned())),
+        Auth::ApiKey(key) => Some((API_KEY, key.expose().to_owned())),
+    };
+    if let Some((name, value)) = key {
+        headers.insert(name, sensitive(&value).ok_or(HttpConfigError::ApiKey)?);
     }
     for (name, value) in &config.headers {
         let refused = || HttpConfigError::Header(name.clone());
         let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
-        let mut value = HeaderValue::from_str(value.expose()).map_err(|_| refused())?;
-        value.set_sensitive(true);
-        headers.insert(header, value);
+        headers.insert(header, sensitive(value.expose()).ok_or_else(refused)?);
     }
     Ok(headers)
+}
+
+/// Takes the events of a stream apart.
+enum Reader {
+    Sse(sse::Decoder),
+    EventStream(eventstream::Decoder),
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Sse(#[from] SseError),
+    #[error(transparent)]
+    EventStream(#[from] EventStreamError),
+}
+
+impl Reader {
+    fn of(framing: Framing) -> Self {
+        match framing {
+            Framing::Sse => Self::Sse(sse::Decoder::new()),
+            Framing::EventStream => Self::EventStream(eventstream::Decoder::new()),
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8], events: &mut Vec<sse::Event>) -> Result<(), ReadError> {
+        match self {
+            Self::Sse(decoder) => Ok(decoder.feed(bytes, events)?),
+            Self::EventStream(decoder) => Ok(decoder.feed(bytes, events)?),
+        }
+    }
 }
 
 /// A response body under its limits.
@@ -237,10 +387,10 @@ impl Body {
 
     async fn stream(
         mut self,
+        mut reader: Reader,
         mut decoder: StreamDecoder,
         sink: &mut (dyn FnMut(Delta) + Send),
     ) -> Result<ModelAnswer, Failure> {
-        let mut reader = sse::Decoder::new();
         let mut events = Vec::new();
         while !decoder.is_ended() {
             let chunk = match self.chunk().await {
@@ -302,23 +452,40 @@ fn now() -> Timestamp {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(base: &str, wire: Wire, addressing: Addressing, expected: Result<&str, HttpConfigError>) {
+        let url = endpoint(&base.parse().expect("a URL"), wire, addressing, "claude:0/x");
+        assert_eq!(url.as_ref().map(Url::as_str).map_err(Clone::clone), expected, "{base}");
+    }
+
     #[test]
     fn builds_the_endpoint() {
-        let cases = [
-            ("https://api.example.com/v1", Ok("https://api.example.com/v1/responses")),
-            ("https://api.example.com/v1/", Ok("https://api.example.com/v1/responses")),
-            ("http://127.0.0.1:8080", Ok("http://127.0.0.1:8080/responses")),
-            (
-                "https://x.example/openai?api-version=1",
-                Ok("https://x.example/openai/responses?api-version=1"),
+        let usual = |base, wire, expected| check(base, wire, Addressing::Usual, expected);
+        let expected = Ok("https://api.example.com/v1/responses");
+        usual("https://api.example.com/v1", Wire::Responses, expected.clone());
+        usual("https://api.example.com/v1/", Wire::Responses, expected);
+        usual("http://127.0.0.1:8080", Wire::Responses, Ok("http://127.0.0.1:8080/responses"));
+        usual("https://api.anthropic.com/v1", Wire::Anthropic, Ok("https://api.anthropic.com/v1/messages"));
+        usual(
+            "https://x.example/openai?api-version=1",
+            Wire::Responses,
+            Ok("https://x.example/openai/responses?api-version=1"),
+        );
+        usual(
+            "https://bedrock-runtime.eu-central-1.amazonaws.com",
+            Wire::Converse,
+            Ok("https://bedrock-runtime.eu-central-1.amazonaws.com/model/claude%3A0%2Fx/converse-stream"),
+        );
+        check(
+            "https://x.openai.azure.com/openai?api-version=2024-10-21",
+            Wire::Chat,
+            Addressing::Deployments,
+            Ok(
+                "https://x.openai.azure.com/openai/deployments/claude%3A0%2Fx/chat/completions?api-version=2024-10-21",
             ),
-            ("https://user:pass@x.example/v1", Err(HttpConfigError::Credentials)),
-            ("file:///etc/passwd", Err(HttpConfigError::BaseUrl)),
-        ];
-        for (base, expected) in cases {
-            let url = endpoint(&base.parse().expect("a URL"), Wire::Responses);
-            assert_eq!(url.as_ref().map(Url::as_str).map_err(Clone::clone), expected, "{base}");
-        }
+        );
+        usual("https://user:pass@x.example/v1", Wire::Chat, Err(HttpConfigError::Credentials));
+        usual("file:///etc/passwd", Wire::Chat, Err(HttpConfigError::BaseUrl));
     }
 
     #[test]
@@ -329,7 +496,7 @@ mod tests {
             Some(Secret::new("sk-1\n")),
         );
         assert_eq!(headers(&config).expect_err("a line feed"), HttpConfigError::ApiKey);
-        config.api_key = Some(Secret::new("sk-1"));
+        config.auth = Auth::Bearer(Secret::new("sk-1"));
         config.headers = vec![("api-key".into(), Secret::new("sk-2"))];
         let shown = format!("{config:?} {:?}", headers(&config).expect("valid headers"));
         assert!(!shown.contains("sk-"), "{shown}");

@@ -7,18 +7,27 @@ use async_trait::async_trait;
 use tenure_journal::{Failure, ModelAnswer, ModelRequest};
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "http")]
+pub mod auth;
 pub mod codec;
+#[cfg(feature = "http")]
+mod entra;
+pub mod eventstream;
 pub mod failure;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod record;
 pub mod scripted;
 mod secret;
+#[cfg(feature = "http")]
+pub mod sigv4;
 pub mod sse;
 
+#[cfg(feature = "http")]
+pub use auth::Auth;
 pub use codec::Wire;
 #[cfg(feature = "http")]
-pub use http::{HttpConfig, HttpModel};
+pub use http::{Addressing, HttpConfig, HttpModel};
 pub use scripted::{Script, ScriptedModel};
 pub use secret::Secret;
 

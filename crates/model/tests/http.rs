@@ -8,8 +8,10 @@ use tenure_journal::{
     ContextItem, Failure, FailureKind, InputPart, ModelAnswer, ModelRequest, Reasoning, ServiceTier,
     TextConfig,
 };
+use tenure_model::auth::ClientCredentials;
 use tenure_model::http::Timeouts;
-use tenure_model::{Delta, HttpConfig, HttpModel, Model, Secret, Wire};
+use tenure_model::sigv4::{Credentials, Signer};
+use tenure_model::{Addressing, Auth, Delta, HttpConfig, HttpModel, Model, Secret, Wire, eventstream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -270,4 +272,188 @@ async fn follows_no_redirect() {
     assert_eq!(outcome.expect_err("not an answer").kind, FailureKind::Protocol);
     let followed = tokio::time::timeout(Duration::from_millis(50), elsewhere.accept()).await;
     assert!(followed.is_err(), "the key went to another server");
+}
+
+/// Asks a server on the loopback that answers `body`, and gives what it was sent.
+async fn sent(change: impl FnOnce(&mut HttpConfig), wire: Wire, path: &str, body: &[u8]) -> String {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (listener, address) = listener().await;
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        if wire == Wire::Converse { "application/vnd.amazon.eventstream" } else { "text/event-stream" },
+        body.len()
+    );
+    let reply = [head.as_bytes(), body].concat();
+    let server = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("a connection");
+        let request = read_request(&mut socket).await;
+        socket.write_all(&reply).await.expect("the client reads");
+        request
+    });
+    let url = format!("http://{address}{path}").parse().expect("a URL");
+    let mut config = HttpConfig::new(url, wire, Some(Secret::new("sk-SECRET")));
+    change(&mut config);
+    let model = HttpModel::new(&config).expect("a valid configuration");
+    assert!(!format!("{model:?} {config:?}").contains("SECRET"), "a secret shows");
+    ask(&model).await.1.expect("an answer");
+    server.await.expect("the server's part")
+}
+
+const ANTHROPIC: &[u8] =
+    b"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\"}}\n\n\
+event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n\
+event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+
+fn converse() -> Vec<u8> {
+    let frame = |name: &str, payload: &str| {
+        eventstream::encode(&[(":message-type", "event"), (":event-type", name)], payload.as_bytes())
+    };
+    let text = r#"{"contentBlockIndex":0,"delta":{"text":"Hi"}}"#;
+    [
+        frame("contentBlockDelta", text),
+        frame("messageStop", r#"{"stopReason":"end_turn"}"#),
+        frame("metadata", "{}"),
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn proves_itself_as_each_provider_wants() {
+    let request = sent(|_| {}, Wire::Anthropic, "/v1", ANTHROPIC).await;
+    assert!(request.starts_with("POST /v1/messages HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("x-api-key: sk-SECRET\r\n"), "{request}");
+    assert!(request.contains("anthropic-version: 2023-06-01\r\n"), "{request}");
+    assert!(!request.contains("authorization:"), "{request}");
+
+    let request = sent(|_| {}, Wire::Converse, "", &converse()).await;
+    assert!(request.starts_with("POST /model/m1/converse-stream HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("authorization: Bearer sk-SECRET\r\n"), "{request}");
+
+    let signer = Signer {
+        credentials: Credentials {
+            access_key_id: "AKID".into(),
+            secret_access_key: Secret::new("SECRET"),
+            session_token: None,
+        },
+        region: "eu-central-1".into(),
+        service: "bedrock".into(),
+    };
+    let signs = |config: &mut HttpConfig| config.auth = Auth::SigV4(Box::new(signer));
+    let request = sent(signs, Wire::Converse, "", &converse()).await;
+    assert!(request.contains("authorization: AWS4-HMAC-SHA256 Credential=AKID/"), "{request}");
+    assert!(
+        request.contains("/eu-central-1/bedrock/aws4_request, SignedHeaders=content-type;host;"),
+        "{request}"
+    );
+    assert!(request.contains("x-amz-date: ") && request.contains("x-amz-content-sha256: "), "{request}");
+
+    let deployed = |config: &mut HttpConfig| {
+        config.auth = Auth::ApiKey(Secret::new("sk-SECRET"));
+        config.addressing = Addressing::Deployments;
+    };
+    let chat = b"data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let request = sent(deployed, Wire::Chat, "/openai?api-version=2024-10-21", chat).await;
+    let line = "POST /openai/deployments/m1/chat/completions?api-version=2024-10-21 HTTP/1.1\r\n";
+    assert!(request.starts_with(line), "{request}");
+    assert!(request.contains("api-key: sk-SECRET\r\n") && !request.contains("authorization:"), "{request}");
+}
+
+#[tokio::test]
+async fn a_damaged_frame_ends_the_answer() {
+    let mut damaged = converse();
+    damaged[20] ^= 1;
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\nconnection: close\r\n\r\n";
+    let (listener, address) = listener().await;
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("a connection");
+        read_request(&mut socket).await;
+        socket.write_all(&[head.as_bytes(), &damaged].concat()).await.expect("the client reads");
+    });
+    let (_, outcome) = ask(&model(&address, Wire::Converse, Timeouts::default())).await;
+    assert_eq!(outcome.expect_err("damaged").kind, FailureKind::Protocol);
+}
+
+/// Serves tokens and answers until it is dropped, and counts the tokens it gave.
+async fn entra(lifetime: &'static str, refusals: u32) -> (String, Arc<Mutex<(u32, Vec<String>)>>) {
+    let (listener, address) = listener().await;
+    let seen = Arc::new(Mutex::new((0, Vec::new())));
+    let shared = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let seen = Arc::clone(&shared);
+            tokio::spawn(async move {
+                let request = read_request(&mut socket).await;
+                let reply = if request.starts_with("POST /token ") {
+                    let mut seen = seen.lock().expect("no panic");
+                    seen.0 += 1;
+                    assert!(
+                        request.contains("grant_type=client_credentials&client_id=app&client_secret=s%26t")
+                    );
+                    let token =
+                        format!("{{\"access_token\":\"token-{}\",\"expires_in\":{lifetime}}}", seen.0);
+                    response("200 OK\r\ncontent-type: application/json", &token)
+                } else {
+                    let header = request.lines().find(|line| line.starts_with("authorization: "));
+                    let mut seen = seen.lock().expect("no panic");
+                    seen.1.push(header.unwrap_or_default().to_owned());
+                    if seen.1.len() <= refusals as usize {
+                        response("401 Unauthorized", "")
+                    } else {
+                        response("200 OK\r\ncontent-type: text/event-stream", &format!("{GREETING}{END}"))
+                    }
+                };
+                socket.write_all(reply.as_bytes()).await.expect("the client reads");
+            });
+        }
+    });
+    (address, seen)
+}
+
+fn azure(address: &str) -> HttpModel {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let url = |path: &str| format!("http://{address}{path}").parse().expect("a URL");
+    let mut config = HttpConfig::new(url("/openai/v1"), Wire::Responses, None);
+    config.auth = Auth::ClientCredentials(Box::new(ClientCredentials {
+        token_url: url("/token"),
+        client_id: "app".into(),
+        client_secret: Secret::new("s&t"),
+        scope: "https://ai.azure.com/.default".into(),
+    }));
+    HttpModel::new(&config).expect("a valid configuration")
+}
+
+#[tokio::test]
+async fn one_token_serves_everybody_until_it_nears_its_end() {
+    let (address, seen) = entra("3600", 0).await;
+    let model = azure(&address);
+    let asking: Vec<_> = (0..8)
+        .map(|_| {
+            let model = model.clone();
+            tokio::spawn(async move { ask(&model).await.1 })
+        })
+        .collect();
+    for asked in asking {
+        asked.await.expect("no panic").expect("an answer");
+    }
+    let (tokens, headers) = seen.lock().expect("no panic").clone();
+    assert_eq!(tokens, 1, "one fetch for all who wait");
+    assert_eq!(headers, vec!["authorization: Bearer token-1".to_owned(); 8]);
+
+    let (address, seen) = entra("0", 0).await;
+    let model = azure(&address);
+    for _ in 0..2 {
+        ask(&model).await.1.expect("an answer");
+    }
+    assert_eq!(seen.lock().expect("no panic").0, 2, "a token that is over is not used again");
+}
+
+#[tokio::test]
+async fn a_refused_token_is_not_used_again() {
+    let (address, seen) = entra("3600", 1).await;
+    let model = azure(&address);
+    assert_eq!(ask(&model).await.1.expect_err("refused").kind, FailureKind::Authentication);
+    ask(&model).await.1.expect("an answer");
+    let (tokens, headers) = seen.lock().expect("no panic").clone();
+    assert_eq!((tokens, headers[1].as_str()), (2, "authorization: Bearer token-2"));
 }

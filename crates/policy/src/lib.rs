@@ -7,6 +7,7 @@
 
 mod arguments;
 mod check;
+mod contract;
 mod decide;
 mod facts;
 mod grant;
@@ -27,6 +28,7 @@ mod value;
 mod words;
 
 pub use check::{Finding, FindingKind};
+pub use contract::{Applies, Clause, Contract, Rule, Terms};
 pub use decide::{APPROVERS, Approved, Denial, Hold, Permit, QUORUM_MAX, Verdict};
 pub use facts::{Chain, Facts, SpendFacts, ToolLabels};
 pub use grant::covers;

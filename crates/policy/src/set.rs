@@ -49,6 +49,8 @@ pub struct PolicySet {
     pub(crate) digest: String,
     pub(crate) kept: Mutex<Kept>,
     pub(crate) tally: Arc<Tally>,
+    /// Whose clauses are among the rules.
+    pub(crate) contracts: Vec<crate::Contract>,
 }
 
 impl std::fmt::Debug for PolicySet {
@@ -103,6 +105,7 @@ impl PolicySet {
             digest: format!("b3:{}", adding.hasher.finalize().to_hex()),
             kept: Mutex::default(),
             tally: Arc::default(),
+            contracts: Vec::new(),
         })
     }
 

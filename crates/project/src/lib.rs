@@ -10,6 +10,8 @@
 //! scripted model are checked for existence only.
 
 mod agent_file;
+mod cloud;
+mod contract;
 mod env;
 mod environment;
 mod grants;
@@ -24,6 +26,7 @@ mod packages;
 mod people;
 mod problem;
 mod provider;
+mod route;
 mod settings;
 mod skill;
 mod terms;
@@ -31,6 +34,10 @@ mod tools;
 mod yaml;
 
 pub use agent_file::{ProjectAgent, parse_agent_file};
+pub use cloud::{Cloud, CloudAuth};
+pub use contract::{
+    AppliesFile, CLAUSES_MAX, CONTRACTS_MAX, ClauseFile, ContractFile, TermsFile, parse_contract,
+};
 pub use env::{Env, Redacted, Unset, parse_dot_env};
 pub use environment::{ProjectEnvironment, ProjectNetwork};
 pub use hosting::{Environments, MinIsolation};
@@ -42,9 +49,9 @@ pub use packages::PackageSources;
 pub use people::{PEOPLE_SCOPES, People};
 pub use problem::{Code, Place, Problem, ProjectError, Severity};
 pub use provider::{Detected, detect};
+pub use route::{Facts, ModelAlias, ModelRoute, ROUTES_MAX};
 pub use settings::{
-    Limit, Limits, ModelAlias, PORT_DEFAULT, Price, Provider, SETTINGS_FILE, Server, Settings, Wire,
-    parse_settings,
+    Limit, Limits, PORT_DEFAULT, Price, Provider, SETTINGS_FILE, Server, Settings, Wire, parse_settings,
 };
 pub use skill::ProjectSkill;
 pub use terms::ToolHints;

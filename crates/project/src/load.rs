@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ProjectError;
 use crate::agent_file::{ProjectAgent, check_servers, parse_agent_source};
+use crate::contract::{CONTRACTS_DIRECTORY, CONTRACTS_MAX, ContractFile, parse_contract};
 use crate::env::{Env, Unset, parse_dot_env};
 use crate::mcp::{MCP_FILE, McpFile, McpServer, parse_mcp_file};
 use crate::name::AgentName;
@@ -36,6 +37,8 @@ pub struct Project {
     pub servers: BTreeMap<String, McpServer>,
     /// `policies/*.cedar`, by path. They are not parsed here.
     pub policies: Vec<PolicyFile>,
+    /// `contracts/*.yaml`, by name.
+    pub contracts: Vec<ContractFile>,
     /// The environment: what was given and, beneath it, `.env`.
     pub env: Env,
     /// What is worth knowing and stops nothing.
@@ -83,6 +86,7 @@ impl Project {
         let mut agents = found.agents(root);
         found.give_skills(root, &mut agents);
         let policies = found.policies(root);
+        let contracts = found.contracts(root);
         if let Some(settings) = &settings {
             found.check_scripts(root, settings);
         }
@@ -90,8 +94,16 @@ impl Project {
         found.check_files(root, &agents);
         let servers = mcp.unwrap_or_default().servers;
         let settings = settings.unwrap_or_default();
-        let project =
-            Self { root: root.to_owned(), settings, agents, servers, policies, env, warnings: Vec::new() };
+        let project = Self {
+            root: root.to_owned(),
+            settings,
+            agents,
+            servers,
+            policies,
+            contracts,
+            env,
+            warnings: Vec::new(),
+        };
         let (mut project, warnings) = settle(Some(project), found.problems)?;
         project.warnings = warnings;
         Ok(project)
@@ -276,6 +288,25 @@ impl Found {
         paths.into_iter().take(POLICIES_MAX).filter_map(read).collect()
     }
 
+    fn contracts(&mut self, root: &Path) -> Vec<ContractFile> {
+        let entries = self.entries(root, CONTRACTS_DIRECTORY).unwrap_or_default();
+        let names: Vec<_> =
+            entries.iter().filter_map(|entry| Some((entry, entry.strip_suffix(".yaml")?))).collect();
+        if names.len() > CONTRACTS_MAX {
+            let message = format!("the directory holds more than {CONTRACTS_MAX} contracts");
+            self.report(CONTRACTS_DIRECTORY, |report| {
+                report.error(Code::TooLarge, Place::default(), message);
+            });
+        }
+        let mut contracts = Vec::new();
+        for (entry, name) in names.into_iter().take(CONTRACTS_MAX) {
+            let path = format!("{CONTRACTS_DIRECTORY}/{entry}");
+            let Some(text) = self.read(root, &path) else { continue };
+            contracts.extend(self.keep_with_warnings(parse_contract(name, &path, &text)));
+        }
+        contracts
+    }
+
     fn check_scripts(&mut self, root: &Path, settings: &Settings) {
         for (name, provider) in &settings.providers {
             let Provider::Scripted { script, .. } = provider else { continue };
@@ -343,7 +374,8 @@ fn check_model(agent: &ProjectAgent, settings: &Settings, report: &Report) {
         return;
     };
     let alias = settings.model(name);
-    if alias.provider.is_none() && settings.default_provider().is_none() && settings.providers.len() > 1 {
+    let is_nowhere = alias.routes.iter().any(|route| route.provider.is_none());
+    if is_nowhere && settings.default_provider().is_none() && settings.providers.len() > 1 {
         let aliases: Vec<_> = settings.models.keys().map(String::as_str).collect();
         let hint = match crate::problem::nearest(name, aliases) {
             Some(near) => format!("did you mean `{near}`?"),

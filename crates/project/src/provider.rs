@@ -35,6 +35,7 @@ pub fn detect(env: &Env) -> Detected {
             wire: Wire::Responses,
             base_url: base_url.trim_end_matches('/').to_owned(),
             api_key: Some(Redacted::new(key.to_owned())),
+            store: false,
             model_calls_max: None,
         };
         return Detected::Configured { name: "openai", provider };
@@ -47,6 +48,7 @@ pub fn detect(env: &Env) -> Detected {
             wire: Wire::Chat,
             base_url: format!("{root}/v1"),
             api_key: None,
+            store: false,
             model_calls_max: None,
         },
     }

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use crate::cloud::{ANTHROPIC_KEYS, AZURE_KEYS, BEDROCK_KEYS, CLOUD_TYPES, Cloud, cloud};
 use crate::env::{Env, Redacted, Resolver, Unset, as_reference, is_name};
 use crate::hosting::{Environments, environments};
 use crate::node::{Fields, Node};
 use crate::outbound::{Telemetry, Vaults, Webhooks, telemetry, vaults, webhooks};
 use crate::people::{People, people};
 use crate::problem::{Code, Problem, Report, listed, quote, settle, suggest};
+use crate::route::{FACT_KEYS, Facts, ModelAlias, facts, model};
 use crate::{ProjectError, yaml};
 
 /// The file's name.
@@ -22,6 +24,8 @@ pub const SETTINGS_FILE: &str = "tenure.yaml";
 pub struct Settings {
     /// Where models are, by the name the file gives each. Empty: look for one at start.
     pub providers: BTreeMap<String, Provider>,
+    /// What the file says of all routes through a provider, by its name.
+    pub facts: BTreeMap<String, Facts>,
     /// Names for models.
     pub models: BTreeMap<String, ModelAlias>,
     /// The model of agents that name none: a name of `models`, or one the default provider knows.
@@ -84,9 +88,13 @@ pub enum Provider {
         base_url: String,
         /// Sent as a bearer token.
         api_key: Option<Redacted>,
+        /// Whether the provider is asked to keep the answers: such calls make state there.
+        store: bool,
         /// Model calls in flight there, from all nodes; absent: as many as `limits` lets a server make.
         model_calls_max: Option<u64>,
     },
+    /// Anthropic, Amazon Bedrock or Azure OpenAI.
+    Cloud(Box<Cloud>),
     /// The scripted model.
     Scripted {
         /// Its script, relative to the project directory.
@@ -102,6 +110,7 @@ impl Provider {
     pub fn model_calls_max(&self) -> Option<u64> {
         match self {
             Self::OpenAi { model_calls_max, .. } | Self::Scripted { model_calls_max, .. } => *model_calls_max,
+            Self::Cloud(cloud) => cloud.model_calls_max,
         }
     }
 }
@@ -113,6 +122,10 @@ pub enum Wire {
     Responses,
     /// OpenAI Chat Completions.
     Chat,
+    /// Anthropic Messages.
+    Anthropic,
+    /// Bedrock Converse.
+    Converse,
 }
 
 impl Wire {
@@ -122,23 +135,10 @@ impl Wire {
         match self {
             Self::Responses => "responses",
             Self::Chat => "chat",
+            Self::Anthropic => "anthropic",
+            Self::Converse => "converse",
         }
     }
-}
-
-/// A name for a model of a provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelAlias {
-    /// The provider, by name; absent: the default one.
-    pub provider: Option<String>,
-    /// The model, as the provider calls it.
-    pub model: String,
-    /// What it costs; absent: unknown.
-    pub price: Option<Price>,
-    /// How many tokens it accepts, input and output together; absent: unknown.
-    pub context_tokens: Option<u64>,
-    /// How many tokens it may answer with; absent: the provider's own limit.
-    pub output_tokens_max: Option<u64>,
 }
 
 /// What a model costs, in millionths of a US dollar per million tokens.
@@ -242,7 +242,8 @@ impl Settings {
     #[must_use]
     pub fn default_provider(&self) -> Option<&str> {
         let of_default = self.default_model.as_deref().and_then(|name| self.models.get(name));
-        let named = of_default.and_then(|alias| alias.provider.as_deref());
+        let named =
+            of_default.and_then(|alias| alias.routes.iter().find_map(|route| route.provider.as_deref()));
         named.or_else(|| match self.providers.len() {
             1 => self.providers.keys().next().map(String::as_str),
             _ => None,
@@ -252,13 +253,7 @@ impl Settings {
     /// The alias of that name, or the name itself as a model of the default provider.
     #[must_use]
     pub fn model(&self, name: &str) -> ModelAlias {
-        self.models.get(name).cloned().unwrap_or_else(|| ModelAlias {
-            provider: None,
-            model: name.to_owned(),
-            price: None,
-            context_tokens: None,
-            output_tokens_max: None,
-        })
+        self.models.get(name).cloned().unwrap_or_else(|| ModelAlias::of_name(name))
     }
 }
 
@@ -287,13 +282,11 @@ const KEYS: &[&str] = &[
     "people",
     "audit",
 ];
-const OPENAI_KEYS: &[&str] = &["type", "wire", "base_url", "api_key", "api_key_env", "model_calls_max"];
-const SCRIPTED_KEYS: &[&str] = &["type", "script", "model_calls_max"];
-const PROVIDER_KEYS: &[&str] =
-    &["type", "wire", "base_url", "api_key", "api_key_env", "script", "model_calls_max"];
-const PROVIDER_TYPES: &[&str] = &["openai", "scripted"];
-const MODEL_KEYS: &[&str] =
-    &["provider", "model", "price_usd_per_million", "context_tokens", "output_tokens_max"];
+/// Keys of every provider, beside the facts about its routes.
+const COMMON_KEYS: &[&str] = &["type", "model_calls_max"];
+const OPENAI_KEYS: &[&str] = &["wire", "base_url", "api_key", "api_key_env", "store"];
+const SCRIPTED_KEYS: &[&str] = &["script"];
+const PROVIDER_TYPES: &[&str] = &["openai", "anthropic", "bedrock", "azure", "scripted"];
 const PRICE_KEYS: &[&str] = &["input", "cached_input", "output"];
 const LIMIT_KEYS: &[&str] = &[
     "sessions_active_max",
@@ -318,9 +311,20 @@ const SERVER_KEYS: &[&str] = &["bind", "port", "allowed_hosts", "allowed_origins
 #[cfg(test)]
 pub(crate) const DOCUMENTED: &[&[&str]] = &[
     KEYS,
-    PROVIDER_KEYS,
+    COMMON_KEYS,
+    OPENAI_KEYS,
+    SCRIPTED_KEYS,
+    BEDROCK_KEYS,
+    AZURE_KEYS,
+    crate::cloud::ENTRA_KEYS,
     PROVIDER_TYPES,
-    MODEL_KEYS,
+    FACT_KEYS,
+    crate::route::ROUTE_KEYS,
+    crate::route::MODEL_KEYS,
+    crate::contract::CONTRACT_KEYS,
+    crate::contract::CLAUSE_KEYS,
+    crate::contract::APPLIES_KEYS,
+    crate::contract::TERM_KEYS,
     PRICE_KEYS,
     LIMIT_KEYS,
     SERVER_KEYS,
@@ -345,6 +349,12 @@ fn read(root: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Settings
     if let Some(node) = fields.find("providers") {
         settings.providers =
             named(node, "providers", report, |name, node| provider(name, node, resolver, report));
+        for (key, node) in node.map("`providers`", report).unwrap_or_default() {
+            if settings.providers.contains_key(&key.name) {
+                let fields = Fields::open_any(node, "", report)?;
+                settings.facts.insert(key.name.clone(), facts(&fields, report)?);
+            }
+        }
     }
     if let Some(node) = fields.find("models") {
         settings.models = named(node, "models", report, |name, node| model(name, node, report));
@@ -425,16 +435,16 @@ fn provider(name: &str, node: &Node, resolver: Resolver<'_>, report: &Report) ->
         |word| PROVIDER_TYPES.iter().copied().find(|known| *known == word),
         report,
     )?;
-    let known = if kind == "scripted" { SCRIPTED_KEYS } else { OPENAI_KEYS };
+    let known = keys_of(kind);
     for (key, _) in fields.entries() {
         if known.contains(&key.name.as_str()) {
             continue;
         }
-        if PROVIDER_KEYS.contains(&key.name.as_str()) {
+        if PROVIDER_TYPES.iter().any(|kind| keys_of(kind).contains(&key.name.as_str())) {
             let message = format!("{} has no meaning for a provider of type `{kind}`", listed(&[&key.name]));
-            report.hinted(Code::Conflict, key.at, message, format!("the keys are {}", listed(known)));
+            report.hinted(Code::Conflict, key.at, message, format!("the keys are {}", listed(&known)));
         } else {
-            fields.unknown(key, known);
+            fields.unknown(key, &known);
         }
     }
     let model_calls_max =
@@ -442,6 +452,10 @@ fn provider(name: &str, node: &Node, resolver: Resolver<'_>, report: &Report) ->
     if kind == "scripted" {
         let script = fields.require("script")?.filled("`script`", report)?;
         return Some(Provider::Scripted { script: script.to_owned(), model_calls_max });
+    }
+    if CLOUD_TYPES.contains(&kind) {
+        let cloud = cloud(kind, &fields, resolver, model_calls_max, report)?;
+        return Some(Provider::Cloud(Box::new(cloud)));
     }
     let wire = match fields.find("wire") {
         Some(node) => node.word("`wire`", &["responses", "chat"], wire, report),
@@ -452,7 +466,28 @@ fn provider(name: &str, node: &Node, resolver: Resolver<'_>, report: &Report) ->
         None => Some(OPENAI_BASE_URL.to_owned()),
     };
     let api_key = api_key(&fields, resolver, report);
-    Some(Provider::OpenAi { wire: wire?, base_url: base_url?, api_key, model_calls_max })
+    let store = store(&fields, report)?;
+    Some(Provider::OpenAi { wire: wire?, base_url: base_url?, api_key, store, model_calls_max })
+}
+
+/// Whether the provider is asked to keep the answers.
+pub(crate) fn store(fields: &Fields<'_>, report: &Report) -> Option<bool> {
+    match fields.find("store") {
+        Some(node) => node.boolean("`store`", report),
+        None => Some(false),
+    }
+}
+
+/// The keys of providers of a type.
+fn keys_of(kind: &str) -> Vec<&'static str> {
+    let own = match kind {
+        "scripted" => SCRIPTED_KEYS,
+        "anthropic" => ANTHROPIC_KEYS,
+        "bedrock" => BEDROCK_KEYS,
+        "azure" => AZURE_KEYS,
+        _ => OPENAI_KEYS,
+    };
+    [COMMON_KEYS, own, FACT_KEYS].concat()
 }
 
 fn wire(word: &str) -> Option<Wire> {
@@ -463,7 +498,7 @@ fn wire(word: &str) -> Option<Wire> {
     }
 }
 
-fn base_url(node: &Node, resolver: Resolver<'_>, report: &Report) -> Option<String> {
+pub(crate) fn base_url(node: &Node, resolver: Resolver<'_>, report: &Report) -> Option<String> {
     let text = node.filled("`base_url`", report)?;
     let url = resolver.substitute(text, "`base_url`", node.at, report)?;
     if url.is_empty() {
@@ -489,7 +524,7 @@ pub(crate) fn check_url(url: &str, what: &str, node: &Node, report: &Report) -> 
     None
 }
 
-fn api_key(fields: &Fields<'_>, resolver: Resolver<'_>, report: &Report) -> Option<Redacted> {
+pub(crate) fn api_key(fields: &Fields<'_>, resolver: Resolver<'_>, report: &Report) -> Option<Redacted> {
     let named = fields.find("api_key_env");
     let Some(node) = fields.find("api_key") else {
         let node = named?;
@@ -521,34 +556,10 @@ fn api_key(fields: &Fields<'_>, resolver: Resolver<'_>, report: &Report) -> Opti
     resolver.value(name, "`api_key`", node.at, report).map(Redacted::new)
 }
 
-fn model(name: &str, node: &Node, report: &Report) -> Option<ModelAlias> {
-    let what = format!("model {}", quote(name));
-    let fields = Fields::open(node, &what, MODEL_KEYS, report)?;
-    let tokens = |key: &str| {
-        let node = fields.find(key)?;
-        node.integer(&format!("`{key}`"), 1..=TOKENS_MAX, report)
-    };
-    let provider = fields.find("provider").and_then(|node| node.filled("`provider`", report));
-    let alias = ModelAlias {
-        provider: provider.map(str::to_owned),
-        model: fields.require("model")?.filled("`model`", report)?.to_owned(),
-        price: fields.find("price_usd_per_million").and_then(|node| price(node, report)),
-        context_tokens: tokens("context_tokens"),
-        output_tokens_max: tokens("output_tokens_max"),
-    };
-    if let (Some(context), Some(output)) = (alias.context_tokens, alias.output_tokens_max)
-        && output >= context
-    {
-        let message = format!("`output_tokens_max` of {what} leaves no room in `context_tokens`");
-        report.hinted(Code::Range, fields.at, message, format!("{output} is not below {context}"));
-    }
-    Some(alias)
-}
-
 /// A bound on token counts that no model comes near.
-const TOKENS_MAX: u64 = 1_000_000_000;
+pub(crate) const TOKENS_MAX: u64 = 1_000_000_000;
 
-fn price(node: &Node, report: &Report) -> Option<Price> {
+pub(crate) fn price(node: &Node, report: &Report) -> Option<Price> {
     let fields = Fields::open(node, "`price_usd_per_million`", PRICE_KEYS, report)?;
     let amount = |node: &Node, key: &str| micro_dollars(node, &format!("`{key}`"), report);
     let input = amount(fields.require("input")?, "input");
@@ -574,14 +585,15 @@ fn check_model_providers(node: &Node, settings: &Settings, report: &Report) {
     let known: Vec<_> = settings.providers.keys().map(String::as_str).collect();
     let Some(entries) = node.map("`models`", report) else { return };
     for (key, node) in entries {
-        let Some(fields) = Fields::open_any(node, "", report) else { continue };
-        let (Some(alias), Some(at)) = (settings.models.get(&key.name), fields.find("provider")) else {
-            continue;
-        };
-        let Some(wanted) = &alias.provider else { continue };
-        if !known.contains(&wanted.as_str()) {
+        let Some(alias) = settings.models.get(&key.name) else { continue };
+        for route in &alias.routes {
+            let Some(wanted) = route.provider.as_deref().filter(|wanted| !known.contains(wanted)) else {
+                continue;
+            };
+            let at = Fields::open_any(node, "", report).and_then(|fields| fields.find("provider"));
+            let at = at.map_or(key.at, |node| node.at);
             let message = format!("model {} wants a provider {}", quote(&key.name), quote(wanted));
-            report.hinted(Code::Reference, at.at, message, suggest(wanted, "providers", &known));
+            report.hinted(Code::Reference, at, message, suggest(wanted, "providers", &known));
         }
     }
 }

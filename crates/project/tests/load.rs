@@ -103,11 +103,11 @@ fn reads_a_whole_directory() {
     assert_eq!(base_url, "https://models.example/v1");
     assert_eq!(api_key.as_ref().map(|key| key.expose()), Some("from-env"));
     let fast = project.settings.model("fast");
-    assert_eq!(fast.context_tokens, Some(400_000));
-    let price = fast.price.expect("a price");
+    assert_eq!(fast.routes[0].context_tokens, Some(400_000));
+    let price = fast.routes[0].price.expect("a price");
     assert_eq!((price.input, price.cached_input, price.output), (250_000, 25_000, 2_000_000));
     assert_eq!(project.settings.default_provider(), Some("main"));
-    assert_eq!(project.settings.model("gpt-other").model, "gpt-other");
+    assert_eq!(project.settings.model("gpt-other").routes[0].model, "gpt-other");
 
     let names: Vec<_> = project.agents.keys().map(|name| name.as_str()).collect();
     assert_eq!(names, ["helper", "refunds"]);

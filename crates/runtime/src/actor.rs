@@ -438,8 +438,8 @@ impl Actor {
             let now = self.shared.clock.now();
             let fresh = self.shared.clock.fresh();
             let partial = self.live.partial();
-            let context_tokens =
-                self.shared.models.route(&self.state.agent().model).and_then(|route| route.context_tokens);
+            let context_tokens = self.shared.models.context_tokens(&self.state.agent().model);
+            let unhealthy = self.shared.models.unhealthy();
             let tools_changed = tools_changed(&self.state, &self.shared, now);
             self.frozen = self.shared.freezes.of(&*self.shared.store, self.key.project).await?;
             let cx = Context {
@@ -451,6 +451,7 @@ impl Actor {
                 context_tokens,
                 tools_changed: &tools_changed,
                 prices: &self.shared.prices,
+                routes: self.shared.candidates.with(&unhealthy),
                 reserving,
                 partial: &partial,
                 frozen: &self.frozen,

@@ -7,24 +7,34 @@ use tenure_journal::limit;
 use tenure_session::{Batch, BudgetStep, Price, SessionView, StreamEvent};
 use tenure_store::{BudgetChange, BudgetEntry};
 
-use crate::ModelTable;
 use crate::handle::Shared;
+use crate::{ModelTable, Route};
 
 const NANO_USD_PER_CENT: u64 = 10_000_000;
 const NANO_USD_PER_USD: f64 = 1e9;
 
-/// What models cost, as the session machine is told.
+/// What models cost by the dearest of their ways, as the session machine is told.
 pub(crate) fn prices(models: &ModelTable) -> BTreeMap<String, Price> {
-    let nano_usd = |dollars: f64| (dollars * NANO_USD_PER_USD).ceil() as u64;
-    let price = |route: &crate::Route| {
-        let prices = route.prices?;
-        Some(Price {
-            input_nano_usd: nano_usd(prices.input.max(prices.cached_input)),
-            output_nano_usd: nano_usd(prices.output),
-            output_tokens_max: route.output_tokens_max.unwrap_or(limit::OUTPUT_TOKENS_RESERVED),
+    let dearest = |routes: &[Route]| {
+        let prices = routes.iter().filter_map(price);
+        prices.reduce(|a, b| Price {
+            input_nano_usd: a.input_nano_usd.max(b.input_nano_usd),
+            output_nano_usd: a.output_nano_usd.max(b.output_nano_usd),
+            output_tokens_max: a.output_tokens_max.max(b.output_tokens_max),
         })
     };
-    models.named.iter().filter_map(|(name, route)| Some((name.clone(), price(route)?))).collect()
+    models.named.iter().filter_map(|(name, routes)| Some((name.clone(), dearest(routes)?))).collect()
+}
+
+/// What a model costs by one way, where that is known.
+pub(crate) fn price(route: &Route) -> Option<Price> {
+    let nano_usd = |dollars: f64| (dollars * NANO_USD_PER_USD).ceil() as u64;
+    let prices = route.prices?;
+    Some(Price {
+        input_nano_usd: nano_usd(prices.input.max(prices.cached_input)),
+        output_nano_usd: nano_usd(prices.output),
+        output_tokens_max: route.output_tokens_max.unwrap_or(limit::OUTPUT_TOKENS_RESERVED),
+    })
 }
 
 /// What a batch changes in the budget of its tree.

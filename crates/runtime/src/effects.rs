@@ -57,7 +57,7 @@ impl Begin<'_> {
 }
 
 enum Work {
-    Model { request: Box<ModelRequest>, source: Source, limited: bool },
+    Model { request: Box<ModelRequest>, route: Option<String>, source: Source, limited: bool },
     List { server: Box<McpTool>, desk: Desk },
     Tool { server: Option<Box<McpTool>>, name: String, arguments: Value, desk: Desk },
     Builtin(Box<automations::Call>),
@@ -104,7 +104,8 @@ impl Launch {
                 };
                 let mut request = state.context();
                 request.model.clone_from(model);
-                Work::Model { request: Box::new(request), source, limited: state.is_limited() }
+                let route = state.route(effect.id).map(str::to_owned);
+                Work::Model { request: Box::new(request), route, source, limited: state.is_limited() }
             }
             EffectKind::ListTools { server_label, inside: false } => match mcp_tool(state, server_label) {
                 Some(server) => Work::List { server: Box::new(server), desk: Desk::of(state) },
@@ -171,8 +172,8 @@ impl Launch {
             return Attempted::Failed(failure);
         }
         let outcome = match self.work {
-            Work::Model { request, source, limited } => {
-                ask(&begin, *request, source, limited, &live, &cancel).await
+            Work::Model { request, route, source, limited } => {
+                ask(&begin, (*request, route), source, limited, &live, &cancel).await
             }
             Work::List { server, desk } => list(&begin, &desk, &server, &cancel).await,
             Work::Tool { server: Some(server), name, arguments, desk } => {
@@ -225,14 +226,14 @@ fn cancelled() -> Failure {
 
 async fn ask(
     begin: &Begin<'_>,
-    mut request: ModelRequest,
+    (mut request, route): (ModelRequest, Option<String>),
     mut source: Source,
     limited: bool,
     live: &Live,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     let Begin { shared, project, .. } = *begin;
-    let Some(route) = shared.models.route(&request.model) else {
+    let Some(route) = shared.models.route(&request.model, route.as_deref()) else {
         let message = format!("no provider is configured for the model `{}`", request.model);
         return Err(failure(FailureKind::NotFound, message));
     };

@@ -34,6 +34,7 @@ use crate::hub::{Hub, Subscription};
 use crate::identity::{Identities, IdentityConfig};
 use crate::load::Quota;
 use crate::metrics::{Metrics, Sampled};
+use crate::models::Candidates;
 use crate::registry::{Admission, Registry};
 use crate::unreadable::Unreadable;
 use crate::vaults::{self, VaultConfig, Vaults};
@@ -130,6 +131,7 @@ pub(crate) struct Shared {
     pub(crate) models: ModelTable,
     /// What the models cost whose price is known.
     pub(crate) prices: BTreeMap<String, Price>,
+    pub(crate) candidates: Candidates,
     pub(crate) servers: Arc<dyn Servers>,
     pub(crate) project_servers: BTreeMap<String, Server>,
     pub(crate) policy: Arc<PolicySet>,
@@ -276,6 +278,7 @@ impl Runtime {
             lease: node::Lease::new(limits.lease),
             store,
             prices: budget::prices(&models),
+            candidates: models.candidates(),
             models,
             servers,
             project_servers,
@@ -616,6 +619,7 @@ impl Shared {
         admission: Admission,
     ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
         let (now, fresh) = (self.clock.now(), self.clock.fresh());
+        let unhealthy = self.models.unhealthy();
         let (_, mailbox) = self.registry.mailbox(key, admission)?;
         let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;
         self.registry.set_holding(key, true);
@@ -630,6 +634,7 @@ impl Shared {
             context_tokens: None,
             tools_changed: &BTreeMap::new(),
             prices: &self.prices,
+            routes: self.candidates.with(&unhealthy),
             reserving: Reserving::Asked,
             partial: &[],
             frozen: &frozen,

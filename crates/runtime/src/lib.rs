@@ -19,6 +19,7 @@ mod acting;
 mod actor;
 mod audit;
 mod automations;
+mod breaker;
 mod budget;
 mod clock;
 mod collect;

@@ -1,15 +1,18 @@
 //! Which model a name means, and the one limiter that all sessions share for each provider account, round-robin.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tenure_journal::{Failure, FailureKind, ModelAnswer, ModelRequest, ProjectId, Usage};
+use tenure_journal::{Failure, FailureKind, ModelAnswer, ModelRequest, ProjectId, RouteRecord, Usage};
 use tenure_model::{Delta, Model};
+use tenure_session::{Candidate, Routes};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Places;
+use crate::breaker::Breaker;
+use crate::budget;
 use crate::fair::{Gate, Place};
 
 /// The longest that one provider's throttling answer holds back the calls of other sessions. Each session
@@ -22,6 +25,10 @@ pub struct Provider {
     model: Arc<dyn Model>,
     gate: Arc<Gate>,
     not_before: Mutex<Option<Instant>>,
+    breaker: Mutex<Breaker>,
+    /// What is known of every route through it.
+    record: RouteRecord,
+    stateful: bool,
 }
 
 impl std::fmt::Debug for Provider {
@@ -44,6 +51,8 @@ pub struct Prices {
 /// One way to reach a model.
 #[derive(Debug, Clone)]
 pub struct Route {
+    /// What contracts, and the journal, are told of it. Its name tells it apart from the model's other routes.
+    pub record: RouteRecord,
     /// The account it goes through.
     pub provider: Arc<Provider>,
     /// The model's name at the provider.
@@ -59,8 +68,8 @@ pub struct Route {
 /// What model names mean: configured names first, everything else goes to the default provider as it is.
 #[derive(Debug, Default)]
 pub struct ModelTable {
-    /// Configured names.
-    pub named: BTreeMap<String, Route>,
+    /// Configured names, and the ways to each in the order in which they are tried.
+    pub named: BTreeMap<String, Vec<Route>>,
     /// Where other names go.
     pub fallback: Option<Arc<Provider>>,
 }
@@ -75,7 +84,39 @@ impl Provider {
     /// A provider with places of which one project may have a part.
     #[must_use]
     pub fn with_places(name: impl Into<String>, model: Arc<dyn Model>, places: Places) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), model, gate: Gate::new(places), not_before: Mutex::default() })
+        Self::described(name, model, places, RouteRecord::default(), false)
+    }
+
+    /// The same, with what is known of every route through it, and whether what it sends makes state at the
+    /// provider.
+    #[must_use]
+    pub fn described(
+        name: impl Into<String>,
+        model: Arc<dyn Model>,
+        places: Places,
+        record: RouteRecord,
+        stateful: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            model,
+            gate: Gate::new(places),
+            not_before: Mutex::default(),
+            breaker: Mutex::default(),
+            record,
+            stateful,
+        })
+    }
+
+    /// What is known of every route through it.
+    #[must_use]
+    pub fn record(&self) -> &RouteRecord {
+        &self.record
+    }
+
+    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
+        // It is whole between its methods, none of which can panic halfway.
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn gate(&self) -> &Gate {
@@ -109,7 +150,15 @@ impl Provider {
         sink: &mut (dyn FnMut(Delta) + Send),
         cancel: &CancellationToken,
     ) -> Result<ModelAnswer, Failure> {
+        self.breaker().begin(Instant::now());
         let outcome = self.model.answer(request, sink, cancel).await;
+        // What was cancelled says nothing about the provider.
+        if outcome.is_ok() || !cancel.is_cancelled() {
+            let failed = outcome.as_ref().err().map(|failure| failure.kind);
+            if self.breaker().end(failed, Instant::now()) {
+                tracing::warn!(provider = %self.name, "a provider fails; other routes are taken for a while");
+            }
+        }
         if let Err(Failure { kind: FailureKind::RateLimited, retry_after_ms: Some(pause), .. }) = &outcome {
             let pause = Duration::from_millis(*pause).min(SHARED_PAUSE_MAX);
             *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + pause);
@@ -121,23 +170,70 @@ impl Provider {
 impl ModelTable {
     /// Every provider, possibly more than once.
     pub(crate) fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
-        self.named.values().map(|route| &route.provider).chain(&self.fallback)
+        self.named.values().flatten().map(|route| &route.provider).chain(&self.fallback)
     }
 
-    /// The route a name means.
+    /// The route of this name to a model, or the first where none is named.
     #[must_use]
-    pub fn route(&self, name: &str) -> Option<Route> {
-        if let Some(route) = self.named.get(name) {
-            return Some(route.clone());
+    pub fn route(&self, model: &str, name: Option<&str>) -> Option<Route> {
+        if let Some(routes) = self.named.get(model) {
+            let named = |route: &&Route| name.is_none_or(|name| route.record.name == name);
+            return routes.iter().find(named).cloned();
         }
         let provider = Arc::clone(self.fallback.as_ref()?);
         Some(Route {
+            record: provider.record.clone(),
             provider,
-            model: name.to_owned(),
+            model: model.to_owned(),
             prices: None,
             context_tokens: None,
             output_tokens_max: None,
         })
+    }
+
+    /// Tokens that every way to a model holds, where they are known.
+    pub(crate) fn context_tokens(&self, model: &str) -> Option<u64> {
+        self.named.get(model)?.iter().filter_map(|route| route.context_tokens).min()
+    }
+
+    /// The ways as decisions are told of them.
+    pub(crate) fn candidates(&self) -> Candidates {
+        let named = self.named.iter().map(|(name, routes)| {
+            let candidate = |route: &Route| Candidate {
+                record: route.record.clone(),
+                account: route.provider.name.clone(),
+                stateful: route.provider.stateful,
+                price: budget::price(route),
+            };
+            (name.clone(), routes.iter().map(candidate).collect())
+        });
+        let fallback = self.fallback.as_ref().map(|provider| Candidate {
+            record: provider.record.clone(),
+            account: provider.name.clone(),
+            stateful: provider.stateful,
+            price: None,
+        });
+        Candidates { named: named.collect(), fallback }
+    }
+
+    /// Accounts that are left alone now.
+    pub(crate) fn unhealthy(&self) -> BTreeSet<String> {
+        let now = Instant::now();
+        let unwell = self.providers().filter(|provider| !provider.breaker().is_well(now));
+        unwell.map(|provider| provider.name.clone()).collect()
+    }
+}
+
+/// The ways to all models, as far as they do not change.
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    named: BTreeMap<String, Vec<Candidate>>,
+    fallback: Option<Candidate>,
+}
+
+impl Candidates {
+    pub(crate) fn with<'a>(&'a self, unhealthy: &'a BTreeSet<String>) -> Routes<'a> {
+        Routes { named: &self.named, fallback: self.fallback.as_ref(), unhealthy }
     }
 }
 

@@ -63,6 +63,7 @@ async fn start(store: &Arc<MemoryStore>) -> Runtime {
     let provider = Provider::new("scripted", Arc::new(ScriptedModel::new(script)), 64);
     let priced = Route {
         provider: Arc::clone(&provider),
+        record: tenure_journal::RouteRecord::default(),
         model: "m".into(),
         prices: Some(Prices { input: 1.0, cached_input: 1.0, output: 1_000.0 }),
         context_tokens: None,
@@ -71,7 +72,7 @@ async fn start(store: &Arc<MemoryStore>) -> Runtime {
     let parts = Parts {
         store: Arc::clone(store) as Arc<dyn Store>,
         models: ModelTable {
-            named: BTreeMap::from([("priced".to_owned(), priced)]),
+            named: BTreeMap::from([("priced".to_owned(), vec![priced])]),
             fallback: Some(provider),
         },
         servers: Arc::new(Nowhere),

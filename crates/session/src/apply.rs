@@ -137,14 +137,17 @@ impl Session {
                     doubtful: false,
                     reserved: None,
                     signed_out: false,
+                    route: None,
+                    avoided: Vec::new(),
                     phase: PendingPhase::Requested,
                 };
                 self.effects.insert(id, pending);
             }
-            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd } => {
+            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route } => {
                 if let Some(pending) = self.effects.get_mut(effect_id) {
                     pending.attempts = *attempt;
                     pending.reserved = *reserved_nano_usd;
+                    pending.route.clone_from(route);
                     pending.phase = PendingPhase::Running;
                     pending.signed_out = false;
                     if let (EffectKind::ModelCall { .. }, Some(turn)) = (&pending.effect.kind, &mut self.turn)
@@ -421,6 +424,7 @@ impl Session {
                 Outcome::Failed { failure } => failure.kind == FailureKind::SignInRequired,
                 Outcome::Done { .. } | Outcome::Unknown => false,
             };
+            pending.avoid_after(outcome);
             pending.doubtful |= match outcome {
                 Outcome::Unknown => true,
                 Outcome::Failed { failure } => failure.kind.is_ambiguous(),

@@ -75,9 +75,10 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
             };
             (running(), fact)
         }
-        Event::AttemptStarted { effect_id, attempt, .. } => {
-            (turn_of(state, event), AuditFact::AttemptStarted { effect: *effect_id, attempt: *attempt })
-        }
+        Event::AttemptStarted { effect_id, attempt, route, .. } => (
+            turn_of(state, event),
+            AuditFact::AttemptStarted { effect: *effect_id, attempt: *attempt, route: route.clone() },
+        ),
         Event::AttemptEnded { effect_id, attempt, outcome, .. } => {
             let (outcome, cost_nano_usd) = outcome_of(outcome);
             let fact =

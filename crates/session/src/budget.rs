@@ -112,7 +112,7 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         Event::SessionUpdated { patch } => {
             patch.spend_limit.map(|limit| BudgetStep::Limit(limit.and_then(nano_usd)))
         }
-        Event::AttemptStarted { effect_id, attempt, reserved_nano_usd } => {
+        Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, .. } => {
             reserved_nano_usd.map(|nano_usd| BudgetStep::Reserve { key: key(*effect_id, *attempt), nano_usd })
         }
         Event::AttemptEnded { effect_id, attempt, outcome, .. } => {

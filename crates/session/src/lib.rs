@@ -26,6 +26,7 @@ mod history;
 mod moments;
 mod prewarmed;
 mod remember;
+mod route;
 mod sign_in;
 mod skills;
 mod state;
@@ -43,6 +44,7 @@ pub use frozen::{Frozen, NOTHING_FROZEN};
 pub use history::{History, Point};
 pub use moments::{Happened, Moment, moments};
 pub use prewarmed::{Prewarmed, PrewarmedPhase};
+pub use route::{Candidate, Routes, facts};
 pub use state::Session;
 pub use stream::{
     EnvironmentNotice, HostedBy, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,

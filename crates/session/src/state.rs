@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use tenure_journal::{
     AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, Environment, FailureKind, ForkedFrom,
     Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, Party, PromptCache, Review,
-    SessionId, SessionKey, SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef, Turn, TurnStatus,
-    Usage, Version, limit,
+    RouteDecision, SessionId, SessionKey, SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef, Turn,
+    TurnStatus, Usage, Version, limit,
 };
 
 use crate::budget;
@@ -195,10 +195,26 @@ pub(crate) struct Pending {
     /// Whether it waits for a person to sign in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) signed_out: bool,
+    /// The way that the latest attempt takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) route: Option<Box<RouteDecision>>,
+    /// Routes at which it failed in a way that another attempt there would not change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) avoided: Vec<String>,
     pub(crate) phase: PendingPhase,
 }
 
 impl Pending {
+    /// Remembers a route that is of no use to this effect.
+    pub(crate) fn avoid_after(&mut self, outcome: &Outcome) {
+        if let (Outcome::Failed { failure }, Some(taken)) = (outcome, &self.route)
+            && failure.kind.is_of_the_route()
+            && !self.avoided.contains(&taken.route.name)
+        {
+            self.avoided.push(taken.route.name.clone());
+        }
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.phase == PendingPhase::Running
     }
@@ -339,6 +355,13 @@ impl Session {
     pub fn running_attempt(&self, effect: EffectId) -> Option<u32> {
         let pending = self.effects.get(&effect)?;
         (pending.phase == PendingPhase::Running).then_some(pending.attempts)
+    }
+
+    /// The route of the model call's attempt that runs, by its name.
+    #[must_use]
+    pub fn route(&self, effect: EffectId) -> Option<&str> {
+        let pending = self.effects.get(&effect)?;
+        pending.route.as_ref().map(|decision| decision.route.name.as_str())
     }
 
     /// Whether an effect waits for its first attempt, which may begin.

@@ -340,7 +340,7 @@ impl Watched {
                     budget.set_limit(limit.and_then(|limit| limit.limit).map(nano_usd));
                 }
             }
-            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd: Some(reserved) } => {
+            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd: Some(reserved), .. } => {
                 budget.reserved.insert((*effect_id, *attempt), *reserved);
             }
             Event::AttemptEnded { effect_id, attempt, outcome, .. } => {
@@ -464,7 +464,7 @@ impl Watched {
                 self.ended.insert(*turn_id);
             }
             Event::EffectRequested { effect } => self.requested(effect)?,
-            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd } => {
+            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, .. } => {
                 self.started(*effect_id, *attempt, *reserved_nano_usd)?;
             }
             Event::AttemptEnded { effect_id, attempt, outcome, next, .. } => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tenure_journal::{Effect, EffectKind, Event, FailureKind, Fresh, Repeat, SessionKey, Timestamp, Version};
 use tenure_session::{
-    Attempted, Batch, BudgetStep, Context, History, Input, NOTHING_FROZEN, Reserving, Session,
+    Attempted, Batch, BudgetStep, Context, History, Input, NOTHING_FROZEN, Reserving, Routes, Session,
 };
 use tenure_store::{Append, BudgetChange, BudgetEntry, GoneRows, ItemRow, Receipt, StoreErrorKind};
 
@@ -247,6 +247,7 @@ impl World {
             context_tokens: window,
             tools_changed: &BTreeMap::new(),
             prices: &prices,
+            routes: Routes::UNKNOWN,
             reserving,
             partial: &[],
             frozen: &NOTHING_FROZEN,

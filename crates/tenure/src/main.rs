@@ -2,6 +2,7 @@
 //! process's environment and names concrete adapters.
 
 mod cli;
+mod contracts;
 mod mock;
 mod server;
 

@@ -1,4 +1,4 @@
-//! A strict reading of upstream requests, in both wire formats.
+//! A strict reading of upstream requests, in every wire format.
 //!
 //! Providers differ in what they refuse; this refuses what any of them might. A runtime whose every request
 //! passes here never sends a transcript that some provider rejects, whatever happened to the session before.
@@ -9,11 +9,15 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+mod anthropic;
 mod chat;
+mod converse;
 mod responses;
 mod tools;
 
+pub use anthropic::validate as anthropic;
 pub use chat::validate as chat;
+pub use converse::validate as converse;
 pub use responses::validate as responses;
 
 /// Bytes of a call's id.

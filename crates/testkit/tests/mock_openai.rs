@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tenure_journal::{
     AnswerItem, ContextItem, Failure, FailureKind, FunctionOutput, InputPart, ModelAnswer, ModelRequest,
-    Reasoning, ServiceTier, TextConfig, ToolSpec,
+    Reasoning, ServiceTier, TextConfig, ToolSpec, Usage,
 };
 use tenure_model::http::Timeouts;
 use tenure_model::{HttpConfig, HttpModel, Model, Script, ScriptedModel, Wire};
@@ -67,7 +67,8 @@ async fn mock() -> Mock {
 fn model(mock: &Mock, wire: Wire, timeouts: Timeouts) -> HttpModel {
     // Another test of this process may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let url = format!("http://{}/v1", mock.address).parse().expect("a URL");
+    let path = if wire == Wire::Converse { "" } else { "/v1" };
+    let url = format!("http://{}{path}", mock.address).parse().expect("a URL");
     HttpModel::new(&HttpConfig { timeouts, ..HttpConfig::new(url, wire, None) })
         .expect("a valid configuration")
 }
@@ -116,19 +117,29 @@ fn continued(mut request: ModelRequest, answer: &ModelAnswer) -> ModelRequest {
 }
 
 #[tokio::test]
-async fn answers_as_the_scripted_model_does_over_both_formats() {
+async fn answers_as_the_scripted_model_does_over_every_format() {
     let mock = mock().await;
     let local = ScriptedModel::new(Arc::new(Script::parse(SCRIPT).expect("a valid script")));
-    for wire in [Wire::Responses, Wire::Chat] {
+    for wire in Wire::ALL {
         let model = model(&mock, wire, Timeouts::default());
         let first = request("please look");
         let answer = ask(&model, &first).await.expect("an answer");
         let mut expected = ask(&local, &first).await.expect("an answer");
-        if let (Wire::Chat, AnswerItem::Reasoning { encrypted, provider_id, .. }) =
-            (wire, &mut expected.items[0])
-        {
-            // Chat Completions has no place for them.
-            (*encrypted, *provider_id) = (None, None);
+        if let AnswerItem::Reasoning { encrypted, provider_id, .. } = &mut expected.items[0] {
+            // Chat Completions has no place for opaque thinking, and the others sign it.
+            match wire {
+                Wire::Responses => {}
+                Wire::Chat => (*encrypted, *provider_id) = (None, None),
+                Wire::Anthropic | Wire::Converse => {
+                    let opaque = encrypted.take().unwrap_or_default();
+                    (*encrypted, *provider_id) = (Some(format!("claude:signature:{opaque}")), None);
+                }
+            }
+        }
+        if wire == Wire::Converse {
+            // It has no ids of answers, and does not count thinking apart.
+            expected.response_id = None;
+            expected.usage = expected.usage.map(|usage| Usage { reasoning_tokens: 0, ..usage });
         }
         assert_eq!(answer, expected, "{wire:?}");
         let second = continued(first, &answer);
@@ -157,8 +168,11 @@ async fn acts_faults_out_on_the_connection() {
         ("pause", short, FailureKind::Timeout, None),
         ("nothing like that", usual, FailureKind::InvalidRequest, None),
     ];
-    for wire in [Wire::Responses, Wire::Chat] {
+    for wire in Wire::ALL {
         for (text, timeouts, kind, wait) in cases {
+            // Bedrock has no code for it.
+            let is_unknown = wire == Wire::Converse && kind == FailureKind::CreditExhausted;
+            let kind = if is_unknown { FailureKind::RateLimited } else { kind };
             let failure = ask(&model(&mock, wire, timeouts), &request(text)).await.expect_err(text);
             assert_eq!((failure.kind, failure.retry_after_ms), (kind, wait), "{text} over {wire:?}");
         }

@@ -296,3 +296,146 @@ fn responses_phases_are_assistants_words() {
         &["input[0]: only assistants' messages have a `phase`"],
     );
 }
+
+/// Checks `messages` of the Anthropic API.
+#[track_caller]
+fn anthropic(messages: &Value, expected: &[&str]) {
+    let body = json!({ "model": "m", "max_tokens": 9, "messages": messages });
+    check(&validator::anthropic(&body), expected, &body);
+}
+
+/// Checks `messages` of the Converse API.
+#[track_caller]
+fn converse(messages: &Value, expected: &[&str]) {
+    let body = json!({ "messages": messages });
+    check(&validator::converse(&body), expected, &body);
+}
+
+fn turn(role: &str, blocks: &Value) -> Value {
+    json!({ "role": role, "content": blocks })
+}
+
+#[test]
+fn anthropic_wants_turns_that_alternate_and_results_at_once() {
+    let text = |text: &str| json!({ "type": "text", "text": text });
+    let user = |words: &str| turn("user", &json!([text(words)]));
+    let uses = |id: &str| json!({ "type": "tool_use", "id": id, "name": "f", "input": {} });
+    let result = |id: &str| json!({ "type": "tool_result", "tool_use_id": id });
+    let thinks = json!({ "type": "thinking", "thinking": "", "signature": "s" });
+    anthropic(
+        &json!([
+            user("a"),
+            turn("assistant", &json!([thinks, uses("1"), uses("2")])),
+            turn("user", &json!([result("2"), result("1"), text("b")])),
+        ]),
+        &[],
+    );
+    anthropic(
+        &json!([turn("assistant", &json!([text("a")]))]),
+        &["messages[0]: `role` must be `user` here: the two alternate"],
+    );
+    anthropic(
+        &json!([user("a"), turn("assistant", &json!([text("b")]))]),
+        &["the end of messages: the assistant must not have the last word"],
+    );
+    anthropic(
+        &json!([user("a"), turn("assistant", &json!([uses("1")])), user("b")]),
+        &["messages[2].content[0]: the call `1` has no result before this"],
+    );
+    anthropic(
+        &json!([
+            user("a"),
+            turn("assistant", &json!([uses("1")])),
+            turn("user", &json!([text("b"), result("1")])),
+        ]),
+        &[
+            "messages[2].content[0]: the call `1` has no result before this",
+            "messages[2].content[1]: results must stand before everything else in their message",
+            "messages[2].content[1]: a second result of the call `1`",
+        ],
+    );
+    anthropic(
+        &json!([user("a"), turn("assistant", &json!([thinks])), user("b")]),
+        &["messages[1].content: thinking must not be the last block"],
+    );
+    anthropic(&json!([user(" ")]), &["messages[0].content[0]: text must say something"]);
+    let unsigned = json!({ "type": "thinking", "thinking": "x", "signature": "" });
+    anthropic(
+        &json!([user("a"), turn("assistant", &json!([unsigned, text("b")])), user("c")]),
+        &["messages[1].content[0]: `signature` is empty"],
+    );
+}
+
+#[test]
+fn converse_wants_the_same_in_its_own_words() {
+    let user = |words: &str| turn("user", &json!([{ "text": words }]));
+    let uses = |id: &str| json!({ "toolUse": { "toolUseId": id, "name": "f", "input": {} } });
+    let result = |id: &str, content: Value| json!({ "toolResult": { "toolUseId": id, "content": content } });
+    converse(
+        &json!([
+            user("a"),
+            turn("assistant", &json!([uses("1")])),
+            turn(
+                "user",
+                &json!([result("1", json!([{ "text": "x" }])), { "cachePoint": { "type": "default" } }])
+            ),
+        ]),
+        &[],
+    );
+    converse(
+        &json!([user("a"), turn("assistant", &json!([uses("1")])), user("b")]),
+        &["messages[2].content[0]: the call `1` has no result before this"],
+    );
+    converse(
+        &json!([
+            user("a"),
+            turn("assistant", &json!([uses("1")])),
+            turn("user", &json!([result("1", json!([]))]))
+        ]),
+        &["messages[2].content[0]: `content` must be a list that holds something"],
+    );
+    converse(
+        &json!([user("a"), user("b")]),
+        &[
+            "messages[1]: `role` must be `assistant` here: the two alternate",
+            "the end of messages: the assistant must not have the last word",
+        ],
+    );
+    let url = json!({ "image": { "format": "svg", "source": { "url": "https://x" } } });
+    converse(
+        &json!([turn("user", &json!([url]))]),
+        &[
+            "messages[0].content[0]: `format` must be one of png, jpeg, gif, webp",
+            "messages[0].content[0]: unknown member `url`",
+            "messages[0].content[0]: `bytes` must be a string",
+        ],
+    );
+}
+
+/// What the codecs write of every request that they are tested with is what a strict provider accepts.
+#[test]
+fn our_own_requests_are_well_formed() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/fixtures/requests");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).expect("the fixtures of the codecs") {
+        let path = entry.expect("a readable entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name in UTF-8");
+        if name.matches('.').count() != 1 {
+            continue;
+        }
+        let text = std::fs::read(&path).expect("a readable fixture");
+        let request: tenure_journal::ModelRequest = serde_json::from_slice(&text).expect("a request");
+        for wire in tenure_model::Wire::ALL {
+            let body = wire.encode(&request);
+            let found = match wire {
+                tenure_model::Wire::Responses => validator::responses(&body),
+                tenure_model::Wire::Chat => validator::chat(&body),
+                tenure_model::Wire::Anthropic => validator::anthropic(&body),
+                tenure_model::Wire::Converse => validator::converse(&body),
+            };
+            check(&found, &[], &body);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 16, "{seen} requests");
+}

@@ -2,6 +2,7 @@
 
 use tenure_journal::{AnswerItem, Failure, FailureKind, ModelAnswer};
 
+use super::turns::Opaque;
 use crate::{Delta, failure};
 
 /// Items of one answer. Models are cut off long before; a broken server is cut off here.
@@ -116,6 +117,24 @@ impl AnswerBuilder {
         match &mut self.items[at].item {
             AnswerItem::ToolCall { arguments, .. } => arguments.push_str(fragment),
             AnswerItem::Message { .. } | AnswerItem::Reasoning { .. } => {
+                return Err(failure::of_kind(FailureKind::Protocol));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to the opaque part of the thinking at `at`, unless it is complete.
+    pub(super) fn opaque(&mut self, at: usize, more: Opaque<'_>) -> Result<(), Failure> {
+        if self.items[at].done {
+            return Ok(());
+        }
+        let (Opaque::Signature(fragment) | Opaque::Redacted(fragment) | Opaque::RedactedBytes(fragment)) =
+            more;
+        self.charge(fragment.len())?;
+        match &mut self.items[at].item {
+            AnswerItem::Reasoning { encrypted: Some(known), .. } => known.push_str(fragment),
+            AnswerItem::Reasoning { encrypted: none @ None, .. } => *none = Some(more.to_encrypted()),
+            AnswerItem::Message { .. } | AnswerItem::ToolCall { .. } => {
                 return Err(failure::of_kind(FailureKind::Protocol));
             }
         }

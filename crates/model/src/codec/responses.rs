@@ -8,6 +8,7 @@ use tenure_journal::{
     ContextItem, FunctionOutput, InputPart, ModelRequest, ServiceTier, TextFormat, ToolSpec, Verbosity,
 };
 
+use super::turns::Opaque;
 use super::{arguments_text, is_spoken, solid};
 
 pub mod server;
@@ -86,7 +87,9 @@ fn input(items: &[ContextItem]) -> Value {
             }
             ContextItem::Note { .. } | ContextItem::Assistant { .. } => {}
             ContextItem::Reasoning { provider_id, summary, encrypted } => {
-                if let Some(encrypted) = encrypted.as_ref().filter(|_| leads_somewhere(&items[at + 1..])) {
+                // Another vendor's thinking is of no use here.
+                let ours = |text: &&String| Opaque::of(text).is_none() && leads_somewhere(&items[at + 1..]);
+                if let Some(encrypted) = encrypted.as_ref().filter(ours) {
                     input.push(reasoning(provider_id.as_deref(), summary, encrypted));
                 }
             }

@@ -1,4 +1,4 @@
-//! What both formats' server sides share.
+//! What the server sides of all formats share.
 
 use serde_json::Value;
 use tenure_journal::{Effort, FunctionOutput, InputPart, Reasoning, ServiceTier, TextConfig, TextFormat};
@@ -23,8 +23,8 @@ impl BadRequest {
 /// One event of a streamed answer, ready to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// The event with its blank line.
-    pub text: String,
+    /// The event as it is framed.
+    pub bytes: Vec<u8>,
     /// Whether it carries a token: text, a summary or arguments.
     pub is_token: bool,
 }

@@ -135,6 +135,12 @@ impl Draft<'_> {
         let hopeless = tries_max.is_some_and(|tries_max| {
             !failure.kind.is_transient() || tries >= tries_max || attempt >= limit::ATTEMPTS_MAX
         });
+        if let EffectKind::ModelCall { model, .. } = &effect.kind
+            && attempt < limit::ATTEMPTS_MAX
+            && self.has_another_route(effect.id, model, failure.kind)
+        {
+            return Next::Retry { at: self.cx.now };
+        }
         if hopeless || !repeatable {
             return Next::Settled;
         }
@@ -208,7 +214,9 @@ impl Draft<'_> {
             if budget::model(&pending.effect).is_some_and(|model| self.stop_at_budget(model)) {
                 return;
             }
-            self.begin(effect_id, pending.attempts + 1);
+            if !self.begin(effect_id, pending.attempts + 1) {
+                return;
+            }
         }
     }
 

@@ -9,6 +9,7 @@ mod environment;
 mod permission;
 mod prewarmed;
 mod rewind;
+mod route;
 mod subagents;
 mod turn;
 
@@ -21,7 +22,7 @@ use tenure_journal::{
 };
 use tenure_policy::PolicySet;
 
-use crate::{Command, Frozen, Price, Refusal, Reserving, Session};
+use crate::{Command, Frozen, Price, Refusal, Reserving, Routes, Session};
 
 /// What a decision may depend on beside the state: time, chance, policy and limits, all as values.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +43,8 @@ pub struct Context<'a> {
     pub tools_changed: &'a BTreeMap<String, Timestamp>,
     /// What models cost, by name; one that is not here has no known price.
     pub prices: &'a BTreeMap<String, Price>,
+    /// The ways to models, and which accounts are unwell.
+    pub routes: Routes<'a>,
     /// Whether the budget refused what this decision wants to set aside.
     pub reserving: Reserving,
     /// Messages and thinking that are being streamed, as far as they have come: what a cancelled turn keeps.

@@ -27,6 +27,18 @@ pub(super) struct Judgement {
 }
 
 impl Judgement {
+    pub(super) fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// The same about one way to a model.
+    pub(super) fn by_route(mut self, route: &str) -> Self {
+        if let Some(refusal) = &mut self.refusal {
+            super::route::by_route(refusal, route);
+        }
+        self
+    }
+
     /// What policy said about an effect that it was asked about twice: the less it allows, the more it counts.
     pub(super) fn and(self, other: Self) -> Self {
         let verdict = match (self.verdict, other.verdict) {
@@ -79,6 +91,13 @@ impl Draft<'_> {
             fault,
         });
         Judgement { verdict, refusal, grant: known.grant, untrusted: known.untrusted }
+    }
+
+    /// The clauses of contracts that are in force for something without arguments.
+    pub(super) fn clauses_in_force(&self, action: Action<'_>) -> Vec<String> {
+        let known = self.state.known(&action, &Value::Null, self.cx.now);
+        let facts = known.facts(&self.state);
+        self.cx.policy.clauses_in_force(&catalogue::request(&self.state, action, &Value::Null, facts))
     }
 
     /// Records a refusal, and gives the verdict. What is permitted uses the grant that covers it.

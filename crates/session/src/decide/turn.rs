@@ -5,7 +5,7 @@ use tenure_journal::{
     Decision, Effect, EffectId, EffectKind, Event, Item, ItemId, ItemStatus, Lane, McpTool, Repeat,
     Timestamp, TurnEnd, TurnError, TurnId, limit,
 };
-use tenure_policy::{Action, ModelCall, Verdict};
+use tenure_policy::{Action, Verdict};
 
 use super::{Draft, Role};
 use crate::Reserving;
@@ -14,7 +14,7 @@ use crate::catalogue;
 use crate::context::{self, Excess};
 
 /// Null: the arguments of a request that has none.
-const NO_ARGUMENTS: &Value = &Value::Null;
+pub(super) const NO_ARGUMENTS: &Value = &Value::Null;
 const BUDGET_SPENT: &str = "the session's spending limit is reached; raise or clear it to go on";
 
 impl Draft<'_> {
@@ -128,20 +128,20 @@ impl Draft<'_> {
         }
         self.fit_context();
         let model = self.state.agent.model.clone();
-        match self.permit(Action::ModelCall(ModelCall::new(&model, self.cx.now)), NO_ARGUMENTS) {
-            Verdict::Allow(permit) => {
+        match self.choose_route(&model, None) {
+            Ok(chosen) => {
                 let step = self.state.turn.as_ref().map_or(0, |turn| turn.steps);
                 self.request(Effect {
                     id: EffectId::fresh(self.cx.fresh),
                     turn_id: Some(turn_id),
                     kind: EffectKind::ModelCall { model, step },
                     repeat: Repeat::Freely,
-                    permit: permit.into_record(),
+                    permit: chosen.permit,
                 });
                 false
             }
-            Verdict::Ask(_) | Verdict::Deny(_) => {
-                self.fail_turn("invalid_request", format!("policy does not allow the model `{model}`"));
+            Err(unroutable) => {
+                self.unroutable(&model, unroutable);
                 true
             }
         }
@@ -218,7 +218,9 @@ impl Draft<'_> {
         let waits = effect.kind.lane().is_some() || self.cx.frozen.holds(self.state.agent.id, &effect);
         self.push(Event::EffectRequested { effect });
         match self.cx.role {
-            Role::Holder if !waits => self.begin(effect_id, 1),
+            Role::Holder if !waits => {
+                self.begin(effect_id, 1);
+            }
             Role::Holder | Role::Guest => {}
         }
     }
@@ -242,12 +244,25 @@ impl Draft<'_> {
         pending.is_some_and(|pending| self.cx.frozen.holds(self.state.agent.id, &pending.effect))
     }
 
-    /// Records that an attempt begins, and what it may cost.
-    pub(super) fn begin(&mut self, effect_id: EffectId, attempt: u32) {
+    /// Records that an attempt begins, which way it takes and what it may cost. Returns whether it does: a model
+    /// call to which no way is permitted any more ends its turn instead.
+    pub(super) fn begin(&mut self, effect_id: EffectId, attempt: u32) -> bool {
         let model = self.state.effects.get(&effect_id).and_then(|pending| budget::model(&pending.effect));
-        let price = model.and_then(|model| self.cx.prices.get(model));
-        let reserved_nano_usd = price.map(|price| budget::worst_case(&self.state, price));
-        self.push(Event::AttemptStarted { effect_id, attempt, reserved_nano_usd });
+        let (mut reserved_nano_usd, mut route) = (None, None);
+        if let Some(model) = model.map(str::to_owned) {
+            match self.choose_route(&model, Some(effect_id)) {
+                Ok(chosen) => {
+                    reserved_nano_usd = chosen.price.map(|price| budget::worst_case(&self.state, &price));
+                    route = chosen.decision;
+                }
+                Err(unroutable) => {
+                    self.unroutable(&model, unroutable);
+                    return false;
+                }
+            }
+        }
+        self.push(Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route });
+        true
     }
 
     pub(super) fn fail_turn(&mut self, code: &str, message: String) {

@@ -4,7 +4,7 @@
 //! fold of the events, a snapshot reads back equal, the rows a batch carries are those a fold shows, and the
 //! context is one that a strict provider accepts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
@@ -20,8 +20,8 @@ use tenure_journal::{
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
-    Attempted, Batch, BudgetStep, Command, Context, Frozen, History, Input, NOTHING_FROZEN, Price, Refusal,
-    RequiredAction, Reserving, Role, Session, SubagentReply,
+    Attempted, Batch, BudgetStep, Candidate, Command, Context, Frozen, History, Input, NOTHING_FROZEN, Price,
+    Refusal, RequiredAction, Reserving, Role, Routes, Session, SubagentReply,
 };
 
 use crate::{strict, text};
@@ -50,6 +50,9 @@ pub(crate) struct Bench {
     /// When servers said that their tools have changed.
     pub(crate) tools_changed: BTreeMap<String, Timestamp>,
     pub(crate) prices: BTreeMap<String, Price>,
+    pub(crate) routes: BTreeMap<String, Vec<Candidate>>,
+    /// Accounts that are unwell.
+    pub(crate) unhealthy: BTreeSet<String>,
     pub(crate) reserving: Reserving,
     /// What running attempts set aside, by attempt.
     pub(crate) reserved: BTreeMap<String, u64>,
@@ -288,6 +291,7 @@ impl Bench {
             context_tokens: None,
             tools_changed: &BTreeMap::new(),
             prices: &BTreeMap::new(),
+            routes: Routes::UNKNOWN,
             reserving: Reserving::Asked,
             partial: &[],
             frozen: &NOTHING_FROZEN,
@@ -312,6 +316,7 @@ impl Bench {
             context_tokens: None,
             tools_changed: &BTreeMap::new(),
             prices: &BTreeMap::new(),
+            routes: Routes::UNKNOWN,
             reserving: Reserving::Asked,
             partial: &[],
             frozen: &NOTHING_FROZEN,
@@ -345,6 +350,8 @@ impl Bench {
             context_tokens: None,
             tools_changed: BTreeMap::new(),
             prices: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            unhealthy: BTreeSet::new(),
             reserving: Reserving::Asked,
             reserved: BTreeMap::new(),
             spent: 0,
@@ -374,6 +381,7 @@ impl Bench {
         let policy = Arc::clone(&self.policy);
         let partial = std::mem::take(&mut self.partial);
         let tools_changed = self.tools_changed.clone();
+        let (routes, unhealthy) = (self.routes.clone(), self.unhealthy.clone());
         let cx = Context {
             now: self.now,
             role: self.role,
@@ -383,6 +391,7 @@ impl Bench {
             context_tokens: self.context_tokens,
             tools_changed: &tools_changed,
             prices: &self.prices,
+            routes: Routes { named: &routes, fallback: None, unhealthy: &unhealthy },
             reserving: self.reserving,
             partial: &partial,
             frozen: &self.frozen,

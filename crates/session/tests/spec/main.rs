@@ -27,6 +27,7 @@ mod models;
 mod prewarmed;
 mod prompts;
 mod random;
+mod routes;
 mod servers;
 mod settings;
 mod sign_ins;

@@ -7,7 +7,7 @@ use tenure_journal::{
 };
 use tenure_policy::{PolicySet, PolicySource};
 use tenure_session::{
-    Command, Context, FromParent, NOTHING_FROZEN, Refusal, Reserving, Role, Session, SubagentReply,
+    Command, Context, FromParent, NOTHING_FROZEN, Refusal, Reserving, Role, Routes, Session, SubagentReply,
 };
 
 use crate::bench::{Bench, Show, agent, call, defaults, function, opened, say, server, shop};
@@ -359,6 +359,7 @@ fn a_child_inherits_servers_and_no_functions_and_obeys_its_parent_alone() {
         context_tokens: None,
         tools_changed: &b.tools_changed,
         prices: &b.prices,
+        routes: Routes::UNKNOWN,
         reserving: Reserving::Asked,
         partial: &[],
         frozen: &NOTHING_FROZEN,

@@ -277,9 +277,14 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
                 requested.permit.approval.map_or_else(String::new, |id| format!(", approved by {id}"));
             format!("{} requested: {} ({repeat}{approval})", requested.id, effect(&requested.kind))
         }
-        Event::AttemptStarted { effect_id, attempt, reserved_nano_usd } => {
+        Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route } => {
             let reserved = reserved_nano_usd.map_or_else(String::new, |nano| format!(", reserves {nano}"));
-            format!("{effect_id} attempt {attempt}{reserved}")
+            let by = route.as_ref().map_or_else(String::new, |decision| {
+                let passed: String =
+                    decision.passed_over.iter().map(|passed| format!(", not {}", passed.route)).collect();
+                format!(" by {} as {}{passed}", decision.route.name, decision.class)
+            });
+            format!("{effect_id} attempt {attempt}{by}{reserved}")
         }
         Event::AttemptEnded { effect_id, attempt, outcome: what, next: then, .. } => {
             format!("{effect_id} attempt {attempt} {}, {}", outcome(what), next(*then, now))

@@ -15,6 +15,7 @@ use tenure_audit::{
     Answer, Bundle, Checkpoint, Directory, Evidence, Hash, RECORD_BYTES_MAX, Report, TILE_WIDTH, TileId,
     Tree, VerifierKey, verify,
 };
+use tenure_journal::AuditRecord;
 
 use super::Context;
 use super::client::Client;
@@ -323,6 +324,31 @@ async fn page(client: &Client, from: u64) -> Result<Vec<(u64, String)>, CliError
     let page = client.get(&format!("{PATH}/records"), &[("from", &from_text), ("limit", PAGE)]).await?;
     let records = page["data"].as_array().cloned().unwrap_or_default();
     Ok((from..).zip(records.iter().map(|entry| text(entry, "/record").to_owned())).collect())
+}
+
+/// Hands every record of a session whose fact is of one of these types to `take`, in order. A page of the log at a
+/// time is in memory.
+pub(crate) async fn each(
+    client: &Client,
+    types: &[&str],
+    mut take: impl FnMut(AuditRecord),
+) -> Result<(), CliError> {
+    let (mut next, end) = (0, end_of(client).await?);
+    while next < end {
+        let page = page(client, next).await?;
+        if page.is_empty() {
+            break;
+        }
+        next += page.len() as u64;
+        for (_, record) in page {
+            let parsed: Value = serde_json::from_str(&record).map_err(|error| damaged(&error))?;
+            // Records of requests belong to no session.
+            if types.contains(&text(&parsed, "/fact/type")) && parsed.get("session").is_some() {
+                take(serde_json::from_value(parsed).map_err(|error| damaged(&error))?);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Writes the log into a directory, with tiles computed from the records: what the server keeps of them is not

@@ -3,7 +3,6 @@
 use clap::Args;
 use serde_json::{Value, json};
 use tenure_model::Script;
-use tenure_policy::{PolicySet, PolicySource};
 use tenure_project::{Problem, Project, Provider, Severity, Unset};
 
 use super::Context;
@@ -108,12 +107,7 @@ pub(crate) fn findings(project: &Project) -> Vec<(String, String)> {
             found.push((script.clone(), message));
         }
     }
-    let sources: Vec<_> = project
-        .policies
-        .iter()
-        .map(|file| PolicySource { name: file.path.clone(), text: file.text.clone() })
-        .collect();
-    if let Err(error) = PolicySet::new(&sources) {
+    if let Err(error) = crate::contracts::policy_set(project) {
         found.push(("policies".to_owned(), error.to_string()));
     }
     found

@@ -21,15 +21,14 @@ pub(crate) struct MockArgs {
 
 #[derive(Debug, Subcommand)]
 enum MockCommand {
-    /// Serve a scripted model over the OpenAI wire formats
-    Openai {
-        /// The script
-        #[arg(long, value_name = "FILE")]
-        script: PathBuf,
-        /// The loopback port to listen on; 0 takes a free one
-        #[arg(long, default_value_t = 0)]
-        port: u16,
-    },
+    /// Serve a scripted model as OpenAI does; the others are at its paths too
+    Openai(ModelArgs),
+    /// Serve a scripted model as Anthropic does
+    Anthropic(ModelArgs),
+    /// Serve a scripted model as Amazon Bedrock does
+    Bedrock(ModelArgs),
+    /// Serve a scripted model as Azure OpenAI does
+    Azure(ModelArgs),
     /// Serve an MCP server with invented orders
     Orders {
         /// The loopback port to listen on instead of standard input and output; 0 takes a free one
@@ -50,10 +49,22 @@ enum MockCommand {
     },
 }
 
+#[derive(Debug, Args)]
+struct ModelArgs {
+    /// The script
+    #[arg(long, value_name = "FILE")]
+    script: PathBuf,
+    /// The loopback port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+}
+
 pub(crate) async fn mock(cx: &mut Context, args: &MockArgs) -> Result<Exit, CliError> {
     let over = |port: &Option<u16>| port.map_or(Listen::Stdio, |port| Listen::Http(loopback(port)));
     let served = match &args.command {
-        MockCommand::Openai { script, port } => return openai(cx, script, loopback(*port)).await,
+        MockCommand::Openai(args) | MockCommand::Anthropic(args) => return model(cx, args, "/v1").await,
+        MockCommand::Bedrock(args) => return model(cx, args, "").await,
+        MockCommand::Azure(args) => return model(cx, args, "/openai/v1").await,
         MockCommand::Orders { port } => orders::serve(orders::Options { listen: over(port) }).await,
         MockCommand::Payments { ledger, hold_after_commit, port } => {
             let options = payments::Options {
@@ -72,8 +83,10 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// Says where it listens as the other services do, and serves until it is ended.
-async fn openai(cx: &mut Context, script: &PathBuf, listen: SocketAddr) -> Result<Exit, CliError> {
+/// Says where it listens as the other services do, and serves until it is ended. The API begins at `base`.
+async fn model(cx: &mut Context, args: &ModelArgs, base: &str) -> Result<Exit, CliError> {
+    let ModelArgs { script, port } = args;
+    let listen = loopback(*port);
     let shown = script.display();
     let text = tokio::fs::read_to_string(cx.project.join(script)).await.map_err(|error| {
         CliError::failed("unreadable", format!("`{shown}` cannot be read")).cause(error.to_string())
@@ -85,7 +98,7 @@ async fn openai(cx: &mut Context, script: &PathBuf, listen: SocketAddr) -> Resul
         CliError::failed("listen", format!("`{listen}` cannot be listened on")).cause(error.to_string())
     })?;
     let address = listener.local_addr()?;
-    cx.world.out.line(&json!({"listening": format!("http://{address}/v1")}).to_string())?;
+    cx.world.out.line(&json!({"listening": format!("http://{address}{base}")}).to_string())?;
     let app = mock_openai::router(Arc::new(script), mock_openai::RequestLog::default());
     axum::serve(listener, app).await?;
     Ok(Exit::Done)

@@ -10,6 +10,7 @@ mod automations;
 mod bench;
 mod check;
 mod client;
+mod contracts;
 mod decide;
 mod demo;
 mod diff;
@@ -115,6 +116,8 @@ enum Command {
     Memory(memory::MemoryArgs),
     /// See who allowed what, export it, and check that nobody changed it
     Audit(audit::AuditArgs),
+    /// Check contracts about routes to models, and ask what others would have changed
+    Contracts(contracts::ContractsArgs),
     /// Check policies
     Policy(policy::PolicyArgs),
     /// Do something about a session: end its quarantine
@@ -265,6 +268,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Deny(args) => decide::decide(cx, &args, decide::Answer::Deny).await,
         Command::Automations(args) => automations::automations(cx, &args).await,
         Command::Agents(args) => agents::agents(cx, &args).await,
+        Command::Contracts(args) => contracts::contracts(cx, &args).await,
         Command::Policy(args) => policy::policy(cx, &args),
         Command::Sessions(args) => sessions::sessions(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
@@ -387,6 +391,10 @@ mod tests {
             ("tenure agents split helper 1:90 2:10", false),
             ("tenure agents split helper 1=90 2=10 --end", false),
             ("tenure agents split helper --end", true),
+            ("tenure contracts check", true),
+            ("tenure contracts what-if --contract c.yaml --from 2026-02-27 --to 2026-04-27", true),
+            ("tenure contracts what-if --contract c.yaml --from soon", false),
+            ("tenure contracts what-if", false),
             ("tenure keys", false),
             ("tenure keys create ci", true),
             ("tenure keys create laptop --executor", true),
@@ -409,6 +417,7 @@ mod tests {
             ("tenure webhooks rotate wh_1 --overlap 0", true),
             ("tenure webhooks redeliver wh_1 dlv_1", true),
             ("tenure mock openai --script script.yaml --port 0", true),
+            ("tenure mock bedrock --script script.yaml", true),
             ("tenure mock orders", true),
             ("tenure mock payments", false),
             ("tenure completions bash", true),

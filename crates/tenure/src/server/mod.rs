@@ -5,7 +5,7 @@ mod environments;
 mod left;
 mod outbound;
 mod people;
-mod providers;
+pub(crate) mod providers;
 mod sealing;
 pub(crate) mod state;
 mod tools;
@@ -21,7 +21,7 @@ use tenure_api::{ApiConfig, agents, keys};
 use tenure_journal::{
     AgentId, Author, KeyId, ProjectId, RequestFact, RequestKind, RequestOutcome, RequestRecord, json,
 };
-use tenure_policy::{PolicySet, PolicySource};
+use tenure_policy::PolicySet;
 use tenure_project::{Project, Redacted};
 use tenure_runtime::{Addresses, Bound, Limits, Parts, Places, Runtime};
 use tenure_store::{AuditEntry, DocumentKind, Order, Page};
@@ -259,12 +259,8 @@ async fn weigh(runtime: &Runtime, weights: &BTreeMap<String, u64>) -> Result<(),
 }
 
 fn policy(project: &Project) -> Result<PolicySet, StartError> {
-    let sources: Vec<PolicySource> = project
-        .policies
-        .iter()
-        .map(|file| PolicySource { name: file.path.clone(), text: file.text.clone() })
-        .collect();
-    PolicySet::new(&sources).map_err(|error| StartError::new("the policies cannot be used").cause(error))
+    crate::contracts::policy_set(project)
+        .map_err(|error| StartError::new("the policies cannot be used").cause(error))
 }
 
 /// Tells the audit log which policies are in force from here on: those of the project's files, at each start.

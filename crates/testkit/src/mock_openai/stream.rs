@@ -34,7 +34,7 @@ pub(super) fn body(mut frames: Vec<Frame>, play: &Play) -> Body {
     }
     if stall.is_none() && !breaks && play.token_delay_ms == 0 {
         // Nothing to wait for: one write instead of one for each token.
-        return Body::from(frames.into_iter().map(|frame| frame.text).collect::<String>());
+        return Body::from(frames.into_iter().flat_map(|frame| frame.bytes).collect::<Vec<u8>>());
     }
     let coming = Coming { frames: frames.into_iter(), stall, token_delay_ms: play.token_delay_ms, breaks };
     Body::from_stream(stream::unfold(coming, next))
@@ -66,7 +66,7 @@ async fn next(mut coming: Coming) -> Option<(io::Result<Bytes>, Coming)> {
             if frame.is_token && coming.token_delay_ms > 0 {
                 tokio::time::sleep(Duration::from_millis(coming.token_delay_ms)).await;
             }
-            Some((Ok(Bytes::from(frame.text)), coming))
+            Some((Ok(Bytes::from(frame.bytes)), coming))
         }
         None if std::mem::take(&mut coming.breaks) => {
             // What was sent leaves the process before the connection does.

@@ -1,4 +1,4 @@
-//! Tool definitions, schemas and settings, which both formats share.
+//! Tool definitions, schemas and settings, which the formats share.
 
 use std::collections::BTreeSet;
 
@@ -22,6 +22,17 @@ pub(super) struct Names(BTreeSet<String>);
 impl Names {
     /// The members that describe a function, wherever the format puts them.
     pub(super) fn function(&mut self, function: &Map<String, Value>, at: &str, report: &mut Report) {
+        self.described(function, "parameters", at, report);
+    }
+
+    /// The same with the schema in the member `schema`.
+    pub(super) fn described(
+        &mut self,
+        function: &Map<String, Value>,
+        schema: &str,
+        at: &str,
+        report: &mut Report,
+    ) {
         if let Some(name) = report.string(function, "name", at) {
             check_name(name, at, report);
             if !self.0.insert(name.to_owned()) {
@@ -37,16 +48,16 @@ impl Names {
         {
             report.add(at, "`strict` must be true, false or null");
         }
-        match function.get("parameters") {
-            Some(Value::Object(schema)) => {
-                if schema.get("type").and_then(Value::as_str) != Some("object") {
-                    report.add(at, "the root of `parameters` must have the type `object`");
+        match function.get(schema) {
+            Some(Value::Object(root)) => {
+                if root.get("type").and_then(Value::as_str) != Some("object") {
+                    report.add(at, format!("the root of `{schema}` must have the type `object`"));
                 }
-                if schema.get("properties").is_some_and(|properties| !properties.is_object()) {
-                    report.add(at, "`parameters.properties` must be an object");
+                if root.get("properties").is_some_and(|properties| !properties.is_object()) {
+                    report.add(at, format!("`{schema}.properties` must be an object"));
                 }
             }
-            _ => report.add(at, "`parameters` must be a schema"),
+            _ => report.add(at, format!("`{schema}` must be a schema")),
         }
     }
 }

@@ -195,7 +195,7 @@ impl Frames {
         if let Some(usage) = usage {
             chunk["usage"] = usage;
         }
-        self.frames.push(Frame { text: format!("data: {chunk}\n\n"), is_token });
+        self.frames.push(Frame { bytes: format!("data: {chunk}\n\n").into_bytes(), is_token });
     }
 
     fn delta(&mut self, delta: &Value, is_token: bool) {
@@ -208,6 +208,6 @@ impl Frames {
         if let Some(usage) = answer.usage {
             self.push(json!([]), Some(usage_value(usage)), false);
         }
-        self.frames.push(Frame { text: "data: [DONE]\n\n".to_owned(), is_token: false });
+        self.frames.push(Frame { bytes: b"data: [DONE]\n\n".to_vec(), is_token: false });
     }
 }

@@ -210,7 +210,7 @@ impl Frames {
         data["type"] = json!(event);
         data["sequence_number"] = json!(self.frames.len());
         self.frames.push(Frame {
-            text: format!("event: {event}\ndata: {data}\n\n"),
+            bytes: format!("event: {event}\ndata: {data}\n\n").into_bytes(),
             is_token: event.ends_with(".delta"),
         });
     }

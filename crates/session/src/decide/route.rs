@@ -1,0 +1,154 @@
+//! Which way a model call takes: every attempt asks anew, so that a clause that began or ended meanwhile, an
+//! account that failed and a fallback are each a decision of their own, recorded before anything is sent.
+//!
+//! The first permitted way whose account is well is taken. Where all permitted ones are unwell the first is tried
+//! all the same: waiting is what retries are for. A way that policy refuses is never tried.
+
+use tenure_journal::{
+    EffectId, FailureKind, Obstacle, PassedOver, PermitRecord, PolicyRefusal, RouteDecision,
+};
+use tenure_policy::{Action, ModelCall, Verdict};
+
+use super::Draft;
+use super::permission::{Asking, Judgement};
+use super::turn::NO_ARGUMENTS;
+use crate::Price;
+
+/// The way that was chosen.
+pub(super) struct Chosen {
+    pub(super) permit: PermitRecord,
+    /// Absent where no way is known but the model's name.
+    pub(super) decision: Option<Box<RouteDecision>>,
+    pub(super) price: Option<Price>,
+}
+
+/// No way is permitted.
+pub(super) struct Unroutable {
+    refusals: Vec<Judgement>,
+    /// What forbids them, each once.
+    policies: Vec<String>,
+    is_known: bool,
+}
+
+impl Draft<'_> {
+    /// The way that an attempt at `model` takes now; `effect_id` names the call, once there is one.
+    pub(super) fn choose_route(
+        &self,
+        model: &str,
+        effect_id: Option<EffectId>,
+    ) -> Result<Chosen, Unroutable> {
+        let call = ModelCall::new(model, self.cx.now);
+        let candidates = self.cx.routes.to(model);
+        if candidates.is_empty() {
+            return self.choose_unknown(call);
+        }
+        let pending = effect_id.and_then(|id| self.state.effects.get(&id));
+        let avoided = pending.map(|pending| pending.avoided.as_slice()).unwrap_or_default();
+        let mut refusals = Vec::new();
+        let mut policies: Vec<String> = Vec::new();
+        let mut passed_over = Vec::new();
+        let mut permitted = Vec::new();
+        for candidate in &candidates {
+            let name = &candidate.record.name;
+            let call = call.through(candidate.facts()).of_class(candidate.class());
+            let judgement = self.judge(Action::ModelCall(call), NO_ARGUMENTS, None, Asking::Impossible);
+            let obstacle = match judgement.verdict() {
+                Verdict::Allow(permit) => {
+                    let failed = avoided.contains(name);
+                    let unhealthy = self.cx.routes.unhealthy.contains(&candidate.account);
+                    permitted.push((candidate, permit.clone().into_record(), call, passed_over.len()));
+                    match (failed, unhealthy) {
+                        (true, _) => Obstacle::Failed,
+                        (false, true) => Obstacle::Unhealthy,
+                        (false, false) => break,
+                    }
+                }
+                Verdict::Ask(hold) => Obstacle::Refused { policies: hold.policies.clone() },
+                Verdict::Deny(denial) => Obstacle::Refused { policies: denial.policies.clone() },
+            };
+            if let Obstacle::Refused { policies: by } = &obstacle {
+                policies.extend(by.iter().filter(|id| !policies.contains(id)).cloned().collect::<Vec<_>>());
+                refusals.push(judgement.by_route(name));
+            }
+            passed_over.push(PassedOver { route: name.clone(), why: obstacle });
+        }
+        // The last that was looked at is well, if any is; else the first that may be taken at all.
+        let well = permitted.last().filter(|(.., passed)| *passed == passed_over.len());
+        let usable = |name: &str| !avoided.iter().any(|avoided| avoided == name);
+        let taken = well
+            .or_else(|| permitted.iter().find(|(candidate, ..)| usable(&candidate.record.name)))
+            .or(permitted.first());
+        let Some((candidate, permit, call, passed)) = taken else {
+            return Err(Unroutable { refusals, policies, is_known: true });
+        };
+        passed_over.truncate(*passed);
+        let decision = RouteDecision {
+            route: candidate.record.clone(),
+            class: call.class.as_str().to_owned(),
+            permit: permit.clone(),
+            clauses: self.clauses_in_force(Action::ModelCall(*call)),
+            flow: self.state.labels().clone(),
+            passed_over,
+        };
+        let price = candidate.price.or_else(|| self.cx.prices.get(model).copied());
+        Ok(Chosen { permit: permit.clone(), decision: Some(Box::new(decision)), price })
+    }
+
+    fn choose_unknown(&self, call: ModelCall<'_>) -> Result<Chosen, Unroutable> {
+        let judgement = self.judge(Action::ModelCall(call), NO_ARGUMENTS, None, Asking::Impossible);
+        match judgement.verdict() {
+            Verdict::Allow(permit) => Ok(Chosen {
+                permit: permit.clone().into_record(),
+                decision: None,
+                price: self.cx.prices.get(call.model).copied(),
+            }),
+            Verdict::Ask(_) | Verdict::Deny(_) => {
+                Err(Unroutable { refusals: vec![judgement], policies: Vec::new(), is_known: false })
+            }
+        }
+    }
+
+    /// Records why no way may be taken, and ends the turn.
+    pub(super) fn unroutable(&mut self, model: &str, unroutable: Unroutable) {
+        let Unroutable { refusals, policies, is_known } = unroutable;
+        for refusal in refusals {
+            self.pronounce(refusal);
+        }
+        if !is_known {
+            return self.fail_turn("invalid_request", format!("policy does not allow the model `{model}`"));
+        }
+        let by = if policies.is_empty() {
+            "no policy permits one".to_owned()
+        } else {
+            format!("forbidden by {}", policies.join(", "))
+        };
+        self.fail_turn(
+            ROUTE_UNAVAILABLE,
+            format!("there is no permitted route to the model `{model}`: {by}"),
+        );
+    }
+
+    /// Whether a failure says that its way is of no use to this call, and another one may be taken instead.
+    pub(super) fn has_another_route(&self, effect_id: EffectId, model: &str, kind: FailureKind) -> bool {
+        if !kind.is_of_the_route() {
+            return false;
+        }
+        let Some(pending) = self.state.effects.get(&effect_id) else { return false };
+        let Some(taken) = pending.route.as_ref().map(|route| &route.route.name) else { return false };
+        let is_open = |name: &String| name != taken && !pending.avoided.contains(name);
+        self.cx.routes.to(model).iter().filter(|candidate| is_open(&candidate.record.name)).any(|candidate| {
+            let call =
+                ModelCall::new(model, self.cx.now).through(candidate.facts()).of_class(candidate.class());
+            let judgement = self.judge(Action::ModelCall(call), NO_ARGUMENTS, None, Asking::Impossible);
+            matches!(judgement.verdict(), Verdict::Allow(_))
+        })
+    }
+}
+
+/// The code of a turn that no route could serve.
+const ROUTE_UNAVAILABLE: &str = "route_unavailable";
+
+/// What a refusal is about, where it is about one way to a model.
+pub(super) fn by_route(refusal: &mut PolicyRefusal, route: &str) {
+    refusal.resource = format!("{} by {route}", refusal.resource);
+}
