@@ -448,7 +448,8 @@ impl FailureKind {
             | Self::ContentPolicy
             | Self::ToolNotFound
             | Self::Internal
-            | Self::Crashed => false,
+            | Self::Crashed
+            | Self::SignInRequired => false,
         }
     }
 

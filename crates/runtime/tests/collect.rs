@@ -164,7 +164,8 @@ async fn an_environment_that_waits_keeps_its_files_and_one_that_expired_does_not
         let files = tree(2);
         keep(&store, &files).await;
         let session = SessionId::fresh(&runtime.fresh());
-        let view = runtime.prewarm(project(), hosted(session, files.root), None).await.expect("opens");
+        let view =
+            runtime.prewarm(project(), hosted(session, files.root), Vec::new(), None).await.expect("opens");
         runtime.submit(view.key, vec![Command::ExpireEnvironment], None).await.expect("decided");
         if keeps {
             store.pass(GRACE * 2);

@@ -209,6 +209,7 @@ mod tests {
             destructive: None,
             idempotent: None,
             keyed: false,
+            terms: None,
         };
         let named = Mask::of(&[Known { shown: "[k]".into(), value: "abcdefgh12".into() }]);
         let masked = mask().tools(vec![tool("t", &format!("say {SECRET}"))]);
