@@ -110,14 +110,15 @@ def test_audit_finds_a_changed_database(own_server, tmp_path, change):
 def test_audit_answers_a_question(own_server, tmp_path):
     """Every record that fits, with proofs, in one file that is checked without the server."""
     session = talk.finished(own_server.client, "say audit")
-    list(own_server.client.get(f"/agents/sessions/{session.id}/items", cast_to=object)["data"])
+    beta = {"headers": {"OpenAI-Beta": "agents=v1"}}
+    own_server.client.get(f"/agents/sessions/{session.id}/items", cast_to=object, options=beta)
     key = audit(own_server, "key").stdout.strip()
     asked = ["prove", "--question", "Which models were called?", "--action", "model.call", "--out", tmp_path]
     assert audit(own_server, *asked).stdout.startswith("3 of "), "the call, and the attempt at it"
     ocsf = [json.loads(line) for line in audit(own_server, "export", "-", "--format", "ocsf").stdout.splitlines()]
     assert {event["class_uid"] for event in ocsf} == {6003}
     operations = {event["api"]["operation"] for event in ocsf}
-    assert {"policy.publish", "POST /agents/sessions", "model.call"} <= operations, operations
+    assert {"policy.publish", "POST /agents/sessions", "GET /agents/sessions/{session}/items", "model.call"} <= operations, operations
     witness = tmp_path / "witness"
     first = audit(own_server, "witness", witness, "--key", key).stdout
     talk.finished(own_server.client, "say audit more")
