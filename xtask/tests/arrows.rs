@@ -54,7 +54,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("api", &["journal", "schedule", "session", "skill", "store", "executor", "identity", "runtime"]),
+    (
+        "api",
+        &["journal", "policy", "schedule", "session", "skill", "store", "executor", "identity", "runtime"],
+    ),
     ("console", &[]),
     ("testkit", &["journal", "model"]),
     ("sim", &["journal", "policy", "session", "store"]),
