@@ -115,5 +115,6 @@ fn append(key: SessionKey, expected: u64) -> Append {
         documents: Vec::new(),
         budget: Vec::new(),
         audit: Vec::new(),
+        episodes: Vec::new(),
     }
 }
