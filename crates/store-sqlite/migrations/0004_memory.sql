@@ -25,5 +25,5 @@ CREATE INDEX episodes_by_space ON episodes (space, at);
 -- of another, and a space's frequencies are its own. Terms are cut and folded before they come here, so all that is
 -- left to do is to part them at the spaces, and every byte outside ASCII is part of a term.
 CREATE VIRTUAL TABLE episode_terms USING fts5 (
-    terms, content = '', contentless_delete = 1, detail = none, columnsize = 0, tokenize = 'ascii'
+    terms, content = '', contentless_delete = 1, detail = none, tokenize = 'ascii'
 );

@@ -116,5 +116,6 @@ fn append(key: SessionKey, expected: u64) -> Append {
         documents: Vec::new(),
         budget: Vec::new(),
         audit: Vec::new(),
+        episodes: Vec::new(),
     }
 }

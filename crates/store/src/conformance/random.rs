@@ -277,7 +277,7 @@ impl World {
             session: key.session,
             item: self.items[place],
             ordinal: place as u64,
-            at: Timestamp::from_millis(self.rng.i64(..10)),
+            at: Timestamp::from_millis(self.rng.i64(0..10)),
             speaker: Self::pick(&mut self.rng, &Speaker::ALL),
             name: self.rng.bool().then(|| self.name()),
             text: self.name(),
@@ -289,8 +289,8 @@ impl World {
     /// Everything that is found is picked: which of equals are, is the store's own.
     fn wanted(&mut self) -> Wanted {
         let window = (self.rng.u8(..3) == 0).then(|| {
-            let from = self.rng.i64(..10);
-            (Timestamp::from_millis(from), Timestamp::from_millis(from + self.rng.i64(..5)))
+            let from = self.rng.i64(0..10);
+            (Timestamp::from_millis(from), Timestamp::from_millis(from + self.rng.i64(0..5)))
         });
         Wanted { terms: self.terms(), window, hits_max: 1_000, reach: self.rng.usize(..4) }
     }
