@@ -379,9 +379,6 @@ def test_skill_of_a_template_and_of_a_prewarmed_environment(client, mark):
     client.files.delete(file.id)
     with refused(400, code="file_not_found", param="environment.files"):
         finished(client, "say x", {"type": "openai_hosted", "environment_template_id": template.id})
-    # What stands beside the template takes the place of what it names.
-    beside = {"type": "openai_hosted", "environment_template_id": template.id, "files": []}
-    assert finished(client, "say x", beside).environment.files == []
     # Null takes them out again, and a newer version comes with an update.
     templates = client.beta.agents.environments.templates
     changed = templates.update(template.id, skills=[reference(skill)], plugins=None, files=None)
