@@ -47,7 +47,7 @@ pub fn validate(body: &Value) -> Vec<String> {
 
 fn top(body: &Map<String, Value>, report: &mut Report) {
     report.words(body, "model", "body");
-    if !body.get("max_tokens").and_then(Value::as_u64).is_some_and(|most| most > 0) {
+    if body.get("max_tokens").and_then(Value::as_u64).is_none_or(|most| most == 0) {
         report.add("body", "`max_tokens` must be a positive number");
     }
     report.boolean(body, "stream", "body");
