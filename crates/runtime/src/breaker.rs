@@ -91,7 +91,8 @@ fn counts(kind: FailureKind) -> bool {
         | FailureKind::ToolNotFound
         | FailureKind::Internal
         | FailureKind::Crashed
-        | FailureKind::NotBegun => false,
+        | FailureKind::NotBegun
+        | FailureKind::SignInRequired => false,
     }
 }
 
