@@ -193,7 +193,9 @@ impl<'a> Player<'a> {
     fn answer_person(&mut self) -> bool {
         let waits = self.session.view().required_actions.into_iter().find_map(|action| match action {
             RequiredAction::Approval(approval) => Some(approval),
-            RequiredAction::FunctionCall { .. } | RequiredAction::EnvironmentConnection { .. } => None,
+            RequiredAction::FunctionCall { .. }
+            | RequiredAction::SignIn { .. }
+            | RequiredAction::EnvironmentConnection { .. } => None,
         });
         let Some(approval) = waits else { return false };
         let tool = format!("{}/{}", approval.server_label, approval.name);
@@ -293,6 +295,7 @@ fn cx<'a>(now: Timestamp, fresh: &'a Fresh, policy: &'a PolicySet) -> Context<'a
         policy,
         context_tokens: None,
         frozen: &tenure_session::NOTHING_FROZEN,
+        routes: tenure_session::Routes::UNKNOWN,
         tools_changed: &NO_TOOLS,
         prices: &NO_PRICES,
         reserving: Reserving::Asked,

@@ -108,21 +108,21 @@ impl Bench {
 fn a_session_is_as_good_as_the_worst_it_has_read() {
     let mut b = begin("Hi", vec![]);
     assert!(b.session.labels().is_neutral());
-    b.calls("c1", "secret", &json!({}), "x");
-    assert_eq!(b.integrity(), Integrity::Internal);
-    assert_eq!(b.session.labels().categories, BTreeSet::from(["pii".to_owned()]));
-    b.calls("c2", "find", &json!({}), r#"{"mail": "ann@corp.com"}"#);
+    b.calls("c1", "find", &json!({}), r#"{"mail": "ann@corp.com"}"#);
     assert_eq!(b.integrity(), Integrity::Internal, "only its trusted field came");
-    b.calls("c3", "find", &json!({}), r#"{"mail": "ann@corp.com", "note": "x"}"#);
+    b.calls("c2", "find", &json!({}), r#"{"mail": "ann@corp.com", "note": "x"}"#);
     assert_eq!(b.integrity(), Integrity::Untrusted);
+    // Last: what is restricted is told to no tool that is not cleared for it.
+    b.calls("c3", "secret", &json!({}), "x");
+    assert_eq!(b.session.labels().categories, BTreeSet::from(["pii".to_owned()]));
     b.answer(vec![say("Done.")]);
     let said = b.session.items().last().unwrap().1;
     assert_eq!(&said.labels, b.session.labels(), "what it says is made of what it read");
     let journal = b.journal.clone();
     let changes = Session::label_changes(b.session.key(), &journal);
     let what: Vec<&str> = changes.iter().map(|change| change.what.as_str()).collect();
-    assert_eq!(what, ["the result of shop/secret", "the result of shop/find"]);
-    assert_eq!(changes[1].labels, *b.session.labels());
+    assert_eq!(what, ["the result of shop/find", "the result of shop/find", "the result of shop/secret"]);
+    assert_eq!(changes[2].labels, *b.session.labels());
 }
 
 #[test]
