@@ -34,7 +34,6 @@ use crate::hub::{Hub, Subscription};
 use crate::identity::{Identities, IdentityConfig};
 use crate::load::Quota;
 use crate::metrics::{Metrics, Sampled};
-use crate::models::Candidates;
 use crate::registry::{Admission, Registry};
 use crate::unreadable::Unreadable;
 use crate::vaults::{self, VaultConfig, Vaults};
@@ -131,7 +130,7 @@ pub(crate) struct Shared {
     pub(crate) models: ModelTable,
     /// What the models cost whose price is known.
     pub(crate) prices: BTreeMap<String, Price>,
-    pub(crate) candidates: Candidates,
+    pub(crate) candidates: crate::models::Candidates,
     pub(crate) servers: Arc<dyn Servers>,
     pub(crate) project_servers: BTreeMap<String, Server>,
     pub(crate) policy: Arc<PolicySet>,
@@ -618,8 +617,7 @@ impl Shared {
         share: Option<Share>,
         admission: Admission,
     ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
-        let (now, fresh) = (self.clock.now(), self.clock.fresh());
-        let unhealthy = self.models.unhealthy();
+        let (now, fresh, unhealthy) = (self.clock.now(), self.clock.fresh(), self.models.unhealthy());
         let (_, mailbox) = self.registry.mailbox(key, admission)?;
         let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;
         self.registry.set_holding(key, true);

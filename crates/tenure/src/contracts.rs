@@ -251,16 +251,16 @@ mod tests {
         let both = [azure.clone(), bedrock];
         let stateless = "- {id: s, from: 2026-02-27, to: 2026-04-27, applies_to: {vendor: openai, class: stateless}, must: {provider: azure}}\n";
         check(stateless, &both, &[]);
-        check(stateless, &[azure.clone()], &["kept c/s"]);
+        check(stateless, std::slice::from_ref(&azure), &["kept c/s"]);
         check("- {id: v, applies_to: {vendor: meta}, must: {provider: azure}}\n", &both, &["dead c/v"]);
         check(
             "- {id: x, applies_to: {class: stateful}, must: {provider: azure}}\n",
-            &[azure.clone()],
+            std::slice::from_ref(&azure),
             &["dead c/x"],
         );
         check(
             "- {id: e, must: {region: eu}}\n- {id: n, must_not: {provider: azure}}\n",
-            &[azure.clone()],
+            std::slice::from_ref(&azure),
             &[
                 "no route to m for agent: c/n",
                 "no route to m for evaluation: c/n",
