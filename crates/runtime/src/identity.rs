@@ -39,7 +39,17 @@ pub struct IdentityConfig {
 pub(crate) struct Identities {
     config: Option<IdentityConfig>,
     minter: OnceCell<Minter>,
-    minted: Mutex<HashMap<(ProjectId, AgentId, Option<u64>, String), (i64, String)>>,
+    /// When each was made, in seconds since 1970, and its text.
+    minted: Mutex<HashMap<Named, (i64, String)>>,
+}
+
+/// Whom a token names, and for whom it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Named {
+    project: ProjectId,
+    agent: AgentId,
+    version: Option<u64>,
+    audience: String,
 }
 
 impl Identities {
@@ -58,7 +68,7 @@ impl Identities {
         let Some(config) = &self.config else { return Ok(None) };
         let Some(audience) = config.audiences.get(server) else { return Ok(None) };
         let now = shared.clock.now().as_secs();
-        let key = (project, agent, version, audience.clone());
+        let key = Named { project, agent, version, audience: audience.clone() };
         let kept = self.minted.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some((at, token)) = kept.filter(|(at, _)| (0..USED_FOR).contains(&(now - at))) {
             debug_assert!(at <= now, "it was made before");
