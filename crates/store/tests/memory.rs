@@ -107,7 +107,6 @@ fn append(key: SessionKey, expected: u64) -> Append {
             deleted: false,
         },
         gone: tenure_store::GoneRows::default(),
-        episodes: Vec::new(),
         items: Vec::new(),
         turns: Vec::new(),
         snapshot: None,
