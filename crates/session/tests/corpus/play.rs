@@ -193,7 +193,9 @@ impl<'a> Player<'a> {
     fn answer_person(&mut self) -> bool {
         let waits = self.session.view().required_actions.into_iter().find_map(|action| match action {
             RequiredAction::Approval(approval) => Some(approval),
-            RequiredAction::FunctionCall { .. } | RequiredAction::EnvironmentConnection { .. } => None,
+            RequiredAction::FunctionCall { .. }
+            | RequiredAction::EnvironmentConnection { .. }
+            | RequiredAction::SignIn { .. } => None,
         });
         let Some(approval) = waits else { return false };
         let tool = format!("{}/{}", approval.server_label, approval.name);

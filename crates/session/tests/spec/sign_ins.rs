@@ -13,7 +13,7 @@ fn a_listing_waits_without_end_and_goes_on_when_a_person_has_signed_in() {
     let mut b = Bench::new(vec![server("shop")], "Hi");
     b.fails(FailureKind::SignInRequired);
     b.status();
-    assert_eq!(b.session.next_retry(), None, "no clock ends it");
+    assert_eq!(b.session.next_retry(&b.frozen), None, "no clock ends it");
     assert_eq!(b.session.head().wake_at, None, "nobody has to look after it");
     b.wait(LONG_MS);
     b.status();
