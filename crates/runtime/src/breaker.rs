@@ -83,6 +83,7 @@ fn counts(kind: FailureKind) -> bool {
         | FailureKind::Timeout
         | FailureKind::Protocol => true,
         FailureKind::NotFound
+        | FailureKind::SignInRequired
         | FailureKind::ContextTooLong
         | FailureKind::InvalidRequest
         | FailureKind::RateLimited
