@@ -53,7 +53,6 @@ pub enum GrantSource {
 }
 
 impl GrantSource {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
     fn is_caller(&self) -> bool {
         *self == Self::Caller
     }

@@ -90,17 +90,17 @@ fn class_of(c: char) -> Class {
     if !c.is_alphanumeric() && !unicode_normalization::char::is_combining_mark(c) {
         return Class::Gap;
     }
-    match c.script() {
+    let is_unspaced = matches!(
+        c.script(),
         Script::Han
-        | Script::Hiragana
-        | Script::Katakana
-        | Script::Thai
-        | Script::Lao
-        | Script::Khmer
-        | Script::Myanmar => Class::Unspaced,
-        _ if c == 'ー' => Class::Unspaced,
-        _ => Class::Spaced,
-    }
+            | Script::Hiragana
+            | Script::Katakana
+            | Script::Thai
+            | Script::Lao
+            | Script::Khmer
+            | Script::Myanmar
+    );
+    if is_unspaced || c == 'ー' { Class::Unspaced } else { Class::Spaced }
 }
 
 /// Letters of one class in a row.
@@ -193,7 +193,7 @@ fn latin(word: &str) -> String {
         }
     }
     for ending in ["en", "ly"] {
-        if stem.len() >= STEM_CHARS_MIN + ending.len() + 1 && stem.ends_with(ending) {
+        if stem.len() > STEM_CHARS_MIN + ending.len() && stem.ends_with(ending) {
             cut(&mut stem, ending.len());
             break;
         }

@@ -60,7 +60,7 @@ impl Window {
             return 1.0;
         }
         let distance = at.millis_until(self.from).max(self.until.millis_until(at)) as f32;
-        let length = self.from.millis_until(self.until).min(LENGTH_MS_MAX).max(LENGTH_MS_MIN) as f32;
+        let length = self.from.millis_until(self.until).clamp(LENGTH_MS_MIN, LENGTH_MS_MAX) as f32;
         0.5 * (-distance / length).exp()
     }
 }
@@ -150,10 +150,10 @@ fn phrase(behind: Option<&str>, words: &[&str], today: Date) -> Option<(usize, D
         let (count, unit) = (number(word(1)?)?, *of(UNITS, word(2)?)?);
         return Some((3, unit.ago(today, count)?));
     }
-    if let (Some(count), Some(unit)) = (number(first), word(1).and_then(|word| of(UNITS, word))) {
-        if word(2).is_some_and(|word| AGO_BEHIND.contains(&word)) {
-            return Some((3, unit.ago(today, count)?));
-        }
+    if let (Some(count), Some(unit)) = (number(first), word(1).and_then(|word| of(UNITS, word)))
+        && word(2).is_some_and(|word| AGO_BEHIND.contains(&word))
+    {
+        return Some((3, unit.ago(today, count)?));
     }
     if let Some(unit) = of(UNITS, first) {
         return word(1).filter(|word| LAST.contains(word)).and_then(|_| Some((2, unit.ago(today, 1)?)));

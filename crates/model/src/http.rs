@@ -452,6 +452,7 @@ fn now() -> Timestamp {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "tables of literals read better without borrows")]
     #[track_caller]
     fn check(base: &str, wire: Wire, addressing: Addressing, expected: Result<&str, HttpConfigError>) {
         let url = endpoint(&base.parse().expect("a URL"), wire, addressing, "claude:0/x");

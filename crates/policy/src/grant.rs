@@ -70,6 +70,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "tables of literals read better without borrows")]
     fn covered(pins: Value, critical: &[&str], arguments: Value) -> bool {
         let critical = critical.iter().map(ToString::to_string).collect();
         covers(&grant(pins), TOOL, &arguments, &critical, Timestamp::from_millis(9))

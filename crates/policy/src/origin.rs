@@ -365,6 +365,7 @@ mod tests {
     const WORDS: &str = "Pay invoice INV-2026-07 of 1200.50 to Bob at bob@corp.com, \
         account DE89 3704 0044 0532 0130 00, and put it into /srv/paid. Details: https://corp.com/i?n=7";
 
+    #[expect(clippy::needless_pass_by_value, reason = "tables of literals read better without borrows")]
     #[track_caller]
     fn check(arguments: Value, expected: &[&str]) {
         let mut trusted = Trusted::default();

@@ -189,6 +189,7 @@ mod tests {
         format!("{} {} {}", labels.integrity.as_str(), labels.confidentiality.as_str(), values.join(" "))
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "tables of literals read better without borrows")]
     #[track_caller]
     fn check(value: Value, expected: &str) {
         assert_eq!(shown(&value.to_string()).trim(), expected, "{value}");

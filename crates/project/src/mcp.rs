@@ -135,6 +135,7 @@ fn is_server_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
+#[expect(clippy::large_enum_variant, reason = "made once for each server of a file, and taken apart at once")]
 enum Entry {
     Enabled(McpServer),
     Disabled,

@@ -92,8 +92,7 @@ fn counts(kind: FailureKind) -> bool {
         | FailureKind::ToolNotFound
         | FailureKind::Internal
         | FailureKind::Crashed
-        | FailureKind::NotBegun
-        | FailureKind::SignInRequired => false,
+        | FailureKind::NotBegun => false,
     }
 }
 

@@ -182,9 +182,9 @@ fn count_of(action: &str, resource: &str) -> String {
 fn labels_of_recalled(text: &str) -> Labels {
     let Ok(result) = serde_json::from_str::<Value>(text) else { return Labels::NEUTRAL };
     let passages = result["passages"].as_array().map_or(&[][..], |passages| passages);
-    let labels = |passage: &Value| match &passage["labels"] {
-        Value::Null => Labels::NEUTRAL,
-        labels => serde_json::from_value(labels.clone()).unwrap_or_else(|_| outside()),
+    let labels = |passage: &Value| match passage.get("labels") {
+        None => Labels::NEUTRAL,
+        Some(labels) => serde_json::from_value(labels.clone()).unwrap_or_else(|_| outside()),
     };
     passages.iter().fold(Labels::NEUTRAL, |joined, passage| joined.join(&labels(passage)))
 }

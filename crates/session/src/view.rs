@@ -59,6 +59,7 @@ pub struct Spend {
 }
 
 /// Something only a client or a person can do.
+#[expect(clippy::large_enum_variant, reason = "a session has few of them, each made for one answer")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequiredAction {
     /// Carry out a function and submit its result.

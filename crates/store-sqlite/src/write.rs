@@ -206,8 +206,8 @@ impl AppendRows {
         if let Some(from) = gone_from {
             memory::forget(connection, key, from, u64::MAX)?;
         }
-        let kept = append.episodes.iter().filter(|_| !append.head.deleted);
-        kept.map(|row| memory::put(connection, key, row)).collect()
+        let mut kept = append.episodes.iter().filter(|_| !append.head.deleted);
+        kept.try_for_each(|row| memory::put(connection, key, row))
     }
 
     /// Writes the events, each linked to the one before it and the first to the one at `previous`, and

@@ -117,6 +117,7 @@ mod tests {
     use super::*;
     use crate::read::tests::refusal;
 
+    #[expect(clippy::needless_pass_by_value, reason = "tables of literals read better without borrows")]
     fn read(value: Value) -> Result<Trust, ApiError> {
         let body = json!({"tenure": value});
         read_trust(Reader::new("", &body)?.required("tenure")?)

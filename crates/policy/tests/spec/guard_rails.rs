@@ -178,12 +178,14 @@ fn of_tools(table: &mut Table<'_>) {
             let asked = Request { facts: flowing(&untrusted), ..request(command(hosting, network), &NULL) };
             let name = format!("a command after untrusted content, {hosting:?} {network:?}");
             table.ask(&name, &asked);
-            table.ask_approved(&format!("{name}, approved"), &asked, 1);
-            let granted = Facts { grant_matches: true, ..asked.facts };
-            table.ask(&format!("{name}, granted"), &Request { facts: granted, ..asked });
-            let found = Facts { untrusted_arguments: true, ..granted };
-            table.ask(&format!("{name}, granted, found"), &Request { facts: found, ..asked });
+            let found = Facts { untrusted_arguments: true, ..asked.facts };
+            let found = Request { facts: found, ..asked };
+            table.ask(&format!("{name}, with a found address"), &found);
+            table.ask_approved(&format!("{name}, with a found address, approved"), &found, 1);
             let operator = request(command(hosting, network), &NULL);
+            let named = Facts { untrusted_arguments: true, ..operator.facts };
+            let named = Request { facts: named, ..operator };
+            table.ask(&format!("a command with an address, {hosting:?} {network:?}"), &named);
             table.ask(&format!("a command, {hosting:?} {network:?}"), &operator);
         }
     }

@@ -45,7 +45,50 @@ fn a_call_goes_in_the_lane_of_commands_and_leaves_files_as_they_do() {
     b.returns_as("send", ToolResult::inline("the same".into(), true));
     assert_eq!(b.session.workspace_root(), Some(root(2)));
     b.answer(vec![say("Done.")]);
-    b.check("");
+    b.check(
+        r#"
+        > open "Go"
+          session opened for m
+          inp1 accepted: "Go"
+          eff1 requested: prepare the environment (freely)
+          eff1 attempt 1
+        > prepared
+          eff1 attempt 1 placed, settled
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff2 requested: list box (freely)
+          eff2 attempt 1
+        > listing
+          eff2 attempt 1 listed 5 tools, settled
+          eff3 requested: ask m, step 0 (freely)
+          eff3 attempt 1
+        > answer
+          eff3 attempt 1 answered, settled
+          turn1 item2 #0 in_progress: mcp box/tag c1 {}
+          eff4 requested: call inside box/tag {} (with_key)
+          turn1 item3 #1 in_progress: command c2 "ls" in /workspace
+          eff5 requested: run "ls" in /workspace for 120000 ms (freely)
+          turn1 item4 #2 in_progress: mcp box/send c3 {}
+          eff6 requested: call inside box/send {} (never)
+          eff4 attempt 1
+        > tag returns
+          eff4 attempt 1 returned "done", settled
+          eff5 attempt 1
+        > command
+          eff5 attempt 1 exited 0 with the same files "x", settled
+          eff6 attempt 1
+        > send returns
+          eff6 attempt 1 returned an error "the same", settled
+          eff7 requested: ask m, step 1 (freely)
+          eff7 attempt 1
+        > answer
+          eff7 attempt 1 answered, settled
+          turn1 item5 #3 completed: message (final_answer) "Done."
+          eff8 requested: publish artifacts (freely)
+          eff8 attempt 1
+    "#,
+    );
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn a_listing_waits_without_end_and_goes_on_when_a_person_has_signed_in() {
           eff1 requested: list shop (freely)
           eff1 attempt 1
         > SignInRequired
-          eff1 attempt 1 failed: SignInRequired, again at +2592000000
+          eff1 attempt 1 failed: sign_in_required "SignInRequired happened", again in 2592000000 ms
           = requires_action, wants a sign-in at shop
         > 604800000 ms pass
           nothing
@@ -66,7 +66,7 @@ fn a_call_that_must_not_be_repeated_waits_too_for_it_was_never_sent() {
         b.fails(FailureKind::SignInRequired);
     }
     b.command("signed in", Command::SignedIn).unwrap();
-    b.returns("shop__send", "sent");
+    b.returns("send", "sent");
     b.answer(vec![say("Done.")]);
     assert!(b.transcript().contains("message (final_answer) \"Done.\""), "{}", b.transcript());
 }

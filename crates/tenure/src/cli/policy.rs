@@ -176,7 +176,7 @@ mod tests {
         let shown = |tools: &[PathBuf]| -> Vec<String> {
             let rows = said(&policies, tools).expect("said");
             rows.iter()
-                .map(|row| format!("{} {}", row["severity"].as_str().unwrap(), row["id"].as_str().unwrap()))
+                .map(|row| [&row["severity"], &row["id"]].map(|text| text.as_str().expect("text")).join(" "))
                 .collect()
         };
         assert_eq!(shown(&[]), ["warning dead", "note limit"]);
@@ -186,7 +186,7 @@ mod tests {
             .to_string()
         };
         let fits = write("pay.json", &schema("number"));
-        assert_eq!(shown(&[fits.clone()]), ["warning dead"]);
+        assert_eq!(shown(std::slice::from_ref(&fits)), ["warning dead"]);
         write("pay.json", &schema("string"));
         assert_eq!(shown(&[fits]), ["error pay/transfer", "warning dead"]);
     }

@@ -134,7 +134,7 @@ fn own_key(directory: &Path, name: &str) -> Result<WitnessKey, CliError> {
             getrandom::fill(&mut secret).map_err(|error| {
                 CliError::failed("random", "the system gives no random bytes").cause(error.to_string())
             })?;
-            write_once(&path, &secret).map_err(|error| unwritten(&path, &error))?;
+            write_once(&path, secret).map_err(|error| unwritten(&path, &error))?;
             secret
         }
         Err(error) => {
