@@ -16,7 +16,8 @@ use tenure_journal::{ForkedFrom, Recorded, SessionId, SessionKey, Timestamp, Ver
 use tenure_session::{History, Point, Refusal, SessionView};
 use tenure_store::{Document, DocumentKind};
 
-use crate::handle::{Beginning, Shared};
+use crate::handle::Shared;
+use crate::opening::Beginning;
 use crate::registry::Admission;
 use crate::{ReceiptDraft, Runtime, RuntimeError, RuntimeErrorKind};
 

@@ -5,15 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tenure_journal::{
-    EnvironmentId, EnvironmentOpened, Forked, Fresh, HostedEnvironment, InputPart, NodeId, ProjectId, Secret,
-    SecretId, SessionId, SessionKey, SessionOpened, Timestamp, Version,
-};
+use tenure_journal::{Fresh, NodeId, ProjectId, Secret, SecretId, SessionId, SessionKey, Timestamp, Version};
 use tenure_policy::PolicySet;
-use tenure_session::{
-    Batch, Command, Context, FromParent, Price, Refusal, Reserving, Role, Session, SessionView, StreamEvent,
-    SubagentView,
-};
+use tenure_session::{Command, FromParent, Price, Session, SessionView, StreamEvent, SubagentView};
 use tenure_store::{
     AuditEntry, Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind,
 };
@@ -23,9 +17,9 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::actor::{self, Actor, Mail};
+use crate::actor::{self, Mail};
 use crate::budget;
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::environments::{self, EnvironmentConfig, Executors, Host};
 use crate::export::{self, ExportConfig, Exporter};
 use crate::fair::Gate;
@@ -178,47 +172,6 @@ pub(crate) struct Shared {
     pub(crate) reads: mpsc::Sender<AuditEntry>,
     /// Held by who collects payloads.
     pub(crate) collecting: tokio::sync::Mutex<()>,
-}
-
-/// A session to be opened.
-#[derive(Debug)]
-pub struct Opening {
-    /// How it begins; `opened.project_id` is its project.
-    pub opened: SessionOpened,
-    /// Its first user messages, all in one turn; may be empty where the API allows it.
-    pub input: Vec<Vec<InputPart>>,
-}
-
-/// How a journal begins.
-pub(crate) enum Beginning {
-    /// With a session.
-    Session(Box<Opening>),
-    /// With a session, and what it was forked with.
-    Fork(Box<SessionOpened>, Vec<Forked>),
-    /// With an environment that waits for one.
-    Environment(Box<EnvironmentOpened>),
-}
-
-impl Beginning {
-    fn project(&self) -> ProjectId {
-        match self {
-            Self::Session(opening) => opening.opened.project_id,
-            Self::Fork(opened, _) => opened.project_id,
-            Self::Environment(opened) => opened.project_id,
-        }
-    }
-
-    fn crank(&self, key: SessionKey, cx: &Context<'_>) -> Result<Batch, Refusal> {
-        match self {
-            Self::Session(opening) => {
-                Session::crank_open(key, opening.opened.clone(), opening.input.clone(), cx)
-            }
-            Self::Fork(opened, forked) => {
-                Session::crank_fork(key, opened.as_ref().clone(), forked.clone(), Vec::new(), cx)
-            }
-            Self::Environment(opened) => Ok(Session::crank_prewarm(key, opened.as_ref().clone(), cx)),
-        }
-    }
 }
 
 /// A receipt to be written in the same transaction as what a request changes.
@@ -409,94 +362,6 @@ impl Runtime {
         SessionKey { project, session }
     }
 
-    /// Opens a session and starts its first turn. Durable when it returns.
-    ///
-    /// With `subscribe`, the subscription sees everything from `agent.session.created` on.
-    ///
-    /// # Errors
-    /// `Refused`, `ReceiptExists`, `Overloaded`, `ShuttingDown`, `Storage`.
-    pub async fn open(
-        &self,
-        opening: Opening,
-        receipt: Option<ReceiptDraft>,
-        subscribe: bool,
-    ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
-        self.open_as(SessionId::fresh(&self.fresh()), opening, receipt, subscribe).await
-    }
-
-    /// As [`Runtime::open`], for a session whose fresh id is needed before it is opened.
-    ///
-    /// # Errors
-    /// As [`Runtime::open`].
-    pub async fn open_as(
-        &self,
-        id: SessionId,
-        opening: Opening,
-        receipt: Option<ReceiptDraft>,
-        subscribe: bool,
-    ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
-        if self.shared.closing.is_cancelled() {
-            return Err(RuntimeErrorKind::ShuttingDown.into());
-        }
-        let beginning = Beginning::Session(Box::new(opening));
-        let key = SessionKey { project: beginning.project(), session: id };
-        let share = subscribe.then(|| self.shared.streams.take(key.project, 1)).transpose()?;
-        self.shared.open(key, beginning, receipt, share, Admission::Bounded).await
-    }
-
-    /// Opens an environment that waits for a session, and begins to make it ready. Durable when it returns.
-    ///
-    /// # Errors
-    /// `ReceiptExists`, `Overloaded`, `ShuttingDown`, `Storage`.
-    pub async fn prewarm(
-        &self,
-        project: ProjectId,
-        environment: HostedEnvironment,
-        vault_ids: Vec<String>,
-        receipt: Option<ReceiptDraft>,
-    ) -> Result<Arc<SessionView>, RuntimeError> {
-        if self.shared.closing.is_cancelled() {
-            return Err(RuntimeErrorKind::ShuttingDown.into());
-        }
-        let key = SessionKey { project, session: environment.id.session() };
-        let expires_at = self.now().plus_millis(self.shared.environments.prewarmed_millis());
-        let opened = EnvironmentOpened { project_id: project, environment, expires_at, vault_ids };
-        let opening = self.shared.open(
-            key,
-            Beginning::Environment(Box::new(opened)),
-            receipt,
-            None,
-            Admission::Bounded,
-        );
-        opening.await.map(|(view, _)| view)
-    }
-
-    /// As [`Runtime::open`], in an environment that waits for a session and whose id names it. Of several that
-    /// open one there, one does.
-    ///
-    /// # Errors
-    /// As [`Runtime::open`]; `NotFound` where there is no environment, and `Refused` with `EnvironmentTaken`,
-    /// `EnvironmentExpired` or `EnvironmentFailed`.
-    pub async fn open_in(
-        &self,
-        environment: EnvironmentId,
-        opening: Opening,
-        receipt: Option<ReceiptDraft>,
-        subscribe: bool,
-    ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
-        let key = SessionKey { project: opening.opened.project_id, session: environment.session() };
-        let state = self.session_state(key).await?.filter(|state| state.parent().is_none());
-        let Some(state) = state.filter(|state| state.hosted().is_some()) else {
-            return Err(RuntimeErrorKind::NotFound.into());
-        };
-        let share = subscribe.then(|| self.shared.streams.take(key.project, 1)).transpose()?;
-        let subscription = share.map(|share| self.shared.watch(key, state.version(), share));
-        let Opening { opened, input } = opening;
-        let command = Command::OpenSession { opened: Box::new(opened), messages: input };
-        let view = self.submit(key, vec![command], receipt).await?;
-        Ok((view, subscription))
-    }
-
     /// Carries out a batch of commands, all or none. Durable when it returns; gives the session after it.
     ///
     /// # Errors
@@ -604,72 +469,6 @@ impl Runtime {
 }
 
 impl Shared {
-    /// Begins a journal under a key that was chosen for it, and what follows from its first events. With a `share` of the
-    /// open streams, the subscription sees everything.
-    ///
-    /// # Errors
-    /// As [`Runtime::open`]; `Storage` also for a session that exists.
-    pub(crate) async fn open(
-        self: &Arc<Self>,
-        key: SessionKey,
-        beginning: Beginning,
-        receipt: Option<ReceiptDraft>,
-        share: Option<Share>,
-        admission: Admission,
-    ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
-        let (now, fresh, unhealthy) = (self.clock.now(), self.clock.fresh(), self.models.unhealthy());
-        let (_, mailbox) = self.registry.mailbox(key, admission)?;
-        let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;
-        self.registry.set_holding(key, true);
-        let subscription = share.map(|share| self.watch(key, Version::ZERO, share));
-        let frozen = self.freezes.of(&*self.store, key.project).await?;
-        let mut cx = Context {
-            now,
-            role: Role::Holder,
-            fresh: &fresh,
-            chance: clock::chance(),
-            policy: &self.policy,
-            context_tokens: None,
-            tools_changed: &BTreeMap::new(),
-            prices: &self.prices,
-            routes: self.candidates.with(&unhealthy),
-            reserving: Reserving::Asked,
-            partial: &[],
-            frozen: &frozen,
-        };
-        let opened = async {
-            loop {
-                let batch = beginning.crank(key, &cx)?;
-                let view = Arc::new(batch.after.view());
-                let receipt = receipt.as_ref().map(|draft| draft.to_receipt(key.project, now, &view));
-                let covered = node::covered(self).await?;
-                match actor::append(self, &batch, Role::Holder, Version::ZERO, receipt).await {
-                    Ok(_) => return Ok((batch, view, covered)),
-                    Err(error)
-                        if error.kind() == StoreErrorKind::BudgetExceeded
-                            && cx.reserving == Reserving::Asked =>
-                    {
-                        cx.reserving = Reserving::Refused;
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        };
-        match opened.await {
-            Ok((batch, view, covered)) => {
-                let state = batch.after.clone();
-                let actor = Actor::new(key, Arc::clone(self), mailbox, state, Version::ZERO);
-                self.spawn(key, actor.opened(batch, covered));
-                Ok((view, subscription))
-            }
-            Err(error) => {
-                drop(mailbox);
-                self.registry.remove_closed(key);
-                Err(error)
-            }
-        }
-    }
-
     /// Puts a batch of commands into the mailbox of the session's actor, and waits for what it says.
     ///
     /// # Errors
@@ -701,7 +500,7 @@ impl Shared {
     }
 
     /// Watches a session from the event after `told` on.
-    fn watch(self: &Arc<Self>, key: SessionKey, told: Version, share: Share) -> Subscription {
+    pub(crate) fn watch(self: &Arc<Self>, key: SessionKey, told: Version, share: Share) -> Subscription {
         let subscription = self.hub.subscribe(key, share);
         self.hub.start_at(key, told);
         self.follow(key);
@@ -731,7 +530,7 @@ impl Shared {
     }
 
     /// Runs an actor's task; when it ends, however it ends, the registry forgets it.
-    fn spawn(self: &Arc<Self>, key: SessionKey, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(self: &Arc<Self>, key: SessionKey, task: impl Future<Output = ()> + Send + 'static) {
         let shared = Arc::clone(self);
         self.tasks.spawn(async move {
             // A panic inside one session ends that session's actor and nothing else.

@@ -24,7 +24,8 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::Mail;
-use crate::handle::{Beginning, Opening, ReceiptDraft, Shared};
+use crate::handle::{ReceiptDraft, Shared};
+use crate::opening::{Beginning, Opening};
 use crate::registry::Admission;
 use crate::unreadable::LEFT_FOR;
 use crate::{RuntimeError, RuntimeErrorKind};
