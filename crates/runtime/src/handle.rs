@@ -135,7 +135,7 @@ pub(crate) struct Shared {
     pub(crate) tool_gate: Arc<Gate>,
     pub(crate) load: Arc<Load>,
     messages: Arc<Quota>,
-    streams: Arc<Quota>,
+    pub(crate) streams: Arc<Quota>,
     bodies: Arc<Quota>,
     pub(crate) clock: Clock,
     /// Where tool servers that clients name may stand.
