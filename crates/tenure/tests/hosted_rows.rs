@@ -81,7 +81,7 @@ fn a_project_that_demands_gvisor_runs_in_it() {
     let server = Server::with(&json!({"min_isolation": "gvisor"}));
     let kernel = fs::read_to_string("/proc/version").expect("read");
     let (said, session) = server.run(None, "cat /proc/version; id -u; echo kept > file");
-    assert!(said.starts_with("Linux version") && !said.contains(kernel.trim()), "{said}");
+    assert!(said.contains("Linux version") && !said.contains(kernel.trim()), "{said}");
     let (said, _) = server.run(Some(&session), "cat file");
     assert!(said.contains("kept"), "{said}");
 
