@@ -94,9 +94,15 @@ async fn furnish(world: &World) -> Ids {
     keep("key", id(&made(world, "/v1/tenure/keys", json!({"name": "k"})).await));
     let tool = json!({"target": {"type": "tool", "name": "shop/refund"}});
     keep("freeze", id(&made(world, "/v1/tenure/freezes", tool).await));
+    keep("vault", id(&made(world, "/v1/vaults", json!({"name": "v"})).await));
+    let vault = ids["vault"].0.clone();
+    let credential = made(world, &format!("/v1/vaults/{vault}/credentials"), credential()).await;
+    ids.insert("credential", (id(&credential), unknown(&id(&credential))));
+    let mut keep = |name, id: String| drop(ids.insert(name, (id.clone(), unknown(&id))));
     // What this server cannot make here has an id that exists nowhere; its session does.
     for (name, id) in [
         ("environment", "env_0190d5e4aabb7ccd8eeff00112233445"),
+        ("sign_in", "signin_0190d5e4aabb7ccd8eeff00112233445"),
         ("artifact", "artifact_0190d5e4aabb7ccd8eeff00112233445"),
         ("delivery", "evt_0190d5e4aabb7ccd8eeff00112233445"),
         ("version", "1"),
@@ -105,6 +111,11 @@ async fn furnish(world: &World) -> Ids {
         keep(name, id.to_owned());
     }
     Ids(ids)
+}
+
+fn credential() -> Value {
+    json!({"name": "n", "auth": {
+        "type": "static_bearer", "mcp_server_url": "https://x.example/mcp", "token": "s3cr3t-token"}})
 }
 
 /// A template, which this server would refuse to make for want of a sandbox.
@@ -129,6 +140,12 @@ fn body_of(path: &str) -> Value {
         "/v1/tenure/agents/{agent}/split" => {
             json!({"versions": [{"version": 1, "weight": 1}, {"version": 2, "weight": 1}]})
         }
+        "/v1/vaults/{vault}" => json!({"name": "w"}),
+        "/v1/vaults/{vault}/credentials" => credential(),
+        "/v1/vaults/{vault}/credentials/{credential}" => {
+            json!({"auth": {"type": "static_bearer", "token": "another-token"}})
+        }
+        "/v1/tenure/vaults/{vault}/sign_ins" => json!({"mcp_server_url": "https://x.example/mcp"}),
         "/v1/skills/{skill}" => json!({"default_version": "1"}),
         _ => json!({}),
     }

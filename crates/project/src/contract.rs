@@ -401,7 +401,7 @@ mod tests {
         check(&clause("must: {provider: x}\n    musst: 1"), "5:unknown_key unknown key `musst` in clause 1");
         check(
             &clause("must: {povider: x}"),
-            "4:unknown_key unknown key `povider` in `must` of clause `a`\n4:missing clause `a` demands nothing",
+            "4:missing clause `a` demands nothing\n4:unknown_key unknown key `povider` in `must` of clause `a`",
         );
         check(&clause("clause: s1"), "3:missing clause `a` says neither what must be nor what must not");
         check(

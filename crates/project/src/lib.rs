@@ -58,10 +58,13 @@ pub use terms::ToolHints;
 
 #[cfg(test)]
 mod tests {
-    /// The reference page documents each key exactly where a reader looks for it: in a table.
+    /// The reference pages document each key exactly where a reader looks for it: in a table.
     #[test]
     fn every_key_is_documented() {
-        let page = include_str!("../../../docs/project-files.md");
+        let page = concat!(
+            include_str!("../../../docs/project-files.md"),
+            include_str!("../../../docs/contracts.md")
+        );
         let keys = crate::settings::DOCUMENTED
             .iter()
             .chain(crate::agent_file::DOCUMENTED)
@@ -71,7 +74,7 @@ mod tests {
             .chain(crate::terms::DOCUMENTED);
         for key in keys.copied().flatten() {
             let named = page.lines().any(|line| line.contains(&format!("`{key}`")));
-            assert!(named, "docs/project-files.md does not mention `{key}`");
+            assert!(named, "neither docs/project-files.md nor docs/contracts.md mentions `{key}`");
         }
     }
 }

@@ -55,7 +55,7 @@ fn agent_files() {
         "---\ntemperature: 1\n---\nHelp.\n",
         "error[unknown_key]: unknown key `temperature`\n\
          \x20 --> agents/helper.md:2:1\n\
-         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `skills`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness`, `metadata` and `environment`",
+         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `skills`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness`, `metadata`, `environment` and `grants`",
     );
     agent(
         "number for text",
@@ -238,7 +238,7 @@ fn agent_files() {
 \n\
          error[unknown_key]: unknown key `foo`\n\
          \x20 --> agents/helper.md:4:1\n\
-         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `skills`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness`, `metadata` and `environment`\n\
+         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `skills`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness`, `metadata`, `environment` and `grants`\n\
 \n\
          error[type]: `time_awareness` must be true or false, not text\n\
          \x20 --> agents/helper.md:5:17",
@@ -329,7 +329,7 @@ fn settings_files() {
         "providers:\n  x: {type: scripted, script: s.yaml, base_url: 'http://h'}\n",
         "error[conflict]: `base_url` has no meaning for a provider of type `scripted`\n\
          \x20 --> tenure.yaml:2:39\n\
-         \x20 hint: the keys are `type`, `script` and `model_calls_max`",
+         \x20 hint: the keys are `type`, `model_calls_max`, `script`, `operator`, `vendor`, `region`, `account`, `retention_days`, `trains_on_data` and `labels`",
     );
     settings(
         "calls of a provider",

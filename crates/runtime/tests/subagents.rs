@@ -13,7 +13,8 @@ use tenure_journal::{
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
 use tenure_runtime::{
-    Limits, ModelTable, Opening, Outbound, Parts, Prices, Provider, Route, Runtime, RuntimeErrorKind, Sealer,
+    Limits, MasterKeys, ModelTable, Opening, Outbound, Parts, Prices, Provider, Route, Runtime,
+    RuntimeErrorKind, Sealer,
 };
 use tenure_session::{Command, Refusal};
 use tenure_store::{MemoryStore, Order, Page, SessionFilter, Store};
@@ -39,6 +40,8 @@ rules:
     reply: [{ text: "late" }]
   - reply: [{ text: "Found it." }]
 "#;
+/// The master key of all nodes: one store has one.
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Nowhere;
@@ -78,7 +81,7 @@ async fn start(store: &Arc<MemoryStore>) -> Runtime {
         servers: Arc::new(Nowhere),
         project_servers: BTreeMap::new(),
         policy: Arc::new(PolicySet::defaults()),
-        sealer: Sealer::ephemeral(),
+        sealer: Sealer::new(MasterKeys::of_text(KEY, "the test").expect("a key")),
         limits: Limits::default(),
         outbound: Outbound::default(),
         environments: tenure_runtime::EnvironmentConfig::default(),

@@ -603,7 +603,7 @@ mod tests {
         refused(
             json!([{"type": "shell"}]),
             "Invalid value: 'shell'. Supported values are: 'function', 'tool_search', \
-             'programmatic_tool_calling', 'mcp', 'web_search', 'computer_use', and 'automations'.",
+             'programmatic_tool_calling', 'mcp', 'web_search', 'computer_use', 'automations', and 'memory'.",
             "agent.tools[0].type",
         );
         refused(

@@ -245,7 +245,9 @@ mod tests {
     use super::*;
 
     fn executors() -> Executors {
-        Executors::new(&Sealer::ephemeral())
+        let mut sealer = Sealer::ephemeral();
+        sealer.unlock_anew();
+        Executors::new(&sealer)
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+/// The master key of all nodes: one store has one.
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
 pub(crate) mod crowd;
 pub(crate) mod wait;
 
@@ -21,7 +24,7 @@ use tenure_model::Model;
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
 use tenure_runtime::{
-    Limits, ModelTable, Opening, Parts, Provider, Runtime, Sealer, Subscription, SubscriptionItem,
+    Limits, MasterKeys, ModelTable, Opening, Parts, Provider, Runtime, Sealer, Subscription, SubscriptionItem,
 };
 use tenure_session::{SessionNotice, StreamEvent};
 use tenure_store::MemoryStore;
@@ -124,7 +127,7 @@ pub(crate) async fn start_hosting(
         servers: shop,
         project_servers: BTreeMap::from([("shop".to_owned(), server)]),
         policy: Arc::new(PolicySet::defaults()),
-        sealer: Sealer::ephemeral(),
+        sealer: Sealer::new(MasterKeys::of_text(KEY, "the test").expect("a key")),
         limits,
         outbound: tenure_runtime::Outbound::default(),
         environments,

@@ -152,10 +152,15 @@ fn call(visited: &Visited, item: &Value, name: &str, done: usize, tally: &mut Ta
         tally.approved += usize::from(decision == Some(&true));
         tally.denied += usize::from(decision == Some(&false));
     }
+    // After one refusal nothing of the session reaches outside until a person releases it, and none does.
+    let is_quarantined = visited.decided.values().any(|yes| !yes);
     let error = item["error"].as_str().unwrap_or_default();
     match item["status"].as_str().expect("a status") {
         "completed" => assert_eq!(done, 1, "{name} is told to have happened: {item}"),
         "failed" if error.contains("outcome is unknown") => tally.unknown += 1,
+        "failed" if is_quarantined && error.contains("olicy") => {
+            assert_eq!(done, 0, "{name} is told to be refused: {item}");
+        }
         "failed" => assert!(decision == Some(&false), "{name} failed: {item}"),
         // Of a cancelled turn: what had begun may have happened.
         "incomplete" => {}

@@ -17,7 +17,7 @@ use tenure_journal::{
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
 use tenure_runtime::{
-    Limits, ModelTable, Opening, Outbound, Parts, Provider, Runtime, RuntimeErrorKind, Sealer,
+    Limits, MasterKeys, ModelTable, Opening, Outbound, Parts, Provider, Runtime, RuntimeErrorKind, Sealer,
 };
 use tenure_session::Command;
 use tenure_store::{Document, DocumentKind, Store as _};
@@ -43,6 +43,9 @@ impl Servers for Nowhere {
     }
 }
 
+/// The master key of all nodes: one store has one.
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
 fn nowhere() -> Failure {
     Failure { kind: FailureKind::NotFound, message: "no such server".into(), retry_after_ms: None }
 }
@@ -65,7 +68,7 @@ async fn node(database: &Database) -> Runtime {
         servers: Arc::new(Nowhere),
         project_servers: BTreeMap::new(),
         policy: Arc::new(PolicySet::defaults()),
-        sealer: Sealer::ephemeral(),
+        sealer: Sealer::new(MasterKeys::of_text(KEY, "the test").expect("a key")),
         // Longer than the test: nobody takes over what a living node holds.
         limits: Limits { lease: Duration::from_secs(600), ..Limits::default() },
         outbound: Outbound::default(),
