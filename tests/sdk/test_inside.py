@@ -25,6 +25,8 @@ HOSTED = {
     "env": {"GIVEN": "yes", "HELD_BACK": "yes"},
 }
 UNKNOWN = "outcome is unknown"
+# What the server answers is anybody's word, after which calls of it would wait for a person.
+LEAVE = {"tenure": {"grants": [{"tool": "box/act", "uses_max": 9}]}}
 
 
 def box(mark, cwd="/workspace", **transport):
@@ -60,10 +62,8 @@ def output(item):
 
 
 def finished(client, text, mark, environment=HOSTED, **transport):
-    # What the server answers is anybody's word, after which calls of it would wait for a person.
-    leave = {"grants": [{"tool": "box/act", "uses_max": 9}]}
     agent = {"tools": [box(mark, **transport)]}
-    session = talk.create(client, text, agent=agent, environment=environment, extra_body={"tenure": leave})
+    session = talk.create(client, text, agent=agent, environment=environment, extra_body=LEAVE)
     talk.ended(client, session.id)
     return client.beta.agents.sessions.retrieve(session.id)
 
@@ -235,7 +235,10 @@ def test_inside_self_hosted(server, place, mark):
     client = server.client
     tool = box(mark, cwd=str(place), env_vars=["GIVEN_TOKEN"])
     session = client.beta.agents.sessions.create(
-        agent={"model": "m1", "tools": [tool]}, environment=own(place), input=f"act note first {mark}"
+        agent={"model": "m1", "tools": [tool]},
+        environment=own(place),
+        input=f"act note first {mark}",
+        extra_body=LEAVE,
     )
     with Executor(session.environment, place, KEY, env={"GIVEN_TOKEN": "x", "OTHER_TOKEN": "y"}):
         assert talk.ended(client, session.id)[0].status == "completed"

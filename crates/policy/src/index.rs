@@ -73,13 +73,14 @@ pub(crate) struct ActionSet {
     /// Whether the arguments are in sight.
     pub(crate) is_typed: bool,
     rules: Vec<Arc<Rule>>,
-    is_kept: bool,
+    /// What the rules read that is another each time.
+    varying: Vec<&'static str>,
 }
 
 impl ActionSet {
     /// The question without what none of the policies reads; nothing if its answer is not to be kept.
     fn kept_as(&self, question: &Question) -> Option<Question> {
-        if !self.is_kept {
+        if self.varying.iter().any(|name| question.context.contains_key(*name)) {
             return None;
         }
         let context = question.context.iter();
@@ -173,14 +174,15 @@ impl PolicySet {
         if let (Some(tool), true) = (tool, is_typed) {
             policies.push(names_its_tool(tool)?);
         }
-        let is_kept = !rules.iter().any(|rule| VARYING.iter().any(|attribute| rule.reads(attribute)));
+        let is_read = |attribute: &&str| rules.iter().any(|rule| rule.reads(attribute));
+        let varying = VARYING.iter().copied().filter(is_read).collect();
         Ok(ActionSet {
             policies: cedar_policy::PolicySet::from_policies(policies)?,
             schema,
             action: uid("Action", &action)?,
             is_typed,
             rules,
-            is_kept,
+            varying,
         })
     }
 

@@ -2,6 +2,7 @@
 //! questions are equal values and a kept answer is the answer.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 
@@ -115,8 +116,20 @@ impl Name {
 }
 
 pub(crate) fn uid(kind: &str, id: &str) -> Result<EntityUid, Fault> {
-    let kind: EntityTypeName = kind.parse()?;
-    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
+    /// The names of kinds, each parsed once: there are as many as the schema has.
+    static KINDS: Mutex<BTreeMap<String, EntityTypeName>> = Mutex::new(BTreeMap::new());
+    // A poisoned lock only means that another thread panicked between two complete writes.
+    let mut kinds = KINDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = kinds.get(kind).cloned();
+    let name = match known {
+        Some(name) => name,
+        None => {
+            let name: EntityTypeName = kind.parse()?;
+            kinds.insert(kind.to_owned(), name.clone());
+            name
+        }
+    };
+    Ok(EntityUid::from_type_name_and_id(name, EntityId::new(id)))
 }
 
 /// An entity with everything that is known of it.
