@@ -43,7 +43,7 @@ def test_audit_tells_who_allowed_what(own_server):
     assert kinds == ["session_opened", "allowed", "attempt_started", "attempt_ended"]
     allowed = found[1]["fact"]
     assert (allowed["action"], allowed["resource"]) == ("model.call", "m1")
-    assert allowed["policies"] == ["default.model-call"] and allowed["policy_set"].startswith("b3:")
+    assert allowed["policies"] == ["default.behalf", "default.model-call"] and allowed["policy_set"].startswith("b3:")
     assert found[3]["fact"]["outcome"] == "done"
     assert "say audit" not in json.dumps(found), "no content"
 
