@@ -109,6 +109,8 @@ impl FromStr for Answer {
         let mut lines = head.split('\n');
         let mut named = |name: &str| {
             let line = lines.next().filter(|line| line.len() <= LINE_BYTES_MAX + name.len() + 1)?;
+            // What is written has none, and shows nothing else on a terminal than it says.
+            let line = (!line.chars().any(char::is_control)).then_some(line)?;
             line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned)
         };
         if named("tenure").as_deref() != HEAD.strip_prefix("tenure ") {
