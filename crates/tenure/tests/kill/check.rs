@@ -153,12 +153,13 @@ fn call(visited: &Visited, item: &Value, name: &str, done: usize, tally: &mut Ta
         tally.denied += usize::from(decision == Some(&false));
     }
     // After one refusal nothing of the session reaches outside until a person releases it, and none does.
-    let is_quarantined = visited.decided.values().any(|yes| !yes);
     let error = item["error"].as_str().unwrap_or_default();
+    let is_quarantined = visited.decided.values().any(|yes| !yes)
+        && (error.contains("guard.quarantine") || error.contains("policy no longer allows it"));
     match item["status"].as_str().expect("a status") {
         "completed" => assert_eq!(done, 1, "{name} is told to have happened: {item}"),
         "failed" if error.contains("outcome is unknown") => tally.unknown += 1,
-        "failed" if is_quarantined && error.contains("olicy") => {
+        "failed" if is_quarantined => {
             assert_eq!(done, 0, "{name} is told to be refused: {item}");
         }
         "failed" => assert!(decision == Some(&false), "{name} failed: {item}"),
