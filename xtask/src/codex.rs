@@ -13,17 +13,27 @@ const PACKAGE: &str = "@openai/codex@0.169.0";
 /// Scenarios with the server; pytest collects them only when they are named.
 const SCENARIOS: &str = "tests/sdk/official_executor.py";
 
-/// Installs the package if it is not there, and runs the tests that need its program.
+/// Builds the binary and runs the [`scenarios`].
+///
+/// # Errors
+/// The binary does not build, or as the scenarios.
+pub(crate) fn run(counter: &mut Counter) -> Outcome {
+    need::ensure()?;
+    sdk::build()?;
+    scenarios(counter)
+}
+
+/// Installs the package if it is not there, and runs the tests that need its program, against the debug
+/// binary where they need one.
 ///
 /// # Errors
 /// The package cannot be installed, the tests do not build, or one fails.
-pub(crate) fn run(counter: &mut Counter) -> Outcome {
-    need::ensure()?;
+pub(crate) fn scenarios(counter: &mut Counter) -> Outcome {
     let program = program(&target().join("codex"))?;
-    let args =
-        ["test", "--package", "tenure-executor", "--features", "codex-binary", "--test", "codex", "--locked"];
+    // With the features of the whole workspace, so that only the crate itself is built again.
+    let feature = "tenure-executor/codex-binary";
+    let args = ["test", "--workspace", "--features", feature, "--test", "codex", "--locked"];
     Cmd::cargo(&args).env("CODEX_BIN", &program).run(Some(counter))?;
-    Cmd::cargo(&["build", "--package", "tenure", "--bin", "tenure", "--locked"]).run(None)?;
     let venv = target().join("sdk-venv");
     sdk::environment(&venv)?;
     let args = ["-m", "pytest", "-q", "-p", "no:cacheprovider", SCENARIOS];

@@ -65,21 +65,18 @@ fn usage(message: &str) -> ExitCode {
 fn test(report: &mut Report) {
     report.step("what is needed", |_| need::ensure());
     report.step("format", |_| Cmd::cargo(&["fmt", "--all", "--check"]).run(None));
-    report.step("clippy", |_| {
-        let args = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
-        Cmd::cargo(&args).run(None)
-    });
     // Nothing else builds what is behind a feature.
-    report.step("clippy, object stores", |_| {
-        let args = ["clippy", "--package", "tenure", "--features", "s3", "--locked", "--", "-D", "warnings"];
-        Cmd::cargo(&args).run(None)
+    report.step("clippy", |_| {
+        let all = ["clippy", "--workspace", "--all-targets", "--features", "tenure/s3", "--locked"];
+        Cmd::cargo(&[&all[..], &["--", "-D", "warnings"]].concat()).run(None)
     });
     // The simulation and the kill tests are ordinary tests of `tenure-sim` and of the binary.
     report.step("tests, simulation, kills", |counter| {
         Cmd::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]).run(Some(counter))
     });
-    report.step("SDK scenarios", |counter| sdk::run(&[], counter));
-    report.step("official executor", codex::run);
+    // The tests have just built the binary.
+    report.step("SDK scenarios", |counter| sdk::scenarios(&[], counter));
+    report.step("official executor", codex::scenarios);
     report.step("fuzz", |counter| fuzz::run(fuzz::SECONDS_DEFAULT, counter));
     report.step("dependencies", |_| deny::run());
 }

@@ -44,6 +44,10 @@ impl Cmd {
                 cmd.command.env_remove(&name);
             }
         }
+        // A whole run compiles each crate once: what a next compilation would save takes gigabytes.
+        if std::env::var_os("CARGO_INCREMENTAL").is_none() {
+            cmd.command.env("CARGO_INCREMENTAL", "0");
+        }
         cmd
     }
 

@@ -9,14 +9,26 @@ use crate::{Outcome, need};
 
 const REQUIREMENTS: &str = "tests/sdk/requirements.txt";
 
-/// Builds the binary, makes the virtual environment if it is not there or pins something else, and runs
-/// the scenarios. `args` go to pytest.
+/// Builds the binary and runs the [`scenarios`].
 ///
 /// # Errors
-/// The binary does not build, the environment cannot be made, or a scenario fails.
+/// The binary does not build, or as the scenarios.
 pub(crate) fn run(args: &[String], counter: &mut Counter) -> Outcome {
     need::ensure()?;
-    Cmd::cargo(&["build", "--package", "tenure", "--bin", "tenure", "--locked"]).run(None)?;
+    build()?;
+    scenarios(args, counter)
+}
+
+pub(crate) fn build() -> Outcome {
+    Cmd::cargo(&["build", "--package", "tenure", "--bin", "tenure", "--locked"]).run(None)
+}
+
+/// Makes the virtual environment if it is not there or pins something else, and runs the scenarios against
+/// the debug binary. `args` go to pytest.
+///
+/// # Errors
+/// The environment cannot be made, or a scenario fails.
+pub(crate) fn scenarios(args: &[String], counter: &mut Counter) -> Outcome {
     let venv = target().join("sdk-venv");
     environment(&venv)?;
     let python = venv.join("bin/python");

@@ -1,13 +1,11 @@
 //! The Agents API through the app, over a live runtime with the scripted model.
 
-mod support;
-
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
-use support::{KEY, OTHER_KEY, World, events, request};
+use crate::support::{KEY, OTHER_KEY, World, events, request};
 
 fn none(input: &str) -> Value {
     json!({"agent": {"model": "m1"}, "environment": {"type": "none"}, "input": input})

@@ -1,14 +1,12 @@
 //! Automations through the app, over a live runtime with its scheduler.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
-use support::{OTHER_KEY, World, request};
+use crate::support::{OTHER_KEY, World, request};
 
 const PATH: &str = "/v1/agents/automations";
 

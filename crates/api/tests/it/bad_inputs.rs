@@ -1,14 +1,12 @@
 //! What must never be accepted, over a real socket. The numbers are those of the table of bad inputs that
 //! the project keeps; a row that is not here is named at the end with the reason.
 
-mod support;
-
 use std::time::Duration;
 
 use serde_json::json;
 use tenure_api::Limits;
 
-use support::{Answer, KEY, Listening, OTHER_KEY, Raw, World, listen};
+use crate::support::{Answer, KEY, Listening, OTHER_KEY, Raw, World, listen};
 
 struct Case {
     row: &'static str,

@@ -1,12 +1,10 @@
 //! Freezes through the app: who is frozen, what waits, and what is refused.
 
-mod support;
-
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use support::{OTHER_KEY, World};
+use crate::support::{OTHER_KEY, World};
 
 const PATH: &str = "/v1/tenure/freezes";
 

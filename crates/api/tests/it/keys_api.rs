@@ -1,10 +1,8 @@
 //! API keys through the app: what each scope admits, when a key stops working, and what is shown of it.
 
-mod support;
-
 use serde_json::{Value, json};
 
-use support::{KEY, World};
+use crate::support::{KEY, World};
 
 /// A key with these scopes: its id and its text.
 async fn key(world: &World, scopes: &[&str]) -> (String, String) {

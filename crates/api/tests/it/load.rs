@@ -1,13 +1,11 @@
 //! What a client sees when the server has as much as it can bear.
 
-mod support;
-
 use axum::http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tenure_runtime::{Bound, Limit, Limits, Whose};
 
-use support::{OTHER_KEY, World, request};
+use crate::support::{OTHER_KEY, World, request};
 
 fn none(input: &str) -> Value {
     json!({"agent": {"model": "m1"}, "environment": {"type": "none"}, "input": input})

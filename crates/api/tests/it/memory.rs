@@ -1,10 +1,8 @@
 //! What one session said, another of the same agent and user recalls at once, and nobody else.
 
-mod support;
-
 use serde_json::{Value, json};
 
-use support::{OTHER_KEY, World};
+use crate::support::{OTHER_KEY, World};
 
 const PATH: &str = "/v1/tenure/memory/search";
 

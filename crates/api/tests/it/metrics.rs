@@ -1,7 +1,5 @@
 //! `/metrics`: who may read it, and that a strict reader of the text format accepts every line.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::body::Body;
@@ -9,7 +7,7 @@ use axum::http::Request;
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
-use support::World;
+use crate::support::World;
 
 /// One sample: its name, its labels, its value.
 type Sample = (String, BTreeMap<String, String>, f64);
@@ -188,7 +186,7 @@ async fn a_strict_reader_accepts_every_line() {
     assert!(!text.contains("makes up"), "a label holds what a client wrote");
 
     // Every metric is on the reference page, and the page names no other.
-    let page = include_str!("../../../docs/observability.md");
+    let page = include_str!("../../../../docs/observability.md");
     for name in families.keys() {
         assert!(page.contains(&format!("| `{name}` |")), "docs/observability.md lacks {name}");
     }
@@ -206,7 +204,7 @@ async fn an_open_stream_is_counted() {
     let body = json!({"agent": {"model": "m1"}, "environment": {"type": "none"}, "input": "hi"});
     let session = world.session(body).await;
     let path = format!("/v1/agents/sessions/{}/events", session["id"].as_str().expect("an id"));
-    let (_, _, stream) = world.send(support::request("GET", &path, None, &[])).await;
+    let (_, _, stream) = world.send(crate::support::request("GET", &path, None, &[])).await;
     let streams = async || value(&parse(&read(&world, &[]).await.2), "tenure_event_streams", &[]);
     assert_eq!(streams().await, Some(1.0));
     drop(stream);
@@ -220,7 +218,7 @@ async fn a_server_that_others_reach_asks_for_a_key() {
     let bearer = |key: &str| format!("Bearer {key}");
     let reader = bearer(&world.read_only);
     assert_eq!(read(&world, &[("authorization", &reader)]).await.0, 403);
-    let admin = bearer(support::KEY);
+    let admin = bearer(crate::support::KEY);
     assert_eq!(read(&world, &[("authorization", &admin)]).await.0, 200);
     let open = |bind: &str| tenure_api::ApiConfig::new(bind.parse().expect("an address")).open_metrics;
     assert!(open("127.0.0.1:1") && open("[::1]:1"));

@@ -4,8 +4,6 @@
 //! Paths come from the router's own table, and a parameter that no line here knows fails the test: a new route
 //! cannot be forgotten.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,7 +14,7 @@ use serde_json::{Value, json};
 use tenure_journal::{HostedSettings, Template, TemplateId};
 use tenure_runtime::templates;
 
-use support::{KEY, OTHER_KEY, World, request};
+use crate::support::{KEY, OTHER_KEY, World, request};
 
 /// Where executors connect: they are admitted by what they call, and have tests of their own.
 const CONNECT: &str = "/agents/api/connect/";

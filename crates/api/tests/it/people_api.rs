@@ -1,7 +1,5 @@
 //! People through the app, with tokens of a real little provider.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,7 +9,7 @@ use tenure_api::keys::Scope;
 use tenure_identity::{Algorithm, Provider, Rules};
 use tenure_testkit::oidc::{Oidc, Signer};
 
-use support::{KEY, World};
+use crate::support::{KEY, World};
 
 /// A server whose people are in groups, and their provider.
 async fn world() -> (World, Oidc) {

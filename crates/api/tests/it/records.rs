@@ -1,12 +1,10 @@
 //! What the audit log is told of requests: changes, reads and denials, and by whom.
 
-mod support;
-
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use support::World;
+use crate::support::World;
 
 /// The facts of requests in the log, once `wanted` of them are there.
 async fn told(world: &World, wanted: usize) -> Vec<Value> {

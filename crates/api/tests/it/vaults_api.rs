@@ -1,10 +1,8 @@
 //! Vaults between projects: what is another's looks like what never was.
 
-mod support;
-
 use serde_json::{Value, json};
 
-use support::{OTHER_KEY, World};
+use crate::support::{OTHER_KEY, World};
 
 fn bearer() -> Value {
     json!({"name": "n", "auth": {"type": "static_bearer", "mcp_server_url": "https://x.example/mcp", "token": "s3cr3t-token"}})

@@ -1,12 +1,10 @@
 //! Versions of saved agents through the app: edits, going back, differences and splits.
 
-mod support;
-
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use support::{KEY, OTHER_KEY, World};
+use crate::support::{KEY, OTHER_KEY, World};
 
 /// An agent with three versions, and its paths.
 async fn edited(world: &World) -> (String, String, String) {

@@ -1,10 +1,8 @@
 //! `/v1/tenure/webhooks` through the app.
 
-mod support;
-
 use serde_json::{Value, json};
 
-use support::{OTHER_KEY, World};
+use crate::support::{OTHER_KEY, World};
 
 const PATH: &str = "/v1/tenure/webhooks";
 

@@ -1,16 +1,14 @@
 //! The proxy over real sockets: what passes, what does not, and what is told of it.
 
-mod support;
-
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
-use support::{
+use crate::support::{
     Host, PATIENCE, Sandbox, TestAuthority, always, exchange, name, ok, read_message, rules, soon, table, why,
 };
+use async_trait::async_trait;
 use tenure_egress::{
     AddressGuard, BindError, ByteCaps, CONNECTIONS_MAX, Failure, IDLE_TIME_MAX, Outcome, Proxy, REQUESTS_MAX,
     Refusal, Resolver, Rules, TableResolver, Target, Trust, Way,

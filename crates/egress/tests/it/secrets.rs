@@ -1,10 +1,8 @@
 //! Row 73: a secret is sent to its hosts and nowhere else, and nobody inside ever sees it.
 
-mod support;
-
 use std::sync::Arc;
 
-use support::{
+use crate::support::{
     Answer, Host, Sandbox, TestAuthority, exchange, name, ok, read_message, rules, secret, soon, unchunked,
     why,
 };
@@ -82,7 +80,8 @@ async fn connections_to_the_host_are_shared() {
 #[tokio::test]
 async fn a_host_that_ends_connections_is_connected_to_again() {
     let authority = TestAuthority::new();
-    let closing = support::always("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi");
+    let closing =
+        crate::support::always("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi");
     let host = Host::tls(&authority, "a.example", closing).await;
     let secret = secret("API_KEY", VALUE, &["a.example"]);
     let sandbox = Sandbox::with_hosts(&[("a.example:443", &host)], vec![secret.clone()], &authority);
@@ -231,7 +230,7 @@ async fn an_answer_that_cannot_be_searched_is_refused() {
         ("101 Switching Protocols", "Upgrade: websocket", "502 connection_broken", "502 connection_broken"),
     ] {
         let answer =
-            support::always(&format!("HTTP/1.1 {status}\r\n{header}\r\nContent-Length: 2\r\n\r\nhi"));
+            crate::support::always(&format!("HTTP/1.1 {status}\r\n{header}\r\nContent-Length: 2\r\n\r\nhi"));
         let mut host = Host::tls(&authority, "a.example", answer).await;
         let sandbox = Sandbox::with_hosts(&[("a.example:443", &host)], vec![secret.clone()], &authority);
         let range = "Range: bytes=0-1\r\nIf-Range: x";
@@ -249,7 +248,7 @@ async fn an_answer_that_cannot_be_searched_is_refused() {
 async fn a_stream_is_not_held_up() {
     let authority = TestAuthority::new();
     let endless =
-        support::always("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n");
+        crate::support::always("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n");
     let host = Host::tls(&authority, "a.example", endless).await;
     let secret = secret("API_KEY", VALUE, &["a.example"]);
     let mut sandbox = Sandbox::with_hosts(&[("a.example:443", &host)], vec![secret.clone()], &authority);
@@ -311,7 +310,7 @@ async fn headers_are_searched_one_by_one() {
         "HTTP/1.1 200 Says {VALUE}\r\nSet-Cookie: a={VALUE}\r\nSet-Cookie: b=2\r\n{VALUE}: 1\r\nX-Kept: 3\r\n\
          Transfer-Encoding: chunked\r\nTrailer: X-Last\r\n\r\n2\r\nhi\r\n0\r\nX-Last: {VALUE}\r\n\r\n"
     );
-    let host = Host::tls(&authority, "a.example", support::always(&answer)).await;
+    let host = Host::tls(&authority, "a.example", crate::support::always(&answer)).await;
     let secret = secret("API_KEY", VALUE, &["a.example"]);
     let sandbox = Sandbox::with_hosts(&[("a.example:443", &host)], vec![secret.clone()], &authority);
     let answer = sandbox.ask_tls("a.example:443", &get("/", "a.example", "TE: trailers")).await;

@@ -1,8 +1,6 @@
 //! Collecting payloads against sessions that come, fork, go back and go: what a session refers to is never
 //! forgotten, and what nobody refers to is.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +17,7 @@ use tenure_store::{DocumentKind, MemoryStore, Order, Page, Stamp, Store};
 use tenure_workspace::manifest::{Content, Entry, FileNode, Node, Time, encode_directory};
 use tenure_workspace::{Chunks, Digest, MemoryChunks, reachable};
 
-use support::{SCRIPT, opening, start, start_hosting};
+use crate::support::{SCRIPT, opening, start, start_hosting};
 
 /// How old a payload is that is collected. The store's clock moves only when the test moves it.
 const GRACE: Duration = Duration::from_millis(50);

@@ -1,7 +1,5 @@
 //! Freezes on a running server and on several: nothing begins once one is acknowledged, and everything goes on.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +8,8 @@ use tenure_runtime::{FreezeTarget, Limits, Places, Runtime};
 use tenure_session::{Command, RequiredAction, SessionNotice};
 use tenure_store::MemoryStore;
 
-use support::crowd::Crowd;
-use support::{Shop, opening, start, start_within, until, wait};
+use crate::support::crowd::Crowd;
+use crate::support::{Shop, opening, start, start_within, until, wait};
 
 fn project() -> ProjectId {
     opening("").opened.project_id

@@ -1,7 +1,5 @@
 //! An agent shows a tool server who it is, where the server asks.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,7 +11,7 @@ use tenure_session::SessionNotice;
 use tenure_store::MemoryStore;
 use tenure_tools::{Hints, Server};
 
-use support::{Shop, opening, until};
+use crate::support::{Shop, opening, until};
 
 const AUDIENCE: &str = "https://shop.example";
 

@@ -1,8 +1,6 @@
 //! Several nodes on one store: any node takes any command and serves any stream, one of them works, and
 //! what a dead one left is taken over.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +9,8 @@ use tenure_runtime::{Limits, Places, Runtime, Subscription, SubscriptionItem};
 use tenure_session::{Command, RequiredAction, SessionNotice, StreamEvent, TurnNotice};
 use tenure_store::MemoryStore;
 
-use support::crowd::Crowd;
-use support::{Shop, opening, start, start_within, until, wait};
+use crate::support::crowd::Crowd;
+use crate::support::{Shop, opening, start, start_within, until, wait};
 
 fn say(text: &str) -> Command {
     Command::Message { content: vec![InputPart::text(text)] }

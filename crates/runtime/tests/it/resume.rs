@@ -1,7 +1,5 @@
 //! What a process finds unfinished: resumed a few at a time, and looked at again where the store was away.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +10,8 @@ use tenure_runtime::{Bound, Limits, Runtime};
 use tenure_store::MemoryStore;
 use tokio_util::sync::CancellationToken;
 
-use support::crowd::{Counts, Crowd};
-use support::{opening, start_with, start_within, wait};
+use crate::support::crowd::{Counts, Crowd};
+use crate::support::{opening, start_with, start_within, wait};
 
 /// What a process leaves that ends with so many sessions in the middle of a model call.
 async fn left_by_another(store: &Arc<MemoryStore>, sessions: usize) {

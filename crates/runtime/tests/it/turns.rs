@@ -1,7 +1,5 @@
 //! The runtime with the in-memory store, the scripted model and a scripted tool server.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +16,7 @@ use tenure_session::{Command, Refusal, RequiredAction, SessionNotice, StreamEven
 use tenure_store::{MemoryStore, Order, Page};
 use tokio_util::sync::CancellationToken;
 
-use support::{Shop, opening, start, start_with, until};
+use crate::support::{Shop, opening, start, start_with, until};
 
 /// A model that panics where it is asked to.
 struct Fragile;

@@ -1,7 +1,5 @@
 //! A server with the in-memory store and the scripted model, and a client that sends exactly what it is told.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;

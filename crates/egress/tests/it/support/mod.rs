@@ -1,6 +1,4 @@
 //! A proxy with its socket, and hosts on loopback, in clear and with TLS, that say what they saw.
-#![allow(dead_code, reason = "each test binary uses a part")]
-
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;

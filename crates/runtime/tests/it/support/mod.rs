@@ -1,7 +1,5 @@
 //! A runtime with the in-memory store, the scripted model and a scripted tool server.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
-
 /// The master key of all nodes: one store has one.
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 

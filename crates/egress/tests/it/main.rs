@@ -1,0 +1,5 @@
+//! The proxy on real sockets.
+
+mod proxy;
+mod secrets;
+mod support;

@@ -1,0 +1,13 @@
+//! The runtime with stores, models and tool servers that a test can steer. One binary: each links a whole server.
+
+mod collect;
+mod flood;
+mod freezes;
+mod identity;
+mod nodes;
+mod resume;
+mod subagents;
+mod support;
+mod traces;
+mod turns;
+mod webhooks;
