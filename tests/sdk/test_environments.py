@@ -1,7 +1,9 @@
 """Hosted environments: commands and files that are as durable as the conversation."""
 
 import base64
+import contextlib
 import shutil
+import sqlite3
 
 import pytest
 from openai.types.beta.agent_session_item import AgentSessionItem
@@ -285,3 +287,40 @@ def test_hosted_network_restricted(client, mark):
         environment = {**HOSTED, "network": {"access": "restricted", "allowed_domains": [wrong]}}
         with refused(400, param="environment", says=f"Invalid host '{wrong}'"):
             client.beta.agents.sessions.create(agent={"model": "m1"}, environment=environment, input="say x")
+
+
+def test_environment_whose_files_are_lost(own_server, mark):
+    """Conversation and settings survive; what commands left does not."""
+    start = {**HOSTED, "files": [inline("/workspace/given.txt", mark)]}
+    session = finished(own_server.client, f"run ls # {mark}", start)
+    environment = session.environment.id
+    database = own_server.data / "tenure.db"
+    own_server.stop()
+    before = blobs(database)
+    own_server.start()
+    talk.send(own_server.client, session.id, talk.message(f"run echo {mark} > /workspace/left.txt"))
+    talk.ended(own_server.client, session.id, 2)
+    own_server.stop()
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.executemany("DELETE FROM blobs WHERE blob = ?", [(blob,) for blob in blobs(database) - before])
+    shutil.rmtree(own_server.data / "environments")
+    own_server.start()
+
+    client = own_server.client
+    events = talk.turn(client, session.id, f"run cat left.txt # {mark}")
+    names = [name for name in talk.types(events) if name.startswith("environment.")]
+    # The turn may end before the environment is ready again.
+    assert names[:2] == ["environment.reset", "environment.pending"]
+    reset = talk.only(events, "environment.reset")
+    assert (reset.environment_id, reset.reset_count) == (environment, 1)
+    lost = command(client, session.id)
+    assert lost.status == "failed" and "made ready anew" in lost.output
+    talk.send(client, session.id, talk.message(f"run ls # {mark}"))
+    talk.ended(client, session.id, 4)
+    assert command(client, session.id).output.split() == ["given.txt", "outputs"]
+
+
+def blobs(database):
+    """The digests of every payload that the server keeps."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return {blob for (blob,) in connection.execute("SELECT blob FROM blobs")}

@@ -402,6 +402,8 @@ pub enum FailureKind {
     NotBegun,
     /// A person must sign in at the other side first; nothing was asked of it.
     SignInRequired,
+    /// What the journal says of the environment's files is not in the store any more; nothing was done.
+    FilesLost,
 }
 
 impl FailureKind {
@@ -414,6 +416,7 @@ impl FailureKind {
             | Self::ServerError
             | Self::ConnectionFailed
             | Self::NotBegun
+            | Self::FilesLost
             | Self::Timeout => true,
             Self::Authentication
             | Self::NotFound
@@ -449,6 +452,7 @@ impl FailureKind {
             | Self::ToolNotFound
             | Self::Internal
             | Self::Crashed
+            | Self::FilesLost
             | Self::SignInRequired => false,
         }
     }
@@ -469,6 +473,7 @@ impl FailureKind {
             | Self::Overloaded
             | Self::NotBegun
             | Self::SignInRequired
+            | Self::FilesLost
             | Self::Authentication
             | Self::NotFound
             | Self::ContextTooLong

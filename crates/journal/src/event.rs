@@ -218,6 +218,8 @@ pub enum Event {
     EnvironmentSuspended,
     /// Something is about to be done in the environment again.
     EnvironmentResumed,
+    /// The environment's files are lost: it is made ready anew, as it was when the session began.
+    EnvironmentReset,
     /// Older items left the context because it was too long. The journal keeps them.
     ContextTrimmed {
         /// The first item that stays.

@@ -72,6 +72,7 @@ impl Event {
             | Self::EnvironmentExpired
             | Self::EnvironmentSuspended
             | Self::EnvironmentResumed
+            | Self::EnvironmentReset
             | Self::EnvironmentConnected
             | Self::EnvironmentDisconnected
             | Self::SignedIn

@@ -214,7 +214,9 @@ pub(crate) fn of_kind(kind: FailureKind) -> Failure {
         FailureKind::ToolNotFound => "the tool does not exist",
         FailureKind::SignInRequired => "a person must sign in first",
         FailureKind::Protocol => "the model provider sent something that is not an answer",
-        FailureKind::Internal | FailureKind::Crashed | FailureKind::NotBegun => "internal error",
+        FailureKind::Internal | FailureKind::Crashed | FailureKind::NotBegun | FailureKind::FilesLost => {
+            "internal error"
+        }
     };
     with_message(kind, message)
 }

@@ -84,6 +84,7 @@ fn counts(kind: FailureKind) -> bool {
         | FailureKind::Protocol => true,
         FailureKind::NotFound
         | FailureKind::SignInRequired
+        | FailureKind::FilesLost
         | FailureKind::ContextTooLong
         | FailureKind::InvalidRequest
         | FailureKind::RateLimited

@@ -263,6 +263,7 @@ fn failure_word(kind: FailureKind) -> &'static str {
         FailureKind::ContentPolicy => "content_policy",
         FailureKind::ToolNotFound => "tool_not_found",
         FailureKind::SignInRequired => "sign_in_required",
+        FailureKind::FilesLost => "files_lost",
         FailureKind::Protocol => "protocol",
         FailureKind::Internal => "internal",
         FailureKind::Crashed => "crashed",

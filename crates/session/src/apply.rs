@@ -97,6 +97,7 @@ impl Session {
             Event::EnvironmentExpired => self.expire(),
             Event::EnvironmentSuspended => self.workspace.suspend(true),
             Event::EnvironmentResumed => self.workspace.suspend(false),
+            Event::EnvironmentReset => self.workspace.reset(),
             Event::SessionUpdated { patch } => self.patch(patch),
             Event::SessionFailed { message } => self.failed = Some(message.clone()),
             Event::SessionDeleted => self.deleted = true,
@@ -484,6 +485,9 @@ impl Session {
                 self.workspace.find(skills);
                 self.workspace.look();
             }
+            // A reset follows.
+            (EffectKind::PrepareEnvironment, Outcome::Failed { failure })
+                if failure.kind == FailureKind::FilesLost => {}
             (EffectKind::PrepareEnvironment, Outcome::Failed { failure }) => {
                 if next == Next::Settled && self.hosted().is_some() {
                     self.workspace.fail(&failure.message);

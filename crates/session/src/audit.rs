@@ -101,6 +101,7 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
         | Event::EnvironmentExpired
         | Event::EnvironmentSuspended
         | Event::EnvironmentResumed
+        | Event::EnvironmentReset
         | Event::SignedIn
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed

@@ -364,6 +364,7 @@ impl Builder {
                 }
             }
             Event::SessionDeleted => self.notices.push(StreamEvent::Deleted),
+            Event::EnvironmentReset => self.tell_reset(),
             Event::SubagentOpened { subagent_id, .. } => {
                 self.tell_subagent(SubagentNotice::Created, *subagent_id);
             }
@@ -434,6 +435,14 @@ impl Builder {
         };
         for kind in kinds {
             self.notices.push(StreamEvent::Environment { kind: *kind, id, by, error: error.clone() });
+        }
+    }
+
+    fn tell_reset(&mut self) {
+        if let Some(hosted) = self.state.hosted() {
+            let kind = EnvironmentNotice::Reset { count: self.state.environment_resets() };
+            let (id, by) = (hosted.id, HostedBy::Server);
+            self.notices.push(StreamEvent::Environment { kind, id, by, error: None });
         }
     }
 

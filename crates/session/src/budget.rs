@@ -129,6 +129,7 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::EnvironmentExpired
         | Event::EnvironmentSuspended
         | Event::EnvironmentResumed
+        | Event::EnvironmentReset
         | Event::SessionFailed { .. }
         | Event::SessionDeleted
         | Event::InputAccepted { .. }

@@ -34,6 +34,9 @@ pub(crate) struct Workspace {
     /// Whether skills were looked for in an environment of the customer's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     looked: bool,
+    /// How often its files were lost and it was made ready anew.
+    #[serde(default)]
+    resets: u64,
 }
 
 impl Workspace {
@@ -92,6 +95,13 @@ impl Workspace {
         self.published = published.or(self.published);
     }
 
+    /// Gives up files that are lost. What was published of them stays listed.
+    pub(crate) fn reset(&mut self) {
+        (self.root, self.published, self.left_by) = (None, None, None);
+        self.skills.clear();
+        self.resets += 1;
+    }
+
     /// Goes back to earlier files. What a command left since is given up.
     pub(crate) fn rewind(&mut self, rewound: &Rewound) {
         self.root = rewound.root;
@@ -138,6 +148,12 @@ impl Session {
     #[must_use]
     pub fn workspace_root(&self) -> Option<WorkspaceRoot> {
         self.workspace.root
+    }
+
+    /// How often its environment's files were lost and it was made ready anew.
+    #[must_use]
+    pub fn environment_resets(&self) -> u64 {
+        self.workspace.resets
     }
 
     /// The command whose outcome is not known and that may have left other files than

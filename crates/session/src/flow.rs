@@ -675,6 +675,7 @@ fn what(before: Option<&Session>, event: &Event) -> String {
         | Event::EnvironmentExpired
         | Event::EnvironmentSuspended
         | Event::EnvironmentResumed
+        | Event::EnvironmentReset
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. } => "a change".to_owned(),
     }

@@ -117,6 +117,7 @@ fn items_of(before: &Session, event: &Event) -> Vec<ItemId> {
         | Event::EnvironmentExpired
         | Event::EnvironmentSuspended
         | Event::EnvironmentResumed
+        | Event::EnvironmentReset
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::SignedIn

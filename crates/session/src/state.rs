@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
-    AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, Environment, FailureKind, ForkedFrom,
-    Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, Party, PromptCache, Review,
-    RouteDecision, SessionId, SessionKey, SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef, Turn,
-    TurnStatus, Usage, Version, limit,
+    AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, EffectKind, Environment, FailureKind,
+    ForkedFrom, Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, Party, PromptCache,
+    Review, RouteDecision, SessionId, SessionKey, SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef,
+    Turn, TurnStatus, Usage, Version, limit,
 };
 
 use crate::budget;
@@ -251,6 +251,7 @@ impl Ends {
             | FailureKind::Protocol
             | FailureKind::Internal
             | FailureKind::SignInRequired
+            | FailureKind::FilesLost
             | FailureKind::Crashed => &mut self.failed,
             FailureKind::NotBegun => &mut self.interrupted,
         }
@@ -374,12 +375,15 @@ impl Session {
     }
 
     /// What may begin in a lane: the first that was asked for in it, once nothing asked before is under way.
+    /// Whatever waits in an environment that is to be made ready, again perhaps, waits for that.
     pub(crate) fn next_in(&self, lane: Lane) -> Option<EffectId> {
-        let asked = self.effects.values();
-        let mut asked = asked.filter(|pending| pending.effect.kind.lane() == Some(lane));
-        let is_new = |pending: &Pending| pending.phase == PendingPhase::Requested;
-        let next = asked.next().filter(|first| is_new(first))?.effect.id;
-        asked.all(is_new).then_some(next)
+        let asked = || self.effects.values().filter(|pending| pending.effect.kind.lane() == Some(lane));
+        if !asked().all(|pending| pending.phase == PendingPhase::Requested) {
+            return None;
+        }
+        let prepares = |pending: &&Pending| matches!(pending.effect.kind, EffectKind::PrepareEnvironment);
+        let first = asked().find(prepares).filter(|_| lane == Lane::Environment && self.awaits_environment());
+        first.or_else(|| asked().next()).map(|pending| pending.effect.id)
     }
 
     /// When the next attempt that waits may begin, or nobody waits for the executor any more. What a freeze holds

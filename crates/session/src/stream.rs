@@ -152,6 +152,11 @@ pub enum EnvironmentNotice {
     Suspended,
     /// Its executor is gone.
     Disconnected,
+    /// Its files are lost, and it is made ready anew.
+    Reset {
+        /// How often that happened, with this time.
+        count: u64,
+    },
     /// It could not be made ready.
     Failed,
 }

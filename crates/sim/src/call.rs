@@ -136,7 +136,8 @@ impl World {
     /// Something is done in an environment, on the files that its process found there.
     fn in_environment(&mut self, effect: &Effect, found: Option<WorkspaceRoot>, fails: bool) -> Attempted {
         if fails {
-            return Attempted::Failed(outside::failure(&mut self.rng, outside::DOUBTS));
+            let kinds = if found.is_some() { outside::ENVIRONMENT_FAILURES } else { outside::DOUBTS };
+            return Attempted::Failed(outside::failure(&mut self.rng, kinds));
         }
         let left = outside::files(found, effect.id);
         // The files of a customer's machine are nobody's snapshot.

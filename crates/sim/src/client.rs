@@ -234,6 +234,7 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::EnvironmentExpired
         | Event::EnvironmentSuspended
         | Event::EnvironmentResumed
+        | Event::EnvironmentReset
         | Event::SessionOpened(_)
         | Event::SessionFailed { .. }
         | Event::SessionDeleted

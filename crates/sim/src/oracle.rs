@@ -362,6 +362,7 @@ impl Watched {
             | Event::EnvironmentExpired
             | Event::EnvironmentSuspended
             | Event::EnvironmentResumed
+            | Event::EnvironmentReset
             | Event::AttemptStarted { .. }
             | Event::SessionFailed { .. }
             | Event::SessionDeleted
@@ -432,6 +433,10 @@ impl Watched {
             Event::EnvironmentResumed => {
                 legal(self.suspended, "an environment is resumed that is suspended")?;
                 self.suspended = false;
+            }
+            Event::EnvironmentReset => {
+                legal(self.opened && self.files.is_some(), "files are lost that were there")?;
+                self.files = None;
             }
             Event::SessionDeleted => legal(self.turn.is_none(), "only an idle session is deleted")?,
             Event::InputAccepted { input } => {

@@ -153,6 +153,9 @@ pub(crate) const REFUSALS: &[FailureKind] = &[
 /// Failures after which nobody knows.
 pub(crate) const DOUBTS: &[FailureKind] =
     &[FailureKind::ConnectionFailed, FailureKind::Timeout, FailureKind::ServerError, FailureKind::Protocol];
+/// Failures of what is done in an environment that has files.
+pub(crate) const ENVIRONMENT_FAILURES: &[FailureKind] =
+    &[FailureKind::ServerError, FailureKind::Internal, FailureKind::FilesLost];
 /// Failures of a model.
 pub(crate) const MODEL_FAILURES: &[FailureKind] = &[
     FailureKind::RateLimited,

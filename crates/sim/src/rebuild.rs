@@ -64,6 +64,7 @@ fn changes_items(event: &Event) -> bool {
         | Event::EnvironmentExpired
         | Event::EnvironmentSuspended
         | Event::EnvironmentResumed
+        | Event::EnvironmentReset
         | Event::SessionOpened(_)
         | Event::SessionUpdated { .. }
         | Event::SessionFailed { .. }

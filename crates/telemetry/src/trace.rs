@@ -199,6 +199,7 @@ impl Tracer {
             | Event::EnvironmentExpired
             | Event::EnvironmentSuspended
             | Event::EnvironmentResumed
+            | Event::EnvironmentReset
             | Event::SessionOpened(_)
             | Event::SessionUpdated { .. }
             | Event::SessionFailed { .. }

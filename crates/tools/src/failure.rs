@@ -106,7 +106,8 @@ pub(crate) fn unsent(mut opening: Failure) -> Failure {
         | FailureKind::MaxOutputTokens
         | FailureKind::ContentPolicy
         | FailureKind::ToolNotFound
-        | FailureKind::SignInRequired) => certain,
+        | FailureKind::SignInRequired
+        | FailureKind::FilesLost) => certain,
     };
     opening.message.push_str("; the call was not sent");
     opening

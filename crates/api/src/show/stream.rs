@@ -65,6 +65,15 @@ pub(crate) fn frames(session_id: SessionId, event: &StreamEvent, ids: &mut Event
             let name = format!("agent.session.subagent.{}", subagent_word(*kind));
             frame(&mut out, &name, json!({"subagent": super::subagent(subagent)}), ids);
         }
+        StreamEvent::Environment { kind: EnvironmentNotice::Reset { count }, id, .. } => {
+            let body = json!({
+                "session_id": session_id,
+                "turn_id": null,
+                "environment_id": id,
+                "reset_count": count,
+            });
+            frame(&mut out, "agent.session.environment.reset", body, ids);
+        }
         StreamEvent::Environment { kind, id, by, error } => {
             let word = environment_word(*kind);
             let error = error.as_ref().map(|message| {
@@ -139,6 +148,7 @@ fn environment_word(kind: EnvironmentNotice) -> &'static str {
         EnvironmentNotice::Connected => "connected",
         EnvironmentNotice::Suspended => "suspended",
         EnvironmentNotice::Disconnected => "disconnected",
+        EnvironmentNotice::Reset { .. } => "reset",
         EnvironmentNotice::Failed => "failed",
     }
 }

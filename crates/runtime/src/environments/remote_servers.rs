@@ -362,6 +362,7 @@ fn not_started(failure: &Failure) -> Failure {
         | FailureKind::Internal
         | FailureKind::Crashed
         | FailureKind::SignInRequired
+        | FailureKind::FilesLost
         | FailureKind::NotBegun => FailureKind::NotFound,
     };
     failed(kind, format!("the tool server could not be started: {}", failure.message))

@@ -242,7 +242,7 @@ impl Desk {
         }
         let home = self.host.home(self.environment.id);
         let made = self.copy.make(&home, self.root, left, &self.chunks);
-        made.map_err(|error| not_begun(self.broken(&error)))?;
+        made.map_err(|error| self.not_there(&error))?;
         match &task {
             // What it finds is no part of the journal's files.
             Task::Server(server) if server.only_lists() => {}
@@ -599,6 +599,16 @@ impl Desk {
     fn snapshot(&mut self) -> Result<WorkspaceRoot, Failure> {
         let root = self.root;
         self.copy.snapshot(root, &self.chunks).map_err(|error| self.broken(&error))
+    }
+
+    /// Why the files that the journal knows cannot be put here. Nothing was done yet.
+    fn not_there(&self, error: &tenure_workspace::Error) -> Failure {
+        let broken = not_begun(self.broken(error));
+        if !matches!(error.kind(), ErrorKind::Missing(_) | ErrorKind::Corrupt(_) | ErrorKind::Manifest(_)) {
+            return broken;
+        }
+        let message = "the environment's files are lost; it is made ready anew, as it was at first";
+        failed(FailureKind::FilesLost, message)
     }
 
     /// What is said when files or their store fail. A limit is the command's own doing.

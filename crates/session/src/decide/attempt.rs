@@ -81,7 +81,9 @@ impl Draft<'_> {
         if next == Next::Settled && matches!(effect.kind, EffectKind::ModelCall { .. }) {
             self.model_failed(failure);
         }
-        if next == Next::Settled && matches!(effect.kind, EffectKind::PrepareEnvironment) {
+        if next == Next::Settled && failure.kind == FailureKind::FilesLost {
+            self.reset_environment();
+        } else if next == Next::Settled && matches!(effect.kind, EffectKind::PrepareEnvironment) {
             self.environment_failed(failure);
         }
     }
@@ -256,6 +258,8 @@ pub(super) fn turn_code(kind: FailureKind) -> &'static str {
         FailureKind::ConnectionFailed => "connection_failed",
         FailureKind::Timeout => "request_timeout",
         FailureKind::MaxOutputTokens => "max_output_tokens",
-        FailureKind::ToolNotFound | FailureKind::Internal | FailureKind::Crashed => "internal_error",
+        FailureKind::ToolNotFound | FailureKind::Internal | FailureKind::Crashed | FailureKind::FilesLost => {
+            "internal_error"
+        }
     }
 }

@@ -40,6 +40,12 @@ impl Draft<'_> {
         }
     }
 
+    /// Records that the environment's files are lost, and that it is to be made ready anew.
+    pub(super) fn reset_environment(&mut self) {
+        self.push(Event::EnvironmentReset);
+        self.request_unasked(None, EffectKind::PrepareEnvironment, PREPARING, &Value::Null);
+    }
+
     /// Records that skills are to be installed in an environment that was made ready without them. It is made ready
     /// once more; by then that only adds what is missing.
     pub(super) fn install_skills(&mut self) {

@@ -80,6 +80,117 @@ fn files_left_behind_are_taken_up_by_the_next_command_alone() {
 }
 
 #[test]
+fn one_whose_files_are_lost_is_made_ready_anew_and_what_waits_comes_after() {
+    let mut b = ready(Network::Disabled);
+    b.answer(vec![call("c1", "shell", RUN), call("c2", "shell", RUN)]);
+    // The store may have been looked at in a bad moment.
+    for _ in 0..3 {
+        b.fails(FailureKind::FilesLost);
+        b.wait(600_000);
+    }
+    b.fails(FailureKind::FilesLost);
+    assert_eq!((b.session.workspace_root(), b.session.environment_resets()), (None, 1));
+    b.environment("prepared again", Attempted::Placed(root(1)));
+    b.environment("command", Attempted::Ran(exited(0, "", None)));
+    b.context();
+    b.check(
+        r#"
+        > open "Go"
+          session opened for m
+          inp1 accepted: "Go"
+          eff1 requested: prepare the environment (freely)
+          eff1 attempt 1
+        > prepared
+          eff1 attempt 1 placed, settled
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+        > answer
+          eff2 attempt 1 answered, settled
+          turn1 item2 #0 in_progress: command c1 "make" in /workspace
+          eff3 requested: run "make" in /workspace for 120000 ms (freely)
+          turn1 item3 #1 in_progress: command c2 "make" in /workspace
+          eff4 requested: run "make" in /workspace for 120000 ms (freely)
+          eff3 attempt 1
+        > FilesLost
+          eff3 attempt 1 failed: files_lost "FilesLost happened", again in 100 ms
+        > 600000 ms pass
+          eff3 attempt 2
+        > FilesLost
+          eff3 attempt 2 failed: files_lost "FilesLost happened", again in 200 ms
+        > 600000 ms pass
+          eff3 attempt 3
+        > FilesLost
+          eff3 attempt 3 failed: files_lost "FilesLost happened", again in 400 ms
+        > 600000 ms pass
+          eff3 attempt 4
+        > FilesLost
+          eff3 attempt 4 failed: files_lost "FilesLost happened", settled
+          environment reset
+          eff5 requested: prepare the environment (freely)
+          eff5 attempt 1
+        > prepared again
+          eff5 attempt 1 placed, settled
+          eff4 attempt 1
+        > command
+          eff4 attempt 1 exited 0 with the same files "", settled
+          eff6 requested: ask m, step 1 (freely)
+          eff6 attempt 1
+          | user: "Go"
+          | call c1: shell {"command":"make"}
+          | call c2: shell {"command":"make"}
+          | result c1: "FilesLost happened"
+          | result c2: "Exit code 0."
+          | tools: ask, shell, apply_patch
+    "#,
+    );
+}
+
+#[test]
+fn readers_are_told_of_a_reset() {
+    let mut b = open(Network::Disabled, Show::Notices);
+    b.environment("prepared", Attempted::Placed(root(1)));
+    b.answer(vec![call("c1", "shell", RUN)]);
+    for _ in 0..3 {
+        b.fails(FailureKind::FilesLost);
+        b.wait(600_000);
+    }
+    b.fails(FailureKind::FilesLost);
+    b.environment("prepared again", Attempted::Placed(root(1)));
+    b.check(
+        r#"
+        > open "Go"
+          session created (idle)
+          env1 pending
+        > prepared
+          env1 ready
+          env1 connected
+          turn1 created (queued)
+          item.added turn1 item1 completed: user "Go"
+          session in_progress (in_progress)
+          turn1 in_progress (in_progress)
+        > answer
+          item.added turn1 item2 #0 in_progress: command c1 "make" in /workspace
+        > FilesLost
+        > 600000 ms pass
+        > FilesLost
+        > 600000 ms pass
+        > FilesLost
+        > 600000 ms pass
+        > FilesLost
+          item.done turn1 item2 #0 failed: command c1 "make" in /workspace error "FilesLost happened"
+          env1 reset
+          env1 pending
+        > prepared again
+          env1 ready
+          env1 connected
+    "#,
+    );
+}
+
+#[test]
 fn one_that_cannot_be_made_ready_fails_its_session() {
     let mut b = open(Network::Disabled, Show::Notices);
     b.fails(FailureKind::InvalidRequest);

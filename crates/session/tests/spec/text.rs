@@ -249,6 +249,7 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
         Event::EnvironmentExpired => "environment expired".to_owned(),
         Event::EnvironmentSuspended => "environment suspended".to_owned(),
         Event::EnvironmentResumed => "environment resumed".to_owned(),
+        Event::EnvironmentReset => "environment reset".to_owned(),
         Event::SessionUpdated { .. } => "session updated".to_owned(),
         Event::SessionFailed { message } => format!("session failed: {message}"),
         Event::SessionDeleted => "session deleted".to_owned(),
@@ -442,6 +443,7 @@ pub(crate) fn notice(notice: &StreamEvent) -> String {
                 EnvironmentNotice::Connected => "connected",
                 EnvironmentNotice::Suspended => "suspended",
                 EnvironmentNotice::Disconnected => "disconnected",
+                EnvironmentNotice::Reset { .. } => "reset",
                 EnvironmentNotice::Failed => "failed",
             };
             let why = error.as_ref().map_or_else(String::new, |error| format!(" {}", quote(error)));
