@@ -26,6 +26,7 @@ pub mod json;
 mod label;
 mod library;
 pub mod limit;
+mod policy;
 mod projection;
 mod reference;
 mod route;
@@ -79,6 +80,7 @@ pub use id::{
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use label::{Confidentiality, Integrity, Labels, ToolEffect};
 pub use library::{FilePurpose, SkillVersionError, StoredFile, StoredSkill, StoredSkillVersion};
+pub use policy::{PolicySource, PolicyText};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
 pub use reference::Reference;
 pub use route::{Obstacle, PassedOver, RouteDecision, RouteRecord};

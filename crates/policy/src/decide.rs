@@ -166,6 +166,9 @@ impl PolicySet {
     }
 
     fn try_decide(&self, request: &Request<'_>, approved: Option<Approved<'_>>) -> Result<Verdict, Fault> {
+        if let Some(why) = &self.closed {
+            return Err(why.as_str().into());
+        }
         let digest = json::digest(request.arguments);
         let approved = approved.filter(|approved| approved.digest == digest);
         let question = Question::of(request, self.sight);

@@ -41,5 +41,6 @@ pub use resource::{
 };
 pub use result::{result_labels, trusted_values};
 pub use route::{CallClass, RouteFacts};
-pub use set::{PolicyError, PolicySet, PolicySource};
+pub use set::{PolicyError, PolicySet};
 pub use tally::Tally;
+pub use tenure_journal::{PolicySource, PolicyText};
