@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use axum::http::Method;
 use serde_json::Value;
-use tenure_journal::{AgentConfig, Author, Party, PartyKind, ProjectId, SessionId};
+use tenure_journal::{AgentConfig, Author, MemorySpace, Party, PartyKind, ProjectId, SessionId};
 use tenure_policy::{
-    APPROVERS, Action, AgentFacts, Facts, PartyFacts, PolicySet, Principal, Request, SessionFacts,
-    SessionVerb, Verdict,
+    APPROVERS, Action, AgentFacts, Facts, MemoryStore, MemoryUse, PartyFacts, PolicySet, Principal,
+    Request, SessionFacts, SessionVerb, Verdict,
 };
 use tenure_runtime::Runtime;
 use tenure_session::{Command, FromParent};
@@ -117,6 +117,20 @@ pub(crate) async fn check_commands(
     Ok(())
 }
 
+/// What policy says to reading or changing memories, by whoever asks and not by an agent.
+///
+/// # Errors
+/// 403: policy does not allow it.
+pub(crate) async fn check_memory(
+    app: &App,
+    caller: &Caller,
+    space: &MemorySpace,
+    what: MemoryUse,
+) -> Result<(), ApiError> {
+    let store = MemoryStore::of(space);
+    decide(app, caller, store.action(what)).await
+}
+
 /// What policy says to opening a session of this agent.
 ///
 /// # Errors
@@ -127,7 +141,7 @@ pub(crate) async fn check_create(app: &App, caller: &Caller, agent: &AgentConfig
         agent_id: agent.id,
         agent_name: agent.name.as_deref(),
         version: agent.version,
-        frozen: false,
+        frozen: app.runtime.is_agent_frozen(caller.project, agent.id).await?,
     };
     decide(app, caller, Action::SessionCreate { agent }).await
 }

@@ -213,7 +213,7 @@ fn short(name: &str) -> String {
     format!("{}…{digest}", &name[..shown])
 }
 
-fn named_policies(policies: &[String]) -> Vec<String> {
+pub(crate) fn named_policies(policies: &[String]) -> Vec<String> {
     policies.iter().take(POLICIES_MAX).map(|policy| short(policy)).collect()
 }
 

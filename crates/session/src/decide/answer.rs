@@ -443,7 +443,11 @@ impl Draft<'_> {
         };
         let item_id = self.add(place, index, ItemStatus::InProgress, body);
         let action = Action::ToolCall { tool: tool.facts(), mode: self.state.agent.approval };
-        match self.permit(action, arguments) {
+        let mut judgement = self.judge(action, arguments, None, Asking::Impossible);
+        if let Some(what) = tool.memory_use() {
+            judgement = judgement.and(self.judge_memory(what, arguments));
+        }
+        match self.pronounce(judgement) {
             Verdict::Allow(permit) => self.request(Effect {
                 id: EffectId::fresh(self.cx.fresh),
                 turn_id: Some(place.turn_id),

@@ -78,7 +78,11 @@ impl Draft<'_> {
         let wanted: Vec<(String, bool)> =
             self.unlisted().map(|mcp| (mcp.server_label.clone(), mcp.runs_inside())).collect();
         for (server_label, inside) in wanted {
-            match self.permit(Action::ToolsList { server: &server_label }, NO_ARGUMENTS) {
+            let asking = Asking::Impossible;
+            let list = Action::ToolsList { server: &server_label };
+            let list = self.judge(list, NO_ARGUMENTS, None, asking);
+            let list = self.and_secret(list, &server_label, NO_ARGUMENTS, None, asking);
+            match self.pronounce(list) {
                 Verdict::Allow(permit) => self.request(Effect {
                     id: EffectId::fresh(self.cx.fresh),
                     turn_id: Some(turn_id),

@@ -24,6 +24,7 @@ mod journals;
 mod labels;
 mod memories;
 mod models;
+mod points;
 mod prewarmed;
 mod prompts;
 mod random;
