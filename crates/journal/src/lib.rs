@@ -57,7 +57,7 @@ pub use content::{FunctionOutput, InputPart};
 pub use context::{ContextItem, ModelRequest, ToolSpec};
 pub use effect::{
     Done, Effect, EffectKind, Failure, FailureKind, Lane, Next, Outcome, PermitRecord, PolicyRefusal, Repeat,
-    ServerRef, ToolDef, ToolResult,
+    ReviewVerdict, ServerRef, ToolDef, ToolResult,
 };
 pub use envelope::{DecodeError, Recorded, Version};
 pub use environment::{

@@ -80,6 +80,8 @@ pub struct Outbound {
     pub sampled: Vec<Sampled>,
     /// How agents show tool servers who they are.
     pub identity: Option<IdentityConfig>,
+    /// The model that is asked about calls of sessions that want it, before people are.
+    pub reviewer: Option<String>,
 }
 
 /// What one runtime takes on at once, and one project of it.
@@ -231,7 +233,7 @@ impl Runtime {
             lease: node::Lease::new(limits.lease),
             store,
             prices: budget::prices(&models),
-            candidates: models.candidates(),
+            candidates: models.candidates().reviewed_by(outbound.reviewer),
             models,
             servers,
             project_servers,

@@ -26,6 +26,7 @@ mod history;
 mod moments;
 mod prewarmed;
 mod remember;
+mod review;
 mod route;
 mod sign_in;
 mod skills;

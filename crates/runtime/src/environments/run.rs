@@ -118,9 +118,10 @@ impl Work {
             EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => {
                 Task::Server(Box::new(ServerWork::of(state, effect)?))
             }
-            EffectKind::ModelCall { .. } | EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => {
-                return None;
-            }
+            EffectKind::ModelCall { .. }
+            | EffectKind::Review { .. }
+            | EffectKind::Subagent { .. }
+            | EffectKind::EndSubagents { .. } => return None,
         };
         let (root, left) = (state.workspace_root(), state.files_left_by().is_some());
         let (session, vault_ids) = (state.key(), state.vault_ids().to_vec());

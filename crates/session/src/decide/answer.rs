@@ -351,6 +351,10 @@ impl Draft<'_> {
     /// Whether people can be asked in this session.
     pub(super) fn asking(&self) -> Asking {
         match self.state.review {
+            // What the reviewer leaves to people, they are asked about. A subagent has nobody to ask.
+            Some(Review::AutoReview) if self.cx.routes.reviewer.is_some() && self.state.parent.is_none() => {
+                Asking::Possible
+            }
             Some(Review::AutoReview) => Asking::Impossible,
             Some(Review::None) | None => Asking::Possible,
         }

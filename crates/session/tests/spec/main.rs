@@ -28,6 +28,7 @@ mod points;
 mod prewarmed;
 mod prompts;
 mod random;
+mod reviews;
 mod routes;
 mod servers;
 mod settings;
