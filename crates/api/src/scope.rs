@@ -38,7 +38,7 @@ pub enum Scope {
     /// Store credentials in vaults and remove them.
     #[serde(rename = "vaults:write")]
     VaultsWrite,
-    /// Read the audit log.
+    /// Read the audit log, and the policies that its decisions name.
     #[serde(rename = "audit:read")]
     AuditRead,
 }
@@ -152,6 +152,7 @@ fn line(segments: &[&str]) -> Option<Line> {
         ["tenure", "sessions" | "memory", ..] => SESSIONS,
         ["tenure", "agents", ..] => AGENTS,
         ["tenure", "audit", ..] => (&[AuditRead], &[Admin]),
+        ["tenure", "policies", ..] => (&[AuditRead], &[Admin]),
         ["tenure", "freezes", ..] => (&[SessionsRead, AgentsRead], &[Admin]),
         // Who asks who they are needs nothing but to be somebody.
         ["tenure", "whoami"] => (
@@ -202,6 +203,8 @@ mod tests {
             ("POST", "/v1/tenure/keys", "admin"),
             ("GET", "/v1/tenure/sessions/sess_1/journal", "admin"),
             ("POST", "/v1/tenure/freezes", "admin"),
+            ("GET", "/v1/tenure/policies/3", "audit:read"),
+            ("POST", "/v1/tenure/policies", "admin"),
             ("PUT", "/v1/tenure/agents/agent_1/split", "agents:write"),
             ("POST", "/v1/tenure/unheard-of", "admin"),
         ];

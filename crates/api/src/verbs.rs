@@ -1,14 +1,18 @@
-//! What keys and people do themselves, as policy sees it: the verbs of sessions, and reading the audit log.
+//! What keys and people do themselves, as policy sees it: the verbs of sessions, reading the audit log, and
+//! publishing policies.
 //!
 //! The scopes of whoever asks are checked first. Where a project says nothing of its own about a verb, the shipped policies
 //! let it pass, and nothing is looked up for it. A refusal is told to whoever asked and to the operator's log;
 //! nothing happened to a session, so no journal has anything to record.
 
+use std::sync::Arc;
+
 use axum::http::Method;
 use serde_json::Value;
-use tenure_journal::{AgentConfig, Author, Party, PartyKind, SessionId};
+use tenure_journal::{AgentConfig, Author, MemorySpace, Party, PartyKind, ProjectId, SessionId};
 use tenure_policy::{
-    APPROVERS, Action, AgentFacts, Facts, PartyFacts, Principal, Request, SessionFacts, SessionVerb, Verdict,
+    APPROVERS, Action, AgentFacts, Facts, MemoryStore, MemoryUse, PartyFacts, PolicySet, Principal,
+    Request, SessionFacts, SessionVerb, Verdict,
 };
 use tenure_runtime::Runtime;
 use tenure_session::{Command, FromParent};
@@ -46,7 +50,10 @@ pub(crate) async fn check_path(
     path: &str,
 ) -> Result<(), ApiError> {
     if path == "/v1/tenure/audit" || path.starts_with("/v1/tenure/audit/") {
-        return decide(app, caller, Action::AuditRead);
+        return decide(app, caller, Action::AuditRead).await;
+    }
+    if method == Method::POST && is_publishing(path) {
+        return decide(app, caller, Action::PolicyPublish).await;
     }
     let of_session =
         ["/v1/agents/sessions/", "/v1/tenure/sessions/"].iter().find_map(|prefix| path.strip_prefix(prefix));
@@ -62,6 +69,11 @@ pub(crate) async fn check_path(
     // What is no id is no session, and is answered as such.
     let Ok(id) = id.parse() else { return Ok(()) };
     check_session(app, caller, id, verb).await
+}
+
+/// Whether posting there changes the policies.
+fn is_publishing(path: &str) -> bool {
+    matches!(path, "/v1/tenure/policies" | "/v1/tenure/policies/rollback")
 }
 
 /// What policy says to commands. Answers to approvals are decided by the session, which has the tickets.
@@ -105,45 +117,78 @@ pub(crate) async fn check_commands(
     Ok(())
 }
 
+/// What policy says to reading or changing memories, by whoever asks and not by an agent.
+///
+/// # Errors
+/// 403: policy does not allow it.
+pub(crate) async fn check_memory(
+    app: &App,
+    caller: &Caller,
+    space: &MemorySpace,
+    what: MemoryUse,
+) -> Result<(), ApiError> {
+    let store = MemoryStore::of(space);
+    decide(app, caller, store.action(what)).await
+}
+
 /// What policy says to opening a session of this agent.
 ///
 /// # Errors
 /// 403: policy does not allow it.
-pub(crate) fn check_create(app: &App, caller: &Caller, agent: &AgentConfig) -> Result<(), ApiError> {
+pub(crate) async fn check_create(app: &App, caller: &Caller, agent: &AgentConfig) -> Result<(), ApiError> {
     let agent = AgentFacts {
         project: caller.project,
         agent_id: agent.id,
         agent_name: agent.name.as_deref(),
         version: agent.version,
-        frozen: false,
+        frozen: app.runtime.is_agent_frozen(caller.project, agent.id).await?,
     };
-    decide(app, caller, Action::SessionCreate { agent })
+    decide(app, caller, Action::SessionCreate { agent }).await
 }
 
 async fn check_session(app: &App, caller: &Caller, id: SessionId, verb: SessionVerb) -> Result<(), ApiError> {
     let text = id.to_string();
     let unknown = SessionFacts { id: &text, agent: "", owner: "" };
-    if !app.runtime.policy().has_own_about(&Action::Session { verb, session: unknown }) {
+    if !app.runtime.policies(caller.project).await?.has_own_about(&Action::Session { verb, session: unknown }) {
         return Ok(());
     }
     // A session that is not there is answered as such by whoever looks for it.
     let Some(view) = app.runtime.view(Runtime::key(caller.project, id)).await? else { return Ok(()) };
     let agent = view.agent.name.clone().unwrap_or_else(|| view.agent.id.to_string());
     let owner = view.opened_by.as_deref().unwrap_or_default();
-    decide(app, caller, Action::Session { verb, session: SessionFacts { id: &text, agent: &agent, owner } })
+    let session = SessionFacts { id: &text, agent: &agent, owner };
+    decide(app, caller, Action::Session { verb, session }).await
 }
 
-fn decide(app: &App, caller: &Caller, action: Action<'_>) -> Result<(), ApiError> {
+async fn decide(app: &App, caller: &Caller, action: Action<'_>) -> Result<(), ApiError> {
+    let mut policies = app.runtime.policies(caller.project).await?;
+    if policies.closed().is_some() && matches!(action, Action::PolicyPublish) {
+        // Whoever may publish by the server's files may repair what was published and does not fit them.
+        policies = Arc::clone(app.runtime.file_policies());
+    }
     let party = caller.party();
-    let facts = PartyFacts {
-        project: caller.project,
-        id: &party.id,
-        name: &party.name,
-        active: true,
-        groups: &party.groups,
+    let verdict = ask(&policies, caller.project, &party, action);
+    let (policies, fault) = match verdict {
+        Verdict::Allow(_) => return Ok(()),
+        Verdict::Ask(hold) => (hold.policies, None),
+        Verdict::Deny(denial) => (denial.policies, denial.fault),
     };
+    let (action, resource) = (action.name(), action.resource());
+    tracing::warn!(by = party.id, action, resource, ?policies, fault, "policy refused a request");
+    Err(ApiError::policy(&policies))
+}
+
+/// Whether somebody could publish again if `policies` were in force.
+pub(crate) fn may_publish(policies: &PolicySet, project: ProjectId, party: &Party) -> bool {
+    matches!(ask(policies, project, party, Action::PolicyPublish), Verdict::Allow(_))
+}
+
+/// What policies say to somebody who asks for themselves.
+fn ask(policies: &PolicySet, project: ProjectId, party: &Party, action: Action<'_>) -> Verdict {
+    let facts =
+        PartyFacts { project, id: &party.id, name: &party.name, active: true, groups: &party.groups };
     let request = Request {
-        project: caller.project,
+        project,
         principal: match party.kind {
             PartyKind::User => Principal::User(facts),
             PartyKind::Service => Principal::Service(facts),
@@ -153,12 +198,5 @@ fn decide(app: &App, caller: &Caller, action: Action<'_>) -> Result<(), ApiError
         arguments: &Value::Null,
         facts: Facts::neutral(),
     };
-    let (policies, fault) = match app.runtime.policy().decide(&request, None) {
-        Verdict::Allow(_) => return Ok(()),
-        Verdict::Ask(hold) => (hold.policies, None),
-        Verdict::Deny(denial) => (denial.policies, denial.fault),
-    };
-    let (action, resource) = (request.action.name(), request.action.resource());
-    tracing::warn!(by = party.id, action, resource, ?policies, fault, "policy refused a request");
-    Err(ApiError::policy(&policies))
+    policies.decide(&request, None)
 }

@@ -82,6 +82,14 @@ pub enum EffectKind {
         /// What is asked: exactly what the permit's digest binds.
         request: SubagentRequest,
     },
+    /// Ask a model whether a call that waits for an approval may be made. What it is shown is derived from the
+    /// session's state.
+    Review {
+        /// The approval.
+        approval_id: ApprovalId,
+        /// The model's name.
+        model: String,
+    },
     /// Stop subagents. It may outlive its turn, and is attempted until it is done.
     EndSubagents {
         /// Which, and how.
@@ -117,6 +125,7 @@ impl EffectKind {
             | Self::ListTools { inside: true, .. }
             | Self::ToolCall { server: ServerRef::Inside { .. }, .. } => Some(Lane::Environment),
             Self::ModelCall { .. }
+            | Self::Review { .. }
             | Self::ListTools { inside: false, .. }
             | Self::ToolCall { server: ServerRef::Builtin | ServerRef::Mcp { .. }, .. }
             | Self::EndSubagents { .. } => None,
@@ -131,6 +140,7 @@ impl EffectKind {
             | Self::Subagent { item_id, .. }
             | Self::Command { item_id, .. } => Some(*item_id),
             Self::ModelCall { .. }
+            | Self::Review { .. }
             | Self::ListTools { .. }
             | Self::EndSubagents { .. }
             | Self::PrepareEnvironment
@@ -145,6 +155,7 @@ impl EffectKind {
         match self {
             Self::EndSubagents { .. } | Self::PrepareEnvironment | Self::PlaceFiles { .. } => true,
             Self::ModelCall { .. }
+            | Self::Review { .. }
             | Self::ListTools { .. }
             | Self::ToolCall { .. }
             | Self::Command { .. }
@@ -295,6 +306,31 @@ pub enum Done {
         /// Those that are new.
         artifacts: Vec<Artifact>,
     },
+    /// A reviewer answered, or what it said is as good as no answer.
+    Reviewed {
+        /// What follows from it.
+        verdict: ReviewVerdict,
+        /// Why, in its words or in ours.
+        reason: String,
+        /// Tokens, where the provider says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+        /// What it cost in billionths of a US dollar, where prices are known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost_nano_usd: Option<u64>,
+    },
+}
+
+/// What follows from the answer of a reviewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReviewVerdict {
+    /// The call is made.
+    Approve,
+    /// It is not.
+    Refuse,
+    /// People are asked.
+    Escalate,
 }
 
 /// What a tool gave.

@@ -281,7 +281,7 @@ pub struct SessionOpened {
 pub enum Review {
     /// No review.
     None,
-    /// Reviewed; what would ask a person is denied.
+    /// Reviewed, if there is a reviewer; what would ask a person is denied where there is none.
     AutoReview,
 }
 

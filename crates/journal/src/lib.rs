@@ -26,6 +26,7 @@ pub mod json;
 mod label;
 mod library;
 pub mod limit;
+mod policy;
 mod projection;
 mod reference;
 mod route;
@@ -56,7 +57,7 @@ pub use content::{FunctionOutput, InputPart};
 pub use context::{ContextItem, ModelRequest, ToolSpec};
 pub use effect::{
     Done, Effect, EffectKind, Failure, FailureKind, Lane, Next, Outcome, PermitRecord, PolicyRefusal, Repeat,
-    ServerRef, ToolDef, ToolResult,
+    ReviewVerdict, ServerRef, ToolDef, ToolResult,
 };
 pub use envelope::{DecodeError, Recorded, Version};
 pub use environment::{
@@ -79,6 +80,7 @@ pub use id::{
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use label::{Confidentiality, Integrity, Labels, ToolEffect};
 pub use library::{FilePurpose, SkillVersionError, StoredFile, StoredSkill, StoredSkillVersion};
+pub use policy::{PolicySource, PolicyText};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
 pub use reference::Reference;
 pub use route::{Obstacle, PassedOver, RouteDecision, RouteRecord};

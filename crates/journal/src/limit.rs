@@ -49,6 +49,13 @@ pub const LISTING_AGE_MS_MAX: u64 = 10 * 60 * 1000;
 pub const DECISIONS_KEPT_MAX: usize = 256;
 /// Times one turn's context may be cut shorter because the provider said it was too long.
 pub const CONTEXT_TRIMS_PER_TURN_MAX: u32 = 4;
+/// How long a reviewer has for one answer, in milliseconds: a minute. A call waits for it that people could be asked
+/// about instead.
+pub const REVIEW_MS_MAX: u64 = 60_000;
+/// Tries of one review before people are asked.
+pub const REVIEW_ATTEMPTS_MAX: u32 = 2;
+/// Bytes of a reviewer's reason that are kept: a few sentences.
+pub const REVIEW_REASON_BYTES_MAX: usize = 1_024;
 /// Output tokens that are set aside in a budget for an answer whose length nothing else limits. Where a
 /// spending limit holds, the model is told to keep to them; models of every provider may be asked for so many.
 pub const OUTPUT_TOKENS_RESERVED: u64 = 8_192;

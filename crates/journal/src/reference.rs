@@ -33,6 +33,7 @@ impl Event {
                 | EffectKind::PrepareEnvironment
                 | EffectKind::Command { .. }
                 | EffectKind::PublishArtifacts
+                | EffectKind::Review { .. }
                 | EffectKind::Subagent { .. }
                 | EffectKind::EndSubagents { .. } => {}
             },
@@ -142,7 +143,11 @@ fn of_outcome(outcome: &Outcome, found: &mut impl FnMut(Reference)) {
         Done::Published { artifacts } => {
             artifacts.iter().for_each(|artifact| of_artifact(artifact, found));
         }
-        Done::Model { .. } | Done::Tools { .. } | Done::Found { .. } | Done::Ended => {}
+        Done::Model { .. }
+        | Done::Reviewed { .. }
+        | Done::Tools { .. }
+        | Done::Found { .. }
+        | Done::Ended => {}
     }
 }
 

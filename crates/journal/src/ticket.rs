@@ -56,6 +56,9 @@ pub struct Ticket {
     /// When nobody may answer any more; absent for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiry: Option<Expiry>,
+    /// The model that is asked before people are; absent where they are asked at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewer: Option<String>,
 }
 
 /// Who asks, and for whom.

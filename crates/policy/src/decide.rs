@@ -71,6 +71,10 @@ pub struct Hold {
     pub quorum: u32,
     /// How long they have, in milliseconds, and what then; absent for ever.
     pub expiry: Option<(u64, OnExpiry)>,
+    /// Whether a model may answer in place of a person, where a session has one for that: what holds the request
+    /// back is the agent's approval setting, or policies that say so, and no more than one approval of anybody is
+    /// wanted.
+    pub reviewable: bool,
 }
 
 impl Hold {
@@ -79,6 +83,7 @@ impl Hold {
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         merge(&mut self.policies, other.policies);
+        self.reviewable &= other.reviewable;
         if self.groups == [APPROVERS] {
             self.groups = other.groups;
         }
@@ -166,6 +171,9 @@ impl PolicySet {
     }
 
     fn try_decide(&self, request: &Request<'_>, approved: Option<Approved<'_>>) -> Result<Verdict, Fault> {
+        if let Some(why) = &self.closed {
+            return Err(why.as_str().into());
+        }
         let digest = json::digest(request.arguments);
         let approved = approved.filter(|approved| approved.digest == digest);
         let question = Question::of(request, self.sight);
@@ -192,12 +200,18 @@ impl PolicySet {
             if then.allowed() {
                 self.tally.hold();
                 let waiting = self.waiting(&answers, &then);
+                let groups = groups(&waiting);
+                let reviewable = had == 0
+                    && quorum == 1
+                    && groups == [APPROVERS]
+                    && waiting.iter().all(|rule| rule.is_reviewable());
                 return Ok(Verdict::Ask(Hold {
                     digest,
                     policies: then.policies(),
-                    groups: groups(&waiting),
+                    groups,
                     quorum,
                     expiry: expiry(&waiting),
+                    reviewable,
                 }));
             }
         }

@@ -114,6 +114,16 @@ impl Rule {
         }
     }
 
+    /// Whether a model may answer for people what it holds back: never what a guard rail does, and what the project's
+    /// own does if it is annotated so.
+    pub(crate) fn is_reviewable(&self) -> bool {
+        match self.layer {
+            Layer::Guard => false,
+            Layer::Default => true,
+            Layer::Project => self.policy.annotation("review").is_some_and(|who| who == "model"),
+        }
+    }
+
     /// Whether it is about whoever stands behind an agent.
     pub(crate) fn is_about_parties(&self) -> bool {
         match self.layer {

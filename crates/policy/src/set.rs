@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use cedar_policy::{Authorizer, Policy, ValidationMode, Validator};
+use tenure_journal::{PolicySource, PolicyText};
 
 use crate::Action;
 use crate::index::Kept;
@@ -15,15 +16,6 @@ use crate::tally::Tally;
 
 const DEFAULTS: &str = include_str!("../policies/default.cedar");
 const GUARD_RAILS: &str = include_str!("../policies/guard-rails.cedar");
-
-/// A file of policies.
-#[derive(Debug, Clone)]
-pub struct PolicySource {
-    /// Where it is from, for messages.
-    pub name: String,
-    /// The Cedar text.
-    pub text: String,
-}
 
 /// Why policies cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +39,10 @@ pub struct PolicySet {
     pub(crate) sight: Sight,
     pub(crate) authorizer: Authorizer,
     pub(crate) digest: String,
+    /// What it was made from.
+    text: PolicyText,
+    /// Why nothing can be decided with it, where that is so.
+    pub(crate) closed: Option<String>,
     pub(crate) kept: Mutex<Kept>,
     pub(crate) tally: Arc<Tally>,
     /// Whose clauses are among the rules.
@@ -87,10 +83,48 @@ impl PolicySet {
         Self::of(Adding::shipped(guard_rails)?, sources)
     }
 
+    /// The set that was made from `text`, to decide again what was decided with it.
+    ///
+    /// # Errors
+    /// As [`PolicySet::new`]; a text that another schema belongs to, which only its own release can evaluate.
+    pub fn of_text(text: &PolicyText) -> Result<Self, PolicyError> {
+        if text.schema != SCHEMA {
+            let message = "it was made for another schema, by another release of this program";
+            return Err(PolicyError::new("schema", &message));
+        }
+        if text.guard_rails == GUARD_RAILS && text.defaults == DEFAULTS {
+            return Self::new(&text.sources);
+        }
+        let mut adding = Adding::empty();
+        adding.shipping(&text.guard_rails, &text.defaults)?;
+        Self::of(adding, &text.sources)
+    }
+
+    /// This set and further policies of the project's own. Ids are of the whole: what is added cannot replace a
+    /// policy, and a `forbid` of either part holds.
+    ///
+    /// # Errors
+    /// As [`PolicySet::new`].
+    pub fn and(&self, sources: &[PolicySource]) -> Result<Self, PolicyError> {
+        let sources = self.text.sources.iter().chain(sources).cloned().collect();
+        let set = Self::of_text(&PolicyText { sources, ..self.text.clone() })?;
+        Ok(Self { contracts: self.contracts.clone(), ..set })
+    }
+
+    /// What stands in for this set and further policies that do not fit together: everything is denied, and
+    /// says why. Nothing may be decided by a part of what somebody published.
+    #[must_use]
+    pub fn closed_for(&self, sources: &[PolicySource], why: &PolicyError) -> Self {
+        let sources = self.text.sources.iter().chain(sources).cloned().collect();
+        let text = PolicyText { sources, ..self.text.clone() };
+        Self { digest: text.digest(), text, closed: Some(why.to_string()), ..Self::defaults() }
+    }
+
     fn of(mut adding: Adding, sources: &[PolicySource]) -> Result<Self, PolicyError> {
         for source in sources {
             adding.source(&source.name, &source.text, Layer::Project)?;
         }
+        adding.text.sources = sources.to_vec();
         let named: BTreeSet<String> =
             adding.rules.values().flat_map(|rule| rule.tools.iter().cloned()).collect();
         let of_project = adding.rules.values().filter(|rule| rule.layer == Layer::Project);
@@ -102,7 +136,9 @@ impl PolicySet {
             named,
             sight,
             authorizer: Authorizer::new(),
-            digest: format!("b3:{}", adding.hasher.finalize().to_hex()),
+            digest: adding.text.digest(),
+            text: adding.text,
+            closed: None,
             kept: Mutex::default(),
             tally: Arc::default(),
             contracts: Vec::new(),
@@ -115,9 +151,25 @@ impl PolicySet {
         &self.digest
     }
 
-    /// Whether the project has policies of its own about this action, whoever does it with whatever.
+    /// Everything that it was made from.
+    #[must_use]
+    pub fn text(&self) -> &PolicyText {
+        &self.text
+    }
+
+    /// Why nothing can be decided with it, where that is so.
+    #[must_use]
+    pub fn closed(&self) -> Option<&str> {
+        self.closed.as_deref()
+    }
+
+    /// Whether the project has policies of its own about this action, whoever does it with whatever; so has one
+    /// whose policies cannot be decided with.
     #[must_use]
     pub fn has_own_about(&self, action: &Action<'_>) -> bool {
+        if self.closed.is_some() {
+            return true;
+        }
         let actions = schema::with_groups(action.name());
         let own = self.rules.values().filter(|rule| rule.layer == Layer::Project);
         own.into_iter().any(|rule| rule.is_about_action(&actions))
@@ -179,19 +231,35 @@ fn validate<'a>(
 }
 
 /// A set in the making.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Adding {
     rules: BTreeMap<String, Arc<Rule>>,
-    hasher: blake3::Hasher,
+    text: PolicyText,
 }
 
 impl Adding {
+    fn empty() -> Self {
+        let text = PolicyText {
+            schema: SCHEMA.to_owned(),
+            guard_rails: String::new(),
+            defaults: String::new(),
+            sources: Vec::new(),
+        };
+        Self { rules: BTreeMap::new(), text }
+    }
+
     fn shipped(guard_rails: &str) -> Result<Self, PolicyError> {
-        let mut adding = Self::default();
-        adding.hasher.update(SCHEMA.as_bytes());
-        adding.source("built-in guard rails", guard_rails, Layer::Guard)?;
-        adding.source("built-in policies", DEFAULTS, Layer::Default)?;
+        let mut adding = Self::empty();
+        adding.shipping(guard_rails, DEFAULTS)?;
         Ok(adding)
+    }
+
+    fn shipping(&mut self, guard_rails: &str, defaults: &str) -> Result<(), PolicyError> {
+        self.source("built-in guard rails", guard_rails, Layer::Guard)?;
+        self.source("built-in policies", defaults, Layer::Default)?;
+        guard_rails.clone_into(&mut self.text.guard_rails);
+        defaults.clone_into(&mut self.text.defaults);
+        Ok(())
     }
 
     fn source(&mut self, name: &str, text: &str, layer: Layer) -> Result<(), PolicyError> {
@@ -211,8 +279,6 @@ impl Adding {
             let rule = Rule::new(id, layer, policy).map_err(|error| refuse(error.to_string()))?;
             self.rules.insert(id.to_owned(), Arc::new(rule));
         }
-        self.hasher.update(text.as_bytes());
-        self.hasher.update(b"\0");
         Ok(())
     }
 }

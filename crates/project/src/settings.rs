@@ -30,6 +30,8 @@ pub struct Settings {
     pub models: BTreeMap<String, ModelAlias>,
     /// The model of agents that name none: a name of `models`, or one the default provider knows.
     pub default_model: Option<String>,
+    /// The model that is asked about calls of sessions with `review: auto_review`, before people are.
+    pub reviewer: Option<String>,
     /// How much at once.
     pub limits: Limits,
     /// Where the server listens and whom it answers.
@@ -272,6 +274,7 @@ const KEYS: &[&str] = &[
     "providers",
     "models",
     "default_model",
+    "reviewer",
     "limits",
     "server",
     "webhooks",
@@ -362,6 +365,9 @@ fn read(root: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Settings
     }
     if let Some(node) = fields.find("default_model") {
         settings.default_model = node.filled("`default_model`", report).map(str::to_owned);
+    }
+    if let Some(node) = fields.find("reviewer") {
+        settings.reviewer = node.filled("`reviewer`", report).map(str::to_owned);
     }
     if let Some(node) = fields.find("limits") {
         settings.limits = limits(node, report)?;

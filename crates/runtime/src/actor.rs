@@ -442,12 +442,14 @@ impl Actor {
             let unhealthy = self.shared.models.unhealthy();
             let tools_changed = tools_changed(&self.state, &self.shared, now);
             self.frozen = self.shared.freezes.of(&*self.shared.store, self.key.project).await?;
+            // One set for everything that this input leads to, from the question to the permit.
+            let policy = self.shared.policies.of(&*self.shared.store, self.key.project).await?;
             let cx = Context {
                 now,
                 role: self.role,
                 fresh: &fresh,
                 chance: clock::chance(),
-                policy: &self.shared.policy,
+                policy: &policy,
                 context_tokens,
                 tools_changed: &tools_changed,
                 prices: &self.shared.prices,

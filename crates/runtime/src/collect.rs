@@ -347,6 +347,8 @@ fn may_refer(kind: DocumentKind) -> bool {
         | DocumentKind::KeyUse
         | DocumentKind::Freeze
         | DocumentKind::Person
+        | DocumentKind::PolicySet
+        | DocumentKind::Policies
         | DocumentKind::Fork
         | DocumentKind::Vault
         | DocumentKind::Credential

@@ -1,13 +1,14 @@
 //! Running attempts: one task each, cancelled by its actor, answered with an outcome.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use tenure_journal::{
     AgentId, BlobRef, Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, ModelRequest, Network,
     Origin, ProjectId, Secret, SecretId, ServerRef, SessionKey, Tool, ToolDef, ToolResult, limit,
 };
+use tenure_model::Delta;
 use tenure_session::{Attempted, Session};
 use tenure_store::DocumentKind;
 use tenure_tools::{Call, CallResult, Hints, Server};
@@ -58,6 +59,7 @@ impl Begin<'_> {
 
 enum Work {
     Model { request: Box<ModelRequest>, route: Option<String>, source: Source, limited: bool },
+    Review { request: Box<ModelRequest>, route: Option<String> },
     List { server: Box<McpTool>, desk: Desk },
     Tool { server: Option<Box<McpTool>>, name: String, arguments: Value, desk: Desk },
     Builtin(Box<automations::Call>),
@@ -107,6 +109,13 @@ impl Launch {
                 let route = state.route(effect.id).map(str::to_owned);
                 Work::Model { request: Box::new(request), route, source, limited: state.is_limited() }
             }
+            EffectKind::Review { approval_id, .. } => match state.review_request(*approval_id) {
+                Some(request) => {
+                    let route = state.route(effect.id).map(str::to_owned);
+                    Work::Review { request: Box::new(request), route }
+                }
+                None => Work::Environment(None),
+            },
             EffectKind::ListTools { server_label, inside: false } => match mcp_tool(state, server_label) {
                 Some(server) => Work::List { server: Box::new(server), desk: Desk::of(state) },
                 None => Work::Tool {
@@ -175,6 +184,7 @@ impl Launch {
             Work::Model { request, route, source, limited } => {
                 ask(&begin, (*request, route), source, limited, &live, &cancel).await
             }
+            Work::Review { request, route } => review(&begin, (*request, route), &cancel).await,
             Work::List { server, desk } => list(&begin, &desk, &server, &cancel).await,
             Work::Tool { server: Some(server), name, arguments, desk } => {
                 let key = self.effect.id.to_string();
@@ -226,10 +236,35 @@ fn cancelled() -> Failure {
 
 async fn ask(
     begin: &Begin<'_>,
-    (mut request, route): (ModelRequest, Option<String>),
+    asked: (ModelRequest, Option<String>),
     mut source: Source,
     limited: bool,
     live: &Live,
+    cancel: &CancellationToken,
+) -> Result<Attempted, Failure> {
+    source.cancel = cancel.clone();
+    ask_model(begin, asked, limited, &mut |delta| live.delta(&source, delta), cancel).await
+}
+
+/// Asks a reviewer: nobody sees it think, and it has not long to.
+async fn review(
+    begin: &Begin<'_>,
+    asked: (ModelRequest, Option<String>),
+    cancel: &CancellationToken,
+) -> Result<Attempted, Failure> {
+    let mut unseen = |_| {};
+    let answer = ask_model(begin, asked, true, &mut unseen, cancel);
+    match tokio::time::timeout(Duration::from_millis(limit::REVIEW_MS_MAX), answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(failure(FailureKind::Timeout, "the reviewer did not answer in time")),
+    }
+}
+
+async fn ask_model(
+    begin: &Begin<'_>,
+    (mut request, route): (ModelRequest, Option<String>),
+    limited: bool,
+    sink: &mut (dyn FnMut(Delta) + Send),
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     let Begin { shared, project, .. } = *begin;
@@ -237,13 +272,16 @@ async fn ask(
         let message = format!("no provider is configured for the model `{}`", request.model);
         return Err(failure(FailureKind::NotFound, message));
     };
-    source.cancel = cancel.clone();
     let named = shared.models.named.contains_key(&request.model).then(|| request.model.clone());
     request.model = route.model;
     // What nothing else limits is held to what was set aside for it.
     let reserved = (limited && route.prices.is_some()).then_some(limit::OUTPUT_TOKENS_RESERVED);
-    request.output_tokens_max = route.output_tokens_max.or(reserved);
-    let mut sink = |delta| live.delta(&source, delta);
+    let most = route.output_tokens_max.or(reserved);
+    // A request that limits itself stays within that.
+    request.output_tokens_max = match (request.output_tokens_max, most) {
+        (Some(own), Some(most)) => Some(own.min(most)),
+        (own, most) => own.or(most),
+    };
     // First the provider's place, then the server's: one that throttles or stalls holds up nobody else's.
     let waiting = shared.load.model_calls_waiting.hold();
     let _at_provider = route.provider.enter(project, cancel).await.ok_or_else(cancelled)?;
@@ -252,7 +290,7 @@ async fn ask(
     begin.check().await?;
     let _running = shared.load.model_calls_running.hold();
     let began = Instant::now();
-    let answer = route.provider.answer(&request, &mut sink, cancel).await;
+    let answer = route.provider.answer(&request, sink, cancel).await;
     let told = answer.as_ref().map(|answer| answer.usage).map_err(|failure| failure.kind);
     shared.metrics.model_called(route.provider.name(), named.as_deref(), began.elapsed(), told);
     let answer = answer?;

@@ -228,6 +228,15 @@ impl Runtime {
         Ok(frozen.project)
     }
 
+    /// Whether an agent is frozen, by itself or with its project.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    pub async fn is_agent_frozen(&self, project: ProjectId, agent: AgentId) -> Result<bool, StoreError> {
+        let frozen = self.shared().freezes.of(self.store().as_ref(), project).await?;
+        Ok(frozen.stops(agent))
+    }
+
     async fn last_version(&self, project: ProjectId, id: &FreezeId) -> Result<u64, StoreError> {
         let (mut version, id) = (0, id.to_string());
         // A target is frozen and unfrozen a few times in its life.

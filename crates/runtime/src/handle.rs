@@ -28,6 +28,7 @@ use crate::hub::{Hub, Subscription};
 use crate::identity::{Identities, IdentityConfig};
 use crate::load::Quota;
 use crate::metrics::{Metrics, Sampled};
+use crate::policies::Policies;
 use crate::registry::{Admission, Registry};
 use crate::unreadable::Unreadable;
 use crate::vaults::{self, VaultConfig, Vaults};
@@ -52,7 +53,7 @@ pub struct Parts {
     pub servers: Arc<dyn Servers>,
     /// The project's own servers, by name.
     pub project_servers: BTreeMap<String, Server>,
-    /// What may happen.
+    /// What may happen: the policies of the server's files, to which projects publish further ones.
     pub policy: Arc<PolicySet>,
     /// Seals secrets.
     pub sealer: Sealer,
@@ -79,6 +80,8 @@ pub struct Outbound {
     pub sampled: Vec<Sampled>,
     /// How agents show tool servers who they are.
     pub identity: Option<IdentityConfig>,
+    /// The model that is asked about calls of sessions that want it, before people are.
+    pub reviewer: Option<String>,
 }
 
 /// What one runtime takes on at once, and one project of it.
@@ -127,7 +130,7 @@ pub(crate) struct Shared {
     pub(crate) candidates: crate::models::Candidates,
     pub(crate) servers: Arc<dyn Servers>,
     pub(crate) project_servers: BTreeMap<String, Server>,
-    pub(crate) policy: Arc<PolicySet>,
+    pub(crate) policies: Policies,
     pub(crate) sealer: Sealer,
     /// Places for model calls.
     pub(crate) model_gate: Arc<Gate>,
@@ -230,11 +233,11 @@ impl Runtime {
             lease: node::Lease::new(limits.lease),
             store,
             prices: budget::prices(&models),
-            candidates: models.candidates(),
+            candidates: models.candidates().reviewed_by(outbound.reviewer),
             models,
             servers,
             project_servers,
-            policy,
+            policies: Policies::new(policy),
             executors: Executors::new(&sealer),
             sealer,
             model_gate: Gate::new(limits.model_calls),
@@ -336,12 +339,6 @@ impl Runtime {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.shared.store
-    }
-
-    /// The policies that decide now.
-    #[must_use]
-    pub fn policy(&self) -> &PolicySet {
-        &self.shared.policy
     }
 
     /// The wall clock, never behind what it said before.

@@ -182,7 +182,7 @@ impl Runtime {
         t.histogram("tenure_append_duration_seconds", help, &m.append_seconds);
         t.histogram("tenure_append_events", "Events in one append.", &m.append_events);
         t.counters("tenure_store_errors_total", "Failures of durable state, by kind.", &m.store_errors);
-        let tally = shared.policy.tally();
+        let tally = shared.policies.base.tally();
         let decisions = [("allow", tally.allowed()), ("ask", tally.held()), ("deny", tally.denied())];
         let decisions = decisions.map(|(verdict, count)| ([("verdict", verdict)], count));
         t.several(Counter, "tenure_policy_decisions_total", "What policy said, by verdict.", decisions);

@@ -213,7 +213,7 @@ impl ModelTable {
             stateful: provider.stateful,
             price: None,
         });
-        Candidates { named: named.collect(), fallback }
+        Candidates { named: named.collect(), fallback, reviewer: None }
     }
 
     /// Accounts that are left alone now.
@@ -229,11 +229,18 @@ impl ModelTable {
 pub(crate) struct Candidates {
     named: BTreeMap<String, Vec<Candidate>>,
     fallback: Option<Candidate>,
+    reviewer: Option<String>,
 }
 
 impl Candidates {
+    /// The same, with a model that reviews calls.
+    pub(crate) fn reviewed_by(self, reviewer: Option<String>) -> Self {
+        Self { reviewer, ..self }
+    }
+
     pub(crate) fn with<'a>(&'a self, unhealthy: &'a BTreeSet<String>) -> Routes<'a> {
-        Routes { named: &self.named, fallback: self.fallback.as_ref(), unhealthy }
+        let (fallback, reviewer) = (self.fallback.as_ref(), self.reviewer.as_deref());
+        Routes { named: &self.named, fallback, unhealthy, reviewer }
     }
 }
 

@@ -168,12 +168,13 @@ impl Shared {
         self.registry.set_holding(key, true);
         let subscription = share.map(|share| self.watch(key, Version::ZERO, share));
         let frozen = self.freezes.of(&*self.store, key.project).await?;
+        let policy = self.policies.of(&*self.store, key.project).await?;
         let mut cx = Context {
             now,
             role: Role::Holder,
             fresh: &fresh,
             chance: clock::chance(),
-            policy: &self.policy,
+            policy: &policy,
             context_tokens: None,
             tools_changed: &BTreeMap::new(),
             prices: &self.prices,

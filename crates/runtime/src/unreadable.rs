@@ -106,6 +106,8 @@ impl Unreadable {
             | DocumentKind::KeyUse
             | DocumentKind::Freeze
             | DocumentKind::Person
+            | DocumentKind::PolicySet
+            | DocumentKind::Policies
             | DocumentKind::Template
             | DocumentKind::Vault
             | DocumentKind::Credential

@@ -171,6 +171,7 @@ impl Session {
                 if let Some(pending) = self.effects.remove(effect_id) {
                     self.spent.add(budget::abandoned(&pending));
                     self.flow.abandoned(&pending.effect.kind, pending.attempts);
+                    self.end_review(&pending.effect.kind);
                 }
             }
             Event::Granted { grant } => self.flow.grant(grant),
@@ -435,6 +436,7 @@ impl Session {
         let effect = Arc::clone(&pending.effect);
         if next == Next::Settled {
             self.effects.remove(&id);
+            self.end_review(&effect.kind);
         }
         if matches!(effect.kind, EffectKind::ModelCall { .. }) {
             match outcome {
@@ -539,12 +541,14 @@ impl Session {
             }
             (
                 EffectKind::ModelCall { .. }
+                | EffectKind::Review { .. }
                 | EffectKind::EndSubagents { .. }
                 | EffectKind::PlaceFiles { .. },
                 Outcome::Failed { .. } | Outcome::Unknown,
             )
             | (
                 EffectKind::ModelCall { .. }
+                | EffectKind::Review { .. }
                 | EffectKind::ListTools { .. }
                 | EffectKind::ToolCall { .. }
                 | EffectKind::Subagent { .. }

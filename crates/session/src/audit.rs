@@ -177,7 +177,9 @@ fn allowed(effect: &Effect) -> AuditFact {
 /// An effect in the words of policies. What no policy is asked about has words of its own.
 pub(crate) fn named(kind: &EffectKind) -> (&'static str, String) {
     match kind {
-        EffectKind::ModelCall { model, .. } => ("model.call", model.clone()),
+        EffectKind::ModelCall { model, .. } | EffectKind::Review { model, .. } => {
+            ("model.call", model.clone())
+        }
         EffectKind::ListTools { server_label, .. } => (TOOLS_LIST, server_label.clone()),
         EffectKind::ToolCall {
             server: ServerRef::Mcp { server_label } | ServerRef::Inside { server_label },
@@ -214,7 +216,7 @@ fn short(name: &str) -> String {
     format!("{}…{digest}", &name[..shown])
 }
 
-fn named_policies(policies: &[String]) -> Vec<String> {
+pub(crate) fn named_policies(policies: &[String]) -> Vec<String> {
     policies.iter().take(POLICIES_MAX).map(|policy| short(policy)).collect()
 }
 
@@ -229,7 +231,9 @@ fn turn_of(state: &Session, event: &Event) -> Option<TurnId> {
 
 fn outcome_of(outcome: &Outcome) -> (AuditOutcome, Option<u64>) {
     match outcome {
-        Outcome::Done { done: Done::Model { cost_nano_usd, .. } } => (AuditOutcome::Done, *cost_nano_usd),
+        Outcome::Done { done: Done::Model { cost_nano_usd, .. } | Done::Reviewed { cost_nano_usd, .. } } => {
+            (AuditOutcome::Done, *cost_nano_usd)
+        }
         Outcome::Done { .. } => (AuditOutcome::Done, None),
         Outcome::Failed { .. } => (AuditOutcome::Failed, None),
         Outcome::Unknown => (AuditOutcome::Unknown, None),

@@ -8,10 +8,11 @@
 //!
 //! The amount is part of the event that begins the attempt, so that folding never depends on prices.
 
-use tenure_journal::{Done, Effect, EffectId, EffectKind, Event, Outcome, SpendLimit};
+use tenure_journal::{Done, Effect, EffectId, EffectKind, Event, ModelRequest, Outcome, SpendLimit};
 
 use crate::Session;
 use crate::context;
+use crate::review;
 use crate::state::{Pending, PendingPhase};
 
 const NANO_USD_PER_CENT: u64 = 10_000_000;
@@ -68,6 +69,13 @@ impl Price {
     }
 }
 
+/// The most that a review costs.
+pub(crate) fn worst_case_of_review(request: &ModelRequest, price: &Price) -> u64 {
+    let input_tokens = context::estimate_text_tokens(request);
+    let price = Price { output_tokens_max: review::OUTPUT_TOKENS_MAX, ..*price };
+    price.worst_case(input_tokens.saturating_add(input_tokens / 2))
+}
+
 /// The most that asking the model costs now.
 pub(crate) fn worst_case(state: &Session, price: &Price) -> u64 {
     // Half as much again as estimated: tokenisers differ.
@@ -78,7 +86,9 @@ pub(crate) fn worst_case(state: &Session, price: &Price) -> u64 {
 /// What an ended attempt counts as having cost; absent where prices are unknown.
 pub(crate) fn cost(outcome: &Outcome, reserved: Option<u64>) -> Option<u64> {
     match outcome {
-        Outcome::Done { done: Done::Model { cost_nano_usd, .. } } => cost_nano_usd.or(reserved),
+        Outcome::Done { done: Done::Model { cost_nano_usd, .. } | Done::Reviewed { cost_nano_usd, .. } } => {
+            cost_nano_usd.or(reserved)
+        }
         Outcome::Done {
             done:
                 Done::Tools { .. }
@@ -171,11 +181,12 @@ pub(crate) fn abandoned(pending: &Pending) -> Option<u64> {
     }
 }
 
-/// The model an effect asks; absent for effects that cost nothing.
+/// The model that an effect asks for the agent; absent for what is no step of a turn.
 pub(crate) fn model(effect: &Effect) -> Option<&str> {
     match &effect.kind {
         EffectKind::ModelCall { model, .. } => Some(model),
-        EffectKind::ListTools { .. }
+        EffectKind::Review { .. }
+        | EffectKind::ListTools { .. }
         | EffectKind::ToolCall { .. }
         | EffectKind::Subagent { .. }
         | EffectKind::EndSubagents { .. }

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    Effort, FunctionTool, McpTool, Party, PartyKind, Repeat, ServerRef, Tool, ToolDef, ToolEffect, ToolSpec,
+    Effort, FunctionTool, McpTool, McpTransport, Party, PartyKind, Repeat, ServerRef, Tool, ToolDef, ToolEffect, ToolSpec,
     limit,
 };
-use tenure_policy::{Action, AgentFacts, Facts, PartyFacts, Principal, Request, ToolFacts, ToolLabels};
+use tenure_policy::{
+    Action, AgentFacts, Facts, MemoryUse, PartyFacts, Principal, Request, SecretFacts, ToolFacts, ToolLabels,
+};
 
 use crate::Session;
 use crate::flow::on_terms;
@@ -60,6 +62,14 @@ pub(crate) fn is_memory_tool(name: &str) -> bool {
 }
 
 impl BuiltinTool {
+    /// What it does with the memory, for a decision of its own beside that on the call.
+    pub(crate) fn memory_use(self) -> Option<MemoryUse> {
+        match self {
+            Self::Recall => Some(MemoryUse::Read),
+            Self::CreateAutomation | Self::ListAutomations | Self::DeleteAutomation => None,
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::CreateAutomation => "create_automation",
@@ -450,6 +460,22 @@ pub(crate) fn tool_action<'a>(state: &Session, server: &'a str, def: &'a ToolDef
     Action::ToolCall { tool: on_terms(tool, def.terms.as_deref()), mode: state.agent.approval }
 }
 
+/// The secret that a server is shown, if it has a credential: its id, and where it goes. A credential was bound by
+/// the exact address of its server, which is its one audience.
+pub(crate) fn secret_of<'a>(state: &'a Session, server_label: &str) -> Option<(&'a str, String)> {
+    let mcp = server(&state.agent.tools, server_label)?;
+    let id = mcp.credential_id.as_deref()?;
+    match &mcp.transport {
+        McpTransport::Http { server_url, .. } => Some((id, server_url.clone())),
+        McpTransport::Stdio { .. } | McpTransport::Project => None,
+    }
+}
+
+/// The question whether that may be done.
+pub(crate) fn secret_action<'a>(id: &'a str, host: &'a str, audiences: &'a [String]) -> Action<'a> {
+    Action::SecretUse { secret: SecretFacts { id, audiences }, host }
+}
+
 /// A question to policy on behalf of the session's agent.
 pub(crate) fn request<'a>(
     state: &'a Session,
@@ -463,6 +489,7 @@ pub(crate) fn request<'a>(
         agent_id: state.agent.id,
         agent_name: state.agent.name.as_deref(),
         version: state.agent.version,
+        // What is decided of a frozen agent waits: a refusal would lose what its end is to go on with.
         frozen: false,
     });
     let behind = state.opened_by.as_ref().map(|party| principal_of(state, party));

@@ -354,6 +354,24 @@ pub(crate) fn estimate_request_tokens(state: &Session) -> u64 {
     estimate_tokens(state) + tools as u64 / BYTES_PER_TOKEN
 }
 
+/// About how many tokens a request of text without tools takes.
+pub(crate) fn estimate_text_tokens(request: &ModelRequest) -> u64 {
+    let part = |part: &InputPart| match part {
+        InputPart::Text { text } => text.len(),
+        InputPart::Image { .. } => 0,
+    };
+    let said: usize = request
+        .input
+        .iter()
+        .map(|item| match item {
+            ContextItem::User { content } => content.iter().map(part).sum(),
+            ContextItem::Note { text } | ContextItem::Assistant { text, .. } => text.len(),
+            ContextItem::Reasoning { .. } | ContextItem::Call { .. } | ContextItem::CallResult { .. } => 0,
+        })
+        .sum();
+    (request.instructions.as_ref().map_or(0, String::len) + said) as u64 / BYTES_PER_TOKEN
+}
+
 /// About how many tokens the context takes.
 pub(crate) fn estimate_tokens(state: &Session) -> u64 {
     let fixed = state.agent.instructions.as_ref().map_or(0, String::len);

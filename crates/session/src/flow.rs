@@ -119,6 +119,7 @@ impl Flow {
                 self.join_files(&labels);
             }
             EffectKind::ModelCall { .. }
+            | EffectKind::Review { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::ToolCall { server: ServerRef::Mcp { .. } | ServerRef::Builtin, .. }
             | EffectKind::PrepareEnvironment
@@ -203,7 +204,9 @@ fn counted(kind: &EffectKind) -> Option<String> {
         } => tool(server_label, name),
         EffectKind::Command { request, .. } => tool(BUILTIN_LABEL, request.tool()),
         EffectKind::Subagent { request, .. } => tool(BUILTIN_LABEL, request.tool()),
-        EffectKind::PrepareEnvironment
+        // It is no call of the agent's.
+        EffectKind::Review { .. }
+        | EffectKind::PrepareEnvironment
         | EffectKind::PlaceFiles { .. }
         | EffectKind::PublishArtifacts
         | EffectKind::EndSubagents { .. } => None,
@@ -335,6 +338,7 @@ impl Session {
                 self.labels_of_reply(server_label, name, result)
             }
             EffectKind::ModelCall { .. }
+            | EffectKind::Review { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::PrepareEnvironment
             | EffectKind::PlaceFiles { .. }
@@ -376,6 +380,7 @@ impl Session {
             EffectKind::Command { .. } => self.labels_of_command(),
             EffectKind::ToolCall { server: ServerRef::Builtin, .. }
             | EffectKind::ModelCall { .. }
+            | EffectKind::Review { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::PrepareEnvironment
             | EffectKind::PlaceFiles { .. }

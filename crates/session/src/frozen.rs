@@ -47,6 +47,13 @@ impl Frozen {
         self.project || self.agents.contains(&agent) || self.holds_tool(&effect.kind)
     }
 
+    /// Whether `agent` must begin nothing at all. Policies are told so where they are asked by whoever acts at once;
+    /// what the machine decides of a frozen agent waits, and is no less allowed for that.
+    #[must_use]
+    pub fn stops(&self, agent: AgentId) -> bool {
+        self.project || self.agents.contains(&agent)
+    }
+
     fn holds_tool(&self, kind: &EffectKind) -> bool {
         if self.tools.is_empty() {
             return false;

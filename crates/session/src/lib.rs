@@ -26,9 +26,11 @@ mod history;
 mod moments;
 mod prewarmed;
 mod remember;
+mod review;
 mod route;
 mod sign_in;
 mod skills;
+mod standing;
 mod state;
 mod stream;
 mod subagent;
@@ -45,6 +47,7 @@ pub use history::{History, Point};
 pub use moments::{Happened, Moment, moments};
 pub use prewarmed::{Prewarmed, PrewarmedPhase};
 pub use route::{Candidate, Routes, facts};
+pub use standing::Standing;
 pub use state::Session;
 pub use stream::{
     EnvironmentNotice, HostedBy, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,

@@ -60,11 +60,14 @@ pub struct Routes<'a> {
     pub fallback: Option<&'a Candidate>,
     /// Accounts that are left alone now.
     pub unhealthy: &'a BTreeSet<String>,
+    /// The model that is asked about calls before people are; absent where they are asked at once.
+    pub reviewer: Option<&'a str>,
 }
 
 impl Routes<'static> {
     /// No way is known: models are asked by their names alone.
-    pub const UNKNOWN: Self = Self { named: &BTreeMap::new(), fallback: None, unhealthy: &BTreeSet::new() };
+    pub const UNKNOWN: Self =
+        Self { named: &BTreeMap::new(), fallback: None, unhealthy: &BTreeSet::new(), reviewer: None };
 }
 
 impl<'a> Routes<'a> {

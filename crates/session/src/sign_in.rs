@@ -30,6 +30,7 @@ fn label(pending: &Pending) -> Option<String> {
         | EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, .. } => Some(server_label.clone()),
         EffectKind::ToolCall { server: ServerRef::Builtin | ServerRef::Inside { .. }, .. }
         | EffectKind::ModelCall { .. }
+        | EffectKind::Review { .. }
         | EffectKind::Subagent { .. }
         | EffectKind::EndSubagents { .. }
         | EffectKind::PrepareEnvironment

@@ -17,6 +17,7 @@ use crate::environment::Workspace;
 use crate::flow::Flow;
 use crate::prewarmed::Prewarmed;
 use crate::subagent::Subagent;
+use crate::ticket::awaits_people;
 use crate::{Frozen, RequiredAction, SessionView, Spend};
 
 /// A session, folded.
@@ -435,7 +436,7 @@ impl Session {
 
     /// Whether the running turn waits for a client or a person.
     pub(crate) fn waits(&self) -> bool {
-        !self.approvals.is_empty()
+        self.approvals.values().any(awaits_people)
             || self.open_function_calls().any(|(_, is_async)| !is_async)
             || self.awaits_sign_in()
     }
@@ -550,7 +551,7 @@ impl Session {
         connection
             .into_iter()
             .chain(functions)
-            .chain(self.approvals.values().cloned().map(RequiredAction::Approval))
+            .chain(self.approvals.values().filter(|one| awaits_people(one)).cloned().map(RequiredAction::Approval))
             .chain(self.sign_ins())
             .collect()
     }

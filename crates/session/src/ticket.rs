@@ -1,7 +1,8 @@
 //! Tickets and quarantine as the state knows them.
 //!
 //! ```text
-//!            asked                 enough approve
+//!            asked: a model first, if the session has a reviewer and policy leaves it the question
+//!            asked                 enough approve, or the reviewer does
 //!   (none) ────────▶ open ─────────────────────────▶ decided: the call is judged again, and made
 //!                     │ ▲ one of several approves, or others are asked when its time is over
 //!                     │ └─┐
@@ -14,9 +15,10 @@
 //!
 //! A ticket is part of the state while it is open, so it is honoured once: what decides it takes it away.
 
-use tenure_journal::{Approval, ApprovalId, Governance, Timestamp};
+use tenure_journal::{Approval, ApprovalId, EffectId, EffectKind, Governance, Timestamp};
 
 use crate::Session;
+use crate::state::Pending;
 
 impl Session {
     pub(crate) fn govern(&mut self, fact: &Governance) {
@@ -35,6 +37,21 @@ impl Session {
             Governance::Quarantined { approval_id: _, by } => self.quarantined_by = Some(by.clone()),
             Governance::Released { .. } => self.quarantined_by = None,
         }
+    }
+
+    /// A review is over: whatever its ticket waits for now, it waits for people. One that was decided is gone already.
+    pub(crate) fn end_review(&mut self, kind: &EffectKind) {
+        let EffectKind::Review { approval_id, .. } = kind else { return };
+        let ticket = self.approvals.get_mut(approval_id).and_then(|approval| approval.ticket.as_mut());
+        if let Some(ticket) = ticket {
+            ticket.reviewer = None;
+        }
+    }
+
+    /// The review of a ticket that is under way.
+    pub(crate) fn review_of(&self, id: ApprovalId) -> Option<EffectId> {
+        let reviews = |pending: &&Pending| matches!(pending.effect.kind, EffectKind::Review { approval_id, .. } if approval_id == id);
+        self.effects.values().find(reviews).map(|pending| pending.effect.id)
     }
 
     /// When the time of the next ticket is over.
@@ -58,6 +75,11 @@ impl Session {
     pub(crate) fn supports_already(&self, id: ApprovalId, by: &str) -> bool {
         self.supports.get(&id).is_some_and(|all| all.contains(by))
     }
+}
+
+/// Whether people are asked, and no model is before them.
+pub(crate) fn awaits_people(approval: &Approval) -> bool {
+    approval.ticket.as_ref().is_none_or(|ticket| ticket.reviewer.is_none())
 }
 
 fn expires_at(approval: &Approval) -> Option<Timestamp> {

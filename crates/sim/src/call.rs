@@ -127,7 +127,10 @@ impl World {
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }
             | EffectKind::PublishArtifacts => self.in_environment(&effect, files, fails),
-            EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => return Ok(()),
+            // No simulated session has a reviewer.
+            EffectKind::Review { .. } | EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => {
+                return Ok(());
+            }
         };
         self.tell(process, key, &effect, attempt, outcome);
         Ok(())
@@ -155,6 +158,7 @@ impl World {
             EffectKind::PrepareEnvironment
             | EffectKind::PlaceFiles { .. }
             | EffectKind::ModelCall { .. }
+            | EffectKind::Review { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::ToolCall { .. }
             | EffectKind::Subagent { .. }

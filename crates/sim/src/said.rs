@@ -53,6 +53,7 @@ impl Said {
                 Done::Placed { root, skills: _ } => Some(*root),
                 Done::Command { result } => result.root.or(self.files),
                 Done::Model { .. }
+                | Done::Reviewed { .. }
                 | Done::Tools { .. }
                 | Done::Tool { .. }
                 | Done::Ended

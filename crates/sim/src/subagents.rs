@@ -61,6 +61,7 @@ impl World {
             | EffectKind::PrepareEnvironment
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }
+            | EffectKind::Review { .. }
             | EffectKind::PublishArtifacts => Ok(()),
         }
     }
@@ -184,6 +185,7 @@ impl World {
             | EffectKind::PrepareEnvironment
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }
+            | EffectKind::Review { .. }
             | EffectKind::PublishArtifacts => {}
         }
     }

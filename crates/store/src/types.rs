@@ -263,11 +263,15 @@ pub enum DocumentKind {
     Freeze,
     /// A person who signed in, as they were last seen.
     Person,
+    /// What policies are made from; its id is their digest.
+    PolicySet,
+    /// Which policies are published; one for each project.
+    Policies,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -291,6 +295,8 @@ impl DocumentKind {
         Self::KeyUse,
         Self::Freeze,
         Self::Person,
+        Self::PolicySet,
+        Self::Policies,
     ];
 
     /// The kind of a word on disk.
@@ -326,6 +332,8 @@ impl DocumentKind {
             Self::KeyUse => "key_use",
             Self::Freeze => "freeze",
             Self::Person => "person",
+            Self::PolicySet => "policy_set",
+            Self::Policies => "policies",
         }
     }
 }

@@ -260,9 +260,11 @@ impl Tracer {
         let content = self.content;
         let usage = match outcome {
             Outcome::Done { done: Done::Model { usage, .. } } => *usage,
+            // What reviewing took is on its own span.
             Outcome::Done {
                 done:
-                    Done::Tools { .. }
+                    Done::Reviewed { .. }
+                    | Done::Tools { .. }
                     | Done::Tool { .. }
                     | Done::Ended
                     | Done::Found { .. }
@@ -327,6 +329,13 @@ impl Open {
                 add("gen_ai.request.stream", Attribute::Flag(true));
                 add("tenure.step", Attribute::Integer(i64::from(*step)));
                 format!("chat {model}")
+            }
+            EffectKind::Review { approval_id, model } => {
+                add("gen_ai.operation.name", text("chat"));
+                add("gen_ai.provider.name", text(PROVIDER));
+                add("gen_ai.request.model", text(model));
+                add("tenure.approval.id", text(&approval_id.to_string()));
+                format!("review {model}")
             }
             EffectKind::ListTools { server_label, .. } => {
                 add("mcp.method.name", text("tools/list"));
@@ -542,6 +551,11 @@ fn given(outcome: &Outcome, content: Content) -> Vec<(&'static str, Attribute)> 
         Done::Model { usage, cost_nano_usd, response_id } => {
             let mut given: Vec<_> = usage.iter().flat_map(tokens).collect();
             given.extend(response_id.as_ref().map(|id| ("gen_ai.response.id", text(id))));
+            given.extend(cost_nano_usd.map(|cost| ("tenure.cost.nano_usd", number(cost))));
+            given
+        }
+        Done::Reviewed { verdict: _, reason: _, usage, cost_nano_usd } => {
+            let mut given: Vec<_> = usage.iter().flat_map(tokens).collect();
             given.extend(cost_nano_usd.map(|cost| ("tenure.cost.nano_usd", number(cost))));
             given
         }

@@ -3,11 +3,13 @@
 use axum::response::Response;
 use serde_json::{Value, json};
 use tenure_journal::{MemorySpace, limit};
+use tenure_policy::MemoryUse;
 use tenure_runtime::{QUESTION_BYTES_MAX, RECALLED, Recalled, rfc3339};
 
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::query;
+use crate::verbs;
 
 /// The passages that answer `question`, best first, of the sessions of one agent with one user, or with nobody
 /// in particular.
@@ -24,6 +26,7 @@ pub(super) async fn search(call: Call) -> Result<Response, ApiError> {
     }
     let user = call.query.one("user_id")?.filter(|user| !user.is_empty()).map(str::to_owned);
     let space = MemorySpace { project: call.project(), agent, user };
+    verbs::check_memory(&call.app, &call.caller, &space, MemoryUse::Read).await?;
     let found = call.app.runtime.recall(&space, question, passages(&call)?).await?;
     Ok(query::list(found.iter().map(shown).collect(), false))
 }

@@ -14,6 +14,7 @@ mod master_key;
 mod memory;
 mod models;
 mod people;
+mod policies;
 mod sessions;
 mod sign_in;
 mod skills;
@@ -117,6 +118,11 @@ fn v1() -> Table {
         .route("/tenure/whoami", get(people::whoami))
         .route("/tenure/freezes", get(freezes::list).post(freezes::create))
         .route("/tenure/freezes/{freeze}", delete(freezes::delete))
+        .route("/tenure/policies", get(policies::current).post(policies::publish))
+        .route("/tenure/policies/history", get(policies::history))
+        .route("/tenure/policies/rollback", post(policies::rollback))
+        .route("/tenure/policies/sets/{digest}", get(policies::set))
+        .route("/tenure/policies/{version}", get(policies::version))
         .route("/tenure/memory/search", get(memory::search))
         .route("/tenure/audit", get(audit::retrieve))
         .route("/tenure/audit/records", get(audit::records))

@@ -64,7 +64,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         agent.tools = tools.as_slice().to_vec();
     }
     refuse_unavailable(&agent)?;
-    verbs::check_create(&call.app, &call.caller, &agent)?;
+    verbs::check_create(&call.app, &call.caller, &agent).await?;
     call.check_servers(&agent.tools, "agent.tools")?;
     let (vault_ids, network) = vaults_of(&call, &new.vault_ids, prewarmed).await?;
     let unbound = |error| unbound(error, "agent.tools", "vault_ids");

@@ -75,6 +75,7 @@ fn ticket(approval: &Approval) -> Value {
         "policy_set": approval.policy_digest,
         "groups": ticket.map(|ticket| &ticket.groups),
         "quorum": ticket.map_or(1, |ticket| ticket.quorum),
+        "reviewer": ticket.and_then(|ticket| ticket.reviewer.as_ref()),
         "labels": approval.labels,
         "untrusted_arguments": approval.untrusted,
         "requester": ticket.map(|ticket| &ticket.requester),

@@ -56,18 +56,27 @@ async fn attempts(world: &World) -> usize {
 async fn a_frozen_agent_waits_and_goes_on() {
     let world = World::new().await;
     let (frozen_agent, other) = (agent(&world, "spender").await, agent(&world, "saver").await);
+    let held = world.session(opening(&frozen_agent)).await;
     let frozen = freeze(&world, json!({"type": "agent", "id": "spender"})).await;
     assert_eq!(frozen["target"], json!({"type": "agent", "id": frozen_agent["id"]}));
     assert_eq!((&frozen["reason"], frozen["by"].is_string()), (&json!("it spends too much"), true));
-    let (status, held) = world.call("POST", "/v1/agents/sessions", Some(opening(&frozen_agent))).await;
-    assert_eq!((status, &held["status"]), (201, &json!("in_progress")), "it is accepted and waits");
+    let more = json!({"events": [{"type": "agent.session.input.message",
+        "input": [{"role": "user", "content": [{"type": "input_text", "text": "more"}]}]}]});
+    let session = format!("/v1/agents/sessions/{}", id(&held));
+    let (status, _) = world.call("POST", &format!("{session}/events"), Some(more)).await;
+    let (_, waiting) = world.call("GET", &session, None).await;
+    assert_eq!((status, &waiting["status"]), (202, &json!("in_progress")), "it is accepted and waits");
+    let (status, refused) = world.call("POST", "/v1/agents/sessions", Some(opening(&frozen_agent))).await;
+    assert_eq!(status, 403, "{refused}");
+    assert!(refused.to_string().contains("guard.frozen-agent-starts-nothing"), "{refused}");
     let (_, free) = world.call("POST", "/v1/agents/sessions", Some(opening(&other))).await;
     until(&world, &free, "idle").await;
-    assert_eq!(attempts(&world).await, 1, "nothing of the frozen agent began");
+    assert_eq!(attempts(&world).await, 2, "nothing of the frozen agent began since");
     let (status, _) = world.call("DELETE", &format!("{PATH}/{}", id(&frozen)), None).await;
     assert_eq!(status, 200);
     until(&world, &held, "idle").await;
-    assert_eq!(attempts(&world).await, 2);
+    assert_eq!(attempts(&world).await, 3);
+    assert_eq!(world.call("POST", "/v1/agents/sessions", Some(opening(&frozen_agent))).await.0, 201);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod memory;
 mod metrics;
 mod mirror;
 mod people_api;
+mod policies_api;
 mod records;
 mod support;
 mod vaults_api;

@@ -92,6 +92,10 @@ async fn furnish(world: &World) -> Ids {
     keep("key", id(&made(world, "/v1/tenure/keys", json!({"name": "k"})).await));
     let tool = json!({"target": {"type": "tool", "name": "shop/refund"}});
     keep("freeze", id(&made(world, "/v1/tenure/freezes", tool).await));
+    let policy = r#"@id("own") forbid (principal, action == Action::"tool.call", resource == Tool::"x/y");"#;
+    let policies = json!({"files": [{"name": "own.cedar", "text": policy}]});
+    let policies = made(world, "/v1/tenure/policies", policies).await;
+    keep("digest", policies["digest"].as_str().expect("a digest").to_owned());
     keep("vault", id(&made(world, "/v1/vaults", json!({"name": "v"})).await));
     let vault = ids["vault"].0.clone();
     let credential = made(world, &format!("/v1/vaults/{vault}/credentials"), credential()).await;

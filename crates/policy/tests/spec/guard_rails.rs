@@ -147,12 +147,15 @@ fn of_tools(table: &mut Table<'_>) {
         }
     }
     let quarantined = Facts { quarantined: true, ..Facts::neutral() };
+    let audiences = groups(&["a.example"]);
+    let secret = SecretFacts { id: "k", audiences: &audiences };
     for (name, action) in [
         ("reads", call(tool("t", ToolEffect::Read))),
         ("writes", call(tool("t", ToolEffect::Write))),
         ("runs a command", command(Hosting::Hosted, Reach::Disabled)),
         ("connects", host("a.example", false, Confidentiality::Internal)),
         ("remembers", memory(Integrity::Untrusted, Confidentiality::Restricted)),
+        ("uses a secret", Action::SecretUse { secret, host: "a.example" }),
     ] {
         table.ask(name, &request(action, &NULL));
         let asked = Request { facts: quarantined, ..request(action, &NULL) };

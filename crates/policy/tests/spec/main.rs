@@ -6,3 +6,4 @@ mod decisions;
 mod guard_rails;
 mod many;
 mod support;
+mod text;

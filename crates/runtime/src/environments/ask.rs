@@ -84,6 +84,7 @@ impl Runtime {
                 | EffectKind::PrepareEnvironment
                 | EffectKind::Command { .. }
                 | EffectKind::PublishArtifacts
+                | EffectKind::Review { .. }
                 | EffectKind::Subagent { .. }
                 | EffectKind::EndSubagents { .. } => false,
             };

@@ -117,6 +117,7 @@ impl ServerWork {
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }
             | EffectKind::PublishArtifacts
+            | EffectKind::Review { .. }
             | EffectKind::Subagent { .. }
             | EffectKind::EndSubagents { .. } => return None,
         };
@@ -169,6 +170,7 @@ impl Ask {
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }
             | EffectKind::PublishArtifacts
+            | EffectKind::Review { .. }
             | EffectKind::Subagent { .. }
             | EffectKind::EndSubagents { .. } => None,
         }

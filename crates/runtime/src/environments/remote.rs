@@ -69,6 +69,7 @@ impl RemoteWork {
             EffectKind::ModelCall { .. }
             | EffectKind::PlaceFiles { .. }
             | EffectKind::PublishArtifacts
+            | EffectKind::Review { .. }
             | EffectKind::Subagent { .. }
             | EffectKind::EndSubagents { .. } => return None,
         };

@@ -80,6 +80,7 @@ impl HttpWork {
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }
             | EffectKind::PublishArtifacts
+            | EffectKind::Review { .. }
             | EffectKind::Subagent { .. }
             | EffectKind::EndSubagents { .. } => return None,
         };

@@ -14,7 +14,7 @@ use tenure_journal::{
     TurnId, WorkspaceRoot, limit,
 };
 use tenure_sandbox::{End, Killer, Stream};
-use tenure_session::{Attempted, Session, StreamEvent};
+use tenure_session::{Attempted, Session, Standing, StreamEvent};
 use tenure_tools::Reached;
 use tenure_workspace::{ErrorKind, FilePath, patch};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,8 @@ pub(crate) struct Work {
     environment: HostedEnvironment,
     session: SessionKey,
     vault_ids: Vec<String>,
+    /// For whether it may use the secrets that lie there.
+    standing: Standing,
     /// The files it begins with; absent for an environment that is to be prepared.
     root: Option<WorkspaceRoot>,
     /// Whether other files may lie here that are to be kept.
@@ -116,13 +118,15 @@ impl Work {
             EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => {
                 Task::Server(Box::new(ServerWork::of(state, effect)?))
             }
-            EffectKind::ModelCall { .. } | EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => {
-                return None;
-            }
+            EffectKind::ModelCall { .. }
+            | EffectKind::Review { .. }
+            | EffectKind::Subagent { .. }
+            | EffectKind::EndSubagents { .. } => return None,
         };
         let (root, left) = (state.workspace_root(), state.files_left_by().is_some());
         let (session, vault_ids) = (state.key(), state.vault_ids().to_vec());
-        Some(Self { environment, session, vault_ids, root, left, task })
+        let standing = Standing::of(state, effect.id, effect.turn_id);
+        Some(Self { environment, session, vault_ids, standing, root, left, task })
     }
 }
 
@@ -134,13 +138,13 @@ pub(crate) async fn run(
     live: &Arc<Live>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
-    let Work { environment, session, vault_ids, root, left, mut task } = work;
+    let Work { environment, session, vault_ids, standing, root, left, mut task } = work;
     let host = &shared.environments;
     let variables = match &environment.variables {
         Some(secret) => variables(&sealed_text(shared, project, secret.0).await?),
         None => BTreeMap::new(),
     };
-    let secrets = vaults::variables(shared, session, &vault_ids).await?;
+    let secrets = vaults::variables(shared, session, &vault_ids, &standing).await?;
     let mask = Mask::of(&vaults::known(shared, project, &vault_ids).await?);
     if let Task::Server(server) = &mut task {
         server.unseal(shared, project).await?;

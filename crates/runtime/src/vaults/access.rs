@@ -71,12 +71,12 @@ pub(crate) async fn authorize(
     let Some(id) = &tool.credential_id else { return Ok(None) };
     let id: CredentialId = id.parse().map_err(|_| gone())?;
     let found = documents::credential(&*shared.store, session.project, id).await.map_err(unusable)?;
-    // The one thing a token must never do is to go to a server that it is not for.
+    // Whether it may be used is part of the permit of the call that needs it. The one thing a token must never do
+    // is to go to a server that it is not for.
     if found.body.auth.mcp_server_url() != Some(server_url) {
         let message = "the credential of the tool server is for another server";
         return Err(failure(FailureKind::Authentication, message));
     }
-    may_use(shared, session, &found, server_url)?;
     let (credential, secrets) = match &found.body.auth {
         CredentialAuth::McpOauth(_) => refresh::usable(shared, session, id, Need::Valid).await?,
         CredentialAuth::StaticBearer { .. } | CredentialAuth::EnvironmentVariable { .. } => {
@@ -85,22 +85,6 @@ pub(crate) async fn authorize(
         }
     };
     Ok(Some(Authorized { credential, secrets }))
-}
-
-/// Whether a session may use a credential towards an audience: the one place that is asked before any secret is
-/// opened for use, here and for the variables of commands. What decides today is the binding itself, which
-/// is checked by the caller; a policy's decision on `secret.use` belongs here.
-///
-/// # Errors
-/// Why not.
-pub(super) fn may_use(
-    _shared: &Shared,
-    session: SessionKey,
-    credential: &SavedCredential,
-    audience: &str,
-) -> Result<(), Failure> {
-    tracing::debug!(session = %session.session, credential = %credential.id, audience, "a credential is used");
-    Ok(())
 }
 
 /// Every secret of the vaults that a session names: none of them may come back from what it does.

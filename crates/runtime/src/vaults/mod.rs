@@ -22,6 +22,7 @@ mod change;
 mod documents;
 mod error;
 mod mask;
+mod permission;
 mod refresh;
 mod secrets;
 mod sign_in;

@@ -3,9 +3,11 @@
 use tenure_egress::{HostName, Placeholder, Secret, SecretError, SecretHosts};
 use tenure_journal::{CredentialAuth, CredentialId, CredentialNetworking, Failure, SessionKey, VaultId};
 use tenure_seal::SecretString;
+use tenure_session::Standing;
 
-use super::access::{may_use, unusable};
+use super::access::unusable;
 use super::documents;
+use super::permission::{Asking, Permitted};
 use crate::handle::Shared;
 
 /// A variable of a command, for one attempt.
@@ -16,8 +18,8 @@ pub(crate) struct Variable {
     pub(crate) secret: Option<Secret>,
 }
 
-/// The variables that the vaults of a session give its environment. Of two of one name the first counts, which can only
-/// be after a vault was changed: such sessions are not opened.
+/// The variables that the vaults of a session give its environment, as far as policy lets it use them. Of two of one
+/// name the first counts, which can only be after a vault was changed: such sessions are not opened.
 ///
 /// # Errors
 /// `Overloaded`, `Authentication`: they cannot be had, and nothing ran.
@@ -25,22 +27,31 @@ pub(crate) async fn variables(
     shared: &Shared,
     session: SessionKey,
     vault_ids: &[String],
+    standing: &Standing,
 ) -> Result<Vec<Variable>, Failure> {
     let mut variables: Vec<Variable> = Vec::new();
+    if vault_ids.is_empty() {
+        return Ok(variables);
+    }
+    let mut asking = Asking::new(shared, standing).await?;
+    let mut withheld: Vec<String> = Vec::new();
     for id in vault_ids.iter().filter_map(|id| id.parse::<VaultId>().ok()) {
         for credential in documents::all(&*shared.store, session.project, id).await.map_err(unusable)? {
             let CredentialAuth::EnvironmentVariable { secret_name, networking } = &credential.body.auth
             else {
                 continue;
             };
-            if variables.iter().any(|known| known.name == *secret_name) {
+            if variables.iter().any(|known| known.name == *secret_name) || withheld.contains(secret_name) {
                 continue;
             }
-            may_use(shared, session, &credential, &audience(networking))?;
+            let Some(permitted) = asking.ask(&credential.id.to_string(), &audiences(networking)) else {
+                withheld.push(secret_name.clone());
+                continue;
+            };
             let secrets = credential.open((&shared.sealer, &*shared.store)).await.map_err(unusable)?;
             let value = secrets.value.as_ref().map(SecretString::expose).unwrap_or_default();
             let placeholder = placeholder(shared, session, credential.id);
-            let made = hosts(networking).map(|hosts| {
+            let made = hosts(networking, &permitted).map(|hosts| {
                 let made = Placeholder::parse(&placeholder)
                     .and_then(|placeholder| Secret::new(secret_name, placeholder, value, hosts));
                 // It was checked when it was written; a later release may be stricter.
@@ -52,6 +63,7 @@ pub(crate) async fn variables(
             variables.push(Variable { name: secret_name.clone(), placeholder, secret });
         }
     }
+    asking.record().await?;
     Ok(variables)
 }
 
@@ -67,12 +79,12 @@ fn placeholder(shared: &Shared, session: SessionKey, credential: CredentialId) -
     format!("tenure-placeholder-{}", &hash.as_str()[..32])
 }
 
-/// Addresses are none of an environment's hosts, so that nothing may be left.
-fn hosts(networking: &CredentialNetworking) -> Option<SecretHosts> {
+/// Where it may be shown. Addresses are none of an environment's hosts, so that nothing may be left.
+fn hosts(networking: &CredentialNetworking, permitted: &Permitted) -> Option<SecretHosts> {
     match networking {
         CredentialNetworking::Unrestricted => Some(SecretHosts::Allowed),
-        CredentialNetworking::Limited { allowed_hosts } => {
-            let hosts = allowed_hosts.iter().filter_map(|host| HostName::parse(host).ok());
+        CredentialNetworking::Limited { .. } => {
+            let hosts = permitted.hosts().iter().filter_map(|host| HostName::parse(host).ok());
             let hosts: Vec<HostName> = hosts.collect();
             (!hosts.is_empty()).then_some(SecretHosts::Listed(hosts))
         }
@@ -111,9 +123,10 @@ pub fn credential_host(text: &str) -> Result<String, String> {
     HostName::parse(text).map(|host| host.as_str().to_owned()).map_err(|error| error.to_string())
 }
 
-fn audience(networking: &CredentialNetworking) -> String {
+/// The hosts that policy is asked about; `*` where the environment's network alone says which.
+fn audiences(networking: &CredentialNetworking) -> Vec<String> {
     match networking {
-        CredentialNetworking::Unrestricted => "*".to_owned(),
-        CredentialNetworking::Limited { allowed_hosts } => allowed_hosts.join(","),
+        CredentialNetworking::Unrestricted => vec!["*".to_owned()],
+        CredentialNetworking::Limited { allowed_hosts } => allowed_hosts.clone(),
     }
 }

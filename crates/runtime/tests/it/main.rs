@@ -5,6 +5,7 @@ mod flood;
 mod freezes;
 mod identity;
 mod nodes;
+mod policies;
 mod resume;
 mod subagents;
 mod support;

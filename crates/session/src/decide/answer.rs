@@ -351,6 +351,10 @@ impl Draft<'_> {
     /// Whether people can be asked in this session.
     pub(super) fn asking(&self) -> Asking {
         match self.state.review {
+            // What the reviewer leaves to people, they are asked about. A subagent has nobody to ask.
+            Some(Review::AutoReview) if self.cx.routes.reviewer.is_some() && self.state.parent.is_none() => {
+                Asking::Possible
+            }
             Some(Review::AutoReview) => Asking::Impossible,
             Some(Review::None) | None => Asking::Possible,
         }
@@ -443,7 +447,11 @@ impl Draft<'_> {
         };
         let item_id = self.add(place, index, ItemStatus::InProgress, body);
         let action = Action::ToolCall { tool: tool.facts(), mode: self.state.agent.approval };
-        match self.permit(action, arguments) {
+        let mut judgement = self.judge(action, arguments, None, Asking::Impossible);
+        if let Some(what) = tool.memory_use() {
+            judgement = judgement.and(self.judge_memory(what, arguments));
+        }
+        match self.pronounce(judgement) {
             Verdict::Allow(permit) => self.request(Effect {
                 id: EffectId::fresh(self.cx.fresh),
                 turn_id: Some(place.turn_id),

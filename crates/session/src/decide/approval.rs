@@ -45,7 +45,9 @@ impl Draft<'_> {
     /// Records that a call waits for people.
     pub(super) fn ask(&mut self, call: Waiting<'_>, hold: Hold) {
         let Waiting { turn_id, item_id, action, server_label, name, arguments, untrusted } = call;
+        let review = self.review_instead(&hold);
         let ticket = Ticket {
+            reviewer: review.as_ref().map(|review| review.model.clone()),
             action: action.to_owned(),
             groups: hold.groups,
             quorum: hold.quorum,
@@ -63,9 +65,10 @@ impl Draft<'_> {
         } else {
             format!("The agent asks to call `{name}` of `{server_label}` with these arguments.")
         };
+        let id = ApprovalId::fresh(self.cx.fresh);
         self.push(Event::ApprovalRequested {
             approval: Approval {
-                id: ApprovalId::fresh(self.cx.fresh),
+                id,
                 turn_id,
                 item_id,
                 server_label: server_label.to_owned(),
@@ -80,6 +83,9 @@ impl Draft<'_> {
                 ticket: Some(Box::new(ticket)),
             },
         });
+        if let Some(review) = review {
+            self.request_review(turn_id, id, review);
+        }
     }
 
     /// What a person says to an approval.
@@ -115,6 +121,8 @@ impl Draft<'_> {
             by: by.id.clone(),
             permit: Some(Box::new(permit)),
         });
+        // Whoever is faster has decided it.
+        self.abandon_review(id);
         match decision {
             Decision::Deny => {
                 self.refuse_call(approval.item_id, DENIED);
@@ -130,7 +138,7 @@ impl Draft<'_> {
     }
 
     /// Makes a call that was approved, if policy still says so.
-    fn make(&mut self, approval: &Approval, approvers: u32) {
+    pub(super) fn make(&mut self, approval: &Approval, approvers: u32) {
         let approved = Approved { id: approval.id, digest: &approval.digest, approvers };
         if approval.ticket.as_ref().is_some_and(|ticket| ticket.action == COMMAND_RUN) {
             return self.make_command(approval, approved);
@@ -189,6 +197,7 @@ impl Draft<'_> {
                     let by = "system".to_owned();
                     let decision = Decision::Deny;
                     self.push(Event::ApprovalDecided { approval_id: id, decision, by, permit: None });
+                    self.abandon_review(id);
                     self.refuse_call(item_id, EXPIRED);
                 }
                 None => {}
@@ -209,11 +218,11 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn refuse_call(&mut self, item_id: ItemId, error: &str) {
+    pub(super) fn refuse_call(&mut self, item_id: ItemId, error: &str) {
         self.push(Event::ItemClosed { item_id, status: ItemStatus::Failed, error: Some(error.to_owned()) });
     }
 
-    fn about(&self, approval: &Approval, decision: Decision) -> About {
+    pub(super) fn about(&self, approval: &Approval, decision: Decision) -> About {
         let ticket = approval.ticket.as_deref();
         About {
             id: approval.id.to_string(),
@@ -228,7 +237,7 @@ impl Draft<'_> {
 }
 
 /// A ticket as policies see it.
-struct About {
+pub(super) struct About {
     id: String,
     action: String,
     resource: String,
@@ -239,7 +248,7 @@ struct About {
 }
 
 impl About {
-    fn as_action(&self) -> Action<'_> {
+    pub(super) fn as_action(&self) -> Action<'_> {
         let ticket = TicketFacts {
             id: &self.id,
             action: &self.action,

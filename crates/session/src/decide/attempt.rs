@@ -22,6 +22,11 @@ impl Draft<'_> {
         }
         let effect = Arc::clone(&pending.effect);
         match attempted {
+            Attempted::Answered { answer, cost_nano_usd }
+                if matches!(effect.kind, EffectKind::Review { .. }) =>
+            {
+                self.reviewed(&effect, attempt, answer, *cost_nano_usd);
+            }
             Attempted::Answered { answer, cost_nano_usd } => {
                 self.answered(&effect, attempt, answer, *cost_nano_usd);
             }
@@ -112,13 +117,18 @@ impl Draft<'_> {
         let tries_max = match (&effect.kind, failure.kind) {
             // It says something about this process, and nothing about the other side.
             (
-                EffectKind::ModelCall { .. } | EffectKind::ListTools { .. } | EffectKind::ToolCall { .. },
+                EffectKind::ModelCall { .. }
+                | EffectKind::Review { .. }
+                | EffectKind::ListTools { .. }
+                | EffectKind::ToolCall { .. },
                 FailureKind::NotBegun,
             ) => Some(limit::INTERRUPTED_ATTEMPTS_MAX),
             (EffectKind::ModelCall { .. }, FailureKind::RateLimited | FailureKind::Overloaded) => {
                 Some(limit::THROTTLED_ATTEMPTS_MAX)
             }
             (EffectKind::ModelCall { .. }, _) => Some(limit::MODEL_ATTEMPTS_MAX),
+            // People can be asked instead.
+            (EffectKind::Review { .. }, _) => Some(limit::REVIEW_ATTEMPTS_MAX),
             (
                 EffectKind::ListTools { .. }
                 | EffectKind::ToolCall { .. }
@@ -137,7 +147,7 @@ impl Draft<'_> {
         let hopeless = tries_max.is_some_and(|tries_max| {
             !failure.kind.is_transient() || tries >= tries_max || attempt >= limit::ATTEMPTS_MAX
         });
-        if let EffectKind::ModelCall { model, .. } = &effect.kind
+        if let EffectKind::ModelCall { model, .. } | EffectKind::Review { model, .. } = &effect.kind
             && attempt < limit::ATTEMPTS_MAX
             && self.has_another_route(effect.id, model, failure.kind)
         {
@@ -166,6 +176,7 @@ impl Draft<'_> {
                 // They only wait, or stop: giving up would leave a subagent running that nobody hears.
                 EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => true,
                 EffectKind::ModelCall { .. }
+                | EffectKind::Review { .. }
                 | EffectKind::ListTools { .. }
                 | EffectKind::ToolCall { .. }
                 | EffectKind::PrepareEnvironment

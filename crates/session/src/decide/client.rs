@@ -306,6 +306,7 @@ impl Draft<'_> {
             | Target::Subagents(_) => None,
         })?;
         let action = catalogue::tool_action(&self.state, label, def);
-        Some((self.judge(action, arguments, approved, asking), catalogue::repeat(def)))
+        let call = self.judge(action, arguments, approved, asking);
+        Some((self.and_secret(call, label, arguments, approved, asking), catalogue::repeat(def)))
     }
 }

@@ -8,6 +8,7 @@ mod connection;
 mod environment;
 mod permission;
 mod prewarmed;
+mod review;
 mod rewind;
 mod route;
 mod subagents;

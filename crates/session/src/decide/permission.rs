@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tenure_journal::{Event, GrantNumber, Party, PermitRecord, PolicyRefusal, json as strict};
-use tenure_policy::{Action, Approved, Verdict};
+use tenure_policy::{Action, Approved, MemoryStore, MemoryUse, Verdict};
 
 use super::Draft;
 use crate::Refusal;
@@ -91,6 +91,28 @@ impl Draft<'_> {
             fault,
         });
         Judgement { verdict, refusal, grant: known.grant, untrusted: known.untrusted }
+    }
+
+    /// The same, and what policy says about the credential that the server of `label` is shown, if it has one.
+    pub(super) fn and_secret(
+        &self,
+        judgement: Judgement,
+        label: &str,
+        arguments: &Value,
+        approved: Option<Approved<'_>>,
+        asking: Asking,
+    ) -> Judgement {
+        let Some((id, host)) = catalogue::secret_of(&self.state, label) else { return judgement };
+        let audiences = [host.clone()];
+        let action = catalogue::secret_action(id, &host, &audiences);
+        judgement.and(self.judge(action, arguments, approved, asking))
+    }
+
+    /// What policy says about something that is done with the session's memories, beside the call that does it.
+    /// Whatever remembers, recalls or forgets on behalf of an agent asks here first.
+    pub(super) fn judge_memory(&self, what: MemoryUse, arguments: &Value) -> Judgement {
+        let store = MemoryStore::of(&self.state.memory_space());
+        self.judge(store.action(what), arguments, None, Asking::Impossible)
     }
 
     /// The clauses of contracts that are in force for something without arguments.

@@ -5,9 +5,9 @@
 //! all the same: waiting is what retries are for. A way that policy refuses is never tried.
 
 use tenure_journal::{
-    EffectId, FailureKind, Obstacle, PassedOver, PermitRecord, PolicyRefusal, RouteDecision,
+    EffectId, EffectKind, FailureKind, Obstacle, PassedOver, PermitRecord, PolicyRefusal, RouteDecision,
 };
-use tenure_policy::{Action, ModelCall, Verdict};
+use tenure_policy::{Action, CallClass, ModelCall, Verdict};
 
 use super::Draft;
 use super::permission::{Asking, Judgement};
@@ -31,16 +31,18 @@ pub(super) struct Unroutable {
 }
 
 impl Draft<'_> {
-    /// The way that an attempt at `model` takes now; `effect_id` names the call, once there is one.
+    /// The way that an attempt at `model` takes now; `effect_id` names the call, once there is one, and `class` its
+    /// kind where that does not follow from the way.
     pub(super) fn choose_route(
         &self,
         model: &str,
         effect_id: Option<EffectId>,
+        class: Option<CallClass>,
     ) -> Result<Chosen, Unroutable> {
         let call = ModelCall::new(model, self.cx.now);
         let candidates = self.cx.routes.to(model);
         if candidates.is_empty() {
-            return self.choose_unknown(call);
+            return self.choose_unknown(call.of_class(class.unwrap_or(CallClass::Stateless)));
         }
         let pending = effect_id.and_then(|id| self.state.effects.get(&id));
         let avoided = pending.map(|pending| pending.avoided.as_slice()).unwrap_or_default();
@@ -50,7 +52,8 @@ impl Draft<'_> {
         let mut permitted = Vec::new();
         for candidate in &candidates {
             let name = &candidate.record.name;
-            let call = call.through(candidate.facts()).of_class(candidate.class());
+            let class = class.unwrap_or_else(|| candidate.class());
+            let call = call.through(candidate.facts()).of_class(class);
             let judgement = self.judge(Action::ModelCall(call), NO_ARGUMENTS, None, Asking::Impossible);
             let obstacle = match judgement.verdict() {
                 Verdict::Allow(permit) => {
@@ -108,6 +111,13 @@ impl Draft<'_> {
         }
     }
 
+    /// Records why no way may be taken.
+    pub(super) fn record_unroutable(&mut self, unroutable: Unroutable) {
+        for refusal in unroutable.refusals {
+            self.pronounce(refusal);
+        }
+    }
+
     /// Records why no way may be taken, and ends the turn.
     pub(super) fn unroutable(&mut self, model: &str, unroutable: Unroutable) {
         let Unroutable { refusals, policies, is_known } = unroutable;
@@ -135,10 +145,11 @@ impl Draft<'_> {
         }
         let Some(pending) = self.state.effects.get(&effect_id) else { return false };
         let Some(taken) = pending.route.as_ref().map(|route| &route.route.name) else { return false };
+        let reviews = matches!(pending.effect.kind, EffectKind::Review { .. });
         let is_open = |name: &String| name != taken && !pending.avoided.contains(name);
         self.cx.routes.to(model).iter().filter(|candidate| is_open(&candidate.record.name)).any(|candidate| {
-            let call =
-                ModelCall::new(model, self.cx.now).through(candidate.facts()).of_class(candidate.class());
+            let class = if reviews { CallClass::Reviewer } else { candidate.class() };
+            let call = ModelCall::new(model, self.cx.now).through(candidate.facts()).of_class(class);
             let judgement = self.judge(Action::ModelCall(call), NO_ARGUMENTS, None, Asking::Impossible);
             matches!(judgement.verdict(), Verdict::Allow(_))
         })

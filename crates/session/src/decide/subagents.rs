@@ -225,6 +225,7 @@ impl Draft<'_> {
         self.state.pending().filter_map(|effect| match &effect.kind {
             EffectKind::Subagent { request, .. } => Some(request),
             EffectKind::ModelCall { .. }
+            | EffectKind::Review { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::ToolCall { .. }
             | EffectKind::EndSubagents { .. }

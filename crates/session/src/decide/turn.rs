@@ -7,6 +7,7 @@ use tenure_journal::{
 };
 use tenure_policy::{Action, Verdict};
 
+use super::permission::Asking;
 use super::{Draft, Role};
 use crate::Reserving;
 use crate::budget;
@@ -78,7 +79,11 @@ impl Draft<'_> {
         let wanted: Vec<(String, bool)> =
             self.unlisted().map(|mcp| (mcp.server_label.clone(), mcp.runs_inside())).collect();
         for (server_label, inside) in wanted {
-            match self.permit(Action::ToolsList { server: &server_label }, NO_ARGUMENTS) {
+            let asking = Asking::Impossible;
+            let list = Action::ToolsList { server: &server_label };
+            let list = self.judge(list, NO_ARGUMENTS, None, asking);
+            let list = self.and_secret(list, &server_label, NO_ARGUMENTS, None, asking);
+            match self.pronounce(list) {
                 Verdict::Allow(permit) => self.request(Effect {
                     id: EffectId::fresh(self.cx.fresh),
                     turn_id: Some(turn_id),
@@ -128,7 +133,7 @@ impl Draft<'_> {
         }
         self.fit_context();
         let model = self.state.agent.model.clone();
-        match self.choose_route(&model, None) {
+        match self.choose_route(&model, None, None) {
             Ok(chosen) => {
                 let step = self.state.turn.as_ref().map_or(0, |turn| turn.steps);
                 self.request(Effect {
@@ -167,7 +172,7 @@ impl Draft<'_> {
 
     /// Whether `model` cannot be paid for. What the whole tree spent is known to its budget alone; that this
     /// session reached the limit by itself is known here.
-    fn is_budget_spent(&self, model: &str) -> bool {
+    pub(super) fn is_budget_spent(&self, model: &str) -> bool {
         let reached = self.state.spend_limit.is_some_and(|limit| self.state.spent.reaches(limit));
         let refused = match self.cx.reserving {
             Reserving::Asked => false,
@@ -247,10 +252,13 @@ impl Draft<'_> {
     /// Records that an attempt begins, which way it takes and what it may cost. Returns whether it does: a model
     /// call to which no way is permitted any more ends its turn instead.
     pub(super) fn begin(&mut self, effect_id: EffectId, attempt: u32) -> bool {
+        if let Some(review) = self.review_to_begin(effect_id) {
+            return self.begin_review(effect_id, attempt, &review);
+        }
         let model = self.state.effects.get(&effect_id).and_then(|pending| budget::model(&pending.effect));
         let (mut reserved_nano_usd, mut route) = (None, None);
         if let Some(model) = model.map(str::to_owned) {
-            match self.choose_route(&model, Some(effect_id)) {
+            match self.choose_route(&model, Some(effect_id), None) {
                 Ok(chosen) => {
                     reserved_nano_usd = chosen.price.map(|price| budget::worst_case(&self.state, &price));
                     route = chosen.decision;

@@ -230,6 +230,7 @@ impl<'a> Player<'a> {
                 Attempted::Subagent(SubagentReply::Done)
             }
             EffectKind::EndSubagents { .. } => Attempted::Ended,
+            EffectKind::Review { .. } => unreachable!("there is no reviewer"),
             EffectKind::PrepareEnvironment
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }

@@ -53,6 +53,8 @@ pub(crate) struct Bench {
     pub(crate) routes: BTreeMap<String, Vec<Candidate>>,
     /// Accounts that are unwell.
     pub(crate) unhealthy: BTreeSet<String>,
+    /// The model that is asked about calls before people are.
+    pub(crate) reviewer: Option<String>,
     pub(crate) reserving: Reserving,
     /// What running attempts set aside, by attempt.
     pub(crate) reserved: BTreeMap<String, u64>,
@@ -352,6 +354,7 @@ impl Bench {
             prices: BTreeMap::new(),
             routes: BTreeMap::new(),
             unhealthy: BTreeSet::new(),
+            reviewer: None,
             reserving: Reserving::Asked,
             reserved: BTreeMap::new(),
             spent: 0,
@@ -382,6 +385,7 @@ impl Bench {
         let partial = std::mem::take(&mut self.partial);
         let tools_changed = self.tools_changed.clone();
         let (routes, unhealthy) = (self.routes.clone(), self.unhealthy.clone());
+        let reviewer = self.reviewer.clone();
         let cx = Context {
             now: self.now,
             role: self.role,
@@ -391,7 +395,12 @@ impl Bench {
             context_tokens: self.context_tokens,
             tools_changed: &tools_changed,
             prices: &self.prices,
-            routes: Routes { named: &routes, fallback: None, unhealthy: &unhealthy },
+            routes: Routes {
+                named: &routes,
+                fallback: None,
+                unhealthy: &unhealthy,
+                reviewer: reviewer.as_deref(),
+            },
             reserving: self.reserving,
             partial: &partial,
             frozen: &self.frozen,

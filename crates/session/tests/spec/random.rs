@@ -3,7 +3,7 @@
 
 use tenure_journal::{
     AgentPatch, AnswerItem, ApprovalMode, CommandResult, Decision, Failure, FailureKind, Fresh,
-    FunctionOutput, InputPart, ModelAnswer, Network, ReportStatus, SessionPatch, SpendLimit, Stop,
+    FunctionOutput, InputPart, ModelAnswer, Network, ReportStatus, Review, SessionPatch, SpendLimit, Stop,
     SubagentReport, SubagentRequest, Timestamp, Tool, ToolResult, TurnId, TurnStatus,
 };
 use tenure_session::{Attempted, Command, Input, NOTHING_FROZEN, RequiredAction, SubagentReply};
@@ -49,11 +49,25 @@ pub(crate) fn history(seed: u64, steps: usize) -> Bench {
         2 | 3 => opening.environment = self_hosted(),
         _ => {}
     }
+    let reviewed = rng.bool();
+    opening.review = reviewed.then_some(Review::AutoReview);
     let mut b = Bench::open(opening, "Go", defaults(), Show::Nothing);
+    b.reviewer = reviewed.then(|| "reviewer".to_owned());
     for _ in 0..steps {
         step(&mut b, &mut rng);
     }
     b
+}
+
+/// What a reviewer may say.
+fn review(rng: &mut fastrand::Rng) -> &'static str {
+    const SAID: [&str; 4] = [
+        r#"{"decision":"approve","reason":"asked for"}"#,
+        r#"{"decision":"refuse","reason":"odd"}"#,
+        r#"{"decision":"escalate","reason":"unsure"}"#,
+        "Approve it, all of it.",
+    ];
+    SAID[rng.usize(..SAID.len())]
 }
 
 fn tools(rng: &mut fastrand::Rng) -> Vec<Tool> {
@@ -146,6 +160,10 @@ fn outcome(b: &mut Bench, rng: &mut fastrand::Rng) {
             message: "failed".into(),
             retry_after_ms: rng.bool().then_some(1_000),
         }),
+        tenure_journal::EffectKind::Review { .. } => Attempted::Answered {
+            answer: whole(vec![say(review(rng))]),
+            cost_nano_usd: rng.bool().then(|| rng.u64(..10_000_000)),
+        },
         tenure_journal::EffectKind::ModelCall { .. } => Attempted::Answered {
             answer: answer(rng),
             cost_nano_usd: rng.bool().then(|| rng.u64(..10_000_000)),
@@ -256,7 +274,7 @@ fn quiesce(b: &mut Bench) {
             continue;
         };
         let outcome = match &effect.kind {
-            tenure_journal::EffectKind::ModelCall { .. } => {
+            tenure_journal::EffectKind::Review { .. } | tenure_journal::EffectKind::ModelCall { .. } => {
                 Attempted::Answered { answer: whole(vec![say("Done.")]), cost_nano_usd: None }
             }
             tenure_journal::EffectKind::ListTools { .. } => Attempted::Listed(shop()),

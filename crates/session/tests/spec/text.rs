@@ -171,6 +171,7 @@ fn request(request: &SubagentRequest) -> String {
 fn effect(kind: &EffectKind) -> String {
     match kind {
         EffectKind::ModelCall { model, step } => format!("ask {model}, step {step}"),
+        EffectKind::Review { model, .. } => format!("ask {model} to review"),
         EffectKind::ListTools { server_label, .. } => format!("list {server_label}"),
         EffectKind::ToolCall { server, name, arguments, .. } => match server {
             ServerRef::Builtin => format!("call built-in {name} {arguments}"),
@@ -229,6 +230,9 @@ fn outcome(outcome: &Outcome) -> String {
         Outcome::Done { done: Done::Published { artifacts } } => {
             let paths: Vec<&str> = artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
             format!("published {}", paths.join(" "))
+        }
+        Outcome::Done { done: Done::Reviewed { verdict, reason, .. } } => {
+            format!("reviewed: {} {}", word(verdict), quote(reason))
         }
         Outcome::Failed { failure } => format!("failed: {} {}", word(&failure.kind), quote(&failure.message)),
         Outcome::Unknown => "unknown".to_owned(),

@@ -118,7 +118,7 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Check contracts about routes to models, and ask what others would have changed
     Contracts(contracts::ContractsArgs),
-    /// Check policies
+    /// Check policies, and publish them
     Policy(policy::PolicyArgs),
     /// Do something about a session: end its quarantine
     Sessions(sessions::SessionsArgs),
@@ -269,7 +269,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::Automations(args) => automations::automations(cx, &args).await,
         Command::Agents(args) => agents::agents(cx, &args).await,
         Command::Contracts(args) => contracts::contracts(cx, &args).await,
-        Command::Policy(args) => policy::policy(cx, &args),
+        Command::Policy(args) => policy::policy(cx, &args).await,
         Command::Sessions(args) => sessions::sessions(cx, &args).await,
         Command::Keys(args) => keys::keys(cx, &args).await,
         Command::Login(args) => login::login(cx, &args).await,

@@ -1,4 +1,7 @@
-//! `tenure policy check`: what there is to say about a directory of policies. Reads files and nothing else.
+//! `tenure policy`. `check` says what there is to say about a directory of policies, and reads files and nothing
+//! else; the other commands are about what is published at a server.
+
+mod publish;
 
 use std::path::{Path, PathBuf};
 
@@ -34,9 +37,27 @@ enum PolicyCommand {
         #[arg(long)]
         strict: bool,
     },
+    /// Publish policies at the server, beside its files and in place of what was published before
+    Publish(publish::PublishArgs),
+    /// Print what is published, and which set decides
+    Show {
+        /// This publication instead of the latest
+        #[arg(value_name = "VERSION")]
+        version: Option<u64>,
+    },
+    /// List publications, the latest first
+    History,
+    /// Publish again what an earlier publication said
+    Rollback {
+        /// Its version; 0 for the server's files alone
+        #[arg(value_name = "VERSION")]
+        version: u64,
+        #[command(flatten)]
+        how: publish::How,
+    },
 }
 
-pub(crate) fn policy(cx: &mut Context, args: &PolicyArgs) -> Result<Exit, CliError> {
+pub(crate) async fn policy(cx: &mut Context, args: &PolicyArgs) -> Result<Exit, CliError> {
     match &args.command {
         PolicyCommand::Check { directory, tools, strict } => {
             let directory = match directory {
@@ -46,6 +67,10 @@ pub(crate) fn policy(cx: &mut Context, args: &PolicyArgs) -> Result<Exit, CliErr
             let tools: Vec<PathBuf> = tools.iter().map(|file| cx.world.directory.join(file)).collect();
             check(cx, &directory, &tools, *strict)
         }
+        PolicyCommand::Publish(args) => publish::publish(cx, args).await,
+        PolicyCommand::Show { version } => publish::show(cx, *version).await,
+        PolicyCommand::History => publish::history(cx).await,
+        PolicyCommand::Rollback { version, how } => publish::rollback(cx, *version, how).await,
     }
 }
 

@@ -41,6 +41,10 @@ pub(crate) struct ServeArgs {
     /// How long it takes at most until a silent node's sessions are at work on another node of its database
     #[arg(long, value_name = "SECONDS", default_value_t = LEASE_SECONDS, value_parser = clap::value_parser!(u64).range(1..=600))]
     lease_seconds: u64,
+    /// First withdraw the policies that were published while a server ran, so that its files alone hold: for
+    /// whoever published what nobody may publish over
+    #[arg(long)]
+    withdraw_policies: bool,
 }
 
 /// Serves the project as it is now.
@@ -91,6 +95,7 @@ pub(crate) async fn within(cx: &mut Context) -> Result<Server, CliError> {
         blobs: None,
         sealing_key: None,
         lease_seconds: LEASE_SECONDS,
+        withdraw_policies: false,
     };
     open(cx, &args).await
 }
@@ -124,6 +129,7 @@ async fn open(cx: &mut Context, args: &ServeArgs) -> Result<Server, CliError> {
         data: cx.data.clone(),
         database,
         lease: Duration::from_secs(args.lease_seconds),
+        withdraw_policies: args.withdraw_policies,
         master_key: MasterKey {
             command: cx.world.env.find("TENURE_MASTER_KEY_COMMAND").map(str::to_owned),
             text: cx.world.env.find("TENURE_MASTER_KEY").map(|key| Redacted::new(key.trim().to_owned())),

@@ -5,6 +5,7 @@ mod environments;
 mod left;
 mod outbound;
 mod people;
+mod policies;
 pub(crate) mod providers;
 mod sealing;
 pub(crate) mod state;
@@ -18,13 +19,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tenure_api::{ApiConfig, agents, keys};
-use tenure_journal::{
-    AgentId, Author, KeyId, ProjectId, RequestFact, RequestKind, RequestOutcome, RequestRecord, json,
-};
+use tenure_journal::{AgentId, KeyId, ProjectId};
 use tenure_policy::PolicySet;
 use tenure_project::{Project, Redacted};
 use tenure_runtime::{Addresses, Bound, Limits, Parts, Places, Runtime};
-use tenure_store::{AuditEntry, DocumentKind, Order, Page};
+use tenure_store::{DocumentKind, Order, Page};
 use tenure_tools::McpServers;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +45,8 @@ pub(crate) struct ServerConfig {
     pub(crate) database: Database,
     /// How long other nodes leave this one its sessions without a sign of life.
     pub(crate) lease: Duration,
+    /// Whether what was published beside its policies is withdrawn first.
+    pub(crate) withdraw_policies: bool,
     /// The key that wraps the keys of projects.
     pub(crate) master_key: MasterKey,
     /// The address to listen on.
@@ -100,8 +101,18 @@ impl StartError {
 impl Server {
     /// Opens durable state, resumes what was unfinished, and listens.
     pub(crate) async fn start(config: ServerConfig) -> Result<Self, StartError> {
-        let ServerConfig { project, data, database, lease, master_key, bind, port, preset_key, environment } =
-            config;
+        let ServerConfig {
+            project,
+            data,
+            database,
+            lease,
+            withdraw_policies,
+            master_key,
+            bind,
+            port,
+            preset_key,
+            environment,
+        } = config;
         // Reqwest is built without a provider of its own; only the first of several can be installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let state = State::open(&database, &data).await?;
@@ -148,7 +159,8 @@ impl Server {
         let project_id = cluster::default_project(&runtime).await?;
         runtime.run_automations(Arc::new(tenure_api::check_agent));
         weigh(&runtime, &written.project_weights).await?;
-        record_policy(&runtime, project_id, &policy_digest).await?;
+        policies::record(&runtime, project_id, &policy_digest).await?;
+        notes.extend(policies::settle(&runtime, project_id, withdraw_policies).await?);
         notes.extend(make_keys(&runtime, project_id, preset_key.as_ref(), &data).await?);
 
         let address = SocketAddr::new(bind, port);
@@ -261,24 +273,6 @@ async fn weigh(runtime: &Runtime, weights: &BTreeMap<String, u64>) -> Result<(),
 fn policy(project: &Project) -> Result<PolicySet, StartError> {
     crate::contracts::policy_set(project)
         .map_err(|error| StartError::new("the policies cannot be used").cause(error))
-}
-
-/// Tells the audit log which policies are in force from here on: those of the project's files, at each start.
-async fn record_policy(runtime: &Runtime, project: ProjectId, digest: &str) -> Result<(), StartError> {
-    let fact = RequestFact {
-        kind: RequestKind::Changed,
-        action: "policy.publish".to_owned(),
-        resource: digest.to_owned(),
-        arguments: json::digest(&digest.into()),
-        by: Author::ProjectFiles.principal(),
-        outcome: RequestOutcome::Done,
-    };
-    let record = RequestRecord { at: runtime.now(), project, fact };
-    let entry = AuditEntry { project, record: record.to_bytes().into() };
-    runtime
-        .record(entry)
-        .await
-        .map_err(|error| StartError::new("the audit log cannot be written").cause(error))
 }
 
 /// Makes the first key, and sees to it that the preset one works.

@@ -30,6 +30,7 @@ pub(crate) fn outbound(
         export: export(settings, env),
         sampled: sampled(state),
         identity,
+        reviewer: settings.reviewer.clone(),
     }
 }
 
