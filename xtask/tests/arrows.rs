@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("project", &["journal", "skill"]),
     ("sandbox", &[]),
     ("egress", &[]),
+    ("embed", &[]),
     ("workspace", &[]),
     ("skill", &["workspace"]),
     ("memory", &["journal"]),
