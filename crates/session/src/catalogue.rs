@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    Effort, FunctionTool, McpTool, McpTransport, Party, PartyKind, Repeat, ServerRef, Tool, ToolDef, ToolEffect, ToolSpec,
-    limit,
+    Effort, FunctionTool, McpTool, McpTransport, Party, PartyKind, Repeat, ServerRef, Tool, ToolDef,
+    ToolEffect, ToolSpec, limit,
 };
 use tenure_policy::{
     Action, AgentFacts, Facts, MemoryUse, PartyFacts, Principal, Request, SecretFacts, ToolFacts, ToolLabels,

@@ -19,6 +19,7 @@ use tenure_policy::{
 };
 
 use crate::Session;
+use crate::calls::{count_of, counted};
 use crate::catalogue::{BUILTIN_LABEL, READ_OUTPUT, is_memory_tool};
 
 /// What a session has taken in, what it was given leave for, and how often it used what.
@@ -174,10 +175,6 @@ fn outside() -> Labels {
     Labels { integrity: Integrity::Untrusted, ..Labels::NEUTRAL }
 }
 
-fn count_of(action: &str, resource: &str) -> String {
-    format!("{action} {resource}")
-}
-
 /// The labels of what was recalled: each passage of the result says its own, and one that says none that can be
 /// read is of anybody.
 fn labels_of_recalled(text: &str) -> Labels {
@@ -188,29 +185,6 @@ fn labels_of_recalled(text: &str) -> Labels {
         Some(labels) => serde_json::from_value(labels.clone()).unwrap_or_else(|_| outside()),
     };
     passages.iter().fold(Labels::NEUTRAL, |joined, passage| joined.join(&labels(passage)))
-}
-
-/// What a call counts as, in the words of policies.
-fn counted(kind: &EffectKind) -> Option<String> {
-    let tool = |server: &str, name: &str| Some(count_of("tool.call", &format!("{server}/{name}")));
-    match kind {
-        EffectKind::ModelCall { model, .. } => Some(count_of("model.call", model)),
-        EffectKind::ListTools { server_label, .. } => Some(count_of("tools.list", server_label)),
-        EffectKind::ToolCall { server: ServerRef::Builtin, name, .. } => tool(BUILTIN_LABEL, name),
-        EffectKind::ToolCall {
-            server: ServerRef::Mcp { server_label } | ServerRef::Inside { server_label },
-            name,
-            ..
-        } => tool(server_label, name),
-        EffectKind::Command { request, .. } => tool(BUILTIN_LABEL, request.tool()),
-        EffectKind::Subagent { request, .. } => tool(BUILTIN_LABEL, request.tool()),
-        // It is no call of the agent's.
-        EffectKind::Review { .. }
-        | EffectKind::PrepareEnvironment
-        | EffectKind::PlaceFiles { .. }
-        | EffectKind::PublishArtifacts
-        | EffectKind::EndSubagents { .. } => None,
-    }
 }
 
 /// What is known about a request before it is decided.

@@ -13,6 +13,7 @@ mod apply;
 mod audit;
 mod batch;
 mod budget;
+mod calls;
 mod catalogue;
 mod command;
 mod connection;

@@ -551,7 +551,13 @@ impl Session {
         connection
             .into_iter()
             .chain(functions)
-            .chain(self.approvals.values().filter(|one| awaits_people(one)).cloned().map(RequiredAction::Approval))
+            .chain(
+                self.approvals
+                    .values()
+                    .filter(|one| awaits_people(one))
+                    .cloned()
+                    .map(RequiredAction::Approval),
+            )
             .chain(self.sign_ins())
             .collect()
     }

@@ -12,8 +12,8 @@
 //! again for the digest that the ticket binds.
 
 use tenure_journal::{
-    ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, Labels, ModelAnswer, ModelRequest, Party,
-    PermitRecord, Repeat, ReviewVerdict, TurnId,
+    ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, Labels, ModelAnswer, ModelRequest,
+    Party, PermitRecord, Repeat, ReviewVerdict, TurnId,
 };
 use tenure_policy::{APPROVERS, CallClass, Hold};
 
@@ -72,7 +72,8 @@ impl Draft<'_> {
 
     /// The effect as a review, if it is one.
     pub(super) fn review_to_begin(&self, effect_id: EffectId) -> Option<Beginning> {
-        let EffectKind::Review { approval_id, model } = &self.state.effects.get(&effect_id)?.effect.kind else {
+        let EffectKind::Review { approval_id, model } = &self.state.effects.get(&effect_id)?.effect.kind
+        else {
             return None;
         };
         Some(Beginning { model: model.clone(), request: self.state.review_request(*approval_id) })
@@ -139,7 +140,8 @@ impl Draft<'_> {
         match decision {
             Decision::Approve => self.make(&approval, 1),
             Decision::Deny | Decision::Cancel => {
-                let error = format!("The reviewer of this session refused this call: {told} It was not made.");
+                let error =
+                    format!("The reviewer of this session refused this call: {told} It was not made.");
                 self.refuse_call(approval.item_id, &error);
             }
         }

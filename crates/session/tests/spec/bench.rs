@@ -637,7 +637,9 @@ impl Bench {
     }
 
     pub(crate) fn answer_as(&mut self, answer: ModelAnswer, cost_nano_usd: Option<u64>) {
-        let (effect, attempt) = self.take_running(|kind| matches!(kind, EffectKind::ModelCall { .. }));
+        let asks =
+            |kind: &EffectKind| matches!(kind, EffectKind::ModelCall { .. } | EffectKind::Review { .. });
+        let (effect, attempt) = self.take_running(asks);
         let label = if answer.stop == Stop::Complete { "answer" } else { "answer, cut off" };
         self.attempted(label, effect.id, attempt, Attempted::Answered { answer, cost_nano_usd });
     }

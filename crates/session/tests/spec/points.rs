@@ -63,7 +63,10 @@ fn recall() -> tenure_journal::AnswerItem {
 fn recalling_is_decided_as_a_call_and_as_reading_memories() {
     let mut b = open(vec![Tool::Memory], "");
     b.answer(vec![recall()]);
-    assert_eq!(permits(&b, is_recall), [["default.agent-effect", "default.builtin-tool"]]);
+    assert_eq!(
+        permits(&b, is_recall),
+        [["default.agent-effect", "default.builtin-tool", "default.unattended-tool"]]
+    );
 
     let forbidden = r#"@id("amnesia") forbid (principal, action == Action::"memory.read", resource);"#;
     let mut b = open(vec![Tool::Memory], forbidden);
@@ -89,7 +92,8 @@ fn policies_see_whose_memories_they_are() {
 
 #[test]
 fn a_server_with_a_credential_is_asked_only_if_its_secret_may_be_used() {
-    let keep = r#"@id("keep") forbid (principal, action == Action::"secret.use", resource == Secret::"cred_1");"#;
+    let keep =
+        r#"@id("keep") forbid (principal, action == Action::"secret.use", resource == Secret::"cred_1");"#;
     for (credential, asked) in [(None, true), (Some("cred_2"), true), (Some("cred_1"), false)] {
         let b = open(vec![shop_server(credential)], keep);
         assert_eq!(!permits(&b, asks_the_shop).is_empty(), asked, "{credential:?}");
