@@ -68,8 +68,10 @@ impl Published {
     };
 
     fn of(document: &Document) -> Result<Self, StoreError> {
-        let Body { sources, digest, note, by, restores } = Body::deserialize(&document.body)
-            .map_err(|error| StoreError::new(StoreErrorKind::Corrupt, "reading policies").with_source(error))?;
+        let Body { sources, digest, note, by, restores } =
+            Body::deserialize(&document.body).map_err(|error| {
+                StoreError::new(StoreErrorKind::Corrupt, "reading policies").with_source(error)
+            })?;
         Ok(Self {
             version: document.version,
             sources,
@@ -323,7 +325,8 @@ impl Policies {
             Some(known) => known.set,
             None => {
                 let set = self.compile(project, published.sources).await;
-                keep(store, project, &set, found.map_or(Timestamp::from_millis(0), |it| it.updated_at)).await?;
+                keep(store, project, &set, found.map_or(Timestamp::from_millis(0), |it| it.updated_at))
+                    .await?;
                 set
             }
         };

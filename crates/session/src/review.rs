@@ -190,7 +190,10 @@ mod tests {
             ("{\"decision\":\"approve\"}", not_one),
             ("{\"decision\":true,\"reason\":\"x\"}", not_one),
             ("{\"decision\":\"approve\",\"reason\":\"x\",\"for\":\"all\"}", not_one),
-            ("{\"decision\":\"APPROVE\",\"reason\":\"x\"}", "the reviewer's answer is no decision that there is"),
+            (
+                "{\"decision\":\"APPROVE\",\"reason\":\"x\"}",
+                "the reviewer's answer is no decision that there is",
+            ),
         ] {
             check(text, ReviewVerdict::Escalate, why);
         }

@@ -9,9 +9,7 @@ use tenure_journal::{
     AgentId, AuditFact, AuditRecord, EffectId, Labels, Party, PartyKind, ProjectId, SessionKey, Timestamp,
     TurnId, Version, json,
 };
-use tenure_policy::{
-    Action, AgentFacts, Chain, Facts, PartyFacts, PolicySet, Principal, Request, Verdict,
-};
+use tenure_policy::{Action, AgentFacts, Chain, Facts, PartyFacts, PolicySet, Principal, Request, Verdict};
 
 use crate::audit::named_policies;
 use crate::{Frozen, Session};

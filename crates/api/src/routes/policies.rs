@@ -266,9 +266,7 @@ fn shown(published: &Published, texts: Texts) -> Value {
 }
 
 fn findings(candidate: &Candidate) -> Value {
-    let one = |finding: &tenure_policy::Finding| {
-        json!({"policy": finding.policy, "message": finding.kind.to_string()})
-    };
+    let one = |finding: &tenure_policy::Finding| json!({"policy": finding.policy, "message": finding.kind.to_string()});
     candidate.findings.iter().map(one).collect()
 }
 

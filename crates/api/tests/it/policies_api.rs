@@ -99,7 +99,11 @@ async fn what_cannot_be_used_changes_nothing_and_says_where() {
     ];
     for (body, status, param, words) in table {
         let (found, refused) = world.call("POST", PATH, Some(body.clone())).await;
-        assert_eq!((found, refused["param"].as_str().unwrap_or_default()), (status, param), "{body}: {refused}");
+        assert_eq!(
+            (found, refused["param"].as_str().unwrap_or_default()),
+            (status, param),
+            "{body}: {refused}"
+        );
         let detail = refused["detail"].as_str().expect("text");
         assert!(detail.contains(words), "{body}: {detail}");
     }

@@ -5,10 +5,8 @@ use tenure_policy::{PolicyError, PolicySet, PolicyText};
 
 use crate::support::{NULL, call, check, request, said, set, source, tool, verdict};
 
-const NO_TRANSFERS: &str =
-    r#"@id("no-transfers") forbid (principal, action == Action::"tool.call", resource == Tool::"payments/transfer");"#;
-const NO_REFUNDS: &str =
-    r#"@id("no-refunds") forbid (principal, action == Action::"tool.call", resource == Tool::"payments/refund");"#;
+const NO_TRANSFERS: &str = r#"@id("no-transfers") forbid (principal, action == Action::"tool.call", resource == Tool::"payments/transfer");"#;
+const NO_REFUNDS: &str = r#"@id("no-refunds") forbid (principal, action == Action::"tool.call", resource == Tool::"payments/refund");"#;
 
 #[test]
 fn a_set_of_its_text_is_the_same_set() {
@@ -45,9 +43,11 @@ fn guard_rails_of_another_release_are_those_of_the_text() {
 #[test]
 fn two_parts_are_one_set() {
     let both = set(NO_TRANSFERS).and(&[source(NO_REFUNDS)]).expect("valid");
-    for (name, expected) in
-        [("transfer", "deny no-transfers"), ("refund", "deny no-refunds"), ("list", "allow default.unattended-tool")]
-    {
+    for (name, expected) in [
+        ("transfer", "deny no-transfers"),
+        ("refund", "deny no-refunds"),
+        ("list", "allow default.unattended-tool"),
+    ] {
         check(&both, &request(call(tool(name, ToolEffect::Write)), &NULL), expected);
     }
     let written = PolicySet::new(&[source(NO_TRANSFERS), source(NO_REFUNDS)]).expect("valid");

@@ -40,8 +40,7 @@ impl<'a> Asking<'a> {
     pub(super) async fn new(shared: &'a Shared, standing: &'a Standing) -> Result<Self, Failure> {
         let project = standing.project();
         let policy = shared.policies.of(&*shared.store, project).await.map_err(|error| unread(&error))?;
-        let frozen =
-            shared.freezes.of(&*shared.store, project).await.map_err(|error| unread(&error))?;
+        let frozen = shared.freezes.of(&*shared.store, project).await.map_err(|error| unread(&error))?;
         Ok(Self { shared, standing, policy, frozen, records: Vec::new() })
     }
 
@@ -72,10 +71,8 @@ impl<'a> Asking<'a> {
         if self.records.is_empty() {
             return Ok(());
         }
-        let entry = |record: AuditRecord| AuditEntry {
-            project: record.project,
-            record: record.to_bytes().into(),
-        };
+        let entry =
+            |record: AuditRecord| AuditEntry { project: record.project, record: record.to_bytes().into() };
         let entries = self.records.into_iter().map(entry).collect();
         let written = self.shared.store.put_recorded(Vec::new(), None, entries).await;
         written.map_err(|error| unread(&error))?;

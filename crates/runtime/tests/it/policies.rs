@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tenure_journal::{
-    Event, PolicySource, ProjectId, SessionKey, SessionStatus, Timestamp, Version,
-};
+use tenure_journal::{Event, PolicySource, ProjectId, SessionKey, SessionStatus, Timestamp, Version};
 use tenure_runtime::{Publication, Published, Runtime};
 use tenure_session::SessionNotice;
 use tenure_store::{Document, DocumentKind, MemoryStore, Store};
@@ -81,7 +79,10 @@ async fn what_is_published_through_one_node_decides_at_every_other() {
     let published = publish(&a, MUTE).await;
     for node in [&b, &a] {
         let digests = decided(node).await;
-        assert!(!digests.is_empty() && digests.iter().all(|it| Some(it) == published.digest.as_ref()), "{digests:?}");
+        assert!(
+            !digests.is_empty() && digests.iter().all(|it| Some(it) == published.digest.as_ref()),
+            "{digests:?}"
+        );
     }
     for node in [&a, &b] {
         node.shutdown(Duration::ZERO).await;

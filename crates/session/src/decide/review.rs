@@ -12,12 +12,13 @@
 //! again for the digest that the ticket binds.
 
 use tenure_journal::{
-    ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, Labels, ModelAnswer, ModelRequest, Party,
-    PermitRecord, Repeat, ReviewVerdict, TurnId,
+    ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, Labels, ModelAnswer, ModelRequest,
+    Party, PermitRecord, Repeat, ReviewVerdict, TurnId,
 };
-use tenure_policy::{APPROVERS, CallClass, Hold};
+use tenure_policy::{APPROVERS, Hold};
 
 use super::Draft;
+use super::route::Purpose;
 use crate::budget;
 use crate::review;
 
@@ -50,7 +51,7 @@ impl Draft<'_> {
         if self.is_budget_spent(&model) {
             return None;
         }
-        match self.choose_route(&model, None, Some(CallClass::Reviewer)) {
+        match self.choose_route(&model, None, Purpose::Review) {
             Ok(chosen) => Some(Possible { model, permit: chosen.permit }),
             Err(unroutable) => {
                 self.record_unroutable(unroutable);
@@ -72,7 +73,8 @@ impl Draft<'_> {
 
     /// The effect as a review, if it is one.
     pub(super) fn review_to_begin(&self, effect_id: EffectId) -> Option<Beginning> {
-        let EffectKind::Review { approval_id, model } = &self.state.effects.get(&effect_id)?.effect.kind else {
+        let EffectKind::Review { approval_id, model } = &self.state.effects.get(&effect_id)?.effect.kind
+        else {
             return None;
         };
         Some(Beginning { model: model.clone(), request: self.state.review_request(*approval_id) })
@@ -86,12 +88,18 @@ impl Draft<'_> {
             self.push(Event::EffectAbandoned { effect_id });
             return true;
         };
-        match self.choose_route(&review.model, Some(effect_id), Some(CallClass::Reviewer)) {
+        match self.choose_route(&review.model, Some(effect_id), Purpose::Review) {
             Ok(chosen) => {
                 let worst = |price| budget::worst_case_of_review(request, &price);
                 let reserved_nano_usd = chosen.price.map(worst);
                 let route = chosen.decision;
-                self.push(Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route });
+                self.push(Event::AttemptStarted {
+                    effect_id,
+                    attempt,
+                    reserved_nano_usd,
+                    route,
+                    context: None,
+                });
             }
             Err(unroutable) => {
                 self.record_unroutable(unroutable);
@@ -139,7 +147,8 @@ impl Draft<'_> {
         match decision {
             Decision::Approve => self.make(&approval, 1),
             Decision::Deny | Decision::Cancel => {
-                let error = format!("The reviewer of this session refused this call: {told} It was not made.");
+                let error =
+                    format!("The reviewer of this session refused this call: {told} It was not made.");
                 self.refuse_call(approval.item_id, &error);
             }
         }

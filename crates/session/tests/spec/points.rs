@@ -89,7 +89,8 @@ fn policies_see_whose_memories_they_are() {
 
 #[test]
 fn a_server_with_a_credential_is_asked_only_if_its_secret_may_be_used() {
-    let keep = r#"@id("keep") forbid (principal, action == Action::"secret.use", resource == Secret::"cred_1");"#;
+    let keep =
+        r#"@id("keep") forbid (principal, action == Action::"secret.use", resource == Secret::"cred_1");"#;
     for (credential, asked) in [(None, true), (Some("cred_2"), true), (Some("cred_1"), false)] {
         let b = open(vec![shop_server(credential)], keep);
         assert_eq!(!permits(&b, asks_the_shop).is_empty(), asked, "{credential:?}");
