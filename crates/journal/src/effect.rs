@@ -36,6 +36,19 @@ pub enum EffectKind {
         /// Which step of the turn this is, from 0.
         step: u32,
     },
+    /// Have a model write a summary of older items, so that they can leave the context. What it is shown is
+    /// derived from the session's state.
+    Compact {
+        /// The model's name.
+        model: String,
+        /// The place of the first item that it does not stand for.
+        upto: u64,
+        /// The last item that it stands for. Where another is at its place by then, nothing comes of it.
+        last: ItemId,
+        /// The context still fits: the turn goes on meanwhile.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ahead: bool,
+    },
     /// Ask a server which tools it has.
     ListTools {
         /// The server's label in the agent.
@@ -126,6 +139,7 @@ impl EffectKind {
             | Self::ToolCall { server: ServerRef::Inside { .. }, .. } => Some(Lane::Environment),
             Self::ModelCall { .. }
             | Self::Review { .. }
+            | Self::Compact { .. }
             | Self::ListTools { inside: false, .. }
             | Self::ToolCall { server: ServerRef::Builtin | ServerRef::Mcp { .. }, .. }
             | Self::EndSubagents { .. } => None,
@@ -141,6 +155,7 @@ impl EffectKind {
             | Self::Command { item_id, .. } => Some(*item_id),
             Self::ModelCall { .. }
             | Self::Review { .. }
+            | Self::Compact { .. }
             | Self::ListTools { .. }
             | Self::EndSubagents { .. }
             | Self::PrepareEnvironment
@@ -153,9 +168,13 @@ impl EffectKind {
     #[must_use]
     pub fn outlives_turn(&self) -> bool {
         match self {
-            Self::EndSubagents { .. } | Self::PrepareEnvironment | Self::PlaceFiles { .. } => true,
+            Self::EndSubagents { .. }
+            | Self::PrepareEnvironment
+            | Self::PlaceFiles { .. }
+            | Self::Compact { ahead: true, .. } => true,
             Self::ModelCall { .. }
             | Self::Review { .. }
+            | Self::Compact { ahead: false, .. }
             | Self::ListTools { .. }
             | Self::ToolCall { .. }
             | Self::Command { .. }
@@ -260,7 +279,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Done {
-    /// A model's answer; its items follow as events of their own.
+    /// A model's answer; its items, or the summary that it is, follow as events of their own.
     Model {
         /// Tokens, where the provider says.
         usage: Option<Usage>,

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, EnvironmentOpened, Forked,
-    FunctionOutput, Governance, Grant, InputId, Item, ItemId, ItemStatus, Labels, Next, Outcome, Parent,
-    Party, PermitRecord, PolicyRefusal, ProjectId, Rewound, RouteDecision, ServiceTier, SubagentId, Ticket,
-    Timestamp, Tool, Trust, TurnId,
+    AgentConfig, ApprovalId, ArtifactId, Compacted, ContextSize, Effect, EffectId, Effort, Environment,
+    EnvironmentOpened, Forked, FunctionOutput, Governance, Grant, InputId, Item, ItemId, ItemStatus, Labels,
+    Next, Outcome, Parent, Party, PermitRecord, PolicyRefusal, ProjectId, Rewound, RouteDecision,
+    ServiceTier, SubagentId, Ticket, Timestamp, Tool, Trust, TurnId,
 };
 
 /// A durable fact.
@@ -108,6 +108,10 @@ pub enum Event {
         /// The way it takes, where it is a model call and ways are known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         route: Option<Box<RouteDecision>>,
+        /// How long the context is that the model is shown; absent for other effects, where no window is known, and
+        /// in journals of before it was kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        context: Option<ContextSize>,
     },
     /// An attempt ended.
     AttemptEnded {
@@ -220,17 +224,20 @@ pub enum Event {
     EnvironmentResumed,
     /// The environment's files are lost: it is made ready anew, as it was when the session began.
     EnvironmentReset,
-    /// Older items left the context because it was too long. The journal keeps them.
+    /// Older items left the context, and a summary stands for them. The journal keeps them.
+    ContextCompacted(Box<Compacted>),
+    /// Older items left the context because it was too long. The journal keeps them. Written by releases before
+    /// summaries.
     ContextTrimmed {
         /// The first item that stays.
         first_kept: ItemId,
         /// How many items left.
         dropped: u32,
     },
-    /// Tool outputs are shown to the model as previews from now on, because not even the running turn fits.
-    /// Their items keep them whole.
+    /// Items are shown to the model as previews from now on, because not even the running turn fits. The journal
+    /// keeps them whole.
     OutputsShortened {
-        /// The items that hold the outputs: calls of servers, and results of functions.
+        /// The items: first those that hold the outputs of tools, and where that is not enough all that are long.
         item_ids: Vec<ItemId>,
     },
     /// The session began with the conversation of another. Right after [`Event::SessionOpened`], in the same

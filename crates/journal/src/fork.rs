@@ -6,7 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Artifact, ArtifactId, Item, ItemId, Labels, SessionId, Turn, TurnId, Version, WorkspaceRoot};
+use crate::{
+    Artifact, ArtifactId, Item, ItemId, Labels, SessionId, Summary, Turn, TurnId, Version, WorkspaceRoot,
+};
 
 /// Items that one [`Forked`] event holds; longer conversations take several.
 pub const FORKED_ITEMS_MAX: usize = 256;
@@ -32,6 +34,9 @@ pub struct Forked {
     /// How many of them, from the first on, had left the context.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped: u64,
+    /// What stands for those that had left it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Box<Summary>>,
     /// Turns that the items belong to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub turns: Vec<Turn>,
@@ -66,6 +71,9 @@ pub struct Rewound {
     /// How many items, from the first on, are not in the context.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped: u64,
+    /// What stands for those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Box<Summary>>,
     /// Items that are back, or are other than they were a moment ago.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<PlacedItem>,

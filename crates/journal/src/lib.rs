@@ -11,6 +11,7 @@ mod audit;
 mod automation;
 mod blob;
 mod capability;
+mod compaction;
 mod content;
 mod context;
 mod effect;
@@ -53,6 +54,7 @@ pub use automation::{
 };
 pub use blob::BlobRef;
 pub use capability::{Capabilities, Follows, InstalledPlugin, InstalledSkill, SkillEntry, SkillVersion};
+pub use compaction::{Compacted, ContextSize, Summarizer, Summary};
 pub use content::{FunctionOutput, InputPart};
 pub use context::{ContextItem, ModelRequest, ToolSpec};
 pub use effect::{

@@ -4,7 +4,7 @@
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a stored tool output that the model is shown directly: a page of text, head and tail.
 pub const PREVIEW_BYTES_MAX: usize = 8 * 1024;
-/// Bytes of a tool output that are shown once a context is too long for its running turn: a few lines.
+/// Bytes of a text that are shown once a context is too long for its running turn: a few lines.
 pub const SHORTENED_BYTES_MAX: usize = 512;
 /// Bytes the built-in reader tool returns for one call.
 pub const READ_BYTES_MAX: usize = 32 * 1024;
@@ -47,8 +47,21 @@ pub const RETRY_AFTER_MS_MAX: u64 = 3_600_000;
 pub const LISTING_AGE_MS_MAX: u64 = 10 * 60 * 1000;
 /// Decided approvals that are remembered, to answer repeated decisions.
 pub const DECISIONS_KEPT_MAX: usize = 256;
-/// Times one turn's context may be cut shorter because the provider said it was too long.
-pub const CONTEXT_TRIMS_PER_TURN_MAX: u32 = 4;
+/// Times one turn's context may be cut shorter because the provider said it was too long. Each time a third is
+/// taken off, so that a window of a sixteenth of what was believed is found.
+pub const CONTEXT_TRIMS_PER_TURN_MAX: u32 = 8;
+/// Bytes of the summary that stands for older items, in the largest windows: a few pages.
+pub const SUMMARY_BYTES_MAX: usize = 16 * 1024;
+/// Ids, paths and addresses that are listed below a summary because it does not name them.
+pub const SUMMARY_NAMES_MAX: usize = 64;
+/// Bytes of one of them: what is longer is content.
+pub const SUMMARY_NAME_BYTES_MAX: usize = 256;
+/// Calls whose results have not come that a summary lists; further ones are counted.
+pub const SUMMARY_OPEN_MAX: usize = 32;
+/// Older items that one search of a session's history looks at, newest first.
+pub const HISTORY_SEARCHED_MAX: usize = 20_000;
+/// Items that one search of a session's history gives.
+pub const HISTORY_FOUND_MAX: usize = 20;
 /// How long a reviewer has for one answer, in milliseconds: a minute. A call waits for it that people could be asked
 /// about instead.
 pub const REVIEW_MS_MAX: u64 = 60_000;

@@ -28,6 +28,7 @@ impl Event {
             Self::EffectRequested { effect } => match &effect.kind {
                 EffectKind::PlaceFiles { files } => placed(files, found),
                 EffectKind::ModelCall { .. }
+                | EffectKind::Compact { .. }
                 | EffectKind::ListTools { .. }
                 | EffectKind::ToolCall { .. }
                 | EffectKind::PrepareEnvironment
@@ -79,6 +80,7 @@ impl Event {
             | Self::SignedIn
             | Self::ConnectionAwaited { .. }
             | Self::ConnectionLapsed
+            | Self::ContextCompacted(_)
             | Self::ContextTrimmed { .. }
             | Self::OutputsShortened { .. }
             | Self::Granted { .. } => {}

@@ -21,7 +21,8 @@
 //! and reported in full on the log, so that a script with a hole is found at once. The only state is how
 //! often a fault was acted out on a request, kept in the process by [`Player`].
 //!
-//! What it does not do: invent text, pretend to be a real model, or count tokens as one would.
+//! What it does not do: invent text, pretend to be a real model, or count tokens as one would. By its own count it can
+//! have a window, `context_tokens`, and refuse what is longer as providers do.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -53,6 +54,8 @@ const COUNTED_REQUESTS_MAX: usize = 65_536;
 #[derive(Debug)]
 pub struct Script {
     model: Option<String>,
+    /// The most tokens that a request may have.
+    context_tokens: Option<u64>,
     rules: Vec<rule::Rule>,
     templates: template::Engine,
 }
@@ -161,6 +164,9 @@ impl Script {
         acted_out: impl FnOnce(usize) -> u32,
     ) -> Result<Play, PlayError> {
         let view = View::of(request);
+        if self.context_tokens.is_some_and(|most| reply::input_tokens(&view) > most) {
+            return Ok(too_long());
+        }
         let answers_to_it = self.model.as_ref().is_none_or(|model| *model == request.model);
         let mut rules = self.rules.iter().enumerate().filter(|_| answers_to_it);
         let found =
@@ -180,6 +186,17 @@ impl Script {
                 .map_err(|message| PlayError::Render { rule: rule.name.clone(), message })?
         };
         Ok(Play { rule: rule.name.clone(), answer, fault, token_delay_ms })
+    }
+}
+
+/// A request that is longer than the script's window, as a provider refuses it.
+fn too_long() -> Play {
+    let code = Some("context_length_exceeded".to_owned());
+    Play {
+        rule: "context_tokens".to_owned(),
+        answer: reply::empty(),
+        fault: Some(Fault::Status { status: 400, code, retry_after_ms: None }),
+        token_delay_ms: 0,
     }
 }
 

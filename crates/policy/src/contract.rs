@@ -265,16 +265,22 @@ impl PolicySet {
 fn is_of_class(call: CallClass, named: CallClass) -> bool {
     match named {
         CallClass::Stateless => call.is_stateless(),
-        CallClass::Stateful | CallClass::Reviewer | CallClass::Memory | CallClass::Evaluation => {
-            call == named
-        }
+        CallClass::Stateful
+        | CallClass::Reviewer
+        | CallClass::Memory
+        | CallClass::Evaluation
+        | CallClass::Compaction => call == named,
     }
 }
 
 fn class_condition(class: CallClass) -> String {
     match class {
         CallClass::Stateless => "context.stateless".to_owned(),
-        CallClass::Stateful | CallClass::Reviewer | CallClass::Memory | CallClass::Evaluation => {
+        CallClass::Stateful
+        | CallClass::Reviewer
+        | CallClass::Memory
+        | CallClass::Evaluation
+        | CallClass::Compaction => {
             format!("context.class == {}", quoted(class.as_str()))
         }
     }

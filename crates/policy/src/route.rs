@@ -55,19 +55,21 @@ pub enum CallClass {
     Memory,
     /// It judges how well an agent did.
     Evaluation,
+    /// It summarises what a session said and did, so that the session can go on.
+    Compaction,
 }
 
 impl CallClass {
     /// Every class.
-    pub const ALL: [Self; 5] =
-        [Self::Stateless, Self::Stateful, Self::Reviewer, Self::Memory, Self::Evaluation];
+    pub const ALL: [Self; 6] =
+        [Self::Stateless, Self::Stateful, Self::Reviewer, Self::Memory, Self::Evaluation, Self::Compaction];
 
-    /// Whether nothing of it stays with the provider: what contracts about stateless calls are about. Judging
-    /// and remembering are done by such calls, too.
+    /// Whether nothing of it stays with the provider: what contracts about stateless calls are about. Judging,
+    /// remembering and summarising are done by such calls, too.
     #[must_use]
     pub fn is_stateless(self) -> bool {
         match self {
-            Self::Stateless | Self::Reviewer | Self::Memory | Self::Evaluation => true,
+            Self::Stateless | Self::Reviewer | Self::Memory | Self::Evaluation | Self::Compaction => true,
             Self::Stateful => false,
         }
     }
@@ -81,6 +83,7 @@ impl CallClass {
             Self::Reviewer => "reviewer",
             Self::Memory => "memory",
             Self::Evaluation => "evaluation",
+            Self::Compaction => "compaction",
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) const APPLIES_KEYS: &[&str] =
     &["vendor", "model", "class", "labels", "categories", "confidentiality"];
 pub(crate) const TERM_KEYS: &[&str] =
     &["provider", "region", "account", "deployment", "labels", "retention_days", "trains_on_data"];
-const CLASSES: &[&str] = &["stateless", "stateful", "reviewer", "memory", "evaluation"];
+const CLASSES: &[&str] = &["stateless", "stateful", "reviewer", "memory", "evaluation", "compaction"];
 const CONFIDENTIALITIES: &[&str] = &["public", "internal", "confidential", "restricted"];
 /// Bytes of a name of a contract or a clause: they are parts of policies' ids.
 const NAME_BYTES_MAX: usize = 64;

@@ -438,7 +438,7 @@ impl Actor {
             let now = self.shared.clock.now();
             let fresh = self.shared.clock.fresh();
             let partial = self.live.partial();
-            let context_tokens = self.shared.models.context_tokens(&self.state.agent().model);
+            let window = self.shared.models.window(&self.state.agent().model);
             let unhealthy = self.shared.models.unhealthy();
             let tools_changed = tools_changed(&self.state, &self.shared, now);
             self.frozen = self.shared.freezes.of(&*self.shared.store, self.key.project).await?;
@@ -450,7 +450,7 @@ impl Actor {
                 fresh: &fresh,
                 chance: clock::chance(),
                 policy: &policy,
-                context_tokens,
+                window,
                 tools_changed: &tools_changed,
                 prices: &self.shared.prices,
                 routes: self.shared.candidates.with(&unhealthy),
@@ -621,7 +621,8 @@ impl Actor {
         let id = effect.id;
         self.running.insert(id, (attempt, cancel.clone()));
         // What an attempt shows a model is derived from the state here, which is part of the attempt.
-        let launch = catch_unwind(AssertUnwindSafe(|| Launch::new(&self.state, effect, attempt)));
+        let launch =
+            catch_unwind(AssertUnwindSafe(|| Launch::new(&self.state, effect, attempt, &self.shared.models)));
         let (shared, live, key) = (Arc::clone(&self.shared), Arc::clone(&self.live), self.key);
         self.attempts.spawn(async move {
             let outcome = match launch {

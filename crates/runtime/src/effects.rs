@@ -14,16 +14,17 @@ use tenure_store::DocumentKind;
 use tenure_tools::{Call, CallResult, Hints, Server};
 use tokio_util::sync::CancellationToken;
 
-use crate::Runtime;
 use crate::automations;
 use crate::environments;
 use crate::fair::Place;
 use crate::handle::Shared;
+use crate::history;
 use crate::live::{Live, Source};
 use crate::memory;
 use crate::seal::SecretText;
 use crate::subagents;
 use crate::vaults::{self, Authorized, Known, Mask};
+use crate::{ModelTable, Runtime};
 
 /// Everything one attempt needs, taken from the state when it begins.
 pub(crate) struct Launch {
@@ -58,12 +59,35 @@ impl Begin<'_> {
 }
 
 enum Work {
-    Model { request: Box<ModelRequest>, route: Option<String>, source: Source, limited: bool },
-    Review { request: Box<ModelRequest>, route: Option<String> },
-    List { server: Box<McpTool>, desk: Desk },
-    Tool { server: Option<Box<McpTool>>, name: String, arguments: Value, desk: Desk },
+    Model {
+        request: Box<ModelRequest>,
+        route: Option<String>,
+        source: Source,
+        limited: bool,
+    },
+    /// A summary, which nobody watches being written.
+    Summary {
+        request: Option<Box<ModelRequest>>,
+        route: Option<String>,
+        limited: bool,
+    },
+    Review {
+        request: Box<ModelRequest>,
+        route: Option<String>,
+    },
+    List {
+        server: Box<McpTool>,
+        desk: Desk,
+    },
+    Tool {
+        server: Option<Box<McpTool>>,
+        name: String,
+        arguments: Value,
+        desk: Desk,
+    },
     Builtin(Box<automations::Call>),
     Recall(Box<memory::Call>),
+    History(Box<history::Call>),
     Subagent(Box<subagents::Work>),
     Environment(Option<Box<environments::Work>>),
     Remote(Box<environments::RemoteWork>),
@@ -85,7 +109,7 @@ impl Desk {
 }
 
 impl Launch {
-    pub(crate) fn new(state: &Session, effect: Arc<Effect>, attempt: u32) -> Self {
+    pub(crate) fn new(state: &Session, effect: Arc<Effect>, attempt: u32, models: &ModelTable) -> Self {
         let (agent, version) = (state.agent().id, state.agent().version);
         let elsewhere = environments::RemoteWork::of(state, &effect, attempt);
         let work = match &effect.kind {
@@ -116,6 +140,11 @@ impl Launch {
                 }
                 None => Work::Environment(None),
             },
+            EffectKind::Compact { model, .. } => {
+                let request = state.compaction(&effect.kind, models.window(model)).map(Box::new);
+                let route = state.route(effect.id).map(str::to_owned);
+                Work::Summary { request, route, limited: state.is_limited() }
+            }
             EffectKind::ListTools { server_label, inside: false } => match mcp_tool(state, server_label) {
                 Some(server) => Work::List { server: Box::new(server), desk: Desk::of(state) },
                 None => Work::Tool {
@@ -134,8 +163,12 @@ impl Launch {
                 }
             }
             EffectKind::ToolCall { server: ServerRef::Builtin, name, arguments, item_id } => {
-                match memory::Call::of(state, name, arguments) {
-                    Some(call) => Work::Recall(Box::new(call)),
+                let recall =
+                    memory::Call::of(state, name, arguments).map(|call| Work::Recall(Box::new(call)));
+                let history =
+                    || history::Call::of(state, name, arguments).map(|call| Work::History(Box::new(call)));
+                match recall.or_else(history) {
+                    Some(work) => work,
                     None => Work::Builtin(Box::new(automations::Call {
                         session: state.key(),
                         effect: effect.id,
@@ -184,6 +217,12 @@ impl Launch {
             Work::Model { request, route, source, limited } => {
                 ask(&begin, (*request, route), source, limited, &live, &cancel).await
             }
+            Work::Summary { request: Some(request), route, limited } => {
+                ask_model(&begin, (*request, route), limited, &mut |_| {}, &cancel).await
+            }
+            Work::Summary { request: None, .. } => {
+                Err(failure(FailureKind::NotFound, "what was to be summarised is not there any more"))
+            }
             Work::Review { request, route } => review(&begin, (*request, route), &cancel).await,
             Work::List { server, desk } => list(&begin, &desk, &server, &cancel).await,
             Work::Tool { server: Some(server), name, arguments, desk } => {
@@ -198,6 +237,7 @@ impl Launch {
             }
             Work::Tool { server: None, .. } => Err(gone()),
             Work::Recall(call) => memory::run(&shared, &call).await,
+            Work::History(call) => history::run(&shared, &call).await,
             Work::Builtin(call) => builtin(&shared, project, &call).await,
             Work::Environment(Some(work)) => environments::run(&shared, project, *work, &live, &cancel).await,
             Work::Remote(work) => environments::run_remote(&shared, project, *work, &live, &cancel).await,
@@ -581,8 +621,8 @@ async fn read_output(shared: &Shared, project: ProjectId, arguments: &Value) -> 
     Ok(Attempted::Returned(page(&text, offset)))
 }
 
-/// A page of a stored output, cut at character boundaries.
-fn page(text: &str, offset: usize) -> ToolResult {
+/// A page of a text, cut at character boundaries.
+pub(crate) fn page(text: &str, offset: usize) -> ToolResult {
     let total = text.len();
     if offset >= total {
         let text = format!("Nothing at byte {offset}: the output has {total} bytes.");

@@ -32,6 +32,7 @@ mod follow;
 mod fork;
 mod freezes;
 mod handle;
+mod history;
 mod hub;
 mod identity;
 mod live;

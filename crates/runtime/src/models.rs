@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tenure_journal::{Failure, FailureKind, ModelAnswer, ModelRequest, ProjectId, RouteRecord, Usage};
 use tenure_model::{Delta, Model};
-use tenure_session::{Candidate, Routes};
+use tenure_session::{Candidate, Routes, Window};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -191,9 +191,12 @@ impl ModelTable {
         })
     }
 
-    /// Tokens that every way to a model holds, where they are known.
-    pub(crate) fn context_tokens(&self, model: &str) -> Option<u64> {
-        self.named.get(model)?.iter().filter_map(|route| route.context_tokens).min()
+    /// What every way to a model takes in: the smallest of their windows.
+    #[must_use]
+    pub fn window(&self, model: &str) -> Window {
+        let of = |route: &Route| Window::of(&route.model, route.context_tokens, route.output_tokens_max);
+        let named = self.named.get(model).into_iter().flatten().map(of);
+        named.min_by_key(|window| window.input()).unwrap_or_else(|| Window::of(model, None, None))
     }
 
     /// The ways as decisions are told of them.

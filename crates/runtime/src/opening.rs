@@ -7,7 +7,7 @@ use tenure_journal::{
     EnvironmentId, EnvironmentOpened, Forked, HostedEnvironment, InputPart, ProjectId, SessionId, SessionKey,
     SessionOpened, Version,
 };
-use tenure_session::{Batch, Command, Context, Refusal, Reserving, Role, Session, SessionView};
+use tenure_session::{Batch, Command, Context, Refusal, Reserving, Role, Session, SessionView, Window};
 use tenure_store::StoreErrorKind;
 
 use crate::actor::{self, Actor};
@@ -42,6 +42,15 @@ impl Beginning {
             Self::Session(opening) => opening.opened.project_id,
             Self::Fork(opened, _) => opened.project_id,
             Self::Environment(opened) => opened.project_id,
+        }
+    }
+
+    /// The model that its agent asks, where it has one.
+    fn model(&self) -> Option<&str> {
+        match self {
+            Self::Session(opening) => Some(&opening.opened.agent.model),
+            Self::Fork(opened, _) => Some(&opened.agent.model),
+            Self::Environment(_) => None,
         }
     }
 
@@ -175,7 +184,7 @@ impl Shared {
             fresh: &fresh,
             chance: clock::chance(),
             policy: &policy,
-            context_tokens: None,
+            window: beginning.model().map_or(Window::DEFAULT, |model| self.models.window(model)),
             tools_changed: &BTreeMap::new(),
             prices: &self.prices,
             routes: self.candidates.with(&unhealthy),

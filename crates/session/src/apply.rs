@@ -15,6 +15,7 @@ use crate::catalogue;
 use crate::connection::Connection;
 use crate::environment::Workspace;
 use crate::flow::Flow;
+use crate::gauge::Gauge;
 use crate::state::{ActiveTurn, Ends, Listing, Pending, PendingPhase, Session, Spent, Totals};
 use crate::subagent::Subagent;
 
@@ -46,6 +47,9 @@ impl Session {
             queue: VecDeque::new(),
             items: Vec::new(),
             dropped: 0,
+            carried: BTreeMap::new(),
+            summary: None,
+            gauge: Gauge::default(),
             shortened: BTreeSet::new(),
             turn: None,
             effects: BTreeMap::new(),
@@ -140,15 +144,17 @@ impl Session {
                     signed_out: false,
                     route: None,
                     avoided: Vec::new(),
+                    context: None,
                     phase: PendingPhase::Requested,
                 };
                 self.effects.insert(id, pending);
             }
-            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route } => {
+            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route, context } => {
                 if let Some(pending) = self.effects.get_mut(effect_id) {
                     pending.attempts = *attempt;
                     pending.reserved = *reserved_nano_usd;
                     pending.route.clone_from(route);
+                    pending.context = *context;
                     pending.phase = PendingPhase::Running;
                     pending.signed_out = false;
                     if let (EffectKind::ModelCall { .. }, Some(turn)) = (&pending.effect.kind, &mut self.turn)
@@ -172,6 +178,7 @@ impl Session {
                     self.spent.add(budget::abandoned(&pending));
                     self.flow.abandoned(&pending.effect.kind, pending.attempts);
                     self.end_review(&pending.effect.kind);
+                    self.goes_unsummarized(&pending.effect.kind);
                 }
             }
             Event::Granted { grant } => self.flow.grant(grant),
@@ -213,6 +220,12 @@ impl Session {
             Event::ConnectionAwaited { until } => self.connection.wait_until(*until),
             Event::ConnectionLapsed => self.connection.lapse(),
             Event::ArtifactDeleted { artifact_id } => self.workspace.delete_artifact(*artifact_id),
+            Event::ContextCompacted(compacted) => {
+                self.compact(compacted.upto, &compacted.kept, &compacted.summary);
+                if let (Some(turn), Some(_)) = (&mut self.turn, compacted.effect_id) {
+                    turn.unsummarized = false;
+                }
+            }
             Event::ContextTrimmed { first_kept, .. } => {
                 if let Some(place) = self.items.iter().position(|item| item.id == *first_kept) {
                     for item in self.items.drain(..place) {
@@ -220,16 +233,8 @@ impl Session {
                     }
                     self.dropped += place as u64;
                 }
-                if let Some(turn) = &mut self.turn {
-                    turn.trims += 1;
-                }
             }
-            Event::OutputsShortened { item_ids } => {
-                self.shortened.extend(item_ids);
-                if let Some(turn) = &mut self.turn {
-                    turn.trims += 1;
-                }
-            }
+            Event::OutputsShortened { item_ids } => self.shortened.extend(item_ids),
             Event::Forked(forked) => self.apply_forked(forked),
             Event::Rewound(rewound) => self.apply_rewound(rewound),
         }
@@ -302,6 +307,7 @@ impl Session {
             calls: 0,
             outputs: 0,
             trims: 0,
+            unsummarized: false,
             answered: false,
             unseen: false,
             usage: Totals::default(),
@@ -358,8 +364,7 @@ impl Session {
         self.flow.ended(&effect.kind, labels);
         let is_told = next == Next::Settled && !labels.is_neutral();
         let Some(item_id) = effect.kind.item_id().filter(|_| is_told) else { return };
-        if let Some(item) = self.items.iter_mut().rev().find(|item| item.id == item_id) {
-            let item = Arc::make_mut(item);
+        if let Some(item) = self.item_mut(item_id) {
             item.labels = std::mem::take(&mut item.labels).join(labels);
         }
     }
@@ -371,8 +376,7 @@ impl Session {
         text: Option<&tenure_journal::ToolResult>,
         why: Option<&str>,
     ) {
-        let Some(item) = self.items.iter_mut().rev().find(|item| item.id == id) else { return };
-        let item = Arc::make_mut(item);
+        let Some(item) = self.item_mut(id) else { return };
         item.status = to;
         if let ItemBody::McpCall { output, error, stored, .. } = &mut item.body {
             if let Some(result) = text {
@@ -402,8 +406,7 @@ impl Session {
     }
 
     fn close_command(&mut self, id: ItemId, result: &CommandResult) {
-        let Some(item) = self.items.iter_mut().rev().find(|item| item.id == id) else { return };
-        let item = Arc::make_mut(item);
+        let Some(item) = self.item_mut(id) else { return };
         item.status = if result.exit_code == Some(0) { ItemStatus::Completed } else { ItemStatus::Failed };
         if let ItemBody::CommandExecution { output, error, exit_code, duration_ms, stored, .. } =
             &mut item.body
@@ -434,11 +437,26 @@ impl Session {
             };
         }
         let effect = Arc::clone(&pending.effect);
+        let context = pending.context;
         if next == Next::Settled {
             self.effects.remove(&id);
             self.end_review(&effect.kind);
         }
-        if matches!(effect.kind, EffectKind::ModelCall { .. }) {
+        if let EffectKind::Compact { .. } = &effect.kind
+            && next == Next::Settled
+        {
+            // What a summary follows from takes this back.
+            self.goes_unsummarized(&effect.kind);
+        }
+        if let EffectKind::ModelCall { model, .. } = &effect.kind {
+            if let Some(size) = context {
+                self.gauge.learn(model, &size, outcome);
+            }
+            if let (Outcome::Failed { failure }, Some(turn)) = (outcome, &mut self.turn)
+                && failure.kind == FailureKind::ContextTooLong
+            {
+                turn.trims += 1;
+            }
             match outcome {
                 Outcome::Failed { failure } if failure.kind == FailureKind::Crashed => self.crashes += 1,
                 Outcome::Failed { .. } | Outcome::Done { .. } => self.crashes = 0,
@@ -447,12 +465,12 @@ impl Session {
             }
         }
         match (&effect.kind, outcome) {
-            (_, Outcome::Done { done: Done::Model { usage, .. } }) => {
+            (kind, Outcome::Done { done: Done::Model { usage, .. } }) => {
                 self.usage.add(usage.as_ref());
                 if let Some(turn) = &mut self.turn {
                     turn.usage.add(usage.as_ref());
-                    // Calls among the items that follow say otherwise.
-                    turn.answered = true;
+                    // Calls among the items that follow say otherwise. A summary is no answer.
+                    turn.answered |= matches!(kind, EffectKind::ModelCall { .. });
                 }
             }
             (EffectKind::ListTools { server_label, .. }, Outcome::Done { done: Done::Tools { tools } }) => {
@@ -542,6 +560,7 @@ impl Session {
             (
                 EffectKind::ModelCall { .. }
                 | EffectKind::Review { .. }
+                | EffectKind::Compact { .. }
                 | EffectKind::EndSubagents { .. }
                 | EffectKind::PlaceFiles { .. },
                 Outcome::Failed { .. } | Outcome::Unknown,
@@ -549,6 +568,7 @@ impl Session {
             | (
                 EffectKind::ModelCall { .. }
                 | EffectKind::Review { .. }
+                | EffectKind::Compact { .. }
                 | EffectKind::ListTools { .. }
                 | EffectKind::ToolCall { .. }
                 | EffectKind::Subagent { .. }
@@ -559,6 +579,13 @@ impl Session {
                 | EffectKind::PublishArtifacts,
                 Outcome::Done { .. },
             ) => {}
+        }
+    }
+
+    /// Without a summary the running turn does without, for as long as it runs.
+    fn goes_unsummarized(&mut self, kind: &EffectKind) {
+        if let (EffectKind::Compact { .. }, Some(turn)) = (kind, &mut self.turn) {
+            turn.unsummarized = true;
         }
     }
 

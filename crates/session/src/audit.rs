@@ -106,6 +106,7 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
+        | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. } => return None,
     };
@@ -177,9 +178,10 @@ fn allowed(effect: &Effect) -> AuditFact {
 /// An effect in the words of policies. What no policy is asked about has words of its own.
 pub(crate) fn named(kind: &EffectKind) -> (&'static str, String) {
     match kind {
-        EffectKind::ModelCall { model, .. } | EffectKind::Review { model, .. } => {
-            ("model.call", model.clone())
-        }
+        // By which class of call it goes, its route says.
+        EffectKind::ModelCall { model, .. }
+        | EffectKind::Compact { model, .. }
+        | EffectKind::Review { model, .. } => ("model.call", model.clone()),
         EffectKind::ListTools { server_label, .. } => (TOOLS_LIST, server_label.clone()),
         EffectKind::ToolCall {
             server: ServerRef::Mcp { server_label } | ServerRef::Inside { server_label },

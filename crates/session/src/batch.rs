@@ -286,7 +286,7 @@ impl Builder {
         }
         if let Event::Forked(forked) = event {
             // Its last items are the last of the state, and the others come before them.
-            let end = self.state.items().next_back().map_or(self.state.dropped, |(last, _)| last + 1);
+            let end = self.state.item_count();
             let places = end.saturating_sub(forked.items.len() as u64)..end;
             self.items.extend(places.zip(forked.items.iter().cloned()));
             self.turns.extend(forked.turns.iter().cloned());
@@ -398,6 +398,7 @@ impl Builder {
             | Event::ConnectionAwaited { .. }
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
+            | Event::ContextCompacted(_)
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. }
             | Event::Forked(_)

@@ -11,9 +11,9 @@
 use tenure_journal::{Done, Effect, EffectId, EffectKind, Event, ModelRequest, Outcome, SpendLimit};
 
 use crate::Session;
-use crate::context;
 use crate::review;
 use crate::state::{Pending, PendingPhase};
+use crate::tokens::Family;
 
 const NANO_USD_PER_CENT: u64 = 10_000_000;
 const TOKENS_PER_PRICE: u128 = 1_000_000;
@@ -71,15 +71,13 @@ impl Price {
 
 /// The most that a review costs.
 pub(crate) fn worst_case_of_review(request: &ModelRequest, price: &Price) -> u64 {
-    let input_tokens = context::estimate_text_tokens(request);
     let price = Price { output_tokens_max: review::OUTPUT_TOKENS_MAX, ..*price };
-    price.worst_case(input_tokens.saturating_add(input_tokens / 2))
+    worst_case(&price, Family::of(&request.model).count_request(request))
 }
 
-/// The most that asking the model costs now.
-pub(crate) fn worst_case(state: &Session, price: &Price) -> u64 {
-    // Half as much again as estimated: tokenisers differ.
-    let input_tokens = context::estimate_request_tokens(state);
+/// The most that an attempt costs whose request was counted as so many tokens.
+pub(crate) fn worst_case(price: &Price, input_tokens: u64) -> u64 {
+    // Half as much again as counted: tokenisers differ.
     price.worst_case(input_tokens.saturating_add(input_tokens / 2))
 }
 
@@ -166,6 +164,7 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
+        | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }
         | Event::Forked(_)
@@ -184,7 +183,7 @@ pub(crate) fn abandoned(pending: &Pending) -> Option<u64> {
 /// The model that an effect asks for the agent; absent for what is no step of a turn.
 pub(crate) fn model(effect: &Effect) -> Option<&str> {
     match &effect.kind {
-        EffectKind::ModelCall { model, .. } => Some(model),
+        EffectKind::ModelCall { model, .. } | EffectKind::Compact { model, .. } => Some(model),
         EffectKind::Review { .. }
         | EffectKind::ListTools { .. }
         | EffectKind::ToolCall { .. }

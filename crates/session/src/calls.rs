@@ -8,7 +8,9 @@ use crate::catalogue::BUILTIN_LABEL;
 pub(crate) fn counted(kind: &EffectKind) -> Option<String> {
     let tool = |server: &str, name: &str| Some(count_of("tool.call", &format!("{server}/{name}")));
     match kind {
-        EffectKind::ModelCall { model, .. } => Some(count_of("model.call", model)),
+        EffectKind::ModelCall { model, .. } | EffectKind::Compact { model, .. } => {
+            Some(count_of("model.call", model))
+        }
         EffectKind::ListTools { server_label, .. } => Some(count_of("tools.list", server_label)),
         EffectKind::ToolCall { server: ServerRef::Builtin, name, .. } => tool(BUILTIN_LABEL, name),
         EffectKind::ToolCall {

@@ -3,14 +3,22 @@
 //! Every call is directly followed by its result: what it gave, its error, or an explicit "interrupted".
 //! The calls of one answer stay together, their results after them in the same order. Reasoning goes back
 //! only to the model that thought it, and never as the last word of an answer. The prefix is stable from
-//! step to step, so that provider caches hit.
+//! step to step, so that provider caches hit: it changes only where something was edited, compacted or shortened.
+//!
+//! What is left out or shown shorter is no decision of this module: events say so, and here it is followed. So a
+//! context of the past is built again from the journal, whatever the settings are by now.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use serde_json::json;
 use tenure_journal::{
-    ContextItem, FunctionOutput, InputPart, Item, ItemBody, ItemId, ItemStatus, ModelRequest, TurnId, limit,
+    ContextItem, FunctionOutput, InputPart, Item, ItemBody, ItemId, ItemStatus, ModelRequest, limit,
 };
 
 use crate::Session;
 use crate::catalogue;
+use crate::compaction;
 use crate::skills;
 
 /// Told about a call whose turn was cancelled before its result.
@@ -20,21 +28,66 @@ const CANCELLED: &str =
 const ACCEPTED: &str = "Accepted. The result will follow in a later message.";
 /// Told about a function that failed without saying why.
 const FAILED: &str = "The function failed.";
-/// Shown for an image in an output that is shortened.
+/// Shown for an image that is shortened.
 const IMAGE_LEFT_OUT: &str = "[An image was left out because it no longer fits.]";
-/// Bytes of text that make about one token; providers' tokenisers differ, so this errs on the small side.
-const BYTES_PER_TOKEN: u64 = 3;
-/// Tokens an image is counted as.
-const TOKENS_PER_IMAGE: u64 = 1_000;
+
+/// A part of a context, in the order in which they are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The agent's instructions.
+    Instructions,
+    /// The index of skills.
+    Skills,
+    /// Memory that is always shown.
+    Pinned,
+    /// What stands for older items.
+    Past,
+    /// Items.
+    Recent,
+    /// The tools on offer.
+    Tools,
+}
+
+/// Why something is in a context as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Whole.
+    Kept,
+    /// As a preview: the whole did not fit.
+    Shortened,
+    /// A summary stands for it.
+    Compacted,
+    /// It was left out because it did not fit.
+    Dropped,
+}
+
+/// An item of the context, and where it is from.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) place: Option<u64>,
+    pub(crate) item: Option<ItemId>,
+    pub(crate) why: Why,
+    pub(crate) shown: ContextItem,
+}
+
+/// What came of functions, and which the model waited for: looked up once, and not by every call.
+struct Results<'a> {
+    outputs: HashMap<&'a str, &'a Item>,
+    waited: HashSet<&'a str>,
+}
 
 impl Session {
     /// The request the next step sends to the model. Pure; equal states give equal requests.
     #[must_use]
     pub fn context(&self) -> ModelRequest {
+        self.request(self.pieces().into_iter().map(|piece| piece.shown).collect())
+    }
+
+    pub(crate) fn request(&self, input: Vec<ContextItem>) -> ModelRequest {
         ModelRequest {
             model: self.agent.model.clone(),
             instructions: self.instructions(),
-            input: self.input(),
+            input,
             tools: catalogue::of(self).iter().map(|offer| offer.spec(self)).collect(),
             reasoning: self.agent.reasoning,
             text: self.agent.text.clone(),
@@ -45,53 +98,100 @@ impl Session {
         }
     }
 
-    /// The agent's instructions and, below them, the skills it can turn to. Stable from step to step.
-    fn instructions(&self) -> Option<String> {
-        let own = self.agent.instructions.as_deref();
-        match (own, skills::index(self.skills())) {
-            (own, None) => own.map(str::to_owned),
-            (None, Some(index)) => Some(index),
-            (Some(own), Some(index)) => Some(format!("{own}\n\n{index}")),
-        }
+    /// What precedes the items: the agent's instructions and, below them, the skills it can turn to. Stable from
+    /// step to step.
+    pub(crate) fn preamble(&self) -> Vec<(Part, String)> {
+        let own = self.agent.instructions.clone().map(|text| (Part::Instructions, text));
+        let skills = skills::index(self.skills()).map(|text| (Part::Skills, text));
+        own.into_iter().chain(skills).collect()
     }
 
-    fn input(&self) -> Vec<ContextItem> {
+    fn instructions(&self) -> Option<String> {
+        let parts: Vec<String> = self.preamble().into_iter().map(|(_, text)| text).collect();
+        (!parts.is_empty()).then(|| parts.join("\n\n"))
+    }
+
+    /// Everything that is shown beside instructions and tools, in order.
+    pub(crate) fn pieces(&self) -> Vec<Piece> {
         let mut out = Vec::new();
-        if self.dropped > 0 {
-            out.push(note(format!(
+        let of_nothing = |why, shown| Piece { place: None, item: None, why, shown };
+        if let Some(summary) = &self.summary {
+            let text = compaction::shown(summary);
+            // As the user's and not as the runtime's: it quotes whatever the conversation did.
+            let shown = ContextItem::User { content: vec![InputPart::text(text)] };
+            out.push(of_nothing(Why::Compacted, shown));
+        } else if self.dropped > 0 {
+            let text = format!(
                 "{} earlier items of this conversation were left out because they no longer fit.",
                 self.dropped
-            )));
+            );
+            out.push(of_nothing(Why::Dropped, note(text)));
         }
+        let results = self.results();
         let active = self.turn.as_ref().map(|turn| &turn.row);
         let mut time_told = !self.agent.time_awareness;
-        let mut rest = self.items.as_slice();
-        while let Some(first) = rest.first() {
+        let mut tell_time = |first: &Item, out: &mut Vec<Piece>| {
             if let (false, Some(turn)) = (time_told, active.filter(|turn| turn.id == first.turn_id)) {
                 time_told = true;
-                out.push(note(format!("The current time is {}.", rfc3339(turn.created_at.as_secs()))));
+                let text = format!("The current time is {}.", rfc3339(turn.created_at.as_secs()));
+                out.push(of_nothing(Why::Kept, note(text)));
             }
+        };
+        for (place, item) in &self.carried {
+            if self.is_given(item) {
+                tell_time(item, &mut out);
+                out.extend(self.given(item, &results).map(|shown| self.piece(*place, item, shown)));
+            }
+        }
+        let mut place = self.dropped;
+        let mut rest = self.items.as_slice();
+        while let Some(first) = rest.first() {
+            tell_time(first, &mut out);
             let length = answer_length(rest);
             if length == 0 {
-                out.extend(self.given(first));
-                rest = &rest[1..];
+                out.extend(self.given(first, &results).map(|shown| self.piece(place, first, shown)));
             } else {
-                self.answer(&rest[..length], &mut out);
-                rest = &rest[length..];
+                self.answer(place, &rest[..length], &results, &mut out);
             }
+            place += length.max(1) as u64;
+            rest = &rest[length.max(1)..];
         }
         out
     }
 
+    fn piece(&self, place: u64, item: &Item, shown: ContextItem) -> Piece {
+        let why = if self.shortened.contains(&item.id) { Why::Shortened } else { Why::Kept };
+        Piece { place: Some(place), item: Some(item.id), why, shown }
+    }
+
+    fn results(&self) -> Results<'_> {
+        let mut outputs = HashMap::new();
+        let mut waited = HashSet::new();
+        for item in &self.items {
+            if let ItemBody::FunctionCallOutput { call_id, .. } = &item.body {
+                outputs.entry(call_id.as_str()).or_insert(item.as_ref());
+            }
+            if let ItemBody::FunctionCall { call_id, is_async: false, .. } = &item.body {
+                waited.insert(call_id.as_str());
+            }
+        }
+        Results { outputs, waited }
+    }
+
     /// An item that the model did not make.
-    fn given(&self, item: &Item) -> Option<ContextItem> {
+    fn given(&self, item: &Item, results: &Results<'_>) -> Option<ContextItem> {
         match &item.body {
-            ItemBody::UserMessage { content, .. } => Some(ContextItem::User { content: content.clone() }),
+            ItemBody::UserMessage { content, .. } => {
+                Some(ContextItem::User { content: self.parts_as_shown(item.id, content.clone()) })
+            }
             // What a subagent reports is told as the result of waiting for it.
             ItemBody::AgentMessage { content, reports: None, .. } => {
-                Some(ContextItem::User { content: content.iter().map(InputPart::text).collect() })
+                let content = content.iter().map(InputPart::text).collect();
+                Some(ContextItem::User { content: self.parts_as_shown(item.id, content) })
             }
-            ItemBody::FunctionCallOutput { call_id, output, error } if self.stands_alone(call_id) => {
+            ItemBody::FunctionCallOutput { call_id, output, error }
+                if !results.waited.contains(call_id.as_str()) =>
+            {
                 let mut content =
                     vec![InputPart::text(format!("The result of the earlier call `{call_id}` has arrived:"))];
                 let output = function_output(output.as_ref(), error.as_deref());
@@ -115,13 +215,20 @@ impl Session {
     }
 
     /// One answer of the model: reasoning and text as they came, then its calls, then their results.
-    fn answer(&self, items: &[std::sync::Arc<Item>], out: &mut Vec<ContextItem>) {
+    fn answer(&self, place: u64, items: &[Arc<Item>], outputs: &Results<'_>, out: &mut Vec<Piece>) {
         let mut results = Vec::new();
         let mut thoughts = Vec::new();
-        for item in items {
+        for (place, item) in (place..).zip(items) {
+            let call = |call_id: &str, name: &str, arguments: String| {
+                call(call_id, name, self.arguments_as_shown(item.id, arguments))
+            };
+            let mut result = |call_id: &String, output| {
+                let shown = ContextItem::CallResult { call_id: call_id.clone(), output };
+                results.push(self.piece(place, item, shown));
+            };
             let said = match &item.body {
                 ItemBody::Reasoning { .. } => {
-                    thoughts.extend(self.reasoning(item));
+                    thoughts.extend(self.reasoning(item).map(|shown| self.piece(place, item, shown)));
                     continue;
                 }
                 ItemBody::AssistantMessage { content, phase } => {
@@ -129,10 +236,10 @@ impl Session {
                     if text.is_empty() {
                         continue;
                     }
-                    ContextItem::Assistant { text, phase: *phase }
+                    ContextItem::Assistant { text: self.text_as_shown(item.id, text), phase: *phase }
                 }
                 ItemBody::FunctionCall { call_id, name, arguments, is_async } => {
-                    results.push((call_id.clone(), self.function_result(item, call_id, *is_async)));
+                    result(call_id, self.function_result(item, call_id, *is_async, outputs));
                     call(call_id, name, arguments.to_string())
                 }
                 ItemBody::McpCall { call_id, tool, arguments, output, error, stored, .. } => {
@@ -142,27 +249,25 @@ impl Session {
                         (None, None) => CANCELLED.to_owned(),
                     };
                     let hint = stored.as_ref().map(|_| read_hint(item.id));
-                    let text = if self.shortened.contains(&item.id) { shorten(&text) } else { text };
-                    let text = text + hint.as_deref().unwrap_or_default();
-                    results.push((call_id.clone(), FunctionOutput::Text(text)));
+                    let text = self.text_as_shown(item.id, text) + hint.as_deref().unwrap_or_default();
+                    result(call_id, FunctionOutput::Text(text));
                     call(call_id, tool, arguments.to_string())
                 }
                 ItemBody::CommandExecution { call_id, tool, arguments, stored, .. } => {
                     let text = told_of_command(&item.body);
                     let hint = stored.as_ref().map(|_| read_hint(item.id));
-                    let text = if self.shortened.contains(&item.id) { shorten(&text) } else { text };
-                    let text = text + hint.as_deref().unwrap_or_default();
-                    results.push((call_id.clone(), FunctionOutput::Text(text)));
+                    let text = self.text_as_shown(item.id, text) + hint.as_deref().unwrap_or_default();
+                    result(call_id, FunctionOutput::Text(text));
                     call(call_id, tool, arguments.to_string())
                 }
                 ItemBody::SubagentCall { call_id, tool, arguments, output, error, .. } => {
                     let text = error.as_ref().or(output.as_ref()).map_or(CANCELLED, String::as_str);
                     let output = FunctionOutput::Text(text.to_owned());
-                    results.push((call_id.clone(), self.as_shown(item.id, output)));
+                    result(call_id, self.as_shown(item.id, output));
                     call(call_id, tool, arguments.to_string())
                 }
                 ItemBody::InternalCall { call_id, name, arguments, output } => {
-                    results.push((call_id.clone(), FunctionOutput::Text(output.clone())));
+                    result(call_id, FunctionOutput::Text(self.text_as_shown(item.id, output.clone())));
                     call(call_id, &legal_name(name), legal_arguments(arguments))
                 }
                 ItemBody::UserMessage { .. }
@@ -171,15 +276,17 @@ impl Session {
             };
             // A thought goes with what it led to; one that led to nothing is left out.
             out.append(&mut thoughts);
-            out.push(said);
+            out.push(self.piece(place, item, said));
         }
-        out.extend(results.into_iter().map(|(call_id, output)| ContextItem::CallResult { call_id, output }));
+        out.append(&mut results);
     }
 
     fn reasoning(&self, item: &Item) -> Option<ContextItem> {
         match &item.body {
             ItemBody::Reasoning { summary, encrypted: Some(encrypted), provider_id, model }
-                if *model == self.agent.model && item.status == ItemStatus::Completed =>
+                if *model == self.agent.model
+                    && item.status == ItemStatus::Completed
+                    && !self.shortened.contains(&item.id) =>
             {
                 Some(ContextItem::Reasoning {
                     provider_id: provider_id.clone(),
@@ -200,16 +307,21 @@ impl Session {
         }
     }
 
-    fn function_result(&self, call: &Item, wanted: &str, is_async: bool) -> FunctionOutput {
+    fn function_result(
+        &self,
+        call: &Item,
+        wanted: &str,
+        is_async: bool,
+        results: &Results<'_>,
+    ) -> FunctionOutput {
         if is_async {
             return FunctionOutput::Text(ACCEPTED.to_owned());
         }
-        let found = self.items.iter().find_map(|item| match &item.body {
-            ItemBody::FunctionCallOutput { call_id, output, error } if call_id == wanted => {
+        let found = results.outputs.get(wanted).and_then(|item| match &item.body {
+            ItemBody::FunctionCallOutput { output, error, .. } => {
                 Some(self.as_shown(item.id, function_output(output.as_ref(), error.as_deref())))
             }
-            ItemBody::FunctionCallOutput { .. }
-            | ItemBody::UserMessage { .. }
+            ItemBody::UserMessage { .. }
             | ItemBody::AssistantMessage { .. }
             | ItemBody::Reasoning { .. }
             | ItemBody::FunctionCall { .. }
@@ -228,22 +340,38 @@ impl Session {
 
     /// A call's output as far as the model is shown it.
     fn as_shown(&self, item: ItemId, output: FunctionOutput) -> FunctionOutput {
+        match output {
+            FunctionOutput::Text(text) => FunctionOutput::Text(self.text_as_shown(item, text)),
+            FunctionOutput::Content(parts) => FunctionOutput::Content(self.parts_as_shown(item, parts)),
+        }
+    }
+
+    fn parts_as_shown(&self, item: ItemId, parts: Vec<InputPart>) -> Vec<InputPart> {
         if !self.shortened.contains(&item) {
-            return output;
+            return parts;
         }
         let part = |part: &InputPart| match part {
             InputPart::Text { text } => InputPart::text(shorten(text)),
             InputPart::Image { .. } => InputPart::text(IMAGE_LEFT_OUT),
         };
-        match output {
-            FunctionOutput::Text(text) => FunctionOutput::Text(shorten(&text)),
-            FunctionOutput::Content(parts) => FunctionOutput::Content(parts.iter().map(part).collect()),
+        parts.iter().map(part).collect()
+    }
+
+    fn text_as_shown(&self, item: ItemId, text: String) -> String {
+        if self.shortened.contains(&item) { shorten(&text) } else { text }
+    }
+
+    /// A call's arguments, which have to stay JSON.
+    fn arguments_as_shown(&self, item: ItemId, arguments: String) -> String {
+        if arguments.len() <= limit::SHORTENED_BYTES_MAX || !self.shortened.contains(&item) {
+            return arguments;
         }
+        json!({ "shortened": shorten(&arguments) }).to_string()
     }
 
     /// Whether the output of this call is shown by itself: the model did not wait for it, or the call has
     /// left the context.
-    fn stands_alone(&self, wanted: &str) -> bool {
+    pub(crate) fn stands_alone(&self, wanted: &str) -> bool {
         !self.items.iter().any(|item| {
             matches!(&item.body, ItemBody::FunctionCall { call_id, is_async: false, .. } if call_id == wanted)
         })
@@ -266,7 +394,7 @@ impl Session {
 }
 
 /// How many items at the front belong to one answer; 0 when the first was not made by the model.
-fn answer_length(items: &[std::sync::Arc<Item>]) -> usize {
+fn answer_length(items: &[Arc<Item>]) -> usize {
     let place = |item: &Item| item.step.map(|step| (item.turn_id, step));
     let Some(first) = items.first().and_then(|item| place(item)) else { return 0 };
     // Results and messages of users never stand between the items of one answer.
@@ -328,181 +456,27 @@ fn rfc3339(seconds: i64) -> String {
 
 /// The beginning and the end of a text that is too long to be shown whole, within the limit.
 fn shorten(text: &str) -> String {
+    shorten_to(text, limit::SHORTENED_BYTES_MAX)
+}
+
+/// The same within another limit.
+pub(crate) fn shorten_to(text: &str, bytes_max: usize) -> String {
     /// What says how much is missing, with room for long numbers.
     const MARK_BYTES_MAX: usize = 128;
-    const KEPT: usize = limit::SHORTENED_BYTES_MAX - MARK_BYTES_MAX;
-    if text.len() <= limit::SHORTENED_BYTES_MAX {
+    if text.len() <= bytes_max {
         return text.to_owned();
     }
-    let head = text.floor_char_boundary(KEPT * 3 / 4);
-    let tail = text.ceil_char_boundary(text.len() - KEPT / 4);
+    if bytes_max < 2 * MARK_BYTES_MAX {
+        let kept = text.floor_char_boundary(bytes_max.saturating_sub('…'.len_utf8()));
+        return format!("{}…", &text[..kept]);
+    }
+    let kept = bytes_max - MARK_BYTES_MAX;
+    let head = text.floor_char_boundary(kept * 3 / 4);
+    let tail = text.ceil_char_boundary(text.len() - kept / 4);
     let (left_out, whole) = (tail - head, text.len());
     format!(
         "{}\n[... {left_out} of {whole} bytes left out because they no longer fit ...]\n{}",
         &text[..head],
         &text[tail..]
     )
-}
-
-/// About how many tokens the whole request takes, tools included.
-pub(crate) fn estimate_request_tokens(state: &Session) -> u64 {
-    let tool = |offer: &catalogue::Offer<'_>| {
-        let spec = offer.spec(state);
-        spec.name.len() + spec.description.len() + spec.parameters.to_string().len()
-    };
-    let tools: usize = catalogue::of(state).iter().map(tool).sum();
-    estimate_tokens(state) + tools as u64 / BYTES_PER_TOKEN
-}
-
-/// About how many tokens a request of text without tools takes.
-pub(crate) fn estimate_text_tokens(request: &ModelRequest) -> u64 {
-    let part = |part: &InputPart| match part {
-        InputPart::Text { text } => text.len(),
-        InputPart::Image { .. } => 0,
-    };
-    let said: usize = request
-        .input
-        .iter()
-        .map(|item| match item {
-            ContextItem::User { content } => content.iter().map(part).sum(),
-            ContextItem::Note { text } | ContextItem::Assistant { text, .. } => text.len(),
-            ContextItem::Reasoning { .. } | ContextItem::Call { .. } | ContextItem::CallResult { .. } => 0,
-        })
-        .sum();
-    (request.instructions.as_ref().map_or(0, String::len) + said) as u64 / BYTES_PER_TOKEN
-}
-
-/// About how many tokens the context takes.
-pub(crate) fn estimate_tokens(state: &Session) -> u64 {
-    let fixed = state.agent.instructions.as_ref().map_or(0, String::len);
-    let fixed =
-        (fixed + skills::index(state.skills()).map_or(0, |index| index.len())) as u64 / BYTES_PER_TOKEN;
-    fixed + state.items.iter().map(|item| shown_tokens(state, item)).sum::<u64>()
-}
-
-fn shown_tokens(state: &Session, item: &Item) -> u64 {
-    item_tokens(item, state.shortened.contains(&item.id))
-}
-
-/// About how many tokens an item takes, with its output whole or shortened.
-fn item_tokens(item: &Item, shortened: bool) -> u64 {
-    let text = |length: usize| length as u64 / BYTES_PER_TOKEN + 4;
-    let output = |length: usize| if shortened { length.min(limit::SHORTENED_BYTES_MAX) } else { length };
-    let image = if shortened { text(IMAGE_LEFT_OUT.len()) } else { TOKENS_PER_IMAGE };
-    match &item.body {
-        ItemBody::UserMessage { content, .. } => {
-            let part = |part: &InputPart| match part {
-                InputPart::Text { text: given } => text(given.len()),
-                InputPart::Image { .. } => TOKENS_PER_IMAGE,
-            };
-            content.iter().map(part).sum()
-        }
-        ItemBody::AssistantMessage { content, .. } => text(content.iter().map(String::len).sum()),
-        ItemBody::Reasoning { encrypted, .. } => text(encrypted.as_ref().map_or(0, String::len)),
-        ItemBody::FunctionCall { arguments, .. } => text(arguments.to_string().len()),
-        ItemBody::FunctionCallOutput { output: given, error, .. } => match (error, given) {
-            (None, Some(FunctionOutput::Content(parts))) => {
-                let part = |part: &InputPart| match part {
-                    InputPart::Text { text: given } => text(output(given.len())),
-                    InputPart::Image { .. } => image,
-                };
-                parts.iter().map(part).sum()
-            }
-            (None, Some(FunctionOutput::Text(given))) => text(output(given.len())),
-            (Some(error), _) => text(output(error.len())),
-            (None, None) => text(FAILED.len()),
-        },
-        ItemBody::McpCall { arguments, output: given, error, .. } => {
-            let given = error.as_ref().or(given.as_ref()).map_or(0, String::len);
-            text(arguments.to_string().len() + output(given))
-        }
-        ItemBody::CommandExecution { arguments, output: given, error, .. } => {
-            let given = given.as_ref().map_or(0, String::len) + error.as_ref().map_or(0, String::len);
-            text(arguments.to_string().len() + output(given))
-        }
-        ItemBody::SubagentCall { arguments, output: given, error, .. } => {
-            let given = error.as_ref().or(given.as_ref()).map_or(0, String::len);
-            text(arguments.to_string().len() + output(given))
-        }
-        ItemBody::AgentMessage { reports: Some(_), .. } => 0,
-        ItemBody::AgentMessage { content, .. } => text(content.iter().map(String::len).sum()),
-        ItemBody::InternalCall { arguments, output, .. } => text(arguments.len() + output.len()),
-    }
-}
-
-/// Where to cut so that about the older half goes, and how many items that is.
-///
-/// A cut is made only before what a client gave or before an answer, so a call is never parted from the
-/// result it waited for. Nothing of the running turn goes: the model would not know what it was asked, and a
-/// call or a question that is open would be forgotten. What is open from an earlier turn stays as well.
-pub(crate) fn older_half(state: &Session) -> Option<(ItemId, u32)> {
-    let items = &state.items;
-    let running = state.turn.as_ref().map(|turn| turn.row.id);
-    let half = items.iter().map(|item| shown_tokens(state, item)).sum::<u64>() / 2;
-    let mut before = 0;
-    let mut previous: Option<(TurnId, Option<u32>)> = None;
-    let mut cut = None;
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 && items[index - 1].status == ItemStatus::InProgress {
-            break;
-        }
-        let place = (item.turn_id, item.step);
-        let begins = || match &item.body {
-            ItemBody::UserMessage { .. } | ItemBody::AgentMessage { reports: None, .. } => true,
-            ItemBody::AgentMessage { .. } => false,
-            ItemBody::FunctionCallOutput { call_id, .. } => state.stands_alone(call_id),
-            ItemBody::AssistantMessage { .. }
-            | ItemBody::Reasoning { .. }
-            | ItemBody::FunctionCall { .. }
-            | ItemBody::McpCall { .. }
-            | ItemBody::CommandExecution { .. }
-            | ItemBody::SubagentCall { .. }
-            | ItemBody::InternalCall { .. } => previous != Some(place),
-        };
-        if index > 0 && begins() {
-            cut = Some((item.id, u32::try_from(index).unwrap_or(u32::MAX)));
-            if before >= half {
-                break;
-            }
-        }
-        if running == Some(item.turn_id) {
-            break;
-        }
-        before += shown_tokens(state, item);
-        previous = Some(place);
-    }
-    cut
-}
-
-/// How much to shorten.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Excess {
-    /// So many tokens too many.
-    Tokens(u64),
-    /// The provider says that it is too long, and not by how much.
-    Unknown,
-}
-
-/// The oldest tool outputs that have to be shown as previews to make up for `excess`, or all that can be.
-/// Of an excess that is not known, half of what can be saved is.
-pub(crate) fn outputs_to_shorten(state: &Session, excess: Excess) -> Vec<ItemId> {
-    let saved = |item: &Item| item_tokens(item, false).saturating_sub(item_tokens(item, true));
-    let candidates: Vec<(ItemId, u64)> = state
-        .items
-        .iter()
-        .filter(|item| !state.shortened.contains(&item.id))
-        .map(|item| (item.id, saved(item)))
-        .filter(|(_, saved)| *saved > 0)
-        .collect();
-    let wanted = match excess {
-        Excess::Tokens(tokens) => tokens,
-        Excess::Unknown => candidates.iter().map(|(_, saved)| saved).sum::<u64>().div_ceil(2),
-    };
-    let mut total = 0;
-    let enough = |(_, saved): &(ItemId, u64)| {
-        let more = total < wanted;
-        total += saved;
-        more
-    };
-    candidates.into_iter().take_while(enough).map(|(id, _)| id).collect()
 }

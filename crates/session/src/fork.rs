@@ -119,6 +119,7 @@ impl History {
             to: state.version,
             kept,
             dropped: state.dropped,
+            summary: state.summary.as_deref().cloned().map(Box::new),
             items: other
                 .map(|(ordinal, item)| PlacedItem { ordinal: *ordinal, item: item.as_ref().clone() })
                 .collect(),
@@ -203,6 +204,7 @@ fn parts(past: &Past, from: ForkedFrom, closed: Closed, into: SessionKey) -> Vec
         from,
         items: Vec::new(),
         dropped: 0,
+        summary: None,
         turns: Vec::new(),
         shortened: Vec::new(),
         loaded: Vec::new(),
@@ -222,6 +224,7 @@ fn parts(past: &Past, from: ForkedFrom, closed: Closed, into: SessionKey) -> Vec
         .collect();
     // The last part completes them.
     let mut last = parts.pop().unwrap_or_else(empty);
+    last.summary = state.summary.as_deref().cloned().map(Box::new);
     last.turns = closed.turns.into_values().map(|turn| Turn { id: turn.id.in_fork(fork), ..turn }).collect();
     last.shortened = state.shortened.iter().map(|id| id.in_fork(fork)).collect();
     last.loaded = state.loaded.iter().cloned().collect();
@@ -250,6 +253,9 @@ impl Session {
         let gone = usize::try_from(forked.dropped).unwrap_or(usize::MAX).min(forked.items.len());
         self.dropped += gone as u64;
         self.items.extend(forked.items[gone..].iter().cloned().map(Arc::new));
+        if let Some(summary) = &forked.summary {
+            self.summary = Some(Arc::new(summary.as_ref().clone()));
+        }
         self.shortened.extend(&forked.shortened);
         self.loaded.extend(forked.loaded.iter().cloned());
         self.workspace.fork(&forked.artifacts, forked.published);
@@ -267,6 +273,8 @@ impl Session {
         }
         self.items = items.into_values().collect();
         self.dropped = rewound.dropped;
+        self.carried.clear();
+        self.summary = rewound.summary.as_deref().cloned().map(Arc::new);
         self.shortened = rewound.shortened.iter().copied().collect();
         self.loaded = rewound.loaded.iter().cloned().collect();
         self.workspace.rewind(rewound);

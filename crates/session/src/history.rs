@@ -12,6 +12,7 @@ use tenure_journal::{
 };
 
 use crate::Session;
+use crate::compaction;
 
 /// A moment of a session, as people name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,9 +157,8 @@ impl Past {
         if let Event::TurnEnded { turn_id, end } = &recorded.event {
             self.ended.extend(self.state.ended_turn(recorded.at, end).map(|row| (*turn_id, row)));
         }
-        let is_trimmed = matches!(recorded.event, Event::ContextTrimmed { .. } | Event::Rewound(_));
         let before: Vec<(u64, Arc<Item>)> =
-            if is_trimmed { self.state.places().collect() } else { Vec::new() };
+            if compaction::leaves(&recorded.event) { self.state.places().collect() } else { Vec::new() };
         self.state.apply(recorded.at, &recorded.event);
         let dropped = self.state.dropped;
         self.forgotten.extend(before.into_iter().filter(|(ordinal, _)| *ordinal < dropped));
@@ -198,6 +198,7 @@ impl Past {
 
 impl Session {
     fn places(&self) -> impl Iterator<Item = (u64, Arc<Item>)> {
-        (self.dropped..).zip(self.items.iter().cloned())
+        let carried = self.carried.iter().map(|(place, item)| (*place, Arc::clone(item)));
+        carried.chain((self.dropped..).zip(self.items.iter().cloned()))
     }
 }

@@ -123,6 +123,7 @@ fn items_of(before: &Session, event: &Event) -> Vec<ItemId> {
         | Event::SignedIn
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
+        | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }
         | Event::Forked(_)

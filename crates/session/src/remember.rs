@@ -7,7 +7,7 @@ use tenure_journal::{
 };
 
 use crate::Session;
-use crate::catalogue::{BUILTIN_LABEL, is_memory_tool};
+use crate::catalogue::{BUILTIN_LABEL, is_history_tool, is_memory_tool};
 
 impl Session {
     /// Whose memory this session's is: its agent's with the user that its metadata names.
@@ -51,7 +51,7 @@ fn said(state: &Session, body: &ItemBody) -> Option<(Speaker, Option<String>, St
             Some((Speaker::Tool, None, text))
         }
         ItemBody::McpCall { server_label, name, .. }
-            if server_label == BUILTIN_LABEL && is_memory_tool(name) =>
+            if server_label == BUILTIN_LABEL && (is_memory_tool(name) || is_history_tool(name)) =>
         {
             None
         }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
-    AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, EffectKind, Environment, FailureKind,
-    ForkedFrom, Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, Party, PromptCache,
-    Review, RouteDecision, SessionId, SessionKey, SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef,
-    Turn, TurnStatus, Usage, Version, limit,
+    AgentConfig, Approval, ApprovalId, ContextSize, Decision, Effect, EffectId, EffectKind, Environment,
+    FailureKind, ForkedFrom, Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, Party,
+    PromptCache, Review, RouteDecision, SessionId, SessionKey, SessionStatus, SpendLimit, SubagentId,
+    Summary, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version, limit,
 };
 
 use crate::budget;
 use crate::connection::Connection;
 use crate::environment::Workspace;
 use crate::flow::Flow;
+use crate::gauge::Gauge;
 use crate::prewarmed::Prewarmed;
 use crate::subagent::Subagent;
 use crate::ticket::awaits_people;
@@ -61,7 +62,17 @@ pub struct Session {
     pub(crate) items: Vec<Arc<Item>>,
     /// How many items left the context.
     pub(crate) dropped: u64,
-    /// Items whose tool output the context shows as a preview.
+    /// Items that left the context and are remembered all the same, by place: calls that are open, and what the
+    /// running turn was asked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) carried: BTreeMap<u64, Arc<Item>>,
+    /// What stands in the context for the items that left it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) summary: Option<Arc<Summary>>,
+    /// How its model counts.
+    #[serde(default, skip_serializing_if = "Gauge::is_new")]
+    pub(crate) gauge: Gauge,
+    /// Items that the context shows as previews.
     #[serde(default)]
     pub(crate) shortened: BTreeSet<ItemId>,
     pub(crate) turn: Option<ActiveTurn>,
@@ -115,8 +126,11 @@ pub(crate) struct ActiveTurn {
     pub(crate) calls: u32,
     /// Outputs so far: the next output's index.
     pub(crate) outputs: u32,
-    /// How often the context was cut shorter in this turn.
+    /// How often the provider said that the context was too long.
     pub(crate) trims: u32,
+    /// A summary could not be written: the rest of the turn does without.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unsummarized: bool,
     /// Whether the model's latest answer asked for nothing more.
     pub(crate) answered: bool,
     /// Whether a function's result came that no request to the model has shown yet.
@@ -202,6 +216,9 @@ pub(crate) struct Pending {
     /// Routes at which it failed in a way that another attempt there would not change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) avoided: Vec<String>,
+    /// How long the context is that the latest attempt shows a model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) context: Option<ContextSize>,
     pub(crate) phase: PendingPhase,
 }
 
@@ -311,7 +328,7 @@ impl Session {
         self.last_active_at
     }
 
-    /// The place of the first item that is still part of the context.
+    /// The place of the first item that is still part of the context, whatever it remembers beside.
     #[must_use]
     pub fn first_in_context(&self) -> u64 {
         self.dropped
@@ -426,12 +443,26 @@ impl Session {
     #[must_use]
     pub fn item(&self, id: ItemId) -> Option<&Item> {
         // Items are looked up soon after they were added.
-        self.items.iter().rev().find(|item| item.id == id).map(Arc::as_ref)
+        let mut all = self.items.iter().rev().chain(self.carried.values().rev());
+        all.find(|item| item.id == id).map(Arc::as_ref)
     }
 
-    /// Items within the context's horizon, each with its place among all items of the session.
+    pub(crate) fn item_mut(&mut self, id: ItemId) -> Option<&mut Item> {
+        let mut all = self.items.iter_mut().rev().chain(self.carried.values_mut().rev());
+        all.find(|item| item.id == id).map(Arc::make_mut)
+    }
+
+    /// Items that are remembered, each with its place among all items of the session: those within the context's
+    /// horizon, and before them the few that are needed beyond it.
     pub fn items(&self) -> impl DoubleEndedIterator<Item = (u64, &Item)> {
-        self.items.iter().enumerate().map(|(index, item)| (self.dropped + index as u64, item.as_ref()))
+        let carried = self.carried.iter().map(|(place, item)| (*place, item.as_ref()));
+        let within = self.items.iter().enumerate();
+        carried.chain(within.map(|(index, item)| (self.dropped + index as u64, item.as_ref())))
+    }
+
+    /// How many items it ever had.
+    pub(crate) fn item_count(&self) -> u64 {
+        self.dropped + self.items.len() as u64
     }
 
     /// Whether the running turn waits for a client or a person.
@@ -443,9 +474,9 @@ impl Session {
 
     /// Function calls without a result, and whether the model goes on without it.
     pub(crate) fn open_function_calls(&self) -> impl Iterator<Item = (&Item, bool)> {
-        self.items.iter().filter_map(|item| match &item.body {
+        self.items().filter_map(|(_, item)| match &item.body {
             ItemBody::FunctionCall { is_async, .. } if item.status == ItemStatus::InProgress => {
-                Some((item.as_ref(), *is_async))
+                Some((item, *is_async))
             }
             ItemBody::FunctionCall { .. }
             | ItemBody::UserMessage { .. }

@@ -65,6 +65,8 @@ bugs! {
     OldSnapshot = "old-snapshot" breaks SnapshotEqualsFold,
     /// The last item is left out of requests to models.
     ForgetItem = "forget-item" breaks ContextValid,
+    /// The model's window is taken for a large one.
+    ForgetWindow = "forget-window" breaks ContextFits,
     /// What should be stopped is started once more.
     RestartStopped = "restart-stopped" breaks CancelStops,
     /// The cost of answers is not counted.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tenure_journal::{
-    CommandResult, Effect, EffectKind, FailureKind, ItemId, ModelRequest, SessionKey, WorkspaceRoot,
+    CommandResult, Effect, EffectKind, FailureKind, ItemId, ModelRequest, SessionKey, Usage, WorkspaceRoot,
 };
-use tenure_session::{Attempted, Session};
+use tenure_session::{Attempted, Family, Session, Window};
 
 use crate::oracle::{Arrival, response_id};
 use crate::outside;
@@ -49,9 +49,11 @@ impl World {
         } else if !self.is_stale(process) {
             self.oracle.begins(key, effect)?;
         }
-        let request = matches!(effect.kind, EffectKind::ModelCall { .. }).then(|| {
-            let mut request = state.context();
-            if self.bug == Some(Bug::ForgetItem) && request.input.len() > 2 {
+        let asks = matches!(effect.kind, EffectKind::ModelCall { .. });
+        let request =
+            if asks { Some(state.context()) } else { state.compaction(&effect.kind, self.window()) };
+        let request = request.map(|mut request| {
+            if asks && self.bug == Some(Bug::ForgetItem) && request.input.len() > 2 {
                 request.input.pop();
             }
             request
@@ -102,16 +104,26 @@ impl World {
         let fails = self.chance(faulty);
         self.count_fault(fails);
         let outcome = match &effect.kind {
-            EffectKind::ModelCall { .. } => {
+            EffectKind::ModelCall { .. } | EffectKind::Compact { .. } => {
                 let request = request.expect("a model call carries its request");
                 if let Some(fault) = strict::fault(&request) {
                     return Err(Violation::new(Property::ContextValid, fault).into());
+                }
+                let tokens = self.tokens(&request);
+                if tokens > self.window.input() {
+                    let detail = format!("{tokens} tokens for {:?}: {:?}", self.window, effect.kind);
+                    return Err(Violation::new(Property::ContextFits, detail).into());
                 }
                 if fails {
                     Attempted::Failed(outside::failure(&mut self.rng, outside::MODEL_FAILURES))
                 } else {
                     let id = response_id(effect.id, attempt);
-                    let (answer, cost) = outside::answer(&mut self.rng, &request, !self.healed, id.clone());
+                    let wild = !self.healed;
+                    let (mut answer, cost) = match &effect.kind {
+                        EffectKind::Compact { .. } => outside::summary(&mut self.rng, wild, id.clone()),
+                        _ => outside::answer(&mut self.rng, &request, wild, id.clone()),
+                    };
+                    answer.usage = answer.usage.map(|usage| Usage { input_tokens: tokens, ..usage });
                     self.oracle.costs.insert(id, cost);
                     Attempted::Answered { answer, cost_nano_usd: Some(cost) }
                 }
@@ -134,6 +146,16 @@ impl World {
         };
         self.tell(process, key, &effect, attempt, outcome);
         Ok(())
+    }
+
+    /// The window that decisions are told of.
+    pub(crate) fn window(&self) -> Window {
+        if self.bug == Some(Bug::ForgetWindow) { Window::DEFAULT } else { self.window }
+    }
+
+    /// Tokens of a request as the simulated provider counts them: otherwise than we do, and always alike.
+    fn tokens(&self, request: &ModelRequest) -> u64 {
+        Family::of(&request.model).count_request(request) * self.tokens_percent / 100
     }
 
     /// Something is done in an environment, on the files that its process found there.
@@ -159,6 +181,7 @@ impl World {
             | EffectKind::PlaceFiles { .. }
             | EffectKind::ModelCall { .. }
             | EffectKind::Review { .. }
+            | EffectKind::Compact { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::ToolCall { .. }
             | EffectKind::Subagent { .. }

@@ -264,6 +264,7 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
+        | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }
         | Event::Forked(_)
@@ -412,7 +413,7 @@ impl World {
                 enabled: self.rng.u8(..3) == 0,
                 max_concurrent_subagents: Some(self.rng.u32(1..4)),
             },
-            compaction_async: false,
+            compaction_async: self.rng.bool(),
             time_awareness: self.rng.bool(),
             approval: ApprovalMode::Destructive,
             skills: Vec::new(),

@@ -390,6 +390,7 @@ impl Watched {
             | Event::ConnectionAwaited { .. }
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
+            | Event::ContextCompacted(_)
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. }
             | Event::Forked(_)
@@ -521,6 +522,7 @@ impl Watched {
             | Event::ConnectionAwaited { .. }
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
+            | Event::ContextCompacted(_)
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. } => {}
         }
@@ -592,7 +594,8 @@ impl Watched {
         if seen.effect.repeat == Repeat::Never && seen.doubtful {
             return broken(Property::NeverRepeated, format!("{id} is tried again after doubt"));
         }
-        if reserved.is_none() && matches!(seen.effect.kind, EffectKind::ModelCall { .. }) {
+        let is_paid = matches!(seen.effect.kind, EffectKind::ModelCall { .. } | EffectKind::Compact { .. });
+        if reserved.is_none() && is_paid {
             return broken(Property::BudgetKept, format!("{id} starts with nothing set aside for it"));
         }
         seen.started = attempt;

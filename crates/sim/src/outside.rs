@@ -192,6 +192,20 @@ pub(crate) fn answer(
     (answer, rng.u64(..COST_NANO_USD_MAX))
 }
 
+/// A summary, and what it costs. `wild`: it may be none.
+pub(crate) fn summary(rng: &mut fastrand::Rng, wild: bool, response_id: String) -> (ModelAnswer, u64) {
+    let text = match rng.u8(..8) {
+        0 if wild => String::new(),
+        1 if wild => "word ".repeat(rng.usize(..20_000)),
+        _ => format!("They asked for {} and got it.", rng.u32(..)),
+    };
+    let stop = if wild && rng.u8(..10) == 0 { Stop::MaxOutputTokens } else { Stop::Complete };
+    let usage = Usage { input_tokens: 100, cached_tokens: 0, output_tokens: 10, reasoning_tokens: 0 };
+    let items = vec![AnswerItem::Message { content: vec![text] }];
+    let answer = ModelAnswer { items, usage: Some(usage), stop, response_id: Some(response_id) };
+    (answer, rng.u64(..COST_NANO_USD_MAX))
+}
+
 fn item(rng: &mut fastrand::Rng, request: &ModelRequest) -> AnswerItem {
     match rng.u8(..12) {
         0 => AnswerItem::Message { content: vec![String::new()] },

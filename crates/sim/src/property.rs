@@ -33,6 +33,8 @@ pub enum Property {
     SnapshotEqualsFold,
     /// Every request to a model is well-formed.
     ContextValid,
+    /// Every request to a model fits its window, with room for the answer.
+    ContextFits,
     /// No attempt begins for a turn that has ended.
     CancelStops,
     /// What a tree of sessions spent and set aside never grows beyond its limit.
@@ -80,6 +82,7 @@ impl Property {
         Self::PublishedIsDurable,
         Self::SnapshotEqualsFold,
         Self::ContextValid,
+        Self::ContextFits,
         Self::CancelStops,
         Self::BudgetKept,
         Self::ReportOnce,
@@ -114,6 +117,7 @@ impl Property {
             Self::PublishedIsDurable => "published-is-durable",
             Self::SnapshotEqualsFold => "snapshot-equals-fold",
             Self::ContextValid => "context-valid",
+            Self::ContextFits => "context-fits",
             Self::CancelStops => "cancel-stops",
             Self::BudgetKept => "budget-kept",
             Self::ReportOnce => "report-once",
@@ -153,6 +157,7 @@ impl Property {
             Self::PublishedIsDurable => "nothing is acknowledged or published before it is durable",
             Self::SnapshotEqualsFold => "replay gives the same state, from event one or from a snapshot",
             Self::ContextValid => "the transcript a provider sees is well-formed by construction",
+            Self::ContextFits => "a session never dies of its own length",
             Self::CancelStops => "no new model or tool call after the acknowledged cancel",
             Self::BudgetKept => "budgets are never overspent",
             Self::ReportOnce => "a subagent's result is delivered once to its parent even if either dies",

@@ -91,6 +91,7 @@ fn changes_items(event: &Event) -> bool {
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
+        | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }
         | Event::Forked(_)

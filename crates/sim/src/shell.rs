@@ -233,7 +233,7 @@ impl World {
         }) else {
             return Ok(());
         };
-        let (policy, window) = (Arc::clone(&self.policy), self.window);
+        let (policy, window) = (Arc::clone(&self.policy), self.window());
         let now = self.clock(skew).max(last_at);
         let (seed, chance) = (self.rng.u64(..), self.rng.u64(..));
         let fresh = Fresh::new(now, seed);
@@ -244,7 +244,7 @@ impl World {
             fresh: &fresh,
             chance,
             policy: &policy,
-            context_tokens: window,
+            window,
             tools_changed: &BTreeMap::new(),
             prices: &prices,
             routes: Routes::UNKNOWN,

@@ -56,6 +56,7 @@ impl World {
             EffectKind::Subagent { request, .. } => self.ask_subagent(asking, request),
             EffectKind::EndSubagents { ends } => self.end_subagents(&asking, ends),
             EffectKind::ModelCall { .. }
+            | EffectKind::Compact { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::ToolCall { .. }
             | EffectKind::PrepareEnvironment
@@ -180,6 +181,7 @@ impl World {
                 self.replied(asking, Attempted::Subagent(reply));
             }
             EffectKind::ModelCall { .. }
+            | EffectKind::Compact { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::ToolCall { .. }
             | EffectKind::PrepareEnvironment

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tenure_journal::{Recorded, SessionKey, SessionStatus, Timestamp, Version};
 use tenure_policy::PolicySet;
-use tenure_session::Session;
+use tenure_session::{ERROR_PERCENT, Session, Window};
 use tenure_store::{MemoryStore, Order, Page};
 
 use crate::call::Call;
@@ -36,6 +36,12 @@ const POWER_CUTS_MAX: usize = 8;
 const HAPPENINGS_MAX: u64 = 50_000;
 /// Lines of a trace that a failure shows.
 const TAIL_LINES: usize = 60;
+/// Windows of models that hold little more than instructions and tools.
+const WINDOW_TOKENS: std::ops::Range<u64> = 1_500..3_000;
+/// What of such a window is left to answers.
+const RESERVED_TOKENS: u64 = 100;
+/// How far the simulated provider's count is off ours: within what we say of ours.
+const TOKENS_OFF_PERCENT: u64 = ERROR_PERCENT - 5;
 
 /// What a run saw when nothing was broken.
 #[derive(Debug, Clone, Copy, Default)]
@@ -174,7 +180,9 @@ pub(crate) struct World {
     pub(crate) acting: Option<u64>,
     /// Sessions with writes that are not durable.
     pub(crate) dirty: BTreeSet<SessionKey>,
-    pub(crate) window: Option<u64>,
+    pub(crate) window: Window,
+    /// How the simulated provider counts tokens, in hundredths of how we do.
+    pub(crate) tokens_percent: u64,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     waiting: BTreeMap<u64, Happening>,
     scheduled: u64,
@@ -224,7 +232,12 @@ impl World {
             // Whoever is killed at every step takes nothing over.
             faults.crash /= 4;
         }
-        let window = (rng.u8(..4) == 0).then(|| rng.u64(60..400));
+        let window = if rng.bool() {
+            Window { tokens: rng.u64(WINDOW_TOKENS), reserved: RESERVED_TOKENS }
+        } else {
+            Window::DEFAULT
+        };
+        let tokens_percent = rng.u64(100 - TOKENS_OFF_PERCENT..=100 + TOKENS_OFF_PERCENT);
         Self {
             clients: Clients::new(&mut rng),
             executors: Executors::new(),
@@ -243,6 +256,7 @@ impl World {
             acting: None,
             dirty: BTreeSet::new(),
             window,
+            tokens_percent,
             queue: BinaryHeap::new(),
             waiting: BTreeMap::new(),
             scheduled: 0,

@@ -91,7 +91,7 @@ fn every_property_has_a_bug_that_breaks_it() {
 
 #[test]
 fn the_histories_reach_every_crash_point_and_every_event() {
-    const MARKS: [&str; 63] = [
+    const MARKS: [&str; 68] = [
         ": EnvironmentOpened",
         ": EnvironmentExpired",
         ": EnvironmentSuspended",
@@ -144,7 +144,12 @@ fn the_histories_reach_every_crash_point_and_every_event() {
         "decision: Approve",
         "decision: Deny",
         ": FunctionReturned",
-        ": ContextTrimmed",
+        ": ContextCompacted",
+        ": OutputsShortened",
+        "by: Model",
+        "by: Extract",
+        "kind: Compact {",
+        "ahead: true",
         "the budget has not enough left",
         "session_budget_exceeded",
         ": SubagentOpened",

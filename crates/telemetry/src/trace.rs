@@ -218,6 +218,7 @@ impl Tracer {
             | Event::ConnectionAwaited { .. }
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
+            | Event::ContextCompacted(_)
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. }
             | Event::Forked(_)
@@ -336,6 +337,12 @@ impl Open {
                 add("gen_ai.request.model", text(model));
                 add("tenure.approval.id", text(&approval_id.to_string()));
                 format!("review {model}")
+            }
+            EffectKind::Compact { model, .. } => {
+                add("gen_ai.operation.name", text("chat"));
+                add("gen_ai.provider.name", text(PROVIDER));
+                add("gen_ai.request.model", text(model));
+                format!("compact {model}")
             }
             EffectKind::ListTools { server_label, .. } => {
                 add("mcp.method.name", text("tools/list"));

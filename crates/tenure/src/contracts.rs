@@ -78,9 +78,9 @@ pub(crate) struct Declared {
 
 impl Declared {
     /// The kinds of calls that can go by it.
-    fn classes(&self) -> [CallClass; 4] {
+    fn classes(&self) -> [CallClass; 5] {
         let own = if self.stateful { CallClass::Stateful } else { CallClass::Stateless };
-        [own, CallClass::Reviewer, CallClass::Memory, CallClass::Evaluation]
+        [own, CallClass::Reviewer, CallClass::Memory, CallClass::Evaluation, CallClass::Compaction]
     }
 }
 

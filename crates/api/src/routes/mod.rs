@@ -3,6 +3,7 @@
 mod agents;
 mod audit;
 mod automations;
+mod context;
 mod environments;
 mod events;
 mod files;
@@ -107,6 +108,7 @@ fn v1() -> Table {
         .route("/tenure/sessions", get(tenure::sessions))
         .route("/tenure/sessions/{session}/history", get(forks::history))
         .route("/tenure/sessions/{session}/labels", get(labels::retrieve))
+        .route("/tenure/sessions/{session}/context", get(context::retrieve))
         .route("/tenure/sessions/{session}/grants", post(labels::grant_more))
         .route("/tenure/sessions/{session}/fork", post(forks::fork))
         .route("/tenure/sessions/{session}/rewind", post(forks::rewind))

@@ -75,6 +75,7 @@ impl std::error::Error for ScriptError {}
 #[serde(deny_unknown_fields)]
 struct ScriptFile {
     model: Option<String>,
+    context_tokens: Option<u64>,
     token_delay_ms: Option<u64>,
     rules: Vec<Spanned<RuleFile>>,
 }
@@ -173,7 +174,7 @@ pub(super) fn parse(text: &str) -> Result<Script, ScriptError> {
     let rules = file.rules.into_iter().enumerate();
     let rules =
         rules.map(|(index, rule)| checker.rule(index, rule)).collect::<Result<Vec<_>, ScriptError>>()?;
-    Ok(Script { model: file.model, rules, templates })
+    Ok(Script { model: file.model, context_tokens: file.context_tokens, rules, templates })
 }
 
 fn from_yaml(error: &serde_saphyr::Error) -> ScriptError {

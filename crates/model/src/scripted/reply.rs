@@ -119,7 +119,8 @@ fn count(view: &View<'_>, items: &[AnswerItem]) -> Usage {
     usage
 }
 
-fn input_tokens(view: &View<'_>) -> u64 {
+/// Tokens of a request, by its bytes.
+pub(super) fn input_tokens(view: &View<'_>) -> u64 {
     let request = view.request;
     let mut images = 0;
     let mut parts_bytes = |parts: &[InputPart]| {

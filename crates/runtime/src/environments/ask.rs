@@ -79,6 +79,7 @@ impl Runtime {
             let is_ours = |kind: &EffectKind| match kind {
                 EffectKind::PlaceFiles { files } => files.iter().map(|file| &file.path).eq(&paths),
                 EffectKind::ModelCall { .. }
+                | EffectKind::Compact { .. }
                 | EffectKind::ListTools { .. }
                 | EffectKind::ToolCall { .. }
                 | EffectKind::PrepareEnvironment

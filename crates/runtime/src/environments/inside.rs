@@ -113,6 +113,7 @@ impl ServerWork {
             EffectKind::ListTools { inside: false, .. }
             | EffectKind::ToolCall { server: ServerRef::Mcp { .. } | ServerRef::Builtin, .. }
             | EffectKind::ModelCall { .. }
+            | EffectKind::Compact { .. }
             | EffectKind::PrepareEnvironment
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }
@@ -166,6 +167,7 @@ impl Ask {
                 metadata: tool.request_metadata.clone(),
             }),
             EffectKind::ModelCall { .. }
+            | EffectKind::Compact { .. }
             | EffectKind::PrepareEnvironment
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }

@@ -67,6 +67,7 @@ impl RemoteWork {
             },
             EffectKind::PrepareEnvironment => Task::Find,
             EffectKind::ModelCall { .. }
+            | EffectKind::Compact { .. }
             | EffectKind::PlaceFiles { .. }
             | EffectKind::PublishArtifacts
             | EffectKind::Review { .. }

@@ -76,6 +76,7 @@ impl HttpWork {
             EffectKind::ListTools { inside: true, .. }
             | EffectKind::ToolCall { server: ServerRef::Inside { .. } | ServerRef::Builtin, .. }
             | EffectKind::ModelCall { .. }
+            | EffectKind::Compact { .. }
             | EffectKind::PrepareEnvironment
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }

@@ -230,7 +230,7 @@ impl Draft<'_> {
     fn unique_call_id(&self, place: &Place, index: u32, wanted: &str) -> String {
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         let usable = !wanted.is_empty() && wanted.len() <= CALL_ID_CHARS_MAX && wanted.chars().all(legal);
-        let taken: BTreeSet<&str> = self.state.items.iter().filter_map(|item| item.call_id()).collect();
+        let taken: BTreeSet<&str> = self.state.items().filter_map(|(_, item)| item.call_id()).collect();
         if usable && !taken.contains(wanted) {
             return wanted.to_owned();
         }

@@ -8,7 +8,6 @@ use tenure_journal::{
 
 use super::{Attempted, Draft, Role};
 use crate::budget;
-use crate::context::Excess;
 use crate::state::{Pending, PendingPhase};
 
 /// Why a session was stopped whose model calls always crash.
@@ -26,6 +25,11 @@ impl Draft<'_> {
                 if matches!(effect.kind, EffectKind::Review { .. }) =>
             {
                 self.reviewed(&effect, attempt, answer, *cost_nano_usd);
+            }
+            Attempted::Answered { answer, cost_nano_usd }
+                if matches!(effect.kind, EffectKind::Compact { .. }) =>
+            {
+                self.summarized(&effect, attempt, answer, *cost_nano_usd);
             }
             Attempted::Answered { answer, cost_nano_usd } => {
                 self.answered(&effect, attempt, answer, *cost_nano_usd);
@@ -96,10 +100,8 @@ impl Draft<'_> {
     fn model_failed(&mut self, failure: &Failure) {
         let trims = self.state.turn.as_ref().map_or(0, |turn| turn.trims);
         let too_long = failure.kind == FailureKind::ContextTooLong;
-        // With a shorter context the next step asks again.
-        let shortened =
-            too_long && trims < limit::CONTEXT_TRIMS_PER_TURN_MAX && self.shorten_context(Excess::Unknown);
-        if !shortened {
+        // With a shorter context the next step asks again: what was refused is not believed to fit any more.
+        if !too_long || trims > limit::CONTEXT_TRIMS_PER_TURN_MAX {
             self.fail_turn(turn_code(failure.kind), failure.message.clone());
         }
         if self.state.crashes >= limit::CRASHES_MAX {
@@ -119,14 +121,16 @@ impl Draft<'_> {
             (
                 EffectKind::ModelCall { .. }
                 | EffectKind::Review { .. }
+                | EffectKind::Compact { .. }
                 | EffectKind::ListTools { .. }
                 | EffectKind::ToolCall { .. },
                 FailureKind::NotBegun,
             ) => Some(limit::INTERRUPTED_ATTEMPTS_MAX),
-            (EffectKind::ModelCall { .. }, FailureKind::RateLimited | FailureKind::Overloaded) => {
-                Some(limit::THROTTLED_ATTEMPTS_MAX)
-            }
-            (EffectKind::ModelCall { .. }, _) => Some(limit::MODEL_ATTEMPTS_MAX),
+            (
+                EffectKind::ModelCall { .. } | EffectKind::Compact { .. },
+                FailureKind::RateLimited | FailureKind::Overloaded,
+            ) => Some(limit::THROTTLED_ATTEMPTS_MAX),
+            (EffectKind::ModelCall { .. } | EffectKind::Compact { .. }, _) => Some(limit::MODEL_ATTEMPTS_MAX),
             // People can be asked instead.
             (EffectKind::Review { .. }, _) => Some(limit::REVIEW_ATTEMPTS_MAX),
             (
@@ -147,9 +151,11 @@ impl Draft<'_> {
         let hopeless = tries_max.is_some_and(|tries_max| {
             !failure.kind.is_transient() || tries >= tries_max || attempt >= limit::ATTEMPTS_MAX
         });
-        if let EffectKind::ModelCall { model, .. } | EffectKind::Review { model, .. } = &effect.kind
+        if let EffectKind::ModelCall { model, .. }
+        | EffectKind::Compact { model, .. }
+        | EffectKind::Review { model, .. } = &effect.kind
             && attempt < limit::ATTEMPTS_MAX
-            && self.has_another_route(effect.id, model, failure.kind)
+            && self.has_another_route(effect, model, failure.kind)
         {
             return Next::Retry { at: self.cx.now };
         }
@@ -177,6 +183,7 @@ impl Draft<'_> {
                 EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => true,
                 EffectKind::ModelCall { .. }
                 | EffectKind::Review { .. }
+                | EffectKind::Compact { .. }
                 | EffectKind::ListTools { .. }
                 | EffectKind::ToolCall { .. }
                 | EffectKind::PrepareEnvironment
@@ -224,7 +231,13 @@ impl Draft<'_> {
             if self.is_held(effect_id) {
                 continue;
             }
-            if budget::model(&pending.effect).is_some_and(|model| self.stop_at_budget(model)) {
+            if matches!(pending.effect.kind, EffectKind::Compact { .. }) {
+                if budget::model(&pending.effect).is_some_and(|model| self.is_budget_spent(model)) {
+                    // The turn does without the summary; whether it can go on at all, its next step finds out.
+                    self.abandon_summary();
+                    continue;
+                }
+            } else if budget::model(&pending.effect).is_some_and(|model| self.stop_at_budget(model)) {
                 return;
             }
             if !self.begin(effect_id, pending.attempts + 1) {

@@ -198,6 +198,7 @@ impl Draft<'_> {
         if self.state.turn.is_some() || queued {
             return Err(Refusal::Busy);
         }
+        self.abandon_summary();
         self.push(Event::SessionDeleted);
         self.delete_subagents();
         Ok(())

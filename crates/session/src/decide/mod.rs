@@ -4,6 +4,7 @@ mod answer;
 mod approval;
 mod attempt;
 mod client;
+mod compaction;
 mod connection;
 mod environment;
 mod permission;
@@ -23,7 +24,7 @@ use tenure_journal::{
 };
 use tenure_policy::PolicySet;
 
-use crate::{Command, Frozen, Price, Refusal, Reserving, Routes, Session};
+use crate::{Command, Frozen, Price, Refusal, Reserving, Routes, Session, Window};
 
 /// What a decision may depend on beside the state: time, chance, policy and limits, all as values.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +39,8 @@ pub struct Context<'a> {
     pub chance: u64,
     /// What may happen.
     pub policy: &'a PolicySet,
-    /// Tokens the model's context window holds, where known.
-    pub context_tokens: Option<u64>,
+    /// What the model takes in at once.
+    pub window: Window,
     /// When servers, by label, last said that their tools have changed.
     pub tools_changed: &'a BTreeMap<String, Timestamp>,
     /// What models cost, by name; one that is not here has no known price.

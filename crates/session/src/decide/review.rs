@@ -15,9 +15,10 @@ use tenure_journal::{
     ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, Labels, ModelAnswer, ModelRequest,
     Party, PermitRecord, Repeat, ReviewVerdict, TurnId,
 };
-use tenure_policy::{APPROVERS, CallClass, Hold};
+use tenure_policy::{APPROVERS, Hold};
 
 use super::Draft;
+use super::route::Purpose;
 use crate::budget;
 use crate::review;
 
@@ -50,7 +51,7 @@ impl Draft<'_> {
         if self.is_budget_spent(&model) {
             return None;
         }
-        match self.choose_route(&model, None, Some(CallClass::Reviewer)) {
+        match self.choose_route(&model, None, Purpose::Review) {
             Ok(chosen) => Some(Possible { model, permit: chosen.permit }),
             Err(unroutable) => {
                 self.record_unroutable(unroutable);
@@ -87,12 +88,18 @@ impl Draft<'_> {
             self.push(Event::EffectAbandoned { effect_id });
             return true;
         };
-        match self.choose_route(&review.model, Some(effect_id), Some(CallClass::Reviewer)) {
+        match self.choose_route(&review.model, Some(effect_id), Purpose::Review) {
             Ok(chosen) => {
                 let worst = |price| budget::worst_case_of_review(request, &price);
                 let reserved_nano_usd = chosen.price.map(worst);
                 let route = chosen.decision;
-                self.push(Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route });
+                self.push(Event::AttemptStarted {
+                    effect_id,
+                    attempt,
+                    reserved_nano_usd,
+                    route,
+                    context: None,
+                });
             }
             Err(unroutable) => {
                 self.record_unroutable(unroutable);

@@ -41,6 +41,7 @@ impl Draft<'_> {
             fences: Vec::new(),
         });
         self.end_subagents(self.latest_turn(), ends.collect());
+        self.abandon_summary();
         self.push(Event::Rewound(Box::new(rewound.clone())));
         Ok(())
     }

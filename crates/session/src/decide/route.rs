@@ -5,14 +5,45 @@
 //! all the same: waiting is what retries are for. A way that policy refuses is never tried.
 
 use tenure_journal::{
-    EffectId, EffectKind, FailureKind, Obstacle, PassedOver, PermitRecord, PolicyRefusal, RouteDecision,
+    Effect, EffectId, EffectKind, FailureKind, Obstacle, PassedOver, PermitRecord, PolicyRefusal,
+    RouteDecision,
 };
 use tenure_policy::{Action, CallClass, ModelCall, Verdict};
 
 use super::Draft;
 use super::permission::{Asking, Judgement};
 use super::turn::NO_ARGUMENTS;
-use crate::Price;
+use crate::{Candidate, Price};
+
+/// What a model is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The agent's next step.
+    Agent,
+    /// Whether one of its calls may be made.
+    Review,
+    /// A summary of what it said and did.
+    Compaction,
+}
+
+impl Purpose {
+    pub(super) fn of(kind: &EffectKind) -> Self {
+        match kind {
+            EffectKind::Compact { .. } => Self::Compaction,
+            EffectKind::Review { .. } => Self::Review,
+            _ => Self::Agent,
+        }
+    }
+
+    /// What a call by this way is. One that makes state at the provider is that first of all.
+    fn class(self, way: &Candidate) -> CallClass {
+        match (self, way.class()) {
+            (Self::Review, _) => CallClass::Reviewer,
+            (Self::Compaction, CallClass::Stateless) => CallClass::Compaction,
+            (Self::Agent | Self::Compaction, class) => class,
+        }
+    }
+}
 
 /// The way that was chosen.
 pub(super) struct Chosen {
@@ -31,18 +62,22 @@ pub(super) struct Unroutable {
 }
 
 impl Draft<'_> {
-    /// The way that an attempt at `model` takes now; `effect_id` names the call, once there is one, and `class` its
-    /// kind where that does not follow from the way.
+    /// The way that an attempt at `model` takes now; `effect_id` names the call, once there is one.
     pub(super) fn choose_route(
         &self,
         model: &str,
         effect_id: Option<EffectId>,
-        class: Option<CallClass>,
+        purpose: Purpose,
     ) -> Result<Chosen, Unroutable> {
         let call = ModelCall::new(model, self.cx.now);
         let candidates = self.cx.routes.to(model);
         if candidates.is_empty() {
-            return self.choose_unknown(call.of_class(class.unwrap_or(CallClass::Stateless)));
+            let class = match purpose {
+                Purpose::Agent => call.class,
+                Purpose::Review => CallClass::Reviewer,
+                Purpose::Compaction => CallClass::Compaction,
+            };
+            return self.choose_unknown(call.of_class(class));
         }
         let pending = effect_id.and_then(|id| self.state.effects.get(&id));
         let avoided = pending.map(|pending| pending.avoided.as_slice()).unwrap_or_default();
@@ -52,8 +87,7 @@ impl Draft<'_> {
         let mut permitted = Vec::new();
         for candidate in &candidates {
             let name = &candidate.record.name;
-            let class = class.unwrap_or_else(|| candidate.class());
-            let call = call.through(candidate.facts()).of_class(class);
+            let call = call.through(candidate.facts()).of_class(purpose.class(candidate));
             let judgement = self.judge(Action::ModelCall(call), NO_ARGUMENTS, None, Asking::Impossible);
             let obstacle = match judgement.verdict() {
                 Verdict::Allow(permit) => {
@@ -120,10 +154,8 @@ impl Draft<'_> {
 
     /// Records why no way may be taken, and ends the turn.
     pub(super) fn unroutable(&mut self, model: &str, unroutable: Unroutable) {
-        let Unroutable { refusals, policies, is_known } = unroutable;
-        for refusal in refusals {
-            self.pronounce(refusal);
-        }
+        let (is_known, policies) = (unroutable.is_known, unroutable.policies.clone());
+        self.record_unroutable(unroutable);
         if !is_known {
             return self.fail_turn("invalid_request", format!("policy does not allow the model `{model}`"));
         }
@@ -139,17 +171,18 @@ impl Draft<'_> {
     }
 
     /// Whether a failure says that its way is of no use to this call, and another one may be taken instead.
-    pub(super) fn has_another_route(&self, effect_id: EffectId, model: &str, kind: FailureKind) -> bool {
+    pub(super) fn has_another_route(&self, effect: &Effect, model: &str, kind: FailureKind) -> bool {
         if !kind.is_of_the_route() {
             return false;
         }
-        let Some(pending) = self.state.effects.get(&effect_id) else { return false };
+        let Some(pending) = self.state.effects.get(&effect.id) else { return false };
+        let purpose = Purpose::of(&effect.kind);
         let Some(taken) = pending.route.as_ref().map(|route| &route.route.name) else { return false };
-        let reviews = matches!(pending.effect.kind, EffectKind::Review { .. });
         let is_open = |name: &String| name != taken && !pending.avoided.contains(name);
         self.cx.routes.to(model).iter().filter(|candidate| is_open(&candidate.record.name)).any(|candidate| {
-            let class = if reviews { CallClass::Reviewer } else { candidate.class() };
-            let call = ModelCall::new(model, self.cx.now).through(candidate.facts()).of_class(class);
+            let call = ModelCall::new(model, self.cx.now)
+                .through(candidate.facts())
+                .of_class(purpose.class(candidate));
             let judgement = self.judge(Action::ModelCall(call), NO_ARGUMENTS, None, Asking::Impossible);
             matches!(judgement.verdict(), Verdict::Allow(_))
         })

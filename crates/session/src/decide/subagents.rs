@@ -226,6 +226,7 @@ impl Draft<'_> {
             EffectKind::Subagent { request, .. } => Some(request),
             EffectKind::ModelCall { .. }
             | EffectKind::Review { .. }
+            | EffectKind::Compact { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::ToolCall { .. }
             | EffectKind::EndSubagents { .. }
@@ -384,7 +385,7 @@ impl Draft<'_> {
 
     /// The turn of the newest item; none after going back to before the first.
     pub(super) fn latest_turn(&self) -> Option<TurnId> {
-        self.state.items.last().map(|item| item.turn_id)
+        self.state.items().next_back().map(|(_, item)| item.turn_id)
     }
 
     /// Records that subagents are to be stopped.

@@ -7,12 +7,13 @@ use tenure_journal::{
 };
 use tenure_policy::{Action, Verdict};
 
+use super::compaction::Fit;
 use super::permission::Asking;
+use super::route::Purpose;
 use super::{Draft, Role};
 use crate::Reserving;
 use crate::budget;
 use crate::catalogue;
-use crate::context::{self, Excess};
 
 /// Null: the arguments of a request that has none.
 pub(super) const NO_ARGUMENTS: &Value = &Value::Null;
@@ -37,7 +38,7 @@ impl Draft<'_> {
             self.create_turn();
             return true;
         };
-        if !self.state.effects.is_empty() || self.state.waits() {
+        if self.state.is_busy() || self.state.waits() {
             return false;
         }
         if turn.answered && !turn.unseen {
@@ -124,16 +125,23 @@ impl Draft<'_> {
 
     /// Asks the model, unless something forbids it. Returns whether the turn ended instead.
     fn call_model(&mut self, turn_id: TurnId) -> bool {
-        if !self.state.effects.is_empty() {
+        if self.state.is_busy() {
             return false;
         }
         if let Some((code, message)) = self.obstacle() {
             self.fail_turn(code, message);
             return true;
         }
-        self.fit_context();
+        match self.fit_context() {
+            Fit::Fits => {}
+            Fit::Waits => return false,
+            Fit::Never(code, message) => {
+                self.fail_turn(code, message);
+                return true;
+            }
+        }
         let model = self.state.agent.model.clone();
-        match self.choose_route(&model, None, None) {
+        match self.choose_route(&model, None, Purpose::Agent) {
             Ok(chosen) => {
                 let step = self.state.turn.as_ref().map_or(0, |turn| turn.steps);
                 self.request(Effect {
@@ -191,32 +199,6 @@ impl Draft<'_> {
         spent
     }
 
-    /// Shortens the context until it fits the model's window, where that is known, or cannot be shortened.
-    fn fit_context(&mut self) {
-        let Some(window) = self.cx.context_tokens else { return };
-        loop {
-            let excess = context::estimate_tokens(&self.state).saturating_sub(window);
-            if excess == 0 || !self.shorten_context(Excess::Tokens(excess)) {
-                return;
-            }
-        }
-    }
-
-    /// Drops the older half of what came before the running turn or, when nothing of that can go, shows the
-    /// oldest tool outputs as previews. Returns whether anything became shorter.
-    pub(super) fn shorten_context(&mut self, excess: Excess) -> bool {
-        if let Some((first_kept, dropped)) = context::older_half(&self.state) {
-            self.push(Event::ContextTrimmed { first_kept, dropped });
-            return true;
-        }
-        let item_ids = context::outputs_to_shorten(&self.state, excess);
-        if item_ids.is_empty() {
-            return false;
-        }
-        self.push(Event::OutputsShortened { item_ids });
-        true
-    }
-
     /// Records an effect together with the beginning of its first attempt, if it may begin here.
     pub(super) fn request(&mut self, effect: Effect) {
         let effect_id = effect.id;
@@ -255,21 +237,32 @@ impl Draft<'_> {
         if let Some(review) = self.review_to_begin(effect_id) {
             return self.begin_review(effect_id, attempt, &review);
         }
+        if let Some(effect) = self.summary_to_begin(effect_id) {
+            return self.begin_summary(&effect, attempt);
+        }
         let model = self.state.effects.get(&effect_id).and_then(|pending| budget::model(&pending.effect));
-        let (mut reserved_nano_usd, mut route) = (None, None);
+        let (mut reserved_nano_usd, mut route, mut context) = (None, None, None);
         if let Some(model) = model.map(str::to_owned) {
-            match self.choose_route(&model, Some(effect_id), None) {
-                Ok(chosen) => {
-                    reserved_nano_usd = chosen.price.map(|price| budget::worst_case(&self.state, &price));
-                    route = chosen.decision;
-                }
+            match self.choose_route(&model, Some(effect_id), Purpose::Agent) {
+                Ok(chosen) => match self.fit_without_summary() {
+                    Ok(size) => {
+                        reserved_nano_usd =
+                            chosen.price.map(|price| budget::worst_case(&price, size.counted));
+                        route = chosen.decision;
+                        context = Some(size);
+                    }
+                    Err((code, message)) => {
+                        self.fail_turn(code, message);
+                        return false;
+                    }
+                },
                 Err(unroutable) => {
                     self.unroutable(&model, unroutable);
                     return false;
                 }
             }
         }
-        self.push(Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route });
+        self.push(Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route, context });
         true
     }
 
@@ -286,6 +279,7 @@ impl Draft<'_> {
             return;
         }
         let ends = self.ends();
+        self.abandon_summary();
         self.close_all(turn_id);
         self.push(Event::TurnEnded { turn_id, end });
         self.end_subagents(Some(turn_id), ends);
@@ -317,6 +311,7 @@ impl Draft<'_> {
             let turn_id = self.create_turn();
             self.join_inputs(turn_id);
         }
+        self.abandon_summary();
         let Some(turn_id) = self.state.turn.as_ref().map(|turn| turn.row.id) else {
             return self.interrupt_subagents();
         };

@@ -212,7 +212,7 @@ impl<'a> Player<'a> {
     fn attempt(&mut self, effect: &Effect) -> Attempted {
         match &effect.kind {
             EffectKind::ListTools { server_label, .. } => Attempted::Listed(listing(server_label)),
-            EffectKind::ModelCall { .. } => {
+            EffectKind::ModelCall { .. } | EffectKind::Compact { .. } => {
                 Attempted::Answered { answer: self.answer(), cost_nano_usd: None }
             }
             EffectKind::ToolCall { server, name, arguments, .. } => {
@@ -294,7 +294,7 @@ fn cx<'a>(now: Timestamp, fresh: &'a Fresh, policy: &'a PolicySet) -> Context<'a
         fresh,
         chance: 0,
         policy,
-        context_tokens: None,
+        window: tenure_session::Window::DEFAULT,
         frozen: &tenure_session::NOTHING_FROZEN,
         routes: tenure_session::Routes::UNKNOWN,
         tools_changed: &NO_TOOLS,

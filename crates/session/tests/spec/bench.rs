@@ -11,17 +11,17 @@ use std::sync::{Arc, OnceLock};
 use serde_json::json;
 use tenure_journal::{
     AgentConfig, AgentId, AnswerItem, ApprovalId, ApprovalMode, BlobRef, Capabilities, CommandResult,
-    ContainerSize, ContextItem, Decision, Effect, EffectId, EffectKind, Environment, EnvironmentFile,
-    EnvironmentId, EnvironmentOpened, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool,
+    ContainerSize, ContextItem, Decision, Done, Effect, EffectId, EffectKind, Environment, EnvironmentFile,
+    EnvironmentId, EnvironmentOpened, Event, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool,
     HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport,
-    ModelAnswer, MultiAgent, Network, Origin, ProjectId, Reasoning, Recorded, Remembered,
-    SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig,
-    Timestamp, Tool, ToolDef, ToolResult, Trust, Turn, TurnId, Usage, Version, WorkspaceRoot,
+    ModelAnswer, ModelRequest, MultiAgent, Network, Origin, Outcome, ProjectId, Reasoning, Recorded,
+    Remembered, SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop,
+    TextConfig, Timestamp, Tool, ToolDef, ToolResult, Trust, Turn, TurnId, Usage, Version, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
     Attempted, Batch, BudgetStep, Candidate, Command, Context, Frozen, History, Input, NOTHING_FROZEN, Price,
-    Refusal, RequiredAction, Reserving, Role, Routes, Session, SubagentReply,
+    Refusal, RequiredAction, Reserving, Role, Routes, Session, SubagentReply, Window,
 };
 
 use crate::{strict, text};
@@ -65,6 +65,8 @@ pub(crate) struct Bench {
     pub(crate) show: Show,
     /// What can be recalled of it, by place.
     pub(crate) episodes: BTreeMap<u64, Remembered>,
+    /// What the model was shown last, if it has to be the beginning of what it is shown next.
+    sent: Option<ModelRequest>,
     policy: Arc<PolicySet>,
     items: BTreeMap<u64, Item>,
     turns: BTreeMap<TurnId, Turn>,
@@ -290,7 +292,7 @@ impl Bench {
             fresh: &fresh,
             chance: 0,
             policy: &policy,
-            context_tokens: None,
+            window: Window::DEFAULT,
             tools_changed: &BTreeMap::new(),
             prices: &BTreeMap::new(),
             routes: Routes::UNKNOWN,
@@ -315,7 +317,7 @@ impl Bench {
             fresh: &fresh,
             chance: 0,
             policy: &self.policy,
-            context_tokens: None,
+            window: Window::DEFAULT,
             tools_changed: &BTreeMap::new(),
             prices: &BTreeMap::new(),
             routes: Routes::UNKNOWN,
@@ -362,6 +364,7 @@ impl Bench {
             frozen: Frozen::default(),
             show,
             episodes: BTreeMap::new(),
+            sent: None,
             policy,
             items: BTreeMap::new(),
             turns: BTreeMap::new(),
@@ -392,7 +395,7 @@ impl Bench {
             fresh: &fresh,
             chance: 0,
             policy: &policy,
-            context_tokens: self.context_tokens,
+            window: self.context_tokens.map_or(Window::DEFAULT, |tokens| Window { tokens, reserved: 0 }),
             tools_changed: &tools_changed,
             prices: &self.prices,
             routes: Routes {
@@ -523,7 +526,45 @@ impl Bench {
         self.items.extend(batch.items);
         self.turns.extend(batch.turns.into_iter().map(|turn| (turn.id, turn)));
         self.session = batch.after;
+        self.prefix(&batch.events, &batch.start);
         self.always();
+    }
+
+    /// The context of a step begins with that of the step before, unless something was edited, compacted or
+    /// shortened. Who is told the time is told it anew in each turn.
+    fn prefix(&mut self, events: &[Event], start: &[(Arc<Effect>, u32)]) {
+        let is_edit = |event: &Event| match event {
+            Event::ContextCompacted(_)
+            | Event::ContextTrimmed { .. }
+            | Event::OutputsShortened { .. }
+            | Event::SessionUpdated { .. }
+            | Event::FunctionsLoaded { .. }
+            | Event::Forked(_)
+            | Event::Rewound(_)
+            | Event::AttemptEnded {
+                outcome: Outcome::Done { done: Done::Tools { .. } | Done::Placed { .. } | Done::Found { .. } },
+                ..
+            }
+            | Event::AttemptEnded { outcome: Outcome::Failed { .. } | Outcome::Unknown, .. } => true,
+            _ => false,
+        };
+        if events.iter().any(is_edit) || self.session.agent().time_awareness {
+            self.sent = None;
+        }
+        if start.iter().any(|(effect, _)| matches!(effect.kind, EffectKind::ModelCall { .. })) {
+            let next = self.session.context();
+            if let Some(sent) = &self.sent {
+                assert!(
+                    next.input.starts_with(&sent.input),
+                    "{:#?}\nwas not kept in\n{:#?}",
+                    sent.input,
+                    next.input
+                );
+                assert_eq!(next.instructions, sent.instructions);
+                assert!(next.tools.starts_with(&sent.tools) || next.tools.len() > sent.tools.len());
+            }
+            self.sent = Some(next);
+        }
     }
 
     /// What holds after every step of every history.
@@ -554,7 +595,9 @@ impl Bench {
             assert!(self.turns.values().all(|turn| turn.status.is_terminal()), "{:?}", self.turns);
             let within = self.session.pending().filter(|effect| !effect.kind.outlives_turn());
             assert_eq!(within.count(), 0, "without a turn nothing of it is pending");
-            assert!(self.reserved.is_empty(), "without a turn nothing is set aside: {:?}", self.reserved);
+            let ahead = |effect: &Effect| matches!(effect.kind, EffectKind::Compact { .. });
+            let ahead = self.session.pending().filter(|effect| ahead(effect)).count();
+            assert!(self.reserved.len() <= ahead, "without a turn nothing is set aside: {:?}", self.reserved);
             let approvals = self.session.view().required_actions.into_iter();
             assert!(!approvals.into_iter().any(|action| matches!(action, RequiredAction::Approval(_))));
         }
@@ -642,6 +685,20 @@ impl Bench {
         let (effect, attempt) = self.take_running(asks);
         let label = if answer.stop == Stop::Complete { "answer" } else { "answer, cut off" };
         self.attempted(label, effect.id, attempt, Attempted::Answered { answer, cost_nano_usd });
+    }
+
+    /// The summary that is being written is this.
+    pub(crate) fn summarises(&mut self, items: Vec<AnswerItem>) {
+        let (effect, attempt) = self.take_running(|kind| matches!(kind, EffectKind::Compact { .. }));
+        let outcome = Attempted::Answered { answer: whole(items), cost_nano_usd: None };
+        self.attempted("summary", effect.id, attempt, outcome);
+    }
+
+    /// The same, if one is being written.
+    pub(crate) fn summarises_if_asked(&mut self, text: &str) {
+        if self.session.pending().any(|effect| matches!(effect.kind, EffectKind::Compact { .. })) {
+            self.summarises(vec![say(text)]);
+        }
     }
 
     pub(crate) fn lists(&mut self, tools: Vec<ToolDef>) {

@@ -37,14 +37,14 @@ fn an_attempt_is_set_aside_and_settled_at_what_it_cost() {
           inp1 joined turn1 as item1
           turn1 started
           eff1 requested: ask m, step 0 (freely)
-          eff1 attempt 1, reserves 29000
+          eff1 attempt 1, reserves 46000
         > answer
           eff1 attempt 1 answered, settled
           turn1 item2 #0 in_progress: function ask c1 {}
         > result of c1: "1"
           item2 returned "1" as item3 in turn1
           eff2 requested: ask m, step 1 (freely)
-          eff2 attempt 1, reserves 41000
+          eff2 attempt 1, reserves 65000
         > answer
           eff2 attempt 1 answered, settled
           turn1 item4 #1 completed: message (final_answer) "Done."
@@ -98,7 +98,7 @@ fn a_turn_fails_when_the_budget_refuses() {
           inp1 joined turn1 as item1
           turn1 started
           eff1 requested: ask m, step 0 (freely)
-          eff1 attempt 1, reserves 29000
+          eff1 attempt 1, reserves 46000
         > answer
           eff1 attempt 1 answered, settled
           turn1 item2 #0 in_progress: function ask c1 {}
@@ -117,7 +117,7 @@ fn a_turn_fails_when_the_budget_refuses() {
           inp3 joined turn3 as item5
           turn3 started
           eff2 requested: ask m, step 0 (freely)
-          eff2 attempt 1, reserves 58000
+          eff2 attempt 1, reserves 85000
         > Overloaded
           eff2 attempt 1 failed: overloaded "Overloaded happened", again in 100 ms
         > 1000 ms pass

@@ -264,11 +264,12 @@ fn long_conversations_are_forked_whole() {
     b.show = Show::Nothing;
     b.answer(vec![say("Yes.")]);
     for round in 0..300 {
-        b.context_tokens = (round % 100 == 99).then_some(900);
+        b.context_tokens = (round % 100 == 99).then_some(400);
         b.message(&format!("Message {round}"));
+        b.summarises_if_asked(&format!("Up to {round} they counted."));
         b.answer(vec![say(&"word ".repeat(5))]);
     }
-    let trims = b.journal.iter().filter(|r| matches!(r.event, Event::ContextTrimmed { .. })).count();
+    let trims = b.journal.iter().filter(|r| matches!(r.event, Event::ContextCompacted(_))).count();
     assert!(trims > 0, "something left the context");
     let fork = b.fork(b.version(), 90);
     let parts = fork.journal.iter().filter(|r| matches!(r.event, Event::Forked(_))).count();
@@ -277,7 +278,7 @@ fn long_conversations_are_forked_whole() {
     let of = |b: &Bench| History::of(b.session.key(), &b.journal, b.version()).unwrap().items().len();
     assert_eq!(of(&fork), of(&b));
     // And a session that goes back to before the cut has in its context what had left it.
-    let before = b.journal.iter().find(|r| matches!(r.event, Event::ContextTrimmed { .. })).unwrap().version;
+    let before = b.journal.iter().find(|r| matches!(r.event, Event::ContextCompacted(_))).unwrap().version;
     let before = Version(before.0 - 1);
     let then = History::of(b.session.key(), &b.journal, before).unwrap();
     let expected = then.state().items().count();

@@ -141,6 +141,7 @@ fn nothing_takes_labels_away_but_going_back() {
     // Everything that was read leaves the context.
     b.context_tokens = Some(200);
     b.message("And now?");
+    b.summarises_if_asked("They talked.");
     b.answer(vec![say("Nothing.")]);
     let is_read = |item: &tenure_journal::Item| item.call_id() == Some("c1");
     assert!(!b.session.items().any(|(_, item)| is_read(item)));

@@ -41,6 +41,7 @@ pub(crate) fn history(seed: u64, steps: usize) -> Bench {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut opening = opened(agent(tools(&mut rng)));
     opening.agent.time_awareness = rng.bool();
+    opening.agent.compaction_async = rng.bool();
     opening.agent.multi_agent.enabled = rng.bool();
     opening.agent.approval = if rng.bool() { ApprovalMode::Destructive } else { ApprovalMode::Writes };
     match rng.u8(..6) {
@@ -84,7 +85,7 @@ fn tools(rng: &mut fastrand::Rng) -> Vec<Tool> {
 }
 
 fn step(b: &mut Bench, rng: &mut fastrand::Rng) {
-    b.context_tokens = (rng.u8(..8) == 0).then_some(200);
+    b.context_tokens = (rng.u8(..3) == 0).then(|| rng.u64(200..3_000));
     match rng.u8(..20) {
         0..=9 => outcome(b, rng),
         10 => {
@@ -164,6 +165,14 @@ fn outcome(b: &mut Bench, rng: &mut fastrand::Rng) {
             answer: whole(vec![say(review(rng))]),
             cost_nano_usd: rng.bool().then(|| rng.u64(..10_000_000)),
         },
+        tenure_journal::EffectKind::Compact { .. } => {
+            let items =
+                if rng.u8(..4) == 0 { answer(rng).items } else { vec![say("They asked for c1 and got 7.")] };
+            Attempted::Answered {
+                answer: whole(items),
+                cost_nano_usd: rng.bool().then(|| rng.u64(..10_000_000)),
+            }
+        }
         tenure_journal::EffectKind::ModelCall { .. } => Attempted::Answered {
             answer: answer(rng),
             cost_nano_usd: rng.bool().then(|| rng.u64(..10_000_000)),
@@ -274,7 +283,9 @@ fn quiesce(b: &mut Bench) {
             continue;
         };
         let outcome = match &effect.kind {
-            tenure_journal::EffectKind::Review { .. } | tenure_journal::EffectKind::ModelCall { .. } => {
+            tenure_journal::EffectKind::Review { .. }
+            | tenure_journal::EffectKind::ModelCall { .. }
+            | tenure_journal::EffectKind::Compact { .. } => {
                 Attempted::Answered { answer: whole(vec![say("Done.")]), cost_nano_usd: None }
             }
             tenure_journal::EffectKind::ListTools { .. } => Attempted::Listed(shop()),

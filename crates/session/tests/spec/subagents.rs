@@ -356,7 +356,7 @@ fn a_child_inherits_servers_and_no_functions_and_obeys_its_parent_alone() {
         fresh: &fresh,
         chance: 0,
         policy: &defaults(),
-        context_tokens: None,
+        window: tenure_session::Window::DEFAULT,
         tools_changed: &b.tools_changed,
         prices: &b.prices,
         routes: Routes::UNKNOWN,

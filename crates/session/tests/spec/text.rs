@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 
 use tenure_journal::{
-    AuditRecord, CommandRequest, ContextItem, Done, EffectKind, Event, FunctionOutput, Governance, InputPart,
-    Item, ItemBody, ModelRequest, Next, Outcome, ServerRef, SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
+    AuditRecord, CommandRequest, Compacted, ContextItem, Done, EffectKind, Event, FunctionOutput, Governance,
+    InputPart, Item, ItemBody, ModelRequest, Next, Outcome, ServerRef, SubagentEnd, SubagentRequest,
+    Timestamp, TurnEnd,
 };
 use tenure_session::{EnvironmentNotice, PartNotice, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
 
@@ -172,6 +173,9 @@ fn effect(kind: &EffectKind) -> String {
     match kind {
         EffectKind::ModelCall { model, step } => format!("ask {model}, step {step}"),
         EffectKind::Review { model, .. } => format!("ask {model} to review"),
+        EffectKind::Compact { model, upto, ahead, .. } => {
+            format!("have {model} summarise what is before {upto}{}", if *ahead { ", ahead" } else { "" })
+        }
         EffectKind::ListTools { server_label, .. } => format!("list {server_label}"),
         EffectKind::ToolCall { server, name, arguments, .. } => match server {
             ServerRef::Builtin => format!("call built-in {name} {arguments}"),
@@ -282,7 +286,7 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
                 requested.permit.approval.map_or_else(String::new, |id| format!(", approved by {id}"));
             format!("{} requested: {} ({repeat}{approval})", requested.id, effect(&requested.kind))
         }
-        Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route } => {
+        Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route, context: _ } => {
             let reserved = reserved_nano_usd.map_or_else(String::new, |nano| format!(", reserves {nano}"));
             let by = route.as_ref().map_or_else(String::new, |decision| {
                 let passed: String =
@@ -345,6 +349,17 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
         }
         Event::ConnectionLapsed => "executor awaited no more".to_owned(),
         Event::ArtifactDeleted { artifact_id } => format!("{artifact_id} deleted"),
+        Event::ContextCompacted(compacted) => {
+            let Compacted { upto, kept, summary, effect_id } = compacted.as_ref();
+            let by = effect_id.map_or_else(|| "nobody".to_owned(), |id| id.to_string());
+            let list = |what: &str, words: Vec<String>| {
+                if words.is_empty() { String::new() } else { format!(", {what} {}", words.join(", ")) }
+            };
+            let kept = list("keeping", kept.iter().map(ToString::to_string).collect());
+            let names = list("naming", summary.names.clone());
+            let open = list("open", summary.open.clone());
+            format!("what is before {upto} summarised by {by}: {}{kept}{names}{open}", quote(&summary.text))
+        }
         Event::ContextTrimmed { first_kept, dropped } => {
             format!("context trimmed by {dropped} items, {first_kept} is the first kept")
         }

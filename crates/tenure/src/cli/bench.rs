@@ -5,6 +5,7 @@
 //! they are goals, and nothing here passes or fails. `docs/benchmarks.md` says what each number means.
 
 mod cluster;
+mod context;
 mod forks;
 mod journal;
 mod lab;
@@ -70,6 +71,8 @@ enum Benchmark {
     Workspace,
     /// How well questions to the memory are answered, and how fast
     Memory,
+    /// Building what a model is shown, in a session with 10,000 events
+    Context,
     /// A decision, and publishing, with 1,000 policies
     Policy,
     /// Durable appends per second on PostgreSQL (needs --database)
@@ -158,6 +161,7 @@ impl Benchmark {
             | Self::Sandbox
             | Self::Workspace
             | Self::Memory
+            | Self::Context
             | Self::Policy => false,
         }
     }
@@ -185,6 +189,7 @@ impl Benchmark {
                 rows.extend(memory::speed(directory).await?);
                 Ok(rows)
             }
+            Self::Context => Ok(tokio::task::block_in_place(context::measure)),
             Self::Policy => tokio::task::block_in_place(policy::measure),
             Self::ClusterAppends => cluster::appends(database, each).await,
             Self::ClusterTurns => cluster::turns(database, each).await,

@@ -10,6 +10,7 @@ mod automations;
 mod bench;
 mod check;
 mod client;
+mod context;
 mod contracts;
 mod decide;
 mod demo;
@@ -374,6 +375,9 @@ mod tests {
             ("tenure agents", false),
             ("tenure sessions release last", true),
             ("tenure sessions release", false),
+            ("tenure sessions context last", true),
+            ("tenure sessions context last --step 3", true),
+            ("tenure sessions context last --step 0", false),
             ("tenure policy check", true),
             ("tenure policy check rules --tools pay.json --strict", true),
             ("tenure keys create ci --group finance --group board", true),

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::client::Client;
+use super::context::{self, ContextArgs};
 use super::error::{CliError, Exit};
 use super::find::{self, PINNED_SESSIONS, SESSIONS};
 use super::output::{self, Column, Format, age, text};
@@ -45,10 +46,15 @@ enum SessionsCommand {
         /// The session: its id, the unique beginning of it, or `last`
         session: String,
     },
+    /// Show exactly what the model was shown at a step, by section, with what it takes and why it is there
+    Context(ContextArgs),
 }
 
 pub(crate) async fn sessions(cx: &mut Context, args: &SessionsArgs) -> Result<Exit, CliError> {
-    let SessionsCommand::Release { session } = &args.command;
+    let session = match &args.command {
+        SessionsCommand::Context(args) => return context::context(cx, args).await,
+        SessionsCommand::Release { session } => session,
+    };
     let client = cx.client()?;
     let session = find::session(&client, session).await?;
     let released = client.post(&format!("{PINNED_SESSIONS}/{session}/release"), &json!({})).await?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, ContainerSize, Environment, EnvironmentId, HostedEnvironment,
+    AgentConfig, AgentId, ApprovalMode, ContainerSize, Environment, EnvironmentId, Fresh, HostedEnvironment,
     InputPart, MultiAgent, Network, ProjectId, Reasoning, ServiceTier, SessionId, SessionKey, SessionOpened,
     TextConfig, WorkspaceRoot,
 };
@@ -154,36 +154,41 @@ impl<S: Store> Lab<S> {
     }
 
     fn opened(&self) -> SessionOpened {
-        let agent = AgentConfig {
-            id: AgentId::fresh(&self.runtime.fresh()),
-            version: None,
-            name: Some("bench".to_owned()),
-            model: "scripted".to_owned(),
-            instructions: Some("Be brief.".to_owned()),
-            reasoning: Reasoning::default(),
-            text: TextConfig::default(),
-            service_tier: ServiceTier::Auto,
-            tools: Vec::new(),
-            multi_agent: MultiAgent::default(),
-            compaction_async: false,
-            time_awareness: false,
-            approval: ApprovalMode::Destructive,
-            skills: Vec::new(),
-            grants: Vec::new(),
-        };
-        SessionOpened {
-            project_id: self.project,
-            agent,
-            environment: Environment::None,
-            metadata: BTreeMap::new(),
-            vault_ids: Vec::new(),
-            review: None,
-            spend_limit: None,
-            prompt_cache: None,
-            parent: None,
-            trust: tenure_journal::Trust::default(),
-            opened_by: None,
-        }
+        opened(self.project, &self.runtime.fresh())
+    }
+}
+
+/// How every session here begins.
+pub(super) fn opened(project_id: ProjectId, fresh: &Fresh) -> SessionOpened {
+    let agent = AgentConfig {
+        id: AgentId::fresh(fresh),
+        version: None,
+        name: Some("bench".to_owned()),
+        model: "scripted".to_owned(),
+        instructions: Some("Be brief.".to_owned()),
+        reasoning: Reasoning::default(),
+        text: TextConfig::default(),
+        service_tier: ServiceTier::Auto,
+        tools: Vec::new(),
+        multi_agent: MultiAgent::default(),
+        compaction_async: false,
+        time_awareness: false,
+        approval: ApprovalMode::Destructive,
+        skills: Vec::new(),
+        grants: Vec::new(),
+    };
+    SessionOpened {
+        project_id,
+        agent,
+        environment: Environment::None,
+        metadata: BTreeMap::new(),
+        vault_ids: Vec::new(),
+        review: None,
+        spend_limit: None,
+        prompt_cache: None,
+        parent: None,
+        trust: tenure_journal::Trust::default(),
+        opened_by: None,
     }
 }
 
