@@ -349,6 +349,7 @@ fn may_refer(kind: DocumentKind) -> bool {
         | DocumentKind::Person
         | DocumentKind::PolicySet
         | DocumentKind::Policies
+        | DocumentKind::Erasure
         | DocumentKind::Fork
         | DocumentKind::Vault
         | DocumentKind::Credential
