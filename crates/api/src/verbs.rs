@@ -11,8 +11,8 @@ use axum::http::Method;
 use serde_json::Value;
 use tenure_journal::{AgentConfig, Author, MemorySpace, Party, PartyKind, ProjectId, SessionId};
 use tenure_policy::{
-    APPROVERS, Action, AgentFacts, Facts, MemoryStore, MemoryUse, PartyFacts, PolicySet, Principal,
-    Request, SessionFacts, SessionVerb, Verdict,
+    APPROVERS, Action, AgentFacts, Facts, MemoryStore, MemoryUse, PartyFacts, PolicySet, Principal, Request,
+    SessionFacts, SessionVerb, Verdict,
 };
 use tenure_runtime::Runtime;
 use tenure_session::{Command, FromParent};
@@ -146,10 +146,19 @@ pub(crate) async fn check_create(app: &App, caller: &Caller, agent: &AgentConfig
     decide(app, caller, Action::SessionCreate { agent }).await
 }
 
+/// What policy says to erasing a session.
+///
+/// # Errors
+/// 403: policy does not allow it.
+pub(crate) async fn check_erase(app: &App, caller: &Caller, session: SessionId) -> Result<(), ApiError> {
+    check_session(app, caller, session, SessionVerb::Delete).await
+}
+
 async fn check_session(app: &App, caller: &Caller, id: SessionId, verb: SessionVerb) -> Result<(), ApiError> {
     let text = id.to_string();
     let unknown = SessionFacts { id: &text, agent: "", owner: "" };
-    if !app.runtime.policies(caller.project).await?.has_own_about(&Action::Session { verb, session: unknown }) {
+    if !app.runtime.policies(caller.project).await?.has_own_about(&Action::Session { verb, session: unknown })
+    {
         return Ok(());
     }
     // A session that is not there is answered as such by whoever looks for it.
@@ -185,8 +194,7 @@ pub(crate) fn may_publish(policies: &PolicySet, project: ProjectId, party: &Part
 
 /// What policies say to somebody who asks for themselves.
 fn ask(policies: &PolicySet, project: ProjectId, party: &Party, action: Action<'_>) -> Verdict {
-    let facts =
-        PartyFacts { project, id: &party.id, name: &party.name, active: true, groups: &party.groups };
+    let facts = PartyFacts { project, id: &party.id, name: &party.name, active: true, groups: &party.groups };
     let request = Request {
         project,
         principal: match party.kind {
