@@ -2,7 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tenure_audit::{Answer, Bundle, Checkpoint, Evidence, RECORD_BYTES_MAX, SigningKey, TileId, VerifierKey};
+use tenure_audit::{
+    Answer, Bundle, Checkpoint, Evidence, RECORD_BYTES_MAX, Receipt, SigningKey, TileId, VerifierKey,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(records) = Bundle::read(bytes) {
@@ -29,6 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
     // A key that the text cannot have been signed by.
     let key = SigningKey::new("log.example", &[9; 32]).expect("a key").verifier();
     assert!(key.open(text).is_err());
+    assert!(Receipt::open(text, &key).is_err());
     if let Ok(evidence) = text.parse::<Evidence>() {
         assert_eq!(evidence.to_string().parse(), Ok(evidence.clone()));
         assert!(evidence.verify(b"record", &key).is_err());

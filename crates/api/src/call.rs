@@ -10,7 +10,7 @@ use serde_json::Value;
 use tenure_journal::{
     Author, ProjectId, RequestFact, RequestKind, RequestOutcome, RequestRecord, Tool, json,
 };
-use tenure_runtime::{Runtime, Share};
+use tenure_runtime::{Kept, Runtime, Share};
 use tenure_store::{AuditEntry, Store};
 
 use crate::body;
@@ -79,6 +79,8 @@ pub(crate) struct Call {
     body: Mutex<Body>,
     /// The body's part of the bytes in flight, for as long as the request is being handled.
     _body_share: Option<Share>,
+    /// Says that payloads may be kept that are not referred to yet, for as long as the request is being handled.
+    _kept: Option<Kept>,
 }
 
 impl FromRequest<Arc<App>> for Call {
@@ -96,6 +98,8 @@ impl FromRequest<Arc<App>> for Call {
         let whole = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(whole)| whole);
         let path = whole.path();
         let path = path.strip_prefix("/openai").unwrap_or(path).to_owned();
+        // What reads keeps nothing.
+        let kept = (!parts.method.is_safe()).then(|| app.runtime.keeps());
         Ok(Self {
             app: Arc::clone(app),
             caller,
@@ -106,6 +110,7 @@ impl FromRequest<Arc<App>> for Call {
             params,
             body: Mutex::new(body),
             _body_share: None,
+            _kept: kept,
         })
     }
 }

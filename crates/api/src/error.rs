@@ -240,6 +240,10 @@ impl From<RuntimeError> for ApiError {
                 tracing::error!(error = &error as &dyn std::error::Error, "durable storage failed");
                 storage_unavailable()
             }
+            RuntimeErrorKind::BeingErased => Self::conflict(
+                "What is kept of this user is being erased; nothing new begins for them until that is done.",
+            )
+            .code("being_erased"),
             RuntimeErrorKind::Sealing => {
                 tracing::error!("secrets cannot be sealed or opened");
                 sealing()
@@ -411,6 +415,7 @@ mod tests {
             (RuntimeErrorKind::Storage, 503, "storage_unavailable"),
             (RuntimeErrorKind::Damaged, 500, "damaged"),
             (RuntimeErrorKind::Sealing, 503, "sealing_unavailable"),
+            (RuntimeErrorKind::BeingErased, 409, "being_erased"),
         ];
         for (kind, status, code) in table {
             let error = ApiError::from(RuntimeError::from(kind.clone()));

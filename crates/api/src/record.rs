@@ -65,6 +65,8 @@ impl Asked {
         let segments: Vec<&str> = self.path.trim_start_matches("/v1/").split('/').collect();
         match segments.as_slice() {
             ["agents" | "tenure", "sessions", _, rest, ..] => !rest.is_empty(),
+            // How far an erasure is says nothing of anybody.
+            ["tenure", "memory", "erasures", ..] => false,
             ["files", _, ..] | ["agents", "environments", _, "files", ..] | ["tenure", "memory", ..] => true,
             _ => false,
         }
@@ -155,6 +157,7 @@ mod tests {
             "/v1/skills/skill_1",
             "/v1/tenure/audit/records",
             "/v1/tenure/keys",
+            "/v1/tenure/memory/erasures/erasure_1",
             "/v1/models",
         ] {
             assert!(!reads(path), "{path}");

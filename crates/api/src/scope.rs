@@ -41,11 +41,14 @@ pub enum Scope {
     /// Read the audit log, and the policies that its decisions name.
     #[serde(rename = "audit:read")]
     AuditRead,
+    /// Erase what is kept of people and of sessions, and read the receipts.
+    #[serde(rename = "memory:erase")]
+    MemoryErase,
 }
 
 use Scope::{
-    Admin, AgentsRead, AgentsWrite, ApprovalsDecide, AuditRead, Connect, Read, SessionsRead, SessionsWrite,
-    VaultsWrite, Write,
+    Admin, AgentsRead, AgentsWrite, ApprovalsDecide, AuditRead, Connect, MemoryErase, Read, SessionsRead,
+    SessionsWrite, VaultsWrite, Write,
 };
 
 impl Scope {
@@ -58,6 +61,7 @@ impl Scope {
         "approvals:decide",
         "vaults:write",
         "audit:read",
+        "memory:erase",
         "admin",
         "environments.connect",
         "read",
@@ -75,6 +79,7 @@ impl Scope {
             "approvals:decide" => ApprovalsDecide,
             "vaults:write" | "api.vaults.write" => VaultsWrite,
             "audit:read" => AuditRead,
+            "memory:erase" => MemoryErase,
             "admin" => Admin,
             "environments.connect" | "api.agents.environments.connect" => Connect,
             "read" | "api.agents.read" => Read,
@@ -98,6 +103,7 @@ impl Scope {
             ApprovalsDecide => "approvals:decide",
             VaultsWrite => "vaults:write",
             AuditRead => "audit:read",
+            MemoryErase => "memory:erase",
         }
     }
 
@@ -110,7 +116,7 @@ impl Scope {
                 Read => matches!(other, SessionsRead | AgentsRead),
                 Write => matches!(other, SessionsWrite | AgentsWrite | ApprovalsDecide | VaultsWrite),
                 Connect | SessionsRead | SessionsWrite | AgentsRead | AgentsWrite | ApprovalsDecide
-                | VaultsWrite | AuditRead => false,
+                | VaultsWrite | AuditRead | MemoryErase => false,
             }
     }
 }
@@ -149,6 +155,7 @@ fn line(segments: &[&str]) -> Option<Line> {
         ["tenure", "vaults" | "sign_ins", ..] => (&[AgentsRead, VaultsWrite], &[VaultsWrite]),
         ["models", ..] => (&[SessionsRead, AgentsRead], &[Admin]),
         ["tenure", "sessions", _, "journal"] => ADMIN,
+        ["tenure", "memory", "forget" | "erasures", ..] => (&[MemoryErase], &[MemoryErase]),
         ["tenure", "sessions" | "memory", ..] => SESSIONS,
         ["tenure", "agents", ..] => AGENTS,
         ["tenure", "audit", ..] => (&[AuditRead], &[Admin]),
@@ -156,7 +163,16 @@ fn line(segments: &[&str]) -> Option<Line> {
         ["tenure", "freezes", ..] => (&[SessionsRead, AgentsRead], &[Admin]),
         // Who asks who they are needs nothing but to be somebody.
         ["tenure", "whoami"] => (
-            &[SessionsRead, SessionsWrite, AgentsRead, AgentsWrite, ApprovalsDecide, VaultsWrite, AuditRead],
+            &[
+                SessionsRead,
+                SessionsWrite,
+                AgentsRead,
+                AgentsWrite,
+                ApprovalsDecide,
+                VaultsWrite,
+                AuditRead,
+                MemoryErase,
+            ],
             &[Admin],
         ),
         ["tenure", "keys" | "webhooks" | "collect" | "people" | "master_key", ..] => ADMIN,
@@ -200,6 +216,9 @@ mod tests {
             ("POST", "/v1/vaults", "vaults:write"),
             ("GET", "/v1/tenure/audit/records", "audit:read"),
             ("GET", "/v1/tenure/memory/search", "sessions:read"),
+            ("POST", "/v1/tenure/memory/forget", "memory:erase"),
+            ("GET", "/v1/tenure/memory/erasures", "memory:erase"),
+            ("GET", "/v1/tenure/memory/erasures/erasure_1", "memory:erase"),
             ("POST", "/v1/tenure/keys", "admin"),
             ("GET", "/v1/tenure/sessions/sess_1/journal", "admin"),
             ("POST", "/v1/tenure/freezes", "admin"),

@@ -146,6 +146,14 @@ pub(crate) async fn check_create(app: &App, caller: &Caller, agent: &AgentConfig
     decide(app, caller, Action::SessionCreate { agent }).await
 }
 
+/// What policy says to erasing a session.
+///
+/// # Errors
+/// 403: policy does not allow it.
+pub(crate) async fn check_erase(app: &App, caller: &Caller, session: SessionId) -> Result<(), ApiError> {
+    check_session(app, caller, session, SessionVerb::Delete).await
+}
+
 async fn check_session(app: &App, caller: &Caller, id: SessionId, verb: SessionVerb) -> Result<(), ApiError> {
     let text = id.to_string();
     let unknown = SessionFacts { id: &text, agent: "", owner: "" };

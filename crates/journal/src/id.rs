@@ -137,6 +137,8 @@ ids! {
     CredentialId = "cred";
     /// A person, as an identity provider knows them.
     PersonId = "person";
+    /// An erasure: a request that something be gone, and what came of it.
+    ErasureId = "erasure";
 }
 
 impl ProjectId {

@@ -75,8 +75,8 @@ pub use event::{
 pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
 pub use grant::{GRANT_PINS_MAX, GRANT_USES_MAX, GRANTS_MAX, Grant, GrantNumber, GrantSource, Trust};
 pub use id::{
-    AgentId, ApprovalId, ArtifactId, AutomationId, CredentialId, EffectId, EnvironmentId, FileId, Fresh,
-    IdError, InputId, InvocationId, ItemId, KeyId, NodeId, PersonId, ProjectId, RequestId, SecretId,
+    AgentId, ApprovalId, ArtifactId, AutomationId, CredentialId, EffectId, EnvironmentId, ErasureId, FileId,
+    Fresh, IdError, InputId, InvocationId, ItemId, KeyId, NodeId, PersonId, ProjectId, RequestId, SecretId,
     SessionId, SkillId, SubagentId, TemplateId, TurnId, VaultId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};

@@ -18,6 +18,7 @@ pub const PEOPLE_SCOPES: &[&str] = &[
     "approvals:decide",
     "vaults:write",
     "audit:read",
+    "memory:erase",
     "admin",
     "read",
     "write",

@@ -19,7 +19,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use tenure_journal::{Effect, EffectId, Event, Failure, FailureKind, SessionKey, Timestamp, Tool, Version};
+use tenure_journal::{
+    Effect, EffectId, EffectKind, Event, Failure, FailureKind, SessionKey, Timestamp, Tool, Version,
+};
 use tenure_session::{
     Attempted, Batch, Command, Context, Frozen, Input, Reserving, Role, Session, SessionView, appends,
 };
@@ -32,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::collect::OUTCOME_WAIT_MAX;
 use crate::effects::{self, Launch};
 use crate::handle::{ReceiptDraft, Shared};
+use crate::keeping::Kept;
 use crate::live::Live;
 use crate::{RuntimeError, RuntimeErrorKind};
 use crate::{budget, clock, environments, follow, fork, node, unreadable};
@@ -69,6 +72,8 @@ struct Finished {
     effect: EffectId,
     attempt: u32,
     outcome: Attempted,
+    /// What it kept is referred to, or nobody's, once this is dealt with.
+    _kept: Option<Kept>,
 }
 
 pub(crate) struct Actor {
@@ -364,7 +369,7 @@ impl Actor {
     }
 
     async fn finished(&mut self, finished: Finished) -> Result<(), ()> {
-        let Finished { effect, attempt, outcome } = finished;
+        let Finished { effect, attempt, outcome, _kept } = finished;
         if self.running.get(&effect).is_some_and(|(running, _)| *running == attempt) {
             self.running.remove(&effect);
         }
@@ -488,6 +493,12 @@ impl Actor {
                     return Ok(true);
                 }
                 Err(error) => match error.kind() {
+                    // The journal is gone: the session was erased.
+                    StoreErrorKind::Conflict { actual: Version::ZERO }
+                        if self.state.version() > Version::ZERO =>
+                    {
+                        return Err(RuntimeErrorKind::NotFound.into());
+                    }
                     StoreErrorKind::Conflict { .. } => self.catch_up().await?,
                     StoreErrorKind::Held => self.claim().await?,
                     // Decided again, the turn fails instead.
@@ -620,6 +631,7 @@ impl Actor {
         let cancel = self.shared.stop.child_token();
         let id = effect.id;
         self.running.insert(id, (attempt, cancel.clone()));
+        let kept = keeps_payloads(&effect).then(|| self.shared.keeping.begin());
         // What an attempt shows a model is derived from the state here, which is part of the attempt.
         let launch =
             catch_unwind(AssertUnwindSafe(|| Launch::new(&self.state, effect, attempt, &self.shared.models)));
@@ -640,8 +652,24 @@ impl Actor {
                 tracing::error!(session = %key.session, effect = %id, attempt, "an attempt panicked");
                 Attempted::Failed(crashed())
             });
-            Finished { effect: id, attempt, outcome }
+            Finished { effect: id, attempt, outcome, _kept: kept }
         });
+    }
+}
+
+/// Whether an attempt at an effect may keep payloads that its outcome refers to.
+fn keeps_payloads(effect: &Effect) -> bool {
+    match effect.kind {
+        EffectKind::ToolCall { .. }
+        | EffectKind::ListTools { .. }
+        | EffectKind::Command { .. }
+        | EffectKind::PrepareEnvironment
+        | EffectKind::PlaceFiles { .. }
+        | EffectKind::PublishArtifacts => true,
+        EffectKind::ModelCall { .. }
+        | EffectKind::Review { .. }
+        | EffectKind::Subagent { .. }
+        | EffectKind::EndSubagents { .. } => false,
     }
 }
 

@@ -352,7 +352,7 @@ impl Tiles for Loaded {
 impl Shared {
     /// The key of a project's log: of this installation, and of no other log. It follows from the installation's
     /// key, so every node has it and there is no further file to keep.
-    fn signing_key(&self, project: ProjectId) -> SigningKey {
+    pub(crate) fn signing_key(&self, project: ProjectId) -> SigningKey {
         let origin = format!("{ORIGIN}/{project}");
         SigningKey::new(&origin, &self.sealer.derived(&format!("audit log {origin}")))
             .expect("a project's id can stand in a name")

@@ -114,15 +114,36 @@ struct Referred {
 }
 
 impl Shared {
+    /// Forgets what an erasure leaves, that was last kept longer ago than `grace`. A grace of nothing is for who knows
+    /// that nobody is between keeping a payload and referring to it. Deleted sessions count as long as ever.
+    pub(crate) async fn collect_erased(
+        self: &Arc<Self>,
+        project: ProjectId,
+        grace: Duration,
+    ) -> Result<Collected, RuntimeError> {
+        self.collect_within(Some(project), grace, GRACE).await
+    }
+
     async fn collect(
         self: &Arc<Self>,
         project: Option<ProjectId>,
         grace: Duration,
     ) -> Result<Collected, RuntimeError> {
+        self.collect_within(project, grace, grace).await
+    }
+
+    /// Forgets what was last kept longer ago than `grace`. A session that has been deleted for less than `dead` counts
+    /// as one that is not.
+    async fn collect_within(
+        self: &Arc<Self>,
+        project: Option<ProjectId>,
+        grace: Duration,
+        dead: Duration,
+    ) -> Result<Collected, RuntimeError> {
         let _one = self.collecting.lock().await;
         // The order matters: first the stamp, then what is read, then what is forgotten.
         let before = self.store.stamp().await?.before(grace);
-        let millis = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+        let millis = i64::try_from(dead.as_millis()).unwrap_or(i64::MAX);
         let dead = Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(millis));
         let mut collected = Collected::default();
         let old = self.old_blobs(project, before).await?;
@@ -349,6 +370,7 @@ fn may_refer(kind: DocumentKind) -> bool {
         | DocumentKind::Person
         | DocumentKind::PolicySet
         | DocumentKind::Policies
+        | DocumentKind::Erasure
         | DocumentKind::Fork
         | DocumentKind::Vault
         | DocumentKind::Credential

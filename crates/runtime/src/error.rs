@@ -38,6 +38,9 @@ pub enum RuntimeErrorKind {
     /// The session's journal cannot be read.
     #[error("the session's journal is damaged")]
     Damaged,
+    /// What is kept of the user is being erased; nothing new begins for them until that is done.
+    #[error("what is kept of this user is being erased")]
+    BeingErased,
     /// Secrets cannot be sealed or opened; the master key is not the right one, or cannot be had.
     #[error("secrets cannot be sealed or opened now")]
     Sealing,

@@ -43,10 +43,12 @@ impl Runtime {
             return Err(RuntimeErrorKind::ShuttingDown.into());
         }
         let began = Instant::now();
+        let kept = self.keeps();
         let history = shared.history(parent, at).await?;
         let fresh = shared.clock.fresh();
         let key = SessionKey { project: parent.project, session: SessionId::fresh(&fresh) };
         let (opened, forked) = history.fork(key, shared.clock.now(), &fresh).map_err(hidden)?;
+        self.refuse_erased(key.project, &opened.metadata).await?;
         if began.elapsed() > READ_MAX {
             // Whoever collects may not wait for it any more.
             return Err(RuntimeErrorKind::Storage.into());
@@ -54,8 +56,10 @@ impl Runtime {
         let beginning = Beginning::Fork(Box::new(opened), forked);
         // A client that leaves now must not take a half-opened session with it.
         let shared = Arc::clone(shared);
-        let opening =
-            tokio::spawn(async move { shared.open(key, beginning, receipt, None, Admission::Bounded).await });
+        let opening = tokio::spawn(async move {
+            let _kept = kept;
+            shared.open(key, beginning, receipt, None, Admission::Bounded).await
+        });
         let (view, _) = opening.await.map_err(|_| RuntimeErrorKind::Storage)??;
         Ok(view)
     }

@@ -26,6 +26,7 @@ use crate::fair::Gate;
 use crate::freezes::Freezes;
 use crate::hub::{Hub, Subscription};
 use crate::identity::{Identities, IdentityConfig};
+use crate::keeping::Keeping;
 use crate::load::Quota;
 use crate::metrics::{Metrics, Sampled};
 use crate::policies::Policies;
@@ -35,7 +36,7 @@ use crate::vaults::{self, VaultConfig, Vaults};
 use crate::webhooks::{self, WebhookConfig, Webhooks};
 use crate::{
     Bound, Full, Limit, Load, ModelTable, Places, RuntimeError, RuntimeErrorKind, Sealer, Share, audit,
-    collect, follow, node,
+    collect, erasure, follow, node,
 };
 
 /// How often readers that went away are forgotten.
@@ -175,6 +176,10 @@ pub(crate) struct Shared {
     pub(crate) reads: mpsc::Sender<AuditEntry>,
     /// Held by who collects payloads.
     pub(crate) collecting: tokio::sync::Mutex<()>,
+    /// Who may be between keeping a payload and referring to it.
+    pub(crate) keeping: Arc<Keeping>,
+    /// Tells that something is to be erased.
+    pub(crate) asking: erasure::Asking,
 }
 
 /// A receipt to be written in the same transaction as what a request changes.
@@ -265,6 +270,8 @@ impl Runtime {
             unsealed: audit::Waiting::default(),
             reads,
             collecting: tokio::sync::Mutex::default(),
+            keeping: Arc::default(),
+            asking: erasure::Asking::default(),
             environments: Arc::new(Host::new(environments)),
         });
         if let Some((config, finished)) = outbound.export.zip(finished) {
@@ -277,6 +284,7 @@ impl Runtime {
         runtime.shared.tasks.spawn(sweep(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(environments::keep(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(collect::run(Arc::clone(&runtime.shared)));
+        runtime.shared.tasks.spawn(erasure::run(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(audit::run(Arc::clone(&runtime.shared)));
         runtime.shared.tasks.spawn(audit::write_reads(Arc::clone(&runtime.shared), read));
         runtime.shared.tasks.spawn(webhooks::run(Arc::clone(&runtime.shared)));

@@ -25,6 +25,7 @@ mod clock;
 mod collect;
 mod effects;
 mod environments;
+mod erasure;
 mod error;
 mod export;
 mod fair;
@@ -35,6 +36,7 @@ mod handle;
 mod history;
 mod hub;
 mod identity;
+mod keeping;
 mod live;
 mod load;
 mod memory;
@@ -64,6 +66,7 @@ pub use environments::{
     CONNECTION_WAIT, EnvironmentConfig, EnvironmentFileError, EnvironmentRefusal, Executors, ListedFile,
     PackageSources, RemoteFileError, WantedError, templates,
 };
+pub use erasure::{Erasure, ErasurePhase, Forget, SUBJECT_BYTES_MAX, VERIFIED_TEXTS_MAX, WouldGo};
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;
 pub use fair::Places;
@@ -71,6 +74,7 @@ pub use freezes::{Freeze, FreezeError, FreezeId, FreezeTarget};
 pub use handle::{Limits, Outbound, Parts, ReceiptDraft, Runtime};
 pub use hub::{Subscription, SubscriptionItem};
 pub use identity::IdentityConfig;
+pub use keeping::Kept;
 pub use load::{Bound, Full, Gauge, Limit, Load, Share, Whose};
 pub use memory::{QUESTION_BYTES_MAX, RECALLED, recall};
 pub use metrics::{Metrics, Sampled};

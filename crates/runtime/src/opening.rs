@@ -97,6 +97,8 @@ impl Runtime {
         if self.shared.closing.is_cancelled() {
             return Err(RuntimeErrorKind::ShuttingDown.into());
         }
+        let _kept = self.keeps();
+        self.refuse_erased(opening.opened.project_id, &opening.opened.metadata).await?;
         let beginning = Beginning::Session(Box::new(opening));
         let key = SessionKey { project: beginning.project(), session: id };
         let share = subscribe.then(|| self.shared.streams.take(key.project, 1)).transpose()?;
@@ -143,6 +145,8 @@ impl Runtime {
         receipt: Option<ReceiptDraft>,
         subscribe: bool,
     ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
+        let _kept = self.keeps();
+        self.refuse_erased(opening.opened.project_id, &opening.opened.metadata).await?;
         let key = SessionKey { project: opening.opened.project_id, session: environment.session() };
         let state = self.session_state(key).await?.filter(|state| state.parent().is_none());
         let Some(state) = state.filter(|state| state.hosted().is_some()) else {

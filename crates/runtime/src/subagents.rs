@@ -202,6 +202,7 @@ impl Tree<'_> {
                 RuntimeErrorKind::Overloaded(_)
                 | RuntimeErrorKind::ShuttingDown
                 | RuntimeErrorKind::Storage
+                | RuntimeErrorKind::BeingErased
                 | RuntimeErrorKind::Sealing
                 | RuntimeErrorKind::Damaged => self.pause(&error).await?,
             }
@@ -224,6 +225,7 @@ impl Tree<'_> {
                 | RuntimeErrorKind::Overloaded(_)
                 | RuntimeErrorKind::ShuttingDown
                 | RuntimeErrorKind::Storage
+                | RuntimeErrorKind::BeingErased
                 | RuntimeErrorKind::Sealing
                 | RuntimeErrorKind::Damaged => self.pause(&error).await?,
             }

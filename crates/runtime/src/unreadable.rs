@@ -108,6 +108,7 @@ impl Unreadable {
             | DocumentKind::Person
             | DocumentKind::PolicySet
             | DocumentKind::Policies
+            | DocumentKind::Erasure
             | DocumentKind::Template
             | DocumentKind::Vault
             | DocumentKind::Credential

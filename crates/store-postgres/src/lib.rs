@@ -21,6 +21,7 @@ pub mod bench;
 mod blobs;
 mod collect;
 mod connect;
+mod erase;
 mod error;
 mod inspect;
 mod integrity;
@@ -37,6 +38,7 @@ mod watch;
 mod write;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -48,8 +50,9 @@ use tenure_journal::{
     TurnId, Version,
 };
 use tenure_store::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed,
-    SessionFilter, Stamp, Store, StoreError, Stored, Unsealed, Wake, Wanted,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Erasing, Gone, Needle, Page, Place,
+    Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError, Stored, Unsealed, Wake, Wanted,
+    Whose,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -464,6 +467,24 @@ impl Store for PostgresStore {
         before: Stamp,
     ) -> Result<Vec<BlobRef>, StoreError> {
         collect::forget_blobs(&self.pool, &self.blobs, project, blobs, before).await
+    }
+
+    async fn sessions_of(&self, project: ProjectId, whose: &Whose) -> Result<Vec<SessionId>, StoreError> {
+        erase::sessions_of(&self.pool, project, whose).await
+    }
+
+    async fn erase(&self, project: ProjectId, place: &Place, erasing: Erasing) -> Result<Gone, StoreError> {
+        erase::run(&self.pool, project, place, erasing).await
+    }
+
+    async fn scrub(&self) -> Result<(), StoreError> {
+        erase::scrub(&self.connector).await
+    }
+
+    async fn search(&self, needles: &[Needle]) -> Result<BTreeMap<String, u64>, StoreError> {
+        let mut search = Search::new(needles);
+        erase::search(&self.connector, &self.pool, &self.blobs, &mut search).await?;
+        Ok(search.into_found())
     }
 
     async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {

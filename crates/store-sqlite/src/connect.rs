@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 /// How long a statement waits for a lock that a person's `sqlite3` or a backup holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements kept prepared on each connection; more than there are SQL files for one of them.
-const STATEMENTS_MAX: usize = 64;
+const STATEMENTS_MAX: usize = 96;
 
 const WRITER_SETTINGS: &str = include_str!("../sql/writer_settings.sql");
 const READER_SETTINGS: &str = include_str!("../sql/reader_settings.sql");

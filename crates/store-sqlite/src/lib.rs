@@ -12,6 +12,7 @@ mod audit;
 pub mod bench;
 mod connect;
 mod directory;
+mod erase;
 mod error;
 mod everything;
 mod inspect;
@@ -25,6 +26,7 @@ mod schema;
 mod write;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,13 +35,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rusqlite::Transaction;
 use tenure_journal::{
     BlobRef, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn,
     TurnId, Version,
 };
 use tenure_store::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed,
-    SessionFilter, Stamp, Store, StoreError, StoreErrorKind, Stored, Unsealed, Wake, Wanted,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Erasing, Gone, Needle, Page, Place,
+    Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError, StoreErrorKind, Stored, Unsealed,
+    Wake, Wanted, Whose,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -158,14 +162,16 @@ impl SqliteStore {
     }
 
     async fn write(&self, write: Write) -> Answer {
+        self.exchange(write).await?.0
+    }
+
+    /// The answer to a write, and the write itself, which may have learned something.
+    async fn exchange(&self, write: Write) -> Result<(Answer, Write), StoreError> {
         let queue = lock(&self.queue).clone().ok_or_else(|| self.stopped())?;
         let (answer, answered) = oneshot::channel();
         queue.send(Job { write, answer }).await.map_err(|_| self.stopped())?;
         drop(queue);
-        match answered.await {
-            Ok((answer, _write)) => answer,
-            Err(_) => Err(self.stopped()),
-        }
+        answered.await.map_err(|_| self.stopped())
     }
 
     /// The error of a write that finds no writer.
@@ -445,6 +451,37 @@ impl Store for SqliteStore {
         let answers = futures_util::future::try_join_all(writes).await?;
         let forgotten = wanted.iter().zip(answers).filter(|(_, answer)| *answer > Version::ZERO);
         Ok(forgotten.map(|(blob, _)| *blob).collect())
+    }
+
+    async fn sessions_of(&self, project: ProjectId, whose: &Whose) -> Result<Vec<SessionId>, StoreError> {
+        let whose = whose.clone();
+        self.readers.run("finding whose sessions", move |c| erase::sessions_of(c, project, &whose)).await
+    }
+
+    async fn erase(&self, project: ProjectId, place: &Place, erasing: Erasing) -> Result<Gone, StoreError> {
+        let erase = Write::Erase(Box::new((project, place.clone(), erasing, Mutex::default())));
+        let (answer, write) = self.exchange(erase).await?;
+        answer?;
+        let Write::Erase(erased) = write else { return Err(self.stopped()) };
+        Ok(erased.3.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn scrub(&self) -> Result<(), StoreError> {
+        self.write(Write::Scrub).await.map(|_| ())
+    }
+
+    async fn search(&self, needles: &[Needle]) -> Result<BTreeMap<String, u64>, StoreError> {
+        let (needles, directory) = (needles.to_vec(), self.path.clone());
+        let look = move |connection: &Transaction<'_>| {
+            let mut search = Search::new(&needles);
+            erase::search_rows(connection, &mut search)?;
+            search.directory(&directory).map_err(|error| {
+                let context = format!("looking through `{}`", directory.display());
+                StoreError::new(StoreErrorKind::Unavailable, context).with_source(error)
+            })?;
+            Ok(search.into_found())
+        };
+        self.readers.run("looking through everything", look).await
     }
 
     async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {

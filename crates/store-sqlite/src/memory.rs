@@ -40,21 +40,21 @@ fn insert(connection: &Connection, key: SessionKey, row: &Remembered) -> rusqlit
     ))
 }
 
-/// Removes the episodes of a session whose places are from `first` to `last`.
+/// Removes the episodes of a session whose places are from `first` to `last`; says how many.
 pub(crate) fn forget(
     connection: &Connection,
     key: SessionKey,
     first: u64,
     last: u64,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<u64> {
     let place = (key.project.to_string(), key.session.to_string(), int(first), int(last));
     let mut statement = connection.prepare_cached(include_str!("../sql/forget_episodes.sql"))?;
     let gone = statement.query_map(place, |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
     let mut terms = connection.prepare_cached(include_str!("../sql/forget_episode_terms.sql"))?;
-    for episode in gone {
+    for episode in &gone {
         terms.execute((episode,))?;
     }
-    Ok(())
+    Ok(gone.len() as u64)
 }
 
 /// A term as it is kept: behind the mark of its space, so that no other space's is ever met.

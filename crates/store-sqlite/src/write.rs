@@ -1,15 +1,18 @@
 //! Writes: encoded by the caller, carried out by the writer.
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 use tenure_journal::{AuditRecord, BlobRef, ProjectId, Recorded, SessionKey, Timestamp, Version};
 use tenure_store::{
-    Append, AuditEntry, BudgetChange, BudgetEntry, Document, Receipt, Seal, Stamp, StoreError, StoreErrorKind,
+    Append, AuditEntry, BudgetChange, BudgetEntry, Document, Erasing, Gone, Place as Erased, Receipt, Seal,
+    Stamp, StoreError, StoreErrorKind,
 };
 
 use crate::journal::{End, Place};
-use crate::{audit, memory, nodes};
+use crate::{audit, erase, memory, nodes};
 
 /// One write, encoded, that is carried out whole or not at all.
 #[derive(Debug)]
@@ -24,6 +27,10 @@ pub(crate) enum Write {
     Blob(ProjectId, BlobRef, Bytes),
     /// A payload goes, if it was last kept before a moment. Answers version 1 if it did.
     Forget(ProjectId, BlobRef, Stamp),
+    /// A place is erased, or counted; then what of it.
+    Erase(Box<(ProjectId, Erased, Erasing, Mutex<Gone>)>),
+    /// Nothing is left of removed rows. Not part of any transaction: see the writer.
+    Scrub,
     /// A log grows.
     Seal(Box<Seal>),
     /// Something about nodes and what they hold.
@@ -72,7 +79,12 @@ impl Write {
                 encoded.map(Vec::len).sum::<usize>() + rows.metadata.len() + snapshot + episodes
             }
             // Documents are configuration, bounded by what a request may hold.
-            Self::Put(..) | Self::Note(_) | Self::Node(_) | Self::Forget(..) => 0,
+            Self::Put(..)
+            | Self::Note(_)
+            | Self::Node(_)
+            | Self::Forget(..)
+            | Self::Erase(_)
+            | Self::Scrub => 0,
             Self::Seal(seal) => seal.records.iter().map(|(_, record)| record.len()).sum(),
             Self::Blob(_, _, payload) => payload.len(),
         }
@@ -90,6 +102,14 @@ impl Write {
             }
             Self::Note(document) => note(connection, document).map(|()| Ok(Version::ZERO)),
             Self::Seal(seal) => whole(connection, || audit::seal(connection, seal)),
+            Self::Erase(erase) => {
+                let (project, place, erasing, gone) = &**erase;
+                let erased = erase::run(connection, *project, place, *erasing)?;
+                *gone.lock().unwrap_or_else(PoisonError::into_inner) = erased;
+                Ok(Ok(Version::ZERO))
+            }
+            // The writer does it when no transaction is under way.
+            Self::Scrub => Ok(Ok(Version::ZERO)),
             Self::Node(change) => change.run(connection).map(|()| Ok(Version::ZERO)),
             Self::Blob(project, blob, payload) => {
                 let row = (project.to_string(), blob.to_string(), &payload[..]);

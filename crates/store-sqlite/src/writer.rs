@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, TransactionBehavior};
+use tenure_journal::Version;
 use tenure_store::{StoreError, StoreErrorKind};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::directory::Directory;
+use crate::erase::{self, ScrubError};
 use crate::error::{is_busy, is_fault, kind, store_error};
 use crate::write::{Answer, Statements, Write};
 
@@ -83,7 +85,13 @@ pub(crate) fn start(connection: Connection, directory: Directory) -> std::io::Re
     let (queue, jobs) = mpsc::channel(QUEUE_WRITES_MAX);
     let (health, watched) = watch::channel(Health::Running);
     let counters = Arc::new(Counters::default());
-    let worker = Worker { connection, jobs, counters: Arc::clone(&counters), _directory: directory };
+    let worker = Worker {
+        connection,
+        jobs,
+        scrubs: Vec::new(),
+        counters: Arc::clone(&counters),
+        _directory: directory,
+    };
     let run = move || {
         let result = worker.run();
         health.send_replace(match &result {
@@ -103,6 +111,8 @@ fn cause(error: &StoreError) -> String {
 struct Worker {
     connection: Connection,
     jobs: mpsc::Receiver<Job>,
+    /// Waiting to be carried out when no transaction is under way.
+    scrubs: Vec<Job>,
     counters: Arc<Counters>,
     /// Declared last, so that the directory is released after the connection is closed.
     _directory: Directory,
@@ -118,7 +128,13 @@ enum Others {
 impl Worker {
     fn run(mut self) -> Result<(), StoreError> {
         while let Some(first) = self.jobs.blocking_recv() {
-            self.share(first).map_err(|error| store_error("writing to the log", error))?;
+            let failed = |error| store_error("writing to the log", error);
+            if matches!(first.write, Write::Scrub) {
+                self.scrubs.push(first);
+            } else {
+                self.share(first).map_err(failed)?;
+            }
+            self.scrub().map_err(failed)?;
         }
         // Readers are gone by now; should one be left, the log stays longer and is copied at the next start.
         let truncate = include_str!("../sql/truncate_log.sql");
@@ -144,7 +160,7 @@ impl Worker {
         if is_busy(&error) {
             // Who waits now would wait as long again, for each in turn.
             while batch.len() < BATCH_WRITES_MAX
-                && let Ok(job) = self.jobs.try_recv()
+                && let Some(job) = next(&mut self.jobs, &mut self.scrubs)
             {
                 batch.push(job);
             }
@@ -154,6 +170,34 @@ impl Worker {
             return Ok(());
         }
         self.one_by_one(batch)
+    }
+
+    /// Scrubs once for all who wait for it. An error is a fault.
+    fn scrub(&mut self) -> Result<(), Arc<rusqlite::Error>> {
+        if self.scrubs.is_empty() {
+            return Ok(());
+        }
+        let waiting = std::mem::take(&mut self.scrubs);
+        match erase::scrub(&self.connection) {
+            Ok(()) => {
+                for job in waiting {
+                    job.answer(Ok(Version::ZERO));
+                }
+                Ok(())
+            }
+            Err(ScrubError::Readers) => {
+                for job in waiting {
+                    let context = "cutting the log, which somebody reads without end";
+                    job.answer(Err(StoreError::new(StoreErrorKind::Unavailable, context)));
+                }
+                Ok(())
+            }
+            Err(ScrubError::Sqlite(error)) => {
+                let (fault, error) = (is_fault(&error), Arc::new(error));
+                fail(waiting, if fault { StoreErrorKind::Unavailable } else { kind(&error) }, &error);
+                if fault { Err(error) } else { Ok(()) }
+            }
+        }
     }
 
     /// Carries out each job in a transaction of its own, so that one that cannot be written does not take
@@ -190,7 +234,7 @@ impl Worker {
             if others == Others::Join
                 && answers.len() == batch.len()
                 && !full
-                && let Ok(job) = self.jobs.try_recv()
+                && let Some(job) = next(&mut self.jobs, &mut self.scrubs)
             {
                 batch.push(job);
             }
@@ -205,6 +249,20 @@ impl Worker {
         }
         Ok(answers)
     }
+}
+
+/// The next job that waits and can be part of a transaction. A scrub cannot: it is put aside, and what comes after it
+/// waits.
+fn next(jobs: &mut mpsc::Receiver<Job>, scrubs: &mut Vec<Job>) -> Option<Job> {
+    if !scrubs.is_empty() {
+        return None;
+    }
+    let job = jobs.try_recv().ok()?;
+    if matches!(job.write, Write::Scrub) {
+        scrubs.push(job);
+        return None;
+    }
+    Some(job)
 }
 
 fn deliver(batch: Vec<Job>, answers: Vec<Answer>) {

@@ -12,6 +12,7 @@ mod build;
 mod collecting;
 mod documents;
 mod episodes;
+mod erasing;
 mod isolation;
 mod lists;
 mod nodes;
@@ -78,6 +79,10 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         episodes::replaces_and_gives_up_places,
         episodes::forgets_a_deleted_session,
         episodes::finds_a_stretch_of_time,
+        erasing::finds_what_is_whose,
+        erasing::erases_every_row_of_a_session,
+        erasing::erases_nothing_of_other_projects,
+        erasing::erases_a_document_with_its_past,
         isolation::hides_the_memory_of_other_spaces,
         isolation::hides_everything_of_other_projects,
     }

@@ -39,14 +39,21 @@
 //! read it. If it came later, the payload was kept less than the grace before, and so is not old enough.
 //! Either way it stays, whatever dies when, and however many nodes collect at once. What a writer does between
 //! keeping and appending must therefore end within the grace, or be given up.
+//!
+//! # Erasing
+//!
+//! Deleting leaves rows; erasing removes them so that their bytes are gone: see [`erase`].
 
 mod audit;
 pub mod conformance;
+pub mod erase;
 mod error;
 mod memory;
+mod needle;
 pub mod recall;
 mod types;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -58,8 +65,10 @@ use tenure_journal::{
 use tokio::sync::broadcast;
 
 pub use audit::{AuditEntry, Seal, Sealed, Unsealed};
+pub use erase::{Erasing, Gone, Place, Whose};
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
+pub use needle::{Feed, NEEDLE_BYTES_MAX, NEEDLE_BYTES_MIN, Needle, Search};
 pub use recall::{Candidates, Wanted};
 pub use types::{
     Append, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, GoneRows, ItemRow, Order, Page,
@@ -389,6 +398,37 @@ pub trait Store: Send + Sync + 'static {
         level: u32,
         index: u64,
     ) -> Result<Option<Bytes>, StoreError>;
+
+    /// Every session of the project that is `whose`, and what comes of it: the sessions of its subagents, its forks,
+    /// and theirs. Deleted ones are among them. In the order of their ids. Reads a row of every session.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn sessions_of(&self, project: ProjectId, whose: &Whose) -> Result<Vec<SessionId>, StoreError>;
+
+    /// Removes every row of a place for good, all or none, and says which; with [`Erasing::Count`], which it would
+    /// be. Payloads stay: they go when nobody refers to them. Removing what is gone already removes nothing.
+    ///
+    /// Whoever still works in an erased session finds no journal: its appends are `Conflict`.
+    ///
+    /// # Errors
+    /// `Unavailable`: all was removed, or nothing.
+    async fn erase(&self, project: ProjectId, place: &Place, erasing: Erasing) -> Result<Gone, StoreError>;
+
+    /// Sees to it that nothing is left of removed rows in what this store keeps: not in free pages, not in its log,
+    /// not in its indexes. Takes time in proportion to what is kept, and may keep writers waiting for that long.
+    ///
+    /// # Errors
+    /// `Full`: there is no space to write anew what stays. `Unavailable`: something reads for too long, or the store
+    /// cannot be reached. Either way, repeating it is safe.
+    async fn scrub(&self) -> Result<(), StoreError>;
+
+    /// Looks for needles in everything that is kept, as a dump of it or its files hold it: says
+    /// in which place each was found, and how often. Payloads are looked at too.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn search(&self, needles: &[Needle]) -> Result<BTreeMap<String, u64>, StoreError>;
 
     /// What was answered to the request that first used this idempotency key in the project.
     ///

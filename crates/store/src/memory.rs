@@ -5,8 +5,10 @@
 //! leaves: writes are visible at once and durable only after [`MemoryStore::sync`].
 
 mod episodes;
+mod erase;
 mod state;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,8 +23,9 @@ use tokio::sync::broadcast;
 
 use self::state::{State, Write};
 use crate::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed,
-    SessionFilter, Stamp, Store, StoreError, StoreErrorKind, Stored, Unsealed, Wake, Wanted,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Erasing, Gone, Needle, Page, Place,
+    Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError, StoreErrorKind, Stored, Unsealed,
+    Wake, Wanted, Whose,
 };
 
 /// Wakes that a reader may be behind before it is told that it missed some.
@@ -464,6 +467,24 @@ impl MemoryStore {
         Ok(old)
     }
 
+    /// [`Store::erase`]; durable at once or after the next [`MemoryStore::sync`].
+    pub fn erase_now(&self, project: ProjectId, place: &Place, erasing: Erasing) -> Gone {
+        let mut inner = self.lock();
+        let gone = inner.seen.clone().erase(project, place);
+        if erasing == Erasing::Remove {
+            inner.write(Write::Erase(project, place.clone()));
+        }
+        gone
+    }
+
+    /// [`Store::search`].
+    #[must_use]
+    pub fn search_now(&self, needles: &[Needle]) -> BTreeMap<String, u64> {
+        let mut search = Search::new(needles);
+        self.lock().seen.search(&mut search);
+        search.into_found()
+    }
+
     /// [`Store::receipt`].
     pub fn receipt_now(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {
         Ok(self.lock().seen.receipt(project, key))
@@ -685,6 +706,23 @@ impl Store for MemoryStore {
         before: Stamp,
     ) -> Result<Vec<BlobRef>, StoreError> {
         self.forget_blobs_now(project, blobs, before)
+    }
+
+    async fn sessions_of(&self, project: ProjectId, whose: &Whose) -> Result<Vec<SessionId>, StoreError> {
+        Ok(self.lock().seen.sessions_of(project, whose))
+    }
+
+    async fn erase(&self, project: ProjectId, place: &Place, erasing: Erasing) -> Result<Gone, StoreError> {
+        Ok(self.erase_now(project, place, erasing))
+    }
+
+    /// Memory keeps no pages.
+    async fn scrub(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn search(&self, needles: &[Needle]) -> Result<BTreeMap<String, u64>, StoreError> {
+        Ok(self.search_now(needles))
     }
 
     async fn receipt(&self, project: ProjectId, key: &str) -> Result<Option<Receipt>, StoreError> {

@@ -267,11 +267,13 @@ pub enum DocumentKind {
     PolicySet,
     /// Which policies are published; one for each project.
     Policies,
+    /// An erasure: what is left to do for it, then its receipt.
+    Erasure,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -297,6 +299,7 @@ impl DocumentKind {
         Self::Person,
         Self::PolicySet,
         Self::Policies,
+        Self::Erasure,
     ];
 
     /// The kind of a word on disk.
@@ -334,6 +337,7 @@ impl DocumentKind {
             Self::Person => "person",
             Self::PolicySet => "policy_set",
             Self::Policies => "policies",
+            Self::Erasure => "erasure",
         }
     }
 }

@@ -146,3 +146,52 @@ fn it_serves_itself_or_talks_to_a_server() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("--up serves the project itself, and --url names a server"), "{said}");
 }
+
+/// What the desk is asked every day.
+const OF_THE_DESK: &str = "What is the capacity of the Halden tidal plant?";
+
+/// What the desk answered, one paragraph a question, by the heading it stands under.
+fn answers(said: &str) -> BTreeMap<&str, Vec<&str>> {
+    let mut answers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for part in said.split("== ").skip(1) {
+        let (heading, rest) = part.split_once('\n').expect("a heading");
+        answers.insert(heading, rest.split("? ").skip(1).collect());
+    }
+    answers
+}
+
+#[test]
+fn the_desk_corrects_itself_and_forgets_a_source() {
+    let script = example("research-desk").join("run.sh");
+    let output = Command::new("sh")
+        .arg(script)
+        .env("TENURE", env!("CARGO_BIN_EXE_tenure"))
+        .env_remove("TENURE_API_KEY")
+        .env_remove("TENURE_URL")
+        .env_remove("OPENAI_API_KEY")
+        .stdin(Stdio::null())
+        .output()
+        .expect("sh runs");
+    let (said, noted) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n{noted}");
+    let answers = answers(&said);
+    let forgotten = "R-29 is forgotten, and what rests on it";
+    for (heading, source, says, before) in [
+        ("2026-03-02", "R-01, Harbour Wire, 2026-03-02", "40 megawatts", ""),
+        ("2026-03-03", "R-14, Ledger Daily, 2026-03-03", "62 megawatts", "Before that, R-01."),
+        ("2026-03-04", "R-29, Harbour Wire, 2026-03-04", "55 megawatts", "Before that, R-14."),
+        (forgotten, "R-14, Ledger Daily, 2026-03-03", "62 megawatts", "Before that, R-01."),
+    ] {
+        let answer = answers[heading].first().unwrap_or_else(|| panic!("an answer under {heading}: {said}"));
+        let answer = answer.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(answer.starts_with(&format!("{OF_THE_DESK} {source}")), "{heading}: `{answer}`");
+        for part in [says, before] {
+            assert!(answer.contains(part), "{heading}: `{part}` is not in `{answer}`");
+        }
+    }
+    assert!(!answers[forgotten][0].contains("R-29"), "{said}");
+    let second = "What does the salmon vaccine of Fjord Bio protect?\nR-38";
+    assert!(answers["2026-03-04"][1].starts_with(second), "a second retraction: {said}");
+    assert!(said.contains("(R-29 is still quoted)"), "what rests on a source is found: {said}");
+    assert!(said.contains("signed that"), "the receipt is checked: {said}");
+}

@@ -5,6 +5,7 @@ mod audit;
 mod automations;
 mod context;
 mod environments;
+mod erasures;
 mod events;
 mod files;
 mod forks;
@@ -126,6 +127,9 @@ fn v1() -> Table {
         .route("/tenure/policies/sets/{digest}", get(policies::set))
         .route("/tenure/policies/{version}", get(policies::version))
         .route("/tenure/memory/search", get(memory::search))
+        .route("/tenure/memory/forget", post(erasures::forget))
+        .route("/tenure/memory/erasures", get(erasures::list))
+        .route("/tenure/memory/erasures/{erasure}", get(erasures::retrieve))
         .route("/tenure/audit", get(audit::retrieve))
         .route("/tenure/audit/records", get(audit::records))
         .route("/tenure/audit/records/{index}/evidence", get(audit::evidence))

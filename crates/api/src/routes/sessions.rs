@@ -202,6 +202,9 @@ pub(super) async fn update(mut call: Call) -> Result<Response, ApiError> {
         change.check_approval(view.agent.approval)?;
         change
     };
+    if let Some(metadata) = &patch.metadata {
+        call.app.runtime.refuse_erased(call.project(), metadata).await?;
+    }
     if let (Some(mut tools), Some(agent)) = (tools, &mut patch.agent) {
         call.check_servers(tools.as_slice(), "agent.tools")?;
         refuse_misplaced(tools.as_slice(), &view.environment, "agent.tools")?;
@@ -238,6 +241,7 @@ pub(super) async fn delete(call: Call) -> Result<Response, ApiError> {
             | RuntimeErrorKind::Overloaded(_)
             | RuntimeErrorKind::ShuttingDown
             | RuntimeErrorKind::Storage
+            | RuntimeErrorKind::BeingErased
             | RuntimeErrorKind::Sealing
             | RuntimeErrorKind::Damaged => return Err(error.into()),
         },

@@ -38,7 +38,7 @@ async fn a_key_does_what_its_scopes_say_and_is_told_which_it_lacks() {
         "request_id": "apr_0190d5e4aabb7ccd8eeff00112233445",
         "response": {"type": "mcp_tool_call", "decision": "approve"}}]});
     // What is admitted, if not carried out, is refused for another reason.
-    let requests: [(&str, &str, Option<Value>, &[&str]); 10] = [
+    let requests: [(&str, &str, Option<Value>, &[&str]); 12] = [
         ("GET", &session, None, &["sessions:read", "read", "admin"]),
         ("GET", "/v1/agents", None, &["agents:read", "read", "admin"]),
         ("GET", "/v1/models", None, &["sessions:read", "agents:read", "read", "admin"]),
@@ -47,6 +47,8 @@ async fn a_key_does_what_its_scopes_say_and_is_told_which_it_lacks() {
         ("POST", &events, Some(answer), &["approvals:decide", "write", "admin"]),
         ("POST", "/v1/vaults", Some(json!({})), &["vaults:write", "write", "admin"]),
         ("GET", "/v1/tenure/audit", None, &["audit:read", "admin"]),
+        ("GET", "/v1/tenure/memory/erasures", None, &["memory:erase", "admin"]),
+        ("POST", "/v1/tenure/memory/forget", Some(json!({})), &["memory:erase", "admin"]),
         ("GET", "/v1/tenure/keys", None, &["admin"]),
         ("GET", &format!("{}/journal", session.replace("/agents/", "/tenure/")), None, &["admin"]),
     ];
@@ -58,6 +60,7 @@ async fn a_key_does_what_its_scopes_say_and_is_told_which_it_lacks() {
         "approvals:decide",
         "vaults:write",
         "audit:read",
+        "memory:erase",
         "admin",
         "environments.connect",
         "read",

@@ -4,6 +4,7 @@ mod agents_api;
 mod automations_api;
 mod bad_inputs;
 mod contexts_api;
+mod erasures;
 mod freezes_api;
 mod keys_api;
 mod load;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tenure_journal::{HostedSettings, Template, TemplateId};
 use tenure_runtime::templates;
 
+use crate::erasures::until;
 use crate::support::{KEY, OTHER_KEY, World, request};
 
 /// Where executors connect: they are admitted by what they call, and have tests of their own.
@@ -101,6 +102,10 @@ async fn furnish(world: &World) -> Ids {
     let credential = made(world, &format!("/v1/vaults/{vault}/credentials"), credential()).await;
     ids.insert("credential", (id(&credential), unknown(&id(&credential))));
     let mut keep = |name, id: String| drop(ids.insert(name, (id.clone(), unknown(&id))));
+    let nobody = made(world, "/v1/tenure/memory/forget", json!({"subject": "nobody"})).await;
+    // It waits there for payloads to grow old, and does not change any more.
+    until(world, nobody["id"].as_str().expect("an id"), "payloads").await;
+    keep("erasure", id(&nobody));
     // What this server cannot make here has an id that exists nowhere; its session does.
     for (name, id) in [
         ("environment", "env_0190d5e4aabb7ccd8eeff00112233445"),
@@ -327,6 +332,12 @@ async fn every_id_in_a_body_or_a_query_is_as_unknown_as_any() {
                 ("POST", "/v1/tenure/freezes".into(), Some(json!({"target": {"type": "agent", "id": id}})))
             }),
         ),
+        (
+            "session",
+            Box::new(|id| ("POST", "/v1/tenure/memory/forget".into(), Some(json!({"session_id": id})))),
+        ),
+        ("file", Box::new(|id| ("POST", "/v1/tenure/memory/forget".into(), Some(json!({"file_id": id}))))),
+        ("erasure", Box::new(|id| ("GET", format!("/v1/tenure/memory/erasures?after={id}"), None))),
         ("agent", Box::new(|id| ("GET", format!("/v1/agents/sessions?agent_id={id}"), None))),
         (
             "agent",

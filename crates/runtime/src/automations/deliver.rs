@@ -293,6 +293,7 @@ async fn refused(
         RuntimeErrorKind::Overloaded(_)
         | RuntimeErrorKind::ShuttingDown
         | RuntimeErrorKind::Storage
+        | RuntimeErrorKind::BeingErased
         | RuntimeErrorKind::Sealing => {
             tracing::warn!(invocation = %invocation.id, %error, "a delivery is tried again");
             Outcome::Later

@@ -162,6 +162,29 @@ impl Host {
         swept
     }
 
+    /// Removes the copy of an environment that is over, once nobody uses it.
+    pub(crate) async fn erase_copy(self: &Arc<Self>, id: EnvironmentId) {
+        if self.config.directory.as_os_str().is_empty() {
+            return;
+        }
+        let copy = Arc::clone(self.lock().entry(id).or_default());
+        let mut copy = copy.lock_owned().await;
+        let host = Arc::clone(self);
+        // Removing a tree takes time.
+        let removed = tokio::task::spawn_blocking(move || {
+            copy.forget();
+            remove(&host.home(id));
+            drop(copy);
+            let mut copies = host.lock();
+            if copies.get(&id).is_some_and(|copy| Arc::strong_count(copy) == 1) {
+                copies.remove(&id);
+            }
+        });
+        if removed.await.is_err() {
+            tracing::error!(environment = %id, "removing the copy of an environment panicked");
+        }
+    }
+
     /// Copies on the disk that this process has not used, and that nobody changed for long.
     fn strays(&self) -> Vec<EnvironmentId> {
         let Ok(entries) = std::fs::read_dir(&self.config.directory) else { return Vec::new() };

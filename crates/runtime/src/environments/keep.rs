@@ -76,6 +76,7 @@ async fn ask(shared: &Arc<Shared>, key: SessionKey, command: Command) {
         | RuntimeErrorKind::Overloaded(_)
         | RuntimeErrorKind::ShuttingDown
         | RuntimeErrorKind::Storage
+        | RuntimeErrorKind::BeingErased
         | RuntimeErrorKind::Sealing
         | RuntimeErrorKind::Damaged => {
             tracing::warn!(session = %key.session, %error, "an environment cannot be looked after now");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tenure_journal::{Episode, MemorySpace, Remembered, SessionKey};
+use tenure_journal::{Episode, MemorySpace, ProjectId, Remembered, SessionId, SessionKey};
 
 use super::state::State;
 use crate::recall::{COUNTED_MAX, Candidates, Wanted, joined, pick};
@@ -23,6 +23,18 @@ impl Episodes {
             self.numbers += 1;
             self.rows.insert((key, row.episode.ordinal), (self.numbers, row));
         }
+    }
+
+    /// The sessions of a project in which something was remembered of a user.
+    pub(super) fn sessions_of(&self, project: ProjectId, user: &str) -> impl Iterator<Item = SessionId> {
+        let rows = self.rows.iter().filter(move |((key, _), (_, row))| {
+            key.project == project && row.space.user.as_deref() == Some(user)
+        });
+        rows.map(|((key, _), _)| key.session)
+    }
+
+    pub(super) fn count(&self, key: SessionKey) -> usize {
+        self.rows.range((key, 0)..=(key, u64::MAX)).count()
     }
 
     pub(super) fn forget(&mut self, key: SessionKey, from: u64) {

@@ -12,8 +12,8 @@ use tenure_journal::{
 use super::episodes::Episodes;
 use super::unknown_cursor;
 use crate::{
-    Append, AuditEntry, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Order, Page, Receipt,
-    Seal, Sealed, SessionFilter, Snapshot, Stamp, StoreError, StoreErrorKind, Stored, Unsealed,
+    Append, AuditEntry, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Order, Page, Place,
+    Receipt, Seal, Sealed, SessionFilter, Snapshot, Stamp, StoreError, StoreErrorKind, Stored, Unsealed,
 };
 
 /// A write that was checked.
@@ -29,6 +29,8 @@ pub(super) enum Write {
     Blob(ProjectId, BlobRef, Bytes, Stamp),
     /// Payloads go.
     Forget(ProjectId, Vec<BlobRef>),
+    /// A place is erased.
+    Erase(ProjectId, Place),
     /// Records become part of a log.
     Seal(Box<Seal>),
     /// A node takes hold of sessions.
@@ -44,16 +46,16 @@ pub(super) enum Write {
 /// Everything a store keeps.
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
-    sessions: BTreeMap<SessionKey, Session>,
+    pub(super) sessions: BTreeMap<SessionKey, Session>,
     /// INVARIANT: holds exactly the sessions whose head has a `wake_at`, under that moment.
-    wakes: BTreeSet<(Timestamp, SessionKey)>,
+    pub(super) wakes: BTreeSet<(Timestamp, SessionKey)>,
     /// Versions of each document, the first at index 0.
-    documents: BTreeMap<(ProjectId, DocumentKind, String), Vec<Document>>,
-    blobs: BTreeMap<(ProjectId, BlobRef), (Bytes, Stamp)>,
-    receipts: HashMap<(ProjectId, String), Receipt>,
+    pub(super) documents: BTreeMap<(ProjectId, DocumentKind, String), Vec<Document>>,
+    pub(super) blobs: BTreeMap<(ProjectId, BlobRef), (Bytes, Stamp)>,
+    pub(super) receipts: HashMap<(ProjectId, String), Receipt>,
     /// Until when the lease of each node runs.
     leases: BTreeMap<NodeId, u64>,
-    budgets: HashMap<(ProjectId, SessionId), Ledger>,
+    pub(super) budgets: HashMap<(ProjectId, SessionId), Ledger>,
     /// Records that wait to be sealed, by position.
     unsealed: BTreeMap<u64, (ProjectId, Bytes)>,
     /// The positions that were ever given.
@@ -72,21 +74,21 @@ struct Log {
 
 /// A budget with its reservations.
 #[derive(Debug, Clone, Default)]
-struct Ledger {
+pub(super) struct Ledger {
     limit: Option<u64>,
     spent: u64,
     reserved: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone)]
-struct Session {
-    head: Head,
+pub(super) struct Session {
+    pub(super) head: Head,
     holder: Option<NodeId>,
-    journal: Vec<Recorded>,
-    snapshot: Option<Snapshot>,
-    items: BTreeMap<u64, Item>,
+    pub(super) journal: Vec<Recorded>,
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) items: BTreeMap<u64, Item>,
     ordinals: HashMap<ItemId, u64>,
-    turns: BTreeMap<TurnId, Turn>,
+    pub(super) turns: BTreeMap<TurnId, Turn>,
 }
 
 impl State {
@@ -212,6 +214,7 @@ impl State {
                 let key = (document.project, document.kind, document.id.clone());
                 self.documents.insert(key, vec![document]);
             }
+            Write::Erase(project, place) => _ = self.erase(project, &place),
             Write::Seal(seal) => self.seal(*seal),
             Write::Claim(node, keys) => {
                 for key in keys {

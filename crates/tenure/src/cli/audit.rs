@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tenure_audit::{
-    Answer, Bundle, Checkpoint, Directory, Evidence, Hash, RECORD_BYTES_MAX, Report, TILE_WIDTH, TileId,
-    Tree, VerifierKey, verify,
+    Answer, Bundle, Checkpoint, Directory, Evidence, Hash, RECORD_BYTES_MAX, Receipt, Report, TILE_WIDTH,
+    TileId, Tree, VerifierKey, verify,
 };
 use tenure_journal::AuditRecord;
 
@@ -83,11 +83,11 @@ enum AuditCommand {
     },
     /// Write one record and the evidence that it is in the log, or the answer to a question
     Prove(ProveArgs),
-    /// Check a record against its evidence, or an answer; needs no server
+    /// Check a record against its evidence, an answer, or the receipt of an erasure; needs no server
     Check {
-        /// The record's file, or that of an answer
+        /// The record's file, or that of an answer or a receipt
         record: PathBuf,
-        /// The evidence's file; an answer has none beside it
+        /// The evidence's file; an answer and a receipt have none beside them
         evidence: Option<PathBuf>,
         /// The key that `tenure audit key` printed
         #[arg(long)]
@@ -210,8 +210,11 @@ pub(crate) async fn audit(cx: &mut Context, args: &AuditArgs) -> Result<Exit, Cl
             output::one(&mut cx.world.out, cx.format, &line, &found)?;
         }
         AuditCommand::Check { record, evidence: None, key } => {
-            let parsed: Answer =
-                read_up_to(record, ANSWER_BYTES_MAX)?.parse().map_err(|error| unproven(&error))?;
+            let bytes = read_up_to(record, ANSWER_BYTES_MAX)?;
+            if Receipt::is_one(&bytes) {
+                return erasure(cx, &bytes, key);
+            }
+            let parsed: Answer = bytes.parse().map_err(|error| unproven(&error))?;
             let checkpoint = parsed.verify(key).map_err(|error| unproven(&error))?;
             let line = format!(
                 "{} records are in the log `{}` of {} records, of which {} were looked at for: {}",
@@ -237,6 +240,26 @@ pub(crate) async fn audit(cx: &mut Context, args: &AuditArgs) -> Result<Exit, Cl
             output::one(&mut cx.world.out, cx.format, &line, &shown)?;
         }
     }
+    Ok(Exit::Done)
+}
+
+/// Checks the receipt of an erasure, and says what it says.
+fn erasure(cx: &mut Context, note: &str, key: &VerifierKey) -> Result<Exit, CliError> {
+    let receipt = Receipt::open(note, key).map_err(|error| {
+        CliError::failed("not_shown", "the receipt cannot be trusted").cause(error.to_string())
+    })?;
+    let body: Value = serde_json::from_str(&receipt.body).map_err(|error| {
+        CliError::failed("not_shown", "the receipt is signed and cannot be read").cause(error.to_string())
+    })?;
+    let shown = json!({"id": body["erasure"], "receipt": body});
+    let rows: u64 = body["rows"].as_object().map_or(0, |rows| rows.values().filter_map(Value::as_u64).sum());
+    let line = format!(
+        "the log `{}` signed that {rows} rows of {} sessions were erased on {}",
+        key.name(),
+        body["sessions"]["count"],
+        text(&body, "/done_at"),
+    );
+    output::one(&mut cx.world.out, cx.format, &line, &shown)?;
     Ok(Exit::Done)
 }
 

@@ -1,10 +1,11 @@
-//! `tenure memory`: what an agent's earlier sessions said.
+//! `tenure memory`: what an agent's earlier sessions said, and having it forgotten.
 
 use clap::{Args, Subcommand};
 
 use super::Context;
 use super::error::{CliError, Exit};
 use super::find;
+use super::forget::{self, ForgetArgs, ReceiptsArgs};
 use super::output::{self, Column, text};
 
 #[derive(Debug, Args)]
@@ -30,12 +31,20 @@ enum MemoryCommand {
         #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=50))]
         limit: u8,
     },
+    /// Erase everything of a user, a session, or what rests on a file, and get a signed receipt
+    Forget(ForgetArgs),
+    /// List erasures, or print the receipt of one
+    Receipts(ReceiptsArgs),
 }
 
 const SEARCH: &str = "/v1/tenure/memory/search";
 
 pub(crate) async fn memory(cx: &mut Context, args: &MemoryArgs) -> Result<Exit, CliError> {
-    let MemoryCommand::Search { question, agent, user, limit } = &args.command;
+    let (question, agent, user, limit) = match &args.command {
+        MemoryCommand::Search { question, agent, user, limit } => (question, agent, user, limit),
+        MemoryCommand::Forget(args) => return forget::forget(cx, args).await,
+        MemoryCommand::Receipts(args) => return forget::receipts(cx, args).await,
+    };
     let client = cx.client()?;
     let agent = match agent {
         Some(typed) => find::agent_id(&client, typed).await?,

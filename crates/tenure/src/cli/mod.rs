@@ -20,6 +20,7 @@ mod environment;
 mod error;
 mod exec_server;
 mod find;
+mod forget;
 mod forks;
 mod freeze;
 mod init;

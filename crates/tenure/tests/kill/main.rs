@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod contents;
 mod courier;
+mod erasure;
 mod failover;
 mod hooks;
 mod hosted;

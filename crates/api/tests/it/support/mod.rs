@@ -88,8 +88,21 @@ impl World {
         Self::made(|_| {}, limits).await
     }
 
+    /// A server that has its store to itself.
+    pub(crate) async fn alone() -> Self {
+        Self::over(MemoryStore::unshared(), |_| {}, tenure_runtime::Limits::default()).await
+    }
+
     async fn made(change: impl FnOnce(&mut ApiConfig), limits: tenure_runtime::Limits) -> Self {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        Self::over(MemoryStore::new(), change, limits).await
+    }
+
+    async fn over(
+        store: MemoryStore,
+        change: impl FnOnce(&mut ApiConfig),
+        limits: tenure_runtime::Limits,
+    ) -> Self {
+        let store: Arc<dyn Store> = Arc::new(store);
         let script = Arc::new(Script::parse(SCRIPT).expect("a valid script"));
         let provider = Provider::new("scripted", Arc::new(ScriptedModel::new(script)), 64);
         let parts = Parts {

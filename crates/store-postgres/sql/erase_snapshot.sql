@@ -1,0 +1,1 @@
+DELETE FROM snapshots WHERE project_id = $1 AND session_id = $2

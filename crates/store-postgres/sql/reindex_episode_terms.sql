@@ -1,0 +1,1 @@
+REINDEX INDEX CONCURRENTLY episodes_by_term

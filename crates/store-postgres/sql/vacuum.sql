@@ -1,0 +1,1 @@
+VACUUM journal, snapshots, items, turns, sessions, episodes, documents, receipts, budgets, reservations, blobs

@@ -1,0 +1,1 @@
+SELECT DISTINCT id FROM documents WHERE project_id = ?1 AND kind = ?2 AND name = ?3

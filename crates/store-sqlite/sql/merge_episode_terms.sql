@@ -1,0 +1,1 @@
+INSERT INTO episode_terms (episode_terms) VALUES ('optimize')
