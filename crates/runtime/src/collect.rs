@@ -347,6 +347,9 @@ fn may_refer(kind: DocumentKind) -> bool {
         | DocumentKind::KeyUse
         | DocumentKind::Freeze
         | DocumentKind::Person
+        | DocumentKind::Fact
+        | DocumentKind::PinnedBlock
+        | DocumentKind::MemorySettings
         | DocumentKind::Fork
         | DocumentKind::Vault
         | DocumentKind::Credential

@@ -106,6 +106,9 @@ impl Unreadable {
             | DocumentKind::KeyUse
             | DocumentKind::Freeze
             | DocumentKind::Person
+            | DocumentKind::Fact
+            | DocumentKind::PinnedBlock
+            | DocumentKind::MemorySettings
             | DocumentKind::Template
             | DocumentKind::Vault
             | DocumentKind::Credential

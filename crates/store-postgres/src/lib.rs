@@ -22,6 +22,7 @@ mod blobs;
 mod collect;
 mod connect;
 mod error;
+mod found;
 mod inspect;
 mod integrity;
 mod memory;
@@ -48,8 +49,8 @@ use tenure_journal::{
     TurnId, Version,
 };
 use tenure_store::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Page, Receipt, Seal, Sealed,
-    SessionFilter, Stamp, Store, StoreError, Stored, Unsealed, Wake, Wanted,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, FoundDocuments, Indexed, Page, Receipt,
+    Seal, Sealed, SessionFilter, Stamp, Store, StoreError, Stored, Unsealed, Wake, Wanted,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -334,6 +335,26 @@ impl Store for PostgresStore {
         audit: Vec<AuditEntry>,
     ) -> Result<(), StoreError> {
         self.write(Write::put(documents, receipt, audit)?).await.map(|_| ())
+    }
+
+    async fn put_indexed(
+        &self,
+        documents: Vec<Indexed>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        self.write(Write::put_indexed(documents, receipt, audit)?).await.map(|_| ())
+    }
+
+    async fn find_documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        name: &str,
+        terms: &[String],
+        limit: usize,
+    ) -> Result<FoundDocuments, StoreError> {
+        found::find(&self.pool, (project, kind, name), terms, limit).await
     }
 
     async fn note(&self, document: Document) -> Result<(), StoreError> {

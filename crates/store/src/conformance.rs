@@ -12,6 +12,7 @@ mod build;
 mod collecting;
 mod documents;
 mod episodes;
+mod found;
 mod isolation;
 mod lists;
 mod nodes;
@@ -78,6 +79,9 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         episodes::replaces_and_gives_up_places,
         episodes::forgets_a_deleted_session,
         episodes::finds_a_stretch_of_time,
+        found::finds_documents_by_terms,
+        found::finds_a_document_by_its_latest_terms,
+        found::indexes_all_or_nothing,
         isolation::hides_the_memory_of_other_spaces,
         isolation::hides_everything_of_other_projects,
     }

@@ -43,6 +43,7 @@
 mod audit;
 pub mod conformance;
 mod error;
+mod found;
 mod memory;
 pub mod recall;
 mod types;
@@ -59,6 +60,7 @@ use tokio::sync::broadcast;
 
 pub use audit::{AuditEntry, Seal, Sealed, Unsealed};
 pub use error::{StoreError, StoreErrorKind};
+pub use found::{FoundDocuments, Indexed, pick_ids};
 pub use memory::MemoryStore;
 pub use recall::{Candidates, Wanted};
 pub use types::{
@@ -224,6 +226,33 @@ pub trait Store: Send + Sync + 'static {
         receipt: Option<Receipt>,
         audit: Vec<AuditEntry>,
     ) -> Result<(), StoreError>;
+
+    /// As [`Store::put_recorded`], of documents that are found by terms. Those of this version replace those of the
+    /// one before; a version that is put in another way leaves them as they are.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    async fn put_indexed(
+        &self,
+        documents: Vec<Indexed>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError>;
+
+    /// Documents of one kind and name by their terms: up to `limit` of those that share the rarest with `terms`,
+    /// best first, of equals the one with the later id; deleted ones left out. A document is found as soon as the
+    /// write that indexed it returned.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn find_documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        name: &str,
+        terms: &[String],
+        limit: usize,
+    ) -> Result<FoundDocuments, StoreError>;
 
     /// Keeps a document without a history: whatever its version says, it is version 1 and replaces what was
     /// noted under its id before. The last to write wins. For what is worth a row and not one for each change.

@@ -263,11 +263,17 @@ pub enum DocumentKind {
     Freeze,
     /// A person who signed in, as they were last seen.
     Person,
+    /// A fact; its name is the mark of its scope.
+    Fact,
+    /// A pinned block; its name is the mark of its scope.
+    PinnedBlock,
+    /// How a scope is written to; its id is the scope's mark.
+    MemorySettings,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -291,6 +297,9 @@ impl DocumentKind {
         Self::KeyUse,
         Self::Freeze,
         Self::Person,
+        Self::Fact,
+        Self::PinnedBlock,
+        Self::MemorySettings,
     ];
 
     /// The kind of a word on disk.
@@ -326,6 +335,9 @@ impl DocumentKind {
             Self::KeyUse => "key_use",
             Self::Freeze => "freeze",
             Self::Person => "person",
+            Self::Fact => "fact",
+            Self::PinnedBlock => "pinned_block",
+            Self::MemorySettings => "memory_settings",
         }
     }
 }
