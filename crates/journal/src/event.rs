@@ -15,8 +15,8 @@ use serde_json::Value;
 use crate::{
     AgentConfig, ApprovalId, ArtifactId, Effect, EffectId, Effort, Environment, EnvironmentOpened, Forked,
     FunctionOutput, Governance, Grant, InputId, Item, ItemId, ItemStatus, Labels, Next, Outcome, Parent,
-    Party, PermitRecord, PolicyRefusal, ProjectId, Rewound, RouteDecision, ServiceTier, SubagentId, Ticket,
-    Timestamp, Tool, Trust, TurnId,
+    Party, PermitRecord, PolicyRefusal, ProjectId, Rewound, RouteDecision, ServiceTier, SubagentId,
+    TakenBlock, Ticket, Timestamp, Tool, Trust, TurnId,
 };
 
 /// A durable fact.
@@ -230,6 +230,11 @@ pub enum Event {
     OutputsShortened {
         /// The items that hold the outputs: calls of servers, and results of functions.
         item_ids: Vec<ItemId>,
+    },
+    /// The pinned blocks that the model is shown from now on, in place of those of before.
+    BlocksTaken {
+        /// The blocks, in the order they are shown.
+        blocks: Vec<TakenBlock>,
     },
     /// The session began with the conversation of another. Right after [`Event::SessionOpened`], in the same
     /// append; as often as it takes.

@@ -79,6 +79,7 @@ impl Event {
             | Self::ConnectionLapsed
             | Self::ContextTrimmed { .. }
             | Self::OutputsShortened { .. }
+            | Self::BlocksTaken { .. }
             | Self::Granted { .. } => {}
         }
     }

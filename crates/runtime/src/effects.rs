@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Runtime;
 use crate::automations;
 use crate::environments;
+use crate::facts;
 use crate::fair::Place;
 use crate::handle::Shared;
 use crate::live::{Live, Source};
@@ -62,6 +63,7 @@ enum Work {
     Tool { server: Option<Box<McpTool>>, name: String, arguments: Value, desk: Desk },
     Builtin(Box<automations::Call>),
     Recall(Box<memory::Call>),
+    Remember(Box<facts::Call>),
     Subagent(Box<subagents::Work>),
     Environment(Option<Box<environments::Work>>),
     Remote(Box<environments::RemoteWork>),
@@ -125,9 +127,11 @@ impl Launch {
                 }
             }
             EffectKind::ToolCall { server: ServerRef::Builtin, name, arguments, item_id } => {
-                match memory::Call::of(state, name, arguments) {
-                    Some(call) => Work::Recall(Box::new(call)),
-                    None => Work::Builtin(Box::new(automations::Call {
+                let writes = facts::Call::of(state, (effect.id, *item_id), name, arguments);
+                match (memory::Call::of(state, name, arguments), writes) {
+                    (Some(call), _) => Work::Recall(Box::new(call)),
+                    (None, Some(call)) => Work::Remember(Box::new(call)),
+                    (None, None) => Work::Builtin(Box::new(automations::Call {
                         session: state.key(),
                         effect: effect.id,
                         item: *item_id,
@@ -188,6 +192,7 @@ impl Launch {
             }
             Work::Tool { server: None, .. } => Err(gone()),
             Work::Recall(call) => memory::run(&shared, &call).await,
+            Work::Remember(call) => call.run(&shared).await,
             Work::Builtin(call) => builtin(&shared, project, &call).await,
             Work::Environment(Some(work)) => environments::run(&shared, project, *work, &live, &cancel).await,
             Work::Remote(work) => environments::run_remote(&shared, project, *work, &live, &cancel).await,

@@ -27,6 +27,7 @@ mod effects;
 mod environments;
 mod error;
 mod export;
+mod facts;
 mod fair;
 mod follow;
 mod fork;
@@ -64,6 +65,10 @@ pub use environments::{
 };
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;
+pub use facts::{
+    Correction, FactFilter, Kept, MemoryError, MemoryRefusal, Outcome as MemoryOutcome, SavedBlock,
+    SavedFact, caller, indexed,
+};
 pub use fair::Places;
 pub use freezes::{Freeze, FreezeError, FreezeId, FreezeTarget};
 pub use handle::{Limits, Outbound, Parts, ReceiptDraft, Runtime};
@@ -76,8 +81,9 @@ pub use models::{ModelTable, Prices, Provider, Route};
 pub use opening::Opening;
 pub use rewrap::Rewrapped;
 pub use seal::{Sealer, SealerError};
+pub use tenure_memory::exchange::Standing;
 pub use tenure_memory::recall::Recalled;
-pub use tenure_memory::rfc3339;
+pub use tenure_memory::{KnownFact, fact, moment, rfc3339};
 pub use tenure_oauth::{Callback, ClientMetadata};
 pub use tenure_seal::{KeyCommand, KeyFile, LocalKey, MasterKeys, SealError, SealErrorKind, SecretString};
 pub use tenure_telemetry::Content;

@@ -66,6 +66,7 @@ impl Session {
             forked_from: None,
             connection: Connection::default(),
             flow: Flow::opened(opened),
+            blocks: Vec::new(),
         }
     }
 
@@ -227,6 +228,10 @@ impl Session {
                 if let Some(turn) = &mut self.turn {
                     turn.trims += 1;
                 }
+            }
+            Event::BlocksTaken { blocks } => {
+                blocks.iter().for_each(|block| self.flow.see(&block.labels));
+                self.blocks.clone_from(blocks);
             }
             Event::Forked(forked) => self.apply_forked(forked),
             Event::Rewound(rewound) => self.apply_rewound(rewound),

@@ -106,7 +106,8 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
-        | Event::OutputsShortened { .. } => return None,
+        | Event::OutputsShortened { .. }
+        | Event::BlocksTaken { .. } => return None,
     };
     Some(AuditRecord {
         at,

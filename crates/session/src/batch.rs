@@ -399,6 +399,7 @@ impl Builder {
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. }
+            | Event::BlocksTaken { .. }
             | Event::Forked(_)
             | Event::Rewound(_) => {}
         }

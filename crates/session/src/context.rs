@@ -11,6 +11,7 @@ use tenure_journal::{
 
 use crate::Session;
 use crate::catalogue;
+use crate::pinned;
 use crate::skills;
 
 /// Told about a call whose turn was cancelled before its result.
@@ -56,7 +57,7 @@ impl Session {
     }
 
     fn input(&self) -> Vec<ContextItem> {
-        let mut out = Vec::new();
+        let mut out: Vec<ContextItem> = pinned::section(&self.blocks).into_iter().map(note).collect();
         if self.dropped > 0 {
             out.push(note(format!(
                 "{} earlier items of this conversation were left out because they no longer fit.",
@@ -356,7 +357,7 @@ pub(crate) fn estimate_request_tokens(state: &Session) -> u64 {
 
 /// About how many tokens the context takes.
 pub(crate) fn estimate_tokens(state: &Session) -> u64 {
-    let fixed = state.agent.instructions.as_ref().map_or(0, String::len);
+    let fixed = state.agent.instructions.as_ref().map_or(0, String::len) + pinned::bytes(&state.blocks);
     let fixed =
         (fixed + skills::index(state.skills()).map_or(0, |index| index.len())) as u64 / BYTES_PER_TOKEN;
     fixed + state.items.iter().map(|item| shown_tokens(state, item)).sum::<u64>()

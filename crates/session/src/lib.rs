@@ -24,6 +24,7 @@ mod fork;
 mod frozen;
 mod history;
 mod moments;
+mod pinned;
 mod prewarmed;
 mod remember;
 mod route;

@@ -124,6 +124,7 @@ fn items_of(before: &Session, event: &Event) -> Vec<ItemId> {
         | Event::ConnectionLapsed
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }
+        | Event::BlocksTaken { .. }
         | Event::Forked(_)
         | Event::Rewound(_) => vec![],
     }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use tenure_journal::{
     AgentConfig, Approval, ApprovalId, Decision, Effect, EffectId, Environment, FailureKind, ForkedFrom,
     Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, Party, PromptCache, Review,
-    RouteDecision, SessionId, SessionKey, SessionStatus, SpendLimit, SubagentId, Timestamp, ToolDef, Turn,
-    TurnStatus, Usage, Version, limit,
+    RouteDecision, SessionId, SessionKey, SessionStatus, SpendLimit, SubagentId, TakenBlock, Timestamp,
+    ToolDef, Turn, TurnStatus, Usage, Version, limit,
 };
 
 use crate::budget;
@@ -101,6 +101,9 @@ pub struct Session {
     /// What flowed into it, and what was granted.
     #[serde(default, skip_serializing_if = "Flow::is_new")]
     pub(crate) flow: Flow,
+    /// The pinned blocks that its model is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) blocks: Vec<TakenBlock>,
 }
 
 /// The turn that runs.

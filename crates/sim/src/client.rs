@@ -265,6 +265,7 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::ArtifactDeleted { .. }
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }
+        | Event::BlocksTaken { .. }
         | Event::Forked(_)
         | Event::Rewound(_) => vec![],
     }

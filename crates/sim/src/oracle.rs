@@ -391,6 +391,7 @@ impl Watched {
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. }
+            | Event::BlocksTaken { .. }
             | Event::Forked(_)
             | Event::Rewound(_) => {}
         }
@@ -517,7 +518,8 @@ impl Watched {
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
             | Event::ContextTrimmed { .. }
-            | Event::OutputsShortened { .. } => {}
+            | Event::OutputsShortened { .. }
+            | Event::BlocksTaken { .. } => {}
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod agents_api;
 mod automations_api;
 mod bad_inputs;
+mod facts;
 mod freezes_api;
 mod keys_api;
 mod load;

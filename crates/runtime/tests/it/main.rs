@@ -1,6 +1,7 @@
 //! The runtime with stores, models and tool servers that a test can steer. One binary: each links a whole server.
 
 mod collect;
+mod facts;
 mod flood;
 mod freezes;
 mod identity;

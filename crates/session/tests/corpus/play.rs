@@ -295,6 +295,7 @@ fn cx<'a>(now: Timestamp, fresh: &'a Fresh, policy: &'a PolicySet) -> Context<'a
         policy,
         context_tokens: None,
         frozen: &tenure_session::NOTHING_FROZEN,
+        blocks: None,
         routes: tenure_session::Routes::UNKNOWN,
         tools_changed: &NO_TOOLS,
         prices: &NO_PRICES,

@@ -15,8 +15,8 @@ use tenure_journal::{
     EnvironmentId, EnvironmentOpened, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool,
     HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport,
     ModelAnswer, MultiAgent, Network, Origin, ProjectId, Reasoning, Recorded, Remembered,
-    SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TextConfig,
-    Timestamp, Tool, ToolDef, ToolResult, Trust, Turn, TurnId, Usage, Version, WorkspaceRoot,
+    SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TakenBlock,
+    TextConfig, Timestamp, Tool, ToolDef, ToolResult, Trust, Turn, TurnId, Usage, Version, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -60,6 +60,8 @@ pub(crate) struct Bench {
     pub(crate) spent: u64,
     pub(crate) partial: Vec<Item>,
     pub(crate) frozen: Frozen,
+    /// The pinned blocks as a store has them.
+    pub(crate) blocks: Option<Vec<TakenBlock>>,
     pub(crate) show: Show,
     /// What can be recalled of it, by place.
     pub(crate) episodes: BTreeMap<u64, Remembered>,
@@ -295,6 +297,7 @@ impl Bench {
             reserving: Reserving::Asked,
             partial: &[],
             frozen: &NOTHING_FROZEN,
+            blocks: None,
         };
         let batch = crank(key, &cx);
         Self::begun(batch, Arc::clone(&policy), show, how)
@@ -320,6 +323,7 @@ impl Bench {
             reserving: Reserving::Asked,
             partial: &[],
             frozen: &NOTHING_FROZEN,
+            blocks: None,
         };
         let batch = Session::crank_fork(key, opened, forked, vec![], &cx).unwrap();
         let mut fork =
@@ -357,6 +361,7 @@ impl Bench {
             spent: 0,
             partial: Vec::new(),
             frozen: Frozen::default(),
+            blocks: None,
             show,
             episodes: BTreeMap::new(),
             policy,
@@ -382,6 +387,7 @@ impl Bench {
         let partial = std::mem::take(&mut self.partial);
         let tools_changed = self.tools_changed.clone();
         let (routes, unhealthy) = (self.routes.clone(), self.unhealthy.clone());
+        let blocks = self.blocks.clone();
         let cx = Context {
             now: self.now,
             role: self.role,
@@ -395,6 +401,7 @@ impl Bench {
             reserving: self.reserving,
             partial: &partial,
             frozen: &self.frozen,
+            blocks: blocks.as_deref(),
         };
         let decided = self.session.crank(input, &cx);
         assert_eq!(
