@@ -156,6 +156,11 @@ fn line(segments: &[&str]) -> Option<Line> {
         ["models", ..] => (&[SessionsRead, AgentsRead], &[Admin]),
         ["tenure", "sessions", _, "journal"] => ADMIN,
         ["tenure", "memory", "forget" | "erasures", ..] => (&[MemoryErase], &[MemoryErase]),
+        // Whether what an agent wants remembered is believed is answered like its other questions.
+        ["tenure", "memory", "facts" | "blocks", _, "accept" | "reject"] => {
+            (&[SessionsRead], &[ApprovalsDecide])
+        }
+        ["tenure", "memory", "settings"] => (&[SessionsRead], &[AgentsWrite]),
         ["tenure", "sessions" | "memory", ..] => SESSIONS,
         ["tenure", "agents", ..] => AGENTS,
         ["tenure", "audit", ..] => (&[AuditRead], &[Admin]),
@@ -219,6 +224,12 @@ mod tests {
             ("POST", "/v1/tenure/memory/forget", "memory:erase"),
             ("GET", "/v1/tenure/memory/erasures", "memory:erase"),
             ("GET", "/v1/tenure/memory/erasures/erasure_1", "memory:erase"),
+            ("GET", "/v1/tenure/memory/facts", "sessions:read"),
+            ("POST", "/v1/tenure/memory/facts", "sessions:write"),
+            ("POST", "/v1/tenure/memory/facts/fact_1/close", "sessions:write"),
+            ("POST", "/v1/tenure/memory/facts/fact_1/accept", "approvals:decide"),
+            ("POST", "/v1/tenure/memory/blocks/b/reject", "approvals:decide"),
+            ("PUT", "/v1/tenure/memory/settings", "agents:write"),
             ("POST", "/v1/tenure/keys", "admin"),
             ("GET", "/v1/tenure/sessions/sess_1/journal", "admin"),
             ("POST", "/v1/tenure/freezes", "admin"),

@@ -16,7 +16,7 @@ use crate::{
     AgentConfig, ApprovalId, ArtifactId, Compacted, ContextSize, Effect, EffectId, Effort, Environment,
     EnvironmentOpened, Forked, FunctionOutput, Governance, Grant, InputId, Item, ItemId, ItemStatus, Labels,
     Next, Outcome, Parent, Party, PermitRecord, PolicyRefusal, ProjectId, Rewound, RouteDecision,
-    ServiceTier, SubagentId, Ticket, Timestamp, Tool, Trust, TurnId,
+    ServiceTier, SubagentId, TakenBlock, Ticket, Timestamp, Tool, Trust, TurnId,
 };
 
 /// A durable fact.
@@ -239,6 +239,11 @@ pub enum Event {
     OutputsShortened {
         /// The items: first those that hold the outputs of tools, and where that is not enough all that are long.
         item_ids: Vec<ItemId>,
+    },
+    /// The pinned blocks that the model is shown from now on, in place of those of before.
+    BlocksTaken {
+        /// The blocks, in the order they are shown.
+        blocks: Vec<TakenBlock>,
     },
     /// The session began with the conversation of another. Right after [`Event::SessionOpened`], in the same
     /// append; as often as it takes.

@@ -139,6 +139,8 @@ ids! {
     PersonId = "person";
     /// An erasure: a request that something be gone, and what came of it.
     ErasureId = "erasure";
+    /// A fact of the long-term memory.
+    FactId = "fact";
 }
 
 impl ProjectId {
@@ -150,6 +152,12 @@ impl ProjectId {
 }
 
 impl ItemId {
+    /// What stands for an item where something was said in none: no item has this id.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Uuid::nil())
+    }
+
     /// The id of output `index` of one attempt at a model call.
     ///
     /// Deriving it lets deltas name an item before the answer that contains it is committed, and gives a
@@ -168,6 +176,24 @@ impl PersonId {
         // The length keeps two pairs apart whose texts only meet at another place.
         let length = (issuer.len() as u64).to_be_bytes();
         Self(derived(0, &[b"person", &length, issuer.as_bytes(), subject.as_bytes()]))
+    }
+}
+
+impl FactId {
+    /// The id of the fact that says `statement`, normalised, in the scope with this mark: whoever says it at the same
+    /// time makes the same. `before` is the fact that said so earlier and is believed no more.
+    #[must_use]
+    pub fn of(mark: &str, statement: &str, before: Option<Self>) -> Self {
+        let before = before.map_or([0; 16], |before| *before.as_bytes());
+        Self(derived(0, &[b"fact", mark.as_bytes(), &before, statement.as_bytes()]))
+    }
+}
+
+impl SessionId {
+    /// What stands for a session where something was said in none: no session has this id.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Uuid::nil())
     }
 }
 

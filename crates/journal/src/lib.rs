@@ -19,6 +19,7 @@ mod envelope;
 mod environment;
 mod episode;
 mod event;
+mod fact;
 mod fork;
 mod grant;
 mod id;
@@ -27,10 +28,12 @@ pub mod json;
 mod label;
 mod library;
 pub mod limit;
+mod pinned;
 mod policy;
 mod projection;
 mod reference;
 mod route;
+mod scope;
 mod sign_in;
 mod subagent;
 mod template;
@@ -72,20 +75,25 @@ pub use event::{
     AgentPatch, Approval, Decision, Event, Input, PromptCache, Review, SessionOpened, SessionPatch,
     SpendLimit, TurnEnd, TurnError,
 };
+pub use fact::{Closing, Confidence, Fact, FactAuthor, FactSource, FactState};
 pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
 pub use grant::{GRANT_PINS_MAX, GRANT_USES_MAX, GRANTS_MAX, Grant, GrantNumber, GrantSource, Trust};
 pub use id::{
-    AgentId, ApprovalId, ArtifactId, AutomationId, CredentialId, EffectId, EnvironmentId, ErasureId, FileId,
-    Fresh, IdError, InputId, InvocationId, ItemId, KeyId, NodeId, PersonId, ProjectId, RequestId, SecretId,
-    SessionId, SkillId, SubagentId, TemplateId, TurnId, VaultId, WebhookId,
+    AgentId, ApprovalId, ArtifactId, AutomationId, CredentialId, EffectId, EnvironmentId, ErasureId, FactId,
+    FileId, Fresh, IdError, InputId, InvocationId, ItemId, KeyId, NodeId, PersonId, ProjectId, RequestId,
+    SecretId, SessionId, SkillId, SubagentId, TemplateId, TurnId, VaultId, WebhookId,
 };
 pub use item::{Item, ItemBody, ItemStatus, Phase};
 pub use label::{Confidentiality, Integrity, Labels, ToolEffect};
 pub use library::{FilePurpose, SkillVersionError, StoredFile, StoredSkill, StoredSkillVersion};
+pub use pinned::{
+    BLOCK_NAME_CHARS_MAX, MemorySettings, PinnedBlock, ProposedText, TakenBlock, block_id, is_block_name,
+};
 pub use policy::{PolicySource, PolicyText};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
 pub use reference::Reference;
 pub use route::{Obstacle, PassedOver, RouteDecision, RouteRecord};
+pub use scope::{MemoryScope, ScopeError, ScopeKind};
 pub use sign_in::{SignIn, SignInStatus};
 pub use subagent::{AgentRef, EndHow, Parent, ReportStatus, SubagentEnd, SubagentReport, SubagentRequest};
 pub use template::{EnvironmentOpened, HostedSettings, TargetEnvironment, Template, WantedEnvironment};

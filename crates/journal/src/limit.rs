@@ -126,5 +126,25 @@ pub const EPISODE_BYTES_MAX: usize = 8 * 1024;
 /// Passages that one recall gives at most.
 pub const RECALLED_MAX: usize = 50;
 
+/// Bytes of what a fact is about.
+pub const FACT_SUBJECT_BYTES_MAX: usize = 200;
+/// Bytes of what a fact says: a sentence or two. What is longer is a document.
+pub const FACT_STATEMENT_BYTES_MAX: usize = 2 * 1024;
+/// Sources that a fact keeps: the first and the latest.
+pub const FACT_SOURCES_MAX: usize = 16;
+/// Facts of one scope, closed ones included.
+pub const FACTS_PER_SCOPE_MAX: u64 = 10_000;
+/// Bytes of what a user is called in a scope.
+pub const MEMORY_USER_BYTES_MAX: usize = 512;
+/// Bytes of a reason that somebody gives for closing or rejecting a fact.
+pub const FACT_REASON_BYTES_MAX: usize = 500;
+/// Bytes of a pinned block.
+pub const BLOCK_BYTES_MAX: usize = 4 * 1024;
+/// Pinned blocks of one scope.
+pub const BLOCKS_PER_SCOPE_MAX: usize = 16;
+/// Bytes of all blocks that a session takes up; the widest scopes come first, and what no longer fits is named.
+pub const BLOCKS_TAKEN_BYTES_MAX: usize = 16 * 1024;
+const _: () = assert!(BLOCK_BYTES_MAX <= BLOCKS_TAKEN_BYTES_MAX, "one block of each scope always fits");
+
 /// How long an effect waits for a person's sign-in before it is attempted again without one: a month.
 pub const SIGN_IN_WAIT_MS: u64 = 30 * 24 * 60 * 60 * 1000;

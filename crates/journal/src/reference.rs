@@ -83,6 +83,7 @@ impl Event {
             | Self::ContextCompacted(_)
             | Self::ContextTrimmed { .. }
             | Self::OutputsShortened { .. }
+            | Self::BlocksTaken { .. }
             | Self::Granted { .. } => {}
         }
     }

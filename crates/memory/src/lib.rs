@@ -3,14 +3,18 @@
 //! What was said in sessions is kept as [`tenure_journal::Episode`]s, and a question is answered by the passages
 //! that have to do with it, best first, each with where it is from and why it was found. Stores find candidates by
 //! their terms; everything else is decided here: what a term is ([`text`]), what a question says about time and
-//! people ([`cue`]), in which order the candidates answer it ([`rank`]). [`Index`] is the same without a store, and
+//! people ([`cue`]), in which order the candidates answer it ([`rank`]). What is remembered on purpose is a fact
+//! ([`fact`]), written down for people in [`exchange`]. [`Index`] is the same without a store, and
 //! exact.
 //!
 //! There is no database, no file, no clock and no model in here. Vectors of a model are optional and come from
 //! outside; without them recall is lexical.
 
 pub mod bench;
+pub mod block;
 pub mod cue;
+pub mod exchange;
+pub mod fact;
 mod index;
 mod irregular;
 mod kin;
@@ -22,6 +26,7 @@ pub mod text;
 mod time;
 mod words;
 
+pub use fact::KnownFact;
 pub use index::Index;
 pub use passage::{Passage, Stretch};
-pub use time::{Relation, Window, rfc3339};
+pub use time::{Relation, Window, moment, rfc3339};

@@ -1,10 +1,11 @@
 //! Episodes in the order in which they were said, as the ranker reads them.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use tenure_journal::Episode;
+use tenure_journal::{Episode, ItemId, Labels, SessionId, Speaker};
 
+use crate::fact::{self, KnownFact};
 use crate::text::{self, Term};
 use crate::{time, words};
 
@@ -21,8 +22,10 @@ pub struct Stretch {
 /// An episode that was read once, for any number of questions.
 #[derive(Debug, Clone)]
 pub struct Passage {
-    /// The episode.
+    /// The episode. A fact is ranked as if its text were said when it began to be true.
     pub episode: Episode,
+    /// The fact that it is, if it is one.
+    pub fact: Option<Arc<KnownFact>>,
     /// Its terms that are no stop words, in order.
     pub(crate) stems: Vec<String>,
     /// Whether it says a time, once that was asked.
@@ -39,7 +42,24 @@ impl From<Episode> for Passage {
         let has_number = terms.iter().any(is_number);
         let is_question = episode.text.trim_end().ends_with(['?', '？']);
         let stems = terms.into_iter().filter(|term| !term.is_stop).map(|term| term.stem).collect();
-        Self { episode, stems, says_when: OnceLock::new(), has_number, is_question }
+        Self { episode, fact: None, stems, says_when: OnceLock::new(), has_number, is_question }
+    }
+}
+
+impl From<KnownFact> for Passage {
+    fn from(known: KnownFact) -> Self {
+        let fact = &known.fact;
+        let episode = Episode {
+            session: SessionId::none(),
+            item: ItemId::none(),
+            ordinal: 0,
+            at: fact.valid_from.unwrap_or(fact.learned_at),
+            speaker: Speaker::User,
+            name: None,
+            text: fact::shown(fact),
+            labels: Labels::clone(&fact.labels),
+        };
+        Self { fact: Some(Arc::new(known)), ..Self::from(episode) }
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 use tenure_journal::{Episode, SessionId, Timestamp};
 
 use crate::cue::{Anchor, Cues, Question, cues};
+use crate::fact::KnownFact;
 use crate::passage::{Passage, Stretch};
 use crate::rank::{Corpus, FEATURES, Ranked, Similarity, Weights, rank};
 use crate::text;
@@ -21,6 +23,8 @@ const SAME: f32 = 0.8;
 pub struct Recalled {
     /// What was said, by whom, when, and where it is to be found whole.
     pub episode: Episode,
+    /// The fact, where it is one; the episode is only its text then.
+    pub fact: Option<Arc<KnownFact>>,
     /// Higher is better, within one answer.
     pub score: f32,
     /// Why.
@@ -123,7 +127,11 @@ impl Recall {
                 break;
             }
             let episode = &passage(one).episode;
-            if known.is_some_and(|known| known.session == episode.session && known.from <= episode.ordinal) {
+            let is_fact = passage(one).fact.is_some();
+            if !is_fact
+                && known
+                    .is_some_and(|known| known.session == episode.session && known.from <= episode.ordinal)
+            {
                 continue;
             }
             let terms = terms_of(passage(one));
@@ -132,7 +140,7 @@ impl Recall {
             }
         }
         let vectors = similarity.is_some();
-        chosen.into_iter().map(|(one, _)| recalled(one, &passage(one).episode, vectors)).collect()
+        chosen.into_iter().map(|(one, _)| recalled(one, passage(one), vectors)).collect()
     }
 }
 
@@ -146,7 +154,7 @@ fn are_same(one: &HashSet<&str>, other: &HashSet<&str>) -> bool {
     all > 0 && shared as f32 >= SAME * all as f32
 }
 
-fn recalled(one: &Ranked, episode: &Episode, vectors: bool) -> Recalled {
+fn recalled(one: &Ranked, passage: &Passage, vectors: bool) -> Recalled {
     let feature = |name: &str| {
         let place = FEATURES.iter().position(|feature| *feature == name);
         place.map_or(0.0, |place| one.features[place])
@@ -158,5 +166,5 @@ fn recalled(one: &Ranked, episode: &Episode, vectors: bool) -> Recalled {
         time: feature("window") >= 1.0,
         vector: vectors.then(|| feature("vector")),
     };
-    Recalled { episode: episode.clone(), score: one.score, why }
+    Recalled { episode: passage.episode.clone(), fact: passage.fact.clone(), score: one.score, why }
 }

@@ -344,6 +344,18 @@ pub fn rfc3339(at: Timestamp) -> String {
         .map_or_else(|_| "unknown".to_owned(), |moment| moment.to_string())
 }
 
+/// The moment that a text names: a date, which is the beginning of that day in UTC, or a moment with its offset.
+#[must_use]
+pub fn moment(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+        return Some(Timestamp::from_millis(moment.as_millisecond()));
+    }
+    let date = text.parse::<Date>().ok().filter(|_| text.len() == "2030-01-31".len())?;
+    let zoned = date.to_zoned(TimeZone::UTC).ok()?;
+    Some(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
+}
+
 pub(crate) fn date_of(at: Timestamp) -> Option<Date> {
     let moment = jiff::Timestamp::from_millisecond(at.as_millis()).ok()?;
     Some(moment.to_zoned(TimeZone::UTC).date())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tenure_store::{Document, Receipt, StoreError};
+use tenure_store::{Document, Indexed, Receipt, StoreError};
 
 use crate::{Runtime, audit};
 
@@ -25,6 +25,27 @@ impl Runtime {
         };
         let waits = !records.is_empty();
         self.shared.store.put_recorded(documents, receipt, records).await?;
+        if waits {
+            self.records_wait();
+        }
+        Ok(())
+    }
+
+    /// As [`Runtime::put`], of documents that are found by terms.
+    pub(crate) async fn put_indexed(
+        &self,
+        documents: Vec<Indexed>,
+        receipt: Option<Receipt>,
+    ) -> Result<(), StoreError> {
+        let records = match &self.by {
+            Some(by) => {
+                let changed: Vec<Document> = documents.iter().map(|row| row.document.clone()).collect();
+                audit::changes(by, self.now(), &changed)
+            }
+            None => Vec::new(),
+        };
+        let waits = !records.is_empty();
+        self.shared.store.put_indexed(documents, receipt, records).await?;
         if waits {
             self.records_wait();
         }

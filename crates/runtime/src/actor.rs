@@ -37,7 +37,7 @@ use crate::handle::{ReceiptDraft, Shared};
 use crate::keeping::Kept;
 use crate::live::Live;
 use crate::{RuntimeError, RuntimeErrorKind};
-use crate::{budget, clock, environments, follow, fork, node, unreadable};
+use crate::{budget, clock, environments, facts, follow, fork, node, unreadable};
 
 /// Events between two snapshots: opening a session folds at most this many beside the snapshot.
 const EVENTS_PER_SNAPSHOT: u64 = 128;
@@ -462,9 +462,17 @@ impl Actor {
                 reserving,
                 partial: &partial,
                 frozen: &self.frozen,
+                blocks: None,
             };
             let mut batch = match self.state.crank(input, &cx) {
-                Ok(Some(batch)) => batch,
+                Ok(Some(batch)) => match facts::taken(&self.shared, &batch).await? {
+                    // A turn begins: decided again, it takes up the blocks as they are.
+                    Some(blocks) => {
+                        let cx = Context { blocks: Some(&blocks), ..cx };
+                        self.state.crank(input, &cx)?.unwrap_or(batch)
+                    }
+                    None => batch,
+                },
                 answer => {
                     // What appends nothing is fenced by no version: other nodes may have appended what it must know.
                     if matches!(input, Input::Commands(_)) && self.is_behind().await? {

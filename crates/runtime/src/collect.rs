@@ -371,6 +371,9 @@ fn may_refer(kind: DocumentKind) -> bool {
         | DocumentKind::PolicySet
         | DocumentKind::Policies
         | DocumentKind::Erasure
+        | DocumentKind::Fact
+        | DocumentKind::PinnedBlock
+        | DocumentKind::MemorySettings
         | DocumentKind::Fork
         | DocumentKind::Vault
         | DocumentKind::Credential

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::automations;
 use crate::environments;
+use crate::facts;
 use crate::fair::Place;
 use crate::handle::Shared;
 use crate::history;
@@ -88,6 +89,7 @@ enum Work {
     Builtin(Box<automations::Call>),
     Recall(Box<memory::Call>),
     History(Box<history::Call>),
+    Remember(Box<facts::Call>),
     Subagent(Box<subagents::Work>),
     Environment(Option<Box<environments::Work>>),
     Remote(Box<environments::RemoteWork>),
@@ -163,11 +165,17 @@ impl Launch {
                 }
             }
             EffectKind::ToolCall { server: ServerRef::Builtin, name, arguments, item_id } => {
-                let recall =
-                    memory::Call::of(state, name, arguments).map(|call| Work::Recall(Box::new(call)));
-                let history =
-                    || history::Call::of(state, name, arguments).map(|call| Work::History(Box::new(call)));
-                match recall.or_else(history) {
+                let work = memory::Call::of(state, name, arguments)
+                    .map(|call| Work::Recall(Box::new(call)))
+                    .or_else(|| {
+                        let call = history::Call::of(state, name, arguments)?;
+                        Some(Work::History(Box::new(call)))
+                    })
+                    .or_else(|| {
+                        let call = facts::Call::of(state, (effect.id, *item_id), name, arguments)?;
+                        Some(Work::Remember(Box::new(call)))
+                    });
+                match work {
                     Some(work) => work,
                     None => Work::Builtin(Box::new(automations::Call {
                         session: state.key(),
@@ -238,6 +246,7 @@ impl Launch {
             Work::Tool { server: None, .. } => Err(gone()),
             Work::Recall(call) => memory::run(&shared, &call).await,
             Work::History(call) => history::run(&shared, &call).await,
+            Work::Remember(call) => call.run(&shared).await,
             Work::Builtin(call) => builtin(&shared, project, &call).await,
             Work::Environment(Some(work)) => environments::run(&shared, project, *work, &live, &cancel).await,
             Work::Remote(work) => environments::run_remote(&shared, project, *work, &live, &cancel).await,

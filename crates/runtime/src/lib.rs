@@ -28,6 +28,7 @@ mod environments;
 mod erasure;
 mod error;
 mod export;
+mod facts;
 mod fair;
 mod follow;
 mod fork;
@@ -69,6 +70,10 @@ pub use environments::{
 pub use erasure::{Erasure, ErasurePhase, Forget, SUBJECT_BYTES_MAX, VERIFIED_TEXTS_MAX, WouldGo};
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;
+pub use facts::{
+    Correction, FactFilter, Kept, MemoryError, MemoryRefusal, Outcome as MemoryOutcome, SavedBlock,
+    SavedFact, caller, indexed,
+};
 pub use fair::Places;
 pub use freezes::{Freeze, FreezeError, FreezeId, FreezeTarget};
 pub use handle::{Limits, Outbound, Parts, ReceiptDraft, Runtime};
@@ -83,8 +88,9 @@ pub use opening::Opening;
 pub use policies::{Candidate, POLICY_BYTES_MAX, POLICY_FILES_MAX, Publication, Published};
 pub use rewrap::Rewrapped;
 pub use seal::{Sealer, SealerError};
+pub use tenure_memory::exchange::Standing;
 pub use tenure_memory::recall::Recalled;
-pub use tenure_memory::rfc3339;
+pub use tenure_memory::{KnownFact, fact, moment, rfc3339};
 pub use tenure_oauth::{Callback, ClientMetadata};
 pub use tenure_seal::{KeyCommand, KeyFile, LocalKey, MasterKeys, SealError, SealErrorKind, SecretString};
 pub use tenure_telemetry::Content;

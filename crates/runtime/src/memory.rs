@@ -1,15 +1,20 @@
-//! Recall: a question, what the store finds for it, and the answer that `tenure_memory` makes of that.
+//! Recall: a question, what the store finds for it, and the answer that `tenure_memory` makes of that. Facts are
+//! found beside what was said, see `facts/found.rs`.
 
 use serde_json::{Value, json};
-use tenure_journal::{Failure, FailureKind, MemorySpace, ToolResult, limit};
+use tenure_journal::{
+    FactAuthor, FactState, Failure, FailureKind, MemoryScope, MemorySpace, Timestamp, ToolResult, limit,
+};
 use tenure_memory::cue::Question;
+use tenure_memory::fact::{self, Asked};
 use tenure_memory::rank::{Corpus, NEIGHBOURS};
 use tenure_memory::recall::{HITS_MAX, Known, Recall, Recalled};
-use tenure_memory::{Passage, Stretch};
+use tenure_memory::{KnownFact, Passage, Stretch, moment, rfc3339};
 use tenure_session::{Attempted, Session};
 use tenure_store::{Candidates, Store, StoreError, Wanted};
 
 use crate::Runtime;
+use crate::facts::{self, Facts};
 use crate::handle::Shared;
 
 /// Passages of an answer where nobody says how many.
@@ -20,7 +25,8 @@ const SHOWN_BYTES_MAX: usize = 2_000;
 pub const QUESTION_BYTES_MAX: usize = 4_096;
 
 impl Runtime {
-    /// What of a space answers a question, best first; at most `limit` passages.
+    /// What of a space answers a question, best first; at most `limit` passages. Of the facts that the space reads,
+    /// those that are asked for.
     ///
     /// # Errors
     /// As the store's.
@@ -28,14 +34,16 @@ impl Runtime {
         &self,
         space: &MemorySpace,
         question: &str,
+        asked: Asked,
         limit: usize,
     ) -> Result<Vec<Recalled>, StoreError> {
         let question = Question { text: question, now: self.shared.clock.now(), names: &[] };
-        recall(&*self.shared.store, space, &question, None, limit).await
+        let facts = Facts { project: space.project, scopes: MemoryScope::all_of(space, None), asked };
+        recall_among(&*self.shared.store, space, Some(&facts), &question, None, limit).await
     }
 }
 
-/// As [`Runtime::recall`], without what is `known`.
+/// What was said in a space that answers a question, without what is `known`.
 pub async fn recall(
     store: &dyn Store,
     space: &MemorySpace,
@@ -43,22 +51,41 @@ pub async fn recall(
     known: Option<Known>,
     limit: usize,
 ) -> Result<Vec<Recalled>, StoreError> {
+    recall_among(store, space, None, question, known, limit).await
+}
+
+async fn recall_among(
+    store: &dyn Store,
+    space: &MemorySpace,
+    facts: Option<&Facts>,
+    question: &Question<'_>,
+    known: Option<Known>,
+    limit: usize,
+) -> Result<Vec<Recalled>, StoreError> {
+    let past = |facts: &Facts, closed: bool| {
+        let asked = Asked { closed: closed || facts.asked.closed, ..facts.asked };
+        Facts { asked, ..facts.clone() }
+    };
+    let facts = facts.map(|facts| past(facts, fact::asks_about_past(question.text)));
     let mut recall = Recall::of(question);
     if let Some(anchor) = recall.anchor() {
         let first = Recall::of(&Question { text: &anchor.what, ..*question });
-        let found = answer(store, space, &first, known, 1).await?;
+        // What happened then need not be so any more.
+        let then = facts.as_ref().map(|facts| past(facts, true));
+        let found = answer(store, space, then.as_ref(), &first, (known, question.now), 1).await?;
         if let Some(first) = found.first() {
             recall.anchored(first.episode.at);
         }
     }
-    answer(store, space, &recall, known, limit).await
+    answer(store, space, facts.as_ref(), &recall, (known, question.now), limit).await
 }
 
 async fn answer(
     store: &dyn Store,
     space: &MemorySpace,
+    facts: Option<&Facts>,
     recall: &Recall,
-    known: Option<Known>,
+    (known, now): (Option<Known>, Timestamp),
     limit: usize,
 ) -> Result<Vec<Recalled>, StoreError> {
     let cues = recall.cues();
@@ -69,9 +96,12 @@ async fn answer(
         reach: NEIGHBOURS,
     };
     let Candidates { episodes, frequencies, stretches } = store.candidates(space, &wanted).await?;
-    let corpus = Corpus { episodes, frequencies: wanted.terms.into_iter().zip(frequencies).collect() };
+    let mut corpus = Corpus { episodes, frequencies: wanted.terms.into_iter().zip(frequencies).collect() };
     let read = |run: Vec<_>| Stretch { passages: run.into_iter().map(Passage::from).collect() };
-    let stretches: Vec<Stretch> = stretches.into_iter().map(read).collect();
+    let mut stretches: Vec<Stretch> = stretches.into_iter().map(read).collect();
+    if let Some(facts) = facts {
+        facts::add(store, facts, (cues, now), &mut corpus, &mut stretches).await?;
+    }
     Ok(recall.answer(&corpus, &stretches, known, limit, None))
 }
 
@@ -103,14 +133,33 @@ pub(crate) async fn run(shared: &Shared, call: &Call) -> Result<Attempted, Failu
     };
     let wanted = call.arguments.get("limit").and_then(Value::as_u64).and_then(|limit| limit.try_into().ok());
     let limit = wanted.unwrap_or(RECALLED).clamp(1, limit::RECALLED_MAX);
+    let asked = match asked(&call.arguments) {
+        Ok(asked) => asked,
+        Err(words) => return Ok(returned(words, true)),
+    };
     let question = Question { text: question, now: shared.clock.now(), names: &[] };
-    let found = recall(&*shared.store, &call.space, &question, Some(call.known), limit).await;
+    let scopes = MemoryScope::all_of(&call.space, Some(call.known.session));
+    let facts = Facts { project: call.space.project, scopes, asked };
+    let known = Some(call.known);
+    let found = recall_among(&*shared.store, &call.space, Some(&facts), &question, known, limit).await;
     let found = found.map_err(|error| {
         tracing::error!(session = %call.known.session, %error, "the memory cannot be read");
         let message = "the memory cannot be read now".to_owned();
         Failure { kind: FailureKind::ServerError, message, retry_after_ms: None }
     })?;
     Ok(returned(told(&found), false))
+}
+
+/// The facts that a call asks for, or what is wrong with its arguments.
+fn asked(arguments: &Value) -> Result<Asked, String> {
+    let at = |name: &str| match arguments.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_str().and_then(moment).map(Some).ok_or_else(|| {
+            format!("`{name}` must be a date as 2030-01-31 or a moment as 2030-01-31T09:00:00Z")
+        }),
+    };
+    let closed = arguments.get("closed").and_then(Value::as_bool).unwrap_or(false);
+    Ok(Asked { true_at: at("true_at")?, known_at: at("known_at")?, closed })
 }
 
 fn returned(text: String, is_error: bool) -> Attempted {
@@ -124,11 +173,14 @@ fn told(found: &[Recalled]) -> String {
             .to_string();
     }
     let passage = |one: &Recalled| {
+        if let Some(known) = &one.fact {
+            return told_of_fact(known, &one.why.to_string());
+        }
         let episode = &one.episode;
         let shown = episode.text.floor_char_boundary(SHOWN_BYTES_MAX);
         let ellipsis = if shown < episode.text.len() { "…" } else { "" };
         json!({
-            "said_at": tenure_memory::rfc3339(episode.at),
+            "said_at": rfc3339(episode.at),
             "by": episode.speaker.as_str(),
             "name": episode.name,
             "text": format!("{}{ellipsis}", &episode.text[..shown]),
@@ -140,4 +192,33 @@ fn told(found: &[Recalled]) -> String {
         })
     };
     json!({ "passages": found.iter().map(passage).collect::<Vec<_>>() }).to_string()
+}
+
+/// A fact as a model is told of it: with when it is true, since when it is known, and who said so.
+fn told_of_fact(known: &KnownFact, why: &str) -> Value {
+    let fact = &known.fact;
+    let source = fact.sources.first();
+    let closed = match &fact.state {
+        FactState::Closed(closing) => Some(closing),
+        FactState::Active | FactState::Proposed | FactState::Rejected { .. } => None,
+    };
+    json!({
+        "fact": known.id,
+        "subject": fact.subject,
+        "text": fact.statement,
+        "scope": fact.scope.kind().as_str(),
+        "true": fact::held(fact).map_or_else(|| "never".to_owned(), |span| span.to_string()),
+        "learned_at": rfc3339(fact.learned_at),
+        "closed_at": closed.map(|closing| rfc3339(closing.at)),
+        "closed_because": closed.and_then(|closing| closing.reason.clone()),
+        "superseded_by": fact.superseded_by,
+        "confidence": fact.confidence.as_percent(),
+        "source": source.map(|source| match &source.by {
+            FactAuthor::Call { session, item, .. } => json!({ "session": session, "item": item }),
+            FactAuthor::Caller { .. } => json!({ "by": "a person" }),
+        }),
+        "why": why,
+        // Read again by the session, into which they flow.
+        "labels": (!fact.labels.is_neutral()).then_some(&fact.labels),
+    })
 }

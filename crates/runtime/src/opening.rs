@@ -15,7 +15,7 @@ use crate::clock;
 use crate::handle::{ReceiptDraft, Runtime, Shared};
 use crate::hub::Subscription;
 use crate::registry::Admission;
-use crate::{RuntimeError, RuntimeErrorKind, Share, node};
+use crate::{RuntimeError, RuntimeErrorKind, Share, facts, node};
 
 /// A session to be opened.
 #[derive(Debug)]
@@ -195,10 +195,14 @@ impl Shared {
             reserving: Reserving::Asked,
             partial: &[],
             frozen: &frozen,
+            blocks: None,
         };
         let opened = async {
             loop {
-                let batch = beginning.crank(key, &cx)?;
+                let mut batch = beginning.crank(key, &cx)?;
+                if let Some(blocks) = facts::taken(self, &batch).await? {
+                    batch = beginning.crank(key, &Context { blocks: Some(&blocks), ..cx })?;
+                }
                 let view = Arc::new(batch.after.view());
                 let receipt = receipt.as_ref().map(|draft| draft.to_receipt(key.project, now, &view));
                 let covered = node::covered(self).await?;

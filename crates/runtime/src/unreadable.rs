@@ -109,6 +109,9 @@ impl Unreadable {
             | DocumentKind::PolicySet
             | DocumentKind::Policies
             | DocumentKind::Erasure
+            | DocumentKind::Fact
+            | DocumentKind::PinnedBlock
+            | DocumentKind::MemorySettings
             | DocumentKind::Template
             | DocumentKind::Vault
             | DocumentKind::Credential

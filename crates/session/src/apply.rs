@@ -70,6 +70,7 @@ impl Session {
             forked_from: None,
             connection: Connection::default(),
             flow: Flow::opened(opened),
+            blocks: Vec::new(),
         }
     }
 
@@ -235,6 +236,10 @@ impl Session {
                 }
             }
             Event::OutputsShortened { item_ids } => self.shortened.extend(item_ids),
+            Event::BlocksTaken { blocks } => {
+                blocks.iter().for_each(|block| self.flow.see(&block.labels));
+                self.blocks.clone_from(blocks);
+            }
             Event::Forked(forked) => self.apply_forked(forked),
             Event::Rewound(rewound) => self.apply_rewound(rewound),
         }

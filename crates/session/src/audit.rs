@@ -108,7 +108,8 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
         | Event::ArtifactDeleted { .. }
         | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
-        | Event::OutputsShortened { .. } => return None,
+        | Event::OutputsShortened { .. }
+        | Event::BlocksTaken { .. } => return None,
     };
     Some(AuditRecord {
         at,

@@ -401,6 +401,7 @@ impl Builder {
             | Event::ContextCompacted(_)
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. }
+            | Event::BlocksTaken { .. }
             | Event::Forked(_)
             | Event::Rewound(_) => {}
         }

@@ -167,6 +167,7 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }
+        | Event::BlocksTaken { .. }
         | Event::Forked(_)
         | Event::Rewound(_) => None,
     }

@@ -19,6 +19,7 @@ use tenure_journal::{
 use crate::Session;
 use crate::catalogue;
 use crate::compaction;
+use crate::pinned;
 use crate::skills;
 
 /// Told about a call whose turn was cancelled before its result.
@@ -55,6 +56,8 @@ pub enum Why {
     Kept,
     /// As a preview: the whole did not fit.
     Shortened,
+    /// It is memory that is always shown.
+    Pinned,
     /// A summary stands for it.
     Compacted,
     /// It was left out because it did not fit.
@@ -115,6 +118,7 @@ impl Session {
     pub(crate) fn pieces(&self) -> Vec<Piece> {
         let mut out = Vec::new();
         let of_nothing = |why, shown| Piece { place: None, item: None, why, shown };
+        out.extend(pinned::section(&self.blocks).map(|text| of_nothing(Why::Pinned, note(text))));
         if let Some(summary) = &self.summary {
             let text = compaction::shown(summary);
             // As the user's and not as the runtime's: it quotes whatever the conversation did.

@@ -21,6 +21,7 @@ use tenure_policy::{
 use crate::Session;
 use crate::calls::{count_of, counted};
 use crate::catalogue::{BUILTIN_LABEL, READ_OUTPUT, is_memory_tool};
+use crate::remember::labels_of_recalled;
 
 /// What a session has taken in, what it was given leave for, and how often it used what.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,20 +173,8 @@ fn has_files(environment: &Environment) -> bool {
 }
 
 /// What anybody may have written.
-fn outside() -> Labels {
+pub(crate) fn outside() -> Labels {
     Labels { integrity: Integrity::Untrusted, ..Labels::NEUTRAL }
-}
-
-/// The labels of what was recalled: each passage of the result says its own, and one that says none that can be
-/// read is of anybody.
-fn labels_of_recalled(text: &str) -> Labels {
-    let Ok(result) = serde_json::from_str::<Value>(text) else { return Labels::NEUTRAL };
-    let passages = result["passages"].as_array().map_or(&[][..], |passages| passages);
-    let labels = |passage: &Value| match passage.get("labels") {
-        None => Labels::NEUTRAL,
-        Some(labels) => serde_json::from_value(labels.clone()).unwrap_or_else(|_| outside()),
-    };
-    passages.iter().fold(Labels::NEUTRAL, |joined, passage| joined.join(&labels(passage)))
 }
 
 /// What is known about a request before it is decided.
@@ -627,6 +616,7 @@ fn what(before: Option<&Session>, event: &Event) -> String {
             called.map_or_else(|| "a result".to_owned(), |name| format!("the result of {name}"))
         }
         Event::ItemAdded { .. } => "a report of a subagent".to_owned(),
+        Event::BlocksTaken { .. } => "pinned blocks".to_owned(),
         Event::EnvironmentOpened(_)
         | Event::SessionUpdated { .. }
         | Event::SessionFailed { .. }

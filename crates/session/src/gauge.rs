@@ -12,8 +12,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tenure_journal::{ContextItem, ContextSize, Done, FailureKind, Outcome};
+use tenure_journal::{ContextSize, Done, FailureKind, Outcome};
 
+use crate::context::Why;
 use crate::tokens::{ERROR_PERCENT, Family};
 use crate::{Session, Window};
 
@@ -87,7 +88,7 @@ impl Gauge {
 /// A context's tokens, by what they are for.
 #[derive(Debug)]
 pub(crate) struct Built {
-    /// Instructions and tools: what no compaction makes shorter.
+    /// Instructions, pinned memory and tools: what no compaction makes shorter.
     pub(crate) fixed: u64,
     pub(crate) counted: u64,
     /// Tokens of items, by the places they have.
@@ -126,15 +127,17 @@ impl Session {
     /// The context's tokens as they are counted now.
     pub(crate) fn built(&self) -> Built {
         let family = Family::of(&self.agent.model);
+        let mut fixed = family.count_request(&self.request(Vec::new()));
         let mut items = 0;
         let mut places = Vec::new();
-        let mut input: Vec<ContextItem> = Vec::new();
         for piece in self.pieces() {
             let tokens = family.count_item(&piece.shown);
-            items += tokens;
+            match piece.why {
+                Why::Pinned => fixed += tokens,
+                Why::Kept | Why::Shortened | Why::Compacted | Why::Dropped => items += tokens,
+            }
             places.extend(piece.place.map(|place| (place, tokens)));
         }
-        let fixed = family.count_request(&self.request(std::mem::take(&mut input)));
         Built { fixed, counted: fixed + items, places }
     }
 

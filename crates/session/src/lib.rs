@@ -28,6 +28,7 @@ mod gauge;
 mod history;
 mod moments;
 mod names;
+mod pinned;
 mod plain;
 mod prewarmed;
 mod remember;

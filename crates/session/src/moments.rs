@@ -126,6 +126,7 @@ fn items_of(before: &Session, event: &Event) -> Vec<ItemId> {
         | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }
+        | Event::BlocksTaken { .. }
         | Event::Forked(_)
         | Event::Rewound(_) => vec![],
     }

@@ -1,13 +1,15 @@
 //! What can be recalled of an item once its event is committed: a projection like items and turns, written with
 //! the events.
 
+use serde_json::Value;
 use tenure_journal::{
-    Episode, FunctionOutput, InputPart, Item, ItemBody, ItemStatus, MEMORY_USER_KEY, MemorySpace, Remembered,
-    Speaker, Timestamp, limit,
+    Episode, FunctionOutput, InputPart, Item, ItemBody, ItemStatus, Labels, MEMORY_USER_KEY, MemorySpace,
+    Remembered, Speaker, Timestamp, limit,
 };
 
 use crate::Session;
 use crate::catalogue::{BUILTIN_LABEL, is_history_tool, is_memory_tool};
+use crate::flow::outside;
 
 impl Session {
     /// Whose memory this session's is: its agent's with the user that its metadata names.
@@ -83,4 +85,16 @@ fn texts(parts: &[InputPart]) -> String {
 fn within_limit(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(limit::EPISODE_BYTES_MAX));
     text
+}
+
+/// The labels of what was recalled: each passage of the result says its own, and one that says none that can be
+/// read is of anybody.
+pub(crate) fn labels_of_recalled(text: &str) -> Labels {
+    let Ok(result) = serde_json::from_str::<Value>(text) else { return Labels::NEUTRAL };
+    let passages = result["passages"].as_array().map_or(&[][..], |passages| passages);
+    let labels = |passage: &Value| match passage.get("labels") {
+        None => Labels::NEUTRAL,
+        Some(labels) => serde_json::from_value(labels.clone()).unwrap_or_else(|_| outside()),
+    };
+    passages.iter().fold(Labels::NEUTRAL, |joined, passage| joined.join(&labels(passage)))
 }

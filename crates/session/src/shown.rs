@@ -96,6 +96,7 @@ impl Session {
             let Piece { place, item, why, shown } = piece;
             let part = match why {
                 Why::Compacted | Why::Dropped => Part::Past,
+                Why::Pinned => Part::Pinned,
                 Why::Kept | Why::Shortened => Part::Recent,
             };
             let (tokens, content) = (family.count_item(shown), Shown::Item(shown.clone()));

@@ -8,7 +8,7 @@ use tenure_journal::{
     AgentConfig, Approval, ApprovalId, ContextSize, Decision, Effect, EffectId, EffectKind, Environment,
     FailureKind, ForkedFrom, Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, Party,
     PromptCache, Review, RouteDecision, SessionId, SessionKey, SessionStatus, SpendLimit, SubagentId,
-    Summary, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version, limit,
+    Summary, TakenBlock, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version, limit,
 };
 
 use crate::budget;
@@ -113,6 +113,9 @@ pub struct Session {
     /// What flowed into it, and what was granted.
     #[serde(default, skip_serializing_if = "Flow::is_new")]
     pub(crate) flow: Flow,
+    /// The pinned blocks that its model is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) blocks: Vec<TakenBlock>,
 }
 
 /// The turn that runs.

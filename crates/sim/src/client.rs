@@ -267,6 +267,7 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }
+        | Event::BlocksTaken { .. }
         | Event::Forked(_)
         | Event::Rewound(_) => vec![],
     }

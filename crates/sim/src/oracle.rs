@@ -393,6 +393,7 @@ impl Watched {
             | Event::ContextCompacted(_)
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. }
+            | Event::BlocksTaken { .. }
             | Event::Forked(_)
             | Event::Rewound(_) => {}
         }
@@ -524,7 +525,8 @@ impl Watched {
             | Event::ArtifactDeleted { .. }
             | Event::ContextCompacted(_)
             | Event::ContextTrimmed { .. }
-            | Event::OutputsShortened { .. } => {}
+            | Event::OutputsShortened { .. }
+            | Event::BlocksTaken { .. } => {}
         }
         Ok(())
     }

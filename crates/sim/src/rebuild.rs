@@ -94,6 +94,7 @@ fn changes_items(event: &Event) -> bool {
         | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
         | Event::OutputsShortened { .. }
+        | Event::BlocksTaken { .. }
         | Event::Forked(_)
         | Event::Rewound(_) => false,
     }

@@ -251,6 +251,7 @@ impl World {
             reserving,
             partial: &[],
             frozen: &NOTHING_FROZEN,
+            blocks: None,
         };
         let mut answers = None;
         let batch = match (&message, state) {

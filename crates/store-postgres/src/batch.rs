@@ -29,6 +29,7 @@ use tenure_store::{Budget, BudgetChange, BudgetEntry, DocumentKind, Receipt, Sto
 use tokio_postgres::Row;
 
 use crate::connect::{Param, Step};
+use crate::found;
 use crate::memory::EpisodeRow;
 use crate::read::{key_of, node_of, parsed, value};
 use crate::write::{Answer, AppendRows, DocumentRow, Write, int};
@@ -50,6 +51,8 @@ const PUT_TURN: &str = include_str!("../sql/put_turn.sql");
 const PUT_SNAPSHOT: &str = include_str!("../sql/put_snapshot.sql");
 const RETIRE_DOCUMENT: &str = include_str!("../sql/retire_document.sql");
 const PUT_DOCUMENT: &str = include_str!("../sql/put_document.sql");
+const FORGET_DOCUMENT_TERMS: &str = include_str!("../sql/forget_document_terms.sql");
+const PUT_DOCUMENT_TERM: &str = include_str!("../sql/put_document_term.sql");
 const OPEN_BUDGET: &str = include_str!("../sql/open_budget.sql");
 const PUT_BUDGET: &str = include_str!("../sql/put_budget.sql");
 const RELEASE: &str = include_str!("../sql/release.sql");
@@ -80,6 +83,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     PUT_SNAPSHOT,
     RETIRE_DOCUMENT,
     PUT_DOCUMENT,
+    FORGET_DOCUMENT_TERMS,
+    PUT_DOCUMENT_TERM,
     OPEN_BUDGET,
     PUT_BUDGET,
     RELEASE,
@@ -310,6 +315,8 @@ pub(crate) struct Changes<'a> {
     turns: BTreeMap<(SessionKey, TurnId), &'a str>,
     snapshots: BTreeMap<SessionKey, (Version, &'a [u8])>,
     documents: BTreeMap<(DocumentKey<'a>, u64), &'a DocumentRow>,
+    /// The last versions that say what they are found by.
+    indexed: BTreeMap<DocumentKey<'a>, &'a DocumentRow>,
     budgets: BTreeSet<BudgetKey>,
     receipts: BTreeMap<(ProjectId, &'a str), &'a Receipt>,
     blobs: BTreeMap<(ProjectId, BlobRef), Option<&'a Bytes>>,
@@ -342,6 +349,7 @@ impl<'a> Changes<'a> {
             turns: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             documents: BTreeMap::new(),
+            indexed: BTreeMap::new(),
             budgets: BTreeSet::new(),
             receipts: BTreeMap::new(),
             blobs: BTreeMap::new(),
@@ -374,6 +382,9 @@ impl<'a> Changes<'a> {
             let found = (document.project.to_string(), document.kind.as_str().to_owned(), row.id.clone());
             self.now.documents.insert(found, document.version);
             self.documents.insert((key, document.version), row);
+            if row.terms.is_some() {
+                self.indexed.insert(key, row);
+            }
         }
         if let Some(receipt) = write.receipt() {
             self.now.receipts.insert((receipt.project.to_string(), receipt.key.clone()));
@@ -555,6 +566,10 @@ impl<'a> Changes<'a> {
         let retired: Vec<_> = self.documents.iter().filter(|((_, version), _)| *version > 1).collect();
         push(RETIRE_DOCUMENT, retired.is_empty(), document_key_columns(retired.iter().map(|(_, row)| **row)));
         push(PUT_DOCUMENT, self.documents.is_empty(), self.document_columns());
+        let indexed = || self.indexed.values().copied();
+        push(FORGET_DOCUMENT_TERMS, self.indexed.is_empty(), document_key_columns(indexed()));
+        let terms = found::term_columns(indexed());
+        push(PUT_DOCUMENT_TERM, terms.is_empty(), terms);
         let (changed, new): (Vec<_>, Vec<_>) =
             self.budgets.iter().partition(|key| self.budgets_existed.contains_key(key));
         for (sql, budgets) in [(OPEN_BUDGET, &new), (PUT_BUDGET, &changed)] {

@@ -23,6 +23,7 @@ mod collect;
 mod connect;
 mod erase;
 mod error;
+mod found;
 mod inspect;
 mod integrity;
 mod memory;
@@ -50,9 +51,9 @@ use tenure_journal::{
     TurnId, Version,
 };
 use tenure_store::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Erasing, Gone, Needle, Page, Place,
-    Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError, Stored, Unsealed, Wake, Wanted,
-    Whose,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Erasing, FoundDocuments, Gone, Indexed,
+    Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError, Stored,
+    Unsealed, Wake, Wanted, Whose,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -337,6 +338,26 @@ impl Store for PostgresStore {
         audit: Vec<AuditEntry>,
     ) -> Result<(), StoreError> {
         self.write(Write::put(documents, receipt, audit)?).await.map(|_| ())
+    }
+
+    async fn put_indexed(
+        &self,
+        documents: Vec<Indexed>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        self.write(Write::put_indexed(documents, receipt, audit)?).await.map(|_| ())
+    }
+
+    async fn find_documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        name: &str,
+        terms: &[String],
+        limit: usize,
+    ) -> Result<FoundDocuments, StoreError> {
+        found::find(&self.pool, (project, kind, name), terms, limit).await
     }
 
     async fn note(&self, document: Document) -> Result<(), StoreError> {

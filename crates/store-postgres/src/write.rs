@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tenure_journal::{AuditRecord, BlobRef, Event, ProjectId, Recorded, SessionKey, Timestamp, Version};
-use tenure_store::{Append, AuditEntry, Document, Receipt, StoreError};
+use tenure_store::{Append, AuditEntry, Document, Indexed, Receipt, StoreError};
 use tokio_postgres::types::ToSql;
 
 use crate::audit;
@@ -48,6 +48,8 @@ pub(crate) struct DocumentRow {
     pub(crate) id: String,
     pub(crate) name: Option<String>,
     pub(crate) body: String,
+    /// What it is found by from now on; absent where that stays as it is.
+    pub(crate) terms: Option<Vec<String>>,
 }
 
 /// A [`Receipt`] as a row.
@@ -85,7 +87,26 @@ impl Write {
         receipt: Option<Receipt>,
         audit: Vec<AuditEntry>,
     ) -> Result<Self, StoreError> {
-        let documents = documents.into_iter().map(DocumentRow::of).collect();
+        Self::put_rows(documents.into_iter().map(DocumentRow::of).collect(), receipt, audit)
+    }
+
+    pub(crate) fn put_indexed(
+        documents: Vec<Indexed>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<Self, StoreError> {
+        let row = |Indexed { document, terms }| {
+            let terms = terms.iter().map(|term| stored(term).into_owned()).collect();
+            DocumentRow { terms: Some(terms), ..DocumentRow::of(document) }
+        };
+        Self::put_rows(documents.into_iter().map(row).collect(), receipt, audit)
+    }
+
+    fn put_rows(
+        documents: Vec<DocumentRow>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<Self, StoreError> {
         let text = |entry: AuditEntry| Ok((entry.project, audit::text(&entry.record)?.to_owned()));
         let audit = audit.into_iter().map(text).collect::<Result<_, StoreError>>()?;
         Ok(Self::Put(documents, receipt.map(ReceiptRow::of), audit))
@@ -129,6 +150,7 @@ impl DocumentRow {
             id: stored(&document.id).into_owned(),
             name: document.name.as_deref().map(|name| stored(name).into_owned()),
             body: json(&document.body),
+            terms: None,
             document,
         }
     }

@@ -15,6 +15,7 @@ mod directory;
 mod erase;
 mod error;
 mod everything;
+mod found;
 mod inspect;
 mod integrity;
 mod journal;
@@ -41,9 +42,9 @@ use tenure_journal::{
     TurnId, Version,
 };
 use tenure_store::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Erasing, Gone, Needle, Page, Place,
-    Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError, StoreErrorKind, Stored, Unsealed,
-    Wake, Wanted, Whose,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Erasing, FoundDocuments, Gone, Indexed,
+    Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError,
+    StoreErrorKind, Stored, Unsealed, Wake, Wanted, Whose,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -318,6 +319,28 @@ impl Store for SqliteStore {
         audit: Vec<AuditEntry>,
     ) -> Result<(), StoreError> {
         self.write(Write::Put(documents, receipt, audit)).await.map(|_| ())
+    }
+
+    async fn put_indexed(
+        &self,
+        documents: Vec<Indexed>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        self.write(Write::PutIndexed(documents, receipt, audit)).await.map(|_| ())
+    }
+
+    async fn find_documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        name: &str,
+        terms: &[String],
+        limit: usize,
+    ) -> Result<FoundDocuments, StoreError> {
+        let (name, terms) = (name.to_owned(), terms.to_vec());
+        let what = "finding documents";
+        self.readers.run(what, move |c| found::find(c, (project, kind, &name), &terms, limit)).await
     }
 
     async fn note(&self, document: Document) -> Result<(), StoreError> {

@@ -7,12 +7,12 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 use tenure_journal::{AuditRecord, BlobRef, ProjectId, Recorded, SessionKey, Timestamp, Version};
 use tenure_store::{
-    Append, AuditEntry, BudgetChange, BudgetEntry, Document, Erasing, Gone, Place as Erased, Receipt, Seal,
-    Stamp, StoreError, StoreErrorKind,
+    Append, AuditEntry, BudgetChange, BudgetEntry, Document, Erasing, Gone, Indexed, Place as Erased,
+    Receipt, Seal, Stamp, StoreError, StoreErrorKind,
 };
 
 use crate::journal::{End, Place};
-use crate::{audit, erase, memory, nodes};
+use crate::{audit, erase, found, memory, nodes};
 
 /// One write, encoded, that is carried out whole or not at all.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) enum Write {
     Append(Box<AppendRows>),
     /// Documents' next versions.
     Put(Vec<Document>, Option<Receipt>, Vec<AuditEntry>),
+    /// Documents' next versions, with what they are found by.
+    PutIndexed(Vec<Indexed>, Option<Receipt>, Vec<AuditEntry>),
     /// A document without a history.
     Note(Box<Document>),
     /// A payload.
@@ -80,6 +82,7 @@ impl Write {
             }
             // Documents are configuration, bounded by what a request may hold.
             Self::Put(..)
+            | Self::PutIndexed(..)
             | Self::Note(_)
             | Self::Node(_)
             | Self::Forget(..)
@@ -98,8 +101,16 @@ impl Write {
             Self::Append(rows) if rows.can_fail_late() => whole(connection, || rows.run(statements)),
             Self::Append(rows) => rows.run(statements),
             Self::Put(documents, receipt, audit) => {
-                whole(connection, || run_put(connection, documents, receipt.as_ref(), audit))
+                whole(connection, || run_put(connection, documents.iter(), receipt.as_ref(), audit))
             }
+            Self::PutIndexed(rows, receipt, audit) => whole(connection, || {
+                let documents = rows.iter().map(|row| &row.document);
+                let answer = run_put(connection, documents, receipt.as_ref(), audit)?;
+                if answer.is_ok() {
+                    rows.iter().try_for_each(|row| found::index(connection, &row.document, &row.terms))?;
+                }
+                Ok(answer)
+            }),
             Self::Note(document) => note(connection, document).map(|()| Ok(Version::ZERO)),
             Self::Seal(seal) => whole(connection, || audit::seal(connection, seal)),
             Self::Erase(erase) => {
@@ -380,9 +391,9 @@ fn refused(expected: Version, end: Option<&End>, holder: Option<&str>) -> Option
     held.then_some(StoreErrorKind::Held)
 }
 
-fn run_put(
+fn run_put<'d>(
     connection: &Connection,
-    documents: &[Document],
+    documents: impl Iterator<Item = &'d Document>,
     receipt: Option<&Receipt>,
     audit: &[AuditEntry],
 ) -> rusqlite::Result<Answer> {

@@ -13,6 +13,7 @@ mod collecting;
 mod documents;
 mod episodes;
 mod erasing;
+mod found;
 mod isolation;
 mod lists;
 mod nodes;
@@ -83,6 +84,9 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         erasing::erases_every_row_of_a_session,
         erasing::erases_nothing_of_other_projects,
         erasing::erases_a_document_with_its_past,
+        found::finds_documents_by_terms,
+        found::finds_a_document_by_its_latest_terms,
+        found::indexes_all_or_nothing,
         isolation::hides_the_memory_of_other_spaces,
         isolation::hides_everything_of_other_projects,
     }

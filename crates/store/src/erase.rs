@@ -111,6 +111,9 @@ pub fn is_of_session(kind: DocumentKind) -> bool {
         | DocumentKind::Person
         | DocumentKind::PolicySet
         | DocumentKind::Policies
+        | DocumentKind::Fact
+        | DocumentKind::PinnedBlock
+        | DocumentKind::MemorySettings
         | DocumentKind::Erasure => false,
     }
 }

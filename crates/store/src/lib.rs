@@ -48,6 +48,7 @@ mod audit;
 pub mod conformance;
 pub mod erase;
 mod error;
+mod found;
 mod memory;
 mod needle;
 pub mod recall;
@@ -67,6 +68,7 @@ use tokio::sync::broadcast;
 pub use audit::{AuditEntry, Seal, Sealed, Unsealed};
 pub use erase::{Erasing, Gone, Place, Whose};
 pub use error::{StoreError, StoreErrorKind};
+pub use found::{FoundDocuments, Indexed, pick_ids};
 pub use memory::MemoryStore;
 pub use needle::{Feed, NEEDLE_BYTES_MAX, NEEDLE_BYTES_MIN, Needle, Search};
 pub use recall::{Candidates, Wanted};
@@ -233,6 +235,33 @@ pub trait Store: Send + Sync + 'static {
         receipt: Option<Receipt>,
         audit: Vec<AuditEntry>,
     ) -> Result<(), StoreError>;
+
+    /// As [`Store::put_recorded`], of documents that are found by terms. Those of this version replace those of the
+    /// one before; a version that is put in another way leaves them as they are.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    async fn put_indexed(
+        &self,
+        documents: Vec<Indexed>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError>;
+
+    /// Documents of one kind and name by their terms: up to `limit` of those that share the rarest with `terms`,
+    /// best first, of equals the one with the later id; deleted ones left out. A document is found as soon as the
+    /// write that indexed it returned.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn find_documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        name: &str,
+        terms: &[String],
+        limit: usize,
+    ) -> Result<FoundDocuments, StoreError>;
 
     /// Keeps a document without a history: whatever its version says, it is version 1 and replaces what was
     /// noted under its id before. The last to write wins. For what is worth a row and not one for each change.

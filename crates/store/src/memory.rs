@@ -6,6 +6,7 @@
 
 mod episodes;
 mod erase;
+mod found;
 mod state;
 
 use std::collections::BTreeMap;
@@ -23,9 +24,9 @@ use tokio::sync::broadcast;
 
 use self::state::{State, Write};
 use crate::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Erasing, Gone, Needle, Page, Place,
-    Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError, StoreErrorKind, Stored, Unsealed,
-    Wake, Wanted, Whose,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Erasing, FoundDocuments, Gone, Indexed,
+    Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError,
+    StoreErrorKind, Stored, Unsealed, Wake, Wanted, Whose,
 };
 
 /// Wakes that a reader may be behind before it is told that it missed some.
@@ -361,6 +362,20 @@ impl MemoryStore {
         Ok(())
     }
 
+    /// [`Store::put_indexed`]; durable at once or after the next [`MemoryStore::sync`].
+    pub fn put_indexed_now(
+        &self,
+        documents: Vec<Indexed>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        inner.seen.check_receipt(receipt.as_ref())?;
+        documents.iter().try_for_each(|indexed| inner.seen.check_document(&indexed.document))?;
+        inner.write(Write::PutIndexed(documents, receipt, audit));
+        Ok(())
+    }
+
     /// [`Store::note`]; durable at once or after the next [`MemoryStore::sync`].
     pub fn note_now(&self, document: Document) -> Result<(), StoreError> {
         self.lock().write(Write::Note(Box::new(document)));
@@ -589,6 +604,26 @@ impl Store for MemoryStore {
         audit: Vec<AuditEntry>,
     ) -> Result<(), StoreError> {
         self.put_recorded_now(documents, receipt, audit)
+    }
+
+    async fn put_indexed(
+        &self,
+        documents: Vec<Indexed>,
+        receipt: Option<Receipt>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        self.put_indexed_now(documents, receipt, audit)
+    }
+
+    async fn find_documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        name: &str,
+        terms: &[String],
+        limit: usize,
+    ) -> Result<FoundDocuments, StoreError> {
+        Ok(self.lock().seen.find_documents((project, kind, name), terms, limit))
     }
 
     async fn note(&self, document: Document) -> Result<(), StoreError> {

@@ -269,11 +269,17 @@ pub enum DocumentKind {
     Policies,
     /// An erasure: what is left to do for it, then its receipt.
     Erasure,
+    /// A fact; its name is the mark of its scope.
+    Fact,
+    /// A pinned block; its name is the mark of its scope.
+    PinnedBlock,
+    /// How a scope is written to; its id is the scope's mark.
+    MemorySettings,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -300,6 +306,9 @@ impl DocumentKind {
         Self::PolicySet,
         Self::Policies,
         Self::Erasure,
+        Self::Fact,
+        Self::PinnedBlock,
+        Self::MemorySettings,
     ];
 
     /// The kind of a word on disk.
@@ -338,6 +347,9 @@ impl DocumentKind {
             Self::PolicySet => "policy_set",
             Self::Policies => "policies",
             Self::Erasure => "erasure",
+            Self::Fact => "fact",
+            Self::PinnedBlock => "pinned_block",
+            Self::MemorySettings => "memory_settings",
         }
     }
 }

@@ -221,6 +221,7 @@ impl Tracer {
             | Event::ContextCompacted(_)
             | Event::ContextTrimmed { .. }
             | Event::OutputsShortened { .. }
+            | Event::BlocksTaken { .. }
             | Event::Forked(_)
             | Event::Rewound(_) => {}
         }

@@ -28,7 +28,7 @@ pub(crate) use reader::{Field, Reader, missing, shortened, unsupported_value};
 pub(crate) use session::{NewSession, SessionChange};
 pub(crate) use template::{TemplateBody, TemplateChange, refused_settings};
 pub(crate) use tool::{LOCATION_PARTS, Tools, refuse_servers, refuse_unavailable};
-pub(crate) use trust::read_grant;
+pub(crate) use trust::{read_grant, read_labels};
 pub(crate) use vault::{read_credential, read_credential_change, read_vault, read_vault_patch};
 
 #[cfg(test)]

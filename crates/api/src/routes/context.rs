@@ -94,6 +94,7 @@ fn why(why: Why) -> &'static str {
     match why {
         Why::Kept => "kept",
         Why::Shortened => "shortened",
+        Why::Pinned => "pinned",
         Why::Compacted => "compacted",
         Why::Dropped => "dropped",
     }

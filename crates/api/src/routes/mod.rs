@@ -3,10 +3,12 @@
 mod agents;
 mod audit;
 mod automations;
+mod blocks;
 mod context;
 mod environments;
 mod erasures;
 mod events;
+mod facts;
 mod files;
 mod forks;
 mod freezes;
@@ -130,6 +132,7 @@ fn v1() -> Table {
         .route("/tenure/memory/forget", post(erasures::forget))
         .route("/tenure/memory/erasures", get(erasures::list))
         .route("/tenure/memory/erasures/{erasure}", get(erasures::retrieve))
+        .merge(memory_routes())
         .route("/tenure/audit", get(audit::retrieve))
         .route("/tenure/audit/records", get(audit::records))
         .route("/tenure/audit/records/{index}/evidence", get(audit::evidence))
@@ -197,6 +200,26 @@ fn automation_routes() -> Table {
         .route(&at("/resume"), post(automations::resume))
         .route(&at("/invocations"), get(automations::invocations).post(automations::invoke))
         .route(&at("/invocations/{invocation}"), get(automations::invocation))
+}
+
+fn memory_routes() -> Table {
+    let (fact, block) = ("/tenure/memory/facts/{fact}", "/tenure/memory/blocks/{block}");
+    Table::new()
+        .route("/tenure/memory/search", get(memory::search))
+        .route("/tenure/memory/facts", get(facts::list).post(facts::create))
+        .route(fact, get(facts::retrieve))
+        .route(&format!("{fact}/history"), get(facts::history))
+        .route(&format!("{fact}/correct"), post(facts::correct))
+        .route(&format!("{fact}/close"), post(facts::close))
+        .route(&format!("{fact}/restore"), post(facts::restore))
+        .route(&format!("{fact}/accept"), post(facts::accept))
+        .route(&format!("{fact}/reject"), post(facts::reject))
+        .route("/tenure/memory/blocks", get(blocks::list).post(blocks::put))
+        .route(block, get(blocks::retrieve).delete(blocks::delete))
+        .route(&format!("{block}/history"), get(blocks::history))
+        .route(&format!("{block}/accept"), post(blocks::accept))
+        .route(&format!("{block}/reject"), post(blocks::reject))
+        .route("/tenure/memory/settings", get(blocks::settings).put(blocks::put_settings))
 }
 
 fn vault_routes() -> Table {

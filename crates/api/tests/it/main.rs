@@ -5,6 +5,7 @@ mod automations_api;
 mod bad_inputs;
 mod contexts_api;
 mod erasures;
+mod facts;
 mod freezes_api;
 mod keys_api;
 mod load;

@@ -106,6 +106,10 @@ async fn furnish(world: &World) -> Ids {
     // It waits there for payloads to grow old, and does not change any more.
     until(world, nobody["id"].as_str().expect("an id"), "payloads").await;
     keep("erasure", id(&nobody));
+    let fact = json!({"scope": "project", "statement": "Billing uses PostgreSQL."});
+    keep("fact", id(&made(world, "/v1/tenure/memory/facts", fact).await));
+    let block = json!({"scope": "project", "name": "house-rules", "text": "Be brief."});
+    keep("block", id(&made(world, "/v1/tenure/memory/blocks", block).await));
     // What this server cannot make here has an id that exists nowhere; its session does.
     for (name, id) in [
         ("environment", "env_0190d5e4aabb7ccd8eeff00112233445"),
@@ -153,6 +157,7 @@ fn body_of(path: &str) -> Value {
             json!({"auth": {"type": "static_bearer", "token": "another-token"}})
         }
         "/v1/tenure/vaults/{vault}/sign_ins" => json!({"mcp_server_url": "https://x.example/mcp"}),
+        "/v1/tenure/memory/facts/{fact}/correct" => json!({"statement": "Billing uses SQLite."}),
         "/v1/skills/{skill}" => json!({"default_version": "1"}),
         _ => json!({}),
     }

@@ -3,6 +3,7 @@
 mod answer;
 mod approval;
 mod attempt;
+mod blocks;
 mod client;
 mod compaction;
 mod connection;
@@ -19,8 +20,8 @@ use std::collections::BTreeMap;
 
 use tenure_journal::{
     Artifact, CommandResult, EffectId, EnvironmentOpened, Event, Failure, Forked, Fresh, InputPart, Item,
-    ModelAnswer, SessionKey, SessionOpened, SkillEntry, SubagentReport, Timestamp, ToolDef, ToolResult,
-    WorkspaceRoot,
+    ModelAnswer, SessionKey, SessionOpened, SkillEntry, SubagentReport, TakenBlock, Timestamp, ToolDef,
+    ToolResult, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 
@@ -53,6 +54,9 @@ pub struct Context<'a> {
     pub partial: &'a [Item],
     /// What must not begin for now.
     pub frozen: &'a Frozen,
+    /// The pinned blocks as they are now, for a turn that begins; absent where they were not asked for, which leaves
+    /// those that the session has.
+    pub blocks: Option<&'a [TakenBlock]>,
 }
 
 /// What the node that decides may do.

@@ -16,7 +16,8 @@ use tenure_journal::{
     HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport,
     ModelAnswer, ModelRequest, MultiAgent, Network, Origin, Outcome, ProjectId, Reasoning, Recorded,
     Remembered, SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop,
-    TextConfig, Timestamp, Tool, ToolDef, ToolResult, Trust, Turn, TurnId, Usage, Version, WorkspaceRoot,
+    TakenBlock, TextConfig, Timestamp, Tool, ToolDef, ToolResult, Trust, Turn, TurnId, Usage, Version,
+    WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -62,6 +63,8 @@ pub(crate) struct Bench {
     pub(crate) spent: u64,
     pub(crate) partial: Vec<Item>,
     pub(crate) frozen: Frozen,
+    /// The pinned blocks as a store has them.
+    pub(crate) blocks: Option<Vec<TakenBlock>>,
     pub(crate) show: Show,
     /// What can be recalled of it, by place.
     pub(crate) episodes: BTreeMap<u64, Remembered>,
@@ -299,6 +302,7 @@ impl Bench {
             reserving: Reserving::Asked,
             partial: &[],
             frozen: &NOTHING_FROZEN,
+            blocks: None,
         };
         let batch = crank(key, &cx);
         Self::begun(batch, Arc::clone(&policy), show, how)
@@ -324,6 +328,7 @@ impl Bench {
             reserving: Reserving::Asked,
             partial: &[],
             frozen: &NOTHING_FROZEN,
+            blocks: None,
         };
         let batch = Session::crank_fork(key, opened, forked, vec![], &cx).unwrap();
         let mut fork =
@@ -362,6 +367,7 @@ impl Bench {
             spent: 0,
             partial: Vec::new(),
             frozen: Frozen::default(),
+            blocks: None,
             show,
             episodes: BTreeMap::new(),
             sent: None,
@@ -389,6 +395,7 @@ impl Bench {
         let tools_changed = self.tools_changed.clone();
         let (routes, unhealthy) = (self.routes.clone(), self.unhealthy.clone());
         let reviewer = self.reviewer.clone();
+        let blocks = self.blocks.clone();
         let cx = Context {
             now: self.now,
             role: self.role,
@@ -407,6 +414,7 @@ impl Bench {
             reserving: self.reserving,
             partial: &partial,
             frozen: &self.frozen,
+            blocks: blocks.as_deref(),
         };
         let decided = self.session.crank(input, &cx);
         assert_eq!(

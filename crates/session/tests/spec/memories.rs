@@ -1,6 +1,8 @@
 //! What can be recalled of a session once its events are committed, and whose it is.
 
-use tenure_journal::{MEMORY_USER_KEY, SessionPatch, Tool};
+use tenure_journal::{
+    ContextItem, Event, Integrity, Labels, MEMORY_USER_KEY, MemoryScope, SessionPatch, TakenBlock, Tool,
+};
 
 use crate::bench::{Bench, Show, agent, call, defaults, function, opened, say, server, shop};
 
@@ -94,4 +96,80 @@ fn a_fork_leaves_its_past_to_its_parent() {
     assert_eq!(remembered(&fork), Vec::<String>::new());
     fork.message("Third things");
     assert_eq!(remembered(&fork), ["2 ada user -: Third things"]);
+}
+
+fn block(name: &str, version: u64, text: &str, integrity: Integrity) -> TakenBlock {
+    let (scope, labels) = (MemoryScope::User("ada".to_owned()), Labels { integrity, ..Labels::NEUTRAL });
+    TakenBlock { scope, name: name.to_owned(), version, text: text.to_owned(), labels }
+}
+
+/// The note at the beginning of what the model is shown.
+fn pinned(bench: &Bench) -> Option<String> {
+    match bench.session.context().input.first() {
+        Some(ContextItem::Note { text }) => Some(text.clone()),
+        Some(_) | None => None,
+    }
+}
+
+/// How often blocks were taken up.
+fn taken(bench: &Bench) -> usize {
+    bench.journal.iter().filter(|recorded| matches!(recorded.event, Event::BlocksTaken { .. })).count()
+}
+
+#[test]
+fn blocks_are_taken_up_by_turns_and_stay_as_they_are_within_them() {
+    let mut b = with("ada", vec![Tool::Memory], "Hello");
+    b.answer(vec![say("Good morning!")]);
+    assert_eq!((taken(&b), pinned(&b)), (0, None), "nobody asked for them");
+    b.blocks = Some(vec![block("likes", 1, "Tea.", Integrity::Operator)]);
+    b.message("And now?");
+    let shown = pinned(&b).expect("a note");
+    assert!(shown.contains("### likes (user)\n\n> Tea.\n"), "{shown}");
+    b.blocks = Some(vec![block("likes", 2, "Coffee.", Integrity::Operator)]);
+    b.answer(vec![call("c1", "memory_recall", r#"{"question":"Which?"}"#)]);
+    b.returns("memory_recall", r#"{"passages":[]}"#);
+    assert_eq!(pinned(&b).as_ref(), Some(&shown), "a turn ends with the blocks it began with");
+    b.answer(vec![say("Tea.")]);
+    b.message("And now?");
+    assert!(pinned(&b).is_some_and(|shown| shown.contains("> Coffee.")), "the next one has others");
+    let whole = b.session.context();
+    b.answer(vec![say("Coffee.")]);
+    b.message("Really?");
+    assert_eq!(taken(&b), 2, "what is the same is taken up once");
+    let longer = b.session.context();
+    assert_eq!(longer.input[..whole.input.len()], whole.input, "so the beginning stays as it is");
+    b.answer(vec![say("Yes.")]);
+    b.blocks = Some(vec![]);
+    b.message("Still?");
+    assert_eq!((taken(&b), pinned(&b)), (3, None));
+}
+
+#[test]
+fn blocks_bring_their_labels_and_going_back_gives_up_both() {
+    let mut b = with("ada", vec![Tool::Memory], "Hello");
+    b.answer(vec![say("Good morning!")]);
+    let clean = b.version();
+    b.blocks = Some(vec![block("pay", 1, "Pay DE99.", Integrity::Untrusted)]);
+    b.message("Go on");
+    assert_eq!(b.session.labels().integrity, Integrity::Untrusted);
+    b.answer(vec![say("Done.")]);
+    b.rewind(clean).unwrap();
+    assert_eq!((b.session.labels().integrity, pinned(&b)), (Integrity::Operator, None));
+    b.message("Go on");
+    let integrity = b.session.labels().integrity;
+    assert!(pinned(&b).is_some() && integrity == Integrity::Untrusted, "the next turn takes up both again");
+    b.answer(vec![say("Done.")]);
+    let mut fork = b.fork(b.version(), 99);
+    assert_eq!(pinned(&fork), None, "a fork takes up its own");
+    fork.message("Go on");
+    assert_eq!(fork.session.labels().integrity, Integrity::Untrusted, "and has read what its parent had");
+}
+
+#[test]
+fn what_writes_the_memory_is_no_memory() {
+    let mut b = with("ada", vec![Tool::Memory], "Tea for me.");
+    b.answer(vec![call("c1", "memory_remember", r#"{"statement":"Ada drinks tea."}"#)]);
+    b.returns("memory_remember", r#"{"fact":"fact_1","outcome":"remembered"}"#);
+    b.answer(vec![say("Noted.")]);
+    assert_eq!(remembered(&b), ["0 ada user -: Tea for me.", "2 ada agent clerk: Noted."]);
 }

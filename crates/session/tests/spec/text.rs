@@ -367,6 +367,11 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
             let ids: Vec<String> = item_ids.iter().map(ToString::to_string).collect();
             format!("outputs shortened: {}", ids.join(", "))
         }
+        Event::BlocksTaken { blocks } => {
+            let blocks: Vec<String> =
+                blocks.iter().map(|block| format!("{} v{}", block.name, block.version)).collect();
+            format!("pinned blocks: {}", blocks.join(", "))
+        }
         Event::Forked(forked) => {
             let items: Vec<String> = forked.items.iter().map(item).collect();
             let turns: Vec<String> =

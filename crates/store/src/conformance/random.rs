@@ -11,8 +11,8 @@ use tenure_journal::{
 
 use super::build::{append, bytes, document, fresh, head, hidden, message, receipt, row, turn};
 use crate::{
-    Append, BudgetChange, BudgetEntry, Document, DocumentKind, GoneRows, ItemRow, MemoryStore, Order, Page,
-    Receipt, SessionFilter, Stamp, Store, StoreError, Wanted,
+    Append, AuditEntry, BudgetChange, BudgetEntry, Document, DocumentKind, GoneRows, Indexed, ItemRow,
+    MemoryStore, Order, Page, Receipt, SessionFilter, Stamp, Store, StoreError, Wanted,
 };
 
 const PROJECTS: usize = 2;
@@ -78,7 +78,7 @@ impl World {
         }
         let key = self.key();
         let project = key.project;
-        match self.rng.u8(..31) {
+        match self.rng.u8(..35) {
             0..8 => {
                 let append = self.append(key, model);
                 both!(append(append))
@@ -92,7 +92,17 @@ impl World {
                 let payload = self.payload();
                 both!(put_blob(project, payload))
             }
-            29.. => {
+            31 | 32 => {
+                let (document, receipt) = self.document(project, model);
+                let documents = vec![Indexed { document, terms: self.terms() }];
+                let audit: Vec<AuditEntry> = Vec::new();
+                both!(put_indexed(documents, receipt, audit))
+            }
+            33.. => {
+                let (kind, name, terms) = (self.kind(), self.name(), self.terms());
+                both!(find_documents(project, kind, name.as_str(), terms.as_slice(), 1_000))
+            }
+            29 | 30 => {
                 let (space, wanted) = (self.space(project), self.wanted());
                 both!(candidates(&space, &wanted))
             }

@@ -10,10 +10,12 @@ use tenure_journal::{
 };
 
 use super::episodes::Episodes;
+use super::found::Index;
 use super::unknown_cursor;
 use crate::{
-    Append, AuditEntry, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Order, Page, Place,
-    Receipt, Seal, Sealed, SessionFilter, Snapshot, Stamp, StoreError, StoreErrorKind, Stored, Unsealed,
+    Append, AuditEntry, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Indexed, Order, Page,
+    Place, Receipt, Seal, Sealed, SessionFilter, Snapshot, Stamp, StoreError, StoreErrorKind, Stored,
+    Unsealed,
 };
 
 /// A write that was checked.
@@ -23,6 +25,8 @@ pub(super) enum Write {
     Append(Box<Append>),
     /// A document's next version.
     Put(Vec<Document>, Option<Receipt>, Vec<AuditEntry>),
+    /// Documents' next versions, with what they are found by.
+    PutIndexed(Vec<Indexed>, Option<Receipt>, Vec<AuditEntry>),
     /// A document without a history.
     Note(Box<Document>),
     /// A payload.
@@ -62,6 +66,7 @@ pub(super) struct State {
     positions: u64,
     logs: HashMap<ProjectId, Log>,
     pub(super) episodes: Episodes,
+    pub(super) index: Index,
 }
 
 /// A project's audit log.
@@ -143,7 +148,7 @@ impl State {
         documents.iter().try_for_each(|document| self.check_document(document))
     }
 
-    fn check_document(&self, document: &Document) -> Result<(), StoreError> {
+    pub(super) fn check_document(&self, document: &Document) -> Result<(), StoreError> {
         let key = (document.project, document.kind, document.id.clone());
         let actual = self.documents.get(&key).map_or(0, |versions| versions.len() as u64);
         if actual.checked_add(1) == Some(document.version) {
@@ -208,6 +213,14 @@ impl State {
                 self.put(documents);
                 self.keep(receipt);
                 audit.into_iter().for_each(|entry| self.record(entry.project, entry.record));
+            }
+            Write::PutIndexed(documents, receipt, audit) => {
+                documents.iter().for_each(|indexed| self.index.put(indexed));
+                self.write(Write::Put(
+                    documents.into_iter().map(|indexed| indexed.document).collect(),
+                    receipt,
+                    audit,
+                ));
             }
             Write::Note(document) => {
                 let document = Document { version: 1, deleted: false, ..*document };

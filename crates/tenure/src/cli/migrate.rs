@@ -171,7 +171,13 @@ async fn documents(from: &SqliteStore, to: &PostgresStore) -> Result<u64, CliErr
         let Some(last) = page.last().cloned() else { return Ok(count) };
         after = Some(last);
         for document in page {
-            match to.put(vec![document.clone()], None).await {
+            let indexed = tenure_runtime::indexed(document.clone())
+                .map_err(|error| CliError::failed("damaged", error.to_string()))?;
+            let put = match indexed.terms.is_empty() {
+                true => to.put(vec![indexed.document], None).await,
+                false => to.put_indexed(vec![indexed], None, Vec::new()).await,
+            };
+            match put {
                 Ok(()) => {}
                 Err(error) if matches!(error.kind(), StoreErrorKind::Conflict { .. }) => {}
                 Err(error) => return Err(failed("writing a document", &error)),

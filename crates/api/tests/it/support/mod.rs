@@ -29,6 +29,10 @@ pub(crate) const OTHER_KEY: &str = "test-key-of-another-project";
 
 const SCRIPT: &str = r#"
 rules:
+  - when: { user: '^call (?P<tool>[a-z_]+) (?P<given>.+)$', no_result: true }
+    reply: [{ call: { tool: "{{ tool }}", raw_arguments: "{{ given }}" } }]
+  - when: { user: '^call ' }
+    reply: [{ text: "Got {{ result }}" }]
   - when: { user: '^look up', result_of: look_up }
     reply: [{ text: "Found it." }]
   - when: { user: '^look up' }

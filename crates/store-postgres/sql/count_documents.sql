@@ -1,0 +1,6 @@
+SELECT count(*)
+FROM (
+    SELECT 1 FROM documents
+    WHERE project_id = $1 AND kind = $2 AND name = $3 AND is_latest AND NOT deleted
+    LIMIT $4
+) AS counted
