@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::http::Method;
 use serde_json::Value;
-use tenure_journal::{AgentConfig, Author, MemorySpace, Party, PartyKind, ProjectId, SessionId};
+use tenure_journal::{AgentConfig, Author, MemoryScope, MemorySpace, Party, PartyKind, ProjectId, SessionId};
 use tenure_policy::{
     APPROVERS, Action, AgentFacts, Facts, MemoryStore, MemoryUse, PartyFacts, PolicySet, Principal, Request,
     SessionFacts, SessionVerb, Verdict,
@@ -17,7 +17,7 @@ use tenure_policy::{
 use tenure_runtime::Runtime;
 use tenure_session::{Command, FromParent};
 
-use crate::call::{App, Caller};
+use crate::call::{App, Call, Caller};
 use crate::error::ApiError;
 use crate::scope::{Scope, covered};
 
@@ -129,6 +129,15 @@ pub(crate) async fn check_memory(
 ) -> Result<(), ApiError> {
     let store = MemoryStore::of(space);
     decide(app, caller, store.action(what)).await
+}
+
+/// The same about what is kept for a scope on purpose.
+///
+/// # Errors
+/// 403: policy does not allow it.
+pub(crate) async fn check_scope(call: &Call, scope: &MemoryScope, what: MemoryUse) -> Result<(), ApiError> {
+    let store = MemoryStore::of_scope(scope);
+    decide(&call.app, &call.caller, store.action(what)).await
 }
 
 /// What policy says to opening a session of this agent.

@@ -1,6 +1,6 @@
 //! The memories of a session as policies see them, and the two things that are done with them.
 
-use tenure_journal::{Confidentiality, Integrity, MemorySpace};
+use tenure_journal::{Confidentiality, Integrity, MemoryScope, MemorySpace};
 
 use crate::resource::{Action, MemoryFacts};
 
@@ -13,7 +13,8 @@ pub enum MemoryUse {
     Write,
 }
 
-/// The memories of one agent, with one user or with nobody in particular.
+/// Memories of one scope: what was said to one agent by one user or by nobody in particular, and what is kept for one
+/// scope on purpose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryStore {
     id: String,
@@ -27,6 +28,23 @@ impl MemoryStore {
         match &space.user {
             Some(user) => Self { id: format!("user/{}/{user}", space.agent), scope: "user" },
             None => Self { id: format!("agent/{}", space.agent), scope: "agent" },
+        }
+    }
+
+    /// What is kept for a scope: as above for a space, else `project`, `agent/<agent>`, `user/*/<user>` or
+    /// `session/<session>`.
+    #[must_use]
+    pub fn of_scope(scope: &MemoryScope) -> Self {
+        let word = scope.kind().as_str();
+        match scope {
+            MemoryScope::Project => Self { id: word.to_owned(), scope: word },
+            MemoryScope::Agent(agent) => Self { id: format!("agent/{agent}"), scope: word },
+            MemoryScope::User(user) => Self { id: format!("user/*/{user}"), scope: word },
+            MemoryScope::Session(session) => Self { id: format!("session/{session}"), scope: word },
+            MemoryScope::Space(agent, Some(user)) => {
+                Self { id: format!("user/{agent}/{user}"), scope: "user" }
+            }
+            MemoryScope::Space(agent, None) => Self { id: format!("agent/{agent}"), scope: "agent" },
         }
     }
 
@@ -64,5 +82,14 @@ mod tests {
         assert_eq!(of(None), format!("agent/{agent}"));
         assert_eq!(of(Some("ann")), format!("user/{agent}/ann"));
         assert_ne!(of(Some("")), of(None), "a user without a name is not nobody");
+        let space = MemorySpace { project, agent, user: Some("ann".to_owned()) };
+        let scoped = |scope: &MemoryScope| MemoryStore::of_scope(scope).action(MemoryUse::Write).resource();
+        let scopes: Vec<String> = MemoryScope::all_of(&space, None).iter().map(scoped).collect();
+        let agent = format!("agent/{agent}");
+        assert_eq!(
+            scopes,
+            ["project", &agent, "user/*/ann", &of(Some("ann"))],
+            "what is kept is named as what was said"
+        );
     }
 }

@@ -675,6 +675,7 @@ fn keeps_payloads(effect: &Effect) -> bool {
         | EffectKind::PlaceFiles { .. }
         | EffectKind::PublishArtifacts => true,
         EffectKind::ModelCall { .. }
+        | EffectKind::Compact { .. }
         | EffectKind::Review { .. }
         | EffectKind::Subagent { .. }
         | EffectKind::EndSubagents { .. } => false,

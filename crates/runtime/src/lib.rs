@@ -71,7 +71,7 @@ pub use erasure::{Erasure, ErasurePhase, Forget, SUBJECT_BYTES_MAX, VERIFIED_TEX
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;
 pub use facts::{
-    Correction, FactFilter, Kept, MemoryError, MemoryRefusal, Outcome as MemoryOutcome, SavedBlock,
+    Correction, FactFilter, KeptFact, MemoryError, MemoryRefusal, Outcome as MemoryOutcome, SavedBlock,
     SavedFact, caller, indexed,
 };
 pub use fair::Places;

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tenure_journal::{MemorySettings, limit};
+use tenure_policy::MemoryUse;
 use tenure_runtime::SavedBlock;
 use tenure_store::Receipt;
 
@@ -15,24 +16,37 @@ use crate::idempotency::{self, Begin, Ticket};
 use crate::query;
 use crate::read::Reader;
 use crate::show;
+use crate::verbs::check_scope;
 
 fn id(call: &Call) -> Result<String, ApiError> {
     call.id("block", "memory")
 }
 
+/// A block that the caller may do this with.
+async fn found(call: &Call, id: &str, what: MemoryUse) -> Result<SavedBlock, ApiError> {
+    let saved = call.app.runtime.block(call.project(), id).await?;
+    check_scope(call, &saved.block.scope, what).await?;
+    Ok(saved)
+}
+
 pub(super) async fn list(call: Call) -> Result<Response, ApiError> {
     call.query.check(call.dialect(), &["scope"])?;
-    let found = call.app.runtime.blocks(call.project(), &scope(&call)?).await?;
+    let scope = scope(&call)?;
+    check_scope(&call, &scope, MemoryUse::Read).await?;
+    let found = call.app.runtime.blocks(call.project(), &scope).await?;
     Ok(query::list(found.iter().map(show::block).collect(), false))
 }
 
 pub(super) async fn retrieve(call: Call) -> Result<Response, ApiError> {
-    let found = call.app.runtime.block(call.project(), &id(&call)?).await?;
+    let found = found(&call, &id(&call)?, MemoryUse::Read).await?;
     Ok(Json(show::block(&found)).into_response())
 }
 
 pub(super) async fn history(call: Call) -> Result<Response, ApiError> {
     let found = call.app.runtime.block_history(call.project(), &id(&call)?).await?;
+    if let Some(last) = found.last() {
+        check_scope(&call, &last.block.scope, MemoryUse::Read).await?;
+    }
     Ok(query::list(found.iter().map(show::block).collect(), false))
 }
 
@@ -45,6 +59,7 @@ pub(super) async fn put(mut call: Call) -> Result<Response, ApiError> {
     };
     let mut reader = Reader::new("", &body)?;
     let scope = scope_in(&reader.required("scope")?)?;
+    check_scope(&call, &scope, MemoryUse::Write).await?;
     let name = reader.required("name")?.string()?;
     let text = reader.required("text")?.any_text(limit::BLOCK_BYTES_MAX)?;
     reader.finish()?;
@@ -58,7 +73,7 @@ pub(super) async fn put(mut call: Call) -> Result<Response, ApiError> {
 
 pub(super) async fn delete(call: Call) -> Result<Response, ApiError> {
     let id = id(&call)?;
-    call.app.runtime.block(call.project(), &id).await?;
+    found(&call, &id, MemoryUse::Write).await?;
     call.acting().remove_block(call.project(), &id).await?;
     Ok(Json(json!({"id": id, "object": "tenure.memory.block.deleted", "deleted": true})).into_response())
 }
@@ -78,7 +93,7 @@ async fn answer(mut call: Call, accept: bool) -> Result<Response, ApiError> {
         Begin::Run(ticket) => ticket,
         Begin::Replay(response) => return Ok(response),
     };
-    call.app.runtime.block(call.project(), &id).await?;
+    found(&call, &id, MemoryUse::Write).await?;
     Reader::new("", &body)?.finish()?;
     let receipt = |saved: &SavedBlock| receipt(ticket.as_ref(), saved);
     match call.acting().answer_block(call.project(), &id, accept, &receipt).await {
@@ -94,7 +109,9 @@ fn receipt(ticket: Option<&Ticket>, saved: &SavedBlock) -> Option<Receipt> {
 
 pub(super) async fn settings(call: Call) -> Result<Response, ApiError> {
     call.query.check(call.dialect(), &["scope"])?;
-    let found = call.app.runtime.memory_settings(call.project(), &scope(&call)?).await?;
+    let scope = scope(&call)?;
+    check_scope(&call, &scope, MemoryUse::Read).await?;
+    let found = call.app.runtime.memory_settings(call.project(), &scope).await?;
     Ok(Json(show::memory_settings(&found)).into_response())
 }
 
@@ -102,6 +119,7 @@ pub(super) async fn put_settings(mut call: Call) -> Result<Response, ApiError> {
     let body = call.read_body().await?;
     let mut reader = Reader::new("", &body)?;
     let scope = scope_in(&reader.required("scope")?)?;
+    check_scope(&call, &scope, MemoryUse::Write).await?;
     let review = reader.required("review")?.bool()?;
     reader.finish()?;
     let settings = MemorySettings { scope, review };

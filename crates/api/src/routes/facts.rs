@@ -4,8 +4,9 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tenure_journal::{Closing, Confidence, FactId, FactSource, Labels, MemoryScope, Timestamp, limit};
+use tenure_policy::MemoryUse;
 use tenure_runtime::fact::{self, Asked, Saying, When};
-use tenure_runtime::{Correction, FactFilter, Kept, MemoryError, Standing, caller, moment};
+use tenure_runtime::{Correction, FactFilter, KeptFact, MemoryError, SavedFact, Standing, caller, moment};
 use tenure_store::{Receipt, StoreErrorKind};
 
 use super::created;
@@ -15,6 +16,7 @@ use crate::idempotency::{self, Begin, Ticket};
 use crate::query::{self, Limit};
 use crate::read::{Field, Reader, read_labels, unsupported_value};
 use crate::show;
+use crate::verbs::check_scope;
 
 /// Words of the filter by state.
 const STATES: &[&str] = &["active", "proposed", "closed", "rejected"];
@@ -75,12 +77,20 @@ fn id(call: &Call) -> Result<FactId, ApiError> {
     call.id("fact", "memory")
 }
 
+/// A fact that the caller may do this with.
+async fn found(call: &Call, fact: FactId, what: MemoryUse) -> Result<SavedFact, ApiError> {
+    let saved = call.app.runtime.fact(call.project(), fact).await?;
+    check_scope(call, &saved.fact.scope, what).await?;
+    Ok(saved)
+}
+
 pub(super) async fn list(call: Call) -> Result<Response, ApiError> {
     call.query.check(
         call.dialect(),
         &["scope", "state", "subject", "true_at", "known_at", "after", "limit", "order"],
     )?;
     let scope = scope(&call)?;
+    check_scope(&call, &scope, MemoryUse::Read).await?;
     let page = call.query.page(Limit::Clamped)?;
     if page.after.as_ref().is_some_and(|after| after.parse::<FactId>().is_err()) {
         return Err(bad_cursor());
@@ -100,18 +110,19 @@ pub(super) async fn list(call: Call) -> Result<Response, ApiError> {
     });
     let subject = call.query.one("subject")?.map(str::to_owned);
     let filter = FactFilter { standing, subject, when };
-    let mut found = call.app.runtime.facts(call.project(), &scope, &filter, &page).await?;
-    let has_more = query::cut(&mut found, &page);
-    Ok(query::list(found.iter().map(show::fact).collect(), has_more))
+    let mut facts = call.app.runtime.facts(call.project(), &scope, &filter, &page).await?;
+    let has_more = query::cut(&mut facts, &page);
+    Ok(query::list(facts.iter().map(show::fact).collect(), has_more))
 }
 
 pub(super) async fn retrieve(call: Call) -> Result<Response, ApiError> {
-    let saved = call.app.runtime.fact(call.project(), id(&call)?).await?;
+    let saved = found(&call, id(&call)?, MemoryUse::Read).await?;
     Ok(Json(show::fact(&saved)).into_response())
 }
 
 pub(super) async fn history(call: Call) -> Result<Response, ApiError> {
-    let versions = call.app.runtime.fact_history(call.project(), id(&call)?).await?;
+    let fact = found(&call, id(&call)?, MemoryUse::Read).await?.id;
+    let versions = call.app.runtime.fact_history(call.project(), fact).await?;
     Ok(query::list(versions.iter().map(show::fact).collect(), false))
 }
 
@@ -123,9 +134,10 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     };
     let mut reader = Reader::new("", &body)?;
     let scope = scope_in(&reader.required("scope")?)?;
+    check_scope(&call, &scope, MemoryUse::Write).await?;
     let saying = read_saying(reader, scope, by(&call), true)?;
     let status = StatusCode::CREATED;
-    let receipt = |kept: &Kept| receipt(ticket.as_ref(), status, kept);
+    let receipt = |kept: &KeptFact| receipt(ticket.as_ref(), status, kept);
     match call.acting().remember(call.project(), &saying, &receipt).await {
         Ok(kept) => Ok(created(&show::kept(&kept))),
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
@@ -139,7 +151,7 @@ pub(super) async fn correct(mut call: Call) -> Result<Response, ApiError> {
         Begin::Run(ticket) => ticket,
         Begin::Replay(response) => return Ok(response),
     };
-    let old = call.app.runtime.fact(call.project(), fact).await?;
+    let old = found(&call, fact, MemoryUse::Write).await?;
     let by = by(&call);
     let mut reader = Reader::new("", &body)?;
     let until = true_until(&mut reader)?;
@@ -150,7 +162,7 @@ pub(super) async fn correct(mut call: Call) -> Result<Response, ApiError> {
         Until::Unsaid => Some(saying.valid_from.unwrap_or(saying.by.at)),
     };
     let correction = Correction { fact, saying, true_until };
-    let receipt = |kept: &Kept| receipt(ticket.as_ref(), StatusCode::OK, kept);
+    let receipt = |kept: &KeptFact| receipt(ticket.as_ref(), StatusCode::OK, kept);
     let done = call.acting().correct(call.project(), &correction, &receipt).await;
     answer(&call, ticket.as_ref(), done).await
 }
@@ -162,7 +174,7 @@ pub(super) async fn close(mut call: Call) -> Result<Response, ApiError> {
         Begin::Run(ticket) => ticket,
         Begin::Replay(response) => return Ok(response),
     };
-    call.app.runtime.fact(call.project(), fact).await?;
+    found(&call, fact, MemoryUse::Write).await?;
     let by = by(&call);
     let mut reader = Reader::new("", &body)?;
     let reason = read_reason(&mut reader)?;
@@ -173,7 +185,7 @@ pub(super) async fn close(mut call: Call) -> Result<Response, ApiError> {
     };
     reader.finish()?;
     let closing = Closing { at: by.at, true_until, by, reason };
-    let receipt = |kept: &Kept| receipt(ticket.as_ref(), StatusCode::OK, kept);
+    let receipt = |kept: &KeptFact| receipt(ticket.as_ref(), StatusCode::OK, kept);
     let done = call.acting().close_fact(call.project(), fact, closing, &receipt).await;
     answer(&call, ticket.as_ref(), done).await
 }
@@ -205,7 +217,7 @@ async fn decide(mut call: Call, verdict: Verdict) -> Result<Response, ApiError> 
         Begin::Run(ticket) => ticket,
         Begin::Replay(response) => return Ok(response),
     };
-    call.app.runtime.fact(call.project(), fact).await?;
+    found(&call, fact, MemoryUse::Write).await?;
     let mut reader = Reader::new("", &body)?;
     let reason = match verdict {
         Verdict::Reject => read_reason(&mut reader)?,
@@ -213,7 +225,7 @@ async fn decide(mut call: Call, verdict: Verdict) -> Result<Response, ApiError> 
     };
     reader.finish()?;
     let (project, by) = (call.project(), by(&call));
-    let receipt = |kept: &Kept| receipt(ticket.as_ref(), StatusCode::OK, kept);
+    let receipt = |kept: &KeptFact| receipt(ticket.as_ref(), StatusCode::OK, kept);
     let runtime = call.acting();
     let done = match verdict {
         Verdict::Accept => runtime.accept_fact(project, fact, by, &receipt).await,
@@ -283,7 +295,7 @@ fn read_saying(
     Ok(Saying { scope, subject, statement, valid_from, valid_to, confidence, labels, by })
 }
 
-fn receipt(ticket: Option<&Ticket>, status: StatusCode, kept: &Kept) -> Option<Receipt> {
+fn receipt(ticket: Option<&Ticket>, status: StatusCode, kept: &KeptFact) -> Option<Receipt> {
     let at = kept.saved.document.updated_at;
     ticket.map(|ticket| ticket.receipt(status, show::kept(kept).to_string(), at))
 }
@@ -291,7 +303,7 @@ fn receipt(ticket: Option<&Ticket>, status: StatusCode, kept: &Kept) -> Option<R
 async fn answer(
     call: &Call,
     ticket: Option<&Ticket>,
-    done: Result<Kept, MemoryError>,
+    done: Result<KeptFact, MemoryError>,
 ) -> Result<Response, ApiError> {
     match done {
         Ok(kept) => Ok(Json(show::kept(&kept)).into_response()),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tenure_journal::{Closing, FactAuthor, FactSource, FactState, MemorySettings, Timestamp};
-use tenure_runtime::{Kept, MemoryOutcome, SavedBlock, SavedFact, Standing, fact as facts, rfc3339};
+use tenure_runtime::{KeptFact, MemoryOutcome, SavedBlock, SavedFact, Standing, fact as facts, rfc3339};
 
 fn moment(at: Option<Timestamp>) -> Value {
     at.map_or(Value::Null, |at| json!(rfc3339(at)))
@@ -55,7 +55,7 @@ pub(crate) fn fact(saved: &SavedFact) -> Value {
 }
 
 /// A fact after a change, with what the change was.
-pub(crate) fn kept(kept: &Kept) -> Value {
+pub(crate) fn kept(kept: &KeptFact) -> Value {
     let mut shown = fact(&kept.saved);
     shown["outcome"] = json!(match kept.outcome {
         MemoryOutcome::Added => "added",

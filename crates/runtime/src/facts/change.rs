@@ -30,7 +30,7 @@ pub enum Outcome {
 
 /// A fact as it is after a change, and what the change was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptFact {
     /// The fact.
     pub saved: SavedFact,
     /// What came of it.
@@ -49,7 +49,7 @@ pub struct Correction {
 }
 
 /// Makes the receipt of a change of what came of it.
-pub(crate) type FactReceipt<'a> = &'a (dyn Fn(&Kept) -> Option<Receipt> + Send + Sync);
+pub(crate) type FactReceipt<'a> = &'a (dyn Fn(&KeptFact) -> Option<Receipt> + Send + Sync);
 
 impl Runtime {
     /// Keeps a fact that the caller says. The same statement in the same scope is confirmed instead, and one that
@@ -62,7 +62,7 @@ impl Runtime {
         project: ProjectId,
         saying: &Saying,
         receipt: FactReceipt<'_>,
-    ) -> Result<Kept, MemoryError> {
+    ) -> Result<KeptFact, MemoryError> {
         self.say(project, saying, Standing::Direct, None, receipt).await
     }
 
@@ -75,7 +75,7 @@ impl Runtime {
         project: ProjectId,
         correction: &Correction,
         receipt: FactReceipt<'_>,
-    ) -> Result<Kept, MemoryError> {
+    ) -> Result<KeptFact, MemoryError> {
         self.replace(project, correction, |_| Standing::Direct, receipt).await
     }
 
@@ -89,7 +89,7 @@ impl Runtime {
         id: FactId,
         closing: Closing,
         receipt: FactReceipt<'_>,
-    ) -> Result<Kept, MemoryError> {
+    ) -> Result<KeptFact, MemoryError> {
         self.close(project, id, &closing, |_| Standing::Direct, receipt).await
     }
 
@@ -103,7 +103,7 @@ impl Runtime {
         id: FactId,
         by: FactSource,
         receipt: FactReceipt<'_>,
-    ) -> Result<Kept, MemoryError> {
+    ) -> Result<KeptFact, MemoryError> {
         for _ in 0..WRITE_ATTEMPTS {
             let proposal = self.fact(project, id).await?;
             let accepted = proposal.next(fact::accepted(&proposal.fact, by.clone())?, by.at);
@@ -120,7 +120,7 @@ impl Runtime {
                     changed.push(before.next(fact::closed(&before.fact, closing, Some(id))?, by.at));
                 }
             }
-            let kept = Kept { saved: accepted, outcome: Outcome::Added };
+            let kept = KeptFact { saved: accepted, outcome: Outcome::Added };
             if self.write(changed, receipt(&kept)).await? {
                 return Ok(kept);
             }
@@ -139,11 +139,11 @@ impl Runtime {
         by: FactSource,
         reason: Option<String>,
         receipt: FactReceipt<'_>,
-    ) -> Result<Kept, MemoryError> {
+    ) -> Result<KeptFact, MemoryError> {
         for _ in 0..WRITE_ATTEMPTS {
             let proposal = self.fact(project, id).await?;
             let fact = fact::rejected(&proposal.fact, by.clone(), reason.clone())?;
-            let kept = Kept { saved: proposal.next(fact, by.at), outcome: Outcome::Rejected };
+            let kept = KeptFact { saved: proposal.next(fact, by.at), outcome: Outcome::Rejected };
             if self.write(vec![kept.saved.clone()], receipt(&kept)).await? {
                 return Ok(kept);
             }
@@ -161,7 +161,7 @@ impl Runtime {
         id: FactId,
         by: FactSource,
         receipt: FactReceipt<'_>,
-    ) -> Result<Kept, MemoryError> {
+    ) -> Result<KeptFact, MemoryError> {
         let closed = self.fact(project, id).await?;
         if !matches!(closed.fact.state, FactState::Closed(_)) {
             return Err(FactRefusal::NotClosed.into());
@@ -189,7 +189,7 @@ impl Runtime {
         standing: Standing,
         before: Option<(FactId, Option<Timestamp>)>,
         receipt: FactReceipt<'_>,
-    ) -> Result<Kept, MemoryError> {
+    ) -> Result<KeptFact, MemoryError> {
         for _ in 0..WRITE_ATTEMPTS {
             let (kept, mut changed) = self.said(project, saying, standing, before.map(|(id, _)| id)).await?;
             if let Some((id, true_until)) = before {
@@ -221,7 +221,7 @@ impl Runtime {
         saying: &Saying,
         standing: Standing,
         before: Option<FactId>,
-    ) -> Result<(Kept, Vec<SavedFact>), MemoryError> {
+    ) -> Result<(KeptFact, Vec<SavedFact>), MemoryError> {
         let state = match standing {
             Standing::Direct => FactState::Active,
             Standing::Proposed => FactState::Proposed,
@@ -243,7 +243,7 @@ impl Runtime {
                 (FactState::Rejected { .. }, Standing::Direct) | (FactState::Closed(_), _) => continue,
             };
             let saved = found.next(fact, now);
-            return Ok((Kept { saved: saved.clone(), outcome }, vec![saved]));
+            return Ok((KeptFact { saved: saved.clone(), outcome }, vec![saved]));
         }
         if same.scope_has >= limit::FACTS_PER_SCOPE_MAX {
             return Err(FactRefusal::Full.into());
@@ -253,7 +253,7 @@ impl Runtime {
             Standing::Direct => Outcome::Added,
             Standing::Proposed => Outcome::Proposed,
         };
-        Ok((Kept { saved: saved.clone(), outcome }, vec![saved]))
+        Ok((KeptFact { saved: saved.clone(), outcome }, vec![saved]))
     }
 
     /// Puts a statement in the place of a fact, as far as `standing` says of it that this may be done.
@@ -263,7 +263,7 @@ impl Runtime {
         correction: &Correction,
         standing: impl Fn(&Fact) -> Standing,
         receipt: FactReceipt<'_>,
-    ) -> Result<Kept, MemoryError> {
+    ) -> Result<KeptFact, MemoryError> {
         let old = self.fact(project, correction.fact).await?;
         let subject = correction.saying.subject.clone().unwrap_or_else(|| old.fact.subject.clone());
         let scope = old.fact.scope.clone();
@@ -280,7 +280,7 @@ impl Runtime {
         closing: &Closing,
         standing: impl Fn(&Fact) -> Standing,
         receipt: FactReceipt<'_>,
-    ) -> Result<Kept, MemoryError> {
+    ) -> Result<KeptFact, MemoryError> {
         for _ in 0..WRITE_ATTEMPTS {
             let old = self.fact(project, id).await?;
             let closed = fact::closed(&old.fact, closing.clone(), None)?;
@@ -289,7 +289,7 @@ impl Runtime {
                 Standing::Proposed => return Err(MemoryError::Refused(MemoryRefusal::OnlyPeople)),
             }
             let saved = old.next(closed, closing.at);
-            let kept = Kept { saved, outcome: Outcome::Closed };
+            let kept = KeptFact { saved, outcome: Outcome::Closed };
             if self.write(vec![kept.saved.clone()], receipt(&kept)).await? {
                 return Ok(kept);
             }
@@ -308,7 +308,11 @@ impl Runtime {
 }
 
 /// The same change, with what the new fact takes the place of as part of it.
-fn superseding(kept: Kept, before: Option<(FactId, Option<Timestamp>)>, changed: &mut [SavedFact]) -> Kept {
+fn superseding(
+    kept: KeptFact,
+    before: Option<(FactId, Option<Timestamp>)>,
+    changed: &mut [SavedFact],
+) -> KeptFact {
     let Some((id, true_until)) = before else { return kept };
     // One that was said before took the place of what it did then.
     if kept.saved.document.version > 1 {
@@ -322,7 +326,7 @@ fn superseding(kept: Kept, before: Option<(FactId, Option<Timestamp>)>, changed:
         *new = saved.clone();
     }
     let outcome = if kept.outcome == Outcome::Added { Outcome::Corrected } else { kept.outcome };
-    Kept { saved, outcome }
+    KeptFact { saved, outcome }
 }
 
 /// The facts of a scope that say the same.

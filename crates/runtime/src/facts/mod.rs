@@ -16,7 +16,7 @@ mod settings;
 mod tool;
 
 pub use blocks::SavedBlock;
-pub use change::{Correction, Kept, Outcome, caller};
+pub use change::{Correction, KeptFact, Outcome, caller};
 pub use documents::{SavedFact, indexed};
 pub use error::{MemoryError, MemoryRefusal};
 pub use read::FactFilter;

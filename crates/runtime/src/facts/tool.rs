@@ -18,7 +18,7 @@ use tenure_store::{Receipt, StoreErrorKind};
 
 use super::blocks::Edit;
 use super::settings::settings;
-use super::{Correction, Kept, MemoryError, Outcome, SavedBlock, Standing};
+use super::{Correction, KeptFact, MemoryError, Outcome, SavedBlock, Standing};
 use crate::Runtime;
 use crate::handle::Shared;
 
@@ -218,7 +218,7 @@ impl Call {
         Ok(told_of_block(&saved).to_string())
     }
 
-    fn kept(&self, kept: &Kept) -> Option<Receipt> {
+    fn kept(&self, kept: &KeptFact) -> Option<Receipt> {
         self.receipt(&told(kept), kept.saved.document.updated_at)
     }
 
@@ -321,7 +321,7 @@ fn returned(text: String, is_error: bool) -> Attempted {
 }
 
 /// What a model is told of a change. Nothing of what was there before is repeated: it may have other labels.
-fn told(kept: &Kept) -> Value {
+fn told(kept: &KeptFact) -> Value {
     let outcome = match kept.outcome {
         Outcome::Added => "remembered",
         Outcome::Confirmed => "known already, and said once more",

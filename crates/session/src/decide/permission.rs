@@ -1,7 +1,9 @@
 //! Permission: the one place where policy is asked, and where its refusals become facts.
 
 use serde_json::Value;
-use tenure_journal::{Event, GrantNumber, Party, PermitRecord, PolicyRefusal, json as strict};
+use tenure_journal::{
+    Event, GrantNumber, MemoryScope, Party, PermitRecord, PolicyRefusal, ScopeKind, json as strict,
+};
 use tenure_policy::{Action, Approved, MemoryStore, MemoryUse, Verdict};
 
 use super::Draft;
@@ -111,7 +113,11 @@ impl Draft<'_> {
     /// What policy says about something that is done with the session's memories, beside the call that does it.
     /// Whatever remembers, recalls or forgets on behalf of an agent asks here first.
     pub(super) fn judge_memory(&self, what: MemoryUse, arguments: &Value) -> Judgement {
-        let store = MemoryStore::of(&self.state.memory_space());
+        let space = self.state.memory_space();
+        // Where nothing is said of it, and where a fact is named, it is the space; what is wrong is told by the tool.
+        let kind = arguments.get("scope").and_then(Value::as_str).and_then(ScopeKind::from_word);
+        let scope = kind.and_then(|kind| MemoryScope::of(kind, &space, self.state.key.session));
+        let store = scope.map_or_else(|| MemoryStore::of(&space), |scope| MemoryStore::of_scope(&scope));
         self.judge(store.action(what), arguments, None, Asking::Impossible)
     }
 
