@@ -56,10 +56,12 @@ async fn decided(runtime: &Runtime) -> Vec<String> {
 
 async fn digests(runtime: &Runtime, key: SessionKey) -> Vec<String> {
     let events = runtime.store().events(key, Version::ZERO, usize::MAX).await.expect("readable");
-    let digest = |event: &Event| match event {
-        Event::EffectRequested { effect } => Some(effect.permit.policy_digest.clone()),
-        Event::PolicyRefused { refusal } => Some(refusal.policy_digest.clone()),
-        _ => None,
+    let digest = |event: &Event| {
+        if let Event::EffectRequested { effect } = event {
+            return Some(effect.permit.policy_digest.clone());
+        }
+        let Event::PolicyRefused { refusal } = event else { return None };
+        Some(refusal.policy_digest.clone())
     };
     events.iter().filter_map(|recorded| digest(&recorded.event)).collect()
 }
@@ -162,10 +164,11 @@ async fn policies_that_do_not_fit_the_files_deny_everything_until_others_are_pub
     let view = runtime.view(view.key).await.expect("readable").expect("there");
     assert_eq!(view.status, SessionStatus::Idle);
     let events = runtime.store().events(view.key, Version::ZERO, usize::MAX).await.expect("readable");
-    let refusals = events.iter().filter_map(|recorded| match &recorded.event {
-        Event::PolicyRefused { refusal } => Some(refusal),
-        Event::EffectRequested { effect } => panic!("nothing is allowed: {effect:?}"),
-        _ => None,
+    let requested = events.iter().find(|recorded| matches!(recorded.event, Event::EffectRequested { .. }));
+    assert!(requested.is_none(), "nothing is allowed: {requested:?}");
+    let refusals = events.iter().filter_map(|recorded| {
+        let Event::PolicyRefused { refusal } = &recorded.event else { return None };
+        Some(refusal)
     });
     let faults: Vec<_> = refusals.map(|refusal| refusal.fault.clone().unwrap_or_default()).collect();
     assert!(!faults.is_empty() && faults.iter().all(|fault| fault.contains("no.such")), "{faults:?}");

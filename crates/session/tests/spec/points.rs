@@ -29,20 +29,18 @@ fn open(tools: Vec<Tool>, text: &str) -> Bench {
 
 /// The refusals of a journal, each as action, resource and policies.
 fn refusals(b: &Bench) -> Vec<String> {
-    let refused = |event: &Event| match event {
-        Event::PolicyRefused { refusal } => {
-            Some(format!("{} {}: {}", refusal.action, refusal.resource, refusal.policies.join(",")))
-        }
-        _ => None,
+    let refused = |event: &Event| {
+        let Event::PolicyRefused { refusal } = event else { return None };
+        Some(format!("{} {}: {}", refusal.action, refusal.resource, refusal.policies.join(",")))
     };
     b.journal.iter().filter_map(|recorded| refused(&recorded.event)).collect()
 }
 
 /// The policies of the permits of effects that `wanted` picks.
 fn permits(b: &Bench, wanted: impl Fn(&EffectKind) -> bool) -> Vec<Vec<String>> {
-    let permit = |event: &Event| match event {
-        Event::EffectRequested { effect } if wanted(&effect.kind) => Some(effect.permit.policies.clone()),
-        _ => None,
+    let permit = |event: &Event| {
+        let Event::EffectRequested { effect } = event else { return None };
+        wanted(&effect.kind).then(|| effect.permit.policies.clone())
     };
     b.journal.iter().filter_map(|recorded| permit(&recorded.event)).collect()
 }

@@ -61,9 +61,9 @@ fn asks_people(b: &Bench) -> bool {
 
 /// What the reviewer is shown.
 fn shown(b: &Bench) -> Value {
-    let review = b.running.iter().find_map(|(effect, _)| match effect.kind {
-        EffectKind::Review { approval_id, .. } => Some(approval_id),
-        _ => None,
+    let review = b.running.iter().find_map(|(effect, _)| {
+        let EffectKind::Review { approval_id, .. } = effect.kind else { return None };
+        Some(approval_id)
     });
     let request = b.session.review_request(review.expect("a review runs")).expect("it is open");
     let [ContextItem::User { content }] = request.input.as_slice() else { panic!("{:?}", request.input) };
@@ -165,10 +165,7 @@ fn a_crash_asks_the_reviewer_again_and_the_answer_counts_once() {
 fn a_person_who_is_faster_decides_and_the_reviewer_is_not_heard() {
     let mut b = held();
     let (effect, attempt) = b.running.first().cloned().expect("a review runs");
-    let approval = match effect.kind {
-        EffectKind::Review { approval_id, .. } => approval_id,
-        _ => panic!("{effect:?}"),
-    };
+    let EffectKind::Review { approval_id: approval, .. } = effect.kind else { panic!("{effect:?}") };
     b.decide(approval, Decision::Deny);
     assert!(!is_reviewed(&b), "{}", b.transcript());
     let late = tenure_session::Attempted::Answered {
@@ -268,7 +265,7 @@ fn the_reviewer_is_shown_what_others_wrote_as_data_alone() {
     assert_eq!(shown["user"], serde_json::json!(["Refund order 7"]));
     assert_eq!(shown["untrusted_data"]["agent"][0], PLANTED);
     assert_eq!(shown["untrusted_data"]["tools"][0]["returned"], PLANTED);
-    let mut trusted = shown.clone();
+    let mut trusted = shown;
     trusted.as_object_mut().expect("an object").remove("untrusted_data");
     assert!(!trusted.to_string().contains("SYSTEM"), "{trusted}");
 }
