@@ -14,6 +14,7 @@ pub mod cue;
 mod index;
 mod irregular;
 mod kin;
+pub mod meaning;
 mod passage;
 pub mod rank;
 pub mod recall;

@@ -1,15 +1,16 @@
 //! Recall: a question, what the store finds for it, and the answer that `tenure_memory` makes of that.
 
 use serde_json::{Value, json};
-use tenure_journal::{Failure, FailureKind, MemorySpace, ToolResult, limit};
+use tenure_journal::{AskedVector, Episode, Failure, FailureKind, MemorySpace, ToolResult, limit};
 use tenure_memory::cue::Question;
-use tenure_memory::rank::{Corpus, NEIGHBOURS};
-use tenure_memory::recall::{HITS_MAX, Known, Recall, Recalled};
-use tenure_memory::{Passage, Stretch};
+use tenure_memory::rank::{Corpus, NEIGHBOURS, Similarity};
+use tenure_memory::recall::{ALIKE_MAX, HITS_MAX, Known, Recall, Recalled};
+use tenure_memory::{Passage, Stretch, meaning};
 use tenure_session::{Attempted, Session};
-use tenure_store::{Candidates, Store, StoreError, Wanted};
+use tenure_store::{Alike, Candidates, Store, StoreError, Wanted};
 
 use crate::Runtime;
+use crate::embedding::Embedder;
 use crate::handle::Shared;
 
 /// Passages of an answer where nobody says how many.
@@ -31,13 +32,14 @@ impl Runtime {
         limit: usize,
     ) -> Result<Vec<Recalled>, StoreError> {
         let question = Question { text: question, now: self.shared.clock.now(), names: &[] };
-        recall(&*self.shared.store, space, &question, None, limit).await
+        recall(&*self.shared.store, self.shared.embedding.embedder(), space, &question, None, limit).await
     }
 }
 
-/// As [`Runtime::recall`], without what is `known`.
+/// As [`Runtime::recall`], without what is `known`. Where there is a model and it does not answer, recall is lexical.
 pub async fn recall(
     store: &dyn Store,
+    embedder: Option<&dyn Embedder>,
     space: &MemorySpace,
     question: &Question<'_>,
     known: Option<Known>,
@@ -46,18 +48,37 @@ pub async fn recall(
     let mut recall = Recall::of(question);
     if let Some(anchor) = recall.anchor() {
         let first = Recall::of(&Question { text: &anchor.what, ..*question });
-        let found = answer(store, space, &first, known, 1).await?;
+        let alike = alike(embedder, &anchor.what, question.names).await;
+        let found = answer(store, space, &first, alike, known, 1).await?;
         if let Some(first) = found.first() {
             recall.anchored(first.episode.at);
         }
     }
-    answer(store, space, &recall, known, limit).await
+    let alike = alike(embedder, question.text, question.names).await;
+    answer(store, space, &recall, alike, known, limit).await
+}
+
+/// What to compare vectors with.
+async fn alike(embedder: Option<&dyn Embedder>, text: &str, names: &[String]) -> Option<Alike> {
+    let embedder = embedder?;
+    let model = embedder.model().to_owned();
+    match embedder.embed(vec![meaning::question(text, names)]).await {
+        Ok(vectors) => {
+            let vector = AskedVector::of(vectors.first()?)?;
+            Some(Alike { model, vector, hits_max: ALIKE_MAX })
+        }
+        Err(error) => {
+            tracing::warn!(%error, model, "a question has no vector now; recall is lexical");
+            None
+        }
+    }
 }
 
 async fn answer(
     store: &dyn Store,
     space: &MemorySpace,
     recall: &Recall,
+    alike: Option<Alike>,
     known: Option<Known>,
     limit: usize,
 ) -> Result<Vec<Recalled>, StoreError> {
@@ -67,12 +88,16 @@ async fn answer(
         window: cues.window.map(|window| (window.from, window.until)),
         hits_max: HITS_MAX,
         reach: NEIGHBOURS,
+        alike,
     };
-    let Candidates { episodes, frequencies, stretches } = store.candidates(space, &wanted).await?;
+    let Candidates { episodes, frequencies, stretches, likenesses } =
+        store.candidates(space, &wanted).await?;
     let corpus = Corpus { episodes, frequencies: wanted.terms.into_iter().zip(frequencies).collect() };
     let read = |run: Vec<_>| Stretch { passages: run.into_iter().map(Passage::from).collect() };
     let stretches: Vec<Stretch> = stretches.into_iter().map(read).collect();
-    Ok(recall.answer(&corpus, &stretches, known, limit, None))
+    let likeness = |episode: &Episode| likenesses.get(&(episode.session, episode.ordinal)).copied();
+    let similarity: Option<Similarity<'_>> = if likenesses.is_empty() { None } else { Some(&likeness) };
+    Ok(recall.answer(&corpus, &stretches, known, limit, similarity))
 }
 
 /// One call of the tool `memory_recall`, with what the session had before it when it was made.
@@ -104,7 +129,8 @@ pub(crate) async fn run(shared: &Shared, call: &Call) -> Result<Attempted, Failu
     let wanted = call.arguments.get("limit").and_then(Value::as_u64).and_then(|limit| limit.try_into().ok());
     let limit = wanted.unwrap_or(RECALLED).clamp(1, limit::RECALLED_MAX);
     let question = Question { text: question, now: shared.clock.now(), names: &[] };
-    let found = recall(&*shared.store, &call.space, &question, Some(call.known), limit).await;
+    let embedder = shared.embedding.embedder();
+    let found = recall(&*shared.store, embedder, &call.space, &question, Some(call.known), limit).await;
     let found = found.map_err(|error| {
         tracing::error!(session = %call.known.session, %error, "the memory cannot be read");
         let message = "the memory cannot be read now".to_owned();

@@ -57,6 +57,12 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0005_memory.sql"),
         compatible_from: 1,
     },
+    Migration {
+        number: 6,
+        name: "vectors",
+        sql: include_str!("../migrations/0006_vectors.sql"),
+        compatible_from: 1,
+    },
 ];
 
 /// The schema from which on nodes stamp the payloads they keep.

@@ -16,6 +16,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 2, name: "collection", sql: include_str!("../migrations/0002_collection.sql") },
     Migration { number: 3, name: "audit", sql: include_str!("../migrations/0003_audit.sql") },
     Migration { number: 4, name: "memory", sql: include_str!("../migrations/0004_memory.sql") },
+    Migration { number: 5, name: "vectors", sql: include_str!("../migrations/0005_vectors.sql") },
 ];
 
 impl Migration {

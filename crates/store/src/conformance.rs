@@ -17,6 +17,7 @@ mod isolation;
 mod lists;
 mod nodes;
 mod random;
+mod vectors;
 
 use std::sync::Arc;
 
@@ -83,6 +84,9 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         erasing::erases_every_row_of_a_session,
         erasing::erases_nothing_of_other_projects,
         erasing::erases_a_document_with_its_past,
+        vectors::finds_what_is_alike,
+        vectors::says_what_has_no_vectors,
+        vectors::keeps_no_vectors_of_what_is_gone,
         isolation::hides_the_memory_of_other_spaces,
         isolation::hides_everything_of_other_projects,
     }

@@ -12,8 +12,9 @@ use tenure_journal::{
 use super::episodes::Episodes;
 use super::unknown_cursor;
 use crate::{
-    Append, AuditEntry, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Order, Page, Place,
-    Receipt, Seal, Sealed, SessionFilter, Snapshot, Stamp, StoreError, StoreErrorKind, Stored, Unsealed,
+    Append, AuditEntry, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Embedded, Order, Page,
+    Place, Receipt, Seal, Sealed, SessionFilter, Snapshot, Stamp, StoreError, StoreErrorKind, Stored,
+    Unsealed,
 };
 
 /// A write that was checked.
@@ -25,6 +26,8 @@ pub(super) enum Write {
     Put(Vec<Document>, Option<Receipt>, Vec<AuditEntry>),
     /// A document without a history.
     Note(Box<Document>),
+    /// Vectors of a model.
+    Embed(String, Vec<Embedded>),
     /// A payload.
     Blob(ProjectId, BlobRef, Bytes, Stamp),
     /// Payloads go.
@@ -209,6 +212,7 @@ impl State {
                 self.keep(receipt);
                 audit.into_iter().for_each(|entry| self.record(entry.project, entry.record));
             }
+            Write::Embed(model, embedded) => self.episodes.embed(&model, embedded),
             Write::Note(document) => {
                 let document = Document { version: 1, deleted: false, ..*document };
                 let key = (document.project, document.kind, document.id.clone());
