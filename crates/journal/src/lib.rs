@@ -41,6 +41,7 @@ mod terms;
 mod ticket;
 mod time;
 mod vault;
+mod vector;
 
 pub use agent::{
     AgentConfig, ApprovalMode, Author, Effort, FunctionTool, McpTool, McpTransport, MultiAgent, Origin,
@@ -104,3 +105,4 @@ pub use vault::{
     Credential, CredentialAuth, CredentialNetworking, OauthAuth, OauthRefresh, OauthState, TokenEndpointAuth,
     Vault,
 };
+pub use vector::{AskedVector, Likeness, VECTOR_NUMBERS_MAX, VECTORS_MAX, Vectors, likeness};

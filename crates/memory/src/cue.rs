@@ -43,6 +43,8 @@ pub struct Cues {
     pub asks_when: bool,
     /// Whether it asks for a number.
     pub asks_how_many: bool,
+    /// Whether it asks for something that has a name: a place, a person, a book.
+    pub asks_name: bool,
 }
 
 /// `before the move`: a moment that is known once what is named there is found.
@@ -63,6 +65,7 @@ pub fn cues(question: &Question<'_>) -> Cues {
         anchor: found.anchor.map(|(relation, what)| Anchor { relation, what }),
         asks_when: asks(question.text, WHEN),
         asks_how_many: asks(question.text, HOW_MANY),
+        asks_name: asks_name(question.text),
         speaker: speaker(question.text),
         ..Cues::default()
     };
@@ -160,6 +163,73 @@ const HOW_MANY: &[&str] = &[
     "いくつ",
     "いくら",
 ];
+/// Words of questions whose answer is likely a name, of languages in which only names have capital letters.
+const NAMED: &[&str] = &[
+    "where",
+    "who",
+    "whom",
+    "whose",
+    "which",
+    "name",
+    "names",
+    "called",
+    "city",
+    "cities",
+    "country",
+    "countries",
+    "state",
+    "states",
+    "place",
+    "places",
+    "book",
+    "books",
+    "movie",
+    "movies",
+    "film",
+    "films",
+    "game",
+    "games",
+    "song",
+    "songs",
+    "artist",
+    "artists",
+    "band",
+    "bands",
+    "author",
+    "authors",
+    "brand",
+    "brands",
+    "company",
+    "companies",
+    "event",
+    "events",
+    "title",
+    "titles",
+    "donde",
+    "quien",
+    "quienes",
+    "cual",
+    "cuales",
+    "nombre",
+    "ciudad",
+    "pais",
+    "lugar",
+    "libro",
+    "pelicula",
+    "empresa",
+    "qui",
+    "quel",
+    "quelle",
+    "ville",
+    "pays",
+    "livre",
+    "entreprise",
+];
+
+fn asks_name(text: &str) -> bool {
+    time::folded(text).split(' ').any(|word| NAMED.contains(&word))
+}
+
 /// Words by which the asker means themself, and by which they mean the agent.
 const ASKER: &[&str] =
     &["i", "my", "me", "ich", "mein", "meine", "mir", "mich", "yo", "mi", "mis", "je", "mon", "ma"];

@@ -18,6 +18,7 @@ pub mod fact;
 mod index;
 mod irregular;
 mod kin;
+pub mod meaning;
 mod passage;
 pub mod rank;
 pub mod recall;

@@ -34,6 +34,8 @@ pub struct Passage {
     pub(crate) has_number: bool,
     /// Whether it asks something.
     pub(crate) is_question: bool,
+    /// Its words that are written with a capital letter and do not begin a sentence, as terms.
+    pub(crate) capitals: Vec<String>,
 }
 
 impl From<Episode> for Passage {
@@ -41,8 +43,9 @@ impl From<Episode> for Passage {
         let terms = text::terms(&episode.text);
         let has_number = terms.iter().any(is_number);
         let is_question = episode.text.trim_end().ends_with(['?', '？']);
+        let capitals = capitals(&episode.text);
         let stems = terms.into_iter().filter(|term| !term.is_stop).map(|term| term.stem).collect();
-        Self { episode, fact: None, stems, says_when: OnceLock::new(), has_number, is_question }
+        Self { episode, fact: None, stems, says_when: OnceLock::new(), has_number, is_question, capitals }
     }
 }
 
@@ -61,6 +64,20 @@ impl From<KnownFact> for Passage {
         };
         Self { fact: Some(Arc::new(known)), ..Self::from(episode) }
     }
+}
+
+/// Capital words of a passage that are looked at.
+const CAPITALS_MAX: usize = 16;
+
+fn capitals(text: &str) -> Vec<String> {
+    let sentences = text.split(['.', '!', '?', '\n', '"', '“', '”', '。', '！', '？']);
+    let words = sentences.flat_map(|sentence| sentence.split_whitespace().skip(1));
+    let words = words.map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
+    // `I` is none.
+    let names = words.filter(|word| {
+        word.starts_with(char::is_uppercase) && word.chars().nth(1).is_some_and(char::is_alphanumeric)
+    });
+    names.take(CAPITALS_MAX).flat_map(text::stems).collect()
 }
 
 fn is_number(term: &Term) -> bool {

@@ -7,11 +7,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tenure_journal::{Episode, Speaker};
+use tenure_journal::{Episode, Likeness, Speaker};
 
 use crate::cue::Cues;
 use crate::kin::kin;
 use crate::passage::{Passage, Reading, SELF_CONTAINED_TERMS, Stretch};
+use crate::text;
 
 /// How far the neighbours reach that a passage borrows from.
 pub const REACH: usize = 2;
@@ -53,7 +54,7 @@ pub struct Weights {
 }
 
 /// The features by name, as explanations and the tuning call them.
-pub const FEATURES: [&str; 17] = [
+pub const FEATURES: [&str; 21] = [
     "terms",
     "own_terms",
     "coverage",
@@ -69,11 +70,16 @@ pub const FEATURES: [&str; 17] = [
     "after_question",
     "broad",
     "own_coverage",
+    "named",
     "kin",
-    "vector",
+    "whole",
+    "sentence",
+    "window",
+    "next_window",
 ];
-const KIN: usize = FEATURES.len() - 2;
-const VECTOR: usize = FEATURES.len() - 1;
+const KIN: usize = FEATURES.len() - 5;
+/// Where the features of vectors begin, to the end.
+const VECTORS: usize = FEATURES.len() - 4;
 
 /// The features of one passage.
 pub type Features = [f32; FEATURES.len()];
@@ -89,8 +95,22 @@ impl Default for Weights {
             borrow_terms: 9.29,
             features: [
                 0.65, 0.231, 0.3, 0.0, 0.35, 0.0, 0.05, -0.127, 0.14, 0.154, 0.3, 0.035, 0.069, 0.2, 0.0405,
-                0.3, 0.4,
+                0.12, 0.3, 0.0, 0.0, 0.0, 0.0,
             ],
+        }
+    }
+}
+
+impl Weights {
+    /// Those for passages that have vectors of a model: what words say counts a little less beside them.
+    #[must_use]
+    pub fn with_vectors() -> Self {
+        Self {
+            features: [
+                0.455, 0.231, 0.191, 0.0, 0.371, 0.0, 0.05, -0.119, 0.115, 0.154, 0.315, 0.023, 0.077, 0.2,
+                0.038, 0.12, 0.282, 0.05, 0.048, 0.05, 0.02,
+            ],
+            ..Self::default()
         }
     }
 }
@@ -113,7 +133,7 @@ pub struct Ranked {
 }
 
 /// How alike the question and a passage are by their vectors, where there are any.
-pub type Similarity<'a> = &'a dyn Fn(&Episode) -> Option<f32>;
+pub type Similarity<'a> = &'a dyn Fn(&Episode) -> Option<Likeness>;
 
 /// Ranks the passages of `stretches` that have to do with the question, best first.
 #[must_use]
@@ -124,14 +144,12 @@ pub fn rank(
     weights: &Weights,
     similarity: Option<Similarity<'_>>,
 ) -> Vec<Ranked> {
-    let scorer = Scorer::new(cues, corpus, weights);
+    let scorer = Scorer::new(cues, corpus, weights, stretches);
     let mut ranked: Vec<Ranked> = Vec::new();
     for (index, stretch) in stretches.iter().enumerate() {
         scorer.rank(index, stretch, similarity, &mut ranked);
     }
-    if similarity.is_some() {
-        standardise(&mut ranked);
-    }
+    (VECTORS..FEATURES.len()).for_each(|feature| standardise(feature, &mut ranked));
     for one in &mut ranked {
         one.score =
             one.features.iter().zip(&weights.features).map(|(feature, weight)| feature * weight).sum();
@@ -165,20 +183,26 @@ struct Scorer<'a> {
     rarity: Vec<f32>,
     rarity_sum: f32,
     names: Vec<String>,
+    /// Stems of the names of everyone who said what is ranked.
+    speakers: HashSet<String>,
 }
 
+/// Names of a passage that count; more do not make it a better answer.
+const NAMES_COUNTED: usize = 3;
 /// Terms that a passage of usual length has. Fixed, so that one passage more does not change the rank of others.
 const USUAL_TERMS: f32 = 14.0;
 
 impl<'a> Scorer<'a> {
-    fn new(cues: &'a Cues, corpus: &Corpus, weights: &'a Weights) -> Self {
+    fn new(cues: &'a Cues, corpus: &Corpus, weights: &'a Weights, stretches: &[Stretch]) -> Self {
         let places = cues.terms.iter().enumerate().map(|(place, term)| (term.as_str(), place)).collect();
         let emphasis = |term: &String| if cues.proper.contains(term) { PROPER } else { 1.0 };
         let rarity = cues.terms.iter().map(|term| rarity(corpus, term) * emphasis(term));
         let rarity: Vec<f32> = rarity.collect();
         let rarity_sum = rarity.iter().sum::<f32>().max(f32::MIN_POSITIVE);
         let names = cues.names.iter().map(|name| name.to_lowercase()).collect();
-        Self { cues, weights, places, rarity, rarity_sum, names }
+        let episodes = stretches.iter().flat_map(|stretch| &stretch.passages).map(|passage| &passage.episode);
+        let speakers = names_of(episodes).iter().flat_map(|name| text::stems(name)).collect();
+        Self { cues, weights, places, rarity, rarity_sum, names, speakers }
     }
 
     fn rank(
@@ -244,6 +268,8 @@ impl<'a> Scorer<'a> {
             && !same_speaker(&passages[place - 1].episode, episode)
             && readings[place - 1].counts.iter().any(|count| *count > 0.0);
         let flag = |set: bool| if set { 1.0 } else { 0.0 };
+        let likeness =
+            |place: usize| similarity.and_then(|of| passages.get(place).and_then(|one| of(&one.episode)));
         let features = [
             terms / self.rarity_sum,
             own_terms / self.rarity_sum,
@@ -260,10 +286,24 @@ impl<'a> Scorer<'a> {
             flag(asked_before && !passage.is_question),
             self.covered(&readings[place.saturating_sub(BROAD)..(place + BROAD + 1).min(readings.len())]),
             self.covered(&readings[place..=place]),
+            self.named(passage),
             0.0,
-            similarity.and_then(|similarity| similarity(episode)).unwrap_or(0.0),
+            likeness(place).map_or(f32::NAN, |likeness| likeness.whole),
+            likeness(place).map_or(f32::NAN, |likeness| likeness.sentence),
+            likeness(place).map_or(f32::NAN, |likeness| likeness.window),
+            likeness(place + 1).or(likeness(place)).map_or(f32::NAN, |likeness| likeness.window),
         ];
         Ranked { stretch: index, place, score: 0.0, features, own, borrowed }
+    }
+
+    /// How many names it brings up, of nobody who speaks and nothing the question names, where a name is asked for.
+    fn named(&self, passage: &Passage) -> f32 {
+        if !self.cues.asks_name {
+            return 0.0;
+        }
+        let is_new =
+            |stem: &&String| !self.speakers.contains(*stem) && !self.places.contains_key(stem.as_str());
+        passage.capitals.iter().filter(is_new).take(NAMES_COUNTED).count() as f32
     }
 
     /// The part of the question that is in any of them.
@@ -326,14 +366,17 @@ fn rarity(corpus: &Corpus, term: &str) -> f32 {
     (1.0 + (all - having + 0.5).max(0.5) / (having + 0.5)).ln()
 }
 
-/// Brings the vectors' feature to the scale of the others: how far a passage stands out among the candidates.
-fn standardise(ranked: &mut [Ranked]) {
-    let count = ranked.len().max(1) as f32;
-    let mean = ranked.iter().map(|one| one.features[VECTOR]).sum::<f32>() / count;
-    let variance = ranked.iter().map(|one| (one.features[VECTOR] - mean).powi(2)).sum::<f32>() / count;
+/// Brings a feature of vectors to the scale of the others: how far a passage stands out among the candidates. What
+/// has no vectors yet neither stands out nor back.
+fn standardise(feature: usize, ranked: &mut [Ranked]) {
+    let known = || ranked.iter().map(|one| one.features[feature]).filter(|value| !value.is_nan());
+    let count = known().count().max(1) as f32;
+    let mean = known().sum::<f32>() / count;
+    let variance = known().map(|value| (value - mean).powi(2)).sum::<f32>() / count;
     let deviation = variance.sqrt().max(f32::EPSILON);
     for one in ranked {
-        one.features[VECTOR] = (one.features[VECTOR] - mean) / deviation;
+        let value = one.features[feature];
+        one.features[feature] = if value.is_nan() { 0.0 } else { (value - mean) / deviation };
     }
 }
 

@@ -15,6 +15,8 @@ use crate::time::Window;
 
 /// Passages that stores pick for the ranker; more cost time and hardly ever bring what is asked for.
 pub const HITS_MAX: usize = 100;
+/// Passages that stores pick because they are alike, beside those.
+pub const ALIKE_MAX: usize = 100;
 /// Shared terms of two passages, of all they have, from which on they say the same.
 const SAME: f32 = 0.8;
 
@@ -119,7 +121,8 @@ impl Recall {
         limit: usize,
         similarity: Option<Similarity<'_>>,
     ) -> Vec<Recalled> {
-        let ranked = rank(&self.cues, corpus, stretches, &Weights::default(), similarity);
+        let weights = if similarity.is_some() { Weights::with_vectors() } else { Weights::default() };
+        let ranked = rank(&self.cues, corpus, stretches, &weights, similarity);
         let passage = |one: &Ranked| &stretches[one.stretch].passages[one.place];
         let mut chosen: Vec<(&Ranked, HashSet<&str>)> = Vec::new();
         for one in &ranked {
@@ -164,7 +167,7 @@ fn recalled(one: &Ranked, passage: &Passage, vectors: bool) -> Recalled {
         nearby: one.borrowed.clone(),
         speaker: feature("speaker") > 0.0,
         time: feature("window") >= 1.0,
-        vector: vectors.then(|| feature("vector")),
+        vector: vectors.then(|| feature("whole").max(feature("sentence"))),
     };
     Recalled { episode: passage.episode.clone(), fact: passage.fact.clone(), score: one.score, why }
 }

@@ -1,6 +1,6 @@
 //! Which passages answer a question, and why.
 
-use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp};
+use tenure_journal::{Episode, Fresh, ItemId, Labels, Likeness, SessionId, Speaker, Timestamp};
 use tenure_memory::cue::Question;
 use tenure_memory::recall::{Known, Recall, Recalled};
 use tenure_memory::{Index, rank};
@@ -155,7 +155,10 @@ fn vectors_help_where_words_do_not() {
     ]);
     let question = Question { text: "How is the animal?", now: NOW, names: &[] };
     let recall = Recall::of(&question);
-    let alike = |episode: &Episode| Some(if episode.text.contains("spaniel") { 0.9 } else { 0.1 });
+    let alike = |episode: &Episode| {
+        let cosine = if episode.text.contains("spaniel") { 0.9 } else { 0.1 };
+        Some(Likeness { whole: cosine, window: cosine, sentence: cosine })
+    };
     let stretches = index.stretches();
     let answer = |similarity: Option<rank::Similarity<'_>>| {
         recall.answer(&index.corpus(recall.cues()), &stretches, None, 5, similarity)
@@ -164,4 +167,17 @@ fn vectors_help_where_words_do_not() {
     let with = answer(Some(&alike));
     assert_eq!(with[0].episode.text, "Our spaniel is ill.");
     assert!(with[0].why.to_string().starts_with("vector: "), "{}", with[0].why);
+}
+
+#[test]
+fn who_asks_for_a_name_is_told_one() {
+    let (index, _) = index(&[
+        (9, &[('u', "The trip to the coast was long and warm.")]),
+        (5, &[('u', "The trip went on to Porto and Braga.")]),
+        (2, &[('u', "The trip was a surprise, I will tell you.")]),
+    ]);
+    let found = ask(&index, "Which cities were on the trip?", None);
+    assert_eq!(found[0].episode.text, "The trip went on to Porto and Braga.");
+    let found = ask(&index, "How was the trip?", None);
+    assert_ne!(found[0].episode.text, "The trip went on to Porto and Braga.");
 }

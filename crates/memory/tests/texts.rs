@@ -131,6 +131,21 @@ fn questions_say_who() {
 }
 
 #[test]
+fn questions_ask_for_names() {
+    for (question, expected) in [
+        ("Which cities did I visit?", true),
+        ("¿Dónde vive?", true),
+        ("Who was there?", true),
+        ("Whoever was there?", false),
+        ("What did I cook?", false),
+        ("Wo war das?", false),
+        ("", false),
+    ] {
+        assert_eq!(read(question, &[]).asks_name, expected, "{question}");
+    }
+}
+
+#[test]
 fn questions_say_what_they_ask_for() {
     for (question, when, how_many) in [
         ("When did it rain?", true, false),

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use crate::cloud::{ANTHROPIC_KEYS, AZURE_KEYS, BEDROCK_KEYS, CLOUD_TYPES, Cloud, cloud};
 use crate::env::{Env, Redacted, Resolver, Unset, as_reference, is_name};
 use crate::hosting::{Environments, environments};
+use crate::memory::{Memory, memory};
 use crate::node::{Fields, Node};
 use crate::outbound::{Telemetry, Vaults, Webhooks, telemetry, vaults, webhooks};
 use crate::people::{People, people};
@@ -48,6 +49,8 @@ pub struct Settings {
     pub environments: Environments,
     /// Whether the audit log is told who read what.
     pub audit: AuditSettings,
+    /// How what was said is recalled.
+    pub memory: Memory,
     /// How people sign in; absent: they do not, and API keys are all there is.
     pub people: Option<People>,
 }
@@ -284,6 +287,7 @@ const KEYS: &[&str] = &[
     "environments",
     "people",
     "audit",
+    "memory",
 ];
 /// Keys of every provider, beside the facts about its routes.
 const COMMON_KEYS: &[&str] = &["type", "model_calls_max"];
@@ -339,6 +343,8 @@ pub(crate) const DOCUMENTED: &[&[&str]] = &[
     crate::packages::PACKAGE_KEYS,
     crate::hosting::MinIsolation::WORDS,
     crate::people::PEOPLE_KEYS,
+    crate::memory::MEMORY_KEYS,
+    crate::memory::EMBEDDING_KEYS,
     crate::people::ALGORITHMS,
     crate::people::PEOPLE_SCOPES,
 ];
@@ -386,6 +392,9 @@ fn read(root: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Settings
         if let Some(node) = fields.find("reads") {
             settings.audit.reads = node.boolean("`reads`", report)?;
         }
+    }
+    if let Some(node) = fields.find("memory") {
+        settings.memory = memory(node, report)?;
     }
     if let Some(node) = fields.find("people") {
         settings.people = Some(people(node, report)?);

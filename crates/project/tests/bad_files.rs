@@ -391,6 +391,12 @@ fn settings_files() {
          \x20 hint: 1000 is not below 1000",
     );
     settings(
+        "memory without a directory",
+        "memory:\n  embedding: {}\n",
+        "error[missing]: `directory` is missing in `embedding`\n\
+         \x20 --> tenure.yaml:2:14",
+    );
+    settings(
         "limit",
         "limits:\n  model_calls_max: 0\n",
         "error[range]: `model_calls_max` must be from 1 to 1000000, not `0`\n\

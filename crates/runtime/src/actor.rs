@@ -766,6 +766,9 @@ pub(crate) async fn append(
     if !batch.audit.is_empty() {
         shared.unsealed.tell();
     }
+    if !batch.episodes.is_empty() {
+        shared.embedding.tell();
+    }
     if let Some(exporter) = &shared.exporter {
         exporter.committed(batch, &shared.metrics);
     }

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::actor::{self, Mail};
 use crate::budget;
 use crate::clock::Clock;
+use crate::embedding::Embedding;
 use crate::environments::{self, EnvironmentConfig, Executors, Host};
 use crate::export::{self, ExportConfig, Exporter};
 use crate::fair::Gate;
@@ -172,6 +173,8 @@ pub(crate) struct Shared {
     pub(crate) automations: Arc<Notify>,
     /// Tells that records of the audit log wait.
     pub(crate) unsealed: audit::Waiting,
+    /// The model that makes vectors of what is remembered, if there is one.
+    pub(crate) embedding: Embedding,
     /// Records that are written a moment later.
     pub(crate) reads: mpsc::Sender<AuditEntry>,
     /// Held by who collects payloads.
@@ -268,6 +271,7 @@ impl Runtime {
             tasks: TaskTracker::new(),
             automations: Arc::default(),
             unsealed: audit::Waiting::default(),
+            embedding: Embedding::default(),
             reads,
             collecting: tokio::sync::Mutex::default(),
             keeping: Arc::default(),

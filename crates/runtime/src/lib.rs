@@ -24,6 +24,7 @@ mod budget;
 mod clock;
 mod collect;
 mod effects;
+mod embedding;
 mod environments;
 mod erasure;
 mod error;
@@ -62,6 +63,7 @@ pub use automations::{
 };
 pub use budget::entries as budget_entries;
 pub use collect::{Collected, GRACE as COLLECTION_GRACE, GRACE_MIN as COLLECTION_GRACE_MIN};
+pub use embedding::{EmbedError, Embedder};
 pub use environments::templates::{SavedTemplate, TemplateError};
 pub use environments::{
     CONNECTION_WAIT, EnvironmentConfig, EnvironmentFileError, EnvironmentRefusal, Executors, ListedFile,

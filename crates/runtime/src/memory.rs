@@ -3,17 +3,19 @@
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    FactAuthor, FactState, Failure, FailureKind, MemoryScope, MemorySpace, Timestamp, ToolResult, limit,
+    AskedVector, Episode, FactAuthor, FactState, Failure, FailureKind, MemoryScope, MemorySpace, Timestamp,
+    ToolResult, limit,
 };
 use tenure_memory::cue::Question;
 use tenure_memory::fact::{self, Asked};
-use tenure_memory::rank::{Corpus, NEIGHBOURS};
-use tenure_memory::recall::{HITS_MAX, Known, Recall, Recalled};
-use tenure_memory::{KnownFact, Passage, Stretch, moment, rfc3339};
+use tenure_memory::rank::{Corpus, NEIGHBOURS, Similarity};
+use tenure_memory::recall::{ALIKE_MAX, HITS_MAX, Known, Recall, Recalled};
+use tenure_memory::{KnownFact, Passage, Stretch, meaning, moment, rfc3339};
 use tenure_session::{Attempted, Session};
-use tenure_store::{Candidates, Store, StoreError, Wanted};
+use tenure_store::{Alike, Candidates, Store, StoreError, Wanted};
 
 use crate::Runtime;
+use crate::embedding::Embedder;
 use crate::facts::{self, Facts};
 use crate::handle::Shared;
 
@@ -39,70 +41,110 @@ impl Runtime {
     ) -> Result<Vec<Recalled>, StoreError> {
         let question = Question { text: question, now: self.shared.clock.now(), names: &[] };
         let facts = Facts { project: space.project, scopes: MemoryScope::all_of(space, None), asked };
-        recall_among(&*self.shared.store, space, Some(&facts), &question, None, limit).await
+        let place = Place {
+            store: &*self.shared.store,
+            embedder: self.shared.embedding.embedder(),
+            space,
+            known: None,
+            now: question.now,
+        };
+        place.recall(Some(&facts), &question, limit).await
     }
 }
 
-/// What was said in a space that answers a question, without what is `known`.
+/// What was said in a space that answers a question, without what is `known`. Where there is a model and it does not
+/// answer, recall is lexical.
 pub async fn recall(
     store: &dyn Store,
+    embedder: Option<&dyn Embedder>,
     space: &MemorySpace,
     question: &Question<'_>,
     known: Option<Known>,
     limit: usize,
 ) -> Result<Vec<Recalled>, StoreError> {
-    recall_among(store, space, None, question, known, limit).await
+    Place { store, embedder, space, known, now: question.now }.recall(None, question, limit).await
 }
 
-async fn recall_among(
-    store: &dyn Store,
-    space: &MemorySpace,
-    facts: Option<&Facts>,
-    question: &Question<'_>,
+/// Where to look, and what need not be found.
+struct Place<'a> {
+    store: &'a dyn Store,
+    embedder: Option<&'a dyn Embedder>,
+    space: &'a MemorySpace,
     known: Option<Known>,
-    limit: usize,
-) -> Result<Vec<Recalled>, StoreError> {
-    let past = |facts: &Facts, closed: bool| {
-        let asked = Asked { closed: closed || facts.asked.closed, ..facts.asked };
-        Facts { asked, ..facts.clone() }
-    };
-    let facts = facts.map(|facts| past(facts, fact::asks_about_past(question.text)));
-    let mut recall = Recall::of(question);
-    if let Some(anchor) = recall.anchor() {
-        let first = Recall::of(&Question { text: &anchor.what, ..*question });
-        // What happened then need not be so any more.
-        let then = facts.as_ref().map(|facts| past(facts, true));
-        let found = answer(store, space, then.as_ref(), &first, (known, question.now), 1).await?;
-        if let Some(first) = found.first() {
-            recall.anchored(first.episode.at);
+    now: Timestamp,
+}
+
+impl Place<'_> {
+    async fn recall(
+        &self,
+        facts: Option<&Facts>,
+        question: &Question<'_>,
+        limit: usize,
+    ) -> Result<Vec<Recalled>, StoreError> {
+        let past = |facts: &Facts, closed: bool| {
+            let asked = Asked { closed: closed || facts.asked.closed, ..facts.asked };
+            Facts { asked, ..facts.clone() }
+        };
+        let facts = facts.map(|facts| past(facts, fact::asks_about_past(question.text)));
+        let mut recall = Recall::of(question);
+        if let Some(anchor) = recall.anchor() {
+            let first = Recall::of(&Question { text: &anchor.what, ..*question });
+            let alike = self.alike(&anchor.what, question.names).await;
+            // What happened then need not be so any more.
+            let then = facts.as_ref().map(|facts| past(facts, true));
+            let found = self.answer(then.as_ref(), &first, alike, 1).await?;
+            if let Some(first) = found.first() {
+                recall.anchored(first.episode.at);
+            }
+        }
+        let alike = self.alike(question.text, question.names).await;
+        self.answer(facts.as_ref(), &recall, alike, limit).await
+    }
+
+    /// What to compare vectors with.
+    async fn alike(&self, text: &str, names: &[String]) -> Option<Alike> {
+        let embedder = self.embedder?;
+        let model = embedder.model().to_owned();
+        match embedder.embed(vec![meaning::question(text, names)]).await {
+            Ok(vectors) => {
+                let vector = AskedVector::of(vectors.first()?)?;
+                Some(Alike { model, vector, hits_max: ALIKE_MAX })
+            }
+            Err(error) => {
+                tracing::warn!(%error, model, "a question has no vector now; recall is lexical");
+                None
+            }
         }
     }
-    answer(store, space, facts.as_ref(), &recall, (known, question.now), limit).await
-}
 
-async fn answer(
-    store: &dyn Store,
-    space: &MemorySpace,
-    facts: Option<&Facts>,
-    recall: &Recall,
-    (known, now): (Option<Known>, Timestamp),
-    limit: usize,
-) -> Result<Vec<Recalled>, StoreError> {
-    let cues = recall.cues();
-    let wanted = Wanted {
-        terms: cues.terms.clone(),
-        window: cues.window.map(|window| (window.from, window.until)),
-        hits_max: HITS_MAX,
-        reach: NEIGHBOURS,
-    };
-    let Candidates { episodes, frequencies, stretches } = store.candidates(space, &wanted).await?;
-    let mut corpus = Corpus { episodes, frequencies: wanted.terms.into_iter().zip(frequencies).collect() };
-    let read = |run: Vec<_>| Stretch { passages: run.into_iter().map(Passage::from).collect() };
-    let mut stretches: Vec<Stretch> = stretches.into_iter().map(read).collect();
-    if let Some(facts) = facts {
-        facts::add(store, facts, (cues, now), &mut corpus, &mut stretches).await?;
+    async fn answer(
+        &self,
+        facts: Option<&Facts>,
+        recall: &Recall,
+        alike: Option<Alike>,
+        limit: usize,
+    ) -> Result<Vec<Recalled>, StoreError> {
+        let cues = recall.cues();
+        let wanted = Wanted {
+            terms: cues.terms.clone(),
+            window: cues.window.map(|window| (window.from, window.until)),
+            hits_max: HITS_MAX,
+            reach: NEIGHBOURS,
+            alike,
+        };
+        let found = self.store.candidates(self.space, &wanted).await?;
+        let Candidates { episodes, frequencies, stretches, likenesses } = found;
+        let mut corpus =
+            Corpus { episodes, frequencies: wanted.terms.into_iter().zip(frequencies).collect() };
+        let read = |run: Vec<_>| Stretch { passages: run.into_iter().map(Passage::from).collect() };
+        let mut stretches: Vec<Stretch> = stretches.into_iter().map(read).collect();
+        if let Some(facts) = facts {
+            facts::add(self.store, facts, (cues, self.now), &mut corpus, &mut stretches).await?;
+        }
+        let likeness = |episode: &Episode| likenesses.get(&(episode.session, episode.ordinal)).copied();
+        let similarity: Option<Similarity<'_>> = if likenesses.is_empty() { None } else { Some(&likeness) };
+        Ok(recall.answer(&corpus, &stretches, self.known, limit, similarity))
     }
-    Ok(recall.answer(&corpus, &stretches, known, limit, None))
 }
 
 /// One call of the tool `memory_recall`, with what the session had before it when it was made.
@@ -140,8 +182,14 @@ pub(crate) async fn run(shared: &Shared, call: &Call) -> Result<Attempted, Failu
     let question = Question { text: question, now: shared.clock.now(), names: &[] };
     let scopes = MemoryScope::all_of(&call.space, Some(call.known.session));
     let facts = Facts { project: call.space.project, scopes, asked };
-    let known = Some(call.known);
-    let found = recall_among(&*shared.store, &call.space, Some(&facts), &question, known, limit).await;
+    let place = Place {
+        store: &*shared.store,
+        embedder: shared.embedding.embedder(),
+        space: &call.space,
+        known: Some(call.known),
+        now: question.now,
+    };
+    let found = place.recall(Some(&facts), &question, limit).await;
     let found = found.map_err(|error| {
         tracing::error!(session = %call.known.session, %error, "the memory cannot be read");
         let message = "the memory cannot be read now".to_owned();

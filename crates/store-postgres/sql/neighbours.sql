@@ -1,6 +1,6 @@
 -- Episodes of a space, by their number, each with its neighbours on both sides, in the order of their places.
 SELECT hit.episode, near.session_id, near.item_id, near.ordinal, near.at, near.speaker, near.name, near.text,
-    near.labels
+    near.labels, near.episode
 FROM (
     SELECT episode, episodes.project_id, episodes.session_id, ordinal
     FROM episodes

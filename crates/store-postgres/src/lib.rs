@@ -51,9 +51,9 @@ use tenure_journal::{
     TurnId, Version,
 };
 use tenure_store::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Erasing, FoundDocuments, Gone, Indexed,
-    Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError, Stored,
-    Unsealed, Wake, Wanted, Whose,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments, Gone,
+    Indexed, Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError,
+    Stored, Unembedded, Unsealed, Wake, Wanted, Whose,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -428,6 +428,14 @@ impl Store for PostgresStore {
 
     async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError> {
         memory::candidates(&self.pool, space, wanted).await
+    }
+
+    async fn unembedded(&self, model: &str, after: u64, limit: usize) -> Result<Vec<Unembedded>, StoreError> {
+        memory::unembedded(&self.pool, model, after, limit).await
+    }
+
+    async fn embed(&self, model: &str, embedded: Vec<Embedded>) -> Result<(), StoreError> {
+        memory::embed(&self.pool, model, &embedded).await
     }
 
     async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {

@@ -1,10 +1,14 @@
-//! Episodes: found by their terms. They are written with their events, in `batch.rs`.
+//! Episodes: found by their terms, and, once they have vectors, by their meaning. They are written with their events,
+//! in `batch.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use tenure_journal::{Episode, Labels, MemorySpace, Remembered, Speaker, Timestamp};
+use tenure_journal::{Episode, Labels, Likeness, MemorySpace, Remembered, Speaker, Timestamp, likeness};
 use tenure_store::StoreError;
-use tenure_store::recall::{COUNTED_MAX, Candidates, Wanted, joined, pick};
+use tenure_store::recall::{
+    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Unembedded, Wanted, both, joined, most_alike,
+    pick,
+};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -76,14 +80,84 @@ pub(crate) async fn candidates(
         let params: [&(dyn ToSql + Sync); 4] = [&mark, &from.as_millis(), &until.as_millis(), &limit];
         lists.push(numbers(connection, context, sql, &params).await?);
     }
-    let hits: Vec<i64> = pick(episodes, &lists, wanted.hits_max).into_iter().map(int).collect();
+    let mut hits = pick(episodes, &lists, wanted.hits_max);
+    let mut compared = HashMap::new();
+    if let Some(alike) = &wanted.alike {
+        let params: [&(dyn ToSql + Sync); 3] = [&mark, &alike.model, &limit_of(COMPARED_MAX)];
+        let sql = include_str!("../sql/vectors_of_space.sql");
+        compare(&rows(connection, context, sql, &params).await?, alike, &mut compared)?;
+        hits = both(hits, most_alike(&compared, alike.hits_max));
+    }
+    let hits: Vec<i64> = hits.into_iter().map(int).collect();
     let params: [&(dyn ToSql + Sync); 3] = [&hits, &mark, &limit_of(wanted.reach)];
     let found = rows(connection, context, include_str!("../sql/neighbours.sql"), &params).await?;
     let mut runs: BTreeMap<i64, Vec<Episode>> = BTreeMap::new();
+    let mut places = Vec::new();
     for row in &found {
-        runs.entry(value(row, 0)?).or_default().push(episode_of(row)?);
+        let episode = episode_of(row)?;
+        places.push((value::<i64>(row, 9)?.unsigned_abs(), (episode.session, episode.ordinal)));
+        runs.entry(value(row, 0)?).or_default().push(episode);
     }
-    Ok(Candidates { episodes, frequencies, stretches: joined(runs.into_values().collect()) })
+    if let Some(alike) = &wanted.alike {
+        let missing =
+            places.iter().map(|(number, _)| *number).filter(|number| !compared.contains_key(number));
+        let missing: Vec<i64> = missing.map(int).collect();
+        let params: [&(dyn ToSql + Sync); 3] = [&missing, &mark, &alike.model];
+        let sql = include_str!("../sql/vectors_of_episodes.sql");
+        compare(&rows(connection, context, sql, &params).await?, alike, &mut compared)?;
+    }
+    let known = places.into_iter().filter_map(|(number, place)| Some((place, *compared.get(&number)?)));
+    let likenesses = known.collect();
+    Ok(Candidates { episodes, frequencies, stretches: joined(runs.into_values().collect()), likenesses })
+}
+
+/// Compares vectors, each with the number of its episode, with the question's. What cannot be vectors is passed over, as
+/// if there were none: they can be made again.
+fn compare(rows: &[Row], alike: &Alike, compared: &mut HashMap<u64, Likeness>) -> Result<(), StoreError> {
+    for row in rows {
+        let number = value::<i64>(row, 0)?.unsigned_abs();
+        compared.extend(likeness(value(row, 1)?, &alike.vector).map(|likeness| (number, likeness)));
+    }
+    Ok(())
+}
+
+/// Episodes that have no vectors of the model.
+pub(crate) async fn unembedded(
+    pool: &Pool,
+    model: &str,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Unembedded>, StoreError> {
+    let context = "looking for what has no vectors";
+    let connection = &pool.take(context).await?;
+    let params: [&(dyn ToSql + Sync); 3] = [&model, &int(after), &limit_of(limit)];
+    let found = rows(connection, context, include_str!("../sql/unembedded.sql"), &params).await?;
+    let mut lacking: Vec<Unembedded> = Vec::new();
+    for row in &found {
+        let number = value::<i64>(row, 0)?.unsigned_abs();
+        let episode = episode_of(row)?;
+        match lacking.last_mut() {
+            Some(last) if last.number == number => last.before = Some(episode),
+            Some(_) | None => {
+                lacking.push(Unembedded { number, project: parsed(row, 9)?, before: None, episode });
+            }
+        }
+    }
+    Ok(lacking)
+}
+
+/// Keeps vectors beside what they are of, if it is still there.
+pub(crate) async fn embed(pool: &Pool, model: &str, embedded: &[Embedded]) -> Result<(), StoreError> {
+    let context = "keeping vectors";
+    let column = |of: &dyn Fn(&Embedded) -> String| -> Vec<String> { embedded.iter().map(of).collect() };
+    let projects = column(&|row| row.project.to_string());
+    let sessions = column(&|row| row.episode.session.to_string());
+    let texts = column(&|row| stored(&row.episode.text).into_owned());
+    let ordinals: Vec<i64> = embedded.iter().map(|row| int(row.episode.ordinal)).collect();
+    let vectors: Vec<&[u8]> = embedded.iter().map(|row| row.vectors.as_bytes()).collect();
+    let params: [&(dyn ToSql + Sync); 6] = [&model, &projects, &sessions, &ordinals, &texts, &vectors];
+    let connection = pool.take(context).await?;
+    rows(&connection, context, include_str!("../sql/put_episode_vectors.sql"), &params).await.map(drop)
 }
 
 fn labels_text(labels: &Labels) -> Option<String> {

@@ -63,6 +63,12 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0006_facts.sql"),
         compatible_from: 1,
     },
+    Migration {
+        number: 7,
+        name: "vectors",
+        sql: include_str!("../migrations/0007_vectors.sql"),
+        compatible_from: 1,
+    },
 ];
 
 /// The schema from which on nodes stamp the payloads they keep.

@@ -2,7 +2,7 @@
 WITH hit AS (
     SELECT project_id, session_id, ordinal FROM episodes WHERE episode = ?1 AND space = ?2
 )
-SELECT session_id, item_id, ordinal, at, speaker, name, text, labels
+SELECT session_id, item_id, ordinal, at, speaker, name, text, labels, episode
 FROM (
     SELECT * FROM (
         SELECT episodes.* FROM episodes JOIN hit USING (project_id, session_id)

@@ -42,9 +42,9 @@ use tenure_journal::{
     TurnId, Version,
 };
 use tenure_store::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Erasing, FoundDocuments, Gone, Indexed,
-    Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError,
-    StoreErrorKind, Stored, Unsealed, Wake, Wanted, Whose,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments, Gone,
+    Indexed, Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError,
+    StoreErrorKind, Stored, Unembedded, Unsealed, Wake, Wanted, Whose,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -406,6 +406,15 @@ impl Store for SqliteStore {
     async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError> {
         let (space, wanted) = (space.clone(), wanted.clone());
         self.readers.run("recalling", move |c| memory::candidates(c, &space, &wanted)).await
+    }
+
+    async fn unembedded(&self, model: &str, after: u64, limit: usize) -> Result<Vec<Unembedded>, StoreError> {
+        let (what, model) = ("looking for what has no vectors", model.to_owned());
+        self.readers.run(what, move |c| memory::unembedded(c, &model, after, limit)).await
+    }
+
+    async fn embed(&self, model: &str, embedded: Vec<Embedded>) -> Result<(), StoreError> {
+        self.write(Write::Embed(model.to_owned(), embedded)).await.map(|_| ())
     }
 
     async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {

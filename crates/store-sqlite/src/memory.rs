@@ -1,10 +1,17 @@
-//! Episodes: written with their events, found by their terms.
+//! Episodes: written with their events, found by their terms, and, once they have vectors, by their meaning.
 
-use rusqlite::{Connection, Row, Transaction};
-use tenure_journal::{Episode, Labels, MemorySpace, Remembered, SessionKey, Speaker, Timestamp};
-use tenure_store::recall::{COUNTED_MAX, Candidates, Wanted, joined, pick};
+use std::collections::{BTreeMap, HashMap};
 
-use crate::read::{Read, damaged, limit_of};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
+use tenure_journal::{
+    Episode, Labels, Likeness, MemorySpace, Remembered, SessionKey, Speaker, Timestamp, likeness,
+};
+use tenure_store::recall::{
+    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Unembedded, Wanted, both, joined, most_alike,
+    pick,
+};
+
+use crate::read::{Read, bytes, damaged, limit_of};
 use crate::readers::ReadError;
 use crate::write::int;
 
@@ -51,10 +58,42 @@ pub(crate) fn forget(
     let mut statement = connection.prepare_cached(include_str!("../sql/forget_episodes.sql"))?;
     let gone = statement.query_map(place, |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
     let mut terms = connection.prepare_cached(include_str!("../sql/forget_episode_terms.sql"))?;
+    let mut vectors = connection.prepare_cached(include_str!("../sql/forget_episode_vectors.sql"))?;
     for episode in &gone {
         terms.execute((episode,))?;
+        vectors.execute((episode,))?;
     }
     Ok(gone.len() as u64)
+}
+
+/// Keeps vectors beside what they are of, if it is still there.
+pub(crate) fn embed(connection: &Connection, model: &str, embedded: &[Embedded]) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached(include_str!("../sql/put_episode_vectors.sql"))?;
+    for Embedded { project, episode, vectors } in embedded {
+        let place = (project.to_string(), episode.session.to_string(), int(episode.ordinal));
+        put.execute((place.0, place.1, place.2, &episode.text, model, vectors.as_bytes()))?;
+    }
+    Ok(())
+}
+
+/// Episodes that have no vectors of the model.
+pub(crate) fn unembedded(
+    connection: &Transaction<'_>,
+    model: &str,
+    after: u64,
+    limit: usize,
+) -> Read<Vec<Unembedded>> {
+    let mut lacking = connection.prepare_cached(include_str!("../sql/unembedded.sql"))?;
+    let mut near = connection.prepare_cached(include_str!("../sql/episode_and_before.sql"))?;
+    let mut found = Vec::new();
+    for number in numbers(&mut lacking, (model, int(after), limit_of(limit)))? {
+        let mut rows = near.query((int(number),))?;
+        let Some(row) = rows.next()? else { continue };
+        let (episode, project) = (episode_of(row)?, id_of(row, 8)?);
+        let before = rows.next()?.map(episode_of).transpose()?;
+        found.push(Unembedded { number, project, before, episode });
+    }
+    Ok(found)
 }
 
 /// A term as it is kept: behind the mark of its space, so that no other space's is ever met.
@@ -84,18 +123,74 @@ pub(crate) fn candidates(
         let row = (&mark, from.as_millis(), until.as_millis(), limit_of(wanted.hits_max));
         lists.push(numbers(&mut within, row)?);
     }
+    let mut compared = Compared::new(connection, &mark, wanted.alike.as_ref())?;
+    let mut hits = pick(episodes, &lists, wanted.hits_max);
+    hits = both(hits, compared.hits());
     let mut neighbours = connection.prepare_cached(include_str!("../sql/neighbours.sql"))?;
-    let mut found = Vec::new();
-    for hit in pick(episodes, &lists, wanted.hits_max) {
+    let (mut found, mut likenesses) = (Vec::new(), BTreeMap::new());
+    for hit in hits {
         let row = (int(hit), &mark, limit_of(wanted.reach));
         let mut rows = neighbours.query(row)?;
         let mut run = Vec::new();
         while let Some(row) = rows.next()? {
-            run.push(episode_of(row)?);
+            let episode = episode_of(row)?;
+            let number = row.get::<_, i64>(8)?.unsigned_abs();
+            if let Some(likeness) = compared.likeness(number)? {
+                likenesses.insert((episode.session, episode.ordinal), likeness);
+            }
+            run.push(episode);
         }
         found.push(run);
     }
-    Ok(Candidates { episodes, frequencies, stretches: joined(found) })
+    Ok(Candidates { episodes, frequencies, stretches: joined(found), likenesses })
+}
+
+/// A question's vector on its way through a space.
+struct Compared<'c> {
+    connection: &'c Connection,
+    mark: &'c str,
+    alike: Option<&'c Alike>,
+    /// The newest.
+    known: HashMap<u64, Likeness>,
+    /// The number of the oldest of them, if there are more.
+    reaches: u64,
+}
+
+impl<'c> Compared<'c> {
+    fn new(connection: &'c Connection, mark: &'c str, alike: Option<&'c Alike>) -> rusqlite::Result<Self> {
+        let mut known = HashMap::new();
+        let mut reaches = 0;
+        if let Some(alike) = alike {
+            let mut vectors = connection.prepare_cached(include_str!("../sql/vectors_of_space.sql"))?;
+            let mut rows = vectors.query((mark, &alike.model, limit_of(COMPARED_MAX)))?;
+            let mut looked_at = 0;
+            while let Some(row) = rows.next()? {
+                let number = row.get::<_, i64>(0)?.unsigned_abs();
+                // What cannot be vectors is passed over, as if there were none: they can be made again.
+                known.extend(likeness(bytes(row, 1)?, &alike.vector).map(|likeness| (number, likeness)));
+                looked_at += 1;
+                reaches = if looked_at == COMPARED_MAX { number } else { 0 };
+            }
+        }
+        Ok(Self { connection, mark, alike, known, reaches })
+    }
+
+    fn hits(&self) -> Vec<u64> {
+        self.alike.map_or_else(Vec::new, |alike| most_alike(&self.known, alike.hits_max))
+    }
+
+    fn likeness(&mut self, number: u64) -> rusqlite::Result<Option<Likeness>> {
+        let Some(alike) = self.alike.filter(|_| number < self.reaches && !self.known.contains_key(&number))
+        else {
+            return Ok(self.known.get(&number).copied());
+        };
+        let mut vectors = self.connection.prepare_cached(include_str!("../sql/vectors_of_episode.sql"))?;
+        let row = (int(number), self.mark, &alike.model);
+        let found =
+            vectors.query_row(row, |row| Ok(likeness(bytes(row, 0)?, &alike.vector))).optional()?.flatten();
+        self.known.extend(found.map(|likeness| (number, likeness)));
+        Ok(found)
+    }
 }
 
 fn numbers(

@@ -17,6 +17,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 3, name: "audit", sql: include_str!("../migrations/0003_audit.sql") },
     Migration { number: 4, name: "memory", sql: include_str!("../migrations/0004_memory.sql") },
     Migration { number: 5, name: "facts", sql: include_str!("../migrations/0005_facts.sql") },
+    Migration { number: 6, name: "vectors", sql: include_str!("../migrations/0006_vectors.sql") },
 ];
 
 impl Migration {

@@ -7,8 +7,8 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 use tenure_journal::{AuditRecord, BlobRef, ProjectId, Recorded, SessionKey, Timestamp, Version};
 use tenure_store::{
-    Append, AuditEntry, BudgetChange, BudgetEntry, Document, Erasing, Gone, Indexed, Place as Erased,
-    Receipt, Seal, Stamp, StoreError, StoreErrorKind,
+    Append, AuditEntry, BudgetChange, BudgetEntry, Document, Embedded, Erasing, Gone, Indexed,
+    Place as Erased, Receipt, Seal, Stamp, StoreError, StoreErrorKind,
 };
 
 use crate::journal::{End, Place};
@@ -25,6 +25,8 @@ pub(crate) enum Write {
     PutIndexed(Vec<Indexed>, Option<Receipt>, Vec<AuditEntry>),
     /// A document without a history.
     Note(Box<Document>),
+    /// Vectors of a model.
+    Embed(String, Vec<Embedded>),
     /// A payload.
     Blob(ProjectId, BlobRef, Bytes),
     /// A payload goes, if it was last kept before a moment. Answers version 1 if it did.
@@ -88,6 +90,7 @@ impl Write {
             | Self::Forget(..)
             | Self::Erase(_)
             | Self::Scrub => 0,
+            Self::Embed(_, rows) => rows.iter().map(|row| row.vectors.as_bytes().len()).sum(),
             Self::Seal(seal) => seal.records.iter().map(|(_, record)| record.len()).sum(),
             Self::Blob(_, _, payload) => payload.len(),
         }
@@ -112,6 +115,7 @@ impl Write {
                 Ok(answer)
             }),
             Self::Note(document) => note(connection, document).map(|()| Ok(Version::ZERO)),
+            Self::Embed(model, rows) => memory::embed(connection, model, rows).map(|()| Ok(Version::ZERO)),
             Self::Seal(seal) => whole(connection, || audit::seal(connection, seal)),
             Self::Erase(erase) => {
                 let (project, place, erasing, gone) = &**erase;

@@ -18,6 +18,7 @@ mod isolation;
 mod lists;
 mod nodes;
 mod random;
+mod vectors;
 
 use std::sync::Arc;
 
@@ -87,6 +88,9 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         found::finds_documents_by_terms,
         found::finds_a_document_by_its_latest_terms,
         found::indexes_all_or_nothing,
+        vectors::finds_what_is_alike,
+        vectors::says_what_has_no_vectors,
+        vectors::keeps_no_vectors_of_what_is_gone,
         isolation::hides_the_memory_of_other_spaces,
         isolation::hides_everything_of_other_projects,
     }

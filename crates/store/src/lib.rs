@@ -71,7 +71,7 @@ pub use error::{StoreError, StoreErrorKind};
 pub use found::{FoundDocuments, Indexed, pick_ids};
 pub use memory::MemoryStore;
 pub use needle::{Feed, NEEDLE_BYTES_MAX, NEEDLE_BYTES_MIN, Needle, Search};
-pub use recall::{Candidates, Wanted};
+pub use recall::{Alike, Candidates, Embedded, Unembedded, Wanted};
 pub use types::{
     Append, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, GoneRows, ItemRow, Order, Page,
     Receipt, SessionFilter, Snapshot, Stamp, Stored, Wake,
@@ -384,6 +384,21 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// `Unavailable` or `Corrupt`.
     async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError>;
+
+    /// Up to `limit` episodes of all spaces after number `after` that have no vectors of `model`, in the order of
+    /// their numbers. An episode that took another's place may have its number, so who waits for new ones after the
+    /// last also begins again from 0 now and then.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn unembedded(&self, model: &str, after: u64, limit: usize) -> Result<Vec<Unembedded>, StoreError>;
+
+    /// Keeps vectors of `model` in the place of those that the episodes had. What is no longer there, or says
+    /// something else by now, gets none. They go with their episode.
+    ///
+    /// # Errors
+    /// `Unavailable`: some may be kept; repeat it. `Full`.
+    async fn embed(&self, model: &str, embedded: Vec<Embedded>) -> Result<(), StoreError>;
 
     /// Up to `limit` records of all projects but those in `except` that are not sealed yet, in the order of their
     /// positions.

@@ -24,9 +24,9 @@ use tokio::sync::broadcast;
 
 use self::state::{State, Write};
 use crate::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Erasing, FoundDocuments, Gone, Indexed,
-    Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError,
-    StoreErrorKind, Stored, Unsealed, Wake, Wanted, Whose,
+    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments, Gone,
+    Indexed, Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError,
+    StoreErrorKind, Stored, Unembedded, Unsealed, Wake, Wanted, Whose,
 };
 
 /// Wakes that a reader may be behind before it is told that it missed some.
@@ -665,6 +665,15 @@ impl Store for MemoryStore {
 
     async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError> {
         Ok(self.lock().seen.candidates(space, wanted))
+    }
+
+    async fn unembedded(&self, model: &str, after: u64, limit: usize) -> Result<Vec<Unembedded>, StoreError> {
+        Ok(self.lock().seen.unembedded(model, after, limit))
+    }
+
+    async fn embed(&self, model: &str, embedded: Vec<Embedded>) -> Result<(), StoreError> {
+        self.lock().write(Write::Embed(model.to_owned(), embedded));
+        Ok(())
     }
 
     async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {

@@ -7,14 +7,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tenure_journal::{Episode, SessionId, Timestamp};
+use tenure_journal::{AskedVector, Episode, Likeness, ProjectId, SessionId, Timestamp, Vectors};
 
 /// Episodes that are counted of a space, and of a term in it. What is more frequent counts as being everywhere, and
 /// of such a term the newest are looked at.
 pub const COUNTED_MAX: usize = 20_000;
+/// Episodes of a space whose vectors are compared with a question's, the newest; older ones are compared where their
+/// terms, or a neighbour, brought them.
+pub const COMPARED_MAX: usize = 20_000;
 
 /// What to look for in one space.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
     /// Distinct terms, none of them necessary.
     pub terms: Vec<String>,
@@ -24,10 +27,47 @@ pub struct Wanted {
     pub hits_max: usize,
     /// Neighbours of each that come with it, on either side.
     pub reach: usize,
+    /// The question's vector, where a model made one.
+    pub alike: Option<Alike>,
+}
+
+/// What is to be looked for by its meaning, beside what shares terms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alike {
+    /// The model that made the vector; those of others are not compared with it.
+    pub model: String,
+    /// The question's vector.
+    pub vector: AskedVector,
+    /// Episodes that are picked for it at most.
+    pub hits_max: usize,
+}
+
+/// An episode that has no vectors of a model yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unembedded {
+    /// What is asked for after it: numbers grow with time.
+    pub number: u64,
+    /// The project of its session.
+    pub project: ProjectId,
+    /// What was said right before it, in the same session and space.
+    pub before: Option<Episode>,
+    /// The episode.
+    pub episode: Episode,
+}
+
+/// Vectors of an episode, to be kept beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Embedded {
+    /// The project of its session.
+    pub project: ProjectId,
+    /// The episode as it was when they were made.
+    pub episode: Episode,
+    /// The vectors.
+    pub vectors: Vectors,
 }
 
 /// What was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Candidates {
     /// How many episodes the space has, counted to [`COUNTED_MAX`].
     pub episodes: u64,
@@ -35,6 +75,30 @@ pub struct Candidates {
     pub frequencies: Vec<u64>,
     /// The picked ones with their neighbours: runs of one session without a gap, in the order of session and place.
     pub stretches: Vec<Vec<Episode>>,
+    /// How alike those of them are that have vectors of the model, by session and place.
+    pub likenesses: BTreeMap<(SessionId, u64), Likeness>,
+}
+
+/// Picks among the episodes that were compared those that are most alike; of equals the newer.
+#[must_use]
+pub fn most_alike(compared: &HashMap<u64, Likeness>, hits_max: usize) -> Vec<u64> {
+    let mut found: Vec<(u64, f32)> =
+        compared.iter().map(|(episode, likeness)| (*episode, likeness.best())).collect();
+    let best = |one: &(u64, f32), other: &(u64, f32)| other.1.total_cmp(&one.1).then(other.0.cmp(&one.0));
+    if found.len() > hits_max {
+        found.select_nth_unstable_by(hits_max, best);
+        found.truncate(hits_max);
+    }
+    found.sort_unstable_by(best);
+    found.into_iter().map(|(episode, _)| episode).collect()
+}
+
+/// Adds what is not there yet.
+#[must_use]
+pub fn both(mut hits: Vec<u64>, more: Vec<u64>) -> Vec<u64> {
+    let known: std::collections::HashSet<u64> = hits.iter().copied().collect();
+    hits.extend(more.into_iter().filter(|hit| !known.contains(hit)));
+    hits
 }
 
 /// Picks among the episodes that have each term, given newest first, those that share the most with the question;

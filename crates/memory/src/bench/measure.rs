@@ -1,11 +1,13 @@
 //! What a ranking is worth.
 
-use tenure_journal::ItemId;
+use std::collections::HashMap;
+
+use tenure_journal::{AskedVector, Episode, ItemId, Vectors};
 
 use super::{Asked, Conversation, Kind};
 use crate::cue::Question;
-use crate::rank::Weights;
-use crate::{Index, Stretch, rank};
+use crate::rank::{Similarity, Weights};
+use crate::{Index, Stretch, meaning, rank};
 
 /// Means over questions, in percent.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -31,7 +33,20 @@ pub struct Prepared<'a> {
     index: Index,
     names: Vec<String>,
     stretches: Vec<Stretch>,
+    /// Where a model made some.
+    vectors: Option<Embedded>,
 }
+
+/// The vectors of a talk.
+#[derive(Debug)]
+struct Embedded {
+    episodes: HashMap<ItemId, Vectors>,
+    /// Of the questions, in their order.
+    asked: Vec<AskedVector>,
+}
+
+/// Makes a vector of each text.
+pub type Embed<'a> = &'a dyn Fn(&[&str]) -> Vec<Vec<f32>>;
 
 impl<'a> Prepared<'a> {
     /// Reads everything that was said.
@@ -39,19 +54,55 @@ impl<'a> Prepared<'a> {
     pub fn new(conversation: &'a Conversation) -> Self {
         let mut index = Index::default();
         conversation.episodes.iter().cloned().for_each(|episode| index.put(episode));
-        Self { conversation, names: index.names(), stretches: index.stretches(), index }
+        Self { conversation, names: index.names(), stretches: index.stretches(), index, vectors: None }
+    }
+
+    /// The same, with vectors as a server keeps them. `None` if those that `embed` gives are none.
+    #[must_use]
+    pub fn embedded(conversation: &'a Conversation, embed: Embed<'_>) -> Option<Self> {
+        let prepared = Self::new(conversation);
+        let mut episodes = HashMap::new();
+        for stretch in &prepared.stretches {
+            let texts = |place: usize| {
+                let before = place.checked_sub(1).map(|before| &stretch.passages[before].episode);
+                meaning::texts(before, &stretch.passages[place].episode)
+            };
+            let texts: Vec<Vec<String>> = (0..stretch.passages.len()).map(texts).collect();
+            let all: Vec<&str> = texts.iter().flatten().map(String::as_str).collect();
+            let mut made = embed(&all).into_iter();
+            for (passage, texts) in stretch.passages.iter().zip(&texts) {
+                let own: Vec<Vec<f32>> = made.by_ref().take(texts.len()).collect();
+                episodes.insert(passage.episode.item, Vectors::of(&own)?);
+            }
+        }
+        let questions: Vec<String> = conversation
+            .asked
+            .iter()
+            .map(|asked| meaning::question(&asked.question, &prepared.names))
+            .collect();
+        let questions: Vec<&str> = questions.iter().map(String::as_str).collect();
+        let asked = embed(&questions).iter().map(|vector| AskedVector::of(vector)).collect::<Option<_>>()?;
+        Some(Self { vectors: Some(Embedded { episodes, asked }), ..prepared })
     }
 }
 
 /// Asks every question and counts what comes back.
 #[must_use]
-pub fn measure(prepared: &[Prepared<'_>], weights: &Weights) -> Measure {
+pub fn measure<'p, 'c: 'p>(
+    prepared: impl IntoIterator<Item = &'p Prepared<'c>>,
+    weights: &Weights,
+) -> Measure {
     let mut tally = Tally::default();
-    for Prepared { conversation, index, names, stretches } in prepared {
-        for asked in &conversation.asked {
+    for Prepared { conversation, index, names, stretches, vectors } in prepared {
+        for (number, asked) in conversation.asked.iter().enumerate() {
             let question = Question { text: &asked.question, now: conversation.now, names };
             let cues = crate::cue::cues(&question);
-            let ranked = rank::rank(&cues, &index.corpus(&cues), stretches, weights, None);
+            let likeness = |episode: &Episode| {
+                let vectors = vectors.as_ref()?;
+                vectors.episodes.get(&episode.item)?.likeness(vectors.asked.get(number)?)
+            };
+            let similarity: Option<Similarity<'_>> = if vectors.is_some() { Some(&likeness) } else { None };
+            let ranked = rank::rank(&cues, &index.corpus(&cues), stretches, weights, similarity);
             let answer = ranked.iter().map(|one| stretches[one.stretch].passages[one.place].episode.item);
             tally.count(asked, &answer.take(COUNTED).collect::<Vec<_>>());
         }

@@ -7,7 +7,7 @@ pub mod synthetic;
 
 use tenure_journal::{Episode, ItemId, Timestamp};
 
-pub use measure::{Measure, Prepared, Tally, measure};
+pub use measure::{Embed, Measure, Prepared, Tally, measure};
 
 /// One talk, over many sessions, and questions about it.
 #[derive(Debug, Clone)]

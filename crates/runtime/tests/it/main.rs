@@ -2,6 +2,7 @@
 
 mod collect;
 mod contexts;
+mod embedding;
 mod facts;
 mod flood;
 mod freezes;

@@ -44,7 +44,7 @@ fn labels(ordinal: u64) -> Labels {
 
 pub(super) fn wanted(terms: &[&str], reach: usize) -> Wanted {
     let terms = terms.iter().map(|term| (*term).to_owned()).collect();
-    Wanted { terms, window: None, hits_max: 100, reach }
+    Wanted { terms, window: None, hits_max: 100, reach, alike: None }
 }
 
 /// The texts of what was found, run by run.

@@ -302,7 +302,7 @@ impl World {
             let from = self.rng.i64(0..10);
             (Timestamp::from_millis(from), Timestamp::from_millis(from + self.rng.i64(0..5)))
         });
-        Wanted { terms: self.terms(), window, hits_max: 1_000, reach: self.rng.usize(..4) }
+        Wanted { terms: self.terms(), window, hits_max: 1_000, reach: self.rng.usize(..4), alike: None }
     }
 
     fn gone(&mut self) -> GoneRows {

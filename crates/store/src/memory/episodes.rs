@@ -1,17 +1,22 @@
 //! Episodes, in the plainest form that answers every question.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use tenure_journal::{Episode, MemorySpace, ProjectId, Remembered, SessionId, SessionKey};
+use tenure_journal::{Episode, Likeness, MemorySpace, ProjectId, Remembered, SessionId, SessionKey, Vectors};
 
 use super::state::State;
-use crate::recall::{COUNTED_MAX, Candidates, Wanted, joined, pick};
+use crate::recall::{
+    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Unembedded, Wanted, both, joined, most_alike,
+    pick,
+};
 
 /// Every episode by its session and place, with a number that grows with time.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Episodes {
     rows: BTreeMap<(SessionKey, u64), (u64, Remembered)>,
     numbers: u64,
+    /// By the number of their episode, with the model that made them.
+    vectors: BTreeMap<u64, (String, Vectors)>,
 }
 
 impl Episodes {
@@ -21,7 +26,20 @@ impl Episodes {
         }
         for row in rows {
             self.numbers += 1;
-            self.rows.insert((key, row.episode.ordinal), (self.numbers, row));
+            if let Some((replaced, _)) = self.rows.insert((key, row.episode.ordinal), (self.numbers, row)) {
+                self.vectors.remove(&replaced);
+            }
+        }
+    }
+
+    pub(super) fn embed(&mut self, model: &str, embedded: Vec<Embedded>) {
+        for Embedded { project, episode, vectors } in embedded {
+            let key = SessionKey { project, session: episode.session };
+            if let Some((number, row)) = self.rows.get(&(key, episode.ordinal))
+                && row.episode.text == episode.text
+            {
+                self.vectors.insert(*number, (model.to_owned(), vectors));
+            }
         }
     }
 
@@ -38,6 +56,8 @@ impl Episodes {
     }
 
     pub(super) fn forget(&mut self, key: SessionKey, from: u64) {
+        let gone = self.rows.range((key, from)..=(key, u64::MAX)).map(|(_, (number, _))| *number);
+        gone.collect::<Vec<_>>().iter().for_each(|number| drop(self.vectors.remove(number)));
         self.rows.retain(|(of, ordinal), _| *of != key || *ordinal < from);
     }
 }
@@ -61,10 +81,47 @@ impl State {
         }
         let places: BTreeMap<u64, (SessionKey, u64)> =
             all().map(|(place, (number, _))| (*number, *place)).collect();
-        let hits = pick(episodes, &lists, wanted.hits_max);
+        let mut hits = pick(episodes, &lists, wanted.hits_max);
+        if let Some(alike) = &wanted.alike {
+            let newest =
+                places.keys().rev().filter_map(|number| Some((*number, self.likeness(*number, alike)?)));
+            let compared: HashMap<u64, Likeness> = newest.take(COMPARED_MAX).collect();
+            hits = both(hits, most_alike(&compared, alike.hits_max));
+        }
         let hits = hits.iter().filter_map(|number| places.get(number));
         let runs = hits.map(|(key, ordinal)| self.neighbours(*key, *ordinal, space, wanted.reach)).collect();
-        Candidates { episodes, frequencies, stretches: joined(runs) }
+        let stretches = joined(runs);
+        let likeness = |episode: &Episode| {
+            let key = SessionKey { project: space.project, session: episode.session };
+            let (number, _) = self.episodes.rows.get(&(key, episode.ordinal))?;
+            let likeness = self.likeness(*number, wanted.alike.as_ref()?)?;
+            Some(((episode.session, episode.ordinal), likeness))
+        };
+        let likenesses = stretches.iter().flatten().filter_map(likeness).collect();
+        Candidates { episodes, frequencies, stretches, likenesses }
+    }
+
+    fn likeness(&self, number: u64, alike: &Alike) -> Option<Likeness> {
+        let (model, vectors) = self.episodes.vectors.get(&number)?;
+        (*model == alike.model).then(|| vectors.likeness(&alike.vector)).flatten()
+    }
+
+    pub(super) fn unembedded(&self, model: &str, after: u64, limit: usize) -> Vec<Unembedded> {
+        let has =
+            |number: &u64| self.episodes.vectors.get(number).is_some_and(|(made_by, _)| made_by == model);
+        let rows = self.episodes.rows.iter();
+        let mut found: Vec<Unembedded> = rows
+            .filter(|(_, (number, _))| *number > after && !has(number))
+            .map(|((key, ordinal), (number, row))| {
+                let mut run = self.neighbours(*key, *ordinal, &row.space, 1);
+                run.retain(|episode| episode.ordinal < *ordinal);
+                let (before, episode) = (run.pop(), row.episode.clone());
+                Unembedded { number: *number, project: key.project, before, episode }
+            })
+            .collect();
+        found.sort_unstable_by_key(|one| one.number);
+        found.truncate(limit);
+        found
     }
 
     fn neighbours(&self, key: SessionKey, ordinal: u64, space: &MemorySpace, reach: usize) -> Vec<Episode> {

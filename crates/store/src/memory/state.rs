@@ -13,8 +13,8 @@ use super::episodes::Episodes;
 use super::found::Index;
 use super::unknown_cursor;
 use crate::{
-    Append, AuditEntry, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Indexed, Order, Page,
-    Place, Receipt, Seal, Sealed, SessionFilter, Snapshot, Stamp, StoreError, StoreErrorKind, Stored,
+    Append, AuditEntry, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Embedded, Indexed, Order,
+    Page, Place, Receipt, Seal, Sealed, SessionFilter, Snapshot, Stamp, StoreError, StoreErrorKind, Stored,
     Unsealed,
 };
 
@@ -29,6 +29,8 @@ pub(super) enum Write {
     PutIndexed(Vec<Indexed>, Option<Receipt>, Vec<AuditEntry>),
     /// A document without a history.
     Note(Box<Document>),
+    /// Vectors of a model.
+    Embed(String, Vec<Embedded>),
     /// A payload.
     Blob(ProjectId, BlobRef, Bytes, Stamp),
     /// Payloads go.
@@ -222,6 +224,7 @@ impl State {
                     audit,
                 ));
             }
+            Write::Embed(model, embedded) => self.episodes.embed(&model, embedded),
             Write::Note(document) => {
                 let document = Document { version: 1, deleted: false, ..*document };
                 let key = (document.project, document.kind, document.id.clone());

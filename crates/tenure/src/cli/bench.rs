@@ -37,6 +37,12 @@ pub(crate) struct BenchArgs {
     /// A copy of `locomo10.json`, whose questions are asked of the memory as well
     #[arg(long, value_name = "PATH")]
     locomo: Option<PathBuf>,
+    /// The directory of a sentence encoder, to measure recall by meaning as well
+    #[arg(long, value_name = "DIR")]
+    embedding: Option<PathBuf>,
+    /// How many passages the memory has in which questions are timed
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=5_000_000))]
+    memories: u32,
     /// How long to measure what is measured over time, in seconds
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
@@ -94,6 +100,10 @@ struct Place<'a> {
     database: &'a str,
     /// A copy of LoCoMo.
     locomo: Option<&'a Path>,
+    /// A sentence encoder.
+    embedding: Option<&'a Path>,
+    /// Passages that a memory has.
+    memories: usize,
 }
 
 /// One measured number.
@@ -118,10 +128,13 @@ pub(crate) async fn bench(cx: &mut Context, args: &BenchArgs) -> Result<Exit, Cl
     let each = Duration::from_secs(args.seconds);
     let only: Vec<Benchmark> = args.only.iter().chain(&args.names).copied().collect();
     let locomo = args.locomo.as_ref().map(|path| cx.world.directory.join(path));
+    let embedding = args.embedding.as_ref().map(|path| cx.world.directory.join(path));
     let place = Place {
         directory: &directory,
         database: args.database.as_deref().unwrap_or_default(),
         locomo: locomo.as_deref(),
+        embedding: embedding.as_deref(),
+        memories: args.memories as usize,
     };
     let mut rows = Vec::new();
     for benchmark in Benchmark::value_variants() {
@@ -167,7 +180,7 @@ impl Benchmark {
     }
 
     async fn measure(self, place: Place<'_>, each: Duration) -> Result<Vec<Row>, CliError> {
-        let Place { directory, database, locomo } = place;
+        let Place { directory, database, locomo, embedding, memories } = place;
         match self {
             Self::Appends => journal::appends(directory, each).await,
             Self::Turns => turns::measure(directory, each).await,
@@ -185,8 +198,8 @@ impl Benchmark {
                 tokio::task::block_in_place(|| workspace::measure(directory, workspace::FEW, workspace::MANY))
             }
             Self::Memory => {
-                let mut rows = tokio::task::block_in_place(|| memory::quality(locomo))?;
-                rows.extend(memory::speed(directory).await?);
+                let mut rows = tokio::task::block_in_place(|| memory::quality(locomo, embedding))?;
+                rows.extend(memory::speed(directory, memories, embedding).await?);
                 Ok(rows)
             }
             Self::Context => Ok(tokio::task::block_in_place(context::measure)),
@@ -309,7 +322,13 @@ mod tests {
     async fn what_needs_no_child_process_measures_and_leaves_nothing() {
         let directory = tempfile::tempdir().expect("a directory");
         let each = Duration::from_millis(100);
-        let place = Place { directory: directory.path(), database: "", locomo: None };
+        let place = Place {
+            directory: directory.path(),
+            database: "",
+            locomo: None,
+            embedding: None,
+            memories: 1_000,
+        };
         for (benchmark, rows) in [(Benchmark::Appends, 3), (Benchmark::Turns, 5)] {
             let measured = benchmark.measure(place, each).await.expect("measured");
             assert_eq!(measured.len(), rows, "{benchmark:?}");

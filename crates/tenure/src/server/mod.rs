@@ -1,6 +1,7 @@
 //! The server: every concrete part, wired once.
 
 mod cluster;
+pub(crate) mod embedding;
 mod environments;
 mod left;
 mod outbound;
@@ -121,7 +122,11 @@ impl Server {
         let policy = policy(&project)?;
         let policy_digest = policy.digest().to_owned();
         let (models, told) = providers::table(&project.settings, &project.env, &project.root).await?;
+        let embedder = embedding::embedder(&project.settings, &project.root).await?;
         let mut notes = vec![told];
+        notes.extend(
+            embedder.as_ref().map(|embedder| format!("memory by meaning through `{}`", embedder.model())),
+        );
         notes.extend(state.note());
         let servers = McpServers::new(environment, tenure_tools::Limits::default())
             .map_err(|failure| StartError::new("tool servers cannot be reached").cause(failure.message))?;
@@ -156,6 +161,9 @@ impl Server {
         let runtime = Runtime::start(parts)
             .await
             .map_err(|error| StartError::new("unfinished sessions cannot be resumed").cause(error))?;
+        if let Some(embedder) = embedder {
+            runtime.embed_with(embedder);
+        }
         let project_id = cluster::default_project(&runtime).await?;
         runtime.run_automations(Arc::new(tenure_api::check_agent));
         weigh(&runtime, &written.project_weights).await?;

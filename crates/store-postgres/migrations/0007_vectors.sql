@@ -1,0 +1,14 @@
+-- Vectors of episodes, of one model each, for recall by meaning. They are made after the commit of what they are of and
+-- go with it, whichever release removes it. A release that knows nothing of them replaces what an episode says without
+-- them; its vectors are then those of what it said before, until the model changes.
+CREATE TABLE episode_vectors (
+    episode BIGINT PRIMARY KEY REFERENCES episodes ON DELETE CASCADE,
+    space TEXT NOT NULL COLLATE "C",
+    model TEXT NOT NULL COLLATE "C",
+    vectors BYTEA NOT NULL
+);
+
+-- Numbers of a byte do not shrink any more, and are read by the thousand.
+ALTER TABLE episode_vectors ALTER COLUMN vectors SET STORAGE EXTERNAL;
+
+CREATE INDEX episode_vectors_by_space ON episode_vectors (space, model, episode);

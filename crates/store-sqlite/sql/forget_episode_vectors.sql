@@ -1,0 +1,1 @@
+DELETE FROM episode_vectors WHERE episode = ?1
