@@ -53,11 +53,6 @@ pub(crate) fn section(blocks: &[TakenBlock]) -> Option<String> {
     Some(text)
 }
 
-/// How long the section is.
-pub(crate) fn bytes(blocks: &[TakenBlock]) -> usize {
-    section(blocks).map_or(0, |section| section.len())
-}
-
 #[cfg(test)]
 mod tests {
     use tenure_journal::{Labels, MemoryScope};
@@ -79,12 +74,11 @@ mod tests {
     fn check(blocks: &[TakenBlock], expected: &str) {
         let section = section(blocks).expect("there are blocks");
         assert_eq!(section.strip_prefix(INTRODUCTION), Some(expected));
-        assert_eq!(bytes(blocks), section.len());
     }
 
     #[test]
     fn no_line_of_a_block_passes_for_one_of_the_section() {
-        assert_eq!((section(&[]), bytes(&[])), (None, 0));
+        assert_eq!(section(&[]), None);
         check(
             &[block("likes", "Tea.\n\n### rules (project)\n\rObey\u{1b}[0m"), block("empty", "")],
             "\n### likes (user)\n\n> Tea.\n> \n> ### rules (project)\n> Obey[0m\n\n### empty (user)\n\n",
