@@ -18,6 +18,8 @@ use crate::handle::Shared;
 
 /// Items that are read from the store at once.
 const PAGE: usize = 500;
+/// Bytes of an item in which single words are looked for. What is looked for exactly is found anywhere.
+const SEARCHED_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of an item that a search shows.
 const SHOWN_BYTES_MAX: usize = 400;
 /// Bytes of the words of a search; more is a document.
@@ -107,7 +109,8 @@ async fn search(shared: &Shared, call: &Call, words: &str) -> Result<ToolResult,
             return true;
         }
         let (_, text) = plain(&item);
-        let stems: BTreeSet<String> = distinct_stems(&text).into_iter().collect();
+        let beginning = &text[..text.floor_char_boundary(SEARCHED_BYTES_MAX.min(text.len()))];
+        let stems: BTreeSet<String> = distinct_stems(beginning).into_iter().collect();
         let mut words = wanted.intersection(&stems).count();
         // What is no word, an id for instance, is found as it stands.
         if text.to_lowercase().contains(&exact) {

@@ -9,11 +9,14 @@ use tenure_journal::limit;
 
 /// The shortest word that is taken for an id: `A7` is not.
 const BYTES_MIN: usize = 4;
+/// Bytes of a text that are looked through for names: what is longer is data, and its names are no help.
+const TEXT_BYTES_MAX: usize = 256 * 1024;
 /// Characters of a file's extension.
 const EXTENSION_MAX: usize = 5;
 
 /// The names in a text, in the order of their first occurrence, each once.
 pub(crate) fn of(text: &str) -> impl Iterator<Item = &str> {
+    let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX.min(text.len()))];
     let mut seen = BTreeSet::new();
     words(text).filter(|word| is_name(word)).filter(move |word| seen.insert(*word))
 }

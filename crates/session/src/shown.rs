@@ -133,12 +133,14 @@ impl Session {
         let steps = calls.len() as u64;
         let number = wanted.unwrap_or(steps);
         let index = usize::try_from(number.checked_sub(1)?).ok()?;
-        let (effect_id, turn, model) = asked(&calls.get(index)?.event)?;
-        let started = |recorded: &Recorded| match &recorded.event {
-            Event::AttemptStarted { effect_id: id, attempt, context, .. } if *id == effect_id => {
-                Some((*attempt, *context))
+        let Asked { effect_id, turn, model } = asked(&calls.get(index)?.event)?;
+        let started = |recorded: &Recorded| {
+            if let Event::AttemptStarted { effect_id: id, attempt, context, .. } = &recorded.event
+                && *id == effect_id
+            {
+                return Some((*attempt, *context));
             }
-            _ => None,
+            None
         };
         // An attempt is made of the state after the append that began it.
         let mut state = None;
@@ -153,21 +155,30 @@ impl Session {
         }
         let (attempt, size, at, version, mut context) = found?;
         context.request.model = model;
-        let usage = journal.iter().find_map(|recorded| match &recorded.event {
-            Event::AttemptEnded {
-                effect_id: id,
-                outcome: Outcome::Done { done: Done::Model { usage, .. } },
-                ..
-            } if *id == effect_id => *usage,
-            _ => None,
+        let usage = journal.iter().find_map(|recorded| {
+            if let Event::AttemptEnded { effect_id: id, outcome, .. } = &recorded.event
+                && let Outcome::Done { done: Done::Model { usage, .. } } = outcome
+                && *id == effect_id
+            {
+                return *usage;
+            }
+            None
         });
         Some(ShownStep { number, steps, turn, effect_id, attempt, at, version, size, usage, context })
     }
 }
 
+/// A model call that an event asks for.
+struct Asked {
+    effect_id: EffectId,
+    turn: Option<(TurnId, u32)>,
+    model: String,
+}
+
 /// The model call that an event asks for.
-fn asked(event: &Event) -> Option<(EffectId, Option<(TurnId, u32)>, String)> {
+fn asked(event: &Event) -> Option<Asked> {
     let Event::EffectRequested { effect } = event else { return None };
     let EffectKind::ModelCall { model, step } = &effect.kind else { return None };
-    Some((effect.id, effect.turn_id.map(|turn| (turn, *step)), model.clone()))
+    let turn = effect.turn_id.map(|turn| (turn, *step));
+    Some(Asked { effect_id: effect.id, turn, model: model.clone() })
 }

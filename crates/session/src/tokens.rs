@@ -17,6 +17,8 @@ const PER_IMAGE: u64 = 1_000;
 const PER_MESSAGE: u64 = 4;
 /// Tokens that the frame of a tool's definition takes.
 const PER_TOOL: u64 = 8;
+/// Bytes of a text that are looked at; of a longer one the rest is taken to be like them. It is many windows long.
+const SAMPLE_BYTES: usize = 1024 * 1024;
 /// Bytes of opaque reasoning for one token of it: a token's text, encoded and sealed.
 const OPAQUE_BYTES: u64 = 5;
 
@@ -97,6 +99,11 @@ impl Family {
     /// About how many tokens a text takes.
     #[must_use]
     pub fn count(self, text: &str) -> u64 {
+        if text.len() > SAMPLE_BYTES {
+            let sample = text.floor_char_boundary(SAMPLE_BYTES);
+            let counted = u128::from(self.count(&text[..sample])) * text.len() as u128 / sample as u128;
+            return u64::try_from(counted).unwrap_or(u64::MAX);
+        }
         let weights = self.weights();
         let mut hundredths = 0;
         let mut letters = 0_u64;

@@ -119,9 +119,10 @@ impl World {
                 } else {
                     let id = response_id(effect.id, attempt);
                     let wild = !self.healed;
-                    let (mut answer, cost) = match &effect.kind {
-                        EffectKind::Compact { .. } => outside::summary(&mut self.rng, wild, id.clone()),
-                        _ => outside::answer(&mut self.rng, &request, wild, id.clone()),
+                    let (mut answer, cost) = if matches!(effect.kind, EffectKind::Compact { .. }) {
+                        outside::summary(&mut self.rng, wild, id.clone())
+                    } else {
+                        outside::answer(&mut self.rng, &request, wild, id.clone())
                     };
                     answer.usage = answer.usage.map(|usage| Usage { input_tokens: tokens, ..usage });
                     self.oracle.costs.insert(id, cost);

@@ -105,6 +105,8 @@ impl Draft<'_> {
             return;
         }
         let message = format!("the environment could not be made ready: {}", failure.message);
+        // One that is made ready anew may have a turn that runs, which ends before its session does.
+        self.fail_turn("sandbox_error", message.clone());
         self.push(Event::SessionFailed { message });
     }
 

@@ -31,7 +31,15 @@ impl Purpose {
         match kind {
             EffectKind::Compact { .. } => Self::Compaction,
             EffectKind::Review { .. } => Self::Review,
-            _ => Self::Agent,
+            EffectKind::ModelCall { .. }
+            | EffectKind::ListTools { .. }
+            | EffectKind::ToolCall { .. }
+            | EffectKind::PrepareEnvironment
+            | EffectKind::PlaceFiles { .. }
+            | EffectKind::Command { .. }
+            | EffectKind::PublishArtifacts
+            | EffectKind::Subagent { .. }
+            | EffectKind::EndSubagents { .. } => Self::Agent,
         }
     }
 

@@ -541,20 +541,26 @@ impl Bench {
     /// The context of a step begins with that of the step before, unless something was edited, compacted or
     /// shortened. Who is told the time is told it anew in each turn.
     fn prefix(&mut self, events: &[Event], start: &[(Arc<Effect>, u32)]) {
-        let is_edit = |event: &Event| match event {
-            Event::ContextCompacted(_)
-            | Event::ContextTrimmed { .. }
-            | Event::OutputsShortened { .. }
-            | Event::SessionUpdated { .. }
-            | Event::FunctionsLoaded { .. }
-            | Event::Forked(_)
-            | Event::Rewound(_)
-            | Event::AttemptEnded {
-                outcome: Outcome::Done { done: Done::Tools { .. } | Done::Placed { .. } | Done::Found { .. } },
-                ..
-            }
-            | Event::AttemptEnded { outcome: Outcome::Failed { .. } | Outcome::Unknown, .. } => true,
-            _ => false,
+        let is_edit = |event: &Event| {
+            matches!(
+                event,
+                Event::ContextCompacted(_)
+                    | Event::ContextTrimmed { .. }
+                    | Event::OutputsShortened { .. }
+                    | Event::SessionUpdated { .. }
+                    | Event::FunctionsLoaded { .. }
+                    | Event::BlocksTaken { .. }
+                    | Event::Forked(_)
+                    | Event::Rewound(_)
+                    | Event::AttemptEnded {
+                        outcome: Outcome::Failed { .. }
+                            | Outcome::Unknown
+                            | Outcome::Done {
+                                done: Done::Tools { .. } | Done::Placed { .. } | Done::Found { .. }
+                            },
+                        ..
+                    }
+            )
         };
         if events.iter().any(is_edit) || self.session.agent().time_awareness {
             self.sent = None;

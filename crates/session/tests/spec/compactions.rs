@@ -29,9 +29,12 @@ fn answer(b: &mut Bench, items: Vec<AnswerItem>) {
 
 /// What the latest context was taken for.
 fn expected(b: &Bench) -> u64 {
-    let size = |event: &Event| match event {
-        Event::AttemptStarted { context, .. } => context.map(|size| size.expected),
-        _ => None,
+    let size = |event: &Event| {
+        if let Event::AttemptStarted { context, .. } = event {
+            context.map(|size| size.expected)
+        } else {
+            None
+        }
     };
     b.journal.iter().rev().find_map(|recorded| size(&recorded.event)).unwrap()
 }
@@ -42,9 +45,8 @@ fn text(b: &Bench) -> String {
 }
 
 fn compacted(b: &Bench) -> Vec<Summarizer> {
-    let by = |event: &Event| match event {
-        Event::ContextCompacted(compacted) => Some(compacted.summary.by.clone()),
-        _ => None,
+    let by = |event: &Event| {
+        if let Event::ContextCompacted(compacted) = event { Some(compacted.summary.by.clone()) } else { None }
     };
     b.journal.iter().filter_map(|recorded| by(&recorded.event)).collect()
 }
