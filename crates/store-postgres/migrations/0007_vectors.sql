@@ -1,6 +1,5 @@
 -- Vectors of episodes, of one model each, for recall by meaning. They are made after the commit of what they are of and
--- go with it, whichever release removes it. A release that knows nothing of them replaces what an episode says without
--- them; its vectors are then those of what it said before, until the model changes.
+-- go with it, whichever release removes or replaces it: one that knows nothing of them may be running.
 CREATE TABLE episode_vectors (
     episode BIGINT PRIMARY KEY REFERENCES episodes ON DELETE CASCADE,
     space TEXT NOT NULL COLLATE "C",
@@ -12,3 +11,14 @@ CREATE TABLE episode_vectors (
 ALTER TABLE episode_vectors ALTER COLUMN vectors SET STORAGE EXTERNAL;
 
 CREATE INDEX episode_vectors_by_space ON episode_vectors (space, model, episode);
+
+CREATE FUNCTION forget_episode_vectors() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM episode_vectors WHERE episode = OLD.episode;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER episodes_replaced
+AFTER UPDATE ON episodes
+FOR EACH ROW EXECUTE FUNCTION forget_episode_vectors();
