@@ -102,6 +102,8 @@ async fn document(
     let sql = include_str!("../sql/erase_document.sql");
     let count = delete(connection, sql, &[&project, &kind.as_str(), &id]).await?;
     gone.add(&format!("documents.{}", kind.as_str()), count);
+    let sql = include_str!("../sql/erase_document_terms.sql");
+    delete(connection, sql, &[&project, &kind.as_str(), &id]).await?;
     Ok(())
 }
 

@@ -98,6 +98,8 @@ fn document(
 ) -> rusqlite::Result<()> {
     let mut erase = connection.prepare_cached(include_str!("../sql/erase_document.sql"))?;
     gone.add(&format!("documents.{}", kind.as_str()), erase.execute((project, kind.as_str(), id))? as u64);
+    let mut terms = connection.prepare_cached(include_str!("../sql/forget_document_terms.sql"))?;
+    terms.execute((project, kind.as_str(), id))?;
     Ok(())
 }
 

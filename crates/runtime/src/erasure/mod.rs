@@ -167,7 +167,7 @@ impl Runtime {
         let sessions = places::sessions_of(shared, project, what).await?;
         let mut seen = places::look(shared, project, &sessions).await?;
         seen.named(places::file_of(shared, project, what).await?);
-        let gone = places::count(shared, project, &sessions, &seen.files).await?;
+        let gone = places::count(shared, project, what, &sessions, &seen.files).await?;
         Ok(WouldGo { sessions, files: seen.files.len() as u64, gone })
     }
 
@@ -231,6 +231,15 @@ impl Runtime {
     #[must_use]
     pub fn keeps(&self) -> crate::keeping::Kept {
         self.shared().keeping.begin()
+    }
+}
+
+impl Forget {
+    fn user(&self) -> Option<&str> {
+        match self {
+            Self::Subject(user) => Some(user),
+            Self::Session(_) | Self::File(_) => None,
+        }
     }
 }
 
@@ -363,19 +372,23 @@ impl Shared {
         match job.phase {
             // What was written down to go goes, whoever wrote it down.
             ErasurePhase::Sessions if job.has_plan() => {
-                places::remove(self, job).await?;
+                let what = Secret::open(self, job).await?.what;
+                places::remove(self, job, &what).await?;
                 job.went();
             }
             ErasurePhase::Sessions => {
                 let mut secret = Secret::open(self, job).await?;
                 let sessions = places::sessions_of(self, project, &secret.what).await?;
                 let file = places::file_of(self, project, &secret.what).await?;
-                if !sessions.is_empty() || file.is_some() {
-                    let before = places::count(self, project, &sessions, &[]).await?.of(EPISODES);
+                // A user may have memories and no session.
+                let left = places::count(self, project, &secret.what, &sessions, &[]).await?;
+                if !left.is_empty() || file.is_some() {
+                    let before =
+                        places::count(self, project, &secret.what, &sessions, &[]).await?.of(EPISODES);
                     stop::all(self, project, &sessions).await;
                     let mut seen = places::look(self, project, &sessions).await?;
                     seen.named(file);
-                    let mut gone = places::count(self, project, &sessions, &seen.files).await?;
+                    let mut gone = places::count(self, project, &secret.what, &sessions, &seen.files).await?;
                     // A deleted session has no episodes any more, and they went for this.
                     gone.add(EPISODES, before.saturating_sub(gone.of(EPISODES)));
                     // Whoever asks for a session to go may say the same elsewhere, and keep it.

@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize as _;
 use tenure_journal::{
-    EffectKind, Environment, EnvironmentFile, EnvironmentId, Event, FileId, InputPart, ProjectId, ServerRef,
-    SessionId, SessionKey, Version,
+    EffectKind, Environment, EnvironmentFile, EnvironmentId, Event, FileId, InputPart, MemoryScope,
+    ProjectId, ServerRef, SessionId, SessionKey, Version,
 };
 use tenure_store::{DocumentKind, Erasing, Gone, Order, Page, Place, Whose};
 
@@ -122,8 +123,10 @@ pub(super) async fn look(
 }
 
 /// Removes what is written down.
-pub(super) async fn remove(shared: &Shared, job: &Job) -> Result<(), RuntimeError> {
+pub(super) async fn remove(shared: &Shared, job: &Job, what: &Forget) -> Result<(), RuntimeError> {
+    let user = what.user();
     let plan = job.planned();
+    memories(shared, job.project, user, &plan.sessions, Erasing::Remove).await?;
     copies(shared, &plan.sessions).await;
     files(shared, job.project, &plan.files, Erasing::Remove).await?;
     sessions(shared, job.project, &plan.sessions, Erasing::Remove).await?;
@@ -134,10 +137,12 @@ pub(super) async fn remove(shared: &Shared, job: &Job) -> Result<(), RuntimeErro
 pub(super) async fn count(
     shared: &Shared,
     project: ProjectId,
+    what: &Forget,
     of: &[SessionId],
     uploaded: &[FileId],
 ) -> Result<Gone, RuntimeError> {
-    let mut gone = files(shared, project, uploaded, Erasing::Count).await?;
+    let mut gone = memories(shared, project, what.user(), of, Erasing::Count).await?;
+    gone.extend(&files(shared, project, uploaded, Erasing::Count).await?);
     gone.extend(&sessions(shared, project, of, Erasing::Count).await?);
     Ok(gone)
 }
@@ -168,6 +173,40 @@ async fn files(
     for file in files {
         let place = Place::Document(DocumentKind::File, file.to_string());
         gone.extend(&shared.store.erase(project, &place, erasing).await?);
+    }
+    Ok(gone)
+}
+
+/// Facts and pinned blocks that are kept for the user, by any agent, or for one of the sessions alone. What an agent
+/// or the whole project knows stays, whoever said it.
+async fn memories(
+    shared: &Shared,
+    project: ProjectId,
+    user: Option<&str>,
+    sessions: &[SessionId],
+    erasing: Erasing,
+) -> Result<Gone, RuntimeError> {
+    let is_theirs = |scope: &MemoryScope| match scope {
+        MemoryScope::User(name) | MemoryScope::Space(_, Some(name)) => user == Some(name.as_str()),
+        MemoryScope::Session(session) => sessions.contains(session),
+        MemoryScope::Project | MemoryScope::Agent(_) | MemoryScope::Space(_, None) => false,
+    };
+    let mut gone = Gone::default();
+    for kind in [DocumentKind::Fact, DocumentKind::PinnedBlock] {
+        let mut page = Page { after: None, limit: PAGE, order: Order::Ascending };
+        loop {
+            let documents = shared.store.documents(project, kind, None, &page).await?;
+            let Some(last) = documents.last() else { break };
+            page.after = Some(last.id.clone());
+            for document in &documents {
+                let scope = MemoryScope::deserialize(&document.body["scope"]);
+                // One that cannot be read is left to a release that can.
+                if scope.is_ok_and(|scope| is_theirs(&scope)) {
+                    let place = Place::Document(kind, document.id.clone());
+                    gone.extend(&shared.store.erase(project, &place, erasing).await?);
+                }
+            }
+        }
     }
     Ok(gone)
 }

@@ -40,6 +40,7 @@ impl State {
                 if let Some(versions) = self.documents.remove(&(project, *kind, id.clone())) {
                     gone.add(&documents(*kind), versions.len() as u64);
                 }
+                self.index.forget(project, *kind, id);
                 self.erase_receipts(project, id, &mut gone);
             }
         }

@@ -24,6 +24,10 @@ impl Index {
             Some(_) | None => drop(self.rows.remove(&key)),
         }
     }
+
+    pub(super) fn forget(&mut self, project: ProjectId, kind: DocumentKind, id: &str) {
+        self.rows.remove(&(project, kind, id.to_owned()));
+    }
 }
 
 impl State {

@@ -1,0 +1,1 @@
+DELETE FROM document_terms WHERE project_id = $1 AND kind = $2 AND id = $3
