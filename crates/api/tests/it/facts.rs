@@ -375,3 +375,37 @@ async fn mistakes_name_their_member() {
     let (_, told) = desk.calls("ada", "memory_forget", &json!({"fact": "fact_1", "reason": "x"})).await;
     assert!(told.as_str().is_some_and(|told| told.contains("nothing of that id")), "{told}");
 }
+
+#[tokio::test]
+async fn policies_decide_what_people_do_with_each_scope() {
+    let desk = Desk::new().await;
+    let (_, fact) = desk.post(FACTS, json!({"scope": "project", "statement": "Billing uses SQLite."})).await;
+    let block = json!({"scope": "project", "name": "house-rules", "text": "Be brief."});
+    let (_, block) = desk.post(BLOCKS, block).await;
+    let text = r#"@id("sealed") forbid (principal, action == Action::"memory.write", resource)
+        when { resource.scope == "project" };
+        @id("private") forbid (principal, action == Action::"memory.read", resource)
+        when { resource == MemoryStore::"user/*/ada" };"#;
+    let files = json!({"files": [{"name": "own.cedar", "text": text}]});
+    assert_eq!(desk.post("/v1/tenure/policies", files).await.0, 201);
+    let (fact, block) = (fact["id"].as_str().expect("an id"), block["id"].as_str().expect("an id"));
+    for (method, path, body) in [
+        ("POST", FACTS.to_owned(), json!({"scope": "project", "statement": "Billing uses PostgreSQL."})),
+        ("POST", format!("{FACTS}/{fact}/correct"), json!({"statement": "Billing uses PostgreSQL."})),
+        ("POST", format!("{FACTS}/{fact}/close"), json!({})),
+        ("POST", format!("{FACTS}/{fact}/restore"), json!({})),
+        ("POST", format!("{FACTS}/{fact}/accept"), json!({})),
+        ("POST", BLOCKS.to_owned(), json!({"scope": "project", "name": "house-rules", "text": "Be kind."})),
+        ("POST", format!("{BLOCKS}/{block}/accept"), json!({})),
+        ("DELETE", format!("{BLOCKS}/{block}"), Value::Null),
+        ("PUT", SETTINGS.to_owned(), json!({"scope": "project", "review": false})),
+        ("GET", format!("{FACTS}?scope=user:ada"), Value::Null),
+        ("GET", format!("{BLOCKS}?scope=user:ada"), Value::Null),
+    ] {
+        let (status, refused) = desk.world.call(method, &path, (!body.is_null()).then_some(body)).await;
+        assert_eq!(status, 403, "{method} {path}: {refused}");
+    }
+    assert_eq!(texts(&desk.facts("project", "").await), ["Billing uses SQLite."]);
+    let said = json!({"scope": "user:bob", "statement": "Bob drinks tea."});
+    assert_eq!(desk.post(FACTS, said).await.0, 201, "what no policy names goes on");
+}

@@ -89,6 +89,38 @@ fn policies_see_whose_memories_they_are() {
 }
 
 #[test]
+fn policies_see_for_whom_something_is_remembered() {
+    let own = r#"@id("own-only") forbid (principal, action == Action::"memory.write", resource)
+        when { resource.scope != "user" };"#;
+    let is_write =
+        |kind: &EffectKind| matches!(kind, EffectKind::ToolCall { name, .. } if name == "memory_remember");
+    for (scope, resource) in [
+        (r#","scope":"project""#, Some("memory.write project: own-only")),
+        (r#","scope":"agent""#, Some("memory.write agent/")),
+        (r#","scope":"session""#, Some("memory.write session/sess")),
+        (r#","scope":"user""#, None),
+        ("", None),
+        (r#","scope":"nowhere""#, None),
+    ] {
+        let mut opening = opened(agent(vec![Tool::Memory]));
+        opening.metadata.insert(MEMORY_USER_KEY.to_owned(), "ada".to_owned());
+        let mut b = Bench::open(opening, "Hi", policy(own), Show::Nothing);
+        let arguments = format!(r#"{{"statement":"Ada drinks tea."{scope}}}"#);
+        b.answer(vec![call("c1", "memory_remember", &arguments)]);
+        assert_eq!(permits(&b, is_write).len(), usize::from(resource.is_none()), "{scope}");
+        let refused = refusals(&b).pop();
+        let is_as_told = match (resource, &refused) {
+            (Some(resource), Some(refused)) => {
+                refused.starts_with(resource) && refused.ends_with(": own-only")
+            }
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        assert!(is_as_told, "{scope}: {refused:?}");
+    }
+}
+
+#[test]
 fn a_server_with_a_credential_is_asked_only_if_its_secret_may_be_used() {
     let keep =
         r#"@id("keep") forbid (principal, action == Action::"secret.use", resource == Secret::"cred_1");"#;
