@@ -348,15 +348,20 @@ async fn what_left_the_context_is_found_by_its_words_and_read_by_its_id() {
     assert!(completed(&say(&runtime, view.key, "Which kettle was it?").await));
     let page = Page { after: None, limit: 5_000, order: Order::Ascending };
     let items = runtime.store().items(view.key, None, &page).await.expect("readable");
-    let outputs: Vec<&str> = items
-        .iter()
-        .filter_map(|item| match &item.body {
-            ItemBody::McpCall { name, output: Some(output), .. } if name == "search_history" => {
-                Some(output.as_str())
-            }
-            _ => None,
-        })
-        .collect();
+    let found = |body: &ItemBody| match body {
+        ItemBody::McpCall { name, output, .. } if name == "search_history" => output.clone(),
+        ItemBody::McpCall { .. }
+        | ItemBody::UserMessage { .. }
+        | ItemBody::AssistantMessage { .. }
+        | ItemBody::Reasoning { .. }
+        | ItemBody::FunctionCall { .. }
+        | ItemBody::FunctionCallOutput { .. }
+        | ItemBody::CommandExecution { .. }
+        | ItemBody::SubagentCall { .. }
+        | ItemBody::AgentMessage { .. }
+        | ItemBody::InternalCall { .. } => None,
+    };
+    let outputs: Vec<String> = items.iter().filter_map(|item| found(&item.body)).collect();
     assert_eq!(outputs.len(), 2, "{outputs:?}");
     assert!(outputs[0].contains("KT-220-BL"), "{}", outputs[0]);
     assert!(outputs[1].starts_with(first), "{}", outputs[1]);
