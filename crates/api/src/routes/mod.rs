@@ -128,7 +128,6 @@ fn v1() -> Table {
         .route("/tenure/policies/rollback", post(policies::rollback))
         .route("/tenure/policies/sets/{digest}", get(policies::set))
         .route("/tenure/policies/{version}", get(policies::version))
-        .route("/tenure/memory/search", get(memory::search))
         .route("/tenure/memory/forget", post(erasures::forget))
         .route("/tenure/memory/erasures", get(erasures::list))
         .route("/tenure/memory/erasures/{erasure}", get(erasures::retrieve))
