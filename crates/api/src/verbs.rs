@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use axum::http::Method;
 use serde_json::Value;
-use tenure_journal::{AgentConfig, Author, MemoryScope, MemorySpace, Party, PartyKind, ProjectId, SessionId};
+use tenure_journal::{
+    AgentConfig, Author, Confidentiality, MemoryScope, MemorySpace, Party, PartyKind, ProjectId, SessionId,
+};
 use tenure_policy::{
-    APPROVERS, Action, AgentFacts, Facts, MemoryStore, MemoryUse, PartyFacts, PolicySet, Principal, Request,
-    SessionFacts, SessionVerb, Verdict,
+    APPROVERS, Action, AgentFacts, DatasetFacts, Facts, MemoryStore, MemoryUse, PartyFacts, PolicySet,
+    Principal, Request, SessionFacts, SessionVerb, Verdict,
 };
 use tenure_runtime::Runtime;
 use tenure_session::{Command, FromParent};
@@ -55,6 +57,17 @@ pub(crate) async fn check_path(
     if method == Method::POST && is_publishing(path) {
         return decide(app, caller, Action::PolicyPublish).await;
     }
+    if let Some(file) = path.strip_prefix("/v1/files/").and_then(|rest| rest.strip_suffix("/content")) {
+        // Nobody has said more of an uploaded file.
+        let dataset = DatasetFacts {
+            server: FILES,
+            name: file,
+            confidentiality: Confidentiality::Public,
+            categories: &[],
+            readers: &[],
+        };
+        return decide(app, caller, Action::DataRead { dataset, purpose: DOWNLOAD }).await;
+    }
     let of_session =
         ["/v1/agents/sessions/", "/v1/tenure/sessions/"].iter().find_map(|prefix| path.strip_prefix(prefix));
     let Some(of_session) = of_session else { return Ok(()) };
@@ -70,6 +83,11 @@ pub(crate) async fn check_path(
     let Ok(id) = id.parse() else { return Ok(()) };
     check_session(app, caller, id, verb).await
 }
+
+/// What the files of `/v1/files` are to policies, each as `files/<id>`.
+const FILES: &str = "files";
+/// What they are read for.
+const DOWNLOAD: &str = "download";
 
 /// Whether posting there changes the policies.
 fn is_publishing(path: &str) -> bool {

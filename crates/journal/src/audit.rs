@@ -121,6 +121,9 @@ pub enum AuditFact {
         /// The grant that covers it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         grant: Option<GrantNumber>,
+        /// Digest of what policy was asked, which the session's journal has; absent where it was not kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        question: Option<String>,
     },
     /// Policy refused; nothing was done.
     Refused {
@@ -136,6 +139,9 @@ pub enum AuditFact {
         arguments: String,
         /// Whether a person could have allowed it.
         needs_approval: bool,
+        /// Digest of what policy was asked, which the session's journal has; absent where it was not kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        question: Option<String>,
     },
     /// Leave was given for certain calls.
     Granted {
@@ -163,6 +169,9 @@ pub enum AuditFact {
         policy_set: Option<String>,
         /// Digest of the canonical arguments, which the approval binds.
         arguments: String,
+        /// Digest of what policy was asked, which the session's journal has; absent where it was not kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        question: Option<String>,
     },
     /// A person answered, or the question became moot.
     ApprovalDecided {

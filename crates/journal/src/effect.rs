@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    ApprovalId, Artifact, BlobRef, CommandRequest, CommandResult, EffectId, EnvironmentFile, GrantNumber,
-    ItemId, SkillEntry, SubagentEnd, SubagentRequest, Timestamp, ToolTerms, TurnId, Usage, WorkspaceRoot,
+    ApprovalId, Artifact, Asked, BlobRef, CommandRequest, CommandResult, EffectId, EnvironmentFile,
+    GrantNumber, ItemId, SkillEntry, SubagentEnd, SubagentRequest, Timestamp, ToolTerms, TurnId, Usage,
+    WorkspaceRoot,
 };
 
 /// An intention, recorded before anything outside the process happens.
@@ -230,6 +231,10 @@ pub struct PermitRecord {
     /// The grant that covers it, and is used by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantNumber>,
+    /// What policy was asked, once for each decision that the permit is of; none in journals of before it was kept,
+    /// and where it would be too long.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<Asked>,
 }
 
 /// What policy did not allow, and why.
@@ -255,6 +260,9 @@ pub struct PolicyRefusal {
     /// Why it could not be decided, where it could not: somebody has to look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// What policy was asked, as in [`PermitRecord::asked`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<Asked>,
 }
 
 /// What came of one attempt.

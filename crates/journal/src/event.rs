@@ -420,6 +420,9 @@ pub struct Approval {
     /// What else binds the answer; absent in journals of before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Box<Ticket>>,
+    /// What policy was asked, as in [`crate::PermitRecord::asked`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<crate::Asked>,
 }
 
 /// A person's answer.

@@ -2,6 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What policy was asked, in the words of the release that asked. It is read by what decides, and by nothing else; a
+/// release that cannot read it cannot decide it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Asked(pub serde_json::Value);
+
+impl Asked {
+    /// The digest by which an audit record names what was asked; nothing where that was not kept.
+    #[must_use]
+    pub fn digest(asked: &[Self]) -> Option<String> {
+        let text = asked.iter().map(|one| one.0.clone()).collect();
+        (!asked.is_empty()).then(|| crate::json::digest(&text))
+    }
+}
+
 /// A file of policies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -80,6 +80,26 @@ impl Shapes {
         Self(typed.take(MEMBERS_MAX).collect())
     }
 
+    /// As it is kept with a question.
+    pub(crate) fn to_record(&self) -> Json {
+        let member = |(name, member): (&String, &Member)| {
+            (name.clone(), json!([member.shape.to_record(), member.required]))
+        };
+        Json::Object(self.0.iter().map(member).collect())
+    }
+
+    /// What was kept.
+    pub(crate) fn of_record(text: &Json) -> Option<Self> {
+        let member = |(name, text): (&String, &Json)| match text.as_array()?.as_slice() {
+            [shape, required] => {
+                let member = Member { shape: Shape::of_record(shape)?, required: required.as_bool()? };
+                Some((name.clone(), member))
+            }
+            _ => None,
+        };
+        text.as_object()?.iter().map(member).collect::<Option<_>>().map(Self)
+    }
+
     /// As Cedar's JSON schema writes a record.
     pub(crate) fn to_schema(&self) -> Json {
         let attributes: Map<String, Json> = self
@@ -166,6 +186,35 @@ impl Shape {
             _ => return None,
         };
         Some((shape, nullable))
+    }
+
+    fn to_record(&self) -> Json {
+        match self {
+            Self::Text => json!("text"),
+            Self::Bool => json!("bool"),
+            Self::Long => json!("long"),
+            Self::Decimal => json!("decimal"),
+            Self::Set(items) => json!([items.to_record()]),
+            Self::Record(members) => members.to_record(),
+        }
+    }
+
+    fn of_record(text: &Json) -> Option<Self> {
+        Some(match text {
+            Json::String(word) => match word.as_str() {
+                "text" => Self::Text,
+                "bool" => Self::Bool,
+                "long" => Self::Long,
+                "decimal" => Self::Decimal,
+                _ => return None,
+            },
+            Json::Array(items) => match items.as_slice() {
+                [items] => Self::Set(Box::new(Self::of_record(items)?)),
+                _ => return None,
+            },
+            Json::Object(_) => Self::Record(Shapes::of_record(text)?),
+            Json::Null | Json::Bool(_) | Json::Number(_) => return None,
+        })
     }
 
     fn to_schema(&self) -> Json {

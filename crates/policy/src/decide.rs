@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{Context, Decision, Entities};
-use tenure_journal::{ApprovalId, GrantNumber, OnExpiry, PermitRecord, json};
+use tenure_journal::{ApprovalId, Asked, GrantNumber, OnExpiry, PermitRecord, json};
 
+use crate::asked::{Asking, Unreadable};
 use crate::index::{ActionSet, Seat};
+use crate::principal::Principal;
 use crate::question::Question;
+use crate::resource::MAY_ASK;
 use crate::rule::{Layer, Rule};
-use crate::value::{Fault, to_expressions};
+use crate::value::{Fault, Thing, to_expressions};
 use crate::{PolicySet, Request};
 
 /// The most approvals of one call that a policy can ask for.
@@ -16,35 +19,47 @@ pub const QUORUM_MAX: u32 = 3;
 /// Who may decide where no policy says who.
 pub const APPROVERS: &str = "approvers";
 /// Stands for the policies of a request that could not be decided.
-const FAULT: &str = "evaluation-error";
+pub const FAULT: &str = "evaluation-error";
 
 /// Proof that policy allowed one effect with exactly these arguments.
 ///
 /// INVARIANT: made only by [`PolicySet::decide`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Permit(PermitRecord);
+pub struct Permit {
+    record: PermitRecord,
+    /// What it was asked for: one question for each decision that it is of.
+    asked: Vec<Asking>,
+}
 
 impl Permit {
     /// The evidence, to be journaled with the effect.
     #[must_use]
     pub fn into_record(self) -> PermitRecord {
-        self.0
+        PermitRecord { asked: kept_questions(&self.asked), ..self.record }
     }
 
     /// The same, with the grant that covers what it permits.
     #[must_use]
     pub fn covered_by(mut self, grant: Option<GrantNumber>) -> Self {
-        self.0.grant = grant;
+        self.record.grant = grant;
         self
     }
 
     /// The permit of an effect that two decisions are about, both of the same arguments.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
-        debug_assert_eq!(self.0.arguments_digest, other.0.arguments_digest, "one effect has one digest");
-        merge(&mut self.0.policies, other.0.policies);
+        let (ours, theirs) = (&self.record, &other.record);
+        debug_assert_eq!(ours.arguments_digest, theirs.arguments_digest, "one effect has one digest");
+        merge(&mut self.record.policies, other.record.policies);
+        self.asked.extend(other.asked);
         self
     }
+}
+
+/// Questions as they are kept: all of them, or none.
+#[must_use]
+pub fn kept_questions(asked: &[Asking]) -> Vec<Asked> {
+    asked.iter().map(Asking::to_record).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// What policy says.
@@ -75,6 +90,8 @@ pub struct Hold {
     /// back is the agent's approval setting, or policies that say so, and no more than one approval of anybody is
     /// wanted.
     pub reviewable: bool,
+    /// What was asked.
+    pub asked: Vec<Asking>,
 }
 
 impl Hold {
@@ -84,6 +101,7 @@ impl Hold {
     pub fn and(mut self, other: Self) -> Self {
         merge(&mut self.policies, other.policies);
         self.reviewable &= other.reviewable;
+        self.asked.extend(other.asked);
         if self.groups == [APPROVERS] {
             self.groups = other.groups;
         }
@@ -109,6 +127,8 @@ pub struct Denial {
     pub policies: Vec<String>,
     /// Why it could not be decided, where it could not: an alarm, not an answer.
     pub fault: Option<String>,
+    /// What was asked.
+    pub asked: Vec<Asking>,
 }
 
 /// People's approval of exact arguments.
@@ -154,74 +174,107 @@ impl Answers {
     }
 }
 
+/// A verdict without what was asked.
+enum Concluded {
+    Allow(PermitRecord),
+    Ask(Hold),
+    Deny(Vec<String>),
+}
+
 impl PolicySet {
     /// Decides `request`, with an approval where people gave one.
     ///
     /// An approval of other arguments counts as none. Where an agent acts for somebody, both are asked about.
     #[must_use]
     pub fn decide(&self, request: &Request<'_>, approved: Option<Approved<'_>>) -> Verdict {
-        match self.try_decide(request, approved) {
-            Ok(verdict) => verdict,
+        let digest = json::digest(request.arguments);
+        let approved = approved.filter(|approved| approved.digest == digest);
+        let asking = Asking {
+            question: Question::of(request, self.sight),
+            behind: request.behind.map(Principal::to_thing),
+            approvers: approved.map_or(0, |approved| approved.approvers.max(1)),
+            digest,
+        };
+        let verdict = self.conclude(asking, approved.map(|approved| approved.id));
+        match &verdict {
+            Verdict::Allow(_) => self.tally.allow(),
+            Verdict::Ask(_) => self.tally.hold(),
+            Verdict::Deny(denial) => self.tally.deny(denial.fault.is_some()),
+        }
+        verdict
+    }
+
+    /// Decides again what was asked before. The same set says the same.
+    ///
+    /// # Errors
+    /// What was kept cannot be read.
+    pub fn decide_again(&self, asked: &Asked) -> Result<Verdict, Unreadable> {
+        Ok(self.conclude(Asking::of_record(asked)?, None))
+    }
+
+    fn conclude(&self, asking: Asking, approval: Option<ApprovalId>) -> Verdict {
+        let concluded = self.try_conclude(&asking, approval);
+        let asked = vec![asking];
+        match concluded {
+            Ok(Concluded::Allow(record)) => Verdict::Allow(Permit { record, asked }),
+            Ok(Concluded::Ask(hold)) => Verdict::Ask(Hold { asked, ..hold }),
+            Ok(Concluded::Deny(policies)) => Verdict::Deny(Denial { policies, fault: None, asked }),
             Err(fault) => {
-                self.tally.deny(true);
                 let policies = vec![FAULT.to_owned()];
-                Verdict::Deny(Denial { policies, fault: Some(fault.to_string()) })
+                Verdict::Deny(Denial { policies, fault: Some(fault.to_string()), asked })
             }
         }
     }
 
-    fn try_decide(&self, request: &Request<'_>, approved: Option<Approved<'_>>) -> Result<Verdict, Fault> {
+    fn try_conclude(&self, asking: &Asking, approval: Option<ApprovalId>) -> Result<Concluded, Fault> {
         if let Some(why) = &self.closed {
             return Err(why.as_str().into());
         }
-        let digest = json::digest(request.arguments);
-        let approved = approved.filter(|approved| approved.digest == digest);
-        let question = Question::of(request, self.sight);
-        let asked = match approved {
-            Some(approved) => question.clone().approved_by(approved.approvers.max(1)),
-            None => question.clone(),
+        let Asking { question, behind, approvers: had, digest } = asking;
+        let behind = behind.as_ref();
+        let asked = match had {
+            0 => question.clone(),
+            had => question.clone().approved_by(*had),
         };
-        let answers = self.answers(request, asked)?;
+        let answers = self.answers(behind, asked)?;
         if answers.allowed() {
-            self.tally.allow();
-            return Ok(Verdict::Allow(Permit(PermitRecord {
+            return Ok(Concluded::Allow(PermitRecord {
                 policies: answers.policies(),
                 policy_digest: self.digest.clone(),
-                arguments_digest: digest,
-                approval: approved.map(|approved| approved.id),
+                arguments_digest: digest.clone(),
+                approval,
                 grant: None,
-            })));
+                asked: Vec::new(),
+            }));
         }
         // What one approval did not settle, another may.
-        let had = approved.map_or(0, |approved| approved.approvers.max(1));
-        let most = if request.action.may_ask() { QUORUM_MAX } else { 0 };
+        let most = if MAY_ASK.contains(&question.action) { QUORUM_MAX } else { 0 };
         for quorum in had + 1..=most {
-            let then = self.answers(request, question.clone().approved_by(quorum))?;
+            let then = self.answers(behind, question.clone().approved_by(quorum))?;
             if then.allowed() {
-                self.tally.hold();
                 let waiting = self.waiting(&answers, &then);
                 let groups = groups(&waiting);
-                let reviewable = had == 0
+                let reviewable = *had == 0
                     && quorum == 1
                     && groups == [APPROVERS]
                     && waiting.iter().all(|rule| rule.is_reviewable());
-                return Ok(Verdict::Ask(Hold {
-                    digest,
+                return Ok(Concluded::Ask(Hold {
+                    digest: digest.clone(),
                     policies: then.policies(),
                     groups,
                     quorum,
                     expiry: expiry(&waiting),
                     reviewable,
+                    asked: Vec::new(),
                 }));
             }
         }
-        self.tally.deny(false);
-        Ok(Verdict::Deny(Denial { policies: answers.policies(), fault: None }))
+        Ok(Concluded::Deny(answers.policies()))
     }
 
     /// What is said to the principal and, where it acts for somebody, to them.
-    fn answers(&self, request: &Request<'_>, question: Question) -> Result<Answers, Fault> {
-        let behind = request.behind.map(|behind| question.clone().asked_by(behind));
+    fn answers(&self, behind: Option<&Thing>, question: Question) -> Result<Answers, Fault> {
+        let behind = behind.map(|behind| question.clone().asked_by(behind));
         let mut each = vec![self.answer(Seat::Asking, question)?];
         if let Some(behind) = behind {
             each.push(self.answer(Seat::Behind, behind)?);

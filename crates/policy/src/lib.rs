@@ -6,6 +6,7 @@
 //! policy set and the request alone.
 
 mod arguments;
+mod asked;
 mod check;
 mod contract;
 mod decide;
@@ -28,9 +29,10 @@ mod tally;
 mod value;
 mod words;
 
+pub use asked::{Asking, Unreadable};
 pub use check::{Finding, FindingKind};
 pub use contract::{Applies, Clause, Contract, Rule, Terms};
-pub use decide::{APPROVERS, Approved, Denial, Hold, Permit, QUORUM_MAX, Verdict};
+pub use decide::{APPROVERS, Approved, Denial, FAULT, Hold, Permit, QUORUM_MAX, Verdict, kept_questions};
 pub use facts::{Chain, Facts, SpendFacts, ToolLabels};
 pub use grant::covers;
 pub use memory::{MemoryStore, MemoryUse};

@@ -8,7 +8,6 @@ use tenure_journal::ProjectId;
 use crate::Request;
 use crate::arguments::{Seen, Shapes, Unfit};
 use crate::facts::Facts;
-use crate::principal::Principal;
 use crate::resource::{
     AUDIT_LOG, Action, DatasetFacts, EnvironmentFacts, HostFacts, MemoryFacts, ModelCall, POLICIES,
     SecretFacts, SessionFacts, TicketFacts, ToolFacts,
@@ -139,8 +138,8 @@ impl Question {
     }
 
     /// The same, asked by whoever stands behind the agent.
-    pub(crate) fn asked_by(mut self, principal: Principal<'_>) -> Self {
-        self.principal = principal.to_thing();
+    pub(crate) fn asked_by(mut self, principal: &Thing) -> Self {
+        self.principal = principal.clone();
         self
     }
 }

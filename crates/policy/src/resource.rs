@@ -146,27 +146,11 @@ impl Action<'_> {
             Self::AuditRead => AUDIT_LOG.to_owned(),
         }
     }
-
-    /// Whether it can wait for a person.
-    pub(crate) fn may_ask(&self) -> bool {
-        match self {
-            Self::ToolCall { .. }
-            | Self::DataRead { .. }
-            | Self::MemoryWrite(_)
-            | Self::CommandRun { .. }
-            | Self::Connect { .. }
-            | Self::SecretUse { .. } => true,
-            Self::ModelCall(_)
-            | Self::ToolsList { .. }
-            | Self::MemoryRead(_)
-            | Self::SessionCreate { .. }
-            | Self::Session { .. }
-            | Self::ApprovalDecide { .. }
-            | Self::PolicyPublish
-            | Self::AuditRead => false,
-        }
-    }
 }
+
+/// The actions that can wait for a person.
+pub(crate) const MAY_ASK: [&str; 6] =
+    ["tool.call", "data.read", "memory.write", "command.run", "network.connect", "secret.use"];
 
 /// The id of a project's policies as a resource.
 pub(crate) const POLICIES: &str = "policies";

@@ -2,7 +2,7 @@
 
 use serde_json::to_value;
 use tenure_journal::{
-    AuditFact, AuditOutcome, AuditRecord, Done, Effect, EffectKind, Environment, EnvironmentId, Event,
+    Asked, AuditFact, AuditOutcome, AuditRecord, Done, Effect, EffectKind, Environment, EnvironmentId, Event,
     Governance, Outcome, ServerRef, SessionOpened, Timestamp, TurnId, json,
 };
 
@@ -47,6 +47,7 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
                 policy_set: refusal.policy_digest.clone(),
                 arguments: refusal.arguments_digest.clone(),
                 needs_approval: refusal.needs_approval,
+                question: Asked::digest(&refusal.asked),
             },
         ),
         Event::ApprovalRequested { approval } => (
@@ -58,6 +59,7 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
                 policies: named_policies(&approval.policies),
                 policy_set: approval.policy_digest.clone(),
                 arguments: approval.digest.clone(),
+                question: Asked::digest(&approval.asked),
             },
         ),
         Event::Governed { fact } => (running(), governed(fact)),
@@ -173,6 +175,7 @@ fn allowed(effect: &Effect) -> AuditFact {
         arguments: effect.permit.arguments_digest.clone(),
         approval: effect.permit.approval,
         grant: effect.permit.grant,
+        question: Asked::digest(&effect.permit.asked),
     }
 }
 
@@ -219,7 +222,9 @@ fn short(name: &str) -> String {
     format!("{}…{digest}", &name[..shown])
 }
 
-pub(crate) fn named_policies(policies: &[String]) -> Vec<String> {
+/// The names of policies as records show them.
+#[must_use]
+pub fn named_policies(policies: &[String]) -> Vec<String> {
     policies.iter().take(POLICIES_MAX).map(|policy| short(policy)).collect()
 }
 

@@ -47,6 +47,7 @@ mod tokens;
 mod view;
 mod window;
 
+pub use audit::named_policies;
 pub use batch::{Batch, Gone, appends, begun};
 pub use budget::{BudgetStep, Price, Reserving};
 pub use command::{Command, FromParent, Refusal};

@@ -96,6 +96,7 @@ impl Standing {
             policy_set: policy_set.clone(),
             arguments: arguments.clone(),
             needs_approval,
+            question: None,
         };
         let fact = match &verdict {
             Verdict::Allow(permit) => AuditFact::Allowed {
@@ -107,6 +108,7 @@ impl Standing {
                 arguments: arguments.clone(),
                 approval: None,
                 grant: None,
+                question: None,
             },
             Verdict::Ask(hold) => refused(&hold.policies, true),
             Verdict::Deny(denial) => refused(&denial.policies, false),

@@ -327,6 +327,7 @@ pub(crate) mod tests {
             labels: tenure_journal::Labels::NEUTRAL,
             untrusted: Vec::new(),
             ticket: None,
+            asked: Vec::new(),
         };
         let mut view = view();
         view.required_actions = vec![

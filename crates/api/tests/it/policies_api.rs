@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{OTHER_KEY, World};
+use crate::support::{OTHER_KEY, World, request};
 
 const PATH: &str = "/v1/tenure/policies";
 
@@ -183,4 +183,83 @@ async fn a_repeated_request_publishes_once_and_is_one_record() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((&told[0]["resource"], &told[0]["by"]), (&first["digest"], &first["by"]));
     assert_eq!(first["by"], who["id"], "{who}");
+}
+
+#[tokio::test]
+async fn reading_a_file_is_decided() {
+    let world = World::new().await;
+    let body = "--b\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nuser_data\r\n\
+        --b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nhi\r\n--b--\r\n";
+    let form = [("content-type", "multipart/form-data; boundary=b")];
+    let mut upload = request("POST", "/v1/files", None, &form);
+    *upload.body_mut() = axum::body::Body::from(body);
+    let (status, _, body) = world.send(upload).await;
+    let bytes = http_body_util::BodyExt::collect(body).await.expect("a body").to_bytes();
+    assert!(status.is_success(), "{}", String::from_utf8_lossy(&bytes));
+    let file: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let content = format!("/v1/files/{}/content", file["id"].as_str().expect("an id"));
+    let read = async || world.send(request("GET", &content, None, &[])).await.0.as_u16();
+    assert_eq!(read().await, 200);
+    let keep = format!(
+        r#"@id("keep") forbid (principal, action == Action::"data.read", resource == Dataset::"files/{}")
+           when {{ context.purpose == "download" }};"#,
+        file["id"].as_str().expect("an id")
+    );
+    publish(&world, &keep).await;
+    assert_eq!(read().await, 403);
+    let (status, _) = world.call("GET", content.trim_end_matches("/content"), None).await;
+    assert_eq!(status, 200, "what it is called is no content");
+}
+
+#[tokio::test]
+async fn every_decision_of_the_log_can_be_made_again() {
+    let world = World::new().await;
+    let open = json!({"agent": {"model": "m1", "multi_agent": {"enabled": true}},
+        "environment": {"type": "none"}, "input": "delegate"});
+    world.session(open.clone()).await;
+    publish(&world, r#"@id("mute") forbid (principal, action == Action::"model.call", resource);"#).await;
+    world.session(open).await;
+    world.call("GET", "/v1/tenure/audit", None).await;
+    let (_, records) = world.call("GET", "/v1/tenure/audit/records?limit=1000", None).await;
+    let mut sets = std::collections::BTreeMap::new();
+    let mut verdicts = std::collections::BTreeMap::<String, usize>::new();
+    for entry in records["data"].as_array().expect("a list") {
+        let record: Value = serde_json::from_str(entry["record"].as_str().expect("text")).expect("JSON");
+        let fact = &record["fact"];
+        let kind = fact["type"].as_str().expect("text");
+        if !["allowed", "refused"].contains(&kind) || fact["policy_set"] == "" {
+            continue;
+        }
+        let (session, version) = (record["session"].as_str().expect("text"), record["version"].as_u64());
+        let path =
+            format!("/v1/tenure/sessions/{session}/journal?limit=1&after={}", version.expect("one") - 1);
+        let (status, journal) = world.call("GET", &path, None).await;
+        assert_eq!(status, 200, "{path}: {journal}");
+        let event: tenure_journal::Event =
+            serde_json::from_value(journal["data"][0]["event"].clone()).expect("an event");
+        let asked = if let tenure_journal::Event::EffectRequested { effect } = &event {
+            &effect.permit.asked
+        } else {
+            let tenure_journal::Event::PolicyRefused { refusal } = &event else { panic!("{event:?}") };
+            &refusal.asked
+        };
+        assert_eq!(tenure_journal::Asked::digest(asked).as_deref(), fact["question"].as_str(), "{fact}");
+        let digest = fact["policy_set"].as_str().expect("text").to_owned();
+        if !sets.contains_key(&digest) {
+            let (status, set) = world.call("GET", &format!("{PATH}/sets/{digest}"), None).await;
+            assert_eq!(status, 200, "{digest} is stored");
+            let text: tenure_journal::PolicyText =
+                serde_json::from_value(set["text"].clone()).expect("a text");
+            assert_eq!(text.digest(), digest);
+            sets.insert(digest.clone(), tenure_policy::PolicySet::of_text(&text).expect("valid"));
+        }
+        for one in asked {
+            let verdict = sets[&digest].decide_again(one).expect("readable");
+            let is_allowed = matches!(verdict, tenure_policy::Verdict::Allow(_));
+            assert_eq!(is_allowed, kind == "allowed", "{fact}");
+            *verdicts.entry(kind.to_owned()).or_default() += 1;
+        }
+    }
+    assert_eq!(sets.len(), 2, "before and after");
+    assert!(verdicts["allowed"] > 2 && verdicts["refused"] > 0, "{verdicts:?}");
 }

@@ -8,7 +8,9 @@ use tenure_journal::{
     Approval, ApprovalId, CommandRequest, Decision, Effect, EffectId, EffectKind, Event, Expiry, Governance,
     ItemId, ItemStatus, OnExpiry, Party, Requester, Ticket, TurnId,
 };
-use tenure_policy::{APPROVERS, Action, Approved, Hold, SessionFacts, SessionVerb, TicketFacts, Verdict};
+use tenure_policy::{
+    APPROVERS, Action, Approved, Hold, SessionFacts, SessionVerb, TicketFacts, Verdict, kept_questions,
+};
 
 use super::Draft;
 use super::permission::Asking;
@@ -46,6 +48,7 @@ impl Draft<'_> {
     pub(super) fn ask(&mut self, call: Waiting<'_>, hold: Hold) {
         let Waiting { turn_id, item_id, action, server_label, name, arguments, untrusted } = call;
         let review = self.review_instead(&hold);
+        let asked = kept_questions(&hold.asked);
         let ticket = Ticket {
             reviewer: review.as_ref().map(|review| review.model.clone()),
             action: action.to_owned(),
@@ -81,6 +84,7 @@ impl Draft<'_> {
                 labels: self.state.labels().clone(),
                 untrusted,
                 ticket: Some(Box::new(ticket)),
+                asked,
             },
         });
         if let Some(review) = review {

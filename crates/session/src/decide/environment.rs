@@ -271,6 +271,7 @@ impl Draft<'_> {
             arguments_digest: strict::digest(bound),
             approval: None,
             grant: None,
+            asked: Vec::new(),
         };
         let id = EffectId::fresh(self.cx.fresh);
         self.request(Effect { id, turn_id, kind, repeat: Repeat::Freely, permit });

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tenure_journal::{
     Event, GrantNumber, MemoryScope, Party, PermitRecord, PolicyRefusal, ScopeKind, json as strict,
 };
-use tenure_policy::{Action, Approved, MemoryStore, MemoryUse, Verdict};
+use tenure_policy::{Action, Approved, MemoryStore, MemoryUse, Verdict, kept_questions};
 
 use super::Draft;
 use crate::Refusal;
@@ -79,10 +79,13 @@ impl Draft<'_> {
         let verdict = self.cx.policy.decide(&request, approved);
         let refused = match (&verdict, asking) {
             (Verdict::Allow(_), _) | (Verdict::Ask(_), Asking::Possible) => None,
-            (Verdict::Ask(hold), Asking::Impossible) => Some((&hold.policies, true, None)),
-            (Verdict::Deny(denial), _) => Some((&denial.policies, false, denial.fault.clone())),
+            (Verdict::Ask(hold), Asking::Impossible) => Some((&hold.policies, true, None, &hold.asked)),
+            (Verdict::Deny(denial), _) => {
+                Some((&denial.policies, false, denial.fault.clone(), &denial.asked))
+            }
         };
-        let refusal = refused.map(|(policies, needs_approval, fault)| PolicyRefusal {
+        let refusal = refused.map(|(policies, needs_approval, fault, asked)| PolicyRefusal {
+            asked: kept_questions(asked),
             turn_id: self.state.turn.as_ref().map(|turn| turn.row.id),
             action: action.name().to_owned(),
             resource: action.resource(),

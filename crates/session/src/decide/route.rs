@@ -130,7 +130,8 @@ impl Draft<'_> {
         let decision = RouteDecision {
             route: candidate.record.clone(),
             class: call.class.as_str().to_owned(),
-            permit: permit.clone(),
+            // What was asked is said by the effect's own permit, or follows from this.
+            permit: PermitRecord { asked: Vec::new(), ..permit.clone() },
             clauses: self.clauses_in_force(Action::ModelCall(*call)),
             flow: self.state.labels().clone(),
             passed_over,

@@ -400,6 +400,7 @@ impl Draft<'_> {
             arguments_digest: strict::digest(&bound),
             approval: None,
             grant: None,
+            asked: Vec::new(),
         };
         self.request(Effect {
             id: EffectId::fresh(self.cx.fresh),

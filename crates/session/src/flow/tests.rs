@@ -46,6 +46,7 @@ fn command(fresh: &Fresh) -> Effect {
             arguments_digest: String::new(),
             approval: None,
             grant: None,
+            asked: Vec::new(),
         },
     }
 }

@@ -152,6 +152,7 @@ pub(super) async fn keeps_what_events_hold(store: &dyn Store) {
             arguments_digest: "b3:1".into(),
             approval: None,
             grant: None,
+            asked: Vec::new(),
         },
     };
     let large = "x".repeat(300_000);

@@ -2,6 +2,7 @@
 
 mod ocsf;
 mod question;
+mod replay;
 mod witness;
 
 use std::collections::VecDeque;
@@ -80,6 +81,15 @@ enum AuditCommand {
         /// A checkpoint that was kept elsewhere
         #[arg(long, value_name = "FILE")]
         known: Vec<PathBuf>,
+    },
+    /// Decide again what policy decided, from the stored questions and policy sets, and say what comes out otherwise
+    Replay {
+        /// The number of the first record that is looked at
+        #[arg(long, value_name = "INDEX", default_value_t = 0)]
+        from: u64,
+        /// Only decisions of this session
+        #[arg(long, value_name = "SESSION")]
+        session: Option<String>,
     },
     /// Write one record and the evidence that it is in the log, or the answer to a question
     Prove(ProveArgs),
@@ -189,6 +199,9 @@ pub(crate) async fn audit(cx: &mut Context, args: &AuditArgs) -> Result<Exit, Cl
                 return Err(CliError::failed("log_changed", "the log is not what was signed").cause(faults));
             }
             output::one(&mut cx.world.out, cx.format, &line, &shown)?;
+        }
+        AuditCommand::Replay { from, session } => {
+            return replay::replay(cx, *from, session.as_deref()).await;
         }
         AuditCommand::Prove(ProveArgs { question: Some(asked), filter, out, .. }) => {
             let answer = question::answer(&cx.client()?, asked, filter).await?;
