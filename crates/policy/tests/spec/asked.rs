@@ -39,7 +39,6 @@ impl Chance {
             confidentiality: *self.0.choice(&Confidentiality::ALL).expect("some"),
             categories: if self.0.bool() { ["phi".to_owned()].into() } else { [].into() },
             regions: self.0.bool().then(|| ["eu".to_owned()].into()),
-            ..Labels::NEUTRAL
         }
     }
 

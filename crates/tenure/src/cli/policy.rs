@@ -43,7 +43,7 @@ enum PolicyCommand {
     Show {
         /// This publication instead of the latest
         #[arg(value_name = "VERSION")]
-        version: Option<u64>,
+        number: Option<u64>,
     },
     /// List publications, the latest first
     History,
@@ -51,7 +51,7 @@ enum PolicyCommand {
     Rollback {
         /// Its version; 0 for the server's files alone
         #[arg(value_name = "VERSION")]
-        version: u64,
+        number: u64,
         #[command(flatten)]
         how: publish::How,
     },
@@ -68,9 +68,9 @@ pub(crate) async fn policy(cx: &mut Context, args: &PolicyArgs) -> Result<Exit, 
             check(cx, &directory, &tools, *strict)
         }
         PolicyCommand::Publish(args) => publish::publish(cx, args).await,
-        PolicyCommand::Show { version } => publish::show(cx, *version).await,
+        PolicyCommand::Show { number } => publish::show(cx, *number).await,
         PolicyCommand::History => publish::history(cx).await,
-        PolicyCommand::Rollback { version, how } => publish::rollback(cx, *version, how).await,
+        PolicyCommand::Rollback { number, how } => publish::rollback(cx, *number, how).await,
     }
 }
 
