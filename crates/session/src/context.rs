@@ -222,6 +222,8 @@ impl Session {
     fn answer(&self, place: u64, items: &[Arc<Item>], outputs: &Results<'_>, out: &mut Vec<Piece>) {
         let mut results = Vec::new();
         let mut thoughts = Vec::new();
+        // What was said after a call is shown after the results, which nothing may part from their calls.
+        let (mut called, mut later) = (false, Vec::new());
         for (place, item) in (place..).zip(items) {
             let call = |call_id: &str, name: &str, arguments: String| {
                 call(call_id, name, self.arguments_as_shown(item.id, arguments))
@@ -278,11 +280,15 @@ impl Session {
                 | ItemBody::AgentMessage { .. }
                 | ItemBody::FunctionCallOutput { .. } => continue,
             };
+            let is_call = matches!(said, ContextItem::Call { .. });
+            called |= is_call;
+            let out = if called && !is_call { &mut later } else { &mut *out };
             // A thought goes with what it led to; one that led to nothing is left out.
             out.append(&mut thoughts);
             out.push(self.piece(place, item, said));
         }
         out.append(&mut results);
+        out.append(&mut later);
     }
 
     fn reasoning(&self, item: &Item) -> Option<ContextItem> {

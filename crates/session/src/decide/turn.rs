@@ -316,9 +316,15 @@ impl Draft<'_> {
         let Some(turn_id) = self.state.turn.as_ref().map(|turn| turn.row.id) else {
             return self.interrupt_subagents();
         };
-        for item in self.cx.partial.iter().filter(|item| item.turn_id == turn_id) {
+        // What an attempt streamed whose answer another node has recorded by now was said already.
+        let is_asked = |item: &&Item| {
+            let asks = |effect: &Effect| matches!(effect.kind, EffectKind::ModelCall { step, .. } if item.step == Some(step));
+            item.turn_id == turn_id && self.state.pending().any(asks)
+        };
+        let partial: Vec<Item> = self.cx.partial.iter().filter(is_asked).cloned().collect();
+        for item in partial {
             let labels = self.state.labels().clone();
-            self.push(Event::ItemAdded { item: Item { labels, ..item.clone() } });
+            self.push(Event::ItemAdded { item: Item { labels, ..item } });
         }
         self.end_turn(TurnEnd::Cancelled);
     }

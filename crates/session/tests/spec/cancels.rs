@@ -59,6 +59,57 @@ fn while_the_model_runs() {
 }
 
 #[test]
+fn what_another_node_has_recorded_meanwhile_is_not_said_again() {
+    let mut b = Bench::new(vec![function("ask")], "Hi");
+    let (effect, attempt) = b.running[0].clone();
+    b.answer(vec![say("A moment."), call("c1", "ask", "{}")]);
+    b.partial = vec![Item {
+        id: ItemId::of_output(effect.id, attempt + 1, 0),
+        turn_id: effect.turn_id.unwrap(),
+        status: ItemStatus::Incomplete,
+        output_index: Some(2),
+        step: Some(0),
+        body: ItemBody::AssistantMessage { content: vec!["A mom".to_owned()], phase: None },
+        labels: tenure_journal::Labels::NEUTRAL,
+    }];
+    b.cancel();
+    b.message("Go on");
+    b.context();
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: ask m, step 0 (freely)
+          eff1 attempt 1
+        > answer
+          eff1 attempt 1 answered, settled
+          turn1 item2 #0 completed: message (commentary) "A moment."
+          turn1 item3 #1 in_progress: function ask c1 {}
+        > cancel
+          item3 closed incomplete
+          turn1 cancelled
+        > message "Go on"
+          inp2 accepted: "Go on"
+          turn2 created
+          inp2 joined turn2 as item4
+          turn2 started
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+          | user: "Hi"
+          | assistant: "A moment."
+          | call c1: ask {}
+          | result c1: "The call was interrupted because the turn was cancelled. It may or may not have taken effect."
+          | user: "Go on"
+          | tools: ask
+    "#,
+    );
+}
+
+#[test]
 fn while_a_tool_runs() {
     let mut b = Bench::new(vec![server("shop")], "Pay");
     b.lists(shop());

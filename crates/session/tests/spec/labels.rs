@@ -359,6 +359,9 @@ fn data_that_is_bound_to_a_region_goes_to_no_model_elsewhere() {
 fn old_sessions_are_neutral() {
     let b = Bench::new(vec![Tool::ToolSearch], "Hi");
     assert!(b.session.labels().is_neutral() && b.session.grants().next().is_none());
-    let text = String::from_utf8(b.session.encode()).unwrap();
+    let mut state: Value = serde_json::from_slice(&b.session.encode()).unwrap();
+    // What was asked of policy is kept whole with its answer.
+    state.as_object_mut().unwrap().remove("effects");
+    let text = state.to_string();
     assert!(!text.contains("integrity") && !text.contains("trust"), "{text}");
 }

@@ -411,7 +411,9 @@ pub(crate) fn record(record: &AuditRecord) -> String {
     let mut fact = serde_json::to_value(&record.fact).unwrap();
     let fields = fact.as_object_mut().unwrap();
     let what = fields["type"].clone();
-    fields.retain(|name, _| !["type", "arguments", "policy_set", "change"].contains(&name.as_str()));
+    fields.retain(|name, _| {
+        !["type", "arguments", "policy_set", "question", "change"].contains(&name.as_str())
+    });
     let agent = record.agent.map_or("nobody".to_owned(), |agent| agent.to_string());
     let turn = record.turn.map(|turn| format!(", {turn}")).unwrap_or_default();
     format!("{agent}{turn}: {} {fact}", what.as_str().unwrap())
