@@ -6,7 +6,7 @@ import pytest
 
 from harness import talk
 from harness.process import mock
-from harness.server import UPSTREAM_KEY, Server
+from harness.server import Server
 
 WINDOW = 8192
 SCRIPT = {
@@ -36,7 +36,7 @@ def small(tmp_path):
     script.write_text(json.dumps(SCRIPT))
     model = mock("openai", "--script", script, log=tmp_path / "model.log")
     (tmp_path / "project").mkdir()
-    provider = {"type": "openai", "base_url": model.url, "api_key": UPSTREAM_KEY}
+    provider = {"type": "openai", "base_url": model.url, "api_key": "${OPENAI_API_KEY}"}
     settings = {
         "providers": {"only": provider},
         "models": {"m1": {"provider": "only", "model": "m1", "context_tokens": WINDOW}},
