@@ -15,7 +15,7 @@ use crate::catalogue;
 use crate::connection::Connection;
 use crate::environment::Workspace;
 use crate::flow::Flow;
-use crate::gauge::Gauge;
+use crate::gauge::{CONTEXT_LENGTH_EXCEEDED, Gauge};
 use crate::state::{ActiveTurn, Ends, Listing, Pending, PendingPhase, Session, Spent, Totals};
 use crate::subagent::Subagent;
 
@@ -123,7 +123,12 @@ impl Session {
                     turn.row.started_at = Some(at);
                 }
             }
-            Event::TurnEnded { .. } => self.turn = None,
+            Event::TurnEnded { end, .. } => {
+                if matches!(end, TurnEnd::Failed { error } if error.code == CONTEXT_LENGTH_EXCEEDED) {
+                    self.gauge.forget_refusal();
+                }
+                self.turn = None;
+            }
             Event::ItemAdded { item } => self.push_item(item.clone()),
             Event::ItemClosed { item_id, status, error } => {
                 self.close_item(*item_id, *status, None, error.as_deref());

@@ -18,6 +18,8 @@ use crate::context::Why;
 use crate::tokens::{ERROR_PERCENT, Family};
 use crate::{Session, Window};
 
+/// The turn error code of the Agents API for a context that its model does not take.
+pub(crate) const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
 /// How far a provider's count drifts from one step to the next without a reason that is known.
 const DRIFT_PERCENT: u64 = 3;
 /// A provider that says it read so many times more, or fewer, counts something else.
@@ -65,6 +67,12 @@ impl Gauge {
             }
             Outcome::Done { .. } | Outcome::Failed { .. } | Outcome::Unknown => {}
         }
+    }
+
+    /// A turn failed for it, however short its context became: what was refused was refused for another reason, and
+    /// the next turn is tried as it is.
+    pub(crate) fn forget_refusal(&mut self) {
+        self.refused = None;
     }
 
     /// What a context of `model` that was counted takes at the provider, at most.

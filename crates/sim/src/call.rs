@@ -104,6 +104,10 @@ impl World {
         let fails = self.chance(faulty);
         self.count_fault(fails);
         let outcome = match &effect.kind {
+            // What was to be summarised has left the context meanwhile.
+            EffectKind::Compact { .. } if request.is_none() => {
+                Attempted::Failed(outside::failure(&mut self.rng, &[FailureKind::NotFound]))
+            }
             EffectKind::ModelCall { .. } | EffectKind::Compact { .. } => {
                 let request = request.expect("a model call carries its request");
                 if let Some(fault) = strict::fault(&request) {

@@ -8,6 +8,7 @@ use tenure_journal::{
 
 use super::{Attempted, Draft, Role};
 use crate::budget;
+use crate::gauge::CONTEXT_LENGTH_EXCEEDED;
 use crate::state::{Pending, PendingPhase};
 
 /// Why a session was stopped whose model calls always crash.
@@ -273,7 +274,7 @@ pub(super) fn turn_code(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Authentication | FailureKind::SignInRequired => "authentication_error",
         FailureKind::NotFound => "resource_not_found",
-        FailureKind::ContextTooLong => "context_length_exceeded",
+        FailureKind::ContextTooLong => CONTEXT_LENGTH_EXCEEDED,
         FailureKind::InvalidRequest | FailureKind::ContentPolicy => "invalid_request",
         FailureKind::RateLimited => "rate_limit_exceeded",
         FailureKind::CreditExhausted => "credit_balance_exhausted",

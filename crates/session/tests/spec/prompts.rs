@@ -90,6 +90,7 @@ fn a_context_that_is_too_long_is_shortened_and_tried_again() {
 fn a_context_that_cannot_be_shortened_fails_the_turn() {
     let mut b = Bench::new(vec![], "Hi");
     refuses(&mut b);
+    b.message("Shorter?");
     b.check(
         r#"
         > open "Hi"
@@ -103,6 +104,13 @@ fn a_context_that_cannot_be_shortened_fails_the_turn() {
         > ContextTooLong
           eff1 attempt 1 failed: context_too_long "ContextTooLong happened", settled
           turn1 failed: context_length_exceeded "the context cannot be made shorter than about 13 tokens, and the windo"… (203 characters)
+        > message "Shorter?"
+          inp2 accepted: "Shorter?"
+          turn2 created
+          inp2 joined turn2 as item2
+          turn2 started
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
     "#,
     );
 }
