@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tenure_journal::{
-    AgentConfig, AgentId, AnswerItem, ApprovalMode, Environment, Failure, FailureKind, Fresh, InputPart,
-    ModelAnswer, ModelRequest, MultiAgent, ProjectId, Reasoning, ServiceTier, SessionKey, SessionOpened,
-    SessionStatus, Stop, TextConfig, Timestamp, ToolDef,
+    AgentConfig, AnswerItem, Failure, FailureKind, Fresh, InputPart, ModelAnswer, ModelRequest, ProjectId,
+    SessionKey, SessionOpened, SessionStatus, Stop, Timestamp,
 };
 use tenure_model::{Delta, Model};
 use tenure_policy::PolicySet;
@@ -19,9 +18,10 @@ use tenure_runtime::{
 };
 use tenure_session::Command;
 use tenure_store::MemoryStore;
-use tenure_tools::{Call, CallResult, Server, Servers};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+
+use crate::support::plain::{Nowhere, agent, opened};
 
 /// Sessions that the large project opens.
 const FLOOD: usize = 10_000;
@@ -53,19 +53,6 @@ impl Model for Turnstile {
         }
         let items = vec![AnswerItem::Message { content: vec!["Done.".into()] }];
         Ok(ModelAnswer { items, usage: None, stop: Stop::Complete, response_id: None })
-    }
-}
-
-struct Nowhere;
-
-#[async_trait]
-impl Servers for Nowhere {
-    async fn list(&self, _: &Server, _: &CancellationToken) -> Result<Vec<ToolDef>, Failure> {
-        unreachable!("no agent here has tools")
-    }
-
-    async fn call(&self, _: &Server, _: Call<'_>, _: &CancellationToken) -> Result<CallResult, Failure> {
-        unreachable!("no agent here has tools")
     }
 }
 
@@ -105,36 +92,8 @@ impl World {
     /// Opens a session whose model calls carry the project's word.
     async fn open(&self, project: ProjectId) -> Result<SessionKey, RuntimeError> {
         let model = if project == self.large { "large" } else { "small" };
-        let agent = AgentConfig {
-            id: AgentId::fresh(&self.runtime.fresh()),
-            version: None,
-            name: None,
-            model: model.into(),
-            instructions: None,
-            reasoning: Reasoning::default(),
-            text: TextConfig::default(),
-            service_tier: ServiceTier::Auto,
-            tools: Vec::new(),
-            multi_agent: MultiAgent::default(),
-            compaction_async: false,
-            time_awareness: false,
-            approval: ApprovalMode::Destructive,
-            skills: Vec::new(),
-            grants: Vec::new(),
-        };
-        let opened = SessionOpened {
-            project_id: project,
-            agent,
-            environment: Environment::None,
-            metadata: BTreeMap::new(),
-            vault_ids: Vec::new(),
-            review: None,
-            spend_limit: None,
-            prompt_cache: None,
-            parent: None,
-            trust: tenure_journal::Trust::default(),
-            opened_by: None,
-        };
+        let agent = AgentConfig { model: model.into(), ..agent() };
+        let opened = SessionOpened { project_id: project, ..opened(agent) };
         let opening = Opening { opened, input: vec![vec![InputPart::text("hi")]] };
         Ok(self.runtime.open(opening, None, false).await?.0.key)
     }

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Environment, Failure, FailureKind, Fresh, InputPart, Item, ItemBody,
-    MultiAgent, ProjectId, Reasoning, ServiceTier, SessionKey, SessionOpened, SessionStatus, SpendLimit,
-    TextConfig, Timestamp, ToolDef, Turn, TurnStatus,
+    AgentConfig, Fresh, InputPart, Item, ItemBody, MultiAgent, SessionKey, SessionStatus, SpendLimit,
+    Timestamp, Turn, TurnStatus,
 };
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
@@ -18,8 +16,8 @@ use tenure_runtime::{
 };
 use tenure_session::{Command, Refusal};
 use tenure_store::{MemoryStore, Order, Page, SessionFilter, Store};
-use tenure_tools::{Call, CallResult, Server, Servers};
-use tokio_util::sync::CancellationToken;
+
+use crate::support::plain::{Nowhere, agent, opened};
 
 const SCRIPT: &str = r#"
 rules:
@@ -43,23 +41,6 @@ rules:
 /// The master key of all nodes: one store has one.
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const DEADLINE: Duration = Duration::from_secs(60);
-
-struct Nowhere;
-
-#[async_trait]
-impl Servers for Nowhere {
-    async fn list(&self, _: &Server, _: &CancellationToken) -> Result<Vec<ToolDef>, Failure> {
-        Err(nowhere())
-    }
-
-    async fn call(&self, _: &Server, _: Call<'_>, _: &CancellationToken) -> Result<CallResult, Failure> {
-        Err(nowhere())
-    }
-}
-
-fn nowhere() -> Failure {
-    Failure { kind: FailureKind::NotFound, message: "no such server".into(), retry_after_ms: None }
-}
 
 async fn start(store: &Arc<MemoryStore>) -> Runtime {
     let script = Arc::new(Script::parse(SCRIPT).expect("a valid script"));
@@ -90,37 +71,10 @@ async fn start(store: &Arc<MemoryStore>) -> Runtime {
 }
 
 fn opening(text: &str) -> Opening {
-    let fresh = Fresh::new(Timestamp::from_millis(1), 1);
-    let agent = AgentConfig {
-        id: AgentId::fresh(&fresh),
-        version: None,
-        name: None,
-        model: "m".into(),
-        instructions: None,
-        reasoning: Reasoning::default(),
-        text: TextConfig::default(),
-        service_tier: ServiceTier::Auto,
-        tools: vec![],
-        multi_agent: MultiAgent { enabled: true, max_concurrent_subagents: Some(6) },
-        compaction_async: false,
-        time_awareness: false,
-        approval: ApprovalMode::Destructive,
-        skills: Vec::new(),
-        grants: Vec::new(),
-    };
-    let opened = SessionOpened {
-        project_id: ProjectId::fresh(&fresh),
-        agent,
-        environment: Environment::None,
-        metadata: BTreeMap::new(),
-        vault_ids: Vec::new(),
-        review: None,
-        spend_limit: None,
-        prompt_cache: None,
-        parent: None,
-        trust: tenure_journal::Trust::default(),
-        opened_by: None,
-    };
+    let _fresh = Fresh::new(Timestamp::from_millis(1), 1);
+    let multi_agent = MultiAgent { enabled: true, max_concurrent_subagents: Some(6) };
+    let agent = AgentConfig { multi_agent, ..agent() };
+    let opened = opened(agent);
     Opening { opened, input: vec![vec![InputPart::text(text)]] }
 }
 

@@ -4,12 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use serde_json::Value;
-use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Environment, Failure, FailureKind, Fresh, InputPart, MultiAgent,
-    ProjectId, Reasoning, ServiceTier, SessionKey, SessionOpened, TextConfig, Timestamp, ToolDef,
-};
+use tenure_journal::{AgentConfig, Fresh, InputPart, SessionKey, Timestamp};
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
 use tenure_runtime::{
@@ -19,26 +15,8 @@ use tenure_runtime::{
 use tenure_session::{Command, SessionNotice, StreamEvent};
 use tenure_store::{MemoryStore, Order, Page, Store as _};
 use tenure_testkit::receiver::{Receiver, Reply};
-use tenure_tools::{Call, CallResult, Server, Servers};
-use tokio_util::sync::CancellationToken;
 
-/// No tool servers.
-struct Nowhere;
-
-fn nowhere() -> Failure {
-    Failure { kind: FailureKind::NotFound, message: "no such server".into(), retry_after_ms: None }
-}
-
-#[async_trait]
-impl Servers for Nowhere {
-    async fn list(&self, _: &Server, _: &CancellationToken) -> Result<Vec<ToolDef>, Failure> {
-        Err(nowhere())
-    }
-
-    async fn call(&self, _: &Server, _: Call<'_>, _: &CancellationToken) -> Result<CallResult, Failure> {
-        Err(nowhere())
-    }
-}
+use crate::support::plain::{Nowhere, agent, opened};
 
 async fn start(store: &Arc<MemoryStore>, outbound: Outbound) -> Runtime {
     // Another test of this process may have been first.
@@ -61,37 +39,9 @@ async fn start(store: &Arc<MemoryStore>, outbound: Outbound) -> Runtime {
 
 /// A session that had `turns` turns.
 async fn session(runtime: &Runtime, turns: usize) -> SessionKey {
-    let fresh = Fresh::new(Timestamp::from_millis(1), 1);
-    let agent = AgentConfig {
-        id: AgentId::fresh(&fresh),
-        version: None,
-        name: Some("clerk".into()),
-        model: "m".into(),
-        instructions: None,
-        reasoning: Reasoning::default(),
-        text: TextConfig::default(),
-        service_tier: ServiceTier::Auto,
-        tools: Vec::new(),
-        multi_agent: MultiAgent::default(),
-        compaction_async: false,
-        time_awareness: false,
-        approval: ApprovalMode::Destructive,
-        skills: Vec::new(),
-        grants: Vec::new(),
-    };
-    let opened = SessionOpened {
-        project_id: ProjectId::fresh(&fresh),
-        agent,
-        environment: Environment::None,
-        metadata: BTreeMap::new(),
-        vault_ids: Vec::new(),
-        review: None,
-        spend_limit: None,
-        prompt_cache: None,
-        parent: None,
-        trust: tenure_journal::Trust::default(),
-        opened_by: None,
-    };
+    let _fresh = Fresh::new(Timestamp::from_millis(1), 1);
+    let agent = AgentConfig { name: Some("clerk".into()), ..agent() };
+    let opened = opened(agent);
     let input = vec![vec![InputPart::text("say nothing of this")]];
     let (view, stream) = runtime.open(Opening { opened, input }, None, true).await.expect("opens");
     let mut stream = stream.expect("subscribed");

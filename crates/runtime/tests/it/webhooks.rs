@@ -7,10 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Environment, Fresh, InputPart, MultiAgent, ProjectId, Reasoning,
-    ServiceTier, SessionKey, SessionOpened, TextConfig, Timestamp,
-};
+use tenure_journal::{Fresh, InputPart, ProjectId, SessionKey, SessionOpened, Timestamp};
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
 use tenure_runtime::{
@@ -22,30 +19,7 @@ use tenure_session::{Command, SessionNotice, StreamEvent};
 use tenure_store::{Document, DocumentKind, MemoryStore, Order, Page, Store as _};
 use tenure_testkit::receiver::{Posted, Receiver, Reply};
 
-mod support {
-    use async_trait::async_trait;
-    use tenure_journal::{Failure, FailureKind, ToolDef};
-    use tenure_tools::{Call, CallResult, Server, Servers};
-    use tokio_util::sync::CancellationToken;
-
-    /// No tool servers.
-    pub(crate) struct Nowhere;
-
-    fn nowhere() -> Failure {
-        Failure { kind: FailureKind::NotFound, message: "no such server".into(), retry_after_ms: None }
-    }
-
-    #[async_trait]
-    impl Servers for Nowhere {
-        async fn list(&self, _: &Server, _: &CancellationToken) -> Result<Vec<ToolDef>, Failure> {
-            Err(nowhere())
-        }
-
-        async fn call(&self, _: &Server, _: Call<'_>, _: &CancellationToken) -> Result<CallResult, Failure> {
-            Err(nowhere())
-        }
-    }
-}
+use crate::support::plain::{Nowhere, agent, opened};
 
 /// Impatient enough for a test.
 fn timing() -> WebhookTiming {
@@ -68,7 +42,7 @@ async fn start(store: &Arc<MemoryStore>, keys: &Path, timing: WebhookTiming) -> 
     let parts = Parts {
         store: Arc::clone(store) as Arc<dyn tenure_store::Store>,
         models: ModelTable { named: BTreeMap::new(), fallback: Some(provider) },
-        servers: Arc::new(support::Nowhere),
+        servers: Arc::new(Nowhere),
         project_servers: BTreeMap::new(),
         policy: Arc::new(PolicySet::defaults()),
         sealer: Sealer::open(&keys.join("sealing.key")).expect("a key"),
@@ -84,36 +58,7 @@ fn project() -> ProjectId {
 }
 
 fn opening(project_id: ProjectId) -> Opening {
-    let agent = AgentConfig {
-        id: AgentId::fresh(&Fresh::new(Timestamp::from_millis(1), 2)),
-        version: None,
-        name: None,
-        model: "m".into(),
-        instructions: None,
-        reasoning: Reasoning::default(),
-        text: TextConfig::default(),
-        service_tier: ServiceTier::Auto,
-        tools: Vec::new(),
-        multi_agent: MultiAgent::default(),
-        compaction_async: false,
-        time_awareness: false,
-        approval: ApprovalMode::Destructive,
-        skills: Vec::new(),
-        grants: Vec::new(),
-    };
-    let opened = SessionOpened {
-        project_id,
-        agent,
-        environment: Environment::None,
-        metadata: BTreeMap::new(),
-        vault_ids: Vec::new(),
-        review: None,
-        spend_limit: None,
-        prompt_cache: None,
-        parent: None,
-        trust: tenure_journal::Trust::default(),
-        opened_by: None,
-    };
+    let opened = SessionOpened { project_id, ..opened(agent()) };
     Opening { opened, input: vec![vec![InputPart::text("hi")]] }
 }
 

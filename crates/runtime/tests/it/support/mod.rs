@@ -4,6 +4,7 @@
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 pub(crate) mod crowd;
+pub(crate) mod plain;
 pub(crate) mod wait;
 
 use std::collections::BTreeMap;
@@ -14,9 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Environment, Failure, Fresh, InputPart, McpTool, McpTransport,
-    MultiAgent, Origin, ProjectId, Reasoning, ServiceTier, SessionOpened, TextConfig, Timestamp, Tool,
-    ToolDef,
+    AgentConfig, Failure, Fresh, InputPart, McpTool, McpTransport, Origin, Timestamp, Tool, ToolDef,
 };
 use tenure_model::Model;
 use tenure_model::scripted::{Script, ScriptedModel};
@@ -134,7 +133,7 @@ pub(crate) async fn start_hosting(
 }
 
 pub(crate) fn opening(text: &str) -> Opening {
-    let fresh = Fresh::new(Timestamp::from_millis(1), 1);
+    let _fresh = Fresh::new(Timestamp::from_millis(1), 1);
     let shop = Tool::Mcp(McpTool {
         server_label: "shop".into(),
         transport: McpTransport::Project,
@@ -144,36 +143,7 @@ pub(crate) fn opening(text: &str) -> Opening {
         required: false,
         request_metadata: serde_json::Map::new(),
     });
-    let agent = AgentConfig {
-        id: AgentId::fresh(&fresh),
-        version: None,
-        name: None,
-        model: "m".into(),
-        instructions: None,
-        reasoning: Reasoning::default(),
-        text: TextConfig::default(),
-        service_tier: ServiceTier::Auto,
-        tools: vec![shop],
-        multi_agent: MultiAgent::default(),
-        compaction_async: false,
-        time_awareness: false,
-        approval: ApprovalMode::Destructive,
-        skills: Vec::new(),
-        grants: Vec::new(),
-    };
-    let opened = SessionOpened {
-        project_id: ProjectId::fresh(&fresh),
-        agent,
-        environment: Environment::None,
-        metadata: BTreeMap::new(),
-        vault_ids: Vec::new(),
-        review: None,
-        spend_limit: None,
-        prompt_cache: None,
-        parent: None,
-        trust: tenure_journal::Trust::default(),
-        opened_by: None,
-    };
+    let opened = plain::opened(AgentConfig { tools: vec![shop], ..plain::agent() });
     Opening { opened, input: vec![vec![InputPart::text(text)]] }
 }
 
