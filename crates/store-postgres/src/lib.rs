@@ -384,6 +384,16 @@ impl Store for PostgresStore {
         read::documents(&*self.pool.take("listing documents").await?, project, kind, name, page).await
     }
 
+    async fn deleted_documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        page: &Page,
+    ) -> Result<Vec<Document>, StoreError> {
+        let connection = self.pool.take("listing deleted documents").await?;
+        read::deleted_documents(&connection, project, kind, page).await
+    }
+
     async fn due_documents(
         &self,
         kind: DocumentKind,

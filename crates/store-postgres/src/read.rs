@@ -220,6 +220,19 @@ pub(crate) async fn documents(
     rows.iter().map(|row| document_of(row, project, kind)).collect()
 }
 
+pub(crate) async fn deleted_documents(
+    connection: &Connection,
+    project: ProjectId,
+    kind: DocumentKind,
+    page: &Page,
+) -> Read<Vec<Document>> {
+    let (text, after) = (project.to_string(), page.after.as_deref().map(stored));
+    let params: [&(dyn ToSql + Sync); 4] = [&text, &kind.as_str(), &after, &limit_of(page.limit)];
+    let sql = by_order!(page.order, "deleted_documents");
+    let rows = rows(connection, "listing deleted documents", sql, &params).await?;
+    rows.iter().map(|row| document_of(row, project, kind)).collect()
+}
+
 pub(crate) async fn due_documents(
     connection: &Connection,
     kind: DocumentKind,

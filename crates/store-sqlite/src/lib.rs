@@ -385,6 +385,17 @@ impl Store for SqliteStore {
         self.readers.run("listing documents", move |connection| read(connection)).await
     }
 
+    async fn deleted_documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        page: &Page,
+    ) -> Result<Vec<Document>, StoreError> {
+        let page = page.clone();
+        let read = move |connection: &_| read::deleted_documents(connection, project, kind, &page);
+        self.readers.run("listing deleted documents", move |connection| read(connection)).await
+    }
+
     async fn put_blob(&self, project: ProjectId, payload: Bytes) -> Result<BlobRef, StoreError> {
         let blob = BlobRef::of(&payload);
         self.write(Write::Blob(project, blob, payload)).await.map(|_| blob)

@@ -181,6 +181,17 @@ pub(crate) fn documents(
     }
 }
 
+pub(crate) fn deleted_documents(
+    connection: &Connection,
+    project: ProjectId,
+    kind: DocumentKind,
+    page: &Page,
+) -> Read<Vec<Document>> {
+    let read = |row: &Row<'_>| document_of(row, project, kind);
+    let row = (project.to_string(), kind.as_str(), &page.after, limit_of(page.limit));
+    collect(connection, by_order!(page.order, "deleted_documents"), row, read)
+}
+
 pub(crate) fn due_documents(
     connection: &Connection,
     kind: DocumentKind,

@@ -296,6 +296,18 @@ pub trait Store: Send + Sync + 'static {
         page: &Page,
     ) -> Result<Vec<Document>, StoreError>;
 
+    /// Latest versions of a project's documents of one kind that are deleted, ordered by id: they have a past still,
+    /// until they are erased.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn deleted_documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        page: &Page,
+    ) -> Result<Vec<Document>, StoreError>;
+
     /// Latest versions of documents of one kind in all projects whose `wake_at` is at or before `now`,
     /// earliest first, deleted ones left out; at most `limit`. One indexed query.
     ///

@@ -663,6 +663,15 @@ impl Store for MemoryStore {
         self.documents_now(project, kind, name, page)
     }
 
+    async fn deleted_documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        page: &Page,
+    ) -> Result<Vec<Document>, StoreError> {
+        Ok(self.lock().seen.deleted_documents(project, kind, page))
+    }
+
     async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError> {
         Ok(self.lock().seen.candidates(space, wanted))
     }

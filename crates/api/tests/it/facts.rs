@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::erasures::until;
 use crate::support::{OTHER_KEY, World};
 
 const FACTS: &str = "/v1/tenure/memory/facts";
@@ -16,7 +17,10 @@ struct Desk {
 
 impl Desk {
     async fn new() -> Self {
-        let world = World::new().await;
+        Self::of(World::new().await).await
+    }
+
+    async fn of(world: World) -> Self {
         let body = json!({"model": "m1", "name": "ops", "tools": [{"type": "memory"}]});
         let (status, made) = world.call("POST", "/v1/agents", Some(body)).await;
         assert_eq!(status, 201, "{made}");
@@ -314,6 +318,35 @@ async fn blocks_are_written_proposed_and_removed() {
     assert_eq!(desk.world.call("GET", &path, None).await.0, 404);
     let (_, history) = desk.world.call("GET", &format!("{path}/history"), None).await;
     assert_eq!(history["data"].as_array().map(Vec::len), Some(4), "{history}");
+}
+
+#[tokio::test]
+async fn what_rests_on_a_user_that_is_forgotten_goes_with_them() {
+    let desk = Desk::of(World::alone().await).await;
+    let statement = |text: &str| json!({"scope": "project", "statement": text});
+    let (_, kept) =
+        desk.calls("ada", "memory_remember", &statement("The canary of the project sings.")).await;
+    assert_eq!(kept["outcome"], "remembered", "{kept}");
+    let (_, kept) = desk.calls("bob", "memory_remember", &statement("Billing uses SQLite.")).await;
+    assert_eq!(kept["outcome"], "remembered", "{kept}");
+    for text in ["The canary that she removed.", ""] {
+        let (_, told) = desk.calls("ada", "memory_edit_block", &json!({"name": "likes", "text": text})).await;
+        assert!(told["outcome"].as_str().is_some_and(|outcome| outcome.ends_with("next turn on")), "{told}");
+    }
+    let block = json!({"scope": "user:ada", "name": "notes", "text": "The canary that was removed for her."});
+    let (_, made) = desk.post(BLOCKS, block).await;
+    let path = format!("{BLOCKS}/{}", made["id"].as_str().expect("an id"));
+    assert_eq!(desk.world.call("DELETE", &path, None).await.0, 200);
+
+    let body = json!({"subject": "ada", "verify": ["canary of the project", "canary that"]});
+    let (status, erasure) = desk.post("/v1/tenure/memory/forget", body).await;
+    assert_eq!(status, 202, "{erasure}");
+    let done = until(&desk.world, erasure["id"].as_str().expect("an id"), "done").await;
+    assert_eq!(done["rows"]["documents.fact"], json!(1), "{done}");
+    assert_eq!(done["rows"]["documents.pinned_block"], json!(4), "each version of both: {done}");
+    let receipt = done["receipt"].as_str().expect("a receipt");
+    assert!(receipt.contains(r#""found":{}"#), "{receipt}");
+    assert_eq!(texts(&desk.facts("project", "").await), ["Billing uses SQLite."]);
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@
 //! whoever has the installation's key can tell whether a receipt is about somebody they name.
 
 mod job;
+mod memories;
 mod places;
 mod receipt;
 mod stop;

@@ -4,15 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize as _;
 use tenure_journal::{
-    EffectKind, Environment, EnvironmentFile, EnvironmentId, Event, FileId, InputPart, MemoryScope,
-    ProjectId, ServerRef, SessionId, SessionKey, Version,
+    EffectKind, Environment, EnvironmentFile, EnvironmentId, Event, FileId, InputPart, ProjectId, ServerRef,
+    SessionId, SessionKey, Version,
 };
 use tenure_store::{DocumentKind, Erasing, Gone, Order, Page, Place, Whose};
 
 use super::Forget;
 use super::job::{Job, Outside};
+use super::memories::memories;
 use crate::handle::Shared;
 use crate::{RuntimeError, RuntimeErrorKind};
 
@@ -173,40 +173,6 @@ async fn files(
     for file in files {
         let place = Place::Document(DocumentKind::File, file.to_string());
         gone.extend(&shared.store.erase(project, &place, erasing).await?);
-    }
-    Ok(gone)
-}
-
-/// Facts and pinned blocks that are kept for the user, by any agent, or for one of the sessions alone. What an agent
-/// or the whole project knows stays, whoever said it.
-async fn memories(
-    shared: &Shared,
-    project: ProjectId,
-    user: Option<&str>,
-    sessions: &[SessionId],
-    erasing: Erasing,
-) -> Result<Gone, RuntimeError> {
-    let is_theirs = |scope: &MemoryScope| match scope {
-        MemoryScope::User(name) | MemoryScope::Space(_, Some(name)) => user == Some(name.as_str()),
-        MemoryScope::Session(session) => sessions.contains(session),
-        MemoryScope::Project | MemoryScope::Agent(_) | MemoryScope::Space(_, None) => false,
-    };
-    let mut gone = Gone::default();
-    for kind in [DocumentKind::Fact, DocumentKind::PinnedBlock] {
-        let mut page = Page { after: None, limit: PAGE, order: Order::Ascending };
-        loop {
-            let documents = shared.store.documents(project, kind, None, &page).await?;
-            let Some(last) = documents.last() else { break };
-            page.after = Some(last.id.clone());
-            for document in &documents {
-                let scope = MemoryScope::deserialize(&document.body["scope"]);
-                // One that cannot be read is left to a release that can.
-                if scope.is_ok_and(|scope| is_theirs(&scope)) {
-                    let place = Place::Document(kind, document.id.clone());
-                    gone.extend(&shared.store.erase(project, &place, erasing).await?);
-                }
-            }
-        }
     }
     Ok(gone)
 }

@@ -50,6 +50,12 @@ pub(super) async fn deletes_and_keeps_versions(store: &dyn Store) {
     assert_eq!(read(Some(1)).await, Some(document(project, AGENT, "a", 1)), "earlier versions stay readable");
     assert_eq!(read(Some(2)).await, Some(deletion), "the deletion is a version");
     assert!(ids(store, project, None, &page(9)).await.is_empty(), "a deleted document is not listed");
+    let gone = accepted(store.deleted_documents(project, AGENT, &page(9)).await);
+    let gone: Vec<_> = gone.iter().map(|document| (document.id.as_str(), document.version)).collect();
+    assert_eq!(gone, [("a", 2)], "but among those that are deleted");
+    let after = Page { after: Some("a".into()), ..page(9) };
+    assert!(accepted(store.deleted_documents(project, AGENT, &after).await).is_empty());
+    assert!(accepted(store.deleted_documents(project, DocumentKind::File, &page(9)).await).is_empty());
     let again = store.put(vec![document(project, AGENT, "a", 1)], None).await;
     let sentence = "versions go on after a deletion";
     assert_eq!(refused(again, sentence), StoreErrorKind::Conflict { actual: Version(2) }, "{sentence}");

@@ -476,15 +476,31 @@ impl State {
         name: Option<&str>,
         page: &Page,
     ) -> Vec<Document> {
-        let from = Bound::Included((project, kind, String::new()));
-        let documents = self
-            .documents
-            .range((from, Bound::Unbounded))
-            .take_while(|((of, is, _), _)| (*of, *is) == (project, kind))
-            .filter_map(|(_, versions)| versions.last())
-            .filter(|document| !document.deleted && (name.is_none() || document.name.as_deref() == name));
+        let is_wanted =
+            |document: &&Document| !document.deleted && (name.is_none() || document.name.as_deref() == name);
+        let documents = self.latest_of(project, kind).filter(is_wanted);
         let page_of = paged(documents, page, page.after.as_deref().as_ref(), |document| document.id.as_str());
         page_of.into_iter().cloned().collect()
+    }
+
+    pub(super) fn deleted_documents(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        page: &Page,
+    ) -> Vec<Document> {
+        let documents = self.latest_of(project, kind).filter(|document| document.deleted);
+        let page_of = paged(documents, page, page.after.as_deref().as_ref(), |document| document.id.as_str());
+        page_of.into_iter().cloned().collect()
+    }
+
+    /// The latest version of every document of a kind, deleted ones among them, ordered by id.
+    fn latest_of(&self, project: ProjectId, kind: DocumentKind) -> impl Iterator<Item = &Document> {
+        let from = Bound::Included((project, kind, String::new()));
+        self.documents
+            .range((from, Bound::Unbounded))
+            .take_while(move |((of, is, _), _)| (*of, *is) == (project, kind))
+            .filter_map(|(_, versions)| versions.last())
     }
 
     pub(super) fn blob(&self, project: ProjectId, blob: BlobRef) -> Option<Bytes> {

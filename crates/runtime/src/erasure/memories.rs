@@ -1,0 +1,199 @@
+//! Facts and pinned blocks: those kept for whom an erasure is about, and those that rest on what goes.
+
+use serde::Deserialize as _;
+use tenure_journal::{
+    Fact, FactAuthor, FactSource, FactState, MemoryScope, PinnedBlock, ProjectId, SessionId,
+};
+use tenure_store::{Document, DocumentKind, Erasing, Gone, Order, Page, Place, StoreError};
+
+use crate::RuntimeError;
+use crate::handle::Shared;
+
+/// Documents read at once.
+const PAGE: usize = 256;
+
+/// Whose memories go.
+struct Going<'a> {
+    user: Option<&'a str>,
+    sessions: &'a [SessionId],
+}
+
+/// Erases what is kept for `user`, by any agent, or for one of the `sessions` alone; and, whomever it is kept for, a
+/// fact that agents said in no other session or that one of these ended, and a block that one of them wrote: nobody
+/// can tell what of its text is from it. What was removed before has a past still, and goes as well.
+pub(super) async fn memories(
+    shared: &Shared,
+    project: ProjectId,
+    user: Option<&str>,
+    sessions: &[SessionId],
+    erasing: Erasing,
+) -> Result<Gone, RuntimeError> {
+    let going = Going { user, sessions };
+    let mut gone = Gone::default();
+    for (kind, deleted) in [DocumentKind::Fact, DocumentKind::PinnedBlock]
+        .into_iter()
+        .flat_map(|kind| [(kind, false), (kind, true)])
+    {
+        let mut page = Page { after: None, limit: PAGE, order: Order::Ascending };
+        loop {
+            let documents = match deleted {
+                false => shared.store.documents(project, kind, None, &page).await?,
+                true => shared.store.deleted_documents(project, kind, &page).await?,
+            };
+            let Some(last) = documents.last() else { break };
+            page.after = Some(last.id.clone());
+            for document in &documents {
+                if going.has(document) || going.had(shared, document).await? {
+                    let place = Place::Document(kind, document.id.clone());
+                    gone.extend(&shared.store.erase(project, &place, erasing).await?);
+                }
+            }
+        }
+    }
+    Ok(gone)
+}
+
+impl Going<'_> {
+    /// Whether an earlier version goes, and with it all.
+    async fn had(&self, shared: &Shared, latest: &Document) -> Result<bool, StoreError> {
+        for version in 1..latest.version {
+            let before =
+                shared.store.document(latest.project, latest.kind, &latest.id, Some(version)).await?;
+            if before.is_some_and(|before| self.has(&before)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a version goes. One that cannot be read is left to a release that can.
+    fn has(&self, document: &Document) -> bool {
+        if document.kind == DocumentKind::PinnedBlock {
+            return PinnedBlock::deserialize(&document.body).is_ok_and(|block| {
+                let proposed = block.proposed.as_ref().is_some_and(|proposed| self.said(&proposed.by));
+                proposed || self.said(&block.by) || self.is_of(&block.scope)
+            });
+        }
+        Fact::deserialize(&document.body).is_ok_and(|fact| {
+            let ended = match &fact.state {
+                FactState::Closed(closing) => self.said(&closing.by),
+                FactState::Rejected { by, .. } => self.said(by),
+                FactState::Proposed | FactState::Active => false,
+            };
+            ended || self.is_only_theirs(&fact.sources) || self.is_of(&fact.scope)
+        })
+    }
+
+    /// Whether agents said it in these sessions and in no other. A person who accepted it did not say it.
+    fn is_only_theirs(&self, sources: &[FactSource]) -> bool {
+        let mut agents =
+            sources.iter().filter(|source| !matches!(source.by, FactAuthor::Caller { .. })).peekable();
+        agents.peek().is_some() && agents.all(|source| self.said(source))
+    }
+
+    fn said(&self, source: &FactSource) -> bool {
+        self.sessions.iter().any(|session| source.by.is_of(*session))
+    }
+
+    fn is_of(&self, scope: &MemoryScope) -> bool {
+        match scope {
+            MemoryScope::User(name) | MemoryScope::Space(_, Some(name)) => self.user == Some(name.as_str()),
+            MemoryScope::Session(session) => self.sessions.contains(session),
+            MemoryScope::Project | MemoryScope::Agent(_) | MemoryScope::Space(_, None) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tenure_journal::{AgentId, EffectId, Fresh, ItemId, Labels, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn what_rests_on_sessions_that_go_goes_with_them() {
+        let fresh = Fresh::new(Timestamp::EPOCH, 1);
+        let [hers, his] = [(); 2].map(|()| SessionId::fresh(&fresh));
+        let call = |session| FactSource {
+            at: Timestamp::EPOCH,
+            by: FactAuthor::Call { session, item: ItemId::fresh(&fresh), effect: EffectId::fresh(&fresh) },
+        };
+        let person = FactSource { at: Timestamp::EPOCH, by: FactAuthor::Caller { id: "key_1".into() } };
+        let agent = AgentId::fresh(&fresh);
+        let project = || MemoryScope::Project;
+        let closed = |by: FactSource| {
+            FactState::Closed(tenure_journal::Closing {
+                at: Timestamp::EPOCH,
+                true_until: None,
+                by,
+                reason: None,
+            })
+        };
+        let fact = |scope, sources: Vec<FactSource>, state| Fact {
+            scope,
+            subject: "Ada".into(),
+            statement: "Ada lives in Paris.".into(),
+            valid_from: None,
+            valid_to: None,
+            learned_at: Timestamp::EPOCH,
+            confidence: tenure_journal::Confidence::FULL,
+            said: 1,
+            sources,
+            labels: Labels::NEUTRAL,
+            supersedes: None,
+            superseded_from: None,
+            superseded_by: None,
+            state,
+        };
+        let active = || FactState::Active;
+        let rejected = |by| FactState::Rejected { by, reason: None };
+        let rows = [
+            ("said by her alone", fact(project(), vec![call(hers)], active()), true),
+            ("said by both", fact(project(), vec![call(hers), call(his)], active()), false),
+            ("accepted by a person", fact(project(), vec![call(hers), person.clone()], active()), true),
+            ("said by a person alone", fact(project(), vec![person.clone()], active()), false),
+            ("said by him, ended by her", fact(project(), vec![call(his)], closed(call(hers))), true),
+            ("said and ended by him", fact(project(), vec![call(his)], closed(call(his))), false),
+            ("refused by a person", fact(project(), vec![call(his)], rejected(person.clone())), false),
+            ("kept for her", fact(MemoryScope::User("ada".into()), vec![person.clone()], active()), true),
+            ("kept for him", fact(MemoryScope::User("bob".into()), vec![person.clone()], active()), false),
+            (
+                "by an agent, for her",
+                fact(MemoryScope::Space(agent, Some("ada".into())), vec![call(his)], active()),
+                true,
+            ),
+            ("by an agent, for all", fact(MemoryScope::Agent(agent), vec![call(his)], active()), false),
+            ("of her session", fact(MemoryScope::Session(hers), vec![person.clone()], active()), true),
+        ];
+        let going = Going { user: Some("ada"), sessions: &[hers] };
+        let document = |kind, body| Document {
+            project: ProjectId::fresh(&fresh),
+            kind,
+            id: "x".into(),
+            version: 1,
+            name: None,
+            body,
+            created_at: Timestamp::EPOCH,
+            updated_at: Timestamp::EPOCH,
+            wake_at: None,
+            deleted: false,
+        };
+        for (what, fact, goes) in rows {
+            let body = serde_json::to_value(fact).expect("JSON");
+            assert_eq!(going.has(&document(DocumentKind::Fact, body)), goes, "{what}");
+        }
+        for (what, by, proposer, goes) in [
+            ("written by her", call(hers), None, true),
+            ("written by him", call(his), None, false),
+            ("hers waits for a person", call(his), Some(call(hers)), true),
+        ] {
+            let proposed = proposer.map(|by| {
+                Box::new(tenure_journal::ProposedText { text: "b".into(), labels: Labels::NEUTRAL, by })
+            });
+            let (name, text) = ("house".into(), "a".into());
+            let block = PinnedBlock { scope: project(), name, text, labels: Labels::NEUTRAL, by, proposed };
+            let body = serde_json::to_value(block).expect("JSON");
+            assert_eq!(going.has(&document(DocumentKind::PinnedBlock, body)), goes, "{what}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+-- The last character there is, many times, sorts after every id.
+SELECT id, version, name, body, created_at, updated_at, wake_at, deleted
+FROM documents
+WHERE project_id = $1 AND kind = $2 AND id < coalesce($3::text, repeat(chr(1114111), 64)) AND is_latest AND deleted
+ORDER BY id DESC
+LIMIT $4
