@@ -49,44 +49,191 @@ fn paths(report: &Value) -> Vec<&str> {
     artifacts.iter().map(|artifact| artifact["path"].as_str().expect("a path")).collect()
 }
 
-/// What the example's own generator makes, summed here: region, cents of 2024 and of 2025.
-fn sums() -> BTreeMap<String, [i64; 2]> {
-    let generator = example(ANALYST).join("files/generate.awk");
+/// What the example's own generator makes with this program of its files, without the first line.
+fn generated(program: &str) -> Vec<String> {
+    let generator = example(ANALYST).join("files").join(program);
     let made = Command::new("awk").args(["-v", &format!("seed={SEED}"), "-f"]).arg(generator).output();
     let made = String::from_utf8(made.expect("awk runs").stdout).expect("UTF-8");
-    let mut sums: BTreeMap<String, [i64; 2]> = BTreeMap::new();
-    for line in made.lines().skip(1) {
-        let [date, region, _, _, cents] = line.split(',').collect::<Vec<_>>()[..] else { panic!("{line}") };
-        let year = usize::from(date.starts_with("2025"));
-        sums.entry(region.to_owned()).or_default()[year] += cents.parse::<i64>().expect("cents");
+    made.lines().skip(1).map(str::to_owned).collect()
+}
+
+/// What is to be found out of a region: cents of 2024 and of 2025, and what is left of the latter.
+#[derive(Default)]
+struct Sums {
+    before: i64,
+    after: i64,
+    margin: i64,
+}
+
+impl Sums {
+    fn growth(&self) -> i64 {
+        (self.after - self.before) * 1000 / self.before
+    }
+}
+
+/// The regions' sums, computed here from what the generators write as CSV: without a Parquet file and its reader.
+fn sums() -> BTreeMap<String, Sums> {
+    let mut costs: BTreeMap<(String, String), f64> = BTreeMap::new();
+    for line in generated("costs.awk") {
+        let [product, since, _, cents, duty] = line.split(',').collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        let (cents, duty) = (cents.parse::<f64>().expect("cents"), duty.parse::<f64>().expect("a share"));
+        costs.insert((product.to_owned(), since.to_owned()), cents * (1.0 + duty));
+    }
+    let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
+    for line in generated("generate.awk") {
+        let [date, region, product, quantity, cents] = line.split(',').collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        let (quantity, cents) =
+            (quantity.parse::<f64>().expect("pieces"), cents.parse::<i64>().expect("cents"));
+        // The product's last line that is not after the sale.
+        let until = (product.to_owned(), date.to_owned());
+        let ((of, _), cost) = costs.range(..=until).next_back().expect("a cost");
+        assert_eq!(of, product, "every sale has a cost");
+        let sums = sums.entry(region.to_owned()).or_default();
+        if date.starts_with("2025") {
+            sums.after += cents;
+            sums.margin += cents - (quantity * cost).round_ties_even() as i64;
+        } else {
+            sums.before += cents;
+        }
     }
     sums
 }
 
+fn money(cents: i64) -> String {
+    format!("{}.{:02}", cents / 100, cents % 100)
+}
+
+/// `growth.csv` as the analyst is to write it, with the margins where it could read the costs.
+fn growth(sums: &BTreeMap<String, Sums>, with_margins: bool) -> String {
+    let margin =
+        |cents: &dyn std::fmt::Display| if with_margins { format!(",{cents}") } else { String::new() };
+    let header = format!("region,cents_2024,cents_2025,growth_per_mille{}\n", margin(&"margin_cents_2025"));
+    sums.iter().fold(header, |text, (region, sums)| {
+        let Sums { before, after, margin: left } = sums;
+        text + &format!("{region},{before},{after},{}{}\n", sums.growth(), margin(left))
+    })
+}
+
 #[test]
-fn the_analyst_computes_what_is_in_the_file() {
+fn the_analyst_joins_csv_with_parquet() {
     let root = tempfile::tempdir().expect("a directory");
     let sums = sums();
     assert_eq!(sums.len(), 4);
-    let mut expected = "region,cents_2024,cents_2025,growth_per_mille\n".to_owned();
-    for (region, [before, after]) in &sums {
-        expected += &format!("{region},{before},{after},{}\n", (after - before) * 1000 / before);
-    }
-    let fastest = sums.iter().max_by_key(|(_, [before, after])| (after - before) * 1000 / before);
-    let fastest = fastest.expect("regions").0;
+    let fastest = sums.iter().max_by_key(|(_, sums)| sums.growth()).expect("regions").0;
+    let total = money(sums.values().map(|sums| sums.after).sum());
+    let margin = money(sums.values().map(|sums| sums.margin).sum());
 
-    // With whatever is there, and with awk, which is everywhere.
-    let mut reports = Vec::new();
-    for question in [QUESTION.to_owned(), format!("{QUESTION} Compute with awk.")] {
+    // With Python, and with awk, which is everywhere and reads no Parquet.
+    for (question, with_margins, says) in [
+        (QUESTION.to_owned(), true, format!("of which {margin} are left")),
+        (format!("{QUESTION} Compute with awk."), false, "a file that awk does not read".to_owned()),
+    ] {
         let report = answered(&run(ANALYST, root.path(), &["analyst", &question]));
         assert_eq!(paths(&report), ["/workspace/outputs/growth.csv", "/workspace/outputs/report.md"]);
         let answer = report["answer"].as_str().expect("an answer");
         assert!(answer.starts_with(&format!("The {fastest} grew fastest")), "{answer}");
-        let growth = fs::read_to_string(root.path().join("out/growth.csv")).expect("saved");
-        assert_eq!(growth, expected, "{question}");
-        reports.push(fs::read_to_string(root.path().join("out/report.md")).expect("saved"));
+        assert!(answer.contains(&format!("sold for {total} in 2025")), "{answer}");
+        assert!(answer.contains(&says), "{answer}");
+        let saved = |name: &str| fs::read_to_string(root.path().join("out").join(name)).expect("saved");
+        assert_eq!(saved("growth.csv"), growth(&sums, with_margins), "{question}");
+        let report = saved("report.md");
+        assert_eq!(report.contains(&format!("; margin {margin}\n")), with_margins, "{report}");
+        assert!(report.contains(&format!("total {total}")), "{report}");
     }
-    assert_eq!(reports[0], reports[1]);
+}
+
+/// Files for the reader of the example's skill. Those that it reads were written by pyarrow, but for `costs.parquet`:
+/// that is the example's own, and pyarrow read it.
+fn parquet(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parquet").join(name)
+}
+
+/// The reader of the example's skill with these arguments: whether it succeeded, and what it said and complained.
+fn reader(arguments: &[&str]) -> (bool, String, String) {
+    let read = Command::new("python3")
+        .arg(example(ANALYST).join("skills/parquet/scripts/parquet_to_csv.py"))
+        .args(arguments)
+        .env("PYTHONIOENCODING", "utf-8")
+        .output()
+        .expect("Python runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (read.status.success(), text(read.stdout), text(read.stderr))
+}
+
+#[test]
+fn the_example_writes_parquet_that_others_read() {
+    // As the agent's file does it.
+    let agent = fs::read_to_string(example(ANALYST).join("agents/analyst.md")).expect("the agent's file");
+    let setup = agent
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("- ").filter(|line| line.contains("parquet.awk")));
+    let made = tempfile::tempdir().expect("a directory");
+    let path = made.path().join("costs.parquet");
+    let command = setup.expect("a setup command").replace("costs.parquet", path.to_str().expect("UTF-8"));
+    let run = Command::new("sh").arg("-c").arg(command).current_dir(example(ANALYST).join("files")).status();
+    assert!(run.expect("sh runs").success());
+    let (made, read_by_pyarrow) = (fs::read(&path), fs::read(parquet("costs.parquet")));
+    let (made, read_by_pyarrow) = (made.expect("made"), read_by_pyarrow.expect("a fixture"));
+    assert!(made == read_by_pyarrow, "see whether pyarrow reads it, then put it in the fixture's place");
+    let (_, schema, _) = reader(&["--schema", path.to_str().expect("UTF-8")]);
+    assert_eq!(
+        schema,
+        "product: text (BYTE_ARRAY)\nsince: date (INT32)\nsupplier: integer (INT32)\n\
+         cost_cents: integer (INT64)\nduty: number (DOUBLE)\n48 rows\n"
+    );
+}
+
+#[test]
+fn the_reader_reads_what_pyarrow_writes() {
+    let expected = fs::read_to_string(parquet("types.csv")).expect("what they hold");
+    for name in ["snappy.parquet", "gzip-v2.parquet", "none-plain.parquet"] {
+        let (succeeded, said, complained) = reader(&[parquet(name).to_str().expect("UTF-8")]);
+        assert!(succeeded, "{name}: {complained}");
+        assert!(said == expected, "{name}");
+    }
+}
+
+#[test]
+fn the_reader_says_what_it_does_not_read() {
+    for (name, more, complains) in [
+        ("zstd.parquet", &[][..], "the compression ZSTD is not supported; snappy, gzip and none are"),
+        ("delta.parquet", &[], "the encoding DELTA_BINARY_PACKED of `n` is not supported"),
+        ("nested.parquet", &[], "is nested, which is not supported"),
+        ("int96.parquet", &[], "the type of `n` is not supported (INT96"),
+        ("types.csv", &[], "this is no Parquet file, or its end is missing"),
+        ("none.parquet", &[], "No such file"),
+        ("costs.parquet", &["price"], "there is no column `price`; the columns are product, since,"),
+    ] {
+        let path = parquet(name);
+        let arguments = [&[path.to_str().expect("UTF-8")][..], more].concat();
+        let (succeeded, said, complained) = reader(&arguments);
+        assert!(!succeeded && said.is_empty(), "{name}: {said}");
+        assert!(
+            complained.starts_with("parquet_to_csv: ") && complained.contains(complains),
+            "{name}: {complained}"
+        );
+        assert_eq!(complained.lines().count(), 1, "{complained}");
+    }
+}
+
+#[test]
+fn the_reader_refuses_what_is_damaged_and_never_breaks() {
+    let names = ["costs", "snappy", "gzip-v2", "none-plain", "delta", "nested"];
+    let run = Command::new("python3")
+        // Nothing is left beside the skill, whose folder is part of the agent.
+        .arg("-B")
+        .arg(parquet("damage.py"))
+        .arg(example(ANALYST).join("skills/parquet/scripts/parquet_to_csv.py"))
+        .args(names.map(|name| parquet(&format!("{name}.parquet"))))
+        .output()
+        .expect("Python runs");
+    let (said, complained) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{complained}");
+    assert!(said.contains(" read, ") && said.ends_with(" refused\n"), "{said}");
 }
 
 #[test]
