@@ -21,6 +21,19 @@ use crate::{Contract, PolicyError};
 
 const SHIPPED: &str = include_str!("../policies/invariants.cedar");
 
+/// What numbers can be, by the part of a context that they are in: a counterexample beyond that is none.
+const REAL: [(&str, &str); 5] = [
+    (
+        "flow",
+        "context.flow.integrity >= 0 && context.flow.integrity <= 3 && \
+         context.flow.confidentiality >= 0 && context.flow.confidentiality <= 3",
+    ),
+    ("chain", "context.chain.depth >= 0"),
+    ("calls_so_far", "context.calls_so_far >= 0"),
+    ("now", "context.now >= datetime(\"1970-01-01\")"),
+    ("route", "context.route.retention_days >= 0"),
+];
+
 /// Something that must never be allowed.
 #[derive(Debug, Clone)]
 pub struct Invariant {
@@ -106,7 +119,8 @@ impl Invariant {
         if has_none || !self.rule.is_about_action(&actions) {
             return Ok(Violation::Nothing);
         }
-        let permit = self.to_permit().map_err(|error| PolicyError::new(&self.id, &error))?;
+        let permit =
+            self.to_permit(situation.action()).map_err(|error| PolicyError::new(&self.id, &error))?;
         Ok(Violation::Whatever(Box::new(permit)))
     }
 
@@ -128,9 +142,22 @@ impl Invariant {
         tenure_journal::json::digest(&written)
     }
 
-    fn to_permit(&self) -> Result<Policy, Fault> {
+    /// What it forbids, of requests that there can be.
+    fn to_permit(&self, action: &str) -> Result<Policy, Fault> {
         let mut written = self.rule.policy.to_json()?;
         written["effect"] = json!("permit");
+        let real = REAL.iter().filter(|(part, _)| schema::has_part(action, part)).map(|(_, bounds)| *bounds);
+        let real = real.collect::<Vec<_>>().join(" && ");
+        if !real.is_empty() {
+            let only =
+                Policy::parse(None, format!("permit (principal, action, resource) when {{ {real} }};"))?;
+            let mut only = only.to_json()?;
+            if let (Some(all), Some(more)) =
+                (written["conditions"].as_array_mut(), only["conditions"].as_array_mut())
+            {
+                all.append(more);
+            }
+        }
         Ok(Policy::from_json(Some(PolicyId::new(&self.id)), written)?)
     }
 }

@@ -138,6 +138,12 @@ fn actions(schema: &mut Json) -> &mut Map<String, Json> {
     actions.and_then(Json::as_object_mut).expect("the schema has actions, in no namespace")
 }
 
+/// Whether requests of an action have this part of a context; a tool's own have those of every call.
+pub(crate) fn has_part(action: &str, part: &str) -> bool {
+    let action = if tool_of_action(action).is_some() { TOOL_CALL } else { action };
+    base()[""]["actions"][action]["appliesTo"]["context"]["attributes"].get(part).is_some()
+}
+
 /// The actions of the schema that an action is or belongs to.
 pub(crate) fn with_groups(action: &str) -> Vec<String> {
     let schema = base();

@@ -43,6 +43,9 @@ fn contracts_hold_inside_their_dates() {
     for said in ["vendor", "openai", "now"] {
         assert!(example.context.contains(said), "{example}");
     }
+    for unreal in ["depth: -", "retention_days: -", "confidentiality: 9", "integrity: -"] {
+        assert!(!example.context.contains(unreal), "{example}");
+    }
 }
 
 /// Without the contract its promises are refuted.

@@ -17,8 +17,9 @@ use super::Context;
 use super::audit;
 use super::check::plural;
 use super::error::{CliError, Exit};
-use super::output::{self, Column, text};
+use super::output::{self, Column, Format, text};
 use super::policy::listed;
+use super::world::plain;
 use crate::contracts::{Declared, Finding, contract, examine, policy_set};
 use crate::proofs::{Whereabouts, invariants};
 use crate::server::providers;
@@ -97,12 +98,19 @@ async fn check(
     }
     let promised = invariants(project, set.contracts()).map_err(unusable)?;
     let solver = Whereabouts::of(&project.env);
-    let proofs = proof::look(wanted, solver, Arc::clone(&set), promised, described).await?;
+    let proofs = proof::look(wanted, solver, Arc::clone(&set), (promised, described)).await?;
     let routes = providers::declared(&project.settings);
     let (findings, looked_at) = examine(set.contracts(), &routes);
     let rows: Vec<Value> = findings.iter().map(row).chain(proofs.rows).collect();
     let columns = [Column::at("WHAT", "/what"), Column::at("CLAUSES", "/id"), Column::at("MEANS", "/means")];
     output::list(&mut cx.world.out, cx.format, &columns, &rows)?;
+    if cx.format == Format::Table {
+        for row in &rows {
+            for line in proof::counterexample(row) {
+                cx.world.out.line(&plain(&line))?;
+            }
+        }
+    }
     let clauses: usize = set.contracts().iter().map(|contract| contract.clauses.len()).sum();
     let wrong = findings.iter().filter(|finding| is_wrong(finding)).count() + proofs.wrong;
     if let Some(note) = &proofs.note {

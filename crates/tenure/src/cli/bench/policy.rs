@@ -6,25 +6,22 @@ use std::time::Instant;
 use serde_json::json;
 use tenure_journal::{AgentId, ApprovalMode, Fresh, ProjectId, Timestamp};
 use tenure_policy::{
-    Action, AgentFacts, Facts, Invariant, PolicySet, PolicySource, Principal, Request, ToolFacts, ToolLabels,
-    Verdict,
+    Action, AgentFacts, Facts, PolicySet, PolicySource, Principal, Request, ToolFacts, ToolLabels, Verdict,
 };
-use tenure_prove::{Extent, Outcome};
 
 use super::{Benchmark, Row, failed};
 use crate::cli::error::CliError;
-use crate::proofs::Whereabouts;
 
 /// Policies of the project: few, as many as the goal is for, and more.
-const SIZES: [usize; 3] = [31, POLICIES, 5_000];
+pub(super) const SIZES: [usize; 3] = [31, POLICIES, 5_000];
 /// As many as the goal is for.
-const POLICIES: usize = 1_000;
+pub(super) const POLICIES: usize = 1_000;
 /// Decisions, each with arguments of its own, so that none is remembered.
 const DECISIONS: usize = 10_000;
 /// Decisions by Cedar alone, which takes a hundred times as long where there are many policies.
 const BARE_DECISIONS: usize = 200;
 const DECISION_GOAL: &str = "under 100 us of processor time";
-const PUBLISH_GOAL: &str = "under 30000 ms";
+pub(super) const PUBLISH_GOAL: &str = "under 30000 ms";
 
 pub(super) fn measure() -> Result<Vec<Row>, CliError> {
     let mut rows = Vec::new();
@@ -47,33 +44,6 @@ pub(super) fn measure() -> Result<Vec<Row>, CliError> {
     Ok(rows)
 }
 
-/// What must never be allowed, proven of as many policies as the goal is for.
-pub(super) fn prove(solver: &Whereabouts) -> Result<Vec<Row>, CliError> {
-    let cvc5 = solver.find().map_err(|error| failed("finding a solver", error))?;
-    let invariants = Invariant::shipped();
-    let mut rows = Vec::new();
-    for size in [SIZES[0], POLICIES] {
-        let source = PolicySource { name: "bench.cedar".into(), text: text(size) };
-        let began = Instant::now();
-        let policies = PolicySet::new(&[source]).map_err(|error| failed("publishing", error))?;
-        policies.findings().map_err(|error| failed("checking", error))?;
-        let with = (&cvc5, tenure_prove::Limits::default());
-        let report = tenure_prove::prove(&policies, &invariants, &[], Extent::Invariants, with)
-            .map_err(|error| failed("proving", error))?;
-        let published = began.elapsed().as_secs_f64() * 1_000.0;
-        let is_proven = |proof: &&tenure_prove::Proof| matches!(proof.outcome, Outcome::Proven { .. });
-        let proven = report.proofs.iter().filter(is_proven).count();
-        let what = format!(
-            "reading, checking and proving {size} policies, {proven} of {} invariants proven by {}",
-            invariants.len(),
-            report.solver
-        );
-        let row = Row::new(Benchmark::Proofs, what, published, "ms");
-        rows.push(if size == POLICIES { row.goal(PUBLISH_GOAL) } else { row });
-    }
-    Ok(rows)
-}
-
 /// Microseconds that decisions took, in order.
 struct Taken(Vec<f64>);
 
@@ -89,7 +59,7 @@ impl Taken {
 }
 
 /// Policies as a company has them: most about one tool of one agent, some about all.
-fn text(size: usize) -> String {
+pub(super) fn text(size: usize) -> String {
     let one = |n: usize| {
         match n % 10 {
         0 => format!(

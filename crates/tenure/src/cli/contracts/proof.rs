@@ -1,14 +1,16 @@
 //! What `tenure contracts check` proves: invariants, and which policies and requests are of no use.
 
+#[cfg(feature = "prove")]
+mod report;
+
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-use tenure_policy::{DescribedTool, Invariant, Origin, PolicySet};
-use tenure_prove::{Counterexample, Cvc5, Extent, Fallible, Limits, Outcome, Proof, Report};
+use serde_json::Value;
+use tenure_policy::{DescribedTool, Invariant, PolicySet};
 
-use super::super::check::plural;
 use super::super::error::CliError;
-use crate::proofs::{SOLVER_VARIABLE, Whereabouts};
+use super::super::output::text;
+use crate::proofs::Whereabouts;
 
 /// Whether something is to be proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,98 +32,63 @@ pub(super) struct Found {
     pub(super) wrong: usize,
 }
 
+/// What there is to say of a set.
 pub(super) async fn look(
     wanted: Wanted,
     solver: Whereabouts,
     set: Arc<PolicySet>,
-    invariants: Vec<Invariant>,
-    tools: Vec<DescribedTool>,
+    (invariants, tools): (Vec<Invariant>, Vec<DescribedTool>),
 ) -> Result<Found, CliError> {
     if wanted == Wanted::Nothing {
         return Ok(Found::default());
     }
-    let work = move || {
-        let with = |cvc5: Cvc5| {
-            let solver = (&cvc5, Limits::default());
-            tenure_prove::prove(&set, &invariants, &tools, Extent::Whole, solver)
-        };
-        solver.find().map(with)
-    };
+    let work = move || solver.find().map(|cvc5| ask(&cvc5, &set, &invariants, &tools));
     let done = tokio::task::spawn_blocking(work).await;
     match done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
-        Ok(Ok(report)) => Ok(found(&report, wanted == Wanted::Whole)),
+        Ok(Ok(answer)) => Ok(told(&answer, wanted == Wanted::Whole)),
         Ok(Err(why)) => Err(CliError::failed("prove", "nothing can be proven of these policies").cause(why)),
         Err(missing) if wanted == Wanted::Whole => {
             Err(CliError::failed("solver", "nothing can be proven without a solver")
                 .cause(missing.to_string())
-                .fix(format!("install the package `cvc5`, or name the program in {SOLVER_VARIABLE}")))
+                .fix("install the package `cvc5`, or name the program in TENURE_CVC5"))
         }
         Err(missing) => Ok(Found { note: Some(format!("not proven: {missing}")), ..Found::default() }),
     }
 }
 
-fn found(report: &Report, whole: bool) -> Found {
-    let is_shown = |proof: &&Proof| whole || !is_fine(proof);
-    let mut rows: Vec<Value> = report.proofs.iter().filter(is_shown).map(row).collect();
-    rows.extend(report.fallible.iter().map(fallible));
-    rows.extend(
-        report
-            .dead
-            .iter()
-            .map(|dead| json!({"id": dead.policy, "what": "dead policy", "means": dead.to_string()})),
-    );
-    if whole {
-        let closed = |name: &String| json!({"id": name, "what": "closed", "means": "no request of this kind can be allowed"});
-        rows.extend(report.closed.iter().map(closed));
-    }
-    let wrong = report.proofs.iter().filter(|proof| matches!(proof.outcome, Outcome::Refuted(_))).count();
-    let proven = report.proofs.iter().filter(|proof| matches!(proof.outcome, Outcome::Proven { .. })).count();
-    let note = format!(
-        "{proven} of {} proven by {} with {} about {} kinds of requests in {:.1} s",
-        plural(report.proofs.len(), "invariant"),
-        report.solver,
-        plural(report.questions, "question"),
-        report.situations,
-        report.elapsed.as_secs_f64(),
-    );
-    Found { rows, note: Some(note), wrong }
+#[cfg(feature = "prove")]
+use report::{ask, told};
+
+/// There is no solver to ask.
+#[cfg(not(feature = "prove"))]
+fn ask(
+    solver: &std::convert::Infallible,
+    _: &PolicySet,
+    _: &[Invariant],
+    _: &[DescribedTool],
+) -> Result<std::convert::Infallible, String> {
+    match *solver {}
 }
 
-/// Whether nobody needs to look at it. What is shipped may be about what a project allows to nobody.
-fn is_fine(proof: &Proof) -> bool {
-    match proof.outcome {
-        Outcome::Proven { .. } => true,
-        Outcome::Vacuous(_) => proof.origin == Origin::Shipped,
-        Outcome::Refuted(_) | Outcome::Unknown(_) => false,
-    }
+#[cfg(not(feature = "prove"))]
+fn told(answer: &std::convert::Infallible, _: bool) -> Found {
+    match *answer {}
 }
 
-fn row(proof: &Proof) -> Value {
-    let means = format!("{}: {}", proof.says, proof.outcome);
-    let mut row = json!({"id": proof.invariant, "what": proof.outcome.as_str(), "means": means});
-    if let Outcome::Refuted(counterexample) = &proof.outcome {
-        row["counterexample"] = shown(counterexample);
+/// The request of a row that has one, a line for each of its parts: a table has no room for them.
+pub(super) fn counterexample(row: &Value) -> Vec<String> {
+    let found = &row["counterexample"];
+    if found.is_null() {
+        return Vec::new();
     }
-    row
-}
-
-fn fallible(fallible: &Fallible) -> Value {
-    let Fallible { policy, situation, example } = fallible;
-    match example {
-        Ok(example) => json!({
-            "id": policy, "what": "may fail", "counterexample": shown(example),
-            "means": format!("it fails, which denies, where {example}"),
-        }),
-        Err(why) => json!({
-            "id": policy, "what": "unknown", "means": format!("whether it can fail, in {situation}: {why}"),
-        }),
+    let mut lines = vec![String::new(), format!("{} {}:", text(row, "/what"), text(row, "/id"))];
+    for part in ["principal", "action", "resource", "context"] {
+        lines.push(format!("  {part:<10}{}", found[part].as_str().unwrap_or_default()));
     }
-}
-
-fn shown(counterexample: &Counterexample) -> Value {
-    let Counterexample { situation, principal, action, resource, context, permitted_by } = counterexample;
-    json!({
-        "situation": situation, "principal": principal, "action": action, "resource": resource,
-        "context": context, "permitted_by": permitted_by,
-    })
+    let by: Vec<&str> =
+        found["permitted_by"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !by.is_empty() {
+        lines.push(format!("  {:<10}{}", "by", by.join(", ")));
+    }
+    lines
 }
