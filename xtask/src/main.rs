@@ -67,12 +67,14 @@ fn test(report: &mut Report) {
     report.step("format", |_| Cmd::cargo(&["fmt", "--all", "--check"]).run(None));
     // Nothing else builds what is behind a feature.
     report.step("clippy", |_| {
-        let all = ["clippy", "--workspace", "--all-targets", "--features", "tenure/s3", "--locked"];
+        let all =
+            ["clippy", "--workspace", "--all-targets", "--features", "tenure/s3,tenure/prove", "--locked"];
         Cmd::cargo(&[&all[..], &["--", "-D", "warnings"]].concat()).run(None)
     });
     // The simulation and the kill tests are ordinary tests of `tenure-sim` and of the binary.
     report.step("tests, simulation, kills", |counter| {
-        Cmd::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]).run(Some(counter))
+        Cmd::cargo(&["test", "--workspace", "--features", "tenure/prove", "--locked", "--no-fail-fast"])
+            .run(Some(counter))
     });
     // The tests have just built the binary.
     report.step("SDK scenarios", |counter| sdk::scenarios(&[], counter));

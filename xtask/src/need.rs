@@ -25,6 +25,8 @@ const NEEDS: &[Need] = &[
     Need { what: "bubblewrap", check: &["bwrap", "--version"], packages: &["bubblewrap"] },
     // The kernel of a sandbox that has one of its own.
     Need { what: "gVisor", check: &["runsc", "--version"], packages: &["runsc"] },
+    // The solver that proves policies.
+    Need { what: "cvc5", check: &["cvc5", "--version"], packages: &["cvc5"] },
     // Debian's packages keep the server's programs off the path, one directory for each version.
     Need {
         what: "PostgreSQL",

@@ -10,6 +10,7 @@ use serde_json::Value;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("journal", &[]),
     ("policy", &["journal"]),
+    ("prove", &["journal", "policy"]),
     ("schedule", &["journal"]),
     ("session", &["journal", "memory", "policy"]),
     ("store", &["journal"]),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tenure_runtime::{Addresses, VaultConfig};
 use tokio_util::sync::CancellationToken;
 
-use crate::People;
+use crate::{People, Prover};
 
 /// Silence after which an open stream says that it is alive.
 const KEEPALIVE_DEFAULT: Duration = Duration::from_secs(15);
@@ -36,6 +36,8 @@ pub struct ApiConfig {
     pub vaults: VaultConfig,
     /// How people are admitted; absent: API keys are all there is.
     pub people: Option<Arc<People>>,
+    /// What looks for proof of policies before they are published; absent: they are published without.
+    pub prover: Option<Arc<dyn Prover>>,
     /// Whether the audit log is told who read what.
     pub record_reads: bool,
     /// Silence after which an open stream sends a comment.
@@ -63,6 +65,7 @@ impl ApiConfig {
             tool_addresses: Addresses::Private,
             vaults: VaultConfig::default(),
             people: None,
+            prover: None,
             record_reads: true,
             keepalive: KEEPALIVE_DEFAULT,
             shutdown: CancellationToken::new(),

@@ -20,6 +20,7 @@ mod idempotency;
 mod key_use;
 pub mod keys;
 mod people;
+mod prover;
 mod query;
 mod read;
 mod record;
@@ -39,6 +40,7 @@ use tenure_runtime::Runtime;
 
 pub use config::ApiConfig;
 pub use people::People;
+pub use prover::Prover;
 pub use wire::{Limits, serve, serve_with};
 
 /// Why a session of this server cannot run an agent, if it cannot: what refuses it when a session is created.

@@ -90,7 +90,7 @@ pub use library::{FilePurpose, SkillVersionError, StoredFile, StoredSkill, Store
 pub use pinned::{
     BLOCK_NAME_CHARS_MAX, MemorySettings, PinnedBlock, ProposedText, TakenBlock, block_id, is_block_name,
 };
-pub use policy::{Asked, PolicySource, PolicyText};
+pub use policy::{Asked, PolicySource, PolicyText, ProofOutcome, ProofRecord, ProofResult};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
 pub use reference::Reference;
 pub use route::{Obstacle, PassedOver, RouteDecision, RouteRecord};

@@ -57,6 +57,60 @@ impl PolicyText {
     }
 }
 
+/// What was proven of policies when they were published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProofRecord {
+    /// The solver and its version; absent where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solver: Option<String>,
+    /// Why nothing was proven, where nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+    /// The digest of what was to be proven.
+    pub invariants: String,
+    /// What came out for each.
+    #[serde(default)]
+    pub results: Vec<ProofResult>,
+    /// Why the policies were published although something was refuted, in the words of who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<String>,
+}
+
+/// What came out for one invariant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProofResult {
+    /// Its id.
+    pub invariant: String,
+    /// What came out.
+    pub outcome: ProofOutcome,
+    /// The request that refutes it, or why it is not proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// What can come out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProofOutcome {
+    /// It holds for every request.
+    Proven,
+    /// There is a request for which it does not.
+    Refuted,
+    /// It holds, and says nothing.
+    Vacuous,
+    /// There is no answer.
+    Unknown,
+}
+
+impl ProofRecord {
+    /// What was refuted.
+    pub fn refuted(&self) -> impl Iterator<Item = &ProofResult> {
+        self.results.iter().filter(|result| result.outcome == ProofOutcome::Refuted)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -308,7 +308,7 @@ fn list(values: &[String]) -> String {
 }
 
 /// A Cedar string.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {
@@ -325,7 +325,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A moment in Cedar.
-fn datetime(at: Timestamp) -> String {
+pub(crate) fn datetime(at: Timestamp) -> String {
     let at = jiff::Timestamp::from_millisecond(at.as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     format!("datetime(\"{}\")", at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ"))
 }

@@ -231,7 +231,7 @@ impl PolicySet {
 
 /// The guard rail that is generated for each tool with an action of its own: the action is about that tool. A
 /// permit for one tool's action is none for another tool.
-fn names_its_tool(tool: &str) -> Result<Policy, Fault> {
+pub(crate) fn names_its_tool(tool: &str) -> Result<Policy, Fault> {
     let written = json!({
         "effect": "forbid",
         "principal": {"op": "All"},

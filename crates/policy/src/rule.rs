@@ -104,6 +104,41 @@ impl Rule {
         self.is_about_action(actions) && principal_fits && resource_fits
     }
 
+    /// Whether it can determine a decision about a principal and a resource of these kinds, whatever they are.
+    pub(crate) fn may_concern(&self, principal: &str, resource: &str) -> bool {
+        let principal_fits = match self.policy.principal_constraint() {
+            // Whatever there is may be a member of something.
+            PrincipalConstraint::Any | PrincipalConstraint::In(_) => true,
+            PrincipalConstraint::Eq(uid) => uid.type_name().basename() == principal,
+            PrincipalConstraint::Is(kind) | PrincipalConstraint::IsIn(kind, _) => {
+                kind.basename() == principal
+            }
+        };
+        let resource_fits = match self.policy.resource_constraint() {
+            ResourceConstraint::Any | ResourceConstraint::In(_) => true,
+            ResourceConstraint::Eq(uid) => uid.type_name().basename() == resource,
+            ResourceConstraint::Is(kind) | ResourceConstraint::IsIn(kind, _) => kind.basename() == resource,
+        };
+        principal_fits && resource_fits
+    }
+
+    /// Whether it can be about a call of a tool that is not among `known`, and if so whether it is seen as it is:
+    /// what such a tool's arguments are is not known. `actions` are those of all calls of tools.
+    pub(crate) fn may_be_about_other_tools(&self, actions: &[String], known: &[String]) -> Option<bool> {
+        if self.is_about_action(actions) {
+            return Some(!self.is_typed());
+        }
+        let is_other = |uid: &EntityUid| {
+            tool_of_action(uid.id().unescaped()).is_some_and(|tool| !known.iter().any(|it| it == tool))
+        };
+        let about_others = match self.policy.action_constraint() {
+            ActionConstraint::Any => true,
+            ActionConstraint::Eq(uid) => is_other(&uid),
+            ActionConstraint::In(uids) => uids.iter().any(is_other),
+        };
+        about_others.then_some(false)
+    }
+
     /// Whether it is about an action, given with its groups, itself first.
     pub(crate) fn is_about_action(&self, actions: &[String]) -> bool {
         let named = |uid: &EntityUid| actions.iter().any(|action| action == uid.id().unescaped());

@@ -77,11 +77,7 @@ pub(crate) fn of_tool<'a>(
 ) -> Result<Schema, Fault> {
     let mut schema = part(TOOL_CALL);
     let all = actions(&mut schema);
-    let mut of_tool = all[TOOL_CALL].clone();
-    of_tool["memberOf"] = json!([{"id": TOOL_CALL}]);
-    let mut arguments = shapes.to_schema();
-    arguments["required"] = json!(true);
-    of_tool["appliesTo"]["context"]["attributes"]["args"] = arguments;
+    let of_tool = own_action(&all[TOOL_CALL], shapes);
     // Only the tool's own action is asked about.
     all[TOOL_CALL].as_object_mut().expect("an action is an object").remove("appliesTo");
     for action in named {
@@ -89,6 +85,34 @@ pub(crate) fn of_tool<'a>(
     }
     all.insert(action_of_tool(tool), of_tool);
     Ok(Schema::from_json_value(schema)?)
+}
+
+/// The whole schema with an action for each of these tools, whose context has the arguments. Actions of other tools in
+/// `named` apply to nothing.
+pub(crate) fn described<'a>(
+    named: impl Iterator<Item = &'a str>,
+    tools: &[(String, Shapes)],
+) -> Result<Schema, Fault> {
+    let mut schema = base().clone();
+    let all = actions(&mut schema);
+    for action in named {
+        all.insert(action.to_owned(), nowhere());
+    }
+    for (tool, shapes) in tools {
+        let own = own_action(&all[TOOL_CALL], shapes);
+        all.insert(action_of_tool(tool), own);
+    }
+    Ok(Schema::from_json_value(schema)?)
+}
+
+/// The action of one tool, made from that of all.
+fn own_action(of_all: &Json, shapes: &Shapes) -> Json {
+    let mut own = of_all.clone();
+    own["memberOf"] = json!([{"id": TOOL_CALL}]);
+    let mut arguments = shapes.to_schema();
+    arguments["required"] = json!(true);
+    own["appliesTo"]["context"]["attributes"]["args"] = arguments;
+    own
 }
 
 /// An action that applies to nothing, in the group of all tool calls.
@@ -112,6 +136,12 @@ fn part(action: &str) -> Json {
 fn actions(schema: &mut Json) -> &mut Map<String, Json> {
     let actions = schema.get_mut("").and_then(|namespace| namespace.get_mut("actions"));
     actions.and_then(Json::as_object_mut).expect("the schema has actions, in no namespace")
+}
+
+/// Whether requests of an action have this part of a context; a tool's own have those of every call.
+pub(crate) fn has_part(action: &str, part: &str) -> bool {
+    let action = if tool_of_action(action).is_some() { TOOL_CALL } else { action };
+    base()[""]["actions"][action]["appliesTo"]["context"]["attributes"].get(part).is_some()
 }
 
 /// The actions of the schema that an action is or belongs to.

@@ -21,6 +21,10 @@ pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 pub const AGENTS_MAX: usize = 1000;
 /// Policy files of one project directory.
 pub const POLICIES_MAX: usize = 1000;
+/// Where policies are.
+const POLICIES_DIRECTORY: &str = "policies";
+/// Where it is written down what policies must never allow.
+const INVARIANTS_DIRECTORY: &str = "policies/invariants";
 /// Skills in one directory of skills.
 pub const SKILLS_MAX: usize = 1000;
 
@@ -37,6 +41,8 @@ pub struct Project {
     pub servers: BTreeMap<String, McpServer>,
     /// `policies/*.cedar`, by path. They are not parsed here.
     pub policies: Vec<PolicyFile>,
+    /// `policies/invariants/*.cedar`, by path: what the policies must never allow. They are not parsed here.
+    pub invariants: Vec<PolicyFile>,
     /// `contracts/*.yaml`, by name.
     pub contracts: Vec<ContractFile>,
     /// The environment: what was given and, beneath it, `.env`.
@@ -85,7 +91,8 @@ impl Project {
         };
         let mut agents = found.agents(root);
         found.give_skills(root, &mut agents);
-        let policies = found.policies(root);
+        let policies = found.policies(root, POLICIES_DIRECTORY);
+        let invariants = found.policies(root, INVARIANTS_DIRECTORY);
         let contracts = found.contracts(root);
         if let Some(settings) = &settings {
             found.check_scripts(root, settings);
@@ -100,6 +107,7 @@ impl Project {
             agents,
             servers,
             policies,
+            invariants,
             contracts,
             env,
             warnings: Vec::new(),
@@ -272,17 +280,16 @@ impl Found {
         skills
     }
 
-    fn policies(&mut self, root: &Path) -> Vec<PolicyFile> {
-        const DIRECTORY: &str = "policies";
-        let entries = self.entries(root, DIRECTORY).unwrap_or_default();
+    fn policies(&mut self, root: &Path, directory: &'static str) -> Vec<PolicyFile> {
+        let entries = self.entries(root, directory).unwrap_or_default();
         let paths: Vec<_> = entries
             .into_iter()
             .filter(|entry| entry.ends_with(".cedar"))
-            .map(|entry| format!("{DIRECTORY}/{entry}"))
+            .map(|entry| format!("{directory}/{entry}"))
             .collect();
         if paths.len() > POLICIES_MAX {
             let message = format!("the directory holds more than {POLICIES_MAX} policy files");
-            self.report(DIRECTORY, |report| report.error(Code::TooLarge, Place::default(), message));
+            self.report(directory, |report| report.error(Code::TooLarge, Place::default(), message));
         }
         let read = |path: String| self.read(root, &path).map(|text| PolicyFile { path, text });
         paths.into_iter().take(POLICIES_MAX).filter_map(read).collect()

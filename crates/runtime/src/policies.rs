@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tenure_journal::{PolicySource, PolicyText, ProjectId, Timestamp};
+use tenure_journal::{PolicySource, PolicyText, ProjectId, ProofRecord, Timestamp};
 use tenure_policy::{Finding, PolicyError, PolicySet};
 use tenure_store::{AuditEntry, Document, DocumentKind, Receipt, Store, StoreError, StoreErrorKind};
 
@@ -52,6 +52,8 @@ pub struct Published {
     pub by: Option<String>,
     /// The version whose policies these are again.
     pub restores: Option<u64>,
+    /// What was proven of the whole set then, where the node could prove something.
+    pub proof: Option<ProofRecord>,
     /// When.
     pub at: Option<Timestamp>,
 }
@@ -64,11 +66,12 @@ impl Published {
         note: None,
         by: None,
         restores: None,
+        proof: None,
         at: None,
     };
 
     fn of(document: &Document) -> Result<Self, StoreError> {
-        let Body { sources, digest, note, by, restores } =
+        let Body { sources, digest, note, by, restores, proof } =
             Body::deserialize(&document.body).map_err(|error| {
                 StoreError::new(StoreErrorKind::Corrupt, "reading policies").with_source(error)
             })?;
@@ -79,6 +82,7 @@ impl Published {
             note,
             by: Some(by),
             restores,
+            proof,
             at: Some(document.updated_at),
         })
     }
@@ -95,6 +99,8 @@ struct Body {
     by: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     restores: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<ProofRecord>,
 }
 
 /// Policies that fit the server's files, not published yet.
@@ -118,6 +124,8 @@ pub struct Publication {
     pub by: String,
     /// The version whose policies these are.
     pub restores: Option<u64>,
+    /// What was proven of the whole set.
+    pub proof: Option<ProofRecord>,
 }
 
 impl Runtime {
@@ -183,7 +191,7 @@ impl Runtime {
         audit: Vec<AuditEntry>,
     ) -> Result<Published, StoreError> {
         let (store, policies, at) = (&**self.store(), &self.shared().policies, self.now());
-        let Publication { after, note, by, restores } = publication;
+        let Publication { after, note, by, restores, proof } = publication;
         keep(store, project, &candidate.set, at).await?;
         let body = Body {
             sources: candidate.sources.clone(),
@@ -191,6 +199,7 @@ impl Runtime {
             note,
             by,
             restores,
+            proof,
         };
         let body = serde_json::to_value(body).expect("texts and numbers");
         let document = document(project, DocumentKind::Policies, ID.to_owned(), after + 1, body, at);

@@ -4,6 +4,7 @@
 mod cli;
 mod contracts;
 mod mock;
+mod proofs;
 mod server;
 
 fn main() -> std::process::ExitCode {

@@ -1,10 +1,12 @@
 //! `/v1/tenure/policies`: what is published in the project beside the server's files.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tenure_journal::{PolicySource, Timestamp};
+use tenure_journal::{PolicySource, ProofRecord, ProofResult, Timestamp};
 use tenure_policy::PolicySet;
 use tenure_runtime::{Candidate, POLICY_BYTES_MAX, POLICY_FILES_MAX, Publication, Published};
 use tenure_store::StoreErrorKind;
@@ -20,6 +22,12 @@ use crate::verbs;
 
 /// Characters of a note.
 const NOTE_CHARS_MAX: usize = 1_024;
+/// Characters of why policies are published although something of them is refuted.
+const OVERRIDE_CHARS_MAX: usize = 1_024;
+/// Refuted invariants that a refusal tells of; all of them are in the answer to a dry run.
+const REFUTED_SHOWN: usize = 3;
+/// Characters that it tells of each.
+const REFUTED_CHARS_MAX: usize = 2_000;
 /// Characters of a file's name.
 const NAME_CHARS_MAX: usize = 256;
 /// Counting publications ends here.
@@ -115,6 +123,7 @@ pub(super) async fn publish(mut call: Call) -> Result<Response, ApiError> {
             "object": "tenure.policies.checked",
             "digest": candidate.set.digest(),
             "findings": findings(&candidate),
+            "proof": prove(&call, &candidate.set).await,
         });
         return Ok(Json(answer).into_response());
     }
@@ -143,6 +152,8 @@ struct Wanted {
     note: Option<String>,
     force: bool,
     expected: Option<u64>,
+    /// Why it is published although something of it is refuted.
+    overriding: Option<String>,
 }
 
 impl Wanted {
@@ -152,7 +163,10 @@ impl Wanted {
         let force = flag(reader, "force")?;
         let expected = reader.optional_or_null("expected_version");
         let expected = expected.map(|field| field.integer(0, VERSION_MAX)).transpose()?;
-        Ok(Self { note, force, expected })
+        let overriding = reader.optional_or_null("override");
+        let overriding =
+            overriding.map(|field| field.text(OVERRIDE_CHARS_MAX).map(str::to_owned)).transpose()?;
+        Ok(Self { note, force, expected, overriding })
     }
 
     /// Refuses policies under which nobody could publish others.
@@ -164,6 +178,24 @@ impl Wanted {
                        'admin' may, nor may you. Send 'force' to publish them all the same; only who starts the \
                        server can withdraw them then.";
         Err(ApiError::conflict(message).code("policies_lock_out"))
+    }
+
+    /// What is proven of the policies; refuses those of which something is refuted and that nobody answers for.
+    async fn prove(&self, call: &Call, set: &Arc<PolicySet>) -> Result<Option<ProofRecord>, ApiError> {
+        let Some(proof) = prove(call, set).await else { return Ok(None) };
+        let refuted: Vec<String> = proof.refuted().map(shown_refuted).collect();
+        if refuted.is_empty() {
+            return Ok(Some(proof));
+        }
+        if self.overriding.is_none() {
+            let shown = refuted.iter().take(REFUTED_SHOWN).map(String::as_str).collect::<Vec<_>>().join("; ");
+            let message = format!(
+                "These policies allow what must never be allowed: {shown}. Send 'override' with the reason to \
+                 publish them all the same."
+            );
+            return Err(ApiError::conflict(message).code("invariant_refuted"));
+        }
+        Ok(Some(ProofRecord { overridden: self.overriding.clone(), ..proof }))
     }
 
     async fn publish(
@@ -180,7 +212,8 @@ impl Wanted {
         if self.expected.is_some_and(|expected| expected != after) {
             return Err(faster());
         }
-        let publication = Publication { after, note: self.note, by: call.principal(), restores };
+        let proof = self.prove(call, &candidate.set).await?;
+        let publication = Publication { after, note: self.note, by: call.principal(), restores, proof };
         let now = runtime.now();
         let receipt = ticket.map(|ticket| {
             let answer = json!({
@@ -191,7 +224,12 @@ impl Wanted {
             });
             ticket.receipt(StatusCode::CREATED, answer.to_string(), now)
         });
-        let audit = call.changed("policy.publish", candidate.set.digest(), body);
+        let mut audit = call.changed("policy.publish", candidate.set.digest(), body);
+        if let Some(proof) = &publication.proof {
+            // Its arguments are the evidence, which the publication holds.
+            let evidence = serde_json::to_value(proof).expect("texts");
+            audit.extend(call.changed("policy.prove", candidate.set.digest(), &evidence));
+        }
         match runtime.publish_policies(call.project(), candidate, publication, receipt, audit).await {
             Ok(published) => {
                 let mut answer = shown(&published, Texts::Sizes);
@@ -207,6 +245,22 @@ impl Wanted {
             },
         }
     }
+}
+
+/// What is proven of a set; nothing where the server proves nothing.
+async fn prove(call: &Call, set: &Arc<PolicySet>) -> Option<ProofRecord> {
+    let prover = Arc::clone(call.app.config.prover.as_ref()?);
+    let set = Arc::clone(set);
+    // Translating a large set takes a second, and the solver its time: not beside what waits for bytes.
+    match tokio::task::spawn_blocking(move || prover.prove(&set)).await {
+        Ok(proof) => Some(proof),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn shown_refuted(result: &ProofResult) -> String {
+    let detail = result.detail.as_deref().unwrap_or_default();
+    format!("`{}`: {}", result.invariant, detail.chars().take(REFUTED_CHARS_MAX).collect::<String>())
 }
 
 fn flag(reader: &mut Reader<'_>, name: &'static str) -> Result<bool, ApiError> {
@@ -261,6 +315,7 @@ fn shown(published: &Published, texts: Texts) -> Value {
         "note": published.note,
         "by": published.by,
         "restores": published.restores,
+        "proof": published.proof,
         "created_at": published.at.map(Timestamp::as_secs),
     })
 }

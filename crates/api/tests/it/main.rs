@@ -14,6 +14,7 @@ mod metrics;
 mod mirror;
 mod people_api;
 mod policies_api;
+mod proofs_api;
 mod records;
 mod support;
 mod vaults_api;

@@ -5,6 +5,7 @@ mod asked;
 mod chains;
 mod decisions;
 mod guard_rails;
+mod invariants;
 mod many;
 mod support;
 mod text;

@@ -11,6 +11,8 @@ mod journal;
 mod lab;
 mod memory;
 mod policy;
+#[cfg(feature = "prove")]
+mod proofs;
 mod sandbox;
 mod server;
 mod turns;
@@ -25,6 +27,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::error::{CliError, Exit};
 use super::output::{self, Column, text};
+use crate::proofs::Whereabouts;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -79,8 +82,11 @@ enum Benchmark {
     Memory,
     /// Building what a model is shown, in a session with 10,000 events
     Context,
-    /// A decision, and publishing, with 1,000 policies
+    /// Decisions and reading with 31, 1,000 and 5,000 policies, beside Cedar alone
+    #[value(alias = "decisions")]
     Policy,
+    /// Proving what 1,000 policies must never allow (needs the solver cvc5)
+    Proofs,
     /// Durable appends per second on PostgreSQL (needs --database)
     ClusterAppends,
     /// Whole turns per second with one, two and three nodes on PostgreSQL (needs --database)
@@ -104,6 +110,8 @@ struct Place<'a> {
     embedding: Option<&'a Path>,
     /// Passages that a memory has.
     memories: usize,
+    /// Where the solver is.
+    solver: &'a Whereabouts,
 }
 
 /// One measured number.
@@ -135,6 +143,7 @@ pub(crate) async fn bench(cx: &mut Context, args: &BenchArgs) -> Result<Exit, Cl
         locomo: locomo.as_deref(),
         embedding: embedding.as_deref(),
         memories: args.memories as usize,
+        solver: &Whereabouts::of(&cx.world.env),
     };
     let mut rows = Vec::new();
     for benchmark in Benchmark::value_variants() {
@@ -146,6 +155,14 @@ pub(crate) async fn bench(cx: &mut Context, args: &BenchArgs) -> Result<Exit, Cl
                 return Err(CliError::usage(format!("{} needs a database", benchmark.name()))
                     .fix("give an empty one: --database postgres://..."));
             }
+            continue;
+        }
+        // It is asked for with the whole, and where there is no solver the rest goes on.
+        if *benchmark == Benchmark::Proofs
+            && only.is_empty()
+            && let Some(missing) = tokio::task::block_in_place(|| place.solver.find().err())
+        {
+            cx.note(&format!("{} is left out: {missing}", benchmark.name()))?;
             continue;
         }
         cx.note(&format!("measuring {} ...", benchmark.name()))?;
@@ -175,12 +192,13 @@ impl Benchmark {
             | Self::Workspace
             | Self::Memory
             | Self::Context
-            | Self::Policy => false,
+            | Self::Policy
+            | Self::Proofs => false,
         }
     }
 
     async fn measure(self, place: Place<'_>, each: Duration) -> Result<Vec<Row>, CliError> {
-        let Place { directory, database, locomo, embedding, memories } = place;
+        let Place { directory, database, locomo, embedding, memories, solver } = place;
         match self {
             Self::Appends => journal::appends(directory, each).await,
             Self::Turns => turns::measure(directory, each).await,
@@ -204,11 +222,25 @@ impl Benchmark {
             }
             Self::Context => Ok(tokio::task::block_in_place(context::measure)),
             Self::Policy => tokio::task::block_in_place(policy::measure),
+            Self::Proofs => tokio::task::block_in_place(|| prove(solver)),
             Self::ClusterAppends => cluster::appends(database, each).await,
             Self::ClusterTurns => cluster::turns(database, each).await,
             Self::ClusterClaims => cluster::claims(database).await,
             Self::ClusterTakeover => cluster::takeover(directory, database).await,
         }
+    }
+}
+
+#[cfg(feature = "prove")]
+fn prove(solver: &Whereabouts) -> Result<Vec<Row>, CliError> {
+    proofs::measure(solver)
+}
+
+#[cfg(not(feature = "prove"))]
+fn prove(solver: &Whereabouts) -> Result<Vec<Row>, CliError> {
+    match solver.find() {
+        Ok(never) => match never {},
+        Err(why) => Err(failed("proving", why)),
     }
 }
 
@@ -328,6 +360,7 @@ mod tests {
             locomo: None,
             embedding: None,
             memories: 1_000,
+            solver: &Whereabouts::of(&tenure_project::Env::default()),
         };
         for (benchmark, rows) in [(Benchmark::Appends, 3), (Benchmark::Turns, 5)] {
             let measured = benchmark.measure(place, each).await.expect("measured");

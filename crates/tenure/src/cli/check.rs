@@ -107,8 +107,13 @@ pub(crate) fn findings(project: &Project) -> Vec<(String, String)> {
             found.push((script.clone(), message));
         }
     }
-    if let Err(error) = crate::contracts::policy_set(project) {
-        found.push(("policies".to_owned(), error.to_string()));
+    match crate::contracts::policy_set(project) {
+        Ok(set) => {
+            if let Err(error) = crate::proofs::invariants(project, set.contracts()) {
+                found.push(("policies/invariants".to_owned(), error.to_string()));
+            }
+        }
+        Err(error) => found.push(("policies".to_owned(), error.to_string())),
     }
     found
 }

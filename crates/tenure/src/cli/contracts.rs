@@ -1,12 +1,15 @@
 //! `tenure contracts`: what contracts mean for the declared routes, and what others would have meant.
 
+mod proof;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tenure_journal::{AuditFact, AuditRecord, EffectId, Labels, RouteDecision, Timestamp};
-use tenure_policy::{CallClass, Contract, ModelCall};
+use tenure_policy::{CallClass, Contract, DescribedTool, ModelCall};
 use tenure_project::{Project, Unset, parse_contract};
 use tenure_session::facts;
 
@@ -14,9 +17,13 @@ use super::Context;
 use super::audit;
 use super::check::plural;
 use super::error::{CliError, Exit};
-use super::output::{self, Column, text};
+use super::output::{self, Column, Format, text};
+use super::policy::listed;
+use super::world::plain;
 use crate::contracts::{Declared, Finding, contract, examine, policy_set};
+use crate::proofs::{Whereabouts, invariants};
 use crate::server::providers;
+use proof::Wanted;
 
 #[derive(Debug, Args)]
 pub(crate) struct ContractsArgs {
@@ -26,8 +33,20 @@ pub(crate) struct ContractsArgs {
 
 #[derive(Debug, Subcommand)]
 enum ContractsCommand {
-    /// Check the contracts against the declared routes; reads files and nothing else
-    Check,
+    /// Check the contracts against the declared routes, and prove with a solver, where there is one, what the
+    /// policies must never allow
+    Check {
+        /// Prove or fail, and show everything that was proven
+        #[arg(long)]
+        prove: bool,
+        /// Prove nothing; only files are read
+        #[arg(long, conflicts_with = "prove")]
+        no_prove: bool,
+        /// What a server answers to `tools/list`, as JSON: proofs look at the arguments of its tools. The name of the
+        /// file without `.json` is the server's label; may be given more than once
+        #[arg(long, value_name = "FILE")]
+        tools: Vec<PathBuf>,
+    },
     /// Say which recorded model calls another contract would have moved or refused
     WhatIf {
         /// The other contract; it takes the place of the one of the same name
@@ -47,25 +66,56 @@ pub(crate) async fn contracts(cx: &mut Context, args: &ContractsArgs) -> Result<
         CliError::failed("project", "the project cannot be read").cause(error.to_string())
     })?;
     match &args.command {
-        ContractsCommand::Check => check(cx, &project),
+        ContractsCommand::Check { prove, no_prove, tools } => {
+            let wanted = match (prove, no_prove) {
+                (true, _) => Wanted::Whole,
+                (false, true) => Wanted::Nothing,
+                (false, false) => Wanted::WhereItCanBe,
+            };
+            check(cx, &project, wanted, tools).await
+        }
         ContractsCommand::WhatIf { contract, from, to } => {
             what_if(cx, &project, contract, (*from, *to)).await
         }
     }
 }
 
-fn check(cx: &mut Context, project: &Project) -> Result<Exit, CliError> {
-    // Strict validation: what passes it cannot err, because every attribute it names is always there.
-    let set = policy_set(project).map_err(|error| {
+async fn check(
+    cx: &mut Context,
+    project: &Project,
+    wanted: Wanted,
+    tools: &[PathBuf],
+) -> Result<Exit, CliError> {
+    let unusable = |error: tenure_policy::PolicyError| {
         CliError::failed("contracts", "the contracts cannot be used").cause(error.to_string())
-    })?;
+    };
+    // Strict validation: what passes it cannot err, because every attribute it names is always there.
+    let set = Arc::new(policy_set(project).map_err(unusable)?);
+    let mut described = Vec::new();
+    for file in tools {
+        let found = listed(&cx.world.directory.join(file))?;
+        described.extend(found.into_iter().map(|(id, parameters)| DescribedTool { id, parameters }));
+    }
+    let promised = invariants(project, set.contracts()).map_err(unusable)?;
+    let solver = Whereabouts::of(&project.env);
+    let proofs = proof::look(wanted, solver, Arc::clone(&set), (promised, described)).await?;
     let routes = providers::declared(&project.settings);
     let (findings, looked_at) = examine(set.contracts(), &routes);
-    let rows: Vec<Value> = findings.iter().map(row).collect();
+    let rows: Vec<Value> = findings.iter().map(row).chain(proofs.rows).collect();
     let columns = [Column::at("WHAT", "/what"), Column::at("CLAUSES", "/id"), Column::at("MEANS", "/means")];
     output::list(&mut cx.world.out, cx.format, &columns, &rows)?;
+    if cx.format == Format::Table {
+        for row in &rows {
+            for line in proof::counterexample(row) {
+                cx.world.out.line(&plain(&line))?;
+            }
+        }
+    }
     let clauses: usize = set.contracts().iter().map(|contract| contract.clauses.len()).sum();
-    let wrong = findings.iter().filter(|finding| is_wrong(finding)).count();
+    let wrong = findings.iter().filter(|finding| is_wrong(finding)).count() + proofs.wrong;
+    if let Some(note) = &proofs.note {
+        cx.note(note)?;
+    }
     cx.note(&format!(
         "{}, {}, {}: {looked_at} combinations, {}",
         plural(set.contracts().len(), "contract"),

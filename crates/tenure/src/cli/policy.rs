@@ -157,7 +157,7 @@ fn read(directory: &Path) -> Result<Vec<PolicySource>, CliError> {
 }
 
 /// The tools of a server as `<label>/<name>`, each with the JSON schema of its arguments.
-fn listed(file: &Path) -> Result<Vec<(String, Value)>, CliError> {
+pub(super) fn listed(file: &Path) -> Result<Vec<(String, Value)>, CliError> {
     let wrong = |why: String| {
         CliError::failed(
             "policy",

@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use environments::{SUPERVISOR, survey, survey_gvisor, tier};
 pub(crate) use left::write_private;
 pub(crate) use sealing::{MasterKey, SEALING_KEY_FILE};
+
+use crate::proofs::{self, PublishProver, Whereabouts};
 use state::{Database, State};
 
 /// How long running turns may go on after the server was asked to end.
@@ -121,6 +123,7 @@ impl Server {
         let sealer = sealing::agree(&state.store(), sealer).await?;
         let policy = policy(&project)?;
         let policy_digest = policy.digest().to_owned();
+        let prover = prover(&project, &policy)?;
         let (models, told) = providers::table(&project.settings, &project.env, &project.root).await?;
         let embedder = embedding::embedder(&project.settings, &project.root).await?;
         let mut notes = vec![told];
@@ -191,6 +194,7 @@ impl Server {
         }
         api.tool_addresses = tool_addresses;
         api.vaults = outbound::vaults(&project.settings);
+        api.prover = Some(Arc::new(prover));
         api.record_reads = project.settings.audit.reads;
         api.people = people::people(project.settings.people.as_ref(), project_id)?;
         api.shutdown = stop.clone();
@@ -281,6 +285,13 @@ async fn weigh(runtime: &Runtime, weights: &BTreeMap<String, u64>) -> Result<(),
 fn policy(project: &Project) -> Result<PolicySet, StartError> {
     crate::contracts::policy_set(project)
         .map_err(|error| StartError::new("the policies cannot be used").cause(error))
+}
+
+/// What is proven of policies before they are published beside those of the project's files.
+fn prover(project: &Project, policy: &PolicySet) -> Result<PublishProver, StartError> {
+    let invariants = proofs::invariants(project, policy.contracts())
+        .map_err(|error| StartError::new("the invariants cannot be used").cause(error))?;
+    Ok(PublishProver::new(invariants, Whereabouts::of(&project.env)))
 }
 
 /// Makes the first key, and sees to it that the preset one works.

@@ -54,6 +54,8 @@ async fn withdraw_from(runtime: &Runtime, project: ProjectId, after: u64) -> Res
         note: Some("withdrawn by who started the server".to_owned()),
         by: Author::ProjectFiles.principal(),
         restores: Some(0),
+        // What the files say was the operator's to check before the start.
+        proof: None,
     };
     let record = published(runtime, project, nothing.set.digest());
     let withdrawn = runtime.publish_policies(project, &nothing, publication, None, vec![record]).await;

@@ -38,6 +38,9 @@ pub(crate) struct How {
     /// Only if this version is the latest
     #[arg(long, value_name = "VERSION")]
     expect: Option<u64>,
+    /// Publish even what an invariant is refuted of, for this reason, which is recorded
+    #[arg(long = "override", value_name = "REASON")]
+    overriding: Option<String>,
 }
 
 impl How {
@@ -45,6 +48,7 @@ impl How {
         body["note"] = json!(self.note);
         body["force"] = json!(self.force);
         body["expected_version"] = json!(self.expect);
+        body["override"] = json!(self.overriding);
         body
     }
 }
@@ -79,12 +83,38 @@ fn done(cx: &mut Context, what: &str, published: &Value) -> Result<Exit, CliErro
     for finding in published["findings"].as_array().into_iter().flatten() {
         cx.note(&format!("{}: {}", text(finding, "/policy"), text(finding, "/message")))?;
     }
+    for line in proven(&published["proof"]) {
+        cx.note(&line)?;
+    }
     let shown = match published["version"].as_u64() {
         Some(version) => format!("{what}: version {version}, set {}", text(published, "/digest")),
         None => format!("{what}: set {}", text(published, "/digest")),
     };
     output::one(&mut cx.world.out, cx.format, &shown, published)?;
     Ok(Exit::Done)
+}
+
+/// What a server says of having proven something, for people.
+fn proven(proof: &Value) -> Vec<String> {
+    if proof.is_null() {
+        return Vec::new();
+    }
+    if let Some(why) = proof["missing"].as_str() {
+        return vec![format!("not proven: {why}")];
+    }
+    let results = proof["results"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let (proven, open): (Vec<_>, Vec<_>) = results.iter().partition(|it| text(it, "/outcome") == "proven");
+    let mut lines: Vec<String> = open
+        .iter()
+        .map(|it| format!("{} {}: {}", text(it, "/outcome"), text(it, "/invariant"), text(it, "/detail")))
+        .collect();
+    lines.push(format!(
+        "{} of {} proven by {}",
+        proven.len(),
+        plural(results.len(), "invariant"),
+        text(proof, "/solver")
+    ));
+    lines
 }
 
 pub(crate) async fn show(cx: &mut Context, version: Option<u64>) -> Result<Exit, CliError> {
@@ -155,6 +185,20 @@ fn file(path: &std::path::Path) -> Result<PolicySource, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_proven_is_said() {
+        assert_eq!(proven(&Value::Null), Vec::<String>::new());
+        assert_eq!(proven(&json!({"missing": "no cvc5 on the path"})), ["not proven: no cvc5 on the path"]);
+        let results = json!([
+            {"invariant": "a", "outcome": "proven"},
+            {"invariant": "b", "outcome": "refuted", "detail": "Agent::\"x\" may"},
+        ]);
+        assert_eq!(
+            proven(&json!({"solver": "cvc5 1.0.3", "results": results})),
+            ["refuted b: Agent::\"x\" may", "1 of 2 invariants proven by cvc5 1.0.3"]
+        );
+    }
 
     #[test]
     fn what_is_published_is_shown_as_it_was_written() {

@@ -1,0 +1,47 @@
+//! Without a solver: nothing is proven, and that is said.
+
+use tenure_journal::ProofRecord;
+use tenure_policy::{Invariant, PolicySet};
+use tenure_project::Env;
+
+/// Why nothing is proven.
+const WHY: &str = "this program was built without `--features prove`";
+
+/// Where a solver would be looked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Whereabouts;
+
+impl Whereabouts {
+    pub(crate) fn of(_: &Env) -> Self {
+        Self
+    }
+
+    /// There is none.
+    pub(crate) fn find(&self) -> Result<std::convert::Infallible, &'static str> {
+        Err(WHY)
+    }
+}
+
+/// Proves nothing of policies before they are published.
+#[derive(Debug)]
+pub(crate) struct PublishProver {
+    invariants: Vec<Invariant>,
+}
+
+impl PublishProver {
+    pub(crate) fn new(invariants: Vec<Invariant>, _: Whereabouts) -> Self {
+        Self { invariants }
+    }
+}
+
+impl tenure_api::Prover for PublishProver {
+    fn prove(&self, _: &PolicySet) -> ProofRecord {
+        ProofRecord {
+            solver: None,
+            missing: Some(WHY.to_owned()),
+            invariants: Invariant::digest(&self.invariants),
+            results: Vec::new(),
+            overridden: None,
+        }
+    }
+}
