@@ -33,7 +33,7 @@ pub use asked::{Asking, Unreadable};
 pub use check::{Finding, FindingKind};
 pub use contract::{Applies, Clause, Contract, Rule, Terms};
 pub use decide::{APPROVERS, Approved, Denial, FAULT, Hold, Permit, QUORUM_MAX, Verdict, kept_questions};
-pub use facts::{Chain, Facts, SpendFacts, ToolLabels};
+pub use facts::{Chain, Facts, LevelFacts, SpendFacts, ToolLabels};
 pub use grant::covers;
 pub use memory::{MemoryStore, MemoryUse};
 pub use origin::{Critical, Trusted, critical_arguments, untrusted_arguments};
