@@ -10,13 +10,13 @@ use tenure_journal::{
     limit,
 };
 use tenure_model::{Delta, Model};
-use tenure_runtime::{FileBudgets, Limits, Places, Runtime};
-use tenure_session::SessionNotice;
+use tenure_runtime::{FileBudgets, Limits, Places, Runtime, SubscriptionItem};
+use tenure_session::{SessionNotice, StreamEvent};
 use tenure_store::{MemoryStore, Order, Page, Store as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::crowd::Crowd;
-use crate::support::{opening, start_within, until, wait};
+use crate::support::{opening, start_within, wait};
 
 const SESSIONS: usize = 200;
 const CALLS: u64 = 70;
@@ -96,7 +96,12 @@ async fn where_time_is_limited_an_attempt_ends_with_what_was_set_aside() {
     let caps = Caps { millis: Some(limit::ATTEMPT_MS_RESERVED * 2), ..Caps::NONE };
     let runtime = start_within(Arc::clone(&store), Arc::default(), Arc::new(Silent), limited(caps)).await;
     let (view, stream) = runtime.open(opening("hi"), None, true).await.expect("opens");
-    until(&mut stream.expect("asked for"), SessionNotice::Idle).await;
+    let mut stream = stream.expect("asked for");
+    let is_idle = |item: &SubscriptionItem| {
+        let SubscriptionItem::Event(event) = item else { return false };
+        matches!(**event, StreamEvent::Session { kind: SessionNotice::Idle, .. })
+    };
+    while !is_idle(&stream.next().await.expect("the stream goes on")) {}
     let page = Page { after: None, limit: 10, order: Order::Ascending };
     let turn = store.turns(view.key, &page).await.expect("readable").pop().expect("a turn");
     assert_eq!(turn.error.map(|error| error.code), Some("request_timeout".to_owned()));
