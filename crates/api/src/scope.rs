@@ -165,7 +165,7 @@ fn line(segments: &[&str]) -> Option<Line> {
         ["tenure", "agents", ..] => AGENTS,
         ["tenure", "audit", ..] => (&[AuditRead], &[Admin]),
         ["tenure", "policies", ..] => (&[AuditRead], &[Admin]),
-        ["tenure", "freezes", ..] => (&[SessionsRead, AgentsRead], &[Admin]),
+        ["tenure", "freezes" | "budgets", ..] => (&[SessionsRead, AgentsRead], &[Admin]),
         // Who asks who they are needs nothing but to be somebody.
         ["tenure", "whoami"] => (
             &[
@@ -233,6 +233,8 @@ mod tests {
             ("POST", "/v1/tenure/keys", "admin"),
             ("GET", "/v1/tenure/sessions/sess_1/journal", "admin"),
             ("POST", "/v1/tenure/freezes", "admin"),
+            ("PUT", "/v1/tenure/budgets/project", "admin"),
+            ("GET", "/v1/tenure/sessions/sess_1/budgets", "sessions:read"),
             ("GET", "/v1/tenure/policies/3", "audit:read"),
             ("POST", "/v1/tenure/policies", "admin"),
             ("PUT", "/v1/tenure/agents/agent_1/split", "agents:write"),

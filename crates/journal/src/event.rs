@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use crate::{
     AgentConfig, ApprovalId, ArtifactId, Compacted, ContextSize, Effect, EffectId, Effort, Environment,
-    EnvironmentOpened, Forked, FunctionOutput, Governance, Grant, InputId, Item, ItemId, ItemStatus, Labels,
-    Next, Outcome, Parent, Party, PermitRecord, PolicyRefusal, ProjectId, Rewound, RouteDecision,
+    EnvironmentOpened, Forked, FunctionOutput, Governance, Grant, Held, InputId, Item, ItemId, ItemStatus,
+    Labels, Next, Outcome, Parent, Party, PermitRecord, PolicyRefusal, ProjectId, Rewound, RouteDecision,
     ServiceTier, SubagentId, TakenBlock, Ticket, Timestamp, Tool, Trust, TurnId,
 };
 
@@ -112,6 +112,9 @@ pub enum Event {
         /// in journals of before it was kept.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         context: Option<ContextSize>,
+        /// What is set aside in the budgets of its session, agent and project, where some are limited.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held: Option<Box<Held>>,
     },
     /// An attempt ended.
     AttemptEnded {

@@ -10,6 +10,7 @@ mod answer;
 mod audit;
 mod automation;
 mod blob;
+mod budget;
 mod capability;
 mod compaction;
 mod content;
@@ -57,6 +58,7 @@ pub use automation::{
     Schedule, Target, TargetAgent,
 };
 pub use blob::BlobRef;
+pub use budget::{Amounts, BudgetId, BudgetIdError, BudgetScope, BudgetUse, Caps, Held, Measure, Period};
 pub use capability::{Capabilities, Follows, InstalledPlugin, InstalledSkill, SkillEntry, SkillVersion};
 pub use compaction::{Compacted, ContextSize, Summarizer, Summary};
 pub use content::{FunctionOutput, InputPart};

@@ -72,6 +72,11 @@ pub const REVIEW_REASON_BYTES_MAX: usize = 1_024;
 /// Output tokens that are set aside in a budget for an answer whose length nothing else limits. Where a
 /// spending limit holds, the model is told to keep to them; models of every provider may be asked for so many.
 pub const OUTPUT_TOKENS_RESERVED: u64 = 8_192;
+/// Milliseconds that are set aside in a budget of time for an attempt at a model call; where one holds, the attempt is
+/// cut off then.
+pub const ATTEMPT_MS_RESERVED: u64 = 10 * 60 * 1000;
+/// Milliseconds that have to be left of a budget of time for an attempt to be worth beginning.
+pub const ATTEMPT_MS_MIN: u64 = 10 * 1000;
 /// How deep subagents may nest: those of a session's agent, and none of theirs. A tree's cost and its clients'
 /// view stay in proportion to what the root asked for.
 pub const SUBAGENT_DEPTH_MAX: u32 = 1;

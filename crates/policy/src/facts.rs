@@ -39,15 +39,35 @@ impl Facts<'static> {
     }
 }
 
-/// A budget as a decision sees it.
+/// Budgets as a decision sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SpendFacts {
     /// What the call would set aside, in millionths of a US dollar.
     pub reserve_micros: u64,
-    /// What is left, in millionths of a US dollar.
+    /// What it would set aside in tokens.
+    pub reserve_tokens: u64,
+    /// What is left of all of them together: the least of each.
+    pub left: LevelFacts,
+    /// What is left to the session and its subagents.
+    pub session: LevelFacts,
+    /// What is left to the agent, in all its sessions.
+    pub agent: LevelFacts,
+    /// What is left to the project.
+    pub project: LevelFacts,
+}
+
+/// What is left of the budgets of one level: of each thing the least of its day, its month and its total. Where nothing
+/// limits it, a number that nobody reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LevelFacts {
+    /// Money, in millionths of a US dollar.
     pub remaining_micros: u64,
-    /// How many more calls may be made.
+    /// Tokens.
+    pub remaining_tokens: u64,
+    /// Model calls.
     pub calls_left: u64,
+    /// Seconds that model calls may take.
+    pub seconds_left: u64,
 }
 
 /// Who stands behind the agent.

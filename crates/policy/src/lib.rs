@@ -35,7 +35,7 @@ pub use asked::{Asking, Unreadable};
 pub use check::{Finding, FindingKind};
 pub use contract::{Applies, Clause, Contract, Rule, Terms};
 pub use decide::{APPROVERS, Approved, Denial, FAULT, Hold, Permit, QUORUM_MAX, Verdict, kept_questions};
-pub use facts::{Chain, Facts, SpendFacts, ToolLabels};
+pub use facts::{Chain, Facts, LevelFacts, SpendFacts, ToolLabels};
 pub use grant::covers;
 pub use invariant::{Invariant, Violation};
 pub use memory::{MemoryStore, MemoryUse};

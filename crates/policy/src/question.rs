@@ -7,7 +7,7 @@ use tenure_journal::ProjectId;
 
 use crate::Request;
 use crate::arguments::{Seen, Shapes, Unfit};
-use crate::facts::Facts;
+use crate::facts::{Facts, LevelFacts};
 use crate::resource::{
     AUDIT_LOG, Action, DatasetFacts, EnvironmentFacts, HostFacts, MemoryFacts, ModelCall, POLICIES,
     SecretFacts, SessionFacts, TicketFacts, ToolFacts,
@@ -182,12 +182,22 @@ fn of_quarantine(context: &mut Members, facts: &Facts<'_>) {
 
 fn of_spend(context: &mut Members, facts: &Facts<'_>) {
     let Some(spend) = facts.spend else { return };
-    let spend = Value::record([
-        ("reserve_micros", Value::count(spend.reserve_micros)),
-        ("remaining_micros", Value::count(spend.remaining_micros)),
-        ("calls_left", Value::count(spend.calls_left)),
-    ]);
-    context.insert("spend".into(), spend);
+    let mut told = left(&spend.left);
+    told.insert("reserve_micros".into(), Value::count(spend.reserve_micros));
+    told.insert("reserve_tokens".into(), Value::count(spend.reserve_tokens));
+    for (name, level) in [("session", &spend.session), ("agent", &spend.agent), ("project", &spend.project)] {
+        told.insert(name.into(), Value::Record(left(level)));
+    }
+    context.insert("spend".into(), Value::Record(told));
+}
+
+fn left(level: &LevelFacts) -> Members {
+    members([
+        ("remaining_micros", Value::count(level.remaining_micros)),
+        ("remaining_tokens", Value::count(level.remaining_tokens)),
+        ("calls_left", Value::count(level.calls_left)),
+        ("seconds_left", Value::count(level.seconds_left)),
+    ])
 }
 
 fn of_model(call: &ModelCall<'_>, facts: &Facts<'_>) -> Members {

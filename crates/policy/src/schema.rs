@@ -11,6 +11,17 @@ use crate::value::Fault;
 
 /// The text of the schema.
 pub(crate) const SCHEMA: &str = include_str!("../policies/schema.cedarschema");
+
+/// Schemas of before that this one only adds to: whatever fits one of them fits it, and means the same.
+///
+/// A change belongs here if it adds a type, an action or an optional attribute, or changes what no request ever had:
+/// the first knew a `spend` of three numbers, and none was ever told to a policy.
+const EARLIER: [&str; 1] = [include_str!("../policies/earlier/1.cedarschema")];
+
+/// Whether what was made for a schema can be decided with here.
+pub(crate) fn is_known(schema: &str) -> bool {
+    schema == SCHEMA || EARLIER.contains(&schema)
+}
 /// The action of every tool call, and the group of the actions of tools.
 pub(crate) const TOOL_CALL: &str = "tool.call";
 

@@ -86,9 +86,10 @@ impl PolicySet {
     /// The set that was made from `text`, to decide again what was decided with it.
     ///
     /// # Errors
-    /// As [`PolicySet::new`]; a text that another schema belongs to, which only its own release can evaluate.
+    /// As [`PolicySet::new`]; a text of a schema that this one does not merely add to, which only its own release can
+    /// evaluate.
     pub fn of_text(text: &PolicyText) -> Result<Self, PolicyError> {
-        if text.schema != SCHEMA {
+        if !schema::is_known(&text.schema) {
             let message = "it was made for another schema, by another release of this program";
             return Err(PolicyError::new("schema", &message));
         }

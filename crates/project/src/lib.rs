@@ -10,6 +10,7 @@
 //! scripted model are checked for existence only.
 
 mod agent_file;
+mod budgets;
 mod cloud;
 mod contract;
 mod env;
@@ -35,6 +36,7 @@ mod tools;
 mod yaml;
 
 pub use agent_file::{ProjectAgent, parse_agent_file};
+pub use budgets::Budgets;
 pub use cloud::{Cloud, CloudAuth};
 pub use contract::{
     AppliesFile, CLAUSES_MAX, CONTRACTS_MAX, ClauseFile, ContractFile, TermsFile, parse_contract,

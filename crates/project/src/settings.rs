@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use crate::budgets::{Budgets, budgets};
 use crate::cloud::{ANTHROPIC_KEYS, AZURE_KEYS, BEDROCK_KEYS, CLOUD_TYPES, Cloud, cloud};
 use crate::env::{Env, Redacted, Resolver, Unset, as_reference, is_name};
 use crate::hosting::{Environments, environments};
@@ -51,6 +52,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// How what was said is recalled.
     pub memory: Memory,
+    /// What may be used of models, by whom, in what time.
+    pub budgets: Budgets,
     /// How people sign in; absent: they do not, and API keys are all there is.
     pub people: Option<People>,
 }
@@ -288,6 +291,7 @@ const KEYS: &[&str] = &[
     "people",
     "audit",
     "memory",
+    "budgets",
 ];
 /// Keys of every provider, beside the facts about its routes.
 const COMMON_KEYS: &[&str] = &["type", "model_calls_max"];
@@ -345,6 +349,9 @@ pub(crate) const DOCUMENTED: &[&[&str]] = &[
     crate::people::PEOPLE_KEYS,
     crate::memory::MEMORY_KEYS,
     crate::memory::EMBEDDING_KEYS,
+    crate::budgets::BUDGET_KEYS,
+    crate::budgets::PERIOD_KEYS,
+    crate::budgets::CAP_KEYS,
     crate::people::ALGORITHMS,
     crate::people::PEOPLE_SCOPES,
 ];
@@ -395,6 +402,9 @@ fn read(root: &Node, resolver: Resolver<'_>, report: &Report) -> Option<Settings
     }
     if let Some(node) = fields.find("memory") {
         settings.memory = memory(node, report)?;
+    }
+    if let Some(node) = fields.find("budgets") {
+        settings.budgets = budgets(node, report)?;
     }
     if let Some(node) = fields.find("people") {
         settings.people = Some(people(node, report)?);

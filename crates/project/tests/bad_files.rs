@@ -397,6 +397,39 @@ fn settings_files() {
          \x20 --> tenure.yaml:2:14",
     );
     settings(
+        "budgets with mistakes of every kind",
+        "budgets:\n  projects: {}\n  project:\n    months: {money_usd: 5}\n    day: {money: 5}\n    total: {}\n  \
+         session: {}\n  agents:\n    a: {day: {money_usd: -1}}\n    b: {day: {calls: 1.5}}\n    c: {day: 5}\n",
+        "error[unknown_key]: unknown key `projects` in `budgets`\n\
+         \x20 --> tenure.yaml:2:3\n\
+         \x20 hint: did you mean `project`?\n\
+\n\
+         error[unknown_key]: unknown key `months` in `project`\n\
+         \x20 --> tenure.yaml:4:5\n\
+         \x20 hint: did you mean `month`?\n\
+\n\
+         error[unknown_key]: unknown key `money` in `day` of `project`\n\
+         \x20 --> tenure.yaml:5:11\n\
+         \x20 hint: the keys are `money_usd`, `tokens`, `calls` and `seconds`\n\
+\n\
+         error[missing]: `total` of `project` limits nothing\n\
+         \x20 --> tenure.yaml:6:12\n\
+         \x20 hint: give it `money_usd`, `tokens`, `calls` or `seconds`\n\
+\n\
+         error[missing]: `session` limits nothing\n\
+         \x20 --> tenure.yaml:7:12\n\
+         \x20 hint: give it a `day`, a `month` or a `total`\n\
+\n\
+         error[range]: `money_usd` must be from 0 to 1000000000 US dollars\n\
+         \x20 --> tenure.yaml:9:26\n\
+\n\
+         error[type]: `calls` must be a whole number, not a number\n\
+         \x20 --> tenure.yaml:10:22\n\
+\n\
+         error[type]: `day` of the agent `c` must be a map, not a number\n\
+         \x20 --> tenure.yaml:11:14",
+    );
+    settings(
         "limit",
         "limits:\n  model_calls_max: 0\n",
         "error[range]: `model_calls_max` must be from 1 to 1000000, not `0`\n\

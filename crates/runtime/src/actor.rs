@@ -23,7 +23,8 @@ use tenure_journal::{
     Effect, EffectId, EffectKind, Event, Failure, FailureKind, SessionKey, Timestamp, Tool, Version,
 };
 use tenure_session::{
-    Attempted, Batch, Command, Context, Frozen, Input, Reserving, Role, Session, SessionView, appends,
+    Attempted, Batch, Budgets, Command, Context, Frozen, Input, Reserving, Role, Session, SessionView,
+    appends,
 };
 use tenure_store::{Append, GoneRows, ItemRow, Receipt, StoreError, StoreErrorKind};
 use tokio::sync::{mpsc, oneshot};
@@ -31,13 +32,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::budgets::Whom;
 use crate::collect::OUTCOME_WAIT_MAX;
 use crate::effects::{self, Launch};
 use crate::handle::{ReceiptDraft, Shared};
 use crate::keeping::Kept;
 use crate::live::Live;
 use crate::{RuntimeError, RuntimeErrorKind};
-use crate::{budget, clock, environments, facts, follow, fork, node, unreadable};
+use crate::{budget, budgets, clock, environments, facts, follow, fork, node, unreadable};
 
 /// Events between two snapshots: opening a session folds at most this many beside the snapshot.
 const EVENTS_PER_SNAPSHOT: u64 = 128;
@@ -449,6 +451,7 @@ impl Actor {
             self.frozen = self.shared.freezes.of(&*self.shared.store, self.key.project).await?;
             // One set for everything that this input leads to, from the question to the permit.
             let policy = self.shared.policies.of(&*self.shared.store, self.key.project).await?;
+            let budgets = budgets::look(&self.shared, self.key.project, &Whom::of(&self.state), now).await?;
             let cx = Context {
                 now,
                 role: self.role,
@@ -460,6 +463,7 @@ impl Actor {
                 prices: &self.shared.prices,
                 routes: self.shared.candidates.with(&unhealthy),
                 reserving,
+                budgets: &budgets,
                 partial: &partial,
                 frozen: &self.frozen,
                 blocks: None,
@@ -493,7 +497,7 @@ impl Actor {
                 Role::Holder => self.hold().await?,
                 Role::Guest => None,
             };
-            match append(&self.shared, &batch, appends_as, self.snapshot, receipt).await {
+            match append(&self.shared, &batch, appends_as, self.snapshot, receipt, &budgets).await {
                 Ok(snapshot) => {
                     self.snapshot = snapshot;
                     budget::tell(&self.shared, &mut batch).await;
@@ -510,7 +514,7 @@ impl Actor {
                     StoreErrorKind::Conflict { .. } => self.catch_up().await?,
                     StoreErrorKind::Held => self.claim().await?,
                     // Decided again, the turn fails instead.
-                    StoreErrorKind::BudgetExceeded => reserving = Reserving::Refused,
+                    StoreErrorKind::BudgetExceeded => reserving = refused(&error),
                     StoreErrorKind::Unavailable => {
                         // It may have been written after all.
                         self.catch_up().await?;
@@ -707,6 +711,11 @@ fn tools_changed(state: &Session, shared: &Shared, now: Timestamp) -> BTreeMap<S
     state.agent().tools.iter().filter_map(changed).collect()
 }
 
+/// What a refused reservation is decided again with.
+pub(crate) fn refused(error: &StoreError) -> Reserving {
+    error.exceeded().map_or(Reserving::Refused, |(budget, measure)| Reserving::RefusedBy(budget, measure))
+}
+
 /// Appends a batch with everything that follows from it; gives the version of the stored snapshot.
 pub(crate) async fn append(
     shared: &Shared,
@@ -714,6 +723,7 @@ pub(crate) async fn append(
     role: Role,
     snapshot: Version,
     receipt: Option<Receipt>,
+    budgets: &Budgets,
 ) -> Result<Version, StoreError> {
     let version = batch.after.version();
     let due = version.0 >= snapshot.0 + EVENTS_PER_SNAPSHOT;
@@ -744,6 +754,7 @@ pub(crate) async fn append(
         },
         documents,
         budget: budget::entries(batch),
+        uses: budgets::uses(batch, budgets),
         audit: batch.audit.clone(),
         episodes: batch.episodes.clone(),
     };

@@ -374,6 +374,7 @@ fn may_refer(kind: DocumentKind) -> bool {
         | DocumentKind::Fact
         | DocumentKind::PinnedBlock
         | DocumentKind::MemorySettings
+        | DocumentKind::Budget
         | DocumentKind::Fork
         | DocumentKind::Vault
         | DocumentKind::Credential

@@ -25,7 +25,7 @@ use crate::memory;
 use crate::seal::SecretText;
 use crate::subagents;
 use crate::vaults::{self, Authorized, Known, Mask};
-use crate::{ModelTable, Runtime};
+use crate::{ModelTable, Route, Runtime};
 
 /// Everything one attempt needs, taken from the state when it begins.
 pub(crate) struct Launch {
@@ -64,17 +64,18 @@ enum Work {
         request: Box<ModelRequest>,
         route: Option<String>,
         source: Source,
-        limited: bool,
+        bounds: Bounds,
     },
     /// A summary, which nobody watches being written.
     Summary {
         request: Option<Box<ModelRequest>>,
         route: Option<String>,
-        limited: bool,
+        bounds: Bounds,
     },
     Review {
         request: Box<ModelRequest>,
         route: Option<String>,
+        bounds: Bounds,
     },
     List {
         server: Box<McpTool>,
@@ -93,6 +94,38 @@ enum Work {
     Subagent(Box<subagents::Work>),
     Environment(Option<Box<environments::Work>>),
     Remote(Box<environments::RemoteWork>),
+}
+
+/// What an attempt at a model call has to keep to, so that it uses no more than was set aside for it.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// Whether its money is limited, or may be.
+    limited: bool,
+    /// Whether something was set aside for it in configured budgets.
+    held: bool,
+    /// How long it may take, where that is limited.
+    time: Option<Duration>,
+}
+
+impl Bounds {
+    fn of(state: &Session, effect: &Effect) -> Self {
+        let held = state.held(effect.id);
+        let time = held.map(|held| held.millis).filter(|millis| *millis > 0).map(Duration::from_millis);
+        Self { limited: state.is_limited(), held: held.is_some(), time }
+    }
+
+    /// The tokens that an answer by a route may have, if anything limits them: what nothing else does is held to what
+    /// was set aside for it.
+    fn output_tokens_max(self, route: &Route) -> Option<u64> {
+        let reserved = limit::OUTPUT_TOKENS_RESERVED;
+        match (route.output_tokens_max, route.prices) {
+            // Of a model without a price no more is known.
+            (Some(most), None) if self.held => Some(most.min(reserved)),
+            (Some(most), _) => Some(most),
+            (None, Some(_)) => (self.limited || self.held).then_some(reserved),
+            (None, None) => self.held.then_some(reserved),
+        }
+    }
 }
 
 /// The session that reaches a tool server, and the vaults it names.
@@ -133,19 +166,20 @@ impl Launch {
                 let mut request = state.context();
                 request.model.clone_from(model);
                 let route = state.route(effect.id).map(str::to_owned);
-                Work::Model { request: Box::new(request), route, source, limited: state.is_limited() }
+                let bounds = Bounds::of(state, &effect);
+                Work::Model { request: Box::new(request), route, source, bounds }
             }
             EffectKind::Review { approval_id, .. } => match state.review_request(*approval_id) {
                 Some(request) => {
                     let route = state.route(effect.id).map(str::to_owned);
-                    Work::Review { request: Box::new(request), route }
+                    Work::Review { request: Box::new(request), route, bounds: Bounds::of(state, &effect) }
                 }
                 None => Work::Environment(None),
             },
             EffectKind::Compact { model, .. } => {
                 let request = state.compaction(&effect.kind, models.window(model)).map(Box::new);
                 let route = state.route(effect.id).map(str::to_owned);
-                Work::Summary { request, route, limited: state.is_limited() }
+                Work::Summary { request, route, bounds: Bounds::of(state, &effect) }
             }
             EffectKind::ListTools { server_label, inside: false } => match mcp_tool(state, server_label) {
                 Some(server) => Work::List { server: Box::new(server), desk: Desk::of(state) },
@@ -222,16 +256,18 @@ impl Launch {
             return Attempted::Failed(failure);
         }
         let outcome = match self.work {
-            Work::Model { request, route, source, limited } => {
-                ask(&begin, (*request, route), source, limited, &live, &cancel).await
+            Work::Model { request, route, source, bounds } => {
+                ask(&begin, (*request, route), source, bounds, &live, &cancel).await
             }
-            Work::Summary { request: Some(request), route, limited } => {
-                ask_model(&begin, (*request, route), limited, &mut |_| {}, &cancel).await
+            Work::Summary { request: Some(request), route, bounds } => {
+                ask_model(&begin, (*request, route), bounds, &mut |_| {}, &cancel).await
             }
             Work::Summary { request: None, .. } => {
                 Err(failure(FailureKind::NotFound, "what was to be summarised is not there any more"))
             }
-            Work::Review { request, route } => review(&begin, (*request, route), &cancel).await,
+            Work::Review { request, route, bounds } => {
+                review(&begin, (*request, route), bounds, &cancel).await
+            }
             Work::List { server, desk } => list(&begin, &desk, &server, &cancel).await,
             Work::Tool { server: Some(server), name, arguments, desk } => {
                 let key = self.effect.id.to_string();
@@ -287,32 +323,50 @@ async fn ask(
     begin: &Begin<'_>,
     asked: (ModelRequest, Option<String>),
     mut source: Source,
-    limited: bool,
+    bounds: Bounds,
     live: &Live,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     source.cancel = cancel.clone();
-    ask_model(begin, asked, limited, &mut |delta| live.delta(&source, delta), cancel).await
+    ask_model(begin, asked, bounds, &mut |delta| live.delta(&source, delta), cancel).await
 }
 
 /// Asks a reviewer: nobody sees it think, and it has not long to.
 async fn review(
     begin: &Begin<'_>,
     asked: (ModelRequest, Option<String>),
+    bounds: Bounds,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
     let mut unseen = |_| {};
-    let answer = ask_model(begin, asked, true, &mut unseen, cancel);
+    let bounds = Bounds { limited: true, ..bounds };
+    let answer = ask_model(begin, asked, bounds, &mut unseen, cancel);
     match tokio::time::timeout(Duration::from_millis(limit::REVIEW_MS_MAX), answer).await {
         Ok(answer) => answer,
         Err(_) => Err(failure(FailureKind::Timeout, "the reviewer did not answer in time")),
     }
 }
 
+/// Asks a model, for as long as was set aside for it.
 async fn ask_model(
     begin: &Begin<'_>,
+    asked: (ModelRequest, Option<String>),
+    bounds: Bounds,
+    sink: &mut (dyn FnMut(Delta) + Send),
+    cancel: &CancellationToken,
+) -> Result<Attempted, Failure> {
+    let answer = ask_provider(begin, asked, bounds, sink, cancel);
+    let Some(time) = bounds.time else { return answer.await };
+    match tokio::time::timeout(time, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(failure(FailureKind::Timeout, "the call took all the time that its budget had for it")),
+    }
+}
+
+async fn ask_provider(
+    begin: &Begin<'_>,
     (mut request, route): (ModelRequest, Option<String>),
-    limited: bool,
+    bounds: Bounds,
     sink: &mut (dyn FnMut(Delta) + Send),
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
@@ -322,10 +376,8 @@ async fn ask_model(
         return Err(failure(FailureKind::NotFound, message));
     };
     let named = shared.models.named.contains_key(&request.model).then(|| request.model.clone());
+    let most = bounds.output_tokens_max(&route);
     request.model = route.model;
-    // What nothing else limits is held to what was set aside for it.
-    let reserved = (limited && route.prices.is_some()).then_some(limit::OUTPUT_TOKENS_RESERVED);
-    let most = route.output_tokens_max.or(reserved);
     // A request that limits itself stays within that.
     request.output_tokens_max = match (request.output_tokens_max, most) {
         (Some(own), Some(most)) => Some(own.min(most)),

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Mail};
 use crate::budget;
+use crate::budgets::{BudgetBook, FileBudgets};
 use crate::clock::Clock;
 use crate::embedding::Embedding;
 use crate::environments::{self, EnvironmentConfig, Executors, Host};
@@ -87,7 +88,7 @@ pub struct Outbound {
 }
 
 /// What one runtime takes on at once, and one project of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Sessions with something to do. What would begin more is refused; what was let in before goes on.
     pub active_sessions: Bound,
@@ -106,6 +107,8 @@ pub struct Limits {
     pub lease: Duration,
     /// Where tool servers that clients name may stand; those of the project may stand anywhere.
     pub tool_addresses: Addresses,
+    /// What may be used of models in each project.
+    pub budgets: FileBudgets,
 }
 
 impl Default for Limits {
@@ -119,6 +122,7 @@ impl Default for Limits {
             tool_calls: Places::shared(64),
             lease: Duration::from_secs(10),
             tool_addresses: Addresses::Private,
+            budgets: FileBudgets::default(),
         }
     }
 }
@@ -154,6 +158,7 @@ pub(crate) struct Shared {
     pub(crate) vaults: Vaults,
     /// What must not begin for now.
     pub(crate) freezes: Freezes,
+    pub(crate) budgets: BudgetBook,
     /// What this release cannot read.
     pub(crate) unreadable: Arc<Unreadable>,
     pub(crate) metrics: Metrics,
@@ -261,6 +266,7 @@ impl Runtime {
             webhooks: Webhooks::new(outbound.webhooks),
             vaults: Vaults::new(outbound.vaults),
             freezes: Freezes::default(),
+            budgets: BudgetBook::new(limits.budgets),
             unreadable: Arc::default(),
             metrics: Metrics::new(outbound.sampled),
             identities: Identities::new(outbound.identity),

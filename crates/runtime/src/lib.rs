@@ -21,6 +21,7 @@ mod audit;
 mod automations;
 mod breaker;
 mod budget;
+mod budgets;
 mod clock;
 mod collect;
 mod effects;
@@ -62,6 +63,10 @@ pub use automations::{
     SavedAutomation, SavedInvocation,
 };
 pub use budget::entries as budget_entries;
+pub use budgets::{
+    BUDGET_TARGETS_MAX, BudgetError, BudgetLimits, BudgetTarget, FileBudgets, NotATarget, SetBudget,
+    uses as budget_uses,
+};
 pub use collect::{Collected, GRACE as COLLECTION_GRACE, GRACE_MIN as COLLECTION_GRACE_MIN};
 pub use embedding::{EmbedError, Embedder};
 pub use environments::templates::{SavedTemplate, TemplateError};

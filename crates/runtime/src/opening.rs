@@ -7,10 +7,13 @@ use tenure_journal::{
     EnvironmentId, EnvironmentOpened, Forked, HostedEnvironment, InputPart, ProjectId, SessionId, SessionKey,
     SessionOpened, Version,
 };
-use tenure_session::{Batch, Command, Context, Refusal, Reserving, Role, Session, SessionView, Window};
+use tenure_session::{
+    Batch, Budgets, Command, Context, NO_BUDGETS, Refusal, Reserving, Role, Session, SessionView, Window,
+};
 use tenure_store::StoreErrorKind;
 
 use crate::actor::{self, Actor};
+use crate::budgets::{self, Whom};
 use crate::clock;
 use crate::handle::{ReceiptDraft, Runtime, Shared};
 use crate::hub::Subscription;
@@ -52,6 +55,18 @@ impl Beginning {
             Self::Fork(opened, _) => Some(&opened.agent.model),
             Self::Environment(_) => None,
         }
+    }
+
+    /// Whose budgets hold for it, where it asks models.
+    fn whom(&self, key: SessionKey) -> Option<Whom<'_>> {
+        let opened = match self {
+            Self::Session(opening) => &opening.opened,
+            Self::Fork(opened, _) => opened,
+            Self::Environment(_) => return None,
+        };
+        let root = opened.parent.map_or(key.session, |parent| parent.root);
+        let name = opened.agent.name.as_deref().filter(|_| opened.parent.is_none());
+        Some(Whom::opening(root, opened.agent.id, name))
     }
 
     fn crank(&self, key: SessionKey, cx: &Context<'_>) -> Result<Batch, Refusal> {
@@ -182,7 +197,7 @@ impl Shared {
         let subscription = share.map(|share| self.watch(key, Version::ZERO, share));
         let frozen = self.freezes.of(&*self.store, key.project).await?;
         let policy = self.policies.of(&*self.store, key.project).await?;
-        let mut cx = Context {
+        let cx = Context {
             now,
             role: Role::Holder,
             fresh: &fresh,
@@ -193,12 +208,19 @@ impl Shared {
             prices: &self.prices,
             routes: self.candidates.with(&unhealthy),
             reserving: Reserving::Asked,
+            budgets: &NO_BUDGETS,
             partial: &[],
             frozen: &frozen,
             blocks: None,
         };
         let opened = async {
+            let mut reserving = Reserving::Asked;
             loop {
+                let budgets = match beginning.whom(key) {
+                    Some(whom) => budgets::look(self, key.project, &whom, now).await?,
+                    None => Budgets::default(),
+                };
+                let cx = Context { budgets: &budgets, reserving, ..cx };
                 let mut batch = beginning.crank(key, &cx)?;
                 if let Some(blocks) = facts::taken(self, &batch).await? {
                     batch = beginning.crank(key, &Context { blocks: Some(&blocks), ..cx })?;
@@ -206,13 +228,13 @@ impl Shared {
                 let view = Arc::new(batch.after.view());
                 let receipt = receipt.as_ref().map(|draft| draft.to_receipt(key.project, now, &view));
                 let covered = node::covered(self).await?;
-                match actor::append(self, &batch, Role::Holder, Version::ZERO, receipt).await {
+                match actor::append(self, &batch, Role::Holder, Version::ZERO, receipt, &budgets).await {
                     Ok(_) => return Ok((batch, view, covered)),
                     Err(error)
                         if error.kind() == StoreErrorKind::BudgetExceeded
-                            && cx.reserving == Reserving::Asked =>
+                            && reserving == Reserving::Asked =>
                     {
-                        cx.reserving = Reserving::Refused;
+                        reserving = actor::refused(&error);
                     }
                     Err(error) => return Err(error.into()),
                 }

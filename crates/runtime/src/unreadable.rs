@@ -112,6 +112,7 @@ impl Unreadable {
             | DocumentKind::Fact
             | DocumentKind::PinnedBlock
             | DocumentKind::MemorySettings
+            | DocumentKind::Budget
             | DocumentKind::Template
             | DocumentKind::Vault
             | DocumentKind::Credential

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tenure_journal::{
-    AgentRef, CommandResult, Done, EffectId, EffectKind, Event, FailureKind, Input, InputPart, Item,
+    AgentRef, CommandResult, Done, EffectId, EffectKind, Event, FailureKind, Held, Input, InputPart, Item,
     ItemBody, ItemId, ItemStatus, Labels, Lane, Next, Outcome, Recorded, Repeat, SessionKey, SessionOpened,
     SessionPatch, Timestamp, Turn, TurnEnd, TurnId, TurnStatus, Version,
 };
@@ -16,6 +16,7 @@ use crate::connection::Connection;
 use crate::environment::Workspace;
 use crate::flow::Flow;
 use crate::gauge::{CONTEXT_LENGTH_EXCEEDED, Gauge};
+use crate::shared_budget::Holding;
 use crate::state::{ActiveTurn, Ends, Listing, Pending, PendingPhase, Session, Spent, Totals};
 use crate::subagent::Subagent;
 
@@ -147,6 +148,7 @@ impl Session {
                     ends: Ends::default(),
                     doubtful: false,
                     reserved: None,
+                    holding: None,
                     signed_out: false,
                     route: None,
                     avoided: Vec::new(),
@@ -155,10 +157,12 @@ impl Session {
                 };
                 self.effects.insert(id, pending);
             }
-            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route, context } => {
+            Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route, context, held } => {
                 if let Some(pending) = self.effects.get_mut(effect_id) {
                     pending.attempts = *attempt;
                     pending.reserved = *reserved_nano_usd;
+                    let holding = |held: &Held| Box::new(Holding { held: held.clone(), since: at });
+                    pending.holding = held.as_deref().map(holding);
                     pending.route.clone_from(route);
                     pending.context = *context;
                     pending.phase = PendingPhase::Running;
@@ -432,6 +436,7 @@ impl Session {
     fn end_attempt(&mut self, id: EffectId, at: Timestamp, outcome: &Outcome, next: Next) {
         let Some(pending) = self.effects.get_mut(&id) else { return };
         self.spent.add(budget::cost(outcome, pending.reserved.take()));
+        pending.holding = None;
         if let Next::Retry { at } = next {
             pending.phase = PendingPhase::Retry { at };
             pending.ends.count(outcome);

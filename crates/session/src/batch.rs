@@ -17,6 +17,7 @@ use crate::audit;
 use crate::budget::{self, BudgetStep};
 use crate::decide::{Context, Input};
 use crate::remember::remembered;
+use crate::shared_budget::{self, UseStep};
 use crate::{
     EnvironmentNotice, HostedBy, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent,
     SubagentNotice, TurnNotice,
@@ -40,6 +41,8 @@ pub struct Batch {
     pub gone: Gone,
     /// What the events set aside in the tree's budget and spend of it, in order.
     pub budget: Vec<BudgetStep>,
+    /// What the events set aside and use in configured budgets, in order.
+    pub uses: Vec<UseStep>,
     /// What an auditor is told of the events, in order.
     pub audit: Vec<AuditRecord>,
     /// What the events made that can be recalled once they are durable. What a fork begins with is its parent's to
@@ -162,6 +165,7 @@ struct Builder {
     turns: Vec<Turn>,
     gone: Gone,
     budget: Vec<BudgetStep>,
+    uses: Vec<UseStep>,
     audit: Vec<AuditRecord>,
     episodes: BTreeMap<u64, Remembered>,
     notices: Vec<StreamEvent>,
@@ -206,6 +210,7 @@ impl Builder {
             turns: Vec::new(),
             gone: Gone::default(),
             budget: Vec::new(),
+            uses: Vec::new(),
             audit: Vec::new(),
             episodes: BTreeMap::new(),
             notices: Vec::new(),
@@ -225,6 +230,7 @@ impl Builder {
             let settled = self.settled_item(event);
             let environment = self.state.environment_status();
             self.budget.extend(budget::step(&self.state, event));
+            self.uses.extend(shared_budget::steps(&self.state, self.now, event));
             self.state.apply(self.now, event);
             self.audit.extend(audit::record(&self.state, self.now, event));
             self.keep_row(event, settled);
@@ -254,6 +260,7 @@ impl Builder {
             turns: self.turns,
             gone: self.gone,
             budget: self.budget,
+            uses: self.uses,
             audit: self.audit,
             episodes: self.episodes.into_values().collect(),
             notices: self.notices,

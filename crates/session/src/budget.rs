@@ -8,7 +8,9 @@
 //!
 //! The amount is part of the event that begins the attempt, so that folding never depends on prices.
 
-use tenure_journal::{Done, Effect, EffectId, EffectKind, Event, ModelRequest, Outcome, SpendLimit};
+use tenure_journal::{
+    BudgetId, Done, Effect, EffectId, EffectKind, Event, Measure, ModelRequest, Outcome, SpendLimit,
+};
 
 use crate::Session;
 use crate::review;
@@ -37,6 +39,8 @@ pub enum Reserving {
     Asked,
     /// It refused what this same decision wanted to set aside.
     Refused,
+    /// A configured budget did, for want of this.
+    RefusedBy(BudgetId, Measure),
 }
 
 /// A change of the tree's budget that goes with a batch's events. Money is in billionths of a US dollar.

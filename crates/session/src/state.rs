@@ -17,6 +17,7 @@ use crate::environment::Workspace;
 use crate::flow::Flow;
 use crate::gauge::Gauge;
 use crate::prewarmed::Prewarmed;
+use crate::shared_budget::Holding;
 use crate::subagent::Subagent;
 use crate::ticket::awaits_people;
 use crate::{Frozen, RequiredAction, SessionView, Spend};
@@ -210,6 +211,9 @@ pub(crate) struct Pending {
     /// What is set aside for the attempt that runs, in billionths of a US dollar.
     #[serde(default)]
     pub(crate) reserved: Option<u64>,
+    /// What the attempt that runs set aside in configured budgets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) holding: Option<Box<Holding>>,
     /// Whether it waits for a person to sign in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) signed_out: bool,

@@ -12,6 +12,7 @@
 //!
 //! What this does not do: run the asynchronous runtime or a real database. Killing the real process does.
 
+mod budgets;
 mod bug;
 mod call;
 mod client;

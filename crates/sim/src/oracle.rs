@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tenure_journal::{
-    AgentRef, ApprovalId, Decision, Done, Effect, EffectId, EffectKind, Event, Forked, InputId, Item,
-    ItemBody, ItemId, Outcome, Recorded, Repeat, SessionId, SessionKey, SubagentId, SubagentRequest, TurnId,
-    WorkspaceRoot, json, limit,
+    AgentRef, ApprovalId, Caps, Decision, Done, Effect, EffectId, EffectKind, Event, Forked, InputId, Item,
+    ItemBody, ItemId, Outcome, Period, Recorded, Repeat, SessionId, SessionKey, SubagentId, SubagentRequest,
+    TurnId, WorkspaceRoot, json, limit,
 };
 
+use crate::budgets::Uses;
 use crate::said::{self, Said};
 use crate::{Property, Violation};
 
@@ -22,6 +23,8 @@ pub(crate) struct Oracle {
     stopped: BTreeSet<SessionKey>,
     /// Budgets, by the session at the root of their tree.
     budgets: BTreeMap<SessionId, Budget>,
+    /// Budgets that sessions share.
+    pub(crate) uses: Uses,
     /// Forks that were not yet held against the session they come from.
     forks: Vec<(SessionKey, Forked)>,
     /// What each model's answer really cost, in billionths of a dollar, by its response id.
@@ -122,6 +125,11 @@ fn broken<T>(property: Property, detail: impl Into<String>) -> Result<T, Violati
 }
 
 impl Oracle {
+    /// One of a world with these limits of its project's budgets.
+    pub(crate) fn of(caps: BTreeMap<Period, Caps>) -> Self {
+        Self { uses: Uses::of(caps), ..Self::default() }
+    }
+
     pub(crate) fn session(&self, key: SessionKey) -> Option<&Watched> {
         self.sessions.get(&key)
     }
@@ -150,6 +158,7 @@ impl Oracle {
         }
         let root = self.roots.get(&key).copied().unwrap_or(key.session);
         let budget = self.budgets.entry(root).or_default();
+        self.uses.read(key, &recorded.event, &self.costs);
         watched.pay(&recorded.event, &self.costs, budget, root == key.session);
         watched.read(&recorded.event)?;
         watched.said.read(&recorded.event)?;
@@ -219,7 +228,8 @@ impl Oracle {
 
     /// Looks at every budget, once everything that is durable was read.
     pub(crate) fn look_at_budgets(&mut self) -> Result<(), Violation> {
-        self.budgets.values_mut().try_for_each(Budget::look)
+        self.budgets.values_mut().try_for_each(Budget::look)?;
+        self.uses.look()
     }
 
     /// Holds new forks against what they come from, once everything that is durable was read.

@@ -7,10 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tenure_journal::{Effect, EffectKind, Event, FailureKind, Fresh, Repeat, SessionKey, Timestamp, Version};
 use tenure_session::{
-    Attempted, Batch, BudgetStep, Context, History, Input, NOTHING_FROZEN, Reserving, Routes, Session,
+    Attempted, Batch, BudgetStep, Budgets, Context, History, Input, NOTHING_FROZEN, Reserving, Routes,
+    Session,
 };
-use tenure_store::{Append, BudgetChange, BudgetEntry, GoneRows, ItemRow, Receipt, StoreErrorKind};
+use tenure_store::{
+    Append, BudgetChange, BudgetEntry, GoneRows, ItemRow, Receipt, StoreError, StoreErrorKind,
+};
 
+use crate::budgets;
 use crate::client::{Answer, Ask};
 use crate::nodes::Member;
 use crate::outside;
@@ -238,6 +242,7 @@ impl World {
         let (seed, chance) = (self.rng.u64(..), self.rng.u64(..));
         let fresh = Fresh::new(now, seed);
         let prices = outside::prices();
+        let budgets = self.budgets(key, now);
         let cx = Context {
             now,
             role,
@@ -249,6 +254,7 @@ impl World {
             prices: &prices,
             routes: Routes::UNKNOWN,
             reserving,
+            budgets: &budgets,
             partial: &[],
             frozen: &NOTHING_FROZEN,
             blocks: None,
@@ -328,6 +334,15 @@ impl World {
             (None, Some(number)) => self.answer(number, Answer::Done),
             (None, None) => Ok(()),
         }
+    }
+
+    /// The project's budgets as a process believes them to stand; some read them long ago.
+    fn budgets(&mut self, key: SessionKey, now: Timestamp) -> Budgets {
+        if self.caps.is_empty() {
+            return Budgets::default();
+        }
+        let is_old = self.rng.u8(..4) == 0;
+        budgets::believed(&self.store, key.project, &self.caps, now, is_old)
     }
 
     /// The outcome as the shell hands it on.
@@ -419,9 +434,10 @@ impl World {
             append.events = rest;
             // Once the first half is written, nothing may refuse the second.
             append.budget = Vec::new();
+            append.uses = Vec::new();
             if let Err(error) = self.store.append_now(half) {
                 if error.kind() == StoreErrorKind::BudgetExceeded {
-                    return self.crank(process, key, message, Reserving::Refused);
+                    return self.crank(process, key, message, refused(&error));
                 }
                 return self.refused(process, key, error.kind(), message);
             }
@@ -429,7 +445,7 @@ impl World {
         if let Err(error) = self.store.append_now(append.clone()) {
             self.note(|| format!("process {process}: {error}"));
             if error.kind() == StoreErrorKind::BudgetExceeded {
-                return self.crank(process, key, message, Reserving::Refused);
+                return self.crank(process, key, message, refused(&error));
             }
             let StoreErrorKind::Conflict { actual } = error.kind() else {
                 return self.refused(process, key, error.kind(), message);
@@ -440,6 +456,7 @@ impl World {
             append.expected = actual;
             // What it set aside was decided on a state that is gone.
             append.budget = Vec::new();
+            append.uses = Vec::new();
             self.store.append_now(append).map_err(|error| {
                 Violation::new(Property::OneWriter, format!("a second append is refused: {error}"))
             })?;
@@ -514,6 +531,7 @@ impl World {
             holder: None,
             documents: Vec::new(),
             budget: entries(batch),
+            uses: budgets::entries(batch, &self.caps),
             audit: batch.audit.clone(),
             episodes: batch.episodes.clone(),
         }
@@ -665,6 +683,11 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// What a refused reservation is decided again with.
+fn refused(error: &StoreError) -> Reserving {
+    error.exceeded().map_or(Reserving::Refused, |(budget, measure)| Reserving::RefusedBy(budget, measure))
 }
 
 /// What a batch changes in the budget of its tree.

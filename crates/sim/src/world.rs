@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tenure_journal::{Recorded, SessionKey, SessionStatus, Timestamp, Version};
+use tenure_journal::{Caps, Period, Recorded, SessionKey, SessionStatus, Timestamp, Version};
 use tenure_policy::PolicySet;
 use tenure_session::{ERROR_PERCENT, Session, Window};
 use tenure_store::{MemoryStore, Order, Page};
@@ -18,7 +18,7 @@ use crate::oracle::Oracle;
 use crate::outside::Ledger;
 use crate::shell::{Message, Process};
 use crate::subagents::Asking;
-use crate::{Bug, Property, Violation, rebuild};
+use crate::{Bug, Property, Violation, budgets, rebuild};
 
 /// When the simulated calendar begins.
 const EPOCH_MS: i64 = 1_790_000_000_000;
@@ -181,6 +181,8 @@ pub(crate) struct World {
     /// Sessions with writes that are not durable.
     pub(crate) dirty: BTreeSet<SessionKey>,
     pub(crate) window: Window,
+    /// The limits of the project's budgets.
+    pub(crate) caps: BTreeMap<Period, Caps>,
     /// How the simulated provider counts tokens, in hundredths of how we do.
     pub(crate) tokens_percent: u64,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
@@ -248,7 +250,7 @@ impl World {
             healed: false,
             store: MemoryStore::volatile(),
             policy: policy(),
-            oracle: Oracle::default(),
+            oracle: Oracle::of(budgets::drawn(seed)),
             ledger: Ledger::default(),
             live: None,
             stale: None,
@@ -256,6 +258,7 @@ impl World {
             acting: None,
             dirty: BTreeSet::new(),
             window,
+            caps: budgets::drawn(seed),
             tokens_percent,
             queue: BinaryHeap::new(),
             waiting: BTreeMap::new(),
@@ -477,6 +480,7 @@ impl World {
             self.oracle.loaded(key, 0, &journal)?;
             self.clients.judge(key, &journal)?;
             self.judge_session(key, &journal)?;
+            self.oracle.uses.look_at_rest(&self.store, key.project)?;
             if let Some(watched) = self.oracle.session(key) {
                 watched.told(|item| self.ledger.acts(item))?;
             }

@@ -23,7 +23,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, ItemId, NodeId, ProjectId, SessionId, SessionKey, Timestamp, TurnId, Version,
+    Amounts, BlobRef, BudgetId, BudgetUse, Head, ItemId, NodeId, ProjectId, SessionId, SessionKey, Timestamp,
+    TurnId, Version,
 };
 use tenure_store::{Budget, BudgetChange, BudgetEntry, DocumentKind, Receipt, StoreError, StoreErrorKind};
 use tokio_postgres::Row;
@@ -31,7 +32,7 @@ use tokio_postgres::Row;
 use crate::connect::{Param, Step};
 use crate::found;
 use crate::memory::EpisodeRow;
-use crate::read::{key_of, node_of, parsed, value};
+use crate::read::{budget_use, key_of, node_of, parsed, value};
 use crate::write::{Answer, AppendRows, DocumentRow, Write, int};
 
 const SESSION_VERSION: &str = include_str!("../sql/session_version.sql");
@@ -39,6 +40,7 @@ const LOCK_DOCUMENT: &str = include_str!("../sql/lock_document.sql");
 const DOCUMENT_VERSION: &str = include_str!("../sql/document_version.sql");
 const LOCK_BUDGET: &str = include_str!("../sql/lock_budget.sql");
 const RESERVATIONS: &str = include_str!("../sql/reservations.sql");
+const LOCK_BUDGET_USE: &str = include_str!("../sql/lock_budget_use.sql");
 const RECEIPTS_TAKEN: &str = include_str!("../sql/receipts_taken.sql");
 const OPEN_SESSION: &str = include_str!("../sql/open_session.sql");
 const EXTEND_SESSION: &str = include_str!("../sql/extend_session.sql");
@@ -55,6 +57,8 @@ const FORGET_DOCUMENT_TERMS: &str = include_str!("../sql/forget_document_terms.s
 const PUT_DOCUMENT_TERM: &str = include_str!("../sql/put_document_term.sql");
 const OPEN_BUDGET: &str = include_str!("../sql/open_budget.sql");
 const PUT_BUDGET: &str = include_str!("../sql/put_budget.sql");
+const OPEN_BUDGET_USE: &str = include_str!("../sql/open_budget_use.sql");
+const PUT_BUDGET_USE: &str = include_str!("../sql/put_budget_use.sql");
 const RELEASE: &str = include_str!("../sql/release.sql");
 const RESERVE: &str = include_str!("../sql/reserve.sql");
 const PUT_UNSEALED: &str = include_str!("../sql/put_unsealed.sql");
@@ -71,6 +75,7 @@ pub(crate) const STATEMENTS: &[&str] = &[
     DOCUMENT_VERSION,
     LOCK_BUDGET,
     RESERVATIONS,
+    LOCK_BUDGET_USE,
     RECEIPTS_TAKEN,
     OPEN_SESSION,
     EXTEND_SESSION,
@@ -87,6 +92,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
     PUT_DOCUMENT_TERM,
     OPEN_BUDGET,
     PUT_BUDGET,
+    OPEN_BUDGET_USE,
+    PUT_BUDGET_USE,
     RELEASE,
     RESERVE,
     PUT_UNSEALED,
@@ -99,6 +106,8 @@ pub(crate) const STATEMENTS: &[&str] = &[
 
 type DocumentKey<'a> = (ProjectId, DocumentKind, &'a str);
 type BudgetKey = (ProjectId, SessionId);
+/// A shared budget: its name is what its rows are ordered by, and locked in the order of.
+type UseKey = (ProjectId, String);
 
 /// What a batch reads and locks: keys without repetitions, in the order every batch locks them.
 #[derive(Debug, Default)]
@@ -106,6 +115,7 @@ pub(crate) struct Wanted<'a> {
     sessions: BTreeSet<SessionKey>,
     documents: BTreeSet<(ProjectId, &'static str, &'a str)>,
     budgets: BTreeSet<BudgetKey>,
+    uses: BTreeSet<UseKey>,
     receipts: BTreeSet<(ProjectId, &'a str)>,
 }
 
@@ -116,6 +126,9 @@ impl<'a> Wanted<'a> {
             if let Write::Append(rows) = write {
                 wanted.sessions.insert(rows.key);
                 wanted.budgets.extend(rows.append.budget.iter().map(|entry| (rows.key.project, entry.root)));
+                wanted
+                    .uses
+                    .extend(rows.append.uses.iter().map(|entry| use_key(rows.key.project, entry.budget)));
             }
             let documents = write.documents().iter();
             wanted
@@ -155,6 +168,15 @@ impl<'a> Wanted<'a> {
                 });
             }
         }
+        if !self.uses.is_empty() {
+            steps.push(Step {
+                sql: LOCK_BUDGET_USE,
+                params: vec![
+                    column(self.uses.iter().map(|(project, _)| project.to_string())),
+                    column(self.uses.iter().map(|(_, budget)| budget.clone())),
+                ],
+            });
+        }
         if !self.receipts.is_empty() {
             steps.push(Step {
                 sql: RECEIPTS_TAKEN,
@@ -169,7 +191,7 @@ impl<'a> Wanted<'a> {
 
     /// What would be found if every write were accepted; nothing where only a look can tell.
     pub(crate) fn guess(&self, writes: impl Iterator<Item = &'a Write>) -> Option<Found> {
-        if !self.documents.is_empty() || !self.budgets.is_empty() {
+        if !self.documents.is_empty() || !self.budgets.is_empty() || !self.uses.is_empty() {
             return None;
         }
         let appends = writes.filter_map(|write| match write {
@@ -221,6 +243,7 @@ pub(crate) struct Found {
     /// Latest versions; ids as they are stored.
     documents: HashMap<(String, String, String), u64>,
     budgets: HashMap<BudgetKey, Ledger>,
+    uses: HashMap<UseKey, BudgetUse>,
     receipts: HashSet<(String, String)>,
 }
 
@@ -247,6 +270,9 @@ impl Found {
                 if let Some(ledger) = self.budgets.get_mut(&(parsed(row, 0)?, parsed(row, 1)?)) {
                     ledger.reserved.insert(value(row, 2)?, value::<i64>(row, 3)?.cast_unsigned());
                 }
+            }
+            LOCK_BUDGET_USE => {
+                self.uses.insert((parsed(row, 0)?, value(row, 1)?), budget_use(row, 2)?);
             }
             RECEIPTS_TAKEN => {
                 self.receipts.insert((value(row, 0)?, value(row, 1)?));
@@ -302,6 +328,7 @@ pub(crate) struct Changes<'a> {
     /// As they were before this batch.
     existed: HashSet<SessionKey>,
     budgets_existed: HashMap<BudgetKey, BTreeMap<String, u64>>,
+    uses_existed: HashSet<UseKey>,
     now: Found,
     heads: BTreeMap<SessionKey, &'a AppendRows>,
     events: Vec<(SessionKey, u64, Timestamp, &'a str)>,
@@ -318,6 +345,7 @@ pub(crate) struct Changes<'a> {
     /// The last versions that say what they are found by.
     indexed: BTreeMap<DocumentKey<'a>, &'a DocumentRow>,
     budgets: BTreeSet<BudgetKey>,
+    uses: BTreeSet<UseKey>,
     receipts: BTreeMap<(ProjectId, &'a str), &'a Receipt>,
     blobs: BTreeMap<(ProjectId, BlobRef), Option<&'a Bytes>>,
 }
@@ -337,6 +365,7 @@ impl<'a> Changes<'a> {
         Self {
             existed,
             budgets_existed: reserved.collect(),
+            uses_existed: found.uses.keys().cloned().collect(),
             now: found,
             heads: BTreeMap::new(),
             events: Vec::new(),
@@ -351,6 +380,7 @@ impl<'a> Changes<'a> {
             documents: BTreeMap::new(),
             indexed: BTreeMap::new(),
             budgets: BTreeSet::new(),
+            uses: BTreeSet::new(),
             receipts: BTreeMap::new(),
             blobs: BTreeMap::new(),
         }
@@ -364,6 +394,9 @@ impl<'a> Changes<'a> {
                 self.check_head(rows)?;
                 self.check_documents(&rows.documents)?;
                 let ledgers = self.check_budget(rows)?;
+                let uses = self.check_uses(rows)?;
+                self.uses.extend(uses.keys().cloned());
+                self.now.uses.extend(uses);
                 self.append(rows, ledgers)
             }
             Write::Put(documents, _, audit) => {
@@ -448,6 +481,17 @@ impl<'a> Changes<'a> {
                 let context = format!("reserving in the budget of session `{root}`");
                 return Err(StoreError::new(StoreErrorKind::BudgetExceeded, context));
             }
+        }
+        Ok(after)
+    }
+
+    /// How shared budgets stand after the append.
+    fn check_uses(&self, rows: &AppendRows) -> Result<HashMap<UseKey, BudgetUse>, StoreError> {
+        let mut after = HashMap::new();
+        for entry in &rows.append.uses {
+            let key = use_key(rows.key.project, entry.budget);
+            let stored = self.now.uses.get(&key).copied().unwrap_or_default();
+            entry.apply(after.entry(key).or_insert(stored))?;
         }
         Ok(after)
     }
@@ -574,6 +618,11 @@ impl<'a> Changes<'a> {
             self.budgets.iter().partition(|key| self.budgets_existed.contains_key(key));
         for (sql, budgets) in [(OPEN_BUDGET, &new), (PUT_BUDGET, &changed)] {
             push(sql, budgets.is_empty(), self.budget_columns(budgets));
+        }
+        let (changed, new): (Vec<_>, Vec<_>) =
+            self.uses.iter().partition(|key| self.uses_existed.contains(*key));
+        for (sql, uses) in [(OPEN_BUDGET_USE, &new), (PUT_BUDGET_USE, &changed)] {
+            push(sql, uses.is_empty(), self.use_columns(uses));
         }
         let (released, reserved) = self.reservations();
         push(RELEASE, released.is_empty(), reservation_columns(&released, false));
@@ -714,6 +763,26 @@ impl<'a> Changes<'a> {
         ]
     }
 
+    fn use_columns(&self, keys: &[&UseKey]) -> Vec<Param<'a>> {
+        let amounts = |of: fn(&BudgetUse) -> Amounts, amount: fn(&Amounts) -> u64| {
+            let standing = keys.iter().filter_map(|key| self.now.uses.get(*key));
+            column(standing.map(|standing| int(amount(&of(standing)))))
+        };
+        let mut params: Vec<Param<'a>> = vec![
+            column(keys.iter().map(|(project, _)| project.to_string())),
+            column(keys.iter().map(|(_, budget)| budget.clone())),
+        ];
+        for of in [|standing: &BudgetUse| standing.spent, |standing: &BudgetUse| standing.reserved] {
+            params.extend([
+                amounts(of, |amounts| amounts.nano_usd),
+                amounts(of, |amounts| amounts.tokens),
+                amounts(of, |amounts| amounts.calls),
+                amounts(of, |amounts| amounts.millis),
+            ]);
+        }
+        params
+    }
+
     /// Reservations that are gone, and those that are new or changed.
     fn reservations(&self) -> (Vec<Reservation>, Vec<Reservation>) {
         let none = BTreeMap::new();
@@ -748,6 +817,10 @@ impl<'a> Changes<'a> {
             column(self.blobs.values().map(|payload| payload.map(|payload| &payload[..]))),
         ]
     }
+}
+
+fn use_key(project: ProjectId, budget: BudgetId) -> UseKey {
+    (project, budget.to_string())
 }
 
 type Reservation = (BudgetKey, String, u64);

@@ -289,6 +289,7 @@ impl Session {
             holder: None,
             documents: Vec::new(),
             budget: Vec::new(),
+            uses: Vec::new(),
             audit: Vec::new(),
             episodes: Vec::new(),
         }

@@ -23,7 +23,7 @@ use crate::write::pair;
 const PAGE: usize = 256;
 
 /// Rows that are deleted by project and session alone. The session's own comes first: whoever appends waits for it.
-const OF_SESSION: [(&str, &str); 8] = [
+const OF_SESSION: [(&str, &str); 9] = [
     ("sessions", include_str!("../sql/erase_session.sql")),
     ("events", include_str!("../sql/erase_journal.sql")),
     ("snapshots", include_str!("../sql/erase_snapshot.sql")),
@@ -32,6 +32,7 @@ const OF_SESSION: [(&str, &str); 8] = [
     ("episodes", include_str!("../sql/erase_episodes.sql")),
     ("budgets", include_str!("../sql/erase_budget.sql")),
     ("reservations", include_str!("../sql/erase_reservations.sql")),
+    ("budget_uses", include_str!("../sql/erase_budget_uses.sql")),
 ];
 
 const ERASING: &str = "erasing";

@@ -47,8 +47,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn,
-    TurnId, Version,
+    BlobRef, BudgetId, BudgetUse, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId,
+    SessionKey, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
     Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments, Gone,
@@ -405,6 +405,14 @@ impl Store for PostgresStore {
 
     async fn budget(&self, project: ProjectId, root: SessionId) -> Result<Budget, StoreError> {
         read::budget(&*self.pool.take("reading a budget").await?, project, root).await
+    }
+
+    async fn budget_uses(
+        &self,
+        project: ProjectId,
+        budgets: &[BudgetId],
+    ) -> Result<Vec<BudgetUse>, StoreError> {
+        read::budget_uses(&*self.pool.take("reading budgets").await?, project, budgets).await
     }
 
     async fn put_blob(&self, project: ProjectId, payload: Bytes) -> Result<BlobRef, StoreError> {

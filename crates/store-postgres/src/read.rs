@@ -1,12 +1,13 @@
 //! Reads: one function for each question.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tenure_journal::{
-    BlobRef, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey, SessionStatus, Timestamp, Turn,
-    TurnId, Version,
+    Amounts, BlobRef, BudgetId, BudgetUse, Head, Item, NodeId, ProjectId, Recorded, SessionId, SessionKey,
+    SessionStatus, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
     Budget, Document, DocumentKind, Order, Page, Receipt, SessionFilter, Snapshot, StoreError,
@@ -272,6 +273,36 @@ pub(crate) async fn budget(connection: &Connection, project: ProjectId, root: Se
     let limit = value::<Option<i64>>(row, 0)?.map(i64::cast_unsigned);
     let spent = value::<i64>(row, 1)?.cast_unsigned();
     Ok(batch::budget(limit, spent, value::<Vec<i64>>(row, 2)?.into_iter().map(i64::cast_unsigned)))
+}
+
+/// How shared budgets stand, in the order in which they are named.
+pub(crate) async fn budget_uses(
+    connection: &Connection,
+    project: ProjectId,
+    budgets: &[BudgetId],
+) -> Read<Vec<BudgetUse>> {
+    let names: Vec<String> = budgets.iter().map(BudgetId::to_string).collect();
+    let params: [&(dyn ToSql + Sync); 2] = [&project.to_string(), &names];
+    let rows = rows(connection, "reading budgets", include_str!("../sql/budget_use.sql"), &params).await?;
+    let mut found: BTreeMap<BudgetId, BudgetUse> = BTreeMap::new();
+    for row in &rows {
+        found.insert(parsed(row, 0)?, budget_use(row, 1)?);
+    }
+    Ok(budgets.iter().map(|id| found.get(id).copied().unwrap_or_default()).collect())
+}
+
+/// What was spent and what is set aside, from a column on.
+pub(crate) fn budget_use(row: &Row, first: usize) -> Read<BudgetUse> {
+    let amount = |index| value::<i64>(row, first + index).map(i64::cast_unsigned);
+    let amounts = |first| {
+        Ok::<_, StoreError>(Amounts {
+            nano_usd: amount(first)?,
+            tokens: amount(first + 1)?,
+            calls: amount(first + 2)?,
+            millis: amount(first + 3)?,
+        })
+    };
+    Ok(BudgetUse { spent: amounts(0)?, reserved: amounts(4)? })
 }
 
 /// What the row of a payload holds; the outer absence is a payload that is not there.

@@ -69,6 +69,12 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0007_vectors.sql"),
         compatible_from: 1,
     },
+    Migration {
+        number: 8,
+        name: "budget_uses",
+        sql: include_str!("../migrations/0008_budget_uses.sql"),
+        compatible_from: 1,
+    },
 ];
 
 /// The schema from which on nodes stamp the payloads they keep.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tenure_journal::{SessionKey, Timestamp, Version};
-use tenure_store::{BudgetChange, BudgetEntry, Store as _, StoreErrorKind, Wake};
+use tenure_journal::{Amounts, BudgetId, BudgetScope, Caps, Measure, Period, SessionKey, Timestamp, Version};
+use tenure_store::{BudgetChange, BudgetEntry, Store as _, StoreErrorKind, UseChange, UseEntry, Wake};
 use tenure_store_postgres::PostgresStore;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -103,6 +103,54 @@ async fn nodes_together_do_not_overspend() {
     let budget = stores[1].budget(root.project, root.session).await.expect("reads");
     assert_eq!((budget.reserved_nano_usd, budget.spent_nano_usd), (reserved, settled), "nothing was lost");
     assert_eq!(reserved + settled, LIMIT / COST * COST, "and all that fits was given out");
+}
+
+#[tokio::test]
+async fn nodes_share_a_budget_and_lose_nothing_of_it() {
+    const CALLS: u64 = 150;
+    let database = database();
+    let stores = join_all((0..3).map(|_| open(&database))).await;
+    let project = key(0).project;
+    let id = BudgetId::at(BudgetScope::Project, Period::Total, Timestamp::EPOCH);
+    let one = Amounts { nano_usd: 9, tokens: 3, calls: 1, millis: 0 };
+    let caps = Caps { calls: Some(CALLS), ..Caps::NONE };
+    let entry = move |change| vec![UseEntry { budget: id, change }];
+    let mut tasks = JoinSet::new();
+    for index in 0..200 {
+        let store = Arc::clone(&stores[index as usize % stores.len()]);
+        tasks.spawn(async move {
+            let (mut version, mut held, mut spent) = (0, 0, 0);
+            for attempt in 0..2 {
+                let mut reserve = append(key(index), version, &["reserves"]);
+                reserve.uses = entry(UseChange::Reserve { amounts: one, caps });
+                match store.append(reserve).await {
+                    Ok(next) => version = next.0,
+                    Err(error) => {
+                        assert_eq!(error.exceeded(), Some((id, Measure::Calls)), "{error}");
+                        continue;
+                    }
+                }
+                if (index + attempt) % 3 == 0 {
+                    held += 1;
+                } else {
+                    let mut settle = append(key(index), version, &["settles"]);
+                    settle.uses = entry(UseChange::Settle { reserved: one, spent: one });
+                    version = store.append(settle).await.expect("settles").0;
+                    spent += 1;
+                }
+                let seen = store.budget_uses(project, &[id]).await.expect("reads")[0];
+                assert!(seen.total().calls <= CALLS, "{seen:?}");
+            }
+            (held, spent)
+        });
+    }
+    let all = tasks.join_all().await;
+    let held: u64 = all.iter().map(|(held, _)| held).sum();
+    let spent: u64 = all.iter().map(|(_, spent)| spent).sum();
+    let times = |count| Amounts { nano_usd: 9 * count, tokens: 3 * count, calls: count, millis: 0 };
+    let seen = stores[1].budget_uses(project, &[id]).await.expect("reads")[0];
+    assert_eq!((seen.reserved, seen.spent), (times(held), times(spent)), "nothing was lost");
+    assert_eq!(held + spent, CALLS, "and all that fits was given out");
 }
 
 #[tokio::test]

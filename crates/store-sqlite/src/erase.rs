@@ -20,12 +20,13 @@ use crate::readers::ReadError;
 const CUTS_MAX: u32 = 12;
 
 /// Rows that are deleted by project and session alone.
-const OF_SESSION: [(&str, &str); 6] = [
+const OF_SESSION: [(&str, &str); 7] = [
     ("snapshots", include_str!("../sql/erase_snapshot.sql")),
     ("items", include_str!("../sql/erase_items.sql")),
     ("turns", include_str!("../sql/erase_turns.sql")),
     ("budgets", include_str!("../sql/erase_budget.sql")),
     ("reservations", include_str!("../sql/erase_reservations.sql")),
+    ("budget_uses", include_str!("../sql/erase_budget_uses.sql")),
     ("sessions", include_str!("../sql/erase_session.sql")),
 ];
 

@@ -38,8 +38,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::Transaction;
 use tenure_journal::{
-    BlobRef, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn,
-    TurnId, Version,
+    BlobRef, BudgetId, BudgetUse, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId,
+    SessionKey, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
     Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments, Gone,
@@ -359,6 +359,16 @@ impl Store for SqliteStore {
 
     async fn budget(&self, project: ProjectId, root: SessionId) -> Result<Budget, StoreError> {
         self.readers.run("reading a budget", move |connection| nodes::budget(connection, project, root)).await
+    }
+
+    async fn budget_uses(
+        &self,
+        project: ProjectId,
+        budgets: &[BudgetId],
+    ) -> Result<Vec<BudgetUse>, StoreError> {
+        let budgets = budgets.to_vec();
+        let read = move |connection: &_| nodes::budget_uses(connection, project, &budgets);
+        self.readers.run("reading budgets", move |connection| read(connection)).await
     }
 
     async fn document(

@@ -6,7 +6,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
-use tenure_journal::{NodeId, ProjectId, SessionId, SessionKey, Timestamp, Version};
+use tenure_journal::{
+    Amounts, BudgetId, BudgetUse, NodeId, ProjectId, SessionId, SessionKey, Timestamp, Version,
+};
 use tenure_store::Budget;
 
 use crate::read::{Read, damaged, key_of, limit_of};
@@ -110,6 +112,42 @@ pub(crate) fn budget_of(row: &Row<'_>) -> rusqlite::Result<Budget> {
         spent_nano_usd: amount(1)?,
         reserved_nano_usd: amount(2)?,
     })
+}
+
+/// How shared budgets stand, in the order in which they are named.
+pub(crate) fn budget_uses(
+    connection: &Connection,
+    project: ProjectId,
+    budgets: &[BudgetId],
+) -> Read<Vec<BudgetUse>> {
+    let project = project.to_string();
+    let mut found = Vec::with_capacity(budgets.len());
+    for budget in budgets {
+        found.push(budget_use(connection, &project, &budget.to_string())?);
+    }
+    Ok(found)
+}
+
+/// How one stands.
+pub(crate) fn budget_use(
+    connection: &Connection,
+    project: &str,
+    budget: &str,
+) -> rusqlite::Result<BudgetUse> {
+    let mut statement = connection.prepare_cached(include_str!("../sql/budget_use.sql"))?;
+    let read = |row: &Row<'_>| {
+        let amount = |index| row.get(index).map(|amount: i64| amount.unsigned_abs());
+        let amounts = |first| {
+            Ok::<_, rusqlite::Error>(Amounts {
+                nano_usd: amount(first)?,
+                tokens: amount(first + 1)?,
+                calls: amount(first + 2)?,
+                millis: amount(first + 3)?,
+            })
+        };
+        Ok(BudgetUse { spent: amounts(0)?, reserved: amounts(4)? })
+    };
+    Ok(statement.query_row((project, budget), read).optional()?.unwrap_or_default())
 }
 
 /// What leases are measured by: this machine's clock, in milliseconds since the Unix epoch.

@@ -18,6 +18,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 4, name: "memory", sql: include_str!("../migrations/0004_memory.sql") },
     Migration { number: 5, name: "facts", sql: include_str!("../migrations/0005_facts.sql") },
     Migration { number: 6, name: "vectors", sql: include_str!("../migrations/0006_vectors.sql") },
+    Migration { number: 7, name: "budget_uses", sql: include_str!("../migrations/0007_budget_uses.sql") },
 ];
 
 impl Migration {

@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
-use tenure_journal::{AuditRecord, BlobRef, ProjectId, Recorded, SessionKey, Timestamp, Version};
+use tenure_journal::{AuditRecord, BlobRef, BudgetUse, ProjectId, Recorded, SessionKey, Timestamp, Version};
 use tenure_store::{
     Append, AuditEntry, BudgetChange, BudgetEntry, Document, Embedded, Erasing, Gone, Indexed,
-    Place as Erased, Receipt, Seal, Stamp, StoreError, StoreErrorKind,
+    Place as Erased, Receipt, Seal, Stamp, StoreError, StoreErrorKind, UseEntry,
 };
 
 use crate::journal::{End, Place};
@@ -183,7 +183,7 @@ fn whole(
 
 impl AppendRows {
     fn can_fail_late(&self) -> bool {
-        !self.append.documents.is_empty() || !self.append.budget.is_empty()
+        !self.append.documents.is_empty() || !self.append.budget.is_empty() || !self.append.uses.is_empty()
     }
 
     fn run(&self, statements: &mut Statements<'_>) -> rusqlite::Result<Answer> {
@@ -205,6 +205,11 @@ impl AppendRows {
         }
         for entry in &append.budget {
             if let Err(refusal) = self.put_budget(connection, entry)? {
+                return Ok(Err(refusal));
+            }
+        }
+        for entry in &append.uses {
+            if let Err(refusal) = self.put_use(connection, entry)? {
                 return Ok(Err(refusal));
             }
         }
@@ -334,6 +339,29 @@ impl AppendRows {
                 spend.execute((project, &root, int(*nano_usd)))?;
             }
         }
+        Ok(Ok(()))
+    }
+
+    fn put_use(&self, connection: &Connection, entry: &UseEntry) -> rusqlite::Result<Result<(), StoreError>> {
+        let (project, budget) = (&self.project, entry.budget.to_string());
+        let mut standing = nodes::budget_use(connection, project, &budget)?;
+        if let Err(refusal) = entry.apply(&mut standing) {
+            return Ok(Err(refusal));
+        }
+        let BudgetUse { spent, reserved } = standing;
+        let row: [&dyn ToSql; 10] = [
+            project,
+            &budget,
+            &int(spent.nano_usd),
+            &int(spent.tokens),
+            &int(spent.calls),
+            &int(spent.millis),
+            &int(reserved.nano_usd),
+            &int(reserved.tokens),
+            &int(reserved.calls),
+            &int(reserved.millis),
+        ];
+        connection.prepare_cached(include_str!("../sql/put_budget_use.sql"))?.execute(&row[..])?;
         Ok(Ok(()))
     }
 

@@ -18,6 +18,7 @@ mod isolation;
 mod lists;
 mod nodes;
 mod random;
+mod uses;
 mod vectors;
 
 use std::sync::Arc;
@@ -67,6 +68,9 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         budgets::reserves_before_it_spends,
         budgets::is_never_exceeded_by_a_tree,
         budgets::writes_documents_with_the_events,
+        uses::sets_aside_in_all_or_none,
+        uses::is_never_exceeded_by_many,
+        uses::erases_those_of_a_session,
         collecting::forgets_only_what_is_old,
         collecting::stamps_what_is_kept_again,
         collecting::keeps_what_it_says_is_kept,

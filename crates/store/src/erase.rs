@@ -114,6 +114,7 @@ pub fn is_of_session(kind: DocumentKind) -> bool {
         | DocumentKind::Fact
         | DocumentKind::PinnedBlock
         | DocumentKind::MemorySettings
+        | DocumentKind::Budget
         | DocumentKind::Erasure => false,
     }
 }

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-use tenure_journal::Version;
+use tenure_journal::{BudgetId, Measure, Version};
 
 /// A failed store operation.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
     context: String,
+    /// Boxed, because an error is part of every answer and this of few.
+    exceeded: Option<Box<(BudgetId, Measure)>>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -47,7 +49,23 @@ impl StoreError {
     /// An error of `kind`; `context` says what was being done.
     #[must_use]
     pub fn new(kind: StoreErrorKind, context: impl Into<String>) -> Self {
-        Self { kind, context: context.into(), source: None }
+        Self { kind, context: context.into(), exceeded: None, source: None }
+    }
+
+    /// That what was to be set aside does not fit into a shared budget.
+    #[must_use]
+    pub fn budget_exceeded(budget: BudgetId, measure: Measure) -> Self {
+        let context = format!("reserving {} in the budget `{budget}`", measure.as_str());
+        Self {
+            exceeded: Some(Box::new((budget, measure))),
+            ..Self::new(StoreErrorKind::BudgetExceeded, context)
+        }
+    }
+
+    /// The shared budget that has not enough left, and of what; absent for that of a tree of sessions.
+    #[must_use]
+    pub fn exceeded(&self) -> Option<(BudgetId, Measure)> {
+        self.exceeded.as_deref().copied()
     }
 
     /// The same with its cause.

@@ -60,8 +60,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn,
-    TurnId, Version,
+    BlobRef, BudgetId, BudgetUse, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId,
+    SessionKey, Timestamp, Turn, TurnId, Version,
 };
 use tokio::sync::broadcast;
 
@@ -74,7 +74,7 @@ pub use needle::{Feed, NEEDLE_BYTES_MAX, NEEDLE_BYTES_MIN, Needle, Search};
 pub use recall::{Alike, Candidates, Embedded, Unembedded, Wanted};
 pub use types::{
     Append, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, GoneRows, ItemRow, Order, Page,
-    Receipt, SessionFilter, Snapshot, Stamp, Stored, Wake,
+    Receipt, SessionFilter, Snapshot, Stamp, Stored, UseChange, UseEntry, Wake,
 };
 
 /// Durable state. Cheap to share; every method may be called from any task.
@@ -89,7 +89,7 @@ pub trait Store: Send + Sync + 'static {
     /// `Conflict`: the journal is not at `expected`; nothing was written. Load and decide again.
     /// `ReceiptExists`: the receipt's key is taken in the project, whatever the version; nothing was written.
     /// `Held`: the append names a holder and another node holds the session; nothing was written.
-    /// `BudgetExceeded`: a reservation does not fit; nothing was written.
+    /// `BudgetExceeded`: a reservation does not fit, see [`StoreError::exceeded`]; nothing was written.
     /// `Unavailable`: nothing was written, or everything was; load to find out.
     /// `Full`: no space is left; nothing was written.
     async fn append(&self, append: Append) -> Result<Version, StoreError>;
@@ -325,6 +325,16 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// `Unavailable` or `Corrupt`.
     async fn budget(&self, project: ProjectId, root: SessionId) -> Result<Budget, StoreError>;
+
+    /// How shared budgets stand, in the order in which they are named.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn budget_uses(
+        &self,
+        project: ProjectId,
+        budgets: &[BudgetId],
+    ) -> Result<Vec<BudgetUse>, StoreError>;
 
     /// Keeps `payload` under its digest, stamped with this moment; keeping it again changes the stamp alone.
     ///

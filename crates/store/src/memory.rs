@@ -17,8 +17,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn,
-    TurnId, Version,
+    BlobRef, BudgetId, BudgetUse, Head, Item, MemorySpace, NodeId, ProjectId, Recorded, SessionId,
+    SessionKey, Timestamp, Turn, TurnId, Version,
 };
 use tokio::sync::broadcast;
 
@@ -397,6 +397,15 @@ impl MemoryStore {
         Ok(self.lock().seen.budget(project, root))
     }
 
+    /// [`Store::budget_uses`].
+    pub fn budget_uses_now(
+        &self,
+        project: ProjectId,
+        budgets: &[BudgetId],
+    ) -> Result<Vec<BudgetUse>, StoreError> {
+        Ok(self.lock().seen.budget_uses(project, budgets))
+    }
+
     /// [`Store::document`].
     pub fn document_now(
         &self,
@@ -641,6 +650,14 @@ impl Store for MemoryStore {
 
     async fn budget(&self, project: ProjectId, root: SessionId) -> Result<Budget, StoreError> {
         self.budget_now(project, root)
+    }
+
+    async fn budget_uses(
+        &self,
+        project: ProjectId,
+        budgets: &[BudgetId],
+    ) -> Result<Vec<BudgetUse>, StoreError> {
+        self.budget_uses_now(project, budgets)
     }
 
     async fn document(

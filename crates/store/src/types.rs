@@ -7,9 +7,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tenure_journal::{
-    AgentId, AuditRecord, Event, Head, Item, NodeId, ProjectId, Recorded, Remembered, SessionId, SessionKey,
-    SessionStatus, Timestamp, Turn, TurnId, Version,
+    AgentId, Amounts, AuditRecord, BudgetId, BudgetUse, Caps, Event, Head, Item, NodeId, ProjectId, Recorded,
+    Remembered, SessionId, SessionKey, SessionStatus, Timestamp, Turn, TurnId, Version,
 };
+
+use crate::StoreError;
 
 /// One transaction on one session.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub struct Append {
     pub documents: Vec<Document>,
     /// What the events reserve and spend, in order.
     pub budget: Vec<BudgetEntry>,
+    /// What the events set aside and use in budgets that more than one tree of sessions may share, in order.
+    pub uses: Vec<UseEntry>,
     /// What an auditor is told of the events, in order. They wait to be sealed.
     pub audit: Vec<AuditRecord>,
     /// What the events made that can be recalled from now on, each in place of what was at its place in the session.
@@ -79,6 +83,59 @@ pub enum BudgetChange {
         /// What it cost.
         nano_usd: u64,
     },
+}
+
+/// A change to how a budget stands that more than one tree of sessions may share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseEntry {
+    /// The budget, in the project of the append.
+    pub budget: BudgetId,
+    /// What changes.
+    pub change: UseChange,
+}
+
+/// How a shared budget changes. Its limits are the appender's to know: they come with what is to fit into them, so
+/// that nothing is written where they are set.
+///
+/// There is no key of the attempt here: an append is made once, at its version, and so is what it sets aside and
+/// settles.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UseChange {
+    /// Sets aside what an attempt may use, before it begins. Refused with
+    /// [`crate::StoreErrorKind::BudgetExceeded`] if it, what is set aside and what was spent together are more than
+    /// `caps` allow, of anything.
+    Reserve {
+        /// The most it may use.
+        amounts: Amounts,
+        /// The most there may be.
+        caps: Caps,
+    },
+    /// Counts what an attempt used in place of what it had set aside.
+    Settle {
+        /// What it had set aside.
+        reserved: Amounts,
+        /// What it used.
+        spent: Amounts,
+    },
+}
+
+impl UseEntry {
+    /// Makes the change.
+    ///
+    /// # Errors
+    /// `BudgetExceeded`, which names the budget and the measure; nothing was changed.
+    pub fn apply(&self, standing: &mut BudgetUse) -> Result<(), StoreError> {
+        match &self.change {
+            UseChange::Reserve { amounts, caps } => standing
+                .reserve(amounts, caps)
+                .map_err(|measure| StoreError::budget_exceeded(self.budget, measure)),
+            UseChange::Settle { reserved, spent } => {
+                standing.settle(reserved, spent);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// A budget as it stands. A budget that was never touched has no limit and nothing spent.
@@ -275,11 +332,13 @@ pub enum DocumentKind {
     PinnedBlock,
     /// How a scope is written to; its id is the scope's mark.
     MemorySettings,
+    /// The limits of budgets; its id says whose: `project`, `session` for each session, or an agent's.
+    Budget,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -309,6 +368,7 @@ impl DocumentKind {
         Self::Fact,
         Self::PinnedBlock,
         Self::MemorySettings,
+        Self::Budget,
     ];
 
     /// The kind of a word on disk.
@@ -350,6 +410,7 @@ impl DocumentKind {
             Self::Fact => "fact",
             Self::PinnedBlock => "pinned_block",
             Self::MemorySettings => "memory_settings",
+            Self::Budget => "budget",
         }
     }
 }

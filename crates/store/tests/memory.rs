@@ -114,6 +114,7 @@ fn append(key: SessionKey, expected: u64) -> Append {
         holder: None,
         documents: Vec::new(),
         budget: Vec::new(),
+        uses: Vec::new(),
         audit: Vec::new(),
         episodes: Vec::new(),
     }

@@ -71,7 +71,7 @@ async fn read_target(call: &Call, mut reader: Reader<'_>) -> Result<FreezeTarget
 
 /// The agent of an id or a name, if there is or was one: what a deleted agent's sessions do can be frozen, and so
 /// can what sessions do whose agent was never saved.
-async fn agent(call: &Call, id_or_name: &str) -> Result<Option<AgentId>, ApiError> {
+pub(super) async fn agent(call: &Call, id_or_name: &str) -> Result<Option<AgentId>, ApiError> {
     let (store, project) = (call.store(), call.project());
     let Ok(id) = id_or_name.parse::<AgentId>() else {
         let saved = agents::find(store, project, id_or_name).await?;

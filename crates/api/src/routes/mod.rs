@@ -4,6 +4,7 @@ mod agents;
 mod audit;
 mod automations;
 mod blocks;
+mod budgets;
 mod context;
 mod environments;
 mod erasures;
@@ -123,6 +124,9 @@ fn v1() -> Table {
         .route("/tenure/whoami", get(people::whoami))
         .route("/tenure/freezes", get(freezes::list).post(freezes::create))
         .route("/tenure/freezes/{freeze}", delete(freezes::delete))
+        .route("/tenure/budgets", get(budgets::list))
+        .route("/tenure/budgets/{target}", get(budgets::retrieve).put(budgets::put))
+        .route("/tenure/sessions/{session}/budgets", get(budgets::of_session))
         .route("/tenure/policies", get(policies::current).post(policies::publish))
         .route("/tenure/policies/history", get(policies::history))
         .route("/tenure/policies/rollback", post(policies::rollback))

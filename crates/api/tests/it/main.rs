@@ -3,6 +3,7 @@
 mod agents_api;
 mod automations_api;
 mod bad_inputs;
+mod budgets_api;
 mod contexts_api;
 mod erasures;
 mod facts;

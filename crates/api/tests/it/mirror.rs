@@ -64,6 +64,8 @@ async fn furnish(world: &World) -> Ids {
     let mut keep = |name, id: String| drop(ids.insert(name, (id.clone(), unknown(&id))));
     let agent = made(world, "/v1/agents", json!({"model": "m1", "name": "helper"})).await;
     keep("agent", id(&agent));
+    // Whose budgets a path names.
+    keep("target", id(&agent));
     let session = json!({"agent_id": agent["id"], "environment": {"type": "none"}, "input": "delegate",
         "agent": {"multi_agent": {"enabled": true}}});
     let session = world.session(session).await;
@@ -157,6 +159,7 @@ fn body_of(path: &str) -> Value {
             json!({"auth": {"type": "static_bearer", "token": "another-token"}})
         }
         "/v1/tenure/vaults/{vault}/sign_ins" => json!({"mcp_server_url": "https://x.example/mcp"}),
+        "/v1/tenure/budgets/{target}" => json!({"limits": {"day": {"calls": 1}}}),
         "/v1/tenure/memory/facts/{fact}/correct" => json!({"statement": "Billing uses SQLite."}),
         "/v1/skills/{skill}" => json!({"default_version": "1"}),
         _ => json!({}),

@@ -3,9 +3,9 @@
 
 use tenure_journal::{Confidentiality, Integrity, Labels, Timestamp, ToolEffect};
 use tenure_policy::{
-    Action, AgentFacts, Chain, EnvironmentFacts, Facts, HostFacts, Hosting, MemoryFacts, ModelCall,
-    PartyFacts, PolicySet, Principal, Reach, Request, RouteFacts, SecretFacts, SessionFacts, SessionVerb,
-    SpendFacts, TicketFacts, ToolFacts, Verdict,
+    Action, AgentFacts, Chain, EnvironmentFacts, Facts, HostFacts, Hosting, LevelFacts, MemoryFacts,
+    ModelCall, PartyFacts, PolicySet, Principal, Reach, Request, RouteFacts, SecretFacts, SessionFacts,
+    SessionVerb, SpendFacts, TicketFacts, ToolFacts, Verdict,
 };
 
 use crate::support::{
@@ -80,13 +80,20 @@ fn of_principals(table: &mut Table<'_>) {
     let deep = |depth| Facts { chain: Chain { on_behalf_of: true, depth }, ..Facts::neutral() };
     table.ask("four agents stand between", &Request { facts: deep(4), ..plain });
     table.ask("five agents stand between", &Request { facts: deep(5), ..plain });
-    let spend = |reserve_micros, remaining_micros, calls_left| Facts {
-        spend: Some(SpendFacts { reserve_micros, remaining_micros, calls_left }),
-        ..Facts::neutral()
-    };
-    table.ask("the budget just suffices", &Request { facts: spend(5, 5, 1), ..plain });
-    table.ask("the budget does not suffice", &Request { facts: spend(6, 5, 1), ..plain });
-    table.ask("no calls are left", &Request { facts: spend(5, 5, 0), ..plain });
+    let ask_model = request(Action::ModelCall(ModelCall::new("m", Timestamp::EPOCH)), &NULL);
+    for (name, [reserve_micros, remaining_micros, reserve_tokens, remaining_tokens, calls_left]) in [
+        ("the budget just suffices", [5, 5, 7, 7, 1]),
+        ("the budget does not suffice", [6, 5, 7, 7, 1]),
+        ("more tokens than are left", [5, 5, 8, 7, 1]),
+        ("no calls are left", [5, 5, 7, 7, 0]),
+    ] {
+        let left = LevelFacts { remaining_micros, remaining_tokens, calls_left, seconds_left: 0 };
+        let (session, agent, project) = (left, left, left);
+        let spend = Some(SpendFacts { reserve_micros, reserve_tokens, left, session, agent, project });
+        let facts = Facts { spend, ..Facts::neutral() };
+        table.ask(name, &Request { facts, ..ask_model });
+        table.ask(&format!("{name} and a tool is called"), &Request { facts, ..plain });
+    }
     let session = SessionFacts { id: "sess_1", agent: "refunds", owner: "key_1" };
     let read = Action::Session { verb: SessionVerb::Read, session };
     let create = |frozen| Action::SessionCreate { agent: AgentFacts { frozen, ..agent() } };

@@ -35,6 +35,12 @@ fn guard_rails_of_another_release_are_those_of_the_text() {
     assert_eq!(set.digest(), other.digest());
     let none = PolicyText { defaults: String::new(), ..text.clone() };
     check(&PolicySet::of_text(&none).expect("valid"), &asked, "deny ");
+    // What the release before asked and decided by.
+    let earlier = include_str!("../../policies/earlier/1.cedarschema");
+    let before = PolicyText { schema: earlier.into(), ..text.clone() };
+    let then = PolicySet::of_text(&before).expect("this schema only adds to that");
+    let now = PolicySet::defaults();
+    assert_eq!(said(&verdict(&then, &asked, 0)), said(&verdict(&now, &asked, 0)));
     let foreign = PolicyText { schema: "entity Other;".into(), ..text };
     let refused = PolicySet::of_text(&foreign).expect_err("another schema");
     assert!(refused.to_string().contains("another release"), "{refused}");

@@ -1,5 +1,6 @@
 //! The runtime with stores, models and tool servers that a test can steer. One binary: each links a whole server.
 
+mod budgets;
 mod collect;
 mod contexts;
 mod embedding;

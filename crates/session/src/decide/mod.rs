@@ -25,7 +25,7 @@ use tenure_journal::{
 };
 use tenure_policy::PolicySet;
 
-use crate::{Command, Frozen, Price, Refusal, Reserving, Routes, Session, Window};
+use crate::{Budgets, Command, Frozen, Price, Refusal, Reserving, Routes, Session, Window};
 
 /// What a decision may depend on beside the state: time, chance, policy and limits, all as values.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +50,8 @@ pub struct Context<'a> {
     pub routes: Routes<'a>,
     /// Whether the budget refused what this decision wants to set aside.
     pub reserving: Reserving,
+    /// The budgets that hold for the session, as they stand.
+    pub budgets: &'a Budgets,
     /// Messages and thinking that are being streamed, as far as they have come: what a cancelled turn keeps.
     pub partial: &'a [Item],
     /// What must not begin for now.
@@ -153,7 +155,12 @@ impl Session {
         cx: &Context<'_>,
     ) -> Result<Vec<Event>, Refusal> {
         let state = Self::opened(key, cx.now, &opened);
-        let mut draft = Draft { state, events: vec![Event::SessionOpened(Box::new(opened))], cx };
+        let mut draft = Draft {
+            state,
+            events: vec![Event::SessionOpened(Box::new(opened))],
+            budgets: cx.budgets.clone(),
+            cx,
+        };
         for part in forked {
             draft.push(Event::Forked(Box::new(part)));
         }
@@ -169,7 +176,12 @@ impl Session {
     #[must_use]
     pub fn prewarm(key: SessionKey, opened: EnvironmentOpened, cx: &Context<'_>) -> Vec<Event> {
         let state = Self::prewarmed(key, cx.now, &opened);
-        let mut draft = Draft { state, events: vec![Event::EnvironmentOpened(Box::new(opened))], cx };
+        let mut draft = Draft {
+            state,
+            events: vec![Event::EnvironmentOpened(Box::new(opened))],
+            budgets: cx.budgets.clone(),
+            cx,
+        };
         draft.prepare_environment();
         draft.advance();
         draft.events
@@ -180,7 +192,7 @@ impl Session {
     /// # Errors
     /// A command that the session refuses. Attempts, restarts and time are never refused.
     pub fn decide(&self, input: &Input<'_>, cx: &Context<'_>) -> Result<Vec<Event>, Refusal> {
-        let mut draft = Draft { state: self.clone(), events: Vec::new(), cx };
+        let mut draft = Draft { state: self.clone(), events: Vec::new(), budgets: cx.budgets.clone(), cx };
         match input {
             Input::Commands(commands) => {
                 for command in *commands {
@@ -204,11 +216,14 @@ impl Session {
 struct Draft<'a> {
     state: Session,
     events: Vec<Event>,
+    /// The budgets as they will be.
+    budgets: Budgets,
     cx: &'a Context<'a>,
 }
 
 impl Draft<'_> {
     fn push(&mut self, event: Event) {
+        self.budgets.follow(&self.state, self.cx.now, &event);
         self.state.apply(self.cx.now, &event);
         self.events.push(event);
     }

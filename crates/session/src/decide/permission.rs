@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use tenure_journal::{
-    Event, GrantNumber, MemoryScope, Party, PermitRecord, PolicyRefusal, ScopeKind, json as strict,
+    Amounts, Event, GrantNumber, MemoryScope, Party, PermitRecord, PolicyRefusal, ScopeKind, json as strict,
 };
-use tenure_policy::{Action, Approved, MemoryStore, MemoryUse, Verdict, kept_questions};
+use tenure_policy::{Action, Approved, Facts, MemoryStore, MemoryUse, Verdict, kept_questions};
 
 use super::Draft;
 use crate::Refusal;
@@ -74,8 +74,21 @@ impl Draft<'_> {
         approved: Option<Approved<'_>>,
         asking: Asking,
     ) -> Judgement {
+        self.judge_spending(action, arguments, approved, asking, &Amounts::default())
+    }
+
+    /// The same about something that would set so much aside in budgets.
+    pub(super) fn judge_spending(
+        &self,
+        action: Action<'_>,
+        arguments: &Value,
+        approved: Option<Approved<'_>>,
+        asking: Asking,
+        amounts: &Amounts,
+    ) -> Judgement {
         let known = self.state.known(&action, arguments, self.cx.now);
-        let request = catalogue::request(&self.state, action, arguments, known.facts(&self.state));
+        let facts = Facts { spend: self.budgets.facts(amounts), ..known.facts(&self.state) };
+        let request = catalogue::request(&self.state, action, arguments, facts);
         let verdict = self.cx.policy.decide(&request, approved);
         let refused = match (&verdict, asking) {
             (Verdict::Allow(_), _) | (Verdict::Ask(_), Asking::Possible) => None,

@@ -52,6 +52,7 @@ impl Draft<'_> {
             return None;
         }
         match self.choose_route(&model, None, Purpose::Review) {
+            Ok(chosen) if self.budgets.short(&chosen.amounts).is_some() => None,
             Ok(chosen) => Some(Possible { model, permit: chosen.permit }),
             Err(unroutable) => {
                 self.record_unroutable(unroutable);
@@ -89,6 +90,9 @@ impl Draft<'_> {
             return true;
         };
         match self.choose_route(&review.model, Some(effect_id), Purpose::Review) {
+            Ok(chosen) if self.budgets.short(&chosen.amounts).is_some() => {
+                self.push(Event::EffectAbandoned { effect_id });
+            }
             Ok(chosen) => {
                 let worst = |price| budget::worst_case_of_review(request, &price);
                 let reserved_nano_usd = chosen.price.map(worst);
@@ -99,6 +103,7 @@ impl Draft<'_> {
                     reserved_nano_usd,
                     route,
                     context: None,
+                    held: self.budgets.hold(chosen.amounts),
                 });
             }
             Err(unroutable) => {

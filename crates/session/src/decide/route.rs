@@ -5,14 +5,16 @@
 //! all the same: waiting is what retries are for. A way that policy refuses is never tried.
 
 use tenure_journal::{
-    Effect, EffectId, EffectKind, FailureKind, Obstacle, PassedOver, PermitRecord, PolicyRefusal,
-    RouteDecision,
+    Amounts, Effect, EffectId, EffectKind, FailureKind, ModelRequest, Obstacle, PassedOver, PermitRecord,
+    PolicyRefusal, RouteDecision,
 };
 use tenure_policy::{Action, CallClass, ModelCall, Verdict};
 
 use super::Draft;
 use super::permission::{Asking, Judgement};
 use super::turn::NO_ARGUMENTS;
+use crate::shared_budget::{Answering, Short};
+use crate::tokens::Family;
 use crate::{Candidate, Price};
 
 /// What a model is asked for.
@@ -43,6 +45,13 @@ impl Purpose {
         }
     }
 
+    fn answering(self) -> Answering {
+        match self {
+            Self::Review => Answering::Verdict,
+            Self::Agent | Self::Compaction => Answering::Whole,
+        }
+    }
+
     /// What a call by this way is. One that makes state at the provider is that first of all.
     fn class(self, way: &Candidate) -> CallClass {
         match (self, way.class()) {
@@ -59,6 +68,8 @@ pub(super) struct Chosen {
     /// Absent where no way is known but the model's name.
     pub(super) decision: Option<Box<RouteDecision>>,
     pub(super) price: Option<Price>,
+    /// The most that the call may use by this way.
+    pub(super) amounts: Amounts,
 }
 
 /// No way is permitted.
@@ -67,6 +78,8 @@ pub(super) struct Unroutable {
     /// What forbids them, each once.
     policies: Vec<String>,
     is_known: bool,
+    /// Why no budget has enough left for any of them, where that is so.
+    short: Option<Short>,
 }
 
 impl Draft<'_> {
@@ -79,13 +92,14 @@ impl Draft<'_> {
     ) -> Result<Chosen, Unroutable> {
         let call = ModelCall::new(model, self.cx.now);
         let candidates = self.cx.routes.to(model);
+        let counted = self.counted(effect_id, purpose);
         if candidates.is_empty() {
             let class = match purpose {
                 Purpose::Agent => call.class,
                 Purpose::Review => CallClass::Reviewer,
                 Purpose::Compaction => CallClass::Compaction,
             };
-            return self.choose_unknown(call.of_class(class));
+            return self.choose_unknown(call.of_class(class), purpose, counted);
         }
         let pending = effect_id.and_then(|id| self.state.effects.get(&id));
         let avoided = pending.map(|pending| pending.avoided.as_slice()).unwrap_or_default();
@@ -93,15 +107,26 @@ impl Draft<'_> {
         let mut policies: Vec<String> = Vec::new();
         let mut passed_over = Vec::new();
         let mut permitted = Vec::new();
+        // Why the ways that a budget has not enough left for are none; whatever else stands in their way.
+        let mut shorts = Vec::new();
         for candidate in &candidates {
             let name = &candidate.record.name;
             let call = call.through(candidate.facts()).of_class(purpose.class(candidate));
-            let judgement = self.judge(Action::ModelCall(call), NO_ARGUMENTS, None, Asking::Impossible);
+            let price = candidate.price.or_else(|| self.cx.prices.get(model).copied());
+            let amounts = self.budgets.amounts(price.as_ref(), counted, purpose.answering());
+            let judgement = self.judge_call(call, &amounts);
+            shorts.extend(self.budgets.short(&amounts));
             let obstacle = match judgement.verdict() {
                 Verdict::Allow(permit) => {
                     let failed = avoided.contains(name);
                     let unhealthy = self.cx.routes.unhealthy.contains(&candidate.account);
-                    permitted.push((candidate, permit.clone().into_record(), call, passed_over.len()));
+                    permitted.push((
+                        candidate,
+                        permit.clone().into_record(),
+                        call,
+                        passed_over.len(),
+                        amounts,
+                    ));
                     match (failed, unhealthy) {
                         (true, _) => Obstacle::Failed,
                         (false, true) => Obstacle::Unhealthy,
@@ -118,13 +143,14 @@ impl Draft<'_> {
             passed_over.push(PassedOver { route: name.clone(), why: obstacle });
         }
         // The last that was looked at is well, if any is; else the first that may be taken at all.
-        let well = permitted.last().filter(|(.., passed)| *passed == passed_over.len());
+        let well = permitted.last().filter(|(.., passed, _)| *passed == passed_over.len());
         let usable = |name: &str| !avoided.iter().any(|avoided| avoided == name);
         let taken = well
             .or_else(|| permitted.iter().find(|(candidate, ..)| usable(&candidate.record.name)))
             .or(permitted.first());
-        let Some((candidate, permit, call, passed)) = taken else {
-            return Err(Unroutable { refusals, policies, is_known: true });
+        let Some((candidate, permit, call, passed, amounts)) = taken else {
+            let short = shorts.pop().filter(|_| shorts.len() + 1 == candidates.len());
+            return Err(Unroutable { refusals, policies, is_known: true, short });
         };
         passed_over.truncate(*passed);
         let decision = RouteDecision {
@@ -137,20 +163,53 @@ impl Draft<'_> {
             passed_over,
         };
         let price = candidate.price.or_else(|| self.cx.prices.get(model).copied());
-        Ok(Chosen { permit: permit.clone(), decision: Some(Box::new(decision)), price })
+        let (permit, decision) = (permit.clone(), Some(Box::new(decision)));
+        Ok(Chosen { permit, decision, price, amounts: *amounts })
     }
 
-    fn choose_unknown(&self, call: ModelCall<'_>) -> Result<Chosen, Unroutable> {
-        let judgement = self.judge(Action::ModelCall(call), NO_ARGUMENTS, None, Asking::Impossible);
+    fn choose_unknown(
+        &self,
+        call: ModelCall<'_>,
+        purpose: Purpose,
+        counted: u64,
+    ) -> Result<Chosen, Unroutable> {
+        let price = self.cx.prices.get(call.model).copied();
+        let amounts = self.budgets.amounts(price.as_ref(), counted, purpose.answering());
+        let judgement = self.judge_call(call, &amounts);
         match judgement.verdict() {
-            Verdict::Allow(permit) => Ok(Chosen {
-                permit: permit.clone().into_record(),
-                decision: None,
-                price: self.cx.prices.get(call.model).copied(),
-            }),
-            Verdict::Ask(_) | Verdict::Deny(_) => {
-                Err(Unroutable { refusals: vec![judgement], policies: Vec::new(), is_known: false })
+            Verdict::Allow(permit) => {
+                Ok(Chosen { permit: permit.clone().into_record(), decision: None, price, amounts })
             }
+            Verdict::Ask(_) | Verdict::Deny(_) => Err(Unroutable {
+                refusals: vec![judgement],
+                policies: Vec::new(),
+                is_known: false,
+                short: self.budgets.short(&amounts),
+            }),
+        }
+    }
+
+    fn judge_call(&self, call: ModelCall<'_>, amounts: &Amounts) -> Judgement {
+        self.judge_spending(Action::ModelCall(call), NO_ARGUMENTS, None, Asking::Impossible, amounts)
+    }
+
+    /// How many tokens a call's request is counted as, where a budget has to know; a call that is not there yet may
+    /// be nothing but its frame.
+    fn counted(&self, effect_id: Option<EffectId>, purpose: Purpose) -> u64 {
+        if self.budgets.is_empty() {
+            return 0;
+        }
+        let kind = effect_id.and_then(|id| self.state.effects.get(&id)).map(|pending| &pending.effect.kind);
+        let count = |request: &ModelRequest| Family::of(&request.model).count_request(request);
+        match (purpose, kind) {
+            (Purpose::Review, Some(EffectKind::Review { approval_id, .. })) => {
+                self.state.review_request(*approval_id).as_ref().map_or(0, count)
+            }
+            (Purpose::Compaction, Some(kind @ EffectKind::Compact { .. })) => {
+                self.state.compaction(kind, self.cx.window).as_ref().map_or(0, count)
+            }
+            (Purpose::Review, _) => 0,
+            (Purpose::Agent | Purpose::Compaction, _) => self.state.built().counted,
         }
     }
 
@@ -164,7 +223,11 @@ impl Draft<'_> {
     /// Records why no way may be taken, and ends the turn.
     pub(super) fn unroutable(&mut self, model: &str, unroutable: Unroutable) {
         let (is_known, policies) = (unroutable.is_known, unroutable.policies.clone());
+        let short = unroutable.short.clone();
         self.record_unroutable(unroutable);
+        if let Some(Short { code, message }) = short {
+            return self.fail_turn(code, message);
+        }
         if !is_known {
             return self.fail_turn("invalid_request", format!("policy does not allow the model `{model}`"));
         }
@@ -192,7 +255,10 @@ impl Draft<'_> {
             let call = ModelCall::new(model, self.cx.now)
                 .through(candidate.facts())
                 .of_class(purpose.class(candidate));
-            let judgement = self.judge(Action::ModelCall(call), NO_ARGUMENTS, None, Asking::Impossible);
+            let price = candidate.price.or_else(|| self.cx.prices.get(model).copied());
+            let counted = self.counted(Some(effect.id), purpose);
+            let amounts = self.budgets.amounts(price.as_ref(), counted, purpose.answering());
+            let judgement = self.judge_call(call, &amounts);
             matches!(judgement.verdict(), Verdict::Allow(_))
         })
     }

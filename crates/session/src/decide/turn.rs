@@ -14,10 +14,10 @@ use super::{Draft, Role};
 use crate::Reserving;
 use crate::budget;
 use crate::catalogue;
+use crate::shared_budget::Short;
 
 /// Null: the arguments of a request that has none.
 pub(super) const NO_ARGUMENTS: &Value = &Value::Null;
-const BUDGET_SPENT: &str = "the session's spending limit is reached; raise or clear it to go on";
 
 impl Draft<'_> {
     /// Goes on until something outside has to happen.
@@ -144,6 +144,10 @@ impl Draft<'_> {
         let model = self.state.agent.model.clone();
         match self.choose_route(&model, None, Purpose::Agent) {
             Ok(chosen) => {
+                if let Some(Short { code, message }) = self.budgets.short(&chosen.amounts) {
+                    self.fail_turn(code, message);
+                    return true;
+                }
                 let step = self.state.turn.as_ref().map_or(0, |turn| turn.steps);
                 self.request(Effect {
                     id: EffectId::fresh(self.cx.fresh),
@@ -168,8 +172,8 @@ impl Draft<'_> {
             let message = format!("the turn needed more than {} model requests", limit::STEPS_PER_TURN_MAX);
             return Some(("invalid_request", message));
         }
-        if self.is_budget_spent(&self.state.agent.model) {
-            return Some(("session_budget_exceeded", BUDGET_SPENT.to_owned()));
+        if let Some(Short { code, message }) = self.budget_short(&self.state.agent.model) {
+            return Some((code, message));
         }
         let down = catalogue::servers(&self.state.agent.tools).filter(|mcp| mcp.required).find(|mcp| {
             self.state.listings.get(&mcp.server_label).is_some_and(|listing| listing.tools.is_none())
@@ -179,25 +183,31 @@ impl Draft<'_> {
         })
     }
 
-    /// Whether `model` cannot be paid for. What the whole tree spent is known to its budget alone; that this
-    /// session reached the limit by itself is known here.
+    /// Whether `model` cannot be paid for.
     pub(super) fn is_budget_spent(&self, model: &str) -> bool {
+        self.budget_short(model).is_some()
+    }
+
+    /// Why `model` cannot be paid for. What the whole tree spent is known to its budget alone; that this session
+    /// reached the limit by itself is known here.
+    fn budget_short(&self, model: &str) -> Option<Short> {
         let reached = self.state.spend_limit.is_some_and(|limit| self.state.spent.reaches(limit));
-        let refused = match self.cx.reserving {
-            Reserving::Asked => false,
-            Reserving::Refused => self.cx.prices.contains_key(model),
-        };
-        reached || refused
+        if reached {
+            return Some(Short::of_tree());
+        }
+        match self.cx.reserving {
+            Reserving::Asked => None,
+            Reserving::Refused => self.cx.prices.contains_key(model).then(Short::of_tree),
+            Reserving::RefusedBy(id, measure) => Some(self.budgets.refused(id, measure)),
+        }
     }
 
     /// Ends the turn if `model` cannot be asked again because too little is left of the budget. Returns
     /// whether it did.
     pub(super) fn stop_at_budget(&mut self, model: &str) -> bool {
-        let spent = self.is_budget_spent(model);
-        if spent {
-            self.fail_turn("session_budget_exceeded", BUDGET_SPENT.to_owned());
-        }
-        spent
+        let Some(Short { code, message }) = self.budget_short(model) else { return false };
+        self.fail_turn(code, message);
+        true
     }
 
     /// Records an effect together with the beginning of its first attempt, if it may begin here.
@@ -242,15 +252,20 @@ impl Draft<'_> {
             return self.begin_summary(&effect, attempt);
         }
         let model = self.state.effects.get(&effect_id).and_then(|pending| budget::model(&pending.effect));
-        let (mut reserved_nano_usd, mut route, mut context) = (None, None, None);
+        let (mut reserved_nano_usd, mut route, mut context, mut held) = (None, None, None, None);
         if let Some(model) = model.map(str::to_owned) {
             match self.choose_route(&model, Some(effect_id), Purpose::Agent) {
                 Ok(chosen) => match self.fit_without_summary() {
                     Ok(size) => {
+                        if let Some(Short { code, message }) = self.budgets.short(&chosen.amounts) {
+                            self.fail_turn(code, message);
+                            return false;
+                        }
                         reserved_nano_usd =
                             chosen.price.map(|price| budget::worst_case(&price, size.counted));
                         route = chosen.decision;
                         context = Some(size);
+                        held = self.budgets.hold(chosen.amounts);
                     }
                     Err((code, message)) => {
                         self.fail_turn(code, message);
@@ -263,7 +278,7 @@ impl Draft<'_> {
                 }
             }
         }
-        self.push(Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route, context });
+        self.push(Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route, context, held });
         true
     }
 

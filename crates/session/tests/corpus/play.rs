@@ -301,6 +301,7 @@ fn cx<'a>(now: Timestamp, fresh: &'a Fresh, policy: &'a PolicySet) -> Context<'a
         tools_changed: &NO_TOOLS,
         prices: &NO_PRICES,
         reserving: Reserving::Asked,
+        budgets: &tenure_session::NO_BUDGETS,
         partial: &[],
     }
 }

@@ -21,8 +21,9 @@ use tenure_journal::{
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
-    Attempted, Batch, BudgetStep, Candidate, Command, Context, Frozen, History, Input, NOTHING_FROZEN, Price,
-    Refusal, RequiredAction, Reserving, Role, Routes, Session, SubagentReply, Window,
+    Attempted, Batch, BudgetStep, Budgets, Candidate, Command, Context, Frozen, History, Input, NO_BUDGETS,
+    NOTHING_FROZEN, Price, Refusal, RequiredAction, Reserving, Role, Routes, Session, SubagentReply, UseStep,
+    Window,
 };
 
 use crate::{strict, text};
@@ -57,6 +58,8 @@ pub(crate) struct Bench {
     /// The model that is asked about calls before people are.
     pub(crate) reviewer: Option<String>,
     pub(crate) reserving: Reserving,
+    /// The configured budgets, which the bench keeps as a store would.
+    pub(crate) budgets: Budgets,
     /// What running attempts set aside, by attempt.
     pub(crate) reserved: BTreeMap<String, u64>,
     /// What ended attempts counted as having cost.
@@ -300,6 +303,7 @@ impl Bench {
             prices: &BTreeMap::new(),
             routes: Routes::UNKNOWN,
             reserving: Reserving::Asked,
+            budgets: &NO_BUDGETS,
             partial: &[],
             frozen: &NOTHING_FROZEN,
             blocks: None,
@@ -326,6 +330,7 @@ impl Bench {
             prices: &BTreeMap::new(),
             routes: Routes::UNKNOWN,
             reserving: Reserving::Asked,
+            budgets: &NO_BUDGETS,
             partial: &[],
             frozen: &NOTHING_FROZEN,
             blocks: None,
@@ -363,6 +368,7 @@ impl Bench {
             unhealthy: BTreeSet::new(),
             reviewer: None,
             reserving: Reserving::Asked,
+            budgets: Budgets::default(),
             reserved: BTreeMap::new(),
             spent: 0,
             partial: Vec::new(),
@@ -412,6 +418,7 @@ impl Bench {
                 reviewer: reviewer.as_deref(),
             },
             reserving: self.reserving,
+            budgets: &self.budgets,
             partial: &partial,
             frozen: &self.frozen,
             blocks: blocks.as_deref(),
@@ -515,6 +522,20 @@ impl Bench {
                     self.reserved.remove(&key);
                     self.spent += nano_usd;
                 }
+            }
+        }
+        for step in batch.uses {
+            let (id, change) = match step {
+                UseStep::Reserve { budget, amounts } => (budget, Ok(amounts)),
+                UseStep::Settle { budget, reserved, spent } => (budget, Err((reserved, spent))),
+            };
+            // What is not configured any more is settled all the same, where nobody looks.
+            let Some(budget) = self.budgets.shared.iter_mut().find(|budget| budget.id == id) else {
+                continue;
+            };
+            match change {
+                Ok(amounts) => budget.used.reserve(&amounts, &budget.caps).expect("what is set aside fits"),
+                Err((reserved, spent)) => budget.used.settle(&reserved, &spent),
             }
         }
         if let Some(from) = batch.gone.items_from {

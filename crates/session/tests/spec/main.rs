@@ -5,6 +5,7 @@
 
 mod bench;
 mod budgets;
+mod shared_budgets;
 mod strict;
 mod text;
 

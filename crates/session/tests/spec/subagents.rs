@@ -7,7 +7,8 @@ use tenure_journal::{
 };
 use tenure_policy::{PolicySet, PolicySource};
 use tenure_session::{
-    Command, Context, FromParent, NOTHING_FROZEN, Refusal, Reserving, Role, Routes, Session, SubagentReply,
+    Command, Context, FromParent, NO_BUDGETS, NOTHING_FROZEN, Refusal, Reserving, Role, Routes, Session,
+    SubagentReply,
 };
 
 use crate::bench::{Bench, Show, agent, call, defaults, function, opened, say, server, shop};
@@ -361,6 +362,7 @@ fn a_child_inherits_servers_and_no_functions_and_obeys_its_parent_alone() {
         prices: &b.prices,
         routes: Routes::UNKNOWN,
         reserving: Reserving::Asked,
+        budgets: &NO_BUDGETS,
         partial: &[],
         frozen: &NOTHING_FROZEN,
         blocks: None,

@@ -286,7 +286,7 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
                 requested.permit.approval.map_or_else(String::new, |id| format!(", approved by {id}"));
             format!("{} requested: {} ({repeat}{approval})", requested.id, effect(&requested.kind))
         }
-        Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route, context: _ } => {
+        Event::AttemptStarted { effect_id, attempt, reserved_nano_usd, route, context: _, held: _ } => {
             let reserved = reserved_nano_usd.map_or_else(String::new, |nano| format!(", reserves {nano}"));
             let by = route.as_ref().map_or_else(String::new, |decision| {
                 let passed: String =

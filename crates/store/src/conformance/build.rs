@@ -69,6 +69,7 @@ pub(super) fn append(fresh: &Fresh, key: SessionKey, expected: u64, texts: &[&st
         holder: None,
         documents: Vec::new(),
         budget: Vec::new(),
+        uses: Vec::new(),
         audit: Vec::new(),
         episodes: Vec::new(),
     }

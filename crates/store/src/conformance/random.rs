@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tenure_journal::{
-    AgentId, BlobRef, Episode, Fresh, Head, ItemId, Labels, MemorySpace, NodeId, ProjectId, Remembered,
-    SessionId, SessionKey, SessionStatus, Speaker, Timestamp, TurnId, TurnStatus, Version,
+    AgentId, Amounts, BlobRef, BudgetId, BudgetScope, Caps, Episode, Fresh, Head, ItemId, Labels,
+    MemorySpace, NodeId, Period, ProjectId, Remembered, SessionId, SessionKey, SessionStatus, Speaker,
+    Timestamp, TurnId, TurnStatus, Version,
 };
 
 use super::build::{append, bytes, document, fresh, head, hidden, message, receipt, row, turn};
 use crate::{
     Append, AuditEntry, BudgetChange, BudgetEntry, Document, DocumentKind, GoneRows, Indexed, ItemRow,
-    MemoryStore, Order, Page, Receipt, SessionFilter, Stamp, Store, StoreError, Wanted,
+    MemoryStore, Order, Page, Receipt, SessionFilter, Stamp, Store, StoreError, UseChange, UseEntry, Wanted,
 };
 
 const PROJECTS: usize = 2;
@@ -193,8 +194,13 @@ impl World {
                 both!(forget_blobs(project, blobs.as_slice(), before))
             }
             24 => {
-                let root = Self::pick(&mut self.rng, &self.sessions);
-                both!(budget(project, root))
+                if self.rng.bool() {
+                    let budgets = vec![self.budget(), self.budget()];
+                    both!(budget_uses(project, budgets.as_slice()))
+                } else {
+                    let root = Self::pick(&mut self.rng, &self.sessions);
+                    both!(budget(project, root))
+                }
             }
             _ => {
                 let (blob, name) = (BlobRef::of(&self.payload()), self.receipt(project).key);
@@ -233,6 +239,32 @@ impl World {
         BudgetEntry { root: Self::pick(&mut self.rng, &self.sessions), change }
     }
 
+    fn budget(&mut self) -> BudgetId {
+        let scope = match self.rng.u8(..3) {
+            0 => BudgetScope::Project,
+            1 => BudgetScope::Agent(Self::pick(&mut self.rng, &self.agents)),
+            _ => BudgetScope::Session(Self::pick(&mut self.rng, &self.sessions)),
+        };
+        let period = Self::pick(&mut self.rng, &Period::ALL);
+        BudgetId::at(scope, period, Timestamp::from_millis(self.rng.i64(0..3) << 26))
+    }
+
+    fn use_entry(&mut self) -> UseEntry {
+        let mut amounts = || {
+            let mut amount = || self.rng.u64(..20);
+            Amounts { nano_usd: amount(), tokens: amount(), calls: amount(), millis: amount() }
+        };
+        let (amounts, spent) = (amounts(), amounts());
+        let change = if self.rng.bool() {
+            let caps =
+                Caps { nano_usd: Some(self.rng.u64(..100)), calls: Some(self.rng.u64(..100)), ..Caps::NONE };
+            UseChange::Reserve { amounts, caps }
+        } else {
+            UseChange::Settle { reserved: amounts, spent }
+        };
+        UseEntry { budget: self.budget(), change }
+    }
+
     fn documents(&mut self, project: ProjectId, model: &MemoryStore) -> Vec<Document> {
         if self.rng.u8(..4) > 0 {
             return Vec::new();
@@ -263,6 +295,7 @@ impl World {
             holder: (self.rng.u8(..3) > 0).then(|| self.node()),
             documents: self.documents(key.project, model),
             budget: (0..self.rng.usize(..3)).map(|_| self.entry()).collect(),
+            uses: (0..self.rng.usize(..3)).map(|_| self.use_entry()).collect(),
             episodes: (0..self.rng.usize(..4)).map(|_| self.episode(key)).collect(),
             ..append(&self.fresh, key, expected, &texts)
         }

@@ -61,6 +61,7 @@ impl State {
             }
         }
         gone.add("budgets", u64::from(self.budgets.remove(&(key.project, key.session)).is_some()));
+        gone.add("budget_uses", self.erase_uses(key));
         let id = key.session.to_string();
         let environment = EnvironmentId::of_session(key.session).to_string();
         let tells = |document: &Document| {

@@ -5,8 +5,8 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use tenure_journal::{
-    BlobRef, Head, Item, ItemId, NodeId, ProjectId, Recorded, SessionId, SessionKey, Timestamp, Turn, TurnId,
-    Version,
+    BlobRef, BudgetId, BudgetScope, BudgetUse, Head, Item, ItemId, NodeId, ProjectId, Recorded, SessionId,
+    SessionKey, Timestamp, Turn, TurnId, Version,
 };
 
 use super::episodes::Episodes;
@@ -62,6 +62,7 @@ pub(super) struct State {
     /// Until when the lease of each node runs.
     leases: BTreeMap<NodeId, u64>,
     pub(super) budgets: HashMap<(ProjectId, SessionId), Ledger>,
+    pub(super) uses: BTreeMap<(ProjectId, BudgetId), BudgetUse>,
     /// Records that wait to be sealed, by position.
     unsealed: BTreeMap<u64, (ProjectId, Bytes)>,
     /// The positions that were ever given.
@@ -143,7 +144,20 @@ impl State {
                 return Err(StoreError::new(StoreErrorKind::BudgetExceeded, context));
             }
         }
+        let mut after: HashMap<BudgetId, BudgetUse> = HashMap::new();
+        for entry in &append.uses {
+            let stored = || self.uses.get(&(project, entry.budget)).copied().unwrap_or_default();
+            entry.apply(after.entry(entry.budget).or_insert_with(stored))?;
+        }
         Ok(())
+    }
+
+    /// Removes the shared budgets of a session's tree, and says how many there were.
+    pub(super) fn erase_uses(&mut self, key: SessionKey) -> u64 {
+        let before = self.uses.len();
+        let is_of = |id: &BudgetId| id.scope() == BudgetScope::Session(key.session);
+        self.uses.retain(|(project, id), _| *project != key.project || !is_of(id));
+        (before - self.uses.len()) as u64
     }
 
     pub(super) fn check_documents(&self, documents: &[Document]) -> Result<(), StoreError> {
@@ -305,6 +319,10 @@ impl State {
         for record in append.audit {
             self.record(key.project, record.to_bytes().into());
         }
+        for entry in &append.uses {
+            let standing = self.uses.entry((key.project, entry.budget)).or_default();
+            entry.apply(standing).expect("checked before it was written");
+        }
         for BudgetEntry { root, change } in append.budget {
             self.budgets.entry((key.project, root)).or_default().change(&change);
         }
@@ -414,6 +432,11 @@ impl State {
         let mut due: Vec<_> = latest.filter(due).collect();
         due.sort_by_key(|document| document.wake_at);
         due.into_iter().take(limit).cloned().collect()
+    }
+
+    pub(super) fn budget_uses(&self, project: ProjectId, budgets: &[BudgetId]) -> Vec<BudgetUse> {
+        let standing = |id: &BudgetId| self.uses.get(&(project, *id)).copied().unwrap_or_default();
+        budgets.iter().map(standing).collect()
     }
 
     pub(super) fn budget(&self, project: ProjectId, root: SessionId) -> Budget {

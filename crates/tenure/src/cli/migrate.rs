@@ -11,8 +11,8 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use tenure_journal::{SessionKey, Version};
 use tenure_project::{Project, Redacted, Unset};
-use tenure_runtime::budget_entries;
-use tenure_session::{Session, appends};
+use tenure_runtime::{budget_entries, budget_uses};
+use tenure_session::{NO_BUDGETS, Session, appends};
 use tenure_store::{
     Append, BudgetChange, BudgetEntry, GoneRows, ItemRow, Order, Page, Store, StoreError, StoreErrorKind,
 };
@@ -241,6 +241,8 @@ async fn session(from: &SqliteStore, to: &PostgresStore, key: SessionKey) -> Res
         limit = limits.into_iter().next_back().or(limit);
         if version.0 > there.len() as u64 {
             budget.extend(limit.take_if(|_| is_last));
+            // What was set aside once is not asked for again.
+            let uses = budget_uses(&batch, &NO_BUDGETS);
             let append = Append {
                 expected: batch.expected,
                 at: batch.at,
@@ -254,6 +256,7 @@ async fn session(from: &SqliteStore, to: &PostgresStore, key: SessionKey) -> Res
                 holder: None,
                 documents: Vec::new(),
                 budget,
+                uses,
                 audit: Vec::new(),
                 episodes: batch.episodes,
             };

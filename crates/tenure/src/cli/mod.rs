@@ -8,6 +8,7 @@ mod artifacts;
 mod audit;
 mod automations;
 mod bench;
+mod budgets;
 mod check;
 mod client;
 mod context;
@@ -138,6 +139,8 @@ enum Command {
     Freeze(freeze::FreezeArgs),
     /// End a freeze: what waited goes on
     Unfreeze(freeze::UnfreezeArgs),
+    /// Limit money, tokens, calls and time of sessions, agents and the project, and see what was used
+    Budgets(budgets::BudgetsArgs),
     /// Run the commands of a self-hosted environment on this machine
     ExecServer(exec_server::ExecServerArgs),
     /// Move everything from the data directory into a database that several nodes share
@@ -280,6 +283,7 @@ async fn dispatch(cx: &mut Context, command: Command) -> Result<Exit, CliError> 
         Command::People => login::people(cx).await,
         Command::Freeze(args) => freeze::freeze(cx, &args).await,
         Command::Unfreeze(args) => freeze::unfreeze(cx, &args).await,
+        Command::Budgets(args) => budgets::budgets(cx, &args).await,
         Command::ExecServer(args) => exec_server::exec_server(cx, &args).await,
         Command::Migrate(args) => migrate::migrate(cx, &args).await,
         Command::Audit(args) => audit::audit(cx, &args).await,

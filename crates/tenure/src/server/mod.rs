@@ -23,7 +23,7 @@ use tenure_api::{ApiConfig, agents, keys};
 use tenure_journal::{AgentId, KeyId, ProjectId};
 use tenure_policy::PolicySet;
 use tenure_project::{Project, Redacted};
-use tenure_runtime::{Addresses, Bound, Limits, Parts, Places, Runtime};
+use tenure_runtime::{Addresses, Bound, FileBudgets, Limits, Parts, Places, Runtime};
 use tenure_store::{DocumentKind, Order, Page};
 use tenure_tools::McpServers;
 use tokio::net::TcpListener;
@@ -148,6 +148,7 @@ impl Server {
             tool_calls: places(written.tool_calls),
             lease,
             tool_addresses,
+            budgets: budgets(&project.settings.budgets),
         };
         let model_names = models.named.keys().cloned().collect();
         let parts = Parts {
@@ -259,6 +260,11 @@ impl Server {
 
 fn bound(limit: tenure_project::Limit) -> Bound {
     Bound { max: limit.max, per_project_max: limit.per_project_max }
+}
+
+fn budgets(written: &tenure_project::Budgets) -> FileBudgets {
+    let tenure_project::Budgets { project, session, agents } = written.clone();
+    FileBudgets { project, session, agents }
 }
 
 fn places(limit: tenure_project::Limit) -> Places {

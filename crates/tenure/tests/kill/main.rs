@@ -3,6 +3,7 @@
 //! Random moments come from a seed, which is printed; `TENURE_KILL_SEED` sets it, `TENURE_KILL_ROUNDS` says
 //! how often to kill. What the operating system does in between is its own.
 
+mod budgets;
 mod check;
 mod client;
 mod contents;

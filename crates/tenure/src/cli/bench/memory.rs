@@ -283,6 +283,7 @@ fn append(fresh: &Fresh, space: &MemorySpace, episodes: Vec<Episode>, remembers:
         holder: None,
         documents: Vec::new(),
         budget: Vec::new(),
+        uses: Vec::new(),
         audit: Vec::new(),
         episodes,
     }
