@@ -345,6 +345,7 @@ pub(crate) const DOCUMENTED: &[&[&str]] = &[
     crate::people::PEOPLE_KEYS,
     crate::memory::MEMORY_KEYS,
     crate::memory::EMBEDDING_KEYS,
+    crate::extraction::EXTRACTION_KEYS,
     crate::people::ALGORITHMS,
     crate::people::PEOPLE_SCOPES,
 ];

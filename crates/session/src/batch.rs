@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    AuditRecord, Effect, EffectId, EnvironmentOpened, EnvironmentStatus, Event, Forked, InputPart, Item,
-    ItemBody, ItemId, ItemStatus, Next, Recorded, Remembered, SessionKey, SessionOpened, SessionStatus,
-    SubagentId, Timestamp, Turn, TurnEnd, TurnId, Version,
+    AuditRecord, Done, Effect, EffectId, EffectKind, EnvironmentOpened, EnvironmentStatus, Event, Forked,
+    InputPart, Item, ItemBody, ItemId, ItemStatus, Next, Outcome, Recorded, Remembered, SessionKey,
+    SessionOpened, SessionStatus, SubagentId, Timestamp, Turn, TurnEnd, TurnId, Version,
 };
 
 use crate::audit;
@@ -18,7 +18,7 @@ use crate::budget::{self, BudgetStep};
 use crate::decide::{Context, Input};
 use crate::remember::remembered;
 use crate::{
-    EnvironmentNotice, HostedBy, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent,
+    EnvironmentNotice, HostedBy, Learned, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent,
     SubagentNotice, TurnNotice,
 };
 
@@ -45,6 +45,8 @@ pub struct Batch {
     /// What the events made that can be recalled once they are durable. What a fork begins with is its parent's to
     /// remember.
     pub episodes: Vec<Remembered>,
+    /// What a model read out of turns: to be remembered with the events.
+    pub learned: Vec<Learned>,
     /// What clients are told once the events are durable, in order.
     pub notices: Vec<StreamEvent>,
     /// Attempts to begin once the events are durable.
@@ -164,6 +166,7 @@ struct Builder {
     budget: Vec<BudgetStep>,
     audit: Vec<AuditRecord>,
     episodes: BTreeMap<u64, Remembered>,
+    learned: Vec<Learned>,
     notices: Vec<StreamEvent>,
     stop: Vec<EffectId>,
     started: Vec<EffectId>,
@@ -208,6 +211,7 @@ impl Builder {
             budget: Vec::new(),
             audit: Vec::new(),
             episodes: BTreeMap::new(),
+            learned: Vec::new(),
             notices: Vec::new(),
             stop: Vec::new(),
             started: Vec::new(),
@@ -223,6 +227,7 @@ impl Builder {
                 None
             };
             let settled = self.settled_item(event);
+            self.learned.extend(self.learned(event));
             let environment = self.state.environment_status();
             self.budget.extend(budget::step(&self.state, event));
             self.state.apply(self.now, event);
@@ -256,6 +261,7 @@ impl Builder {
             budget: self.budget,
             audit: self.audit,
             episodes: self.episodes.into_values().collect(),
+            learned: self.learned,
             notices: self.notices,
             start,
             stop: self.stop,
@@ -274,6 +280,18 @@ impl Builder {
             return Some(*item_id);
         }
         None
+    }
+
+    /// What an event says was read out of a turn; to be asked before the event is applied.
+    fn learned(&self, event: &Event) -> Option<Learned> {
+        let Event::AttemptEnded { effect_id, outcome: Outcome::Done { done }, .. } = event else {
+            return None;
+        };
+        let Done::Extracted { facts, .. } = done else { return None };
+        let kind = &self.state.effects.get(effect_id)?.effect.kind;
+        let EffectKind::Extract { scope, labels, .. } = kind else { return None };
+        let (scope, labels, facts) = (scope.clone(), labels.clone(), facts.clone());
+        (!facts.is_empty()).then_some(Learned { effect: *effect_id, scope, labels, facts })
     }
 
     /// Records the rows an event changed, and the effects it began or gave up.
@@ -400,6 +418,7 @@ impl Builder {
             | Event::ArtifactDeleted { .. }
             | Event::ContextCompacted(_)
             | Event::ContextTrimmed { .. }
+            | Event::ExtractionSkipped { .. }
             | Event::OutputsShortened { .. }
             | Event::BlocksTaken { .. }
             | Event::Forked(_)

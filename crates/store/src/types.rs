@@ -11,6 +11,8 @@ use tenure_journal::{
     SessionStatus, Timestamp, Turn, TurnId, Version,
 };
 
+use crate::found::Indexed;
+
 /// One transaction on one session.
 #[derive(Debug, Clone)]
 pub struct Append {
@@ -38,6 +40,8 @@ pub struct Append {
     pub holder: Option<NodeId>,
     /// Next versions of documents that follow from the events, each as in [`crate::Store::put`].
     pub documents: Vec<Document>,
+    /// The same of documents that are found by terms, written after `documents`.
+    pub indexed: Vec<Indexed>,
     /// What the events reserve and spend, in order.
     pub budget: Vec<BudgetEntry>,
     /// What an auditor is told of the events, in order. They wait to be sealed.

@@ -121,6 +121,7 @@ impl World {
             approval: ApprovalMode::Destructive,
             skills: Vec::new(),
             grants: Vec::new(),
+            extraction: None,
         };
         let opened = SessionOpened {
             project_id: project,

@@ -3,6 +3,7 @@
 mod collect;
 mod contexts;
 mod embedding;
+mod extractions;
 mod facts;
 mod flood;
 mod freezes;

@@ -107,6 +107,7 @@ fn opening(text: &str) -> Opening {
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
         grants: Vec::new(),
+        extraction: None,
     };
     let opened = SessionOpened {
         project_id: ProjectId::fresh(&fresh),

@@ -78,6 +78,7 @@ async fn session(runtime: &Runtime, turns: usize) -> SessionKey {
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
         grants: Vec::new(),
+        extraction: None,
     };
     let opened = SessionOpened {
         project_id: ProjectId::fresh(&fresh),

@@ -100,6 +100,7 @@ fn opening(project_id: ProjectId) -> Opening {
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
         grants: Vec::new(),
+        extraction: None,
     };
     let opened = SessionOpened {
         project_id,

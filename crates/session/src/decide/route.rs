@@ -24,6 +24,8 @@ pub(super) enum Purpose {
     Review,
     /// A summary of what it said and did.
     Compaction,
+    /// Facts of what was said to it and by it.
+    Memory,
 }
 
 impl Purpose {
@@ -31,6 +33,7 @@ impl Purpose {
         match kind {
             EffectKind::Compact { .. } => Self::Compaction,
             EffectKind::Review { .. } => Self::Review,
+            EffectKind::Extract { .. } => Self::Memory,
             EffectKind::ModelCall { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::ToolCall { .. }
@@ -48,7 +51,8 @@ impl Purpose {
         match (self, way.class()) {
             (Self::Review, _) => CallClass::Reviewer,
             (Self::Compaction, CallClass::Stateless) => CallClass::Compaction,
-            (Self::Agent | Self::Compaction, class) => class,
+            (Self::Memory, CallClass::Stateless) => CallClass::Memory,
+            (Self::Agent | Self::Compaction | Self::Memory, class) => class,
         }
     }
 }
@@ -84,6 +88,7 @@ impl Draft<'_> {
                 Purpose::Agent => call.class,
                 Purpose::Review => CallClass::Reviewer,
                 Purpose::Compaction => CallClass::Compaction,
+                Purpose::Memory => CallClass::Memory,
             };
             return self.choose_unknown(call.of_class(class));
         }

@@ -160,6 +160,7 @@ pub(crate) fn opening(text: &str) -> Opening {
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
         grants: Vec::new(),
+        extraction: None,
     };
     let opened = SessionOpened {
         project_id: ProjectId::fresh(&fresh),
