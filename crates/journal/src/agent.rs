@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{AgentId, Grant, InstalledSkill, KeyId, PersonId, SecretId};
+use crate::{AgentId, ExtractionChoice, Grant, InstalledSkill, KeyId, PersonId, SecretId};
 
 /// An agent as a session runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub struct AgentConfig {
     /// What every session of it is granted at its beginning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<Grant>,
+    /// Whether facts are read out of its turns; as the server's settings say where it says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extraction: Option<ExtractionChoice>,
 }
 
 /// Reasoning settings; absent members leave the model's default.

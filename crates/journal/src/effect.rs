@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::{
     ApprovalId, Artifact, Asked, BlobRef, CommandRequest, CommandResult, EffectId, EnvironmentFile,
-    GrantNumber, ItemId, SkillEntry, SubagentEnd, SubagentRequest, Timestamp, ToolTerms, TurnId, Usage,
-    WorkspaceRoot,
+    ExtractedFact, GrantNumber, ItemId, Labels, MemoryScope, SkillEntry, SubagentEnd, SubagentRequest,
+    Timestamp, ToolTerms, TurnId, Usage, WorkspaceRoot,
 };
 
 /// An intention, recorded before anything outside the process happens.
@@ -104,6 +104,24 @@ pub enum EffectKind {
         /// The model's name.
         model: String,
     },
+    /// Have a model read facts out of a turn that has ended. What it is shown is derived from the session's state
+    /// and from what is remembered already. It outlives its turn, and nobody waits for it.
+    Extract {
+        /// The model's name.
+        model: String,
+        /// For whom facts are kept, as the session stood when the turn ended.
+        scope: MemoryScope,
+        /// Facts that are kept at most.
+        facts_max: u32,
+        /// The items of the turn that are shown, in their order. An answer names them by their places here, from 1.
+        items: Vec<ItemId>,
+        /// The labels of everything the session's model had been shown by then: those of the facts.
+        #[serde(default, skip_serializing_if = "Labels::is_neutral")]
+        labels: Labels,
+        /// An answer came before it that could not be read; another is not asked for.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
+    },
     /// Stop subagents. It may outlive its turn, and is attempted until it is done.
     EndSubagents {
         /// Which, and how.
@@ -140,6 +158,7 @@ impl EffectKind {
             | Self::ToolCall { server: ServerRef::Inside { .. }, .. } => Some(Lane::Environment),
             Self::ModelCall { .. }
             | Self::Review { .. }
+            | Self::Extract { .. }
             | Self::Compact { .. }
             | Self::ListTools { inside: false, .. }
             | Self::ToolCall { server: ServerRef::Builtin | ServerRef::Mcp { .. }, .. }
@@ -156,6 +175,7 @@ impl EffectKind {
             | Self::Command { item_id, .. } => Some(*item_id),
             Self::ModelCall { .. }
             | Self::Review { .. }
+            | Self::Extract { .. }
             | Self::Compact { .. }
             | Self::ListTools { .. }
             | Self::EndSubagents { .. }
@@ -172,6 +192,7 @@ impl EffectKind {
             Self::EndSubagents { .. }
             | Self::PrepareEnvironment
             | Self::PlaceFiles { .. }
+            | Self::Extract { .. }
             | Self::Compact { ahead: true, .. } => true,
             Self::ModelCall { .. }
             | Self::Review { .. }
@@ -346,6 +367,28 @@ pub enum Done {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost_nano_usd: Option<u64>,
     },
+    /// A model read a turn. What is remembered of the facts is written with this.
+    Extracted {
+        /// The facts.
+        facts: Vec<ExtractedFact>,
+        /// Facts of the answer that were not taken: without a source in the turn, too long, or too many.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        dropped: u32,
+        /// Why the answer could not be read, where it could not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
+        /// Tokens, where the provider says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+        /// What it cost in billionths of a US dollar, where prices are known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost_nano_usd: Option<u64>,
+    },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What follows from the answer of a reviewer.

@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use crate::{
     AgentConfig, ApprovalId, ArtifactId, Compacted, ContextSize, Effect, EffectId, Effort, Environment,
-    EnvironmentOpened, Forked, FunctionOutput, Governance, Grant, Held, InputId, Item, ItemId, ItemStatus,
-    Labels, Next, Outcome, Parent, Party, PermitRecord, PolicyRefusal, ProjectId, Rewound, RouteDecision,
-    ServiceTier, SubagentId, TakenBlock, Ticket, Timestamp, Tool, Trust, TurnId,
+    EnvironmentOpened, ExtractionSkipped, Forked, FunctionOutput, Governance, Grant, Held, InputId, Item,
+    ItemId, ItemStatus, Labels, Next, Outcome, Parent, Party, PermitRecord, PolicyRefusal, ProjectId,
+    Rewound, RouteDecision, ServiceTier, SubagentId, TakenBlock, Ticket, Timestamp, Tool, Trust, TurnId,
 };
 
 /// A durable fact.
@@ -247,6 +247,13 @@ pub enum Event {
     BlocksTaken {
         /// The blocks, in the order they are shown.
         blocks: Vec<TakenBlock>,
+    },
+    /// No facts are read out of a turn that has ended, where the agent's settings want it.
+    ExtractionSkipped {
+        /// The turn.
+        turn_id: TurnId,
+        /// Why.
+        why: ExtractionSkipped,
     },
     /// The session began with the conversation of another. Right after [`Event::SessionOpened`], in the same
     /// append; as often as it takes.

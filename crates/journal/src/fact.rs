@@ -115,6 +115,15 @@ pub enum FactAuthor {
         /// The effect that the call was.
         effect: EffectId,
     },
+    /// A model, by reading a turn that had ended.
+    Extraction {
+        /// Of this session.
+        session: SessionId,
+        /// The items that say so.
+        items: Vec<ItemId>,
+        /// The effect that the reading was.
+        effect: EffectId,
+    },
     /// A person or a program with a key.
     Caller {
         /// The id of the person or the key.
@@ -123,11 +132,11 @@ pub enum FactAuthor {
 }
 
 impl FactAuthor {
-    /// Whether it is a call of this session.
+    /// Whether it is something of this session.
     #[must_use]
     pub fn is_of(&self, session: SessionId) -> bool {
         match self {
-            Self::Call { session: of, .. } => *of == session,
+            Self::Call { session: of, .. } | Self::Extraction { session: of, .. } => *of == session,
             Self::Caller { .. } => false,
         }
     }

@@ -20,6 +20,7 @@ mod envelope;
 mod environment;
 mod episode;
 mod event;
+mod extraction;
 mod fact;
 mod fork;
 mod grant;
@@ -78,6 +79,7 @@ pub use event::{
     AgentPatch, Approval, Decision, Event, Input, PromptCache, Review, SessionOpened, SessionPatch,
     SpendLimit, TurnEnd, TurnError,
 };
+pub use extraction::{ExtractedFact, Extraction, ExtractionChoice, ExtractionSkipped};
 pub use fact::{Closing, Confidence, Fact, FactAuthor, FactSource, FactState};
 pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
 pub use grant::{GRANT_PINS_MAX, GRANT_USES_MAX, GRANTS_MAX, Grant, GrantNumber, GrantSource, Trust};

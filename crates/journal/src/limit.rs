@@ -143,6 +143,29 @@ pub const FACTS_PER_SCOPE_MAX: u64 = 10_000;
 pub const MEMORY_USER_BYTES_MAX: usize = 512;
 /// Bytes of a reason that somebody gives for closing or rejecting a fact.
 pub const FACT_REASON_BYTES_MAX: usize = 500;
+/// Facts that a model may read out of one turn.
+pub const EXTRACTED_FACTS_MAX: u32 = 32;
+/// The same where nobody says otherwise.
+pub const EXTRACTED_FACTS_DEFAULT: u32 = 8;
+/// Items that one extracted fact names as its source.
+pub const EXTRACTED_ITEMS_MAX: usize = 8;
+/// Items of a turn that a model is shown for extraction, the latest.
+pub const EXTRACTION_SHOWN_ITEMS_MAX: usize = 64;
+/// Bytes of a turn that a model is shown for extraction.
+pub const EXTRACTION_SHOWN_BYTES_MAX: usize = 48 * 1024;
+/// Facts that are remembered already and that a model is shown for extraction.
+pub const EXTRACTION_KNOWN_MAX: usize = 24;
+/// Bytes of an answer that facts are read out of; what is longer is none.
+pub const EXTRACTION_ANSWER_BYTES_MAX: usize = 128 * 1024;
+/// Tokens that such an answer may have, thinking included.
+pub const EXTRACTION_OUTPUT_TOKENS_MAX: u64 = 4_096;
+/// Turns of one session that may wait for extraction. A model that is down for hours must not make a state grow.
+pub const EXTRACTIONS_WAITING_MAX: usize = 8;
+/// How long a model has for one answer, in milliseconds: two minutes. Nobody waits for it.
+pub const EXTRACTION_MS_MAX: u64 = 120_000;
+/// Tries of one extraction before the turn goes unread.
+pub const EXTRACTION_ATTEMPTS_MAX: u32 = 3;
+const _: () = assert!(EXTRACTED_FACTS_DEFAULT <= EXTRACTED_FACTS_MAX, "the default is allowed");
 /// Bytes of a pinned block.
 pub const BLOCK_BYTES_MAX: usize = 4 * 1024;
 /// Pinned blocks of one scope.

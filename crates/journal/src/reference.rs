@@ -35,6 +35,7 @@ impl Event {
                 | EffectKind::Command { .. }
                 | EffectKind::PublishArtifacts
                 | EffectKind::Review { .. }
+                | EffectKind::Extract { .. }
                 | EffectKind::Subagent { .. }
                 | EffectKind::EndSubagents { .. } => {}
             },
@@ -82,6 +83,7 @@ impl Event {
             | Self::ConnectionLapsed
             | Self::ContextCompacted(_)
             | Self::ContextTrimmed { .. }
+            | Self::ExtractionSkipped { .. }
             | Self::OutputsShortened { .. }
             | Self::BlocksTaken { .. }
             | Self::Granted { .. } => {}
@@ -148,6 +150,7 @@ fn of_outcome(outcome: &Outcome, found: &mut impl FnMut(Reference)) {
         }
         Done::Model { .. }
         | Done::Reviewed { .. }
+        | Done::Extracted { .. }
         | Done::Tools { .. }
         | Done::Found { .. }
         | Done::Ended => {}

@@ -79,6 +79,19 @@ impl ScopeKind {
     }
 }
 
+impl Serialize for ScopeKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ScopeKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::from_word(&word).ok_or_else(|| serde::de::Error::custom("no kind of scope"))
+    }
+}
+
 impl MemoryScope {
     /// Its kind.
     #[must_use]

@@ -100,6 +100,28 @@ pub fn normalised(statement: &str) -> String {
     joined.trim_matches(is_edge).to_owned()
 }
 
+/// Words that make no difference between two statements with the same other words.
+const ARTICLES: &[&str] = &[
+    "a", "an", "das", "dem", "den", "der", "des", "die", "ein", "eine", "einem", "einen", "einer", "el",
+    "la", "las", "le", "les", "los", "the", "un", "una", "une",
+];
+
+/// A text as the words that make a difference, in order: without case, accents, punctuation and articles. Endings
+/// stay: `lived` is not `lives`.
+fn telling_words(text: &str) -> Vec<String> {
+    let is_accent = |c: &char| ('\u{300}'..='\u{36f}').contains(c);
+    let folded: String = text.nfkd().filter(|c| !is_accent(c)).nfc().flat_map(char::to_lowercase).collect();
+    let words = folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.filter(|word| ARTICLES.binary_search(word).is_err()).map(str::to_owned).collect()
+}
+
+/// Whether two facts about the same thing say the same, as far as that can be told without understanding them.
+#[must_use]
+pub fn resembles(fact: &Fact, other: &Fact) -> bool {
+    normalised(&fact.subject) == normalised(&other.subject)
+        && telling_words(&fact.statement) == telling_words(&other.statement)
+}
+
 /// The term that facts with this statement are found by, whatever became of them.
 #[must_use]
 pub fn said_term(statement: &str) -> String {
@@ -162,7 +184,7 @@ impl Saying {
 }
 
 /// A text on one line, without what cannot be seen, of 1 to `bytes_max` bytes.
-fn bounded(field: &'static str, text: &str, bytes_max: usize) -> Result<String, FactRefusal> {
+pub(crate) fn bounded(field: &'static str, text: &str, bytes_max: usize) -> Result<String, FactRefusal> {
     let plain = |word: &str| word.chars().filter(|c| !c.is_control()).collect::<String>();
     let line =
         text.split_whitespace().map(plain).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");

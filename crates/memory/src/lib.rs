@@ -4,7 +4,7 @@
 //! that have to do with it, best first, each with where it is from and why it was found. Stores find candidates by
 //! their terms; everything else is decided here: what a term is ([`text`]), what a question says about time and
 //! people ([`cue`]), in which order the candidates answer it ([`rank`]). What is remembered on purpose is a fact
-//! ([`fact`]), written down for people in [`exchange`]. [`Index`] is the same without a store, and
+//! ([`fact`]), written down for people in [`exchange`], or read out of a turn by a model ([`extract`]). [`Index`] is the same without a store, and
 //! exact.
 //!
 //! There is no database, no file, no clock and no model in here. Vectors of a model are optional and come from
@@ -14,6 +14,7 @@ pub mod bench;
 pub mod block;
 pub mod cue;
 pub mod exchange;
+pub mod extract;
 pub mod fact;
 mod index;
 mod irregular;

@@ -1,11 +1,13 @@
 //! Whatever is said and asked.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
-use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp};
+use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp, limit};
 use tenure_memory::bench::locomo;
 use tenure_memory::cue::Question;
 use tenure_memory::recall::Recall;
-use tenure_memory::{Index, text};
+use tenure_memory::{Index, extract, fact, text};
 
 /// Texts that meet each other, and texts of anything.
 fn any_text() -> impl Strategy<Value = String> {
@@ -14,6 +16,24 @@ fn any_text() -> impl Strategy<Value = String> {
         "?", "'s", "I", "99999", "in", "hace", "年前", "é",
     ]);
     prop_oneof![prop::collection::vec(word, 0..8).prop_map(|words| words.join(" ")), ".{0,60}"]
+}
+
+/// Answers of about the form that is asked for.
+fn any_answer() -> impl Strategy<Value = String> {
+    let text = prop_oneof![
+        Just("\"Ada\"".to_owned()),
+        Just("\"\"".to_owned()),
+        Just("7".to_owned()),
+        ".{0,9}".prop_map(|text| format!("{text:?}"))
+    ];
+    let sources = prop::collection::vec(-1_i64..7, 0..4).prop_map(|numbers| format!("{numbers:?}"));
+    let moment = prop::sample::select(vec!["null", "\"2026-01-01\"", "\"2025-01-01\"", "\"May\"", "1"]);
+    let fact = (text.clone(), text, sources, moment.clone(), moment, 0_u8..120).prop_map(|(subject, statement, sources, from, to, sure)| {
+        format!("{{\"subject\":{subject},\"statement\":{statement},\"sources\":{sources},\"valid_from\":{from},\"valid_to\":{to},\"confidence\":{sure}}}")
+    });
+    let facts =
+        prop::collection::vec(fact, 0..5).prop_map(|facts| format!("{{\"facts\":[{}]}}", facts.join(",")));
+    prop_oneof![4 => facts, 1 => ".{0,60}"]
 }
 
 proptest! {
@@ -45,6 +65,20 @@ proptest! {
         prop_assert_eq!(items.len(), found.len());
         prop_assert!(found.windows(2).all(|pair| pair[0].score >= pair[1].score));
         prop_assert!(found.iter().all(|one| one.score.is_finite()));
+    }
+
+    #[test]
+    fn what_is_taken_of_an_answer_is_within_every_limit(answer in any_answer(), shown in 0_usize..5, facts_max in 0_u32..40) {
+        let Ok(read) = extract::read(&answer, shown, facts_max) else { return Ok(()) };
+        prop_assert!(read.facts.len() <= facts_max.min(limit::EXTRACTED_FACTS_MAX) as usize);
+        let statements: BTreeSet<String> = read.facts.iter().map(|one| fact::normalised(&one.statement)).collect();
+        prop_assert_eq!(statements.len(), read.facts.len());
+        for one in read.facts {
+            prop_assert!((1..=limit::FACT_STATEMENT_BYTES_MAX).contains(&one.statement.len()));
+            prop_assert!((1..=limit::FACT_SUBJECT_BYTES_MAX).contains(&one.subject.len()));
+            prop_assert!(!one.sources.is_empty() && one.sources.iter().all(|place| *place < shown));
+            prop_assert!(one.valid_from.zip(one.valid_to).is_none_or(|(from, to)| from < to));
+        }
     }
 
     #[test]

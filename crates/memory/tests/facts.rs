@@ -294,3 +294,24 @@ fn ids_of_scopes_are_of_their_project() {
     let (one, other) = (ProjectId::fresh(&fresh), ProjectId::fresh(&fresh));
     assert_ne!(MemoryScope::Project.mark(one), MemoryScope::Project.mark(other));
 }
+
+#[test]
+fn facts_that_say_the_same_in_other_words_resemble_each_other() {
+    let said = |subject: &str, statement: &str| {
+        let saying = Saying { subject: Some(subject.to_owned()), ..saying(statement, 0) };
+        saying.to_fact(FactState::Active).expect("a statement")
+    };
+    let known = said("Ada", "Ada lives in the old town of Köln.");
+    for (subject, statement, expected) in [
+        ("ada", "ada lives in old town of koln", true),
+        ("Ada", "Ada lives in an old town, of Köln!", true),
+        ("Ada", "Ada lived in the old town of Köln.", false),
+        ("Ada", "Ada does not live in the old town of Köln.", false),
+        ("Ada", "Ada lives in the old town of Bonn.", false),
+        ("Ada", "In the old town of Köln lives Ada.", false),
+        ("Köln", "Ada lives in the old town of Köln.", false),
+    ] {
+        assert_eq!(fact::resembles(&known, &said(subject, statement)), expected, "{subject}: {statement}");
+    }
+    assert!(!fact::resembles(&said("Ada", "Lunch is before noon."), &said("Ada", "Lunch is after noon.")));
+}

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Effort, Grant, InstalledSkill, McpTool, McpTransport, MultiAgent,
-    Origin, Reasoning, ReasoningSummary, ServiceTier, TextConfig, TextFormat, Tool, Verbosity, json,
+    AgentConfig, AgentId, ApprovalMode, Effort, ExtractionChoice, Grant, InstalledSkill, McpTool,
+    McpTransport, MultiAgent, Origin, Reasoning, ReasoningSummary, ServiceTier, TextConfig, TextFormat, Tool,
+    Verbosity, json,
 };
 
 use crate::environment::{ProjectEnvironment, environment};
+use crate::extraction;
 use crate::grants;
 #[cfg(test)]
 use crate::grants::GRANT_KEYS;
@@ -42,6 +44,8 @@ pub struct ProjectAgent {
     pub multi_agent: MultiAgent,
     /// Whether the context is compacted in the background.
     pub compaction_async: bool,
+    /// Whether facts are read out of its turns; absent: as the settings say.
+    pub extraction: Option<ExtractionChoice>,
     /// Whether the model is told the time.
     pub time_awareness: bool,
     /// Which tool calls wait for a person.
@@ -87,6 +91,8 @@ struct Bound<'a> {
     skills: Vec<InstalledSkill>,
     #[serde(skip_serializing_if = "<[Grant]>::is_empty")]
     grants: &'a [Grant],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extraction: &'a Option<ExtractionChoice>,
 }
 
 impl ProjectAgent {
@@ -110,6 +116,7 @@ impl ProjectAgent {
             approval: self.approval,
             skills: self.skills.iter().map(ProjectSkill::installed).collect(),
             grants: self.grants.clone(),
+            extraction: self.extraction.clone(),
         }
     }
 
@@ -133,6 +140,7 @@ impl ProjectAgent {
             metadata: &self.metadata,
             skills: self.skills.iter().map(ProjectSkill::installed).collect(),
             grants: &self.grants,
+            extraction: &self.extraction,
         };
         let value = serde_json::to_value(bound).expect("names, texts and JSON values have a JSON form");
         json::digest(&value)
@@ -190,6 +198,7 @@ fn read(name: &str, source: &str, text: &str, report: &Report) -> Option<Project
         tools: Vec::new(),
         multi_agent: MultiAgent::default(),
         compaction_async: false,
+        extraction: None,
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         metadata: BTreeMap::new(),
@@ -227,6 +236,7 @@ const KEYS: &[&str] = &[
     "metadata",
     "environment",
     "grants",
+    "extraction",
 ];
 const REASONING_KEYS: &[&str] = &["effort", "summary"];
 const TEXT_KEYS: &[&str] = &["format", "verbosity"];
@@ -305,6 +315,9 @@ fn fill(agent: &mut ProjectAgent, fields: &Fields<'_>, report: &Report) {
     }
     if let Some(node) = fields.find("compaction") {
         agent.compaction_async = compaction(node, report).unwrap_or_default();
+    }
+    if let Some(node) = fields.find("extraction") {
+        agent.extraction = extraction::choice(node, report);
     }
     if let Some(node) = fields.find("time_awareness") {
         agent.time_awareness = node.boolean("`time_awareness`", report).unwrap_or_default();

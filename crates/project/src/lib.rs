@@ -15,6 +15,7 @@ mod cloud;
 mod contract;
 mod env;
 mod environment;
+mod extraction;
 mod grants;
 mod hosting;
 mod json;

@@ -1,9 +1,12 @@
 //! The section `memory` of the settings: how what was said is recalled.
 
+use tenure_journal::Extraction;
+
+use crate::extraction::extraction;
 use crate::node::{Fields, Node};
 use crate::problem::Report;
 
-pub(crate) const MEMORY_KEYS: &[&str] = &["embedding"];
+pub(crate) const MEMORY_KEYS: &[&str] = &["embedding", "extraction"];
 pub(crate) const EMBEDDING_KEYS: &[&str] = &["directory"];
 
 /// How what was said is recalled.
@@ -11,6 +14,8 @@ pub(crate) const EMBEDDING_KEYS: &[&str] = &["directory"];
 pub struct Memory {
     /// The model that makes vectors of it; absent: it is found by its terms alone.
     pub embedding: Option<Embedding>,
+    /// How facts are read out of turns of agents that say nothing of it; absent: they are not.
+    pub extraction: Option<Extraction>,
 }
 
 /// A model that makes vectors of texts.
@@ -27,6 +32,9 @@ pub(crate) fn memory(node: &Node, report: &Report) -> Option<Memory> {
         let fields = Fields::open(node, "`embedding`", EMBEDDING_KEYS, report)?;
         let directory = fields.require("directory")?.filled("`directory`", report)?.to_owned();
         memory.embedding = Some(Embedding { directory });
+    }
+    if let Some(node) = fields.find("extraction") {
+        memory.extraction = Some(extraction(node, report)?);
     }
     Some(memory)
 }

@@ -352,6 +352,7 @@ pub(crate) const DOCUMENTED: &[&[&str]] = &[
     crate::budgets::BUDGET_KEYS,
     crate::budgets::PERIOD_KEYS,
     crate::budgets::CAP_KEYS,
+    crate::extraction::EXTRACTION_KEYS,
     crate::people::ALGORITHMS,
     crate::people::PEOPLE_SCOPES,
 ];

@@ -430,6 +430,18 @@ fn settings_files() {
          \x20 --> tenure.yaml:11:14",
     );
     settings(
+        "extraction without a model",
+        "memory:\n  extraction: {scope: user}\n",
+        "error[missing]: `model` is missing in `extraction`\n\
+         \x20 --> tenure.yaml:2:15",
+    );
+    settings(
+        "extraction of too much",
+        "memory:\n  extraction: {model: m, facts: 33}\n",
+        "error[range]: `facts` must be from 1 to 32, not `33`\n\
+         \x20 --> tenure.yaml:2:33",
+    );
+    settings(
         "limit",
         "limits:\n  model_calls_max: 0\n",
         "error[range]: `model_calls_max` must be from 1 to 1000000, not `0`\n\

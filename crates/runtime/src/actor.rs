@@ -20,7 +20,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tenure_journal::{
-    Effect, EffectId, EffectKind, Event, Failure, FailureKind, SessionKey, Timestamp, Tool, Version,
+    Done, Effect, EffectId, EffectKind, Event, Failure, FailureKind, Outcome, SessionKey, Timestamp, Tool,
+    Version,
 };
 use tenure_session::{
     Attempted, Batch, Budgets, Command, Context, Frozen, Input, Reserving, Role, Session, SessionView,
@@ -681,6 +682,7 @@ fn keeps_payloads(effect: &Effect) -> bool {
         EffectKind::ModelCall { .. }
         | EffectKind::Compact { .. }
         | EffectKind::Review { .. }
+        | EffectKind::Extract { .. }
         | EffectKind::Subagent { .. }
         | EffectKind::EndSubagents { .. } => false,
     }
@@ -734,6 +736,7 @@ pub(crate) async fn append(
         let from = batch.after.forked_from();
         documents.extend(from.map(|from| fork::document(batch.after.key(), from, batch.at)));
     }
+    let learned = facts::learned(shared, batch).await?;
     let append = Append {
         expected: batch.expected,
         at: batch.at,
@@ -753,6 +756,7 @@ pub(crate) async fn append(
             Role::Guest => None,
         },
         documents,
+        indexed: learned.indexed,
         budget: budget::entries(batch),
         uses: budgets::uses(batch, budgets),
         audit: batch.audit.clone(),
@@ -771,6 +775,8 @@ pub(crate) async fn append(
     let error = appended.as_ref().err().map(StoreError::kind);
     shared.metrics.appended(batch.events.len(), began.elapsed(), error);
     appended?;
+    learned.outcomes.iter().for_each(|outcome| shared.metrics.extracted(outcome));
+    count_reading(shared, batch);
     if told {
         shared.webhooks.wake();
     }
@@ -784,6 +790,25 @@ pub(crate) async fn append(
         exporter.committed(batch, &shared.metrics);
     }
     Ok(if due { version } else { snapshot })
+}
+
+/// Counts what was read out of turns, and logs what could not be.
+fn count_reading(shared: &Shared, batch: &Batch) {
+    let session = batch.after.key().session;
+    for event in &batch.events {
+        if let Event::AttemptEnded { outcome: Outcome::Done { done }, .. } = event
+            && let Done::Extracted { problem, dropped, .. } = done
+        {
+            shared.metrics.turn_read(if problem.is_some() { "unreadable" } else { "read" });
+            if problem.is_some() || *dropped > 0 {
+                tracing::warn!(%session, problem, dropped, "a model's facts of a turn are not as asked for");
+            }
+        }
+        if let Event::ExtractionSkipped { turn_id, why } = event {
+            shared.metrics.turn_read(why.as_str());
+            tracing::info!(%session, turn = %turn_id, why = why.as_str(), "no facts are read out of a turn");
+        }
+    }
 }
 
 async fn sleep_until(shared: &Shared, at: Option<Timestamp>) {

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use tenure_journal::{
-    AgentId, BlobRef, Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, ModelRequest, Network,
-    Origin, ProjectId, Secret, SecretId, ServerRef, SessionKey, Tool, ToolDef, ToolResult, limit,
+    AgentId, BlobRef, Effect, EffectKind, Failure, FailureKind, Labels, McpTool, McpTransport, MemoryScope,
+    ModelRequest, Network, Origin, ProjectId, Secret, SecretId, ServerRef, SessionKey, Tool, ToolDef,
+    ToolResult, limit,
 };
 use tenure_model::Delta;
-use tenure_session::{Attempted, Session};
+use tenure_session::{Attempted, Session, TurnToRead};
 use tenure_store::DocumentKind;
 use tenure_tools::{Call, CallResult, Hints, Server};
 use tokio_util::sync::CancellationToken;
@@ -77,6 +78,8 @@ enum Work {
         route: Option<String>,
         bounds: Bounds,
     },
+    /// A turn to read for facts.
+    Read(Option<Box<Reading>>),
     List {
         server: Box<McpTool>,
         desk: Desk,
@@ -128,6 +131,15 @@ impl Bounds {
     }
 }
 
+/// A turn that a model is asked to read, and what is known already of whom.
+struct Reading {
+    turn: TurnToRead,
+    scope: MemoryScope,
+    labels: Labels,
+    route: Option<String>,
+    bounds: Bounds,
+}
+
 /// The session that reaches a tool server, and the vaults it names.
 struct Desk {
     session: SessionKey,
@@ -176,6 +188,14 @@ impl Launch {
                 }
                 None => Work::Environment(None),
             },
+            EffectKind::Extract { model, scope, labels, .. } => {
+                let turn = state.turn_to_read(&effect.kind, models.window(model));
+                let route = state.route(effect.id).map(str::to_owned);
+                let bounds = Bounds { limited: true, ..Bounds::of(state, &effect) };
+                let (scope, labels) = (scope.clone(), labels.clone());
+                let reading = |turn| Reading { turn, scope, labels, route, bounds };
+                Work::Read(turn.map(reading).map(Box::new))
+            }
             EffectKind::Compact { model, .. } => {
                 let request = state.compaction(&effect.kind, models.window(model)).map(Box::new);
                 let route = state.route(effect.id).map(str::to_owned);
@@ -268,6 +288,10 @@ impl Launch {
             Work::Review { request, route, bounds } => {
                 review(&begin, (*request, route), bounds, &cancel).await
             }
+            Work::Read(Some(reading)) => read(&begin, *reading, &cancel).await,
+            Work::Read(None) => {
+                Err(failure(FailureKind::NotFound, "nothing of the turn is in the context any more"))
+            }
             Work::List { server, desk } => list(&begin, &desk, &server, &cancel).await,
             Work::Tool { server: Some(server), name, arguments, desk } => {
                 let key = self.effect.id.to_string();
@@ -344,6 +368,23 @@ async fn review(
     match tokio::time::timeout(Duration::from_millis(limit::REVIEW_MS_MAX), answer).await {
         Ok(answer) => answer,
         Err(_) => Err(failure(FailureKind::Timeout, "the reviewer did not answer in time")),
+    }
+}
+
+/// Has a model read a turn, with what is known already. Nobody waits for it.
+async fn read(begin: &Begin<'_>, reading: Reading, cancel: &CancellationToken) -> Result<Attempted, Failure> {
+    let Reading { turn, scope, labels, route, bounds } = reading;
+    let store = &*begin.shared.store;
+    let known =
+        facts::known(store, begin.project, (&scope, &labels), &turn.about).await.map_err(|error| {
+            tracing::error!(%error, "what is remembered already cannot be read");
+            failure(FailureKind::ServerError, "what is remembered already cannot be read now")
+        })?;
+    let mut unseen = |_| {};
+    let answer = ask_model(begin, (turn.to_request(&known), route), bounds, &mut unseen, cancel);
+    match tokio::time::timeout(Duration::from_millis(limit::EXTRACTION_MS_MAX), answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(failure(FailureKind::Timeout, "the model did not answer in time")),
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tenure_journal::{Fresh, NodeId, ProjectId, Secret, SecretId, SessionId, SessionKey, Timestamp, Version};
+use tenure_journal::{
+    Extraction, Fresh, NodeId, ProjectId, Secret, SecretId, SessionId, SessionKey, Timestamp, Version,
+};
 use tenure_policy::PolicySet;
 use tenure_session::{Command, FromParent, Price, Session, SessionView, StreamEvent, SubagentView};
 use tenure_store::{
@@ -85,6 +87,8 @@ pub struct Outbound {
     pub identity: Option<IdentityConfig>,
     /// The model that is asked about calls of sessions that want it, before people are.
     pub reviewer: Option<String>,
+    /// How facts are read out of turns of agents that say nothing of it; absent: they are not.
+    pub extraction: Option<Extraction>,
 }
 
 /// What one runtime takes on at once, and one project of it.
@@ -246,7 +250,7 @@ impl Runtime {
             lease: node::Lease::new(limits.lease),
             store,
             prices: budget::prices(&models),
-            candidates: models.candidates().reviewed_by(outbound.reviewer),
+            candidates: models.candidates().reviewed_by(outbound.reviewer).read_by(outbound.extraction),
             models,
             servers,
             project_servers,

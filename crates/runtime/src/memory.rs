@@ -263,6 +263,7 @@ fn told_of_fact(known: &KnownFact, why: &str) -> Value {
         "confidence": fact.confidence.as_percent(),
         "source": source.map(|source| match &source.by {
             FactAuthor::Call { session, item, .. } => json!({ "session": session, "item": item }),
+            FactAuthor::Extraction { session, items, .. } => json!({ "session": session, "items": items }),
             FactAuthor::Caller { .. } => json!({ "by": "a person" }),
         }),
         "why": why,

@@ -49,6 +49,8 @@ pub struct Metrics {
     tokens: Family<Counter>,
     tool_calls: Family<Counter>,
     tool_seconds: Histogram,
+    extractions: Family<Counter>,
+    extracted: Family<Counter>,
     pub(crate) deliveries: Family<Counter>,
     pub(crate) token_refreshes: Family<Counter>,
     pub(crate) sign_ins_needed: Family<Counter>,
@@ -70,6 +72,8 @@ impl Metrics {
             tokens: Family::new(&["provider", "model", "kind"], Counter::default),
             tool_calls: Family::new(&["outcome"], Counter::default),
             tool_seconds: Histogram::new(Histogram::CALL_SECONDS),
+            extractions: Family::new(&["outcome"], Counter::default),
+            extracted: Family::new(&["outcome"], Counter::default),
             deliveries: Family::new(&["outcome"], Counter::default),
             token_refreshes: Family::new(&["outcome"], Counter::default),
             sign_ins_needed: Family::new(&[], Counter::default),
@@ -118,6 +122,16 @@ impl Metrics {
             | StoreErrorKind::TooNew
             | StoreErrorKind::OlderNodes => self.store_errors.with(&[word(kind)]).add(1),
         }
+    }
+
+    /// A turn was read for facts, or was not.
+    pub(crate) fn turn_read(&self, outcome: &'static str) {
+        self.extractions.with(&[outcome]).add(1);
+    }
+
+    /// Something became of a fact that was read.
+    pub(crate) fn extracted(&self, outcome: &'static str) {
+        self.extracted.with(&[outcome]).add(1);
     }
 
     pub(crate) fn model_called(
@@ -203,6 +217,10 @@ impl Runtime {
         t.histogram("tenure_tool_call_duration_seconds", help, &m.tool_seconds);
         let waiting = shared.load.tool_calls_waiting.read();
         t.one(Gauge, "tenure_tool_calls_waiting", "Tool calls that wait for a place.", &[], waiting);
+        let help = "Turns that were read for facts, or not, by outcome.";
+        t.counters("tenure_extractions_total", help, &m.extractions);
+        let help = "Facts that were read out of turns, by what became of them.";
+        t.counters("tenure_extracted_facts_total", help, &m.extracted);
         let help = "Tries at webhook deliveries, by outcome.";
         t.counters("tenure_webhook_deliveries_total", help, &m.deliveries);
         let help = "Requests for new access tokens of credentials, by outcome.";

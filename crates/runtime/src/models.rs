@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tenure_journal::{Failure, FailureKind, ModelAnswer, ModelRequest, ProjectId, RouteRecord, Usage};
+use tenure_journal::{
+    Extraction, Failure, FailureKind, ModelAnswer, ModelRequest, ProjectId, RouteRecord, Usage,
+};
 use tenure_model::{Delta, Model};
 use tenure_session::{Candidate, Routes, Window};
 use tokio::time::Instant;
@@ -216,7 +218,7 @@ impl ModelTable {
             stateful: provider.stateful,
             price: None,
         });
-        Candidates { named: named.collect(), fallback, reviewer: None }
+        Candidates { named: named.collect(), fallback, reviewer: None, extraction: None }
     }
 
     /// Accounts that are left alone now.
@@ -233,6 +235,7 @@ pub(crate) struct Candidates {
     named: BTreeMap<String, Vec<Candidate>>,
     fallback: Option<Candidate>,
     reviewer: Option<String>,
+    extraction: Option<Extraction>,
 }
 
 impl Candidates {
@@ -241,9 +244,14 @@ impl Candidates {
         Self { reviewer, ..self }
     }
 
+    /// The same, with how facts are read out of turns.
+    pub(crate) fn read_by(self, extraction: Option<Extraction>) -> Self {
+        Self { extraction, ..self }
+    }
+
     pub(crate) fn with<'a>(&'a self, unhealthy: &'a BTreeSet<String>) -> Routes<'a> {
         let (fallback, reviewer) = (self.fallback.as_ref(), self.reviewer.as_deref());
-        Routes { named: &self.named, fallback, unhealthy, reviewer }
+        Routes { named: &self.named, fallback, unhealthy, reviewer, extraction: self.extraction.as_ref() }
     }
 }
 

@@ -97,7 +97,7 @@ impl Session {
         self.version = self.version.plus(1);
         self.last_active_at = at;
         match event {
-            Event::EnvironmentOpened(_) | Event::PolicyRefused { .. } => {}
+            Event::EnvironmentOpened(_) | Event::PolicyRefused { .. } | Event::ExtractionSkipped { .. } => {}
             Event::Governed { fact } => self.govern(fact),
             Event::SessionOpened(opened) => self.take(at, opened),
             Event::EnvironmentExpired => self.expire(),
@@ -488,6 +488,7 @@ impl Session {
                     turn.answered |= matches!(kind, EffectKind::ModelCall { .. });
                 }
             }
+            (_, Outcome::Done { done: Done::Extracted { usage, .. } }) => self.usage.add(usage.as_ref()),
             (EffectKind::ListTools { server_label, .. }, Outcome::Done { done: Done::Tools { tools } }) => {
                 self.list(server_label, at, Some(tools.clone()));
             }
@@ -575,6 +576,7 @@ impl Session {
             (
                 EffectKind::ModelCall { .. }
                 | EffectKind::Review { .. }
+                | EffectKind::Extract { .. }
                 | EffectKind::Compact { .. }
                 | EffectKind::EndSubagents { .. }
                 | EffectKind::PlaceFiles { .. },
@@ -583,6 +585,7 @@ impl Session {
             | (
                 EffectKind::ModelCall { .. }
                 | EffectKind::Review { .. }
+                | EffectKind::Extract { .. }
                 | EffectKind::Compact { .. }
                 | EffectKind::ListTools { .. }
                 | EffectKind::ToolCall { .. }

@@ -110,6 +110,7 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
         | Event::ArtifactDeleted { .. }
         | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
+        | Event::ExtractionSkipped { .. }
         | Event::OutputsShortened { .. }
         | Event::BlocksTaken { .. } => return None,
     };
@@ -185,6 +186,7 @@ pub(crate) fn named(kind: &EffectKind) -> (&'static str, String) {
         // By which class of call it goes, its route says.
         EffectKind::ModelCall { model, .. }
         | EffectKind::Compact { model, .. }
+        | EffectKind::Extract { model, .. }
         | EffectKind::Review { model, .. } => ("model.call", model.clone()),
         EffectKind::ListTools { server_label, .. } => (TOOLS_LIST, server_label.clone()),
         EffectKind::ToolCall {
@@ -239,9 +241,12 @@ fn turn_of(state: &Session, event: &Event) -> Option<TurnId> {
 
 fn outcome_of(outcome: &Outcome) -> (AuditOutcome, Option<u64>) {
     match outcome {
-        Outcome::Done { done: Done::Model { cost_nano_usd, .. } | Done::Reviewed { cost_nano_usd, .. } } => {
-            (AuditOutcome::Done, *cost_nano_usd)
-        }
+        Outcome::Done {
+            done:
+                Done::Model { cost_nano_usd, .. }
+                | Done::Reviewed { cost_nano_usd, .. }
+                | Done::Extracted { cost_nano_usd, .. },
+        } => (AuditOutcome::Done, *cost_nano_usd),
         Outcome::Done { .. } => (AuditOutcome::Done, None),
         Outcome::Failed { .. } => (AuditOutcome::Failed, None),
         Outcome::Unknown => (AuditOutcome::Unknown, None),

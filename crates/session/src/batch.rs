@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    AuditRecord, Effect, EffectId, EnvironmentOpened, EnvironmentStatus, Event, Forked, InputPart, Item,
-    ItemBody, ItemId, ItemStatus, Next, Recorded, Remembered, SessionKey, SessionOpened, SessionStatus,
-    SubagentId, Timestamp, Turn, TurnEnd, TurnId, Version,
+    AuditRecord, Done, Effect, EffectId, EffectKind, EnvironmentOpened, EnvironmentStatus, Event, Forked,
+    InputPart, Item, ItemBody, ItemId, ItemStatus, Next, Outcome, Recorded, Remembered, SessionKey,
+    SessionOpened, SessionStatus, SubagentId, Timestamp, Turn, TurnEnd, TurnId, Version,
 };
 
 use crate::audit;
@@ -19,7 +19,7 @@ use crate::decide::{Context, Input};
 use crate::remember::remembered;
 use crate::shared_budget::{self, UseStep};
 use crate::{
-    EnvironmentNotice, HostedBy, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent,
+    EnvironmentNotice, HostedBy, Learned, PartNotice, PartOf, Refusal, Session, SessionNotice, StreamEvent,
     SubagentNotice, TurnNotice,
 };
 
@@ -48,6 +48,8 @@ pub struct Batch {
     /// What the events made that can be recalled once they are durable. What a fork begins with is its parent's to
     /// remember.
     pub episodes: Vec<Remembered>,
+    /// What a model read out of turns: to be remembered with the events.
+    pub learned: Vec<Learned>,
     /// What clients are told once the events are durable, in order.
     pub notices: Vec<StreamEvent>,
     /// Attempts to begin once the events are durable.
@@ -168,6 +170,7 @@ struct Builder {
     uses: Vec<UseStep>,
     audit: Vec<AuditRecord>,
     episodes: BTreeMap<u64, Remembered>,
+    learned: Vec<Learned>,
     notices: Vec<StreamEvent>,
     stop: Vec<EffectId>,
     started: Vec<EffectId>,
@@ -213,6 +216,7 @@ impl Builder {
             uses: Vec::new(),
             audit: Vec::new(),
             episodes: BTreeMap::new(),
+            learned: Vec::new(),
             notices: Vec::new(),
             stop: Vec::new(),
             started: Vec::new(),
@@ -228,6 +232,7 @@ impl Builder {
                 None
             };
             let settled = self.settled_item(event);
+            self.learned.extend(self.learned(event));
             let environment = self.state.environment_status();
             self.budget.extend(budget::step(&self.state, event));
             self.uses.extend(shared_budget::steps(&self.state, self.now, event));
@@ -263,6 +268,7 @@ impl Builder {
             uses: self.uses,
             audit: self.audit,
             episodes: self.episodes.into_values().collect(),
+            learned: self.learned,
             notices: self.notices,
             start,
             stop: self.stop,
@@ -281,6 +287,18 @@ impl Builder {
             return Some(*item_id);
         }
         None
+    }
+
+    /// What an event says was read out of a turn; to be asked before the event is applied.
+    fn learned(&self, event: &Event) -> Option<Learned> {
+        let Event::AttemptEnded { effect_id, outcome: Outcome::Done { done }, .. } = event else {
+            return None;
+        };
+        let Done::Extracted { facts, .. } = done else { return None };
+        let kind = &self.state.effects.get(effect_id)?.effect.kind;
+        let EffectKind::Extract { scope, labels, .. } = kind else { return None };
+        let (scope, labels, facts) = (scope.clone(), labels.clone(), facts.clone());
+        (!facts.is_empty()).then_some(Learned { effect: *effect_id, scope, labels, facts })
     }
 
     /// Records the rows an event changed, and the effects it began or gave up.
@@ -407,6 +425,7 @@ impl Builder {
             | Event::ArtifactDeleted { .. }
             | Event::ContextCompacted(_)
             | Event::ContextTrimmed { .. }
+            | Event::ExtractionSkipped { .. }
             | Event::OutputsShortened { .. }
             | Event::BlocksTaken { .. }
             | Event::Forked(_)

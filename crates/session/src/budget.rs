@@ -9,10 +9,11 @@
 //! The amount is part of the event that begins the attempt, so that folding never depends on prices.
 
 use tenure_journal::{
-    BudgetId, Done, Effect, EffectId, EffectKind, Event, Measure, ModelRequest, Outcome, SpendLimit,
+    BudgetId, Done, Effect, EffectId, EffectKind, Event, Measure, ModelRequest, Outcome, SpendLimit, limit,
 };
 
 use crate::Session;
+use crate::extraction;
 use crate::review;
 use crate::state::{Pending, PendingPhase};
 use crate::tokens::Family;
@@ -79,6 +80,13 @@ pub(crate) fn worst_case_of_review(request: &ModelRequest, price: &Price) -> u64
     worst_case(&price, Family::of(&request.model).count_request(request))
 }
 
+/// The most that reading a turn costs, without what is known already, which the request has not yet.
+pub(crate) fn worst_case_of_reading(model: &str, request: Option<&ModelRequest>, price: &Price) -> u64 {
+    let price = Price { output_tokens_max: limit::EXTRACTION_OUTPUT_TOKENS_MAX, ..*price };
+    let turn = request.map_or(0, |request| Family::of(model).count_request(request));
+    worst_case(&price, turn + extraction::KNOWN_TOKENS_MAX)
+}
+
 /// The most that an attempt costs whose request was counted as so many tokens.
 pub(crate) fn worst_case(price: &Price, input_tokens: u64) -> u64 {
     // Half as much again as counted: tokenisers differ.
@@ -88,9 +96,12 @@ pub(crate) fn worst_case(price: &Price, input_tokens: u64) -> u64 {
 /// What an ended attempt counts as having cost; absent where prices are unknown.
 pub(crate) fn cost(outcome: &Outcome, reserved: Option<u64>) -> Option<u64> {
     match outcome {
-        Outcome::Done { done: Done::Model { cost_nano_usd, .. } | Done::Reviewed { cost_nano_usd, .. } } => {
-            cost_nano_usd.or(reserved)
-        }
+        Outcome::Done {
+            done:
+                Done::Model { cost_nano_usd, .. }
+                | Done::Reviewed { cost_nano_usd, .. }
+                | Done::Extracted { cost_nano_usd, .. },
+        } => cost_nano_usd.or(reserved),
         Outcome::Done {
             done:
                 Done::Tools { .. }
@@ -170,6 +181,7 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::ArtifactDeleted { .. }
         | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
+        | Event::ExtractionSkipped { .. }
         | Event::OutputsShortened { .. }
         | Event::BlocksTaken { .. }
         | Event::Forked(_)
@@ -190,6 +202,7 @@ pub(crate) fn model(effect: &Effect) -> Option<&str> {
     match &effect.kind {
         EffectKind::ModelCall { model, .. } | EffectKind::Compact { model, .. } => Some(model),
         EffectKind::Review { .. }
+        | EffectKind::Extract { .. }
         | EffectKind::ListTools { .. }
         | EffectKind::ToolCall { .. }
         | EffectKind::Subagent { .. }

@@ -22,6 +22,7 @@ pub(crate) fn counted(kind: &EffectKind) -> Option<String> {
         EffectKind::Subagent { request, .. } => tool(BUILTIN_LABEL, request.tool()),
         // It is no call of the agent's.
         EffectKind::Review { .. }
+        | EffectKind::Extract { .. }
         | EffectKind::PrepareEnvironment
         | EffectKind::PlaceFiles { .. }
         | EffectKind::PublishArtifacts

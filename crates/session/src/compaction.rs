@@ -152,8 +152,10 @@ impl Session {
 
     /// Whether an effect is under way that a turn waits for.
     pub(crate) fn is_busy(&self) -> bool {
-        let is_ahead = |kind: &EffectKind| matches!(kind, EffectKind::Compact { ahead: true, .. });
-        self.effects.values().any(|pending| !is_ahead(&pending.effect.kind))
+        let is_aside = |kind: &EffectKind| {
+            matches!(kind, EffectKind::Compact { ahead: true, .. } | EffectKind::Extract { .. })
+        };
+        self.effects.values().any(|pending| !is_aside(&pending.effect.kind))
     }
 
     /// Bytes that a summary may have where the context has room for so many tokens.
@@ -410,7 +412,7 @@ fn first_words(text: &str, bytes_max: usize) -> String {
 }
 
 /// The most that each of so many texts may have so that together they have at most `total`.
-fn fair_share(lengths: impl Iterator<Item = usize>, total: usize) -> usize {
+pub(crate) fn fair_share(lengths: impl Iterator<Item = usize>, total: usize) -> usize {
     let mut lengths: Vec<usize> = lengths.collect();
     lengths.sort_unstable();
     let mut left = total;

@@ -122,6 +122,7 @@ impl Flow {
             }
             EffectKind::ModelCall { .. }
             | EffectKind::Review { .. }
+            | EffectKind::Extract { .. }
             | EffectKind::Compact { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::ToolCall { server: ServerRef::Mcp { .. } | ServerRef::Builtin, .. }
@@ -303,6 +304,7 @@ impl Session {
             }
             EffectKind::ModelCall { .. }
             | EffectKind::Review { .. }
+            | EffectKind::Extract { .. }
             | EffectKind::Compact { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::PrepareEnvironment
@@ -346,6 +348,7 @@ impl Session {
             EffectKind::ToolCall { server: ServerRef::Builtin, .. }
             | EffectKind::ModelCall { .. }
             | EffectKind::Review { .. }
+            | EffectKind::Extract { .. }
             | EffectKind::Compact { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::PrepareEnvironment
@@ -650,6 +653,7 @@ fn what(before: Option<&Session>, event: &Event) -> String {
         | Event::EnvironmentReset
         | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
+        | Event::ExtractionSkipped { .. }
         | Event::OutputsShortened { .. } => "a change".to_owned(),
     }
 }

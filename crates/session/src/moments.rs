@@ -125,6 +125,7 @@ fn items_of(before: &Session, event: &Event) -> Vec<ItemId> {
         | Event::ConnectionLapsed
         | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
+        | Event::ExtractionSkipped { .. }
         | Event::OutputsShortened { .. }
         | Event::BlocksTaken { .. }
         | Event::Forked(_)

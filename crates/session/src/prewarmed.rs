@@ -136,5 +136,6 @@ fn nobody(session: SessionId) -> AgentConfig {
         time_awareness: false,
         approval: ApprovalMode::Destructive,
         grants: Vec::new(),
+        extraction: None,
     }
 }

@@ -36,7 +36,8 @@ pub(crate) fn remembered(state: &Session, at: Timestamp, ordinal: u64, item: &It
     (!terms.is_empty()).then(|| Remembered { space: state.memory_space(), episode, terms })
 }
 
-fn said(state: &Session, body: &ItemBody) -> Option<(Speaker, Option<String>, String)> {
+/// What an item says and who, if it is something that was said or that a tool returned.
+pub(crate) fn said(state: &Session, body: &ItemBody) -> Option<(Speaker, Option<String>, String)> {
     match body {
         ItemBody::UserMessage { content, by_agent: true } => {
             Some((Speaker::Agent, state.agent.name.clone(), texts(content)))

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use tenure_journal::RouteRecord;
+use tenure_journal::{Extraction, RouteRecord};
 use tenure_policy::{CallClass, RouteFacts};
 
 use crate::Price;
@@ -62,12 +62,19 @@ pub struct Routes<'a> {
     pub unhealthy: &'a BTreeSet<String>,
     /// The model that is asked about calls before people are; absent where they are asked at once.
     pub reviewer: Option<&'a str>,
+    /// How facts are read out of turns of agents that say nothing of it; absent where they are not.
+    pub extraction: Option<&'a Extraction>,
 }
 
 impl Routes<'static> {
     /// No way is known: models are asked by their names alone.
-    pub const UNKNOWN: Self =
-        Self { named: &BTreeMap::new(), fallback: None, unhealthy: &BTreeSet::new(), reviewer: None };
+    pub const UNKNOWN: Self = Self {
+        named: &BTreeMap::new(),
+        fallback: None,
+        unhealthy: &BTreeSet::new(),
+        reviewer: None,
+        extraction: None,
+    };
 }
 
 impl<'a> Routes<'a> {

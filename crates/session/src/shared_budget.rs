@@ -106,6 +106,8 @@ pub(crate) enum Answering {
     Whole,
     /// A reviewer's verdict.
     Verdict,
+    /// Facts of a turn.
+    Facts,
 }
 
 impl SharedBudget {
@@ -132,6 +134,7 @@ impl Budgets {
     pub(crate) fn amounts(&self, price: Option<&Price>, counted: u64, answering: Answering) -> Amounts {
         let output = match (answering, price) {
             (Answering::Verdict, _) => review::OUTPUT_TOKENS_MAX,
+            (Answering::Facts, _) => limit::EXTRACTION_OUTPUT_TOKENS_MAX,
             (Answering::Whole, Some(price)) => price.output_tokens_max,
             (Answering::Whole, None) => limit::OUTPUT_TOKENS_RESERVED,
         };
@@ -347,7 +350,10 @@ fn spent(outcome: &Outcome, holding: &Holding, at: Timestamp) -> Amounts {
     let reserved = Amounts { millis: elapsed.min(longest), ..reserved };
     match outcome {
         Outcome::Done {
-            done: Done::Model { usage, cost_nano_usd, .. } | Done::Reviewed { usage, cost_nano_usd, .. },
+            done:
+                Done::Model { usage, cost_nano_usd, .. }
+                | Done::Reviewed { usage, cost_nano_usd, .. }
+                | Done::Extracted { usage, cost_nano_usd, .. },
         } => Amounts {
             nano_usd: cost_nano_usd.unwrap_or(reserved.nano_usd),
             tokens: usage.as_ref().map_or(reserved.tokens, tenure_journal::Usage::total_tokens),

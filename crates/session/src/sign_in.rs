@@ -31,6 +31,7 @@ fn label(pending: &Pending) -> Option<String> {
         EffectKind::ToolCall { server: ServerRef::Builtin | ServerRef::Inside { .. }, .. }
         | EffectKind::ModelCall { .. }
         | EffectKind::Review { .. }
+        | EffectKind::Extract { .. }
         | EffectKind::Compact { .. }
         | EffectKind::Subagent { .. }
         | EffectKind::EndSubagents { .. }

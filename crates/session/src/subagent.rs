@@ -134,6 +134,7 @@ impl Session {
                 ..own.multi_agent
             },
             grants: Vec::new(),
+            extraction: None,
             ..own.as_ref().clone()
         };
         let opened = SessionOpened {

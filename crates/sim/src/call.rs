@@ -52,6 +52,9 @@ impl World {
         let asks = matches!(effect.kind, EffectKind::ModelCall { .. });
         let request =
             if asks { Some(state.context()) } else { state.compaction(&effect.kind, self.window()) };
+        // What is known already is no part of the simulation.
+        let turn = state.turn_to_read(&effect.kind, self.window());
+        let request = request.or_else(|| turn.map(|turn| turn.to_request(&[])));
         let request = request.map(|mut request| {
             if asks && self.bug == Some(Bug::ForgetItem) && request.input.len() > 2 {
                 request.input.pop();
@@ -105,16 +108,18 @@ impl World {
         self.count_fault(fails);
         let outcome = match &effect.kind {
             // What was to be summarised has left the context meanwhile.
-            EffectKind::Compact { .. } if request.is_none() => {
+            EffectKind::Compact { .. } | EffectKind::Extract { .. } if request.is_none() => {
                 Attempted::Failed(outside::failure(&mut self.rng, &[FailureKind::NotFound]))
             }
-            EffectKind::ModelCall { .. } | EffectKind::Compact { .. } => {
+            EffectKind::ModelCall { .. } | EffectKind::Compact { .. } | EffectKind::Extract { .. } => {
                 let request = request.expect("a model call carries its request");
                 if let Some(fault) = strict::fault(&request) {
                     return Err(Violation::new(Property::ContextValid, fault).into());
                 }
                 let tokens = self.tokens(&request);
-                if tokens > self.window.input() {
+                // What reads a turn has a window of its own.
+                let is_in_window = !matches!(effect.kind, EffectKind::Extract { .. });
+                if is_in_window && tokens > self.window.input() {
                     let detail = format!("{tokens} tokens for {:?}: {:?}", self.window, effect.kind);
                     return Err(Violation::new(Property::ContextFits, detail).into());
                 }
@@ -125,6 +130,8 @@ impl World {
                     let wild = !self.healed;
                     let (mut answer, cost) = if matches!(effect.kind, EffectKind::Compact { .. }) {
                         outside::summary(&mut self.rng, wild, id.clone())
+                    } else if matches!(effect.kind, EffectKind::Extract { .. }) {
+                        outside::facts(&mut self.rng, wild, id.clone())
                     } else {
                         outside::answer(&mut self.rng, &request, wild, id.clone())
                     };
@@ -186,6 +193,7 @@ impl World {
             | EffectKind::PlaceFiles { .. }
             | EffectKind::ModelCall { .. }
             | EffectKind::Review { .. }
+            | EffectKind::Extract { .. }
             | EffectKind::Compact { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::ToolCall { .. }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tenure_journal::{
     AgentConfig, AgentId, AgentPatch, ApprovalMode, BlobRef, Capabilities, ContainerSize, Decision, Effect,
-    EffectId, EffectKind, Environment, EnvironmentFile, EnvironmentId, EnvironmentOpened, Event, Fresh,
-    FunctionOutput, HostedEnvironment, InputPart, MultiAgent, Network, Packages, ProjectId, Reasoning,
-    Recorded, SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch,
-    SpendLimit, TextConfig, Timestamp, Trust,
+    EffectId, EffectKind, Environment, EnvironmentFile, EnvironmentId, EnvironmentOpened, Event, Extraction,
+    ExtractionChoice, Fresh, FunctionOutput, HostedEnvironment, InputPart, MultiAgent, Network, Packages,
+    ProjectId, Reasoning, Recorded, ScopeKind, SelfHostedEnvironment, ServiceTier, SessionId, SessionKey,
+    SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp, Trust, limit,
 };
 use tenure_session::{Command, RequiredAction, Session};
 
@@ -266,6 +266,7 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::ArtifactDeleted { .. }
         | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
+        | Event::ExtractionSkipped { .. }
         | Event::OutputsShortened { .. }
         | Event::BlocksTaken { .. }
         | Event::Forked(_)
@@ -397,6 +398,18 @@ impl World {
         }
     }
 
+    /// Whether facts are read out of turns; where they are kept for a user, there is none.
+    fn extraction(&mut self) -> Option<ExtractionChoice> {
+        let scope = match self.rng.u8(..6) {
+            0 => return Some(ExtractionChoice::Off),
+            1 => ScopeKind::User,
+            2 | 3 => ScopeKind::Space,
+            _ => return None,
+        };
+        let facts_max = limit::EXTRACTED_FACTS_DEFAULT;
+        Some(ExtractionChoice::On(Extraction { model: "m".to_owned(), scope, facts_max }))
+    }
+
     fn opening(&mut self, key: SessionKey) -> Ask {
         let fresh = Fresh::new(Timestamp::from_millis(1_700_000_000_000), self.rng.u64(..));
         let number = self.clients.requests.len();
@@ -419,6 +432,7 @@ impl World {
             approval: ApprovalMode::Destructive,
             skills: Vec::new(),
             grants: Vec::new(),
+            extraction: self.extraction(),
         };
         let opened = SessionOpened {
             project_id: key.project,

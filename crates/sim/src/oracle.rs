@@ -358,6 +358,7 @@ impl Watched {
                     Outcome::Done { done: Done::Model { response_id: Some(response), .. } } => {
                         costs.get(response).copied()
                     }
+                    Outcome::Done { done: Done::Extracted { cost_nano_usd, .. } } => *cost_nano_usd,
                     Outcome::Failed { failure } if !failure.kind.is_ambiguous() => Some(0),
                     Outcome::Done { .. } | Outcome::Failed { .. } | Outcome::Unknown => None,
                 };
@@ -402,6 +403,7 @@ impl Watched {
             | Event::ArtifactDeleted { .. }
             | Event::ContextCompacted(_)
             | Event::ContextTrimmed { .. }
+            | Event::ExtractionSkipped { .. }
             | Event::OutputsShortened { .. }
             | Event::BlocksTaken { .. }
             | Event::Forked(_)
@@ -535,6 +537,7 @@ impl Watched {
             | Event::ArtifactDeleted { .. }
             | Event::ContextCompacted(_)
             | Event::ContextTrimmed { .. }
+            | Event::ExtractionSkipped { .. }
             | Event::OutputsShortened { .. }
             | Event::BlocksTaken { .. } => {}
         }
@@ -606,7 +609,10 @@ impl Watched {
         if seen.effect.repeat == Repeat::Never && seen.doubtful {
             return broken(Property::NeverRepeated, format!("{id} is tried again after doubt"));
         }
-        let is_paid = matches!(seen.effect.kind, EffectKind::ModelCall { .. } | EffectKind::Compact { .. });
+        let is_paid = matches!(
+            seen.effect.kind,
+            EffectKind::ModelCall { .. } | EffectKind::Compact { .. } | EffectKind::Extract { .. }
+        );
         if reserved.is_none() && is_paid {
             return broken(Property::BudgetKept, format!("{id} starts with nothing set aside for it"));
         }

@@ -206,6 +206,24 @@ pub(crate) fn summary(rng: &mut fastrand::Rng, wild: bool, response_id: String) 
     (answer, rng.u64(..COST_NANO_USD_MAX))
 }
 
+/// Facts of a turn, and what they cost. `wild`: they may not be as asked for.
+pub(crate) fn facts(rng: &mut fastrand::Rng, wild: bool, response_id: String) -> (ModelAnswer, u64) {
+    let (source, number) = (rng.u8(..4), rng.u8(..6));
+    let text = match rng.u8(..6) {
+        0 if wild => "There is nothing worth keeping.".to_owned(),
+        1 if wild => r#"{"facts":[{"subject":"Ada"}]}"#.to_owned(),
+        2 => r#"{"facts":[]}"#.to_owned(),
+        _ => format!(
+            r#"{{"facts":[{{"subject":"Ada","statement":"Ada has {number} cats.","sources":[{source}]}}]}}"#
+        ),
+    };
+    let usage = Usage { input_tokens: 100, cached_tokens: 0, output_tokens: 10, reasoning_tokens: 0 };
+    let items = vec![AnswerItem::Message { content: vec![text] }];
+    let answer =
+        ModelAnswer { items, usage: Some(usage), stop: Stop::Complete, response_id: Some(response_id) };
+    (answer, rng.u64(..COST_NANO_USD_MAX))
+}
+
 fn item(rng: &mut fastrand::Rng, request: &ModelRequest) -> AnswerItem {
     match rng.u8(..12) {
         0 => AnswerItem::Message { content: vec![String::new()] },

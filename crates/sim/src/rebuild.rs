@@ -93,6 +93,7 @@ fn changes_items(event: &Event) -> bool {
         | Event::ArtifactDeleted { .. }
         | Event::ContextCompacted(_)
         | Event::ContextTrimmed { .. }
+        | Event::ExtractionSkipped { .. }
         | Event::OutputsShortened { .. }
         | Event::BlocksTaken { .. }
         | Event::Forked(_)

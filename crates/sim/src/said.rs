@@ -54,6 +54,7 @@ impl Said {
                 Done::Command { result } => result.root.or(self.files),
                 Done::Model { .. }
                 | Done::Reviewed { .. }
+                | Done::Extracted { .. }
                 | Done::Tools { .. }
                 | Done::Tool { .. }
                 | Done::Ended

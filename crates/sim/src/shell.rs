@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tenure_journal::{Effect, EffectKind, Event, FailureKind, Fresh, Repeat, SessionKey, Timestamp, Version};
+use tenure_journal::{
+    Effect, EffectId, EffectKind, Event, FailureKind, Fresh, Repeat, SessionKey, Timestamp, Version,
+};
 use tenure_session::{
     Attempted, Batch, BudgetStep, Budgets, Context, History, Input, NOTHING_FROZEN, Reserving, Routes,
     Session,
 };
 use tenure_store::{
-    Append, BudgetChange, BudgetEntry, GoneRows, ItemRow, Receipt, StoreError, StoreErrorKind,
+    Append, BudgetChange, BudgetEntry, Document, DocumentKind, GoneRows, Indexed, ItemRow, Receipt,
+    StoreError, StoreErrorKind,
 };
 
 use crate::budgets;
@@ -89,6 +92,28 @@ pub(crate) struct Write {
     pub(crate) message: Message,
     /// Until when the lease runs under which it was made.
     lease_until: u64,
+}
+
+/// What a batch read out of turns, each fact a document of its own: written twice, it would be refused.
+fn remembered(key: SessionKey, batch: &Batch) -> Vec<Indexed> {
+    let facts =
+        batch.learned.iter().flat_map(|learned| (0..learned.facts.len()).map(|n| (learned.effect, n)));
+    let row = |(effect, number): (EffectId, usize)| Indexed {
+        document: Document {
+            project: key.project,
+            kind: DocumentKind::Fact,
+            id: format!("{effect}/{number}"),
+            version: 1,
+            name: Some("facts".to_owned()),
+            body: serde_json::Value::Null,
+            created_at: batch.at,
+            updated_at: batch.at,
+            wake_at: None,
+            deleted: false,
+        },
+        terms: Vec::new(),
+    };
+    facts.map(row).collect()
 }
 
 impl World {
@@ -435,6 +460,7 @@ impl World {
             // Once the first half is written, nothing may refuse the second.
             append.budget = Vec::new();
             append.uses = Vec::new();
+            append.indexed = Vec::new();
             if let Err(error) = self.store.append_now(half) {
                 if error.kind() == StoreErrorKind::BudgetExceeded {
                     return self.crank(process, key, message, refused(&error));
@@ -530,6 +556,7 @@ impl World {
             receipt: None,
             holder: None,
             documents: Vec::new(),
+            indexed: remembered(key, batch),
             budget: entries(batch),
             uses: budgets::entries(batch, &self.caps),
             audit: batch.audit.clone(),

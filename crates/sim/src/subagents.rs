@@ -63,6 +63,7 @@ impl World {
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }
             | EffectKind::Review { .. }
+            | EffectKind::Extract { .. }
             | EffectKind::PublishArtifacts => Ok(()),
         }
     }
@@ -188,6 +189,7 @@ impl World {
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }
             | EffectKind::Review { .. }
+            | EffectKind::Extract { .. }
             | EffectKind::PublishArtifacts => {}
         }
     }

@@ -91,7 +91,7 @@ fn every_property_has_a_bug_that_breaks_it() {
 
 #[test]
 fn the_histories_reach_every_crash_point_and_every_event() {
-    const MARKS: [&str; 68] = [
+    const MARKS: [&str; 72] = [
         ": EnvironmentOpened",
         ": EnvironmentExpired",
         ": EnvironmentSuspended",
@@ -149,6 +149,10 @@ fn the_histories_reach_every_crash_point_and_every_event() {
         "by: Model",
         "by: Extract",
         "kind: Compact {",
+        "kind: Extract {",
+        "again: true",
+        "done: Extracted {",
+        "why: NoUser",
         "ahead: true",
         "the budget has not enough left",
         "session_budget_exceeded",

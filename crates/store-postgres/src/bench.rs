@@ -288,6 +288,7 @@ impl Session {
             receipt: None,
             holder: None,
             documents: Vec::new(),
+            indexed: Vec::new(),
             budget: Vec::new(),
             uses: Vec::new(),
             audit: Vec::new(),

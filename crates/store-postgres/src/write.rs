@@ -66,6 +66,7 @@ impl Write {
     pub(crate) fn append(mut append: Append) -> Self {
         let events = std::mem::take(&mut append.events);
         let documents = std::mem::take(&mut append.documents);
+        let indexed = std::mem::take(&mut append.indexed);
         let episodes = std::mem::take(&mut append.episodes);
         Self::Append(Box::new(AppendRows {
             key: append.head.key,
@@ -76,7 +77,11 @@ impl Write {
             turns: append.turns.iter().map(json).collect(),
             audit: append.audit.iter().map(record).collect(),
             episodes: episodes.into_iter().map(EpisodeRow::of).collect(),
-            documents: documents.into_iter().map(DocumentRow::of).collect(),
+            documents: documents
+                .into_iter()
+                .map(DocumentRow::of)
+                .chain(indexed.into_iter().map(DocumentRow::found))
+                .collect(),
             receipt: append.receipt.take().map(ReceiptRow::of),
             append,
         }))
@@ -95,11 +100,7 @@ impl Write {
         receipt: Option<Receipt>,
         audit: Vec<AuditEntry>,
     ) -> Result<Self, StoreError> {
-        let row = |Indexed { document, terms }| {
-            let terms = terms.iter().map(|term| stored(term).into_owned()).collect();
-            DocumentRow { terms: Some(terms), ..DocumentRow::of(document) }
-        };
-        Self::put_rows(documents.into_iter().map(row).collect(), receipt, audit)
+        Self::put_rows(documents.into_iter().map(DocumentRow::found).collect(), receipt, audit)
     }
 
     fn put_rows(
@@ -153,6 +154,12 @@ impl DocumentRow {
             terms: None,
             document,
         }
+    }
+
+    /// One that is found by terms.
+    fn found(Indexed { document, terms }: Indexed) -> Self {
+        let terms = terms.iter().map(|term| stored(term).into_owned()).collect();
+        Self { terms: Some(terms), ..Self::of(document) }
     }
 }
 

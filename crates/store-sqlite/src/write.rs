@@ -183,7 +183,9 @@ fn whole(
 
 impl AppendRows {
     fn can_fail_late(&self) -> bool {
-        !self.append.documents.is_empty() || !self.append.budget.is_empty() || !self.append.uses.is_empty()
+        let append = &self.append;
+        let in_order = append.documents.is_empty() && append.indexed.is_empty();
+        !(in_order && append.budget.is_empty() && append.uses.is_empty())
     }
 
     fn run(&self, statements: &mut Statements<'_>) -> rusqlite::Result<Answer> {
@@ -202,6 +204,12 @@ impl AppendRows {
             if let Err(refusal) = put_document(connection, document)? {
                 return Ok(Err(refusal));
             }
+        }
+        for Indexed { document, terms } in &append.indexed {
+            if let Err(refusal) = put_document(connection, document)? {
+                return Ok(Err(refusal));
+            }
+            found::index(connection, document, terms)?;
         }
         for entry in &append.budget {
             if let Err(refusal) = self.put_budget(connection, entry)? {

@@ -91,6 +91,7 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         erasing::erases_a_document_with_its_past,
         found::finds_documents_by_terms,
         found::finds_a_document_by_its_latest_terms,
+        found::indexes_what_an_append_brings,
         found::indexes_all_or_nothing,
         vectors::finds_what_is_alike,
         vectors::says_what_has_no_vectors,

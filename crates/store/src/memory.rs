@@ -199,6 +199,7 @@ impl MemoryStore {
         inner.seen.check_version(&append)?;
         inner.seen.check_holder(&append)?;
         inner.seen.check_documents(&append.documents)?;
+        append.indexed.iter().try_for_each(|indexed| inner.seen.check_document(&indexed.document))?;
         inner.seen.check_budget(&append)?;
         let (key, version) = (append.head.key, append.expected.plus(append.events.len()));
         inner.write(Write::Append(Box::new(append)));

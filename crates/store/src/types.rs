@@ -12,6 +12,7 @@ use tenure_journal::{
 };
 
 use crate::StoreError;
+use crate::found::Indexed;
 
 /// One transaction on one session.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct Append {
     pub holder: Option<NodeId>,
     /// Next versions of documents that follow from the events, each as in [`crate::Store::put`].
     pub documents: Vec<Document>,
+    /// The same of documents that are found by terms, written after `documents`.
+    pub indexed: Vec<Indexed>,
     /// What the events reserve and spend, in order.
     pub budget: Vec<BudgetEntry>,
     /// What the events set aside and use in budgets that more than one tree of sessions may share, in order.

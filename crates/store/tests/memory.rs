@@ -113,6 +113,7 @@ fn append(key: SessionKey, expected: u64) -> Append {
         receipt: None,
         holder: None,
         documents: Vec::new(),
+        indexed: Vec::new(),
         budget: Vec::new(),
         uses: Vec::new(),
         audit: Vec::new(),

@@ -220,6 +220,7 @@ impl Tracer {
             | Event::ArtifactDeleted { .. }
             | Event::ContextCompacted(_)
             | Event::ContextTrimmed { .. }
+            | Event::ExtractionSkipped { .. }
             | Event::OutputsShortened { .. }
             | Event::BlocksTaken { .. }
             | Event::Forked(_)
@@ -266,6 +267,7 @@ impl Tracer {
             Outcome::Done {
                 done:
                     Done::Reviewed { .. }
+                    | Done::Extracted { .. }
                     | Done::Tools { .. }
                     | Done::Tool { .. }
                     | Done::Ended
@@ -338,6 +340,12 @@ impl Open {
                 add("gen_ai.request.model", text(model));
                 add("tenure.approval.id", text(&approval_id.to_string()));
                 format!("review {model}")
+            }
+            EffectKind::Extract { model, .. } => {
+                add("gen_ai.operation.name", text("chat"));
+                add("gen_ai.provider.name", text(PROVIDER));
+                add("gen_ai.request.model", text(model));
+                format!("extract {model}")
             }
             EffectKind::Compact { model, .. } => {
                 add("gen_ai.operation.name", text("chat"));
@@ -562,7 +570,8 @@ fn given(outcome: &Outcome, content: Content) -> Vec<(&'static str, Attribute)> 
             given.extend(cost_nano_usd.map(|cost| ("tenure.cost.nano_usd", number(cost))));
             given
         }
-        Done::Reviewed { verdict: _, reason: _, usage, cost_nano_usd } => {
+        Done::Reviewed { verdict: _, reason: _, usage, cost_nano_usd }
+        | Done::Extracted { facts: _, dropped: _, problem: _, usage, cost_nano_usd } => {
             let mut given: Vec<_> = usage.iter().flat_map(tokens).collect();
             given.extend(cost_nano_usd.map(|cost| ("tenure.cost.nano_usd", number(cost))));
             given

@@ -129,6 +129,7 @@ pub(crate) fn default_agent(id: AgentId, model: String) -> AgentConfig {
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
         grants: Vec::new(),
+        extraction: None,
     }
 }
 

@@ -86,7 +86,7 @@ fn shown_fact(recalled: &Recalled, known: &KnownFact) -> Value {
         "object": "tenure.memory.passage",
         "fact_id": known.id,
         "session_id": fact.sources.iter().find_map(|source| match &source.by {
-            FactAuthor::Call { session, .. } => Some(session),
+            FactAuthor::Call { session, .. } | FactAuthor::Extraction { session, .. } => Some(session),
             FactAuthor::Caller { .. } => None,
         }),
         "said_at": rfc3339(fact.learned_at),

@@ -14,6 +14,9 @@ fn source(source: &FactSource) -> Value {
         FactAuthor::Call { session, item, effect } => {
             json!({"type": "agent", "at": at, "session_id": session, "item_id": item, "effect_id": effect})
         }
+        FactAuthor::Extraction { session, items, effect } => {
+            json!({"type": "extraction", "at": at, "session_id": session, "item_ids": items, "effect_id": effect})
+        }
         FactAuthor::Caller { id } => json!({"type": "caller", "at": at, "id": id}),
     }
 }

@@ -364,6 +364,7 @@ fn new_session() -> Target {
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
         grants: Vec::new(),
+        extraction: None,
     };
     Target::NewSession(Box::new(NewSessionTarget {
         agent: TargetAgent::Inline { config: Box::new(config) },

@@ -86,6 +86,7 @@ impl Runtime {
                 | EffectKind::Command { .. }
                 | EffectKind::PublishArtifacts
                 | EffectKind::Review { .. }
+                | EffectKind::Extract { .. }
                 | EffectKind::Subagent { .. }
                 | EffectKind::EndSubagents { .. } => false,
             };

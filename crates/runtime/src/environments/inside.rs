@@ -119,6 +119,7 @@ impl ServerWork {
             | EffectKind::Command { .. }
             | EffectKind::PublishArtifacts
             | EffectKind::Review { .. }
+            | EffectKind::Extract { .. }
             | EffectKind::Subagent { .. }
             | EffectKind::EndSubagents { .. } => return None,
         };
@@ -173,6 +174,7 @@ impl Ask {
             | EffectKind::Command { .. }
             | EffectKind::PublishArtifacts
             | EffectKind::Review { .. }
+            | EffectKind::Extract { .. }
             | EffectKind::Subagent { .. }
             | EffectKind::EndSubagents { .. } => None,
         }

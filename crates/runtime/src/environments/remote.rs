@@ -71,6 +71,7 @@ impl RemoteWork {
             | EffectKind::PlaceFiles { .. }
             | EffectKind::PublishArtifacts
             | EffectKind::Review { .. }
+            | EffectKind::Extract { .. }
             | EffectKind::Subagent { .. }
             | EffectKind::EndSubagents { .. } => return None,
         };

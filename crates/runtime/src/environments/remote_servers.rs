@@ -82,6 +82,7 @@ impl HttpWork {
             | EffectKind::Command { .. }
             | EffectKind::PublishArtifacts
             | EffectKind::Review { .. }
+            | EffectKind::Extract { .. }
             | EffectKind::Subagent { .. }
             | EffectKind::EndSubagents { .. } => return None,
         };

@@ -120,6 +120,7 @@ impl Work {
             }
             EffectKind::ModelCall { .. }
             | EffectKind::Review { .. }
+            | EffectKind::Extract { .. }
             | EffectKind::Compact { .. }
             | EffectKind::Subagent { .. }
             | EffectKind::EndSubagents { .. } => return None,

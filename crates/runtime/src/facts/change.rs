@@ -191,69 +191,12 @@ impl Runtime {
         receipt: FactReceipt<'_>,
     ) -> Result<KeptFact, MemoryError> {
         for _ in 0..WRITE_ATTEMPTS {
-            let (kept, mut changed) = self.said(project, saying, standing, before.map(|(id, _)| id)).await?;
-            if let Some((id, true_until)) = before {
-                let old = self.fact(project, id).await?;
-                // What cannot be closed cannot be superseded, now or later.
-                let closing = Closing { at: saying.by.at, true_until, by: saying.by.clone(), reason: None };
-                let closed = fact::closed(&old.fact, closing, Some(kept.saved.id))?;
-                match kept.outcome {
-                    Outcome::Proposed => {}
-                    Outcome::Added
-                    | Outcome::Confirmed
-                    | Outcome::Corrected
-                    | Outcome::Closed
-                    | Outcome::Rejected => changed.push(old.next(closed, saying.by.at)),
-                }
-            }
-            let kept = superseding(kept, before, &mut changed);
+            let (kept, changed) = planned(self.store().as_ref(), project, saying, standing, before).await?;
             if self.write(changed, receipt(&kept)).await? {
                 return Ok(kept);
             }
         }
         Err(MemoryError::Busy)
-    }
-
-    /// What becomes of what is said, and the documents that it changes.
-    async fn said(
-        &self,
-        project: ProjectId,
-        saying: &Saying,
-        standing: Standing,
-        before: Option<FactId>,
-    ) -> Result<(KeptFact, Vec<SavedFact>), MemoryError> {
-        let state = match standing {
-            Standing::Direct => FactState::Active,
-            Standing::Proposed => FactState::Proposed,
-        };
-        let new = saying.to_fact(state)?;
-        let mark = saying.scope.mark(project);
-        let statement = normalised(&new.statement);
-        let same = Said::find(self.store().as_ref(), project, &mark, &new.statement).await?;
-        let now = saying.by.at;
-        for found in same.facts.iter().filter(|found| Some(found.id) != before) {
-            let again = || fact::confirmed(&found.fact, saying);
-            let (fact, outcome) = match (&found.fact.state, standing) {
-                (FactState::Active, _) => (again(), Outcome::Confirmed),
-                (FactState::Proposed, Standing::Proposed) => (again(), Outcome::Proposed),
-                (FactState::Proposed, Standing::Direct) => {
-                    (fact::accepted(&found.fact, saying.by.clone())?, Outcome::Added)
-                }
-                (FactState::Rejected { .. }, Standing::Proposed) => return Err(FactRefusal::Rejected.into()),
-                (FactState::Rejected { .. }, Standing::Direct) | (FactState::Closed(_), _) => continue,
-            };
-            let saved = found.next(fact, now);
-            return Ok((KeptFact { saved: saved.clone(), outcome }, vec![saved]));
-        }
-        if same.scope_has >= limit::FACTS_PER_SCOPE_MAX {
-            return Err(FactRefusal::Full.into());
-        }
-        let saved = SavedFact::new(project, same.next_id(&mark, &statement), new, now);
-        let outcome = match standing {
-            Standing::Direct => Outcome::Added,
-            Standing::Proposed => Outcome::Proposed,
-        };
-        Ok((KeptFact { saved: saved.clone(), outcome }, vec![saved]))
     }
 
     /// Puts a statement in the place of a fact, as far as `standing` says of it that this may be done.
@@ -305,6 +248,75 @@ impl Runtime {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What becomes of what is said, with what it takes the place of, and the facts that it changes.
+pub(super) async fn planned(
+    store: &dyn Store,
+    project: ProjectId,
+    saying: &Saying,
+    standing: Standing,
+    before: Option<(FactId, Option<Timestamp>)>,
+) -> Result<(KeptFact, Vec<SavedFact>), MemoryError> {
+    let (kept, mut changed) = said(store, project, saying, standing, before.map(|(id, _)| id)).await?;
+    if let Some((id, true_until)) = before {
+        let old = documents::fact(store, project, id).await?;
+        // What cannot be closed cannot be superseded, now or later.
+        let closing = Closing { at: saying.by.at, true_until, by: saying.by.clone(), reason: None };
+        let closed = fact::closed(&old.fact, closing, Some(kept.saved.id))?;
+        match kept.outcome {
+            Outcome::Proposed => {}
+            Outcome::Added
+            | Outcome::Confirmed
+            | Outcome::Corrected
+            | Outcome::Closed
+            | Outcome::Rejected => changed.push(old.next(closed, saying.by.at)),
+        }
+    }
+    let kept = superseding(kept, before, &mut changed);
+    Ok((kept, changed))
+}
+
+/// What becomes of what is said, and the facts that it changes.
+async fn said(
+    store: &dyn Store,
+    project: ProjectId,
+    saying: &Saying,
+    standing: Standing,
+    before: Option<FactId>,
+) -> Result<(KeptFact, Vec<SavedFact>), MemoryError> {
+    let state = match standing {
+        Standing::Direct => FactState::Active,
+        Standing::Proposed => FactState::Proposed,
+    };
+    let new = saying.to_fact(state)?;
+    let mark = saying.scope.mark(project);
+    let statement = normalised(&new.statement);
+    let same = Said::find(store, project, &mark, &new.statement).await?;
+    let now = saying.by.at;
+    for found in same.facts.iter().filter(|found| Some(found.id) != before) {
+        let again = || fact::confirmed(&found.fact, saying);
+        let (fact, outcome) = match (&found.fact.state, standing) {
+            (FactState::Active, _) => (again(), Outcome::Confirmed),
+            (FactState::Proposed, Standing::Proposed) => (again(), Outcome::Proposed),
+            (FactState::Proposed, Standing::Direct) => {
+                (fact::accepted(&found.fact, saying.by.clone())?, Outcome::Added)
+            }
+            (FactState::Rejected { .. }, Standing::Proposed) => return Err(FactRefusal::Rejected.into()),
+            (FactState::Rejected { .. }, Standing::Direct) | (FactState::Closed(_), _) => continue,
+        };
+        let saved = found.next(fact, now);
+        return Ok((KeptFact { saved: saved.clone(), outcome }, vec![saved]));
+    }
+    if same.scope_has >= limit::FACTS_PER_SCOPE_MAX {
+        return Err(FactRefusal::Full.into());
+    }
+    let saved = SavedFact::new(project, same.next_id(&mark, &statement), new, now);
+    let outcome = match standing {
+        Standing::Direct => Outcome::Added,
+        Standing::Proposed => Outcome::Proposed,
+    };
+    Ok((KeptFact { saved: saved.clone(), outcome }, vec![saved]))
 }
 
 /// The same change, with what the new fact takes the place of as part of it.

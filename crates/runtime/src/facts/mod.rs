@@ -10,6 +10,7 @@ mod blocks;
 mod change;
 mod documents;
 mod error;
+mod extracted;
 mod found;
 mod read;
 mod settings;
@@ -22,6 +23,7 @@ pub use error::{MemoryError, MemoryRefusal};
 pub use read::FactFilter;
 
 pub(crate) use blocks::taken;
+pub(crate) use extracted::{known, learned};
 pub(crate) use found::{Facts, add};
 pub(crate) use tool::Call;
 

@@ -4,6 +4,7 @@ mod budgets;
 mod collect;
 mod contexts;
 mod embedding;
+mod extractions;
 mod facts;
 mod flood;
 mod freezes;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure_journal::{
-    AgentConfig, Fresh, InputPart, Item, ItemBody, MultiAgent, SessionKey, SessionStatus, SpendLimit,
-    Timestamp, Turn, TurnStatus,
+    AgentConfig, InputPart, Item, ItemBody, MultiAgent, SessionKey, SessionStatus, SpendLimit, Turn,
+    TurnStatus,
 };
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
@@ -71,7 +71,6 @@ async fn start(store: &Arc<MemoryStore>) -> Runtime {
 }
 
 fn opening(text: &str) -> Opening {
-    let _fresh = Fresh::new(Timestamp::from_millis(1), 1);
     let multi_agent = MultiAgent { enabled: true, max_concurrent_subagents: Some(6) };
     let agent = AgentConfig { multi_agent, ..agent() };
     let opened = opened(agent);

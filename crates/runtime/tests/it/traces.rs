@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tenure_journal::{AgentConfig, Fresh, InputPart, SessionKey, Timestamp};
+use tenure_journal::{AgentConfig, InputPart, SessionKey};
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
 use tenure_runtime::{
@@ -39,7 +39,6 @@ async fn start(store: &Arc<MemoryStore>, outbound: Outbound) -> Runtime {
 
 /// A session that had `turns` turns.
 async fn session(runtime: &Runtime, turns: usize) -> SessionKey {
-    let _fresh = Fresh::new(Timestamp::from_millis(1), 1);
     let agent = AgentConfig { name: Some("clerk".into()), ..agent() };
     let opened = opened(agent);
     let input = vec![vec![InputPart::text("say nothing of this")]];

@@ -32,6 +32,11 @@ impl Draft<'_> {
             {
                 self.summarized(&effect, attempt, answer, *cost_nano_usd);
             }
+            Attempted::Answered { answer, cost_nano_usd }
+                if matches!(effect.kind, EffectKind::Extract { .. }) =>
+            {
+                self.turn_was_read(&effect, attempt, answer, *cost_nano_usd);
+            }
             Attempted::Answered { answer, cost_nano_usd } => {
                 self.answered(&effect, attempt, answer, *cost_nano_usd);
             }
@@ -122,6 +127,7 @@ impl Draft<'_> {
             (
                 EffectKind::ModelCall { .. }
                 | EffectKind::Review { .. }
+                | EffectKind::Extract { .. }
                 | EffectKind::Compact { .. }
                 | EffectKind::ListTools { .. }
                 | EffectKind::ToolCall { .. },
@@ -134,6 +140,8 @@ impl Draft<'_> {
             (EffectKind::ModelCall { .. } | EffectKind::Compact { .. }, _) => Some(limit::MODEL_ATTEMPTS_MAX),
             // People can be asked instead.
             (EffectKind::Review { .. }, _) => Some(limit::REVIEW_ATTEMPTS_MAX),
+            // The turn goes unread instead.
+            (EffectKind::Extract { .. }, _) => Some(limit::EXTRACTION_ATTEMPTS_MAX),
             (
                 EffectKind::ListTools { .. }
                 | EffectKind::ToolCall { .. }
@@ -154,6 +162,7 @@ impl Draft<'_> {
         });
         if let EffectKind::ModelCall { model, .. }
         | EffectKind::Compact { model, .. }
+        | EffectKind::Extract { model, .. }
         | EffectKind::Review { model, .. } = &effect.kind
             && attempt < limit::ATTEMPTS_MAX
             && self.has_another_route(effect, model, failure.kind)
@@ -184,6 +193,7 @@ impl Draft<'_> {
                 EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. } => true,
                 EffectKind::ModelCall { .. }
                 | EffectKind::Review { .. }
+                | EffectKind::Extract { .. }
                 | EffectKind::Compact { .. }
                 | EffectKind::ListTools { .. }
                 | EffectKind::ToolCall { .. }

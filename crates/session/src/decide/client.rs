@@ -199,6 +199,7 @@ impl Draft<'_> {
             return Err(Refusal::Busy);
         }
         self.abandon_summary();
+        self.abandon_extractions();
         self.push(Event::SessionDeleted);
         self.delete_subagents();
         Ok(())

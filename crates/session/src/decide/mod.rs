@@ -8,6 +8,7 @@ mod client;
 mod compaction;
 mod connection;
 mod environment;
+mod extraction;
 mod permission;
 mod prewarmed;
 mod review;

@@ -42,6 +42,7 @@ impl Draft<'_> {
         });
         self.end_subagents(self.latest_turn(), ends.collect());
         self.abandon_summary();
+        self.abandon_extractions();
         self.push(Event::Rewound(Box::new(rewound.clone())));
         Ok(())
     }

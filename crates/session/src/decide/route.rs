@@ -15,7 +15,7 @@ use super::permission::{Asking, Judgement};
 use super::turn::NO_ARGUMENTS;
 use crate::shared_budget::{Answering, Short};
 use crate::tokens::Family;
-use crate::{Candidate, Price};
+use crate::{Candidate, Price, Window, extraction};
 
 /// What a model is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) enum Purpose {
     Review,
     /// A summary of what it said and did.
     Compaction,
+    /// Facts of what was said to it and by it.
+    Memory,
 }
 
 impl Purpose {
@@ -33,6 +35,7 @@ impl Purpose {
         match kind {
             EffectKind::Compact { .. } => Self::Compaction,
             EffectKind::Review { .. } => Self::Review,
+            EffectKind::Extract { .. } => Self::Memory,
             EffectKind::ModelCall { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::ToolCall { .. }
@@ -48,6 +51,7 @@ impl Purpose {
     fn answering(self) -> Answering {
         match self {
             Self::Review => Answering::Verdict,
+            Self::Memory => Answering::Facts,
             Self::Agent | Self::Compaction => Answering::Whole,
         }
     }
@@ -57,7 +61,8 @@ impl Purpose {
         match (self, way.class()) {
             (Self::Review, _) => CallClass::Reviewer,
             (Self::Compaction, CallClass::Stateless) => CallClass::Compaction,
-            (Self::Agent | Self::Compaction, class) => class,
+            (Self::Memory, CallClass::Stateless) => CallClass::Memory,
+            (Self::Agent | Self::Compaction | Self::Memory, class) => class,
         }
     }
 }
@@ -98,6 +103,7 @@ impl Draft<'_> {
                 Purpose::Agent => call.class,
                 Purpose::Review => CallClass::Reviewer,
                 Purpose::Compaction => CallClass::Compaction,
+                Purpose::Memory => CallClass::Memory,
             };
             return self.choose_unknown(call.of_class(class), purpose, counted);
         }
@@ -208,7 +214,11 @@ impl Draft<'_> {
             (Purpose::Compaction, Some(kind @ EffectKind::Compact { .. })) => {
                 self.state.compaction(kind, self.cx.window).as_ref().map_or(0, count)
             }
-            (Purpose::Review, _) => 0,
+            (Purpose::Memory, Some(kind @ EffectKind::Extract { .. })) => {
+                let turn = self.state.turn_to_read(kind, Window::DEFAULT).map(|turn| turn.to_request(&[]));
+                turn.as_ref().map_or(0, count) + extraction::KNOWN_TOKENS_MAX
+            }
+            (Purpose::Review | Purpose::Memory, _) => 0,
             (Purpose::Agent | Purpose::Compaction, _) => self.state.built().counted,
         }
     }

@@ -226,6 +226,7 @@ impl Draft<'_> {
             EffectKind::Subagent { request, .. } => Some(request),
             EffectKind::ModelCall { .. }
             | EffectKind::Review { .. }
+            | EffectKind::Extract { .. }
             | EffectKind::Compact { .. }
             | EffectKind::ListTools { .. }
             | EffectKind::ToolCall { .. }

@@ -251,6 +251,9 @@ impl Draft<'_> {
         if let Some(effect) = self.summary_to_begin(effect_id) {
             return self.begin_summary(&effect, attempt);
         }
+        if let Some(effect) = self.extraction_to_begin(effect_id) {
+            return self.begin_extraction(&effect, attempt);
+        }
         let model = self.state.effects.get(&effect_id).and_then(|pending| budget::model(&pending.effect));
         let (mut reserved_nano_usd, mut route, mut context, mut held) = (None, None, None, None);
         if let Some(model) = model.map(str::to_owned) {
@@ -292,6 +295,7 @@ impl Draft<'_> {
         let Some(turn_id) = self.state.turn.as_ref().map(|turn| turn.row.id) else { return };
         if end == TurnEnd::Completed {
             self.push(Event::TurnEnded { turn_id, end });
+            self.read_turn(turn_id);
             return;
         }
         let ends = self.ends();

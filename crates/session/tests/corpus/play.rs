@@ -131,6 +131,7 @@ fn agent(place: &Place) -> AgentConfig {
         approval: ApprovalMode::Never,
         skills: Vec::new(),
         grants: Vec::new(),
+        extraction: None,
     }
 }
 
@@ -231,6 +232,7 @@ impl<'a> Player<'a> {
             }
             EffectKind::EndSubagents { .. } => Attempted::Ended,
             EffectKind::Review { .. } => unreachable!("there is no reviewer"),
+            EffectKind::Extract { .. } => unreachable!("nothing is read out of turns"),
             EffectKind::PrepareEnvironment
             | EffectKind::PlaceFiles { .. }
             | EffectKind::Command { .. }

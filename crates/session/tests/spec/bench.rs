@@ -12,12 +12,12 @@ use serde_json::json;
 use tenure_journal::{
     AgentConfig, AgentId, AnswerItem, ApprovalId, ApprovalMode, BlobRef, Capabilities, CommandResult,
     ContainerSize, ContextItem, Decision, Done, Effect, EffectId, EffectKind, Environment, EnvironmentFile,
-    EnvironmentId, EnvironmentOpened, Event, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool,
-    HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport,
-    ModelAnswer, ModelRequest, MultiAgent, Network, Origin, Outcome, ProjectId, Reasoning, Recorded,
-    Remembered, SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened, SessionPatch, Stop,
-    TakenBlock, TextConfig, Timestamp, Tool, ToolDef, ToolResult, Trust, Turn, TurnId, Usage, Version,
-    WorkspaceRoot,
+    EnvironmentId, EnvironmentOpened, Event, Extraction, Failure, FailureKind, Fresh, FunctionOutput,
+    FunctionTool, HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool,
+    McpTransport, ModelAnswer, ModelRequest, MultiAgent, Network, Origin, Outcome, ProjectId, Reasoning,
+    Recorded, Remembered, SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened,
+    SessionPatch, Stop, TakenBlock, TextConfig, Timestamp, Tool, ToolDef, ToolResult, Trust, Turn, TurnId,
+    Usage, Version, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -57,6 +57,7 @@ pub(crate) struct Bench {
     pub(crate) unhealthy: BTreeSet<String>,
     /// The model that is asked about calls before people are.
     pub(crate) reviewer: Option<String>,
+    pub(crate) extraction: Option<Extraction>,
     pub(crate) reserving: Reserving,
     /// The configured budgets, which the bench keeps as a store would.
     pub(crate) budgets: Budgets,
@@ -106,6 +107,7 @@ pub(crate) fn agent(tools: Vec<Tool>) -> AgentConfig {
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
         grants: Vec::new(),
+        extraction: None,
     }
 }
 
@@ -367,6 +369,7 @@ impl Bench {
             routes: BTreeMap::new(),
             unhealthy: BTreeSet::new(),
             reviewer: None,
+            extraction: None,
             reserving: Reserving::Asked,
             budgets: Budgets::default(),
             reserved: BTreeMap::new(),
@@ -400,7 +403,7 @@ impl Bench {
         let partial = std::mem::take(&mut self.partial);
         let tools_changed = self.tools_changed.clone();
         let (routes, unhealthy) = (self.routes.clone(), self.unhealthy.clone());
-        let reviewer = self.reviewer.clone();
+        let (reviewer, extraction) = (self.reviewer.clone(), self.extraction.clone());
         let blocks = self.blocks.clone();
         let cx = Context {
             now: self.now,
@@ -416,6 +419,7 @@ impl Bench {
                 fallback: None,
                 unhealthy: &unhealthy,
                 reviewer: reviewer.as_deref(),
+                extraction: extraction.as_ref(),
             },
             reserving: self.reserving,
             budgets: &self.budgets,
@@ -567,6 +571,7 @@ impl Bench {
                 event,
                 Event::ContextCompacted(_)
                     | Event::ContextTrimmed { .. }
+                    | Event::ExtractionSkipped { .. }
                     | Event::OutputsShortened { .. }
                     | Event::SessionUpdated { .. }
                     | Event::FunctionsLoaded { .. }
@@ -630,9 +635,11 @@ impl Bench {
             assert!(self.turns.values().all(|turn| turn.status.is_terminal()), "{:?}", self.turns);
             let within = self.session.pending().filter(|effect| !effect.kind.outlives_turn());
             assert_eq!(within.count(), 0, "without a turn nothing of it is pending");
-            let ahead = |effect: &Effect| matches!(effect.kind, EffectKind::Compact { .. });
-            let ahead = self.session.pending().filter(|effect| ahead(effect)).count();
-            assert!(self.reserved.len() <= ahead, "without a turn nothing is set aside: {:?}", self.reserved);
+            let aside = |effect: &Effect| {
+                matches!(effect.kind, EffectKind::Compact { .. } | EffectKind::Extract { .. })
+            };
+            let aside = self.session.pending().filter(|effect| aside(effect)).count();
+            assert!(self.reserved.len() <= aside, "without a turn nothing is set aside: {:?}", self.reserved);
             let approvals = self.session.view().required_actions.into_iter();
             assert!(!approvals.into_iter().any(|action| matches!(action, RequiredAction::Approval(_))));
         }
@@ -720,6 +727,13 @@ impl Bench {
         let (effect, attempt) = self.take_running(asks);
         let label = if answer.stop == Stop::Complete { "answer" } else { "answer, cut off" };
         self.attempted(label, effect.id, attempt, Attempted::Answered { answer, cost_nano_usd });
+    }
+
+    /// The answer of the model that reads a turn.
+    pub(crate) fn reads(&mut self, answer: &str) {
+        let (effect, attempt) = self.take_running(|kind| matches!(kind, EffectKind::Extract { .. }));
+        let outcome = Attempted::Answered { answer: whole(vec![say(answer)]), cost_nano_usd: Some(7) };
+        self.attempted("facts", effect.id, attempt, outcome);
     }
 
     /// The summary that is being written is this.

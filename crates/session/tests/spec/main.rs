@@ -17,6 +17,7 @@ mod cancels;
 mod compactions;
 mod environments;
 mod executors;
+mod extractions;
 mod forks;
 mod frozen;
 mod functions;

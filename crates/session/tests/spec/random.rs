@@ -2,9 +2,10 @@
 //! [`Bench`] checks after every step holds.
 
 use tenure_journal::{
-    AgentPatch, AnswerItem, ApprovalMode, CommandResult, Decision, Failure, FailureKind, Fresh,
-    FunctionOutput, InputPart, ModelAnswer, Network, ReportStatus, Review, SessionPatch, SpendLimit, Stop,
-    SubagentReport, SubagentRequest, Timestamp, Tool, ToolResult, TurnId, TurnStatus,
+    AgentPatch, AnswerItem, ApprovalMode, CommandResult, Decision, Extraction, ExtractionChoice, Failure,
+    FailureKind, Fresh, FunctionOutput, InputPart, ModelAnswer, Network, ReportStatus, Review, ScopeKind,
+    SessionPatch, SpendLimit, Stop, SubagentReport, SubagentRequest, Timestamp, Tool, ToolResult, TurnId,
+    TurnStatus,
 };
 use tenure_session::{Attempted, Command, Input, NOTHING_FROZEN, RequiredAction, SubagentReply};
 
@@ -52,6 +53,11 @@ pub(crate) fn history(seed: u64, steps: usize) -> Bench {
     }
     let reviewed = rng.bool();
     opening.review = reviewed.then_some(Review::AutoReview);
+    if rng.bool() {
+        let scope = if rng.bool() { ScopeKind::User } else { ScopeKind::Space };
+        let extraction = Extraction { model: "reader".to_owned(), scope, facts_max: 4 };
+        opening.agent.extraction = Some(ExtractionChoice::On(extraction));
+    }
     let mut b = Bench::open(opening, "Go", defaults(), Show::Nothing);
     b.reviewer = reviewed.then(|| "reviewer".to_owned());
     for _ in 0..steps {
@@ -165,6 +171,18 @@ fn outcome(b: &mut Bench, rng: &mut fastrand::Rng) {
             answer: whole(vec![say(review(rng))]),
             cost_nano_usd: rng.bool().then(|| rng.u64(..10_000_000)),
         },
+        tenure_journal::EffectKind::Extract { .. } => {
+            let facts = [
+                r#"{"facts":[{"subject":"Ada","statement":"Ada likes tea.","sources":[1]}]}"#,
+                r#"{"facts":[{"subject":"Ada","statement":"Ada was made up.","sources":[99]}]}"#,
+                r#"{"facts":[]}"#,
+                "Nothing.",
+            ];
+            Attempted::Answered {
+                answer: whole(vec![say(rng.choice(facts).unwrap())]),
+                cost_nano_usd: rng.bool().then(|| rng.u64(..10_000_000)),
+            }
+        }
         tenure_journal::EffectKind::Compact { .. } => {
             let items =
                 if rng.u8(..4) == 0 { answer(rng).items } else { vec![say("They asked for c1 and got 7.")] };
@@ -284,6 +302,7 @@ fn quiesce(b: &mut Bench) {
         };
         let outcome = match &effect.kind {
             tenure_journal::EffectKind::Review { .. }
+            | tenure_journal::EffectKind::Extract { .. }
             | tenure_journal::EffectKind::ModelCall { .. }
             | tenure_journal::EffectKind::Compact { .. } => {
                 Attempted::Answered { answer: whole(vec![say("Done.")]), cost_nano_usd: None }

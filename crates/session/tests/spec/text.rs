@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use tenure_journal::{
-    AuditRecord, CommandRequest, Compacted, ContextItem, Done, EffectKind, Event, FunctionOutput, Governance,
-    InputPart, Item, ItemBody, ModelRequest, Next, Outcome, ServerRef, SubagentEnd, SubagentRequest,
-    Timestamp, TurnEnd,
+    AuditRecord, CommandRequest, Compacted, ContextItem, Done, EffectKind, Event, ExtractedFact,
+    FunctionOutput, Governance, InputPart, Item, ItemBody, ModelRequest, Next, Outcome, ServerRef,
+    SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
 };
 use tenure_session::{EnvironmentNotice, PartNotice, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
 
@@ -173,6 +173,11 @@ fn effect(kind: &EffectKind) -> String {
     match kind {
         EffectKind::ModelCall { model, step } => format!("ask {model}, step {step}"),
         EffectKind::Review { model, .. } => format!("ask {model} to review"),
+        EffectKind::Extract { model, scope, items, again, .. } => {
+            let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+            let again = if *again { ", once more" } else { "" };
+            format!("have {model} read {} for {}{again}", items.join(", "), scope.kind().as_str())
+        }
         EffectKind::Compact { model, upto, ahead, .. } => {
             format!("have {model} summarise what is before {upto}{}", if *ahead { ", ahead" } else { "" })
         }
@@ -238,9 +243,20 @@ fn outcome(outcome: &Outcome) -> String {
         Outcome::Done { done: Done::Reviewed { verdict, reason, .. } } => {
             format!("reviewed: {} {}", word(verdict), quote(reason))
         }
+        Outcome::Done { done: Done::Extracted { facts, dropped, problem, .. } } => {
+            let facts: Vec<String> = facts.iter().map(fact).collect();
+            let problem = problem.as_ref().map(|problem| format!(", {problem}")).unwrap_or_default();
+            format!("read: {}; {dropped} dropped{problem}", facts.join(", "))
+        }
         Outcome::Failed { failure } => format!("failed: {} {}", word(&failure.kind), quote(&failure.message)),
         Outcome::Unknown => "unknown".to_owned(),
     }
+}
+
+fn fact(fact: &ExtractedFact) -> String {
+    let items: Vec<String> = fact.items.iter().map(ToString::to_string).collect();
+    let replaces = fact.replaces.map(|_| ", in place of another").unwrap_or_default();
+    format!("{} from {}{replaces}", quote(&fact.statement), items.join(" "))
 }
 
 fn next(next: Next, now: Timestamp) -> String {
@@ -363,6 +379,7 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
         Event::ContextTrimmed { first_kept, dropped } => {
             format!("context trimmed by {dropped} items, {first_kept} is the first kept")
         }
+        Event::ExtractionSkipped { turn_id, why } => format!("{turn_id} not read: {}", why.as_str()),
         Event::OutputsShortened { item_ids } => {
             let ids: Vec<String> = item_ids.iter().map(ToString::to_string).collect();
             format!("outputs shortened: {}", ids.join(", "))

@@ -68,6 +68,7 @@ pub(super) fn append(fresh: &Fresh, key: SessionKey, expected: u64, texts: &[&st
         receipt: None,
         holder: None,
         documents: Vec::new(),
+        indexed: Vec::new(),
         budget: Vec::new(),
         uses: Vec::new(),
         audit: Vec::new(),

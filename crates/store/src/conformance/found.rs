@@ -1,9 +1,9 @@
 //! Documents that are found by terms.
 
-use tenure_journal::{ProjectId, Version};
+use tenure_journal::{ProjectId, SessionId, SessionKey, Version};
 
-use super::build::{accepted, document, fresh, receipt, refused};
-use crate::{Document, DocumentKind, FoundDocuments, Indexed, Store, StoreErrorKind};
+use super::build::{accepted, append, document, fresh, receipt, refused};
+use crate::{Append, Document, DocumentKind, FoundDocuments, Indexed, Store, StoreErrorKind};
 
 const FACT: DocumentKind = DocumentKind::Fact;
 const SHELF: &str = "shelf";
@@ -105,6 +105,25 @@ pub(super) async fn finds_a_document_by_its_latest_terms(store: &dyn Store) {
         (vec![], 0),
         "a deleted document is neither found nor counted"
     );
+}
+
+pub(super) async fn indexes_what_an_append_brings(store: &dyn Store) {
+    let fresh = fresh(15);
+    let key = SessionKey { project: ProjectId::fresh(&fresh), session: SessionId::fresh(&fresh) };
+    let row = |id, version, terms: &[&str]| indexed(key.project, SHELF, id, version, terms);
+    let append = |expected, rows| Append { indexed: rows, ..append(&fresh, key, expected, &["x"]) };
+    accepted(store.append(append(0, vec![row("a", 1, &["dog"]), row("b", 1, &["cat"])])).await);
+    let sentence = "what an append brings is found by its terms";
+    assert_eq!(ids(&find(store, key.project, SHELF, &["dog"]).await), ["a"], "{sentence}");
+    accepted(store.append(append(1, vec![row("a", 2, &["cow"])])).await);
+    let found = find(store, key.project, SHELF, &["dog", "cow", "cat"]).await;
+    assert_eq!(found.frequencies, [0, 1, 1], "{sentence}");
+    let sentence = "an append that meets another version of a document writes and indexes nothing";
+    let stale = append(2, vec![row("c", 1, &["hen"]), row("b", 1, &["hen"])]);
+    let kind = refused(store.append(stale).await, sentence);
+    assert_eq!(kind, StoreErrorKind::Conflict { actual: Version(1) }, "{sentence}");
+    assert_eq!(find(store, key.project, SHELF, &["hen"]).await.frequencies, [0], "{sentence}");
+    assert_eq!(accepted(store.events(key, Version::ZERO, 9).await).len(), 2, "{sentence}");
 }
 
 pub(super) async fn indexes_all_or_nothing(store: &dyn Store) {

@@ -285,6 +285,12 @@ impl World {
         let expected = if self.rng.u8(..5) == 0 { self.rng.u64(..10) } else { version };
         let texts: Vec<_> = (0..self.rng.usize(1..4)).map(|_| self.rng.u32(..).to_string()).collect();
         let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+        let mut documents = self.documents(key.project, model);
+        let mut indexed = Vec::new();
+        if self.rng.bool() {
+            let row = |document| Indexed { document, terms: self.terms() };
+            indexed = std::mem::take(&mut documents).into_iter().map(row).collect();
+        }
         Append {
             head: self.head(key),
             gone: self.gone(),
@@ -293,7 +299,8 @@ impl World {
             snapshot: (self.rng.u8(..4) == 0).then(|| bytes(&format!("folded {expected}"))),
             receipt: (self.rng.u8(..3) == 0).then(|| self.receipt(key.project)),
             holder: (self.rng.u8(..3) > 0).then(|| self.node()),
-            documents: self.documents(key.project, model),
+            documents,
+            indexed,
             budget: (0..self.rng.usize(..3)).map(|_| self.entry()).collect(),
             uses: (0..self.rng.usize(..3)).map(|_| self.use_entry()).collect(),
             episodes: (0..self.rng.usize(..4)).map(|_| self.episode(key)).collect(),

@@ -316,6 +316,8 @@ impl State {
             session.snapshot = Some(Snapshot { version: session.version(), bytes });
         }
         self.put(append.documents);
+        append.indexed.iter().for_each(|indexed| self.index.put(indexed));
+        self.put(append.indexed.into_iter().map(|indexed| indexed.document).collect());
         for record in append.audit {
             self.record(key.project, record.to_bytes().into());
         }

@@ -255,6 +255,7 @@ async fn session(from: &SqliteStore, to: &PostgresStore, key: SessionKey) -> Res
                 receipt: None,
                 holder: None,
                 documents: Vec::new(),
+                indexed: Vec::new(),
                 budget,
                 uses,
                 audit: Vec::new(),

@@ -31,6 +31,7 @@ pub(crate) fn outbound(
         sampled: sampled(state),
         identity,
         reviewer: settings.reviewer.clone(),
+        extraction: settings.memory.extraction.clone(),
     }
 }
 

@@ -101,6 +101,7 @@ async fn session(node: &Runtime) -> SessionKey {
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
         grants: Vec::new(),
+        extraction: None,
     };
     let opened = SessionOpened {
         project_id: project(),

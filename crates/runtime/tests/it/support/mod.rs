@@ -14,9 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
-use tenure_journal::{
-    AgentConfig, Failure, Fresh, InputPart, McpTool, McpTransport, Origin, Timestamp, Tool, ToolDef,
-};
+use tenure_journal::{AgentConfig, Failure, InputPart, McpTool, McpTransport, Origin, Tool, ToolDef};
 use tenure_model::Model;
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
@@ -133,7 +131,6 @@ pub(crate) async fn start_hosting(
 }
 
 pub(crate) fn opening(text: &str) -> Opening {
-    let _fresh = Fresh::new(Timestamp::from_millis(1), 1);
     let shop = Tool::Mcp(McpTool {
         server_label: "shop".into(),
         transport: McpTransport::Project,

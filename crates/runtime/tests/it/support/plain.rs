@@ -46,6 +46,7 @@ pub(crate) fn agent() -> AgentConfig {
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
         grants: Vec::new(),
+        extraction: None,
     }
 }
 

@@ -176,6 +176,7 @@ pub(super) fn opened(project_id: ProjectId, fresh: &Fresh) -> SessionOpened {
         approval: ApprovalMode::Destructive,
         skills: Vec::new(),
         grants: Vec::new(),
+        extraction: None,
     };
     SessionOpened {
         project_id,

@@ -282,6 +282,7 @@ fn append(fresh: &Fresh, space: &MemorySpace, episodes: Vec<Episode>, remembers:
         receipt: None,
         holder: None,
         documents: Vec::new(),
+        indexed: Vec::new(),
         budget: Vec::new(),
         uses: Vec::new(),
         audit: Vec::new(),
