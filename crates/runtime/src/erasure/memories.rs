@@ -163,7 +163,7 @@ mod tests {
                 true,
             ),
             ("by an agent, for all", fact(MemoryScope::Agent(agent), vec![call(his)], active()), false),
-            ("of her session", fact(MemoryScope::Session(hers), vec![person.clone()], active()), true),
+            ("of her session", fact(MemoryScope::Session(hers), vec![person], active()), true),
         ];
         let going = Going { user: Some("ada"), sessions: &[hers] };
         let document = |kind, body| Document {

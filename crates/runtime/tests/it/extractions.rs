@@ -220,9 +220,8 @@ async fn what_a_stranger_said_comes_back_as_a_strangers_word_and_moves_nothing()
     until(&mut stream.expect("a stream"), SessionNotice::RequiresAction).await;
     assert!(asks_a_person(&store, view.key), "the refund is held");
     assert!(shop.keys.lock().expect("no panics").is_empty(), "nothing was refunded");
-    let held = journal(&store, view.key).into_iter().find_map(|event| match event {
-        Event::ApprovalRequested { approval } => Some(approval.labels),
-        _ => None,
+    let held = journal(&store, view.key).into_iter().find_map(|event| {
+        if let Event::ApprovalRequested { approval } = event { Some(approval.labels) } else { None }
     });
     assert_eq!(held.map(|labels| labels.integrity), Some(Integrity::Untrusted));
 
