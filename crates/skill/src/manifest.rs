@@ -1,6 +1,9 @@
 //! What a skill or a plugin says about itself.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 
 use crate::{DESCRIPTION_CHARS_MAX, Error, MANIFEST_BYTES_MAX, NAME_CHARS_MAX};
@@ -38,6 +41,9 @@ impl Manifest {
 struct Written {
     name: Option<String>,
     description: Option<String>,
+    /// Also what makes a list of texts no manifest.
+    #[serde(flatten)]
+    _others: BTreeMap<String, IgnoredAny>,
 }
 
 /// Reads the front matter of a `SKILL.md`: YAML between two lines of `---`, the first at the very beginning.
@@ -74,7 +80,7 @@ pub fn read_skill(text: &[u8]) -> Result<Manifest, Error> {
              a text, and a text that holds `: ` or `#` needs quotes"
         ))
     })?;
-    let Written { name, description } = written.unwrap_or(Written { name: None, description: None });
+    let (name, description) = written.map_or((None, None), |written| (written.name, written.description));
     let name = name.ok_or_else(|| missing("the front matter of `SKILL.md`", "name"))?;
     check_skill_name(&name)?;
     let description = description.ok_or_else(|| missing("the front matter of `SKILL.md`", "description"))?;

@@ -83,6 +83,7 @@ fn mistakes_of_a_front_matter_are_named() {
         ("name: x\ndescription: a: b\n", 3),
         ("name: [x]\ndescription: y\n", 2),
         ("name: x\nname: y\ndescription: z\n", 3),
+        ("- sum\n- Adds.\n", 2),
     ] {
         skill(
             &format!("---\n{text}---\n"),
@@ -120,6 +121,7 @@ fn plugins_name_and_describe_themselves() {
     };
     plugin("", &no_object(1, 0));
     plugin(r#"{"name": 1}"#, &no_object(1, 10));
+    plugin(r#"["maths", "Counts."]"#, &no_object(1, 0));
     let long = format!(r#"{{"name": "x", "description": "{}"}}"#, "x".repeat(MANIFEST_BYTES_MAX));
     plugin(&long, "error: `.codex-plugin/plugin.json` is longer than 16384 bytes");
 }
