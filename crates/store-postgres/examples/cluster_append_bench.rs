@@ -1,6 +1,6 @@
 //! Prints durable appends per second beside bare inserts into the same database.
 //!
-//! `cargo run --release -p tenure-store-postgres --example append_bench -- <url> [seconds a row]`
+//! `cargo run --release -p tenure-store-postgres --example cluster_append_bench -- <url> [seconds a row]`
 
 use std::time::Duration;
 
