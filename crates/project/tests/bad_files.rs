@@ -55,7 +55,7 @@ fn agent_files() {
         "---\ntemperature: 1\n---\nHelp.\n",
         "error[unknown_key]: unknown key `temperature`\n\
          \x20 --> agents/helper.md:2:1\n\
-         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `skills`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness`, `metadata`, `environment` and `grants`",
+         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `skills`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness`, `metadata`, `environment`, `grants` and `extraction`",
     );
     agent(
         "number for text",

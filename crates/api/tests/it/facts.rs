@@ -324,11 +324,16 @@ async fn blocks_are_written_proposed_and_removed() {
 async fn what_rests_on_a_user_that_is_forgotten_goes_with_them() {
     let desk = Desk::of(World::alone().await).await;
     let statement = |text: &str| json!({"scope": "project", "statement": text});
-    let (_, kept) =
-        desk.calls("ada", "memory_remember", &statement("The canary of the project sings.")).await;
-    assert_eq!(kept["outcome"], "remembered", "{kept}");
-    let (_, kept) = desk.calls("bob", "memory_remember", &statement("Billing uses SQLite.")).await;
-    assert_eq!(kept["outcome"], "remembered", "{kept}");
+    for (user, said) in [("ada", "The canary of the project sings."), ("bob", "Billing uses SQLite.")] {
+        let (_, kept) = desk.calls(user, "memory_remember", &statement(said)).await;
+        let id = kept["fact"].as_str().unwrap_or_else(|| panic!("no fact in {kept}"));
+        assert_eq!(
+            desk.post(&format!("{FACTS}/{id}/accept"), json!({})).await.0,
+            200,
+            "what waits holds now"
+        );
+    }
+    assert_eq!(desk.facts("project", "").await.len(), 2);
     for text in ["The canary that she removed.", ""] {
         let (_, told) = desk.calls("ada", "memory_edit_block", &json!({"name": "likes", "text": text})).await;
         assert!(told["outcome"].as_str().is_some_and(|outcome| outcome.ends_with("next turn on")), "{told}");

@@ -12,7 +12,7 @@ const MISSED_BY: &[(&str, &[&str])] = &[
     ("guard.frozen-agent-starts-nothing", &["frozen-agents-start"]),
     ("guard.inactive-user", &["inactive-people-act"]),
     ("guard.inactive-service", &["inactive-keys-act"]),
-    ("guard.budget", &["budget-is-overdrawn", "calls-are-overdrawn"]),
+    ("guard.budget", &["budget-is-overdrawn", "tokens-are-overdrawn", "calls-are-overdrawn"]),
     ("guard.no-training", &["training-on-private-data"]),
     ("guard.residency", &["data-leaves-its-regions"]),
     (
@@ -48,7 +48,18 @@ const MISSED_BY: &[(&str, &[&str])] = &[
 
 /// Parts of guard rails whose absence lets more through, and which invariant misses them.
 const WEAKER: &[(&str, &str, &str, &str)] = &[
-    ("guard.budget", "|| context.spend.calls_left <= 0", "", "calls-are-overdrawn"),
+    (
+        "guard.budget",
+        "(action == Action::\"model.call\" && context.spend.calls_left <= 0)",
+        "false",
+        "calls-are-overdrawn",
+    ),
+    (
+        "guard.budget",
+        "context.spend.reserve_tokens > context.spend.remaining_tokens ||",
+        "",
+        "tokens-are-overdrawn",
+    ),
     (
         "guard.budget",
         "context.spend.reserve_micros > context.spend.remaining_micros ||",
