@@ -17,22 +17,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tenure_journal::{
-    Done, Effect, EffectId, EffectKind, Event, Failure, FailureKind, Outcome, SessionKey, Timestamp, Tool,
-    Version,
+    Effect, EffectId, EffectKind, Event, Failure, FailureKind, SessionKey, Timestamp, Tool, Version,
 };
 use tenure_session::{
-    Attempted, Batch, Budgets, Command, Context, Frozen, Input, Reserving, Role, Session, SessionView,
-    appends,
+    Attempted, Batch, Command, Context, Frozen, Input, Reserving, Role, Session, SessionView, appends,
 };
-use tenure_store::{Append, GoneRows, ItemRow, Receipt, StoreError, StoreErrorKind};
+use tenure_store::StoreErrorKind;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::appending::{append, refused};
 use crate::budgets::Whom;
 use crate::collect::OUTCOME_WAIT_MAX;
 use crate::effects::{self, Launch};
@@ -40,10 +38,8 @@ use crate::handle::{ReceiptDraft, Shared};
 use crate::keeping::Kept;
 use crate::live::Live;
 use crate::{RuntimeError, RuntimeErrorKind};
-use crate::{budget, budgets, clock, environments, facts, follow, fork, node, unreadable};
+use crate::{budget, budgets, clock, facts, follow, node, unreadable};
 
-/// Events between two snapshots: opening a session folds at most this many beside the snapshot.
-const EVENTS_PER_SNAPSHOT: u64 = 128;
 /// Times a decision is made again because someone else wrote first.
 const CONFLICTS_MAX: u32 = 8;
 /// How long an actor with nothing to do waits for someone who holds its mailbox.
@@ -711,104 +707,6 @@ fn tools_changed(state: &Session, shared: &Shared, now: Timestamp) -> BTreeMap<S
         Some((mcp.server_label.clone(), at))
     };
     state.agent().tools.iter().filter_map(changed).collect()
-}
-
-/// What a refused reservation is decided again with.
-pub(crate) fn refused(error: &StoreError) -> Reserving {
-    error.exceeded().map_or(Reserving::Refused, |(budget, measure)| Reserving::RefusedBy(budget, measure))
-}
-
-/// Appends a batch with everything that follows from it; gives the version of the stored snapshot.
-pub(crate) async fn append(
-    shared: &Shared,
-    batch: &Batch,
-    role: Role,
-    snapshot: Version,
-    receipt: Option<Receipt>,
-    budgets: &Budgets,
-) -> Result<Version, StoreError> {
-    let version = batch.after.version();
-    let due = version.0 >= snapshot.0 + EVENTS_PER_SNAPSHOT;
-    let mut documents = shared.webhooks.deliveries(shared, batch, batch.at).await?;
-    let told = !documents.is_empty();
-    documents.extend(environments::document(batch));
-    if batch.expected == Version::ZERO {
-        let from = batch.after.forked_from();
-        documents.extend(from.map(|from| fork::document(batch.after.key(), from, batch.at)));
-    }
-    let learned = facts::learned(shared, batch).await?;
-    let append = Append {
-        expected: batch.expected,
-        at: batch.at,
-        events: batch.events.clone(),
-        head: batch.after.head(),
-        items: batch
-            .items
-            .iter()
-            .map(|(ordinal, item)| ItemRow { ordinal: *ordinal, item: item.clone() })
-            .collect(),
-        turns: batch.turns.clone(),
-        gone: GoneRows { items_from: batch.gone.items_from, turns: batch.gone.turns.clone() },
-        snapshot: due.then(|| Bytes::from(batch.after.encode())),
-        receipt,
-        holder: match role {
-            Role::Holder => Some(shared.node),
-            Role::Guest => None,
-        },
-        documents,
-        indexed: learned.indexed,
-        budget: budget::entries(batch),
-        uses: budgets::uses(batch, budgets),
-        audit: batch.audit.clone(),
-        episodes: batch.episodes.clone(),
-    };
-    for event in &batch.events {
-        if let Event::PolicyRefused { refusal } = event
-            && let Some(fault) = &refusal.fault
-        {
-            let session = batch.after.key().session;
-            tracing::error!(%session, action = refusal.action, resource = refusal.resource, fault, "policy could not decide, and refused");
-        }
-    }
-    let began = std::time::Instant::now();
-    let appended = shared.store.append(append).await;
-    let error = appended.as_ref().err().map(StoreError::kind);
-    shared.metrics.appended(batch.events.len(), began.elapsed(), error);
-    appended?;
-    learned.outcomes.iter().for_each(|outcome| shared.metrics.extracted(outcome));
-    count_reading(shared, batch);
-    if told {
-        shared.webhooks.wake();
-    }
-    if !batch.audit.is_empty() {
-        shared.unsealed.tell();
-    }
-    if !batch.episodes.is_empty() {
-        shared.embedding.tell();
-    }
-    if let Some(exporter) = &shared.exporter {
-        exporter.committed(batch, &shared.metrics);
-    }
-    Ok(if due { version } else { snapshot })
-}
-
-/// Counts what was read out of turns, and logs what could not be.
-fn count_reading(shared: &Shared, batch: &Batch) {
-    let session = batch.after.key().session;
-    for event in &batch.events {
-        if let Event::AttemptEnded { outcome: Outcome::Done { done }, .. } = event
-            && let Done::Extracted { problem, dropped, .. } = done
-        {
-            shared.metrics.turn_read(if problem.is_some() { "unreadable" } else { "read" });
-            if problem.is_some() || *dropped > 0 {
-                tracing::warn!(%session, problem, dropped, "a model's facts of a turn are not as asked for");
-            }
-        }
-        if let Event::ExtractionSkipped { turn_id, why } = event {
-            shared.metrics.turn_read(why.as_str());
-            tracing::info!(%session, turn = %turn_id, why = why.as_str(), "no facts are read out of a turn");
-        }
-    }
 }
 
 async fn sleep_until(shared: &Shared, at: Option<Timestamp>) {

@@ -17,6 +17,7 @@
 
 mod acting;
 mod actor;
+mod appending;
 mod audit;
 mod automations;
 mod breaker;

@@ -12,7 +12,8 @@ use tenure_session::{
 };
 use tenure_store::StoreErrorKind;
 
-use crate::actor::{self, Actor};
+use crate::actor::Actor;
+use crate::appending::{append, refused};
 use crate::budgets::{self, Whom};
 use crate::clock;
 use crate::handle::{ReceiptDraft, Runtime, Shared};
@@ -228,13 +229,13 @@ impl Shared {
                 let view = Arc::new(batch.after.view());
                 let receipt = receipt.as_ref().map(|draft| draft.to_receipt(key.project, now, &view));
                 let covered = node::covered(self).await?;
-                match actor::append(self, &batch, Role::Holder, Version::ZERO, receipt, &budgets).await {
+                match append(self, &batch, Role::Holder, Version::ZERO, receipt, &budgets).await {
                     Ok(_) => return Ok((batch, view, covered)),
                     Err(error)
                         if error.kind() == StoreErrorKind::BudgetExceeded
                             && reserving == Reserving::Asked =>
                     {
-                        reserving = actor::refused(&error);
+                        reserving = refused(&error);
                     }
                     Err(error) => return Err(error.into()),
                 }

@@ -449,7 +449,7 @@ impl Watched {
                 self.suspended = false;
             }
             Event::EnvironmentReset => {
-                legal(self.opened && self.files.is_some(), "files are lost that were there")?;
+                legal((self.opened || self.waits) && self.files.is_some(), "files are lost that were there")?;
                 self.files = None;
             }
             Event::SessionDeleted => legal(self.turn.is_none(), "only an idle session is deleted")?,

@@ -26,11 +26,13 @@ use tenure_journal::{
     Amounts, BlobRef, BudgetId, BudgetUse, Head, ItemId, NodeId, ProjectId, SessionId, SessionKey, Timestamp,
     TurnId, Version,
 };
-use tenure_store::{Budget, BudgetChange, BudgetEntry, DocumentKind, Receipt, StoreError, StoreErrorKind};
+use tenure_store::{BudgetChange, BudgetEntry, DocumentKind, Receipt, StoreError, StoreErrorKind};
 use tokio_postgres::Row;
 
+use crate::columns::{Reservation, column, document_key_columns, key_columns, reservation_columns};
 use crate::connect::{Param, Step};
 use crate::found;
+use crate::ledger::Ledger;
 use crate::memory::EpisodeRow;
 use crate::read::{budget_use, key_of, node_of, parsed, value};
 use crate::write::{Answer, AppendRows, DocumentRow, Write, int};
@@ -280,44 +282,6 @@ impl Found {
             _ => {}
         }
         Ok(())
-    }
-}
-
-/// A budget with its reservations. Keys are as they are stored.
-#[derive(Debug, Clone, Default)]
-struct Ledger {
-    limit: Option<u64>,
-    spent: u64,
-    reserved: BTreeMap<String, u64>,
-}
-
-impl Ledger {
-    fn change(&mut self, change: &BudgetChange) {
-        match change {
-            BudgetChange::Limit(limit) => self.limit = *limit,
-            BudgetChange::Reserve { key, nano_usd } => {
-                self.reserved.insert(crate::text::stored(key).into_owned(), *nano_usd);
-            }
-            BudgetChange::Settle { key, nano_usd } => {
-                self.reserved.remove(&*crate::text::stored(key));
-                self.spent = self.spent.saturating_add(*nano_usd);
-            }
-        }
-    }
-
-    fn is_exceeded(&self) -> bool {
-        let budget = budget(self.limit, self.spent, self.reserved.values().copied());
-        let used = budget.spent_nano_usd.saturating_add(budget.reserved_nano_usd);
-        self.limit.is_some_and(|limit| used > limit)
-    }
-}
-
-/// A budget as the contract shows it.
-pub(crate) fn budget(limit: Option<u64>, spent: u64, reserved: impl Iterator<Item = u64>) -> Budget {
-    Budget {
-        limit_nano_usd: limit,
-        spent_nano_usd: spent,
-        reserved_nano_usd: reserved.fold(0, u64::saturating_add),
     }
 }
 
@@ -821,41 +785,4 @@ impl<'a> Changes<'a> {
 
 fn use_key(project: ProjectId, budget: BudgetId) -> UseKey {
     (project, budget.to_string())
-}
-
-type Reservation = (BudgetKey, String, u64);
-
-fn reservation_columns<'a>(rows: &[Reservation], with_amounts: bool) -> Vec<Param<'a>> {
-    let mut params: Vec<Param<'a>> = vec![
-        column(rows.iter().map(|((project, _), ..)| project.to_string())),
-        column(rows.iter().map(|((_, root), ..)| root.to_string())),
-        column(rows.iter().map(|(_, name, _)| name.clone())),
-    ];
-    if with_amounts {
-        params.push(column(rows.iter().map(|(.., amount)| amount.cast_signed())));
-    }
-    params
-}
-
-fn document_key_columns<'a>(rows: impl Iterator<Item = &'a DocumentRow> + Clone) -> Vec<Param<'a>> {
-    vec![
-        column(rows.clone().map(|row| row.document.project.to_string())),
-        column(rows.clone().map(|row| row.document.kind.as_str())),
-        column(rows.map(|row| &*row.id)),
-    ]
-}
-
-fn key_columns<'a, 'k>(keys: impl Iterator<Item = &'k SessionKey> + Clone) -> Vec<Param<'a>> {
-    vec![
-        column(keys.clone().map(|key| key.project.to_string())),
-        column(keys.map(|key| key.session.to_string())),
-    ]
-}
-
-/// One column of many rows, as the array that `unnest` takes apart.
-pub(crate) fn column<'a, T>(values: impl Iterator<Item = T>) -> Param<'a>
-where
-    T: tokio_postgres::types::ToSql + Sync + Send + 'a,
-{
-    Box::new(values.collect::<Vec<T>>())
 }

@@ -5,7 +5,7 @@ use tenure_store::recall::COUNTED_MAX;
 use tenure_store::{DocumentKind, FoundDocuments, StoreError, pick_ids};
 use tokio_postgres::types::ToSql;
 
-use crate::batch::column;
+use crate::columns::column;
 use crate::connect::Param;
 use crate::pool::Pool;
 use crate::read::{self, limit_of, required_text, rows, value};

@@ -10,7 +10,8 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_postgres::{Error, Row};
 
-use crate::batch::{KNOW_NODE, column};
+use crate::batch::KNOW_NODE;
+use crate::columns::column;
 use crate::connect::{Connection, STATEMENT_DEADLINE, Step};
 use crate::error::{is_repeatable, store_error, unavailable};
 use crate::pool::{Lent, Pool};

@@ -16,9 +16,9 @@ use tenure_store::{
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
 
-use crate::batch;
 use crate::connect::{Connection, STATEMENT_DEADLINE, within};
 use crate::error::damaged;
+use crate::ledger;
 use crate::text::{original, stored};
 use crate::write::{int, pair};
 
@@ -272,7 +272,7 @@ pub(crate) async fn budget(connection: &Connection, project: ProjectId, root: Se
     let Some(row) = rows.first() else { return Ok(Budget::default()) };
     let limit = value::<Option<i64>>(row, 0)?.map(i64::cast_unsigned);
     let spent = value::<i64>(row, 1)?.cast_unsigned();
-    Ok(batch::budget(limit, spent, value::<Vec<i64>>(row, 2)?.into_iter().map(i64::cast_unsigned)))
+    Ok(ledger::budget(limit, spent, value::<Vec<i64>>(row, 2)?.into_iter().map(i64::cast_unsigned)))
 }
 
 /// How shared budgets stand, in the order in which they are named.

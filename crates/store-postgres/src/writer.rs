@@ -15,7 +15,8 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_postgres::Error;
 
-use crate::batch::{Changes, KNOW_NODE, STATEMENTS, Wanted, column};
+use crate::batch::{Changes, KNOW_NODE, STATEMENTS, Wanted};
+use crate::columns::column;
 use crate::connect::{Connection, Connector, STATEMENT_DEADLINE, Step, WRITER_SETTINGS, within};
 use crate::error::{is_repeatable, is_undone, kind, unavailable};
 use crate::nodes::Known;

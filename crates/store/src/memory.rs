@@ -7,6 +7,7 @@
 mod episodes;
 mod erase;
 mod found;
+mod inner;
 mod state;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use tenure_journal::{
 };
 use tokio::sync::broadcast;
 
+use self::inner::{Disk, Inner};
 use self::state::{State, Write};
 use crate::{
     Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments, Gone,
@@ -42,25 +44,6 @@ pub struct MemoryStore {
     wakes: broadcast::Sender<Wake>,
     is_shared: bool,
     wakes_are_lost: AtomicBool,
-}
-
-#[derive(Debug)]
-struct Inner {
-    /// What readers see.
-    seen: State,
-    /// Absent when every write is durable at once.
-    disk: Option<Disk>,
-    /// What leases are measured by, in milliseconds: it stands still unless [`MemoryStore::pass`] moves it.
-    clock: u64,
-    /// Loads that are still to fail.
-    loads_failing: u32,
-}
-
-/// INVARIANT: `durable` after all of `unsynced`, in order, is `Inner::seen`.
-#[derive(Debug, Default)]
-struct Disk {
-    durable: State,
-    unsynced: Vec<Write>,
 }
 
 impl Default for MemoryStore {
@@ -177,15 +160,6 @@ impl MemoryStore {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing panics between two changes of one write, so a poisoned state is a whole one.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn write(&mut self, write: Write) {
-        if let Some(disk) = &mut self.disk {
-            disk.unsynced.push(write.clone());
-        }
-        self.seen.write(write);
     }
 }
 
