@@ -238,7 +238,7 @@ fn agent_files() {
 \n\
          error[unknown_key]: unknown key `foo`\n\
          \x20 --> agents/helper.md:4:1\n\
-         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `skills`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness`, `metadata`, `environment` and `grants`\n\
+         \x20 hint: the keys are `description`, `model`, `tools`, `functions`, `mcp`, `skills`, `reasoning`, `text`, `service_tier`, `approval`, `multi_agent`, `compaction`, `time_awareness`, `metadata`, `environment`, `grants` and `extraction`\n\
 \n\
          error[type]: `time_awareness` must be true or false, not text\n\
          \x20 --> agents/helper.md:5:17",
