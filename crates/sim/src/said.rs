@@ -98,6 +98,12 @@ impl Said {
         words
     }
 
+    /// Whether there were no files yet at a version.
+    fn had_none_at(&self, version: u64) -> bool {
+        let place = usize::try_from(version).ok().and_then(|version| version.checked_sub(1));
+        place.and_then(|place| self.at.get(place)).is_some_and(|(_, files)| files.is_none())
+    }
+
     /// What was said until a version, and the files it had; where it had none yet, those it got first.
     fn moment(&self, version: u64) -> Option<(Vec<&str>, Option<WorkspaceRoot>)> {
         let place = usize::try_from(version).ok()?.checked_sub(1)?;
@@ -134,7 +140,10 @@ pub(crate) fn stands_alone(
     let Some((then, files)) = parent.moment(forked.from.version.0) else { return Ok(false) };
     let now: Vec<String> = forked.items.iter().map(word).collect();
     continues(&then, &now, &format!("the fork {}", key.session))?;
+    // One that was made before its parent had files makes its own; which of both was first, the journals do not say.
+    let had_none = parent.had_none_at(forked.from.version.0);
     match child.at.first() {
+        Some((_, None)) if had_none => Ok(true),
         Some((_, base)) if *base != files => broken(format!("the fork {} has other files", key.session)),
         Some(_) | None => Ok(true),
     }
