@@ -56,7 +56,11 @@ pub(super) async fn forget(mut call: Call) -> Result<Response, ApiError> {
 /// about changing these.
 async fn check(call: &Call, what: &Forget) -> Result<(), ApiError> {
     let mut spaces = BTreeSet::new();
-    for session in call.app.runtime.sessions_to_forget(call.project(), what).await? {
+    let sessions = call.app.runtime.sessions_to_forget(call.project(), what).await?;
+    for scope in call.app.runtime.scopes_to_forget(call.project(), what, &sessions).await? {
+        verbs::check_scope(call, &scope, MemoryUse::Write).await?;
+    }
+    for session in sessions {
         verbs::check_erase(&call.app, &call.caller, session).await?;
         let key = SessionKey { project: call.project(), session };
         let Some(head) = call.store().head(key).await? else { continue };

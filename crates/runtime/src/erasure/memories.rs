@@ -18,9 +18,14 @@ struct Going<'a> {
     sessions: &'a [SessionId],
 }
 
-/// Erases what is kept for `user`, by any agent, or for one of the `sessions` alone; and, whomever it is kept for, a
-/// fact that agents said in no other session or that one of these ended, and a block that one of them wrote: nobody
-/// can tell what of its text is from it. What was removed before has a past still, and goes as well.
+/// A document that goes, and for whom it is kept.
+pub(super) struct Memory {
+    pub(super) scope: MemoryScope,
+    kind: DocumentKind,
+    id: String,
+}
+
+/// Erases what [`going`] finds, or counts it.
 pub(super) async fn memories(
     shared: &Shared,
     project: ProjectId,
@@ -28,8 +33,25 @@ pub(super) async fn memories(
     sessions: &[SessionId],
     erasing: Erasing,
 ) -> Result<Gone, RuntimeError> {
-    let going = Going { user, sessions };
     let mut gone = Gone::default();
+    for memory in going(shared, project, user, sessions).await? {
+        let place = Place::Document(memory.kind, memory.id);
+        gone.extend(&shared.store.erase(project, &place, erasing).await?);
+    }
+    Ok(gone)
+}
+
+/// What is kept for `user`, by any agent, or for one of the `sessions` alone; and, whomever it is kept for, a fact that
+/// agents said in no other session or that one of these ended, and a block that one of them wrote: nobody can tell what
+/// of its text is from it. What was removed before has a past still, and is among them.
+pub(super) async fn going(
+    shared: &Shared,
+    project: ProjectId,
+    user: Option<&str>,
+    sessions: &[SessionId],
+) -> Result<Vec<Memory>, RuntimeError> {
+    let going = Going { user, sessions };
+    let mut found = Vec::new();
     for (kind, deleted) in [DocumentKind::Fact, DocumentKind::PinnedBlock]
         .into_iter()
         .flat_map(|kind| [(kind, false), (kind, true)])
@@ -42,15 +64,17 @@ pub(super) async fn memories(
             };
             let Some(last) = documents.last() else { break };
             page.after = Some(last.id.clone());
-            for document in &documents {
-                if going.has(document) || going.had(shared, document).await? {
-                    let place = Place::Document(kind, document.id.clone());
-                    gone.extend(&shared.store.erase(project, &place, erasing).await?);
+            for document in documents {
+                // One that cannot be read is left to a release that can.
+                if let Ok(scope) = MemoryScope::deserialize(&document.body["scope"])
+                    && (going.has(&document) || going.had(shared, &document).await?)
+                {
+                    found.push(Memory { scope, kind, id: document.id });
                 }
             }
         }
     }
-    Ok(gone)
+    Ok(found)
 }
 
 impl Going<'_> {
@@ -66,7 +90,7 @@ impl Going<'_> {
         Ok(false)
     }
 
-    /// Whether a version goes. One that cannot be read is left to a release that can.
+    /// Whether a version goes.
     fn has(&self, document: &Document) -> bool {
         if document.kind == DocumentKind::PinnedBlock {
             return PinnedBlock::deserialize(&document.body).is_ok_and(|block| {

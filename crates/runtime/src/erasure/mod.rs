@@ -24,15 +24,15 @@ mod places;
 mod receipt;
 mod stop;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tenure_journal::{
-    ErasureId, FileId, MEMORY_USER_KEY, ProjectId, RequestFact, RequestKind, RequestOutcome, RequestRecord,
-    SessionId, Timestamp, json as canonical,
+    ErasureId, FileId, MEMORY_USER_KEY, MemoryScope, ProjectId, RequestFact, RequestKind, RequestOutcome,
+    RequestRecord, SessionId, Timestamp, json as canonical,
 };
 use tenure_store::{AuditEntry, DocumentKind, Gone, Needle, Order, Page, Search};
 use tokio::sync::Notify;
@@ -182,6 +182,20 @@ impl Runtime {
         what: &Forget,
     ) -> Result<Vec<SessionId>, RuntimeError> {
         places::sessions_of(self.shared(), project, what).await
+    }
+
+    /// For whom the facts and pinned blocks are kept that would go, each once.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn scopes_to_forget(
+        &self,
+        project: ProjectId,
+        what: &Forget,
+        sessions: &[SessionId],
+    ) -> Result<BTreeSet<MemoryScope>, RuntimeError> {
+        let going = memories::going(self.shared(), project, what.user(), sessions).await?;
+        Ok(going.into_iter().map(|memory| memory.scope).collect())
     }
 
     /// One erasure.
