@@ -12,9 +12,9 @@ use tenure_policy::{Contract, Invariant, PolicyError, PolicySource};
 use tenure_project::Project;
 
 #[cfg(feature = "prove")]
-pub(crate) use solver::{PublishProver, Whereabouts};
+pub(crate) use solver::{HOW_TO_PROVE, PublishProver, Whereabouts};
 #[cfg(not(feature = "prove"))]
-pub(crate) use without::{PublishProver, Whereabouts};
+pub(crate) use without::{HOW_TO_PROVE, PublishProver, Whereabouts};
 
 /// Everything that must never be allowed in a project: what is shipped, what its contracts promise, and its own.
 pub(crate) fn invariants(project: &Project, contracts: &[Contract]) -> Result<Vec<Invariant>, PolicyError> {

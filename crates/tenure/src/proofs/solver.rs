@@ -9,6 +9,8 @@ use tenure_policy::{DescribedTool, Invariant, PolicySet};
 use tenure_project::Env;
 use tenure_prove::{Cvc5, Extent, Limits, NoSolver};
 
+/// What to do where there is no solver.
+pub(crate) const HOW_TO_PROVE: &str = "install the package `cvc5`, or name the program in TENURE_CVC5";
 /// The solver, where it is not the `cvc5` of the path.
 const SOLVER_VARIABLE: &str = "TENURE_CVC5";
 /// How long a publication waits for all proofs of it. What is not answered by then is unknown.

@@ -7,6 +7,10 @@ use tenure_project::Env;
 /// Why nothing is proven.
 const WHY: &str = "this program was built without `--features prove`";
 
+/// What to do about it.
+pub(crate) const HOW_TO_PROVE: &str =
+    "build it with `cargo build --release --features prove`, and install the package `cvc5`";
+
 /// Where a solver would be looked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Whereabouts;

@@ -10,7 +10,7 @@ use tenure_policy::{DescribedTool, Invariant, PolicySet};
 
 use super::super::error::CliError;
 use super::super::output::text;
-use crate::proofs::Whereabouts;
+use crate::proofs::{HOW_TO_PROVE, Whereabouts};
 
 /// Whether something is to be proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(super) async fn look(
         Err(missing) if wanted == Wanted::Whole => {
             Err(CliError::failed("solver", "nothing can be proven without a solver")
                 .cause(missing.to_string())
-                .fix("install the package `cvc5`, or name the program in TENURE_CVC5"))
+                .fix(HOW_TO_PROVE))
         }
         Err(missing) => Ok(Found { note: Some(format!("not proven: {missing}")), ..Found::default() }),
     }
