@@ -331,7 +331,9 @@ pub fn shown(measure: Measure, amount: u64) -> String {
             let kept = part.trim_end_matches('0').len().max(2);
             format!("{whole}.{} USD", &part[..kept])
         }
+        Measure::Tokens if amount == 1 => "1 token".to_owned(),
         Measure::Tokens => format!("{amount} tokens"),
+        Measure::Calls if amount == 1 => "1 model call".to_owned(),
         Measure::Calls => format!("{amount} model calls"),
         Measure::Time => format!("{} s", amount.div_ceil(MILLIS_PER_SECOND)),
     }
@@ -421,6 +423,8 @@ mod tests {
             (Measure::Money, 1_234_500_000, "1.2345 USD"),
             (Measure::Money, 1, "0.000000001 USD"),
             (Measure::Tokens, 1_200, "1200 tokens"),
+            (Measure::Tokens, 1, "1 token"),
+            (Measure::Calls, 1, "1 model call"),
             (Measure::Calls, 3, "3 model calls"),
             (Measure::Time, 61_001, "62 s"),
         ] {

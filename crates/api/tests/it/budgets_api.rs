@@ -58,7 +58,7 @@ async fn what_is_set_holds_and_is_told() {
     let (session, refused) = turn(&world, &one).await;
     assert_eq!(refused["error"]["code"], "agent_budget_exceeded", "{refused}");
     let message = refused["error"]["message"].as_str().expect("a message");
-    assert!(message.starts_with("the agent's budget of 1 model calls for "), "{message}");
+    assert!(message.starts_with("the agent's budget of 1 model call for "), "{message}");
     assert_eq!(turn(&world, &other).await.1["status"], "completed", "others have their own");
 
     let (_, shown) = world.call("GET", &format!("{PATH}/one"), None).await;
