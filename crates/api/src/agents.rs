@@ -437,12 +437,11 @@ mod tests {
     use tenure_store::MemoryStore;
 
     use super::*;
-    use crate::read::default_agent;
 
     const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
     fn named(seed: u64, name: &str) -> AgentConfig {
-        let mut config = default_agent(AgentId::fresh(&Fresh::new(NOW, seed)), "m".into());
+        let mut config = AgentConfig::new(AgentId::fresh(&Fresh::new(NOW, seed)), "m");
         config.name = Some(name.into());
         config
     }

@@ -49,6 +49,31 @@ pub struct AgentConfig {
     pub extraction: Option<ExtractionChoice>,
 }
 
+impl AgentConfig {
+    /// An agent of `model` with every documented default: without a name, instructions and tools.
+    #[must_use]
+    pub fn new(id: AgentId, model: impl Into<String>) -> Self {
+        Self {
+            id,
+            version: None,
+            name: None,
+            model: model.into(),
+            instructions: None,
+            reasoning: Reasoning::default(),
+            text: TextConfig::default(),
+            service_tier: ServiceTier::Auto,
+            tools: Vec::new(),
+            multi_agent: MultiAgent::default(),
+            compaction_async: false,
+            time_awareness: false,
+            approval: ApprovalMode::Destructive,
+            skills: Vec::new(),
+            grants: Vec::new(),
+            extraction: None,
+        }
+    }
+}
+
 /// Reasoning settings; absent members leave the model's default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -297,6 +297,26 @@ pub struct SessionOpened {
     pub opened_by: Option<Party>,
 }
 
+impl SessionOpened {
+    /// A session of `agent` without an environment, limits or metadata, opened by nobody who is known.
+    #[must_use]
+    pub fn new(project_id: ProjectId, agent: AgentConfig) -> Self {
+        Self {
+            project_id,
+            agent,
+            environment: Environment::None,
+            metadata: BTreeMap::new(),
+            vault_ids: Vec::new(),
+            review: None,
+            spend_limit: None,
+            prompt_cache: None,
+            parent: None,
+            trust: Trust::default(),
+            opened_by: None,
+        }
+    }
+}
+
 /// Whether actions are reviewed by a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

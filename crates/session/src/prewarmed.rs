@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Environment, EnvironmentOpened, MultiAgent, Reasoning, ServiceTier,
-    SessionId, SessionKey, SessionOpened, TextConfig, Timestamp, Trust,
+    AgentConfig, AgentId, Environment, EnvironmentOpened, SessionId, SessionKey, SessionOpened, Timestamp,
+    Trust,
 };
 
 use crate::Session;
@@ -120,22 +120,5 @@ impl Session {
 
 /// The agent of a session that has none yet. It is never asked for anything.
 fn nobody(session: SessionId) -> AgentConfig {
-    AgentConfig {
-        id: AgentId::of_session(session),
-        version: None,
-        name: None,
-        model: String::new(),
-        instructions: None,
-        reasoning: Reasoning::default(),
-        text: TextConfig::default(),
-        service_tier: ServiceTier::Auto,
-        tools: Vec::new(),
-        skills: Vec::new(),
-        multi_agent: MultiAgent::default(),
-        compaction_async: false,
-        time_awareness: false,
-        approval: ApprovalMode::Destructive,
-        grants: Vec::new(),
-        extraction: None,
-    }
+    AgentConfig::new(AgentId::of_session(session), String::new())
 }

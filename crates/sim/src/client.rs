@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    AgentConfig, AgentId, AgentPatch, ApprovalMode, BlobRef, Capabilities, ContainerSize, Decision, Effect,
-    EffectId, EffectKind, Environment, EnvironmentFile, EnvironmentId, EnvironmentOpened, Event, Extraction,
+    AgentConfig, AgentId, AgentPatch, BlobRef, Capabilities, ContainerSize, Decision, Effect, EffectId,
+    EffectKind, Environment, EnvironmentFile, EnvironmentId, EnvironmentOpened, Event, Extraction,
     ExtractionChoice, Fresh, FunctionOutput, HostedEnvironment, InputPart, MultiAgent, Network, Packages,
-    ProjectId, Reasoning, Recorded, ScopeKind, SelfHostedEnvironment, ServiceTier, SessionId, SessionKey,
-    SessionOpened, SessionPatch, SpendLimit, TextConfig, Timestamp, Trust, limit,
+    ProjectId, Recorded, ScopeKind, SelfHostedEnvironment, SessionId, SessionKey, SessionOpened,
+    SessionPatch, SpendLimit, Timestamp, Trust, limit,
 };
 use tenure_session::{Command, RequiredAction, Session};
 
@@ -414,14 +414,7 @@ impl World {
         let fresh = Fresh::new(Timestamp::from_millis(1_700_000_000_000), self.rng.u64(..));
         let number = self.clients.requests.len();
         let agent = AgentConfig {
-            id: AgentId::fresh(&fresh),
-            version: None,
             name: Some("clerk".to_owned()),
-            model: "m".to_owned(),
-            instructions: None,
-            reasoning: Reasoning::default(),
-            text: TextConfig::default(),
-            service_tier: ServiceTier::Auto,
             tools: outside::tools(),
             multi_agent: MultiAgent {
                 enabled: self.rng.u8(..3) == 0,
@@ -429,23 +422,14 @@ impl World {
             },
             compaction_async: self.rng.bool(),
             time_awareness: self.rng.bool(),
-            approval: ApprovalMode::Destructive,
-            skills: Vec::new(),
-            grants: Vec::new(),
             extraction: self.extraction(),
+            ..AgentConfig::new(AgentId::fresh(&fresh), "m")
         };
         let opened = SessionOpened {
-            project_id: key.project,
-            agent,
             environment: self.environment(key),
-            metadata: BTreeMap::new(),
-            vault_ids: Vec::new(),
-            review: None,
             spend_limit: self.spend_limit(),
-            prompt_cache: None,
-            parent: None,
             trust: Trust { grants: vec![outside::grant(self.rng.u32(1..4))], ..Trust::default() },
-            opened_by: None,
+            ..SessionOpened::new(key.project, agent)
         };
         let messages =
             (0..self.rng.usize(..3)).map(|part| vec![InputPart::text(marked(number, part))]).collect();

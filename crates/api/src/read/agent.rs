@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Effort, MultiAgent, Reasoning, ReasoningSummary, ServiceTier,
-    TextConfig, TextFormat, Verbosity,
+    AgentConfig, Effort, MultiAgent, Reasoning, ReasoningSummary, ServiceTier, TextConfig, TextFormat,
+    Verbosity,
 };
 
 use super::metadata::read_metadata;
@@ -108,28 +108,6 @@ impl AgentFields {
         if let Some(time_awareness) = self.time_awareness {
             config.time_awareness = time_awareness;
         }
-    }
-}
-
-/// An agent of `model` with every documented default.
-pub(crate) fn default_agent(id: AgentId, model: String) -> AgentConfig {
-    AgentConfig {
-        id,
-        version: None,
-        name: None,
-        model,
-        instructions: None,
-        reasoning: Reasoning::default(),
-        text: TextConfig::default(),
-        service_tier: ServiceTier::Auto,
-        tools: Vec::new(),
-        multi_agent: MultiAgent::default(),
-        compaction_async: false,
-        time_awareness: false,
-        approval: ApprovalMode::Destructive,
-        skills: Vec::new(),
-        grants: Vec::new(),
-        extraction: None,
     }
 }
 
@@ -256,7 +234,7 @@ mod tests {
 
     fn applied(body: &Value) -> AgentConfig {
         let fresh = tenure_journal::Fresh::new(tenure_journal::Timestamp::from_millis(1), 1);
-        let mut config = default_agent(AgentId::fresh(&fresh), "m".into());
+        let mut config = AgentConfig::new(tenure_journal::AgentId::fresh(&fresh), "m");
         read(body).expect("accepted").apply(&mut config);
         config
     }

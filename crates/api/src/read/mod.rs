@@ -16,7 +16,7 @@ mod tool;
 mod trust;
 mod vault;
 
-pub(crate) use agent::{AgentFields, AgentScope, default_agent};
+pub(crate) use agent::{AgentFields, AgentScope};
 pub(crate) use automation::{AutomationBody, AutomationChange, NewSessionBody, TargetBody};
 pub(crate) use capabilities::bundle_error;
 pub(crate) use environment::{NewEnvironment, read_file, read_prewarmed, store as store_files};

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use tenure_journal::{AgentId, ApprovalMode, Pinned};
+use tenure_journal::{AgentConfig, AgentId, ApprovalMode, Pinned};
 use tenure_store::{DocumentKind, StoreErrorKind};
 
 use super::created;
@@ -13,7 +13,7 @@ use crate::call::Call;
 use crate::error::{ApiError, bad_cursor, undecodable};
 use crate::idempotency::{self, Begin, Ticket};
 use crate::query::{self, Limit};
-use crate::read::{AgentFields, AgentScope, Reader, approval_of, default_agent};
+use crate::read::{AgentFields, AgentScope, Reader, approval_of};
 use crate::show;
 
 /// Tries of an update that meets another.
@@ -69,7 +69,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
     let now = call.app.runtime.now();
     let id = AgentId::fresh(&call.app.runtime.fresh());
     let mut pinned = Pinned {
-        config: default_agent(id, model),
+        config: AgentConfig::new(id, model),
         metadata: Default::default(),
         provenance: Default::default(),
     };

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use tenure_journal::{
-    AgentId, AutomationId, CreatedBy, InvocationId, NewSessionTarget, SessionId, Target, TargetAgent,
-    TargetEnvironment, Trust,
+    AgentConfig, AgentId, AutomationId, CreatedBy, InvocationId, NewSessionTarget, SessionId, Target,
+    TargetAgent, TargetEnvironment, Trust,
 };
 use tenure_runtime::{
     AutomationError, AutomationRefusal, Automations, Change, NewAutomation, Runtime, SavedAutomation,
@@ -24,9 +24,7 @@ use crate::call::Call;
 use crate::error::{ApiError, bad_cursor, overloaded, undecodable};
 use crate::idempotency::{self, Begin, Ticket};
 use crate::query::{self, Limit};
-use crate::read::{
-    AutomationBody, AutomationChange, NewSessionBody, Reader, TargetBody, default_agent, refuse_unavailable,
-};
+use crate::read::{AutomationBody, AutomationChange, NewSessionBody, Reader, TargetBody, refuse_unavailable};
 use crate::show;
 
 /// Snapshots of one page that are read at the same time.
@@ -132,7 +130,7 @@ async fn new_session(call: &Call, body: NewSessionBody) -> Result<NewSessionTarg
         }
         None => {
             let id = AgentId::fresh(&call.app.runtime.fresh());
-            let mut config = default_agent(id, fields.model.clone().unwrap_or_default());
+            let mut config = AgentConfig::new(id, fields.model.clone().unwrap_or_default());
             fields.apply(&mut config);
             if let Some(tools) = &fields.tools {
                 config.tools = tools.as_slice().to_vec();

@@ -23,8 +23,8 @@ use crate::error::ApiError;
 use crate::idempotency::{self, Begin, Ticket};
 use crate::query::{self, Limit};
 use crate::read::{
-    NewEnvironment, NewSession, SessionChange, Tools, default_agent, refuse_misplaced, refuse_unavailable,
-    refuse_variables, unsupported_value,
+    NewEnvironment, NewSession, SessionChange, Tools, refuse_misplaced, refuse_unavailable, refuse_variables,
+    unsupported_value,
 };
 use crate::show;
 use crate::verbs;
@@ -177,7 +177,7 @@ async fn resolve(call: &Call, new: &NewSession<'_>, session: SessionId) -> Resul
         }
         (None, model) => {
             let id = AgentId::fresh(&call.app.runtime.fresh());
-            Ok(default_agent(id, model.clone().unwrap_or_default()))
+            Ok(AgentConfig::new(id, model.clone().unwrap_or_default()))
         }
     }
 }
@@ -312,7 +312,7 @@ async fn one_of_list(
 }
 
 fn unreadable(head: Head) -> SessionView {
-    let mut agent = default_agent(head.agent_id, String::new());
+    let mut agent = AgentConfig::new(head.agent_id, String::new());
     agent.name = head.agent_name;
     SessionView {
         key: head.key,

@@ -190,10 +190,9 @@ mod tests {
     use tenure_journal::{AgentId, Fresh, Origin, Secret, SecretId, Timestamp};
 
     use super::*;
-    use crate::read::default_agent;
 
     fn config() -> AgentConfig {
-        default_agent(AgentId::fresh(&Fresh::new(Timestamp::from_millis(1), 1)), "m1".into())
+        AgentConfig::new(AgentId::fresh(&Fresh::new(Timestamp::from_millis(1), 1)), "m1")
     }
 
     #[test]

@@ -239,13 +239,12 @@ pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use tenure_journal::{
-        AgentId, ApprovalId, Fresh, ItemId, ProjectId, PromptCache, SessionId, SessionKey, SessionStatus,
-        Timestamp, TurnId, Usage,
+        AgentConfig, AgentId, ApprovalId, Fresh, ItemId, ProjectId, PromptCache, SessionId, SessionKey,
+        SessionStatus, Timestamp, TurnId, Usage,
     };
     use tenure_session::Spend;
 
     use super::*;
-    use crate::read::default_agent;
 
     pub(crate) fn fresh() -> Fresh {
         Fresh::new(Timestamp::from_millis(1_790_000_000_000), 7)
@@ -256,7 +255,7 @@ pub(crate) mod tests {
         SessionView {
             key: SessionKey { project: ProjectId::fresh(&fresh), session: SessionId::fresh(&fresh) },
             status: SessionStatus::InProgress,
-            agent: default_agent(AgentId::fresh(&fresh), "m1".into()),
+            agent: AgentConfig::new(AgentId::fresh(&fresh), "m1"),
             environment: Environment::None,
             environment_status: None,
             required_actions: Vec::new(),

@@ -15,10 +15,10 @@ use std::task::{Context, Poll, Waker};
 use async_trait::async_trait;
 use serde_json::Value;
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Automation, AutomationId, AutomationStatus, CreatedBy, EffectId,
-    Environment, Fresh, HostedEnvironment, InputPart, InvocationStatus, MultiAgent, NewSessionTarget,
-    PauseReason, ProjectId, Reasoning, Schedule, ServiceTier, SessionId, SessionKey, Target, TargetAgent,
-    TargetEnvironment, TextConfig, Timestamp, Tool, WantedEnvironment,
+    AgentConfig, AgentId, Automation, AutomationId, AutomationStatus, CreatedBy, EffectId, Environment,
+    Fresh, HostedEnvironment, InputPart, InvocationStatus, NewSessionTarget, PauseReason, ProjectId,
+    Schedule, SessionId, SessionKey, Target, TargetAgent, TargetEnvironment, Timestamp, Tool,
+    WantedEnvironment,
 };
 use tenure_session::{Command, Refusal};
 use tenure_store::{Document, DocumentKind, MemoryStore, Order, Page, Receipt, StoreError, StoreErrorKind};
@@ -348,24 +348,7 @@ fn existing() -> Target {
 }
 
 fn new_session() -> Target {
-    let config = AgentConfig {
-        id: AgentId::fresh(&Fresh::new(T, 1)),
-        version: None,
-        name: None,
-        model: "m".into(),
-        instructions: None,
-        reasoning: Reasoning::default(),
-        text: TextConfig::default(),
-        service_tier: ServiceTier::Auto,
-        tools: Vec::new(),
-        multi_agent: MultiAgent::default(),
-        compaction_async: false,
-        time_awareness: false,
-        approval: ApprovalMode::Destructive,
-        skills: Vec::new(),
-        grants: Vec::new(),
-        extraction: None,
-    };
+    let config = AgentConfig::new(AgentId::fresh(&Fresh::new(T, 1)), "m");
     Target::NewSession(Box::new(NewSessionTarget {
         agent: TargetAgent::Inline { config: Box::new(config) },
         environment: TargetEnvironment::None,

@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tenure_journal::{
-    AgentConfig, AgentId, AnswerItem, ApprovalMode, ContextItem, Decision, Effect, EffectKind, Environment,
-    Fresh, FunctionOutput, InputPart, McpTool, McpTransport, ModelAnswer, MultiAgent, Origin, Party,
-    ProjectId, Reasoning, ServerRef, ServiceTier, SessionId, SessionKey, SessionOpened, Stop, TextConfig,
-    Timestamp, Tool, ToolResult, Trust,
+    AgentConfig, AgentId, AnswerItem, ApprovalMode, ContextItem, Decision, Effect, EffectKind, Fresh,
+    FunctionOutput, InputPart, McpTool, McpTransport, ModelAnswer, MultiAgent, Origin, Party, ProjectId,
+    ServerRef, SessionId, SessionKey, SessionOpened, Stop, Timestamp, Tool, ToolResult, Trust,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -75,17 +74,8 @@ struct Player<'a> {
 /// Plays a case under a policy.
 pub(crate) fn play(case: &Case, policy: &PolicySet) -> Outcome {
     let opened = SessionOpened {
-        project_id: ProjectId::fresh(&Fresh::new(START, 2)),
-        agent: agent(&case.task.place),
-        environment: Environment::None,
-        metadata: BTreeMap::new(),
-        vault_ids: Vec::new(),
-        review: None,
-        spend_limit: None,
-        prompt_cache: None,
-        parent: None,
-        opened_by: None,
         trust: Trust { grants: case.task.grants.clone(), ..Trust::of_clients() },
+        ..SessionOpened::new(ProjectId::fresh(&Fresh::new(START, 2)), agent(&case.task.place))
     };
     let says = vec![vec![InputPart::text(case.task.says)]];
     let mut player = Player::open(case, policy, opened, says, case.task.calls.iter().cloned().collect(), 10);
@@ -115,23 +105,12 @@ fn agent(place: &Place) -> AgentConfig {
     let mut tools: Vec<Tool> = place.servers().iter().map(|label| server(label)).collect();
     tools.push(Tool::Automations);
     AgentConfig {
-        id: AgentId::fresh(&Fresh::new(START, 1)),
-        version: None,
         name: Some("clerk".to_owned()),
-        model: "worst".to_owned(),
         instructions: Some("Do what you are asked.".to_owned()),
-        reasoning: Reasoning::default(),
-        text: TextConfig::default(),
-        service_tier: ServiceTier::Auto,
         tools,
-        multi_agent: MultiAgent { enabled: true, max_concurrent_subagents: Some(6) },
-        compaction_async: false,
-        time_awareness: false,
-        // Nobody is asked but by a guard rail.
+        multi_agent: MultiAgent { enabled: true, max_concurrent_subagents: Some(6) }, // Nobody is asked but by a guard rail.
         approval: ApprovalMode::Never,
-        skills: Vec::new(),
-        grants: Vec::new(),
-        extraction: None,
+        ..AgentConfig::new(AgentId::fresh(&Fresh::new(START, 1)), "worst")
     }
 }
 

@@ -10,14 +10,13 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
 use tenure_journal::{
-    AgentConfig, AgentId, AnswerItem, ApprovalId, ApprovalMode, BlobRef, Capabilities, CommandResult,
-    ContainerSize, ContextItem, Decision, Done, Effect, EffectId, EffectKind, Environment, EnvironmentFile,
-    EnvironmentId, EnvironmentOpened, Event, Extraction, Failure, FailureKind, Fresh, FunctionOutput,
-    FunctionTool, HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool,
-    McpTransport, ModelAnswer, ModelRequest, MultiAgent, Network, Origin, Outcome, ProjectId, Reasoning,
-    Recorded, Remembered, SelfHostedEnvironment, ServiceTier, SessionId, SessionKey, SessionOpened,
-    SessionPatch, Stop, TakenBlock, TextConfig, Timestamp, Tool, ToolDef, ToolResult, Trust, Turn, TurnId,
-    Usage, Version, WorkspaceRoot,
+    AgentConfig, AgentId, AnswerItem, ApprovalId, BlobRef, Capabilities, CommandResult, ContainerSize,
+    ContextItem, Decision, Done, Effect, EffectId, EffectKind, Environment, EnvironmentFile, EnvironmentId,
+    EnvironmentOpened, Event, Extraction, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool,
+    HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport,
+    ModelAnswer, ModelRequest, Network, Origin, Outcome, ProjectId, Recorded, Remembered,
+    SelfHostedEnvironment, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TakenBlock, Timestamp,
+    Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -92,40 +91,16 @@ pub(crate) fn defaults() -> Arc<PolicySet> {
 /// An agent with these tools.
 pub(crate) fn agent(tools: Vec<Tool>) -> AgentConfig {
     AgentConfig {
-        id: AgentId::fresh(&Fresh::new(START, 1)),
-        version: None,
         name: Some("clerk".to_owned()),
-        model: "m".to_owned(),
         instructions: Some("Be brief.".to_owned()),
-        reasoning: Reasoning::default(),
-        text: TextConfig::default(),
-        service_tier: ServiceTier::Auto,
         tools,
-        multi_agent: MultiAgent::default(),
-        compaction_async: false,
-        time_awareness: false,
-        approval: ApprovalMode::Destructive,
-        skills: Vec::new(),
-        grants: Vec::new(),
-        extraction: None,
+        ..AgentConfig::new(AgentId::fresh(&Fresh::new(START, 1)), "m")
     }
 }
 
 /// How a session of `agent` begins.
 pub(crate) fn opened(agent: AgentConfig) -> SessionOpened {
-    SessionOpened {
-        project_id: ProjectId::fresh(&Fresh::new(START, 2)),
-        agent,
-        environment: Environment::None,
-        metadata: BTreeMap::new(),
-        vault_ids: Vec::new(),
-        review: None,
-        spend_limit: None,
-        prompt_cache: None,
-        parent: None,
-        trust: Trust::default(),
-        opened_by: None,
-    }
+    SessionOpened::new(ProjectId::fresh(&Fresh::new(START, 2)), agent)
 }
 
 /// An environment whose commands reach this.

@@ -10,9 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, Environment, Failure, FailureKind, Fresh, InputPart, MultiAgent,
-    NodeId, ProjectId, Reasoning, ServiceTier, SessionKey, SessionOpened, SessionStatus, TextConfig,
-    Timestamp, ToolDef,
+    AgentConfig, AgentId, Failure, FailureKind, Fresh, InputPart, NodeId, ProjectId, SessionKey,
+    SessionOpened, SessionStatus, Timestamp, ToolDef,
 };
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
@@ -85,37 +84,8 @@ fn project() -> ProjectId {
 
 /// A session whose turn runs for as long as it is let.
 async fn session(node: &Runtime) -> SessionKey {
-    let agent = AgentConfig {
-        id: AgentId::fresh(&Fresh::new(Timestamp::from_millis(1), 2)),
-        version: None,
-        name: None,
-        model: "m".into(),
-        instructions: None,
-        reasoning: Reasoning::default(),
-        text: TextConfig::default(),
-        service_tier: ServiceTier::Auto,
-        tools: Vec::new(),
-        multi_agent: MultiAgent::default(),
-        compaction_async: false,
-        time_awareness: false,
-        approval: ApprovalMode::Destructive,
-        skills: Vec::new(),
-        grants: Vec::new(),
-        extraction: None,
-    };
-    let opened = SessionOpened {
-        project_id: project(),
-        agent,
-        environment: Environment::None,
-        metadata: BTreeMap::new(),
-        vault_ids: Vec::new(),
-        review: None,
-        spend_limit: None,
-        prompt_cache: None,
-        parent: None,
-        trust: tenure_journal::Trust::default(),
-        opened_by: None,
-    };
+    let agent = AgentConfig::new(AgentId::fresh(&Fresh::new(Timestamp::from_millis(1), 2)), "m");
+    let opened = SessionOpened::new(project(), agent);
     let opening = Opening { opened, input: vec![vec![InputPart::text("stall")]] };
     node.open(opening, None, false).await.expect("opens").0.key
 }

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenure_journal::{
-    AgentConfig, AgentId, ApprovalMode, ContainerSize, Environment, EnvironmentId, Fresh, HostedEnvironment,
-    InputPart, MultiAgent, Network, ProjectId, Reasoning, ServiceTier, SessionId, SessionKey, SessionOpened,
-    TextConfig, WorkspaceRoot,
+    AgentConfig, AgentId, ContainerSize, Environment, EnvironmentId, Fresh, HostedEnvironment, InputPart,
+    Network, ProjectId, SessionId, SessionKey, SessionOpened, WorkspaceRoot,
 };
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
@@ -161,36 +160,11 @@ impl<S: Store> Lab<S> {
 /// How every session here begins.
 pub(super) fn opened(project_id: ProjectId, fresh: &Fresh) -> SessionOpened {
     let agent = AgentConfig {
-        id: AgentId::fresh(fresh),
-        version: None,
         name: Some("bench".to_owned()),
-        model: "scripted".to_owned(),
         instructions: Some("Be brief.".to_owned()),
-        reasoning: Reasoning::default(),
-        text: TextConfig::default(),
-        service_tier: ServiceTier::Auto,
-        tools: Vec::new(),
-        multi_agent: MultiAgent::default(),
-        compaction_async: false,
-        time_awareness: false,
-        approval: ApprovalMode::Destructive,
-        skills: Vec::new(),
-        grants: Vec::new(),
-        extraction: None,
+        ..AgentConfig::new(AgentId::fresh(fresh), "scripted")
     };
-    SessionOpened {
-        project_id,
-        agent,
-        environment: Environment::None,
-        metadata: BTreeMap::new(),
-        vault_ids: Vec::new(),
-        review: None,
-        spend_limit: None,
-        prompt_cache: None,
-        parent: None,
-        trust: tenure_journal::Trust::default(),
-        opened_by: None,
-    }
+    SessionOpened::new(project_id, agent)
 }
 
 /// An open session that is watched.
