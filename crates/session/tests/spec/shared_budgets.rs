@@ -150,7 +150,7 @@ fn a_refusal_names_the_budget_what_is_spent_and_what_to_do() {
             one,
             "session_budget_exceeded",
             "the session's budget of 3 model calls is reached: 3 model calls spent, and this call may take 1 model \
-             calls; raise it with `tenure budgets set session`, or in tenure.yaml where that sets it",
+             call; raise it with `tenure budgets set session`, or in tenure.yaml where that sets it",
         ),
         (
             1,
