@@ -502,13 +502,17 @@ impl Actor {
                     return Ok(true);
                 }
                 Err(error) => match error.kind() {
-                    // The journal is gone: the session was erased.
-                    StoreErrorKind::Conflict { actual: Version::ZERO }
-                        if self.state.version() > Version::ZERO =>
-                    {
-                        return Err(RuntimeErrorKind::NotFound.into());
+                    StoreErrorKind::Conflict { actual } => {
+                        // What is gone is the journal, because the session was erased, or a document of this append.
+                        let is_known = self.state.version() > Version::ZERO;
+                        if actual == Version::ZERO
+                            && is_known
+                            && self.shared.store.head(self.key).await?.is_none()
+                        {
+                            return Err(RuntimeErrorKind::NotFound.into());
+                        }
+                        self.catch_up().await?;
                     }
-                    StoreErrorKind::Conflict { .. } => self.catch_up().await?,
                     StoreErrorKind::Held => self.claim().await?,
                     // Decided again, the turn fails instead.
                     StoreErrorKind::BudgetExceeded => reserving = refused(&error),

@@ -447,3 +447,19 @@ async fn policies_decide_what_people_do_with_each_scope() {
     let said = json!({"scope": "user:bob", "statement": "Bob drinks tea."});
     assert_eq!(desk.post(FACTS, said).await.0, 201, "what no policy names goes on");
 }
+
+#[tokio::test]
+async fn an_erasure_takes_nothing_from_a_scope_that_may_not_be_changed() {
+    let desk = Desk::new().await;
+    let said = json!({"scope": "project", "statement": "Billing uses SQLite."});
+    let (session, kept) = desk.calls("ada", "memory_remember", &said).await;
+    assert!(kept["fact"].is_string(), "{kept}");
+    let text = r#"@id("sealed") forbid (principal, action == Action::"memory.write", resource)
+        when { resource.scope == "project" };"#;
+    let files = json!({"files": [{"name": "own.cedar", "text": text}]});
+    assert_eq!(desk.post("/v1/tenure/policies", files).await.0, 201);
+    let (status, refused) = desk.post("/v1/tenure/memory/forget", json!({"session_id": session["id"]})).await;
+    assert_eq!(status, 403, "{refused}");
+    let path = format!("/v1/agents/sessions/{}", session["id"].as_str().expect("an id"));
+    assert_eq!(desk.world.call("GET", &path, None).await.0, 200, "nothing has gone");
+}
