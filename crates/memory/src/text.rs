@@ -46,7 +46,7 @@ pub fn distinct_stems(text: &str) -> Vec<String> {
 pub fn terms(text: &str) -> Vec<Term> {
     let mut found = Vec::new();
     let mut run = Run::default();
-    let folded = text.nfkd().filter(|c| !is_accent(*c)).nfc();
+    let folded = text.nfkd().map(plain).filter(|c| !is_accent(*c)).nfc();
     for c in folded {
         let class = class_of(c);
         if class != run.class {
@@ -63,6 +63,11 @@ pub fn terms(text: &str) -> Vec<Term> {
     run.take(&mut found);
     found.truncate(TERMS_MAX);
     found
+}
+
+/// The one mark that is a letter when it is written large: `ᾳ` is `ΑΙ`.
+fn plain(c: char) -> char {
+    if c == '\u{345}' { 'ι' } else { c }
 }
 
 /// Accents of alphabets; the signs of other scripts are letters in all but name and stay.
@@ -122,14 +127,22 @@ impl Run {
 }
 
 fn word(written: &str) -> Option<Term> {
-    let bare = without_clitic(written.trim_matches(['\'', '’']));
-    let is_capital = bare.chars().next().is_some_and(char::is_uppercase);
-    let lower: String = bare.to_lowercase().chars().take(TERM_CHARS_MAX).collect();
-    let lower = lower.replace('ß', "ss");
+    let written = written.trim_matches(['\'', '’']);
+    let is_capital = without_clitic(written).chars().next().is_some_and(char::is_uppercase);
+    let lower: String = without_clitic(&without_case(written)).chars().take(TERM_CHARS_MAX).collect();
     if lower.is_empty() {
         return None;
     }
     Some(Term { is_stop: stop::is_word(&lower), stem: stem(&lower), is_capital })
+}
+
+/// Small letters, the same ones however the word was written: `Straße` and `STRASSE` are `strasse`.
+fn without_case(word: &str) -> String {
+    if word.is_ascii() {
+        return word.to_ascii_lowercase();
+    }
+    // Made large, `ß` is SS; `ẞ` has to be made small for that.
+    word.to_lowercase().to_uppercase().to_lowercase()
 }
 
 /// `Caroline's` is Caroline, `l'école` is école: of two parts, the one that is longer.
