@@ -269,7 +269,7 @@ async fn finding_what_is_due_costs_what_is_due() {
     let plan: serde_json::Value = serde_json::from_str(&plan.concat()).expect("a plan");
     let read = plan[0]["Plan"]["Shared Hit Blocks"].as_u64().expect("counted")
         + plan[0]["Plan"]["Shared Read Blocks"].as_u64().expect("counted");
-    assert!(read < 100, "{read} pages were read to find one session among 20001");
+    assert!(read < 100, "{read} pages were read to find one session among 20001: {plan:#}");
 }
 
 /// The next wake of `session` at `version` or later, or `Missed`, within a moment.
