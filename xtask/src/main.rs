@@ -61,21 +61,23 @@ fn usage(message: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// What the server does not have by default: all of it is tested.
+const FEATURES: &str = "tenure/s3,tenure/prove";
+
 /// The steps in the order in which they are likely to fail fast; every one runs, whatever the others say.
 fn test(report: &mut Report) {
     report.step("what is needed", |_| need::ensure());
     report.step("format", |_| Cmd::cargo(&["fmt", "--all", "--check"]).run(None));
     // Nothing else builds what is behind a feature.
     report.step("clippy", |_| {
-        let all =
-            ["clippy", "--workspace", "--all-targets", "--features", "tenure/s3,tenure/prove", "--locked"];
+        let all = ["clippy", "--workspace", "--all-targets", "--features", FEATURES, "--locked"];
         Cmd::cargo(&[&all[..], &["--", "-D", "warnings"]].concat()).run(None)?;
         // What the tests build has a feature that the server has not by default.
         Cmd::cargo(&["clippy", "--workspace", "--bins", "--locked", "--", "-D", "warnings"]).run(None)
     });
     // The simulation and the kill tests are ordinary tests of `tenure-sim` and of the binary.
     report.step("tests, simulation, kills", |counter| {
-        Cmd::cargo(&["test", "--workspace", "--features", "tenure/prove", "--locked", "--no-fail-fast"])
+        Cmd::cargo(&["test", "--workspace", "--features", FEATURES, "--locked", "--no-fail-fast"])
             .run(Some(counter))
     });
     // The tests have just built the binary.

@@ -20,7 +20,7 @@ pub(crate) fn run(args: &[String], counter: &mut Counter) -> Outcome {
 }
 
 pub(crate) fn build() -> Outcome {
-    Cmd::cargo(&["build", "--package", "tenure", "--bin", "tenure", "--locked"]).run(None)
+    Cmd::cargo(&["build", "--package", "tenure", "--bin", "tenure", "--features", "s3", "--locked"]).run(None)
 }
 
 /// Makes the virtual environment if it is not there or pins something else, and runs the scenarios against

@@ -28,9 +28,9 @@ class Alternating(httpx2.BaseTransport):
 class Cluster:
     """What one node has acknowledged, the other must know."""
 
-    def __init__(self, directory, upstream_url):
+    def __init__(self, directory, upstream_url, **options):
         self.postgres = Postgres()
-        shared = {"database": self.postgres.url, "sealing_key": directory / "sealing.key"}
+        shared = {"database": self.postgres.url, "sealing_key": directory / "sealing.key", **options}
         self.nodes = [Server(directory / f"node-{number}", upstream_url, **shared) for number in (1, 2)]
         http = httpx2.Client(transport=Alternating([node.url for node in self.nodes]), timeout=CLIENT_SECONDS)
         self.client = self.nodes[0].new_client(http_client=http)

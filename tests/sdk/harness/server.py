@@ -35,10 +35,10 @@ def settings(upstream_url, limits, environments):
 class Server:
     """A server that can be killed and started again on what it left behind."""
 
-    def __init__(self, directory, upstream_url, *, configured=True, limits=None, environments=None, database=None, sealing_key=None, env=None):
+    def __init__(self, directory, upstream_url, *, configured=True, limits=None, environments=None, database=None, sealing_key=None, blobs=None, env=None):
         self.env = env or {}
         self.directory, self.upstream_url = directory, upstream_url
-        self.database, self.sealing_key = database, sealing_key
+        self.database, self.sealing_key, self.blobs = database, sealing_key, blobs
         self.project, self.data, self.log = directory / "project", directory / "data", directory / "server.log"
         (self.project / "agents").mkdir(parents=True)
         (self.project / "agents" / "assistant.md").write_text("---\nmodel: m1\n---\nBe brief.\n")
@@ -59,6 +59,7 @@ class Server:
         if self.database:
             env["TENURE_DATABASE_URL"] = self.database
             args += ["--sealing-key", self.sealing_key]
+            args += ["--blobs", self.blobs] if self.blobs else []
         self.process = Process(args, log=self.log, env=env, cwd=self.project)
         self.url = self.process.url.rstrip("/")
         self.client = self.new_client()
