@@ -1,19 +1,77 @@
 //! Policies as text: what is stored of a policy set, so that what was decided with it can be decided again.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::json;
 
 /// What policy was asked, in the words of the release that asked. It is read by what decides, and by nothing else; a
 /// release that cannot read it cannot decide it again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Asked(pub serde_json::Value);
+///
+/// Canonical JSON, kept as a text: every decision has one, and hardly any is ever looked at again. Journals of before
+/// that hold it as the object it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked(Arc<str>);
 
 impl Asked {
+    /// Of the question as JSON.
+    #[must_use]
+    pub fn new(question: &Value) -> Self {
+        Self(json::canonical(question).into())
+    }
+
+    /// The canonical JSON.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The question as JSON; nothing if the journal holds another text in its place.
+    #[must_use]
+    pub fn read(&self) -> Option<Value> {
+        serde_json::from_str(&self.0).ok()
+    }
+
     /// The digest by which an audit record names what was asked; nothing where that was not kept.
     #[must_use]
     pub fn digest(asked: &[Self]) -> Option<String> {
-        let text = asked.iter().map(|one| one.0.clone()).collect();
-        (!asked.is_empty()).then(|| crate::json::digest(&text))
+        let texts: Vec<&str> = asked.iter().map(Self::as_str).collect();
+        (!asked.is_empty()).then(|| json::digest_of_canonical(&format!("[{}]", texts.join(","))))
+    }
+}
+
+impl Serialize for Asked {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Asked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Question;
+
+        impl<'de> Visitor<'de> for Question {
+            type Value = Asked;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a question to policy, as a text or as an object")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Asked, E> {
+                Ok(Asked(text.into()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Asked, A::Error> {
+                Value::deserialize(MapAccessDeserializer::new(map)).map(|question| Asked::new(&question))
+            }
+        }
+
+        deserializer.deserialize_any(Question)
     }
 }
 
@@ -113,6 +171,8 @@ impl ProofRecord {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -137,5 +197,23 @@ mod tests {
         for other in others {
             assert_ne!(text.digest(), other.digest(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_question_is_the_same_as_a_text_and_as_the_object_of_before() {
+        let question = json!({"b": [1, "\"\u{1}é"], "a": {"c": null}});
+        let asked = Asked::new(&question);
+        assert_eq!(asked.as_str(), "{\"a\":{\"c\":null},\"b\":[1,\"\\\"\\u0001é\"]}");
+        let written = serde_json::to_value(&asked).expect("written");
+        assert_eq!(written, Value::String(asked.as_str().to_owned()));
+        for held in [written, question.clone()] {
+            let read: Asked = serde_json::from_value(held).expect("read");
+            assert_eq!(read, asked);
+            assert_eq!(read.read(), Some(question.clone()));
+        }
+        let both = Asked::digest(&[asked.clone(), asked]);
+        assert_eq!(both, Some(json::digest(&json!([question, question]))));
+        assert_eq!(Asked::digest(&[]), None);
+        assert!(serde_json::from_value::<Asked>(json!(1)).is_err());
     }
 }

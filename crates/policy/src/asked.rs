@@ -54,13 +54,14 @@ impl Asking {
             let Seen { members: seen, whole } = seen.as_ref().ok()?;
             text["tool"] = json!({"shapes": shapes.to_record(), "seen": members(seen), "whole": whole});
         }
-        (text.to_string().len() <= KEPT_BYTES_MAX).then_some(Asked(text))
+        let asked = Asked::new(&text);
+        (asked.as_str().len() <= KEPT_BYTES_MAX).then_some(asked)
     }
 
     /// # Errors
     /// It was not written by [`Asking::to_record`], or has been changed.
     pub(crate) fn of_record(asked: &Asked) -> Result<Self, Unreadable> {
-        read(&asked.0).ok_or(Unreadable)
+        asked.read().as_ref().and_then(read).ok_or(Unreadable)
     }
 }
 

@@ -190,13 +190,13 @@ fn another_set_or_another_question_answers_otherwise() {
     // Every part of a question that some policy reads counts.
     let mut changed = 0;
     for (asked, then) in &decided {
-        let mut other = asked.clone();
-        if let Some(flow) = other.0["context"].get_mut("flow") {
+        let mut other = asked.read().expect("JSON");
+        if let Some(flow) = other["context"].get_mut("flow") {
             let low = flow["integrity"] == 0;
             flow["integrity"] = json!(if low { 3 } else { 0 });
             flow["confidentiality"] = json!(3);
         }
-        changed += usize::from(differ(&policies, &other, then));
+        changed += usize::from(differ(&policies, &Asked::new(&other), then));
     }
     assert!(changed > 50, "{changed}");
 }
@@ -207,19 +207,19 @@ fn what_is_no_question_is_not_read() {
     let (asked, _) = decide(&policies, 1).remove(0);
     policies.decide_again(&asked).expect("as it was written");
     let change = |path: &str, value: Value| {
-        let mut other = asked.0.clone();
+        let mut other = asked.read().expect("JSON");
         *other.pointer_mut(path).expect("there") = value;
-        Asked(other)
+        Asked::new(&other)
     };
     for other in [
-        Asked(Value::Null),
-        Asked(json!({})),
+        Asked::new(&Value::Null),
+        Asked::new(&json!({})),
         change("/action", json!("no.such")),
         change("/principal/name/0", json!("Robot")),
         change("/principal", json!({"name": ["Agent"]})),
         change("/context", json!([])),
         change("/arguments", json!(1)),
-        Asked(json!({"principal": asked.0["principal"], "further": 1})),
+        Asked::new(&json!({"principal": asked.read().expect("JSON")["principal"], "further": 1})),
     ] {
         assert!(policies.decide_again(&other).is_err(), "{other:?}");
     }

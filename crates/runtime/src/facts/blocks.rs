@@ -281,5 +281,6 @@ pub(crate) async fn taken(shared: &Shared, batch: &Batch) -> Result<Option<Vec<T
             }
         }
     }
-    Ok(Some(taken))
+    // As the turn before it had them: nothing to decide again.
+    Ok((!taken.is_empty() || !state.blocks().is_empty()).then_some(taken))
 }

@@ -302,7 +302,8 @@ fn spend(b: &Bench) -> Value {
         let Event::PolicyRefused { refusal } = &recorded.event else { return None };
         Some(refusal.asked.clone())
     });
-    asked.expect("something was decided")[0].0["context"]["spend"].clone()
+    let asked = asked.expect("something was decided")[0].read().expect("JSON");
+    asked["context"]["spend"].clone()
 }
 
 #[test]

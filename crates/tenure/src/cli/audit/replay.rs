@@ -373,7 +373,9 @@ mod tests {
         let recorded = told(&fact).expect("a decision");
         assert_eq!(again(&recorded, None, &sound), Err(Difference::NoDecision));
         let mut other = asked.clone();
-        other[0].0["resource"]["name"][1] = json!("bank");
+        let mut question = other[0].read().expect("JSON");
+        question["resource"]["name"][1] = json!("bank");
+        other[0] = Asked::new(&question);
         assert_eq!(again(&recorded, Some(&other), &sound), Err(Difference::Question));
         let differs = again(&recorded, Some(&asked), &set(CLOSED)).expect_err("closed");
         let words = "it was decided otherwise: allowed (default.tools-list) then, denied (closed) now";
