@@ -35,8 +35,6 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(target: Target) -> Result<Self, CliError> {
-        // Fails only if a provider was installed before, which is then as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())

@@ -361,7 +361,6 @@ fn port(settings: &Settings) -> Check {
 
 /// Whether each provider answers, and how far its clock is from ours.
 async fn providers(settings: &Settings, env: &tenure_project::Env, now: i64) -> (Vec<Check>, Option<i64>) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .timeout(PROVIDER_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())

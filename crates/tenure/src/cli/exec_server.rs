@@ -64,8 +64,6 @@ enum Files {
 /// Serves the environment until the process is asked to end, or the server refuses for good.
 pub(crate) async fn exec_server(cx: &mut Context, args: &ExecServerArgs) -> Result<Exit, CliError> {
     init_log(&cx.world.env, "info,rmcp=warn");
-    // Reqwest is built without a provider of its own; only the first of several can be installed.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let directory = match &args.directory {
         Some(directory) => cx.world.directory.join(directory),
         None => cx.world.directory.clone(),

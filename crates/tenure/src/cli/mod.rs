@@ -227,6 +227,8 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>, world: World) -> E
         Ok(runtime) => runtime,
         Err(error) => return failure(world, &CliError::from(error)),
     };
+    // Whoever speaks TLS relies on it, and nobody brings one along.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let (command, mut cx) = context(cli, world);
     let outcome = runtime.block_on(dispatch(&mut cx, command));
     // A thread that reads standard input cannot be joined.

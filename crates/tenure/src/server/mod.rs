@@ -116,8 +116,6 @@ impl Server {
             preset_key,
             environment,
         } = config;
-        // Reqwest is built without a provider of its own; only the first of several can be installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let state = State::open(&database, &data).await?;
         let sealer = sealing::open(&master_key, &data)?;
         let sealer = sealing::agree(&state.store(), sealer).await?;

@@ -92,8 +92,6 @@ impl Lab<PostgresStore> {
 
 impl<S: Store> Lab<S> {
     async fn over(store: S, environments: EnvironmentConfig) -> Result<Self, CliError> {
-        // Reqwest is built without a provider of its own; only the first of several can be installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let store = Arc::new(store);
         let servers = McpServers::new(Vec::new(), tenure_tools::Limits::default())
             .map_err(|failure| failed("preparing for tool servers", failure.message))?;
