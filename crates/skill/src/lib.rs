@@ -7,7 +7,8 @@
 //!   zip or files of a request ──▶ Bundle: read with suspicion, bounded, named ──▶ one canonical zip
 //!                                                                                     │ unpacked into an
 //!                                                                                     ▼ environment
-//!   name, description, path  ◀── find: searches an environment for folders with a `SKILL.md`
+//!   name, description, path  ◀── find: searches an environment for folders with a `SKILL.md`,
+//!   servers, refusals        ◀──       and for plugins and the programs that they name as servers
 //! ```
 //!
 //! Equal folders make equal zips, so that storing one twice stores it once. What this crate deliberately has not:
@@ -22,7 +23,7 @@ mod zip;
 
 pub use bundle::{Bundle, Kind};
 pub use error::{Error, ErrorKind};
-pub use find::{Found, find};
+pub use find::{Found, FoundPlugin, FoundSkill, PLUGINS_FOUND_MAX, Plugin, find};
 pub use manifest::{Manifest, read_plugin, read_skill};
 pub use servers::{
     NamedServers, NotRead, PluginServer, SERVER_BYTES_MAX, SERVERS_FILE, SERVERS_MAX, ServersAt,

@@ -1,9 +1,11 @@
-//! The MCP servers that plugins name: JSON in, what would be started and what is refused out.
+//! The MCP servers that plugins name: JSON in, what would be started and what is refused out; and where they are
+//! looked for.
 
 use proptest::prelude::*;
 use tenure_skill::{
     MANIFEST_BYTES_MAX, NamedServers, SERVER_BYTES_MAX, SERVERS_MAX, ServersAt, read_servers, servers_at,
 };
+use tenure_workspace::{Directory, FilePath, Place};
 
 /// Where the plugin is, in all of these.
 const PLUGIN: &str = "/w/p";
@@ -196,6 +198,123 @@ fn the_first_few_are_started() {
     let named = read_servers(format!("{{{}}}", servers.join(",")).as_bytes(), PLUGIN).expect("read");
     assert_eq!((named.servers.len(), named.refused.len()), (SERVERS_MAX, 2));
     assert_eq!(named.refused[0], ("s08".to_owned(), "a plugin may name at most 8 servers".to_owned()));
+}
+
+/// A directory with files in it, and what searching `roots` of it finds of plugins: one line each.
+struct Files {
+    home: tempfile::TempDir,
+    files: Directory,
+}
+
+impl Files {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        let place = Place::open(&home.path().join("env")).expect("a place");
+        let made = Self { home, files: place.files().expect("files") };
+        for (path, text) in files {
+            made.files.write(&made.path(path), text.as_bytes()).expect("written");
+        }
+        made
+    }
+
+    fn path(&self, text: &str) -> FilePath {
+        FilePath::parse(text.as_bytes()).expect("a path")
+    }
+
+    fn link(&self, target: &str, at: &str) {
+        let at = self.home.path().join("env/files").join(at);
+        std::fs::create_dir_all(at.parent().expect("a parent")).expect("a directory");
+        std::os::unix::fs::symlink(target, at).expect("a link");
+    }
+
+    fn plugins(&self, roots: &[&str]) -> Vec<String> {
+        let roots: Vec<FilePath> = roots.iter().map(|root| self.path(root)).collect();
+        let found = tenure_skill::find(&self.files, "/w", &roots, 99).expect("searched");
+        let line = |found: &tenure_skill::FoundPlugin| match &found.plugin {
+            Ok(plugin) => {
+                let name = plugin.manifest.name();
+                format!("{} {name}: {}", found.directory, told(&plugin.servers).join("; "))
+            }
+            Err(error) => format!("{}: {error}", found.directory),
+        };
+        found.plugins.iter().map(line).collect()
+    }
+}
+
+const P: &str = r#"{"name":"p","description":"d"}"#;
+const SERVERS: &str = r#"{"mcpServers":{"s":{"command":"./s"}}}"#;
+
+#[test]
+fn plugins_are_found_with_their_servers() {
+    let files = Files::new(&[
+        ("a/.codex-plugin/plugin.json", P),
+        ("a/.mcp.json", SERVERS),
+        ("a/inner/.codex-plugin/plugin.json", P),
+        ("b/.codex-plugin/plugin.json", r#"{"name":"b","description":"d","mcpServers":"./conf/s.json"}"#),
+        ("b/conf/s.json", r#"{"t":{"command":"t"}}"#),
+        ("b/.mcp.json", SERVERS),
+        ("c/.codex-plugin/plugin.json", P),
+        ("d/.mcp.json", SERVERS),
+        ("e/.codex-plugin/plugin.json", "{"),
+        ("e/.mcp.json", SERVERS),
+        ("f/.codex-plugin/plugin.json", P),
+        ("f/.mcp.json", "[]"),
+        ("g/.codex-plugin/plugin.json", r#"{"name":"g","description":"d","mcpServers":"./none.json"}"#),
+    ]);
+    let found = [
+        "/w/a p: s: /w/a/s  in /w/a",
+        "/w/b b: t: t  in /w/b",
+        "/w/c p: ",
+        "/w/e: `.codex-plugin/plugin.json` is no JSON object with the texts `name` and `description` (line 1, column 1)",
+        "/w/f: the file that names the plugin's MCP servers is no JSON object (line 1, column 0)",
+        "/w/g: the plugin's file `none.json` is not there",
+    ];
+    assert_eq!(files.plugins(&[""]), found);
+    assert_eq!(files.plugins(&["b", "none", ""])[0], found[1], "in the order of the directories");
+    assert_eq!(files.plugins(&["a/inner"]), ["/w/a/inner p: "]);
+}
+
+#[test]
+fn no_link_is_followed() {
+    let files = Files::new(&[("out/plugin.json", P), ("out/s.json", SERVERS)]);
+    files.files.write(&files.path("real/.codex-plugin/plugin.json"), P.as_bytes()).expect("written");
+    files.link("/etc/hostname", "real/.mcp.json");
+    files.link("../../out/plugin.json", "file/.codex-plugin/plugin.json");
+    files.link("../out", "directory/.codex-plugin");
+    let by_link = r#"{"name":"x","description":"d","mcpServers":"conf/s.json"}"#;
+    files.files.write(&files.path("behind/.codex-plugin/plugin.json"), by_link.as_bytes()).expect("written");
+    files.link("../out", "behind/conf");
+    files.link("real", "whole");
+    let not_plain =
+        |file: &str| format!("the plugin's file `{file}` is a link or no file; links are not followed");
+    assert_eq!(
+        files.plugins(&[""]),
+        [
+            format!("/w/behind: {}", not_plain("conf/s.json")),
+            format!("/w/directory: {}", not_plain(".codex-plugin/plugin.json")),
+            format!("/w/file: {}", not_plain(".codex-plugin/plugin.json")),
+            format!("/w/real: {}", not_plain(".mcp.json")),
+        ]
+    );
+}
+
+#[test]
+fn files_that_are_none_or_too_long_are_told() {
+    let long = format!(r#"{{"name":"p","description":"d","x":"{}"}}"#, "x".repeat(MANIFEST_BYTES_MAX));
+    let files = Files::new(&[
+        ("a/.codex-plugin/plugin.json", &long),
+        ("b/.codex-plugin/plugin.json", P),
+        ("b/.mcp.json/x", ""),
+        ("c/.codex-plugin/plugin.json/x", ""),
+    ]);
+    assert_eq!(
+        files.plugins(&[""]),
+        [
+            "/w/a: the plugin's file `.codex-plugin/plugin.json` is longer than 16384 bytes",
+            "/w/b: the plugin's file `.mcp.json` is a link or no file; links are not followed",
+            "/w/c: the plugin's file `.codex-plugin/plugin.json` is a link or no file; links are not followed",
+        ]
+    );
 }
 
 /// Names and values that such files are made of, right and wrong.
