@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BlobRef, SkillId};
+use crate::{BlobRef, McpTool, SkillId};
 
 /// What is installed in an environment before its setup commands run, and where more is looked for after them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct Capabilities {
     /// prepared then, and nothing looked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<SkillEntry>,
+    /// The tool servers that are there from the beginning, in the same case.
+    #[serde(default, skip_serializing_if = "PluginServers::is_empty")]
+    pub servers: PluginServers,
 }
 
 impl Capabilities {
@@ -36,8 +39,12 @@ impl Capabilities {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { skills, plugins, directories, found } = self;
-        skills.is_empty() && plugins.is_empty() && directories.is_empty() && found.is_empty()
+        let Self { skills, plugins, directories, found, servers } = self;
+        skills.is_empty()
+            && plugins.is_empty()
+            && directories.is_empty()
+            && found.is_empty()
+            && servers.is_empty()
     }
 }
 
@@ -102,4 +109,38 @@ pub struct SkillEntry {
     pub description: String,
     /// Its `SKILL.md`, absolute.
     pub path: String,
+}
+
+/// What the plugins of an environment bring along of tool servers, as it was when the environment was made ready.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginServers {
+    /// Programs that can be started in the environment, each under a label of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<McpTool>,
+    /// What is not started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedServer>,
+}
+
+impl PluginServers {
+    /// Whether nothing was found, and nothing refused.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { servers, refused } = self;
+        servers.is_empty() && refused.is_empty()
+    }
+}
+
+/// A tool server of a plugin that is not started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedServer {
+    /// The plugin's directory, absolute in the environment.
+    pub plugin: String,
+    /// What the plugin calls the server; absent where nothing of the plugin could be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Why, for whoever can correct it.
+    pub reason: String,
 }

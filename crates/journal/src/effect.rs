@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::{
     ApprovalId, Artifact, Asked, BlobRef, CommandRequest, CommandResult, EffectId, EnvironmentFile,
-    ExtractedFact, GrantNumber, ItemId, Labels, MemoryScope, SkillEntry, SubagentEnd, SubagentRequest,
-    Timestamp, ToolTerms, TurnId, Usage, WorkspaceRoot,
+    ExtractedFact, GrantNumber, ItemId, Labels, MemoryScope, PluginServers, SkillEntry, SubagentEnd,
+    SubagentRequest, Timestamp, ToolTerms, TurnId, Usage, WorkspaceRoot,
 };
 
 /// An intention, recorded before anything outside the process happens.
@@ -338,11 +338,17 @@ pub enum Done {
         /// The skills that are among them, where the environment was made ready.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         skills: Vec<SkillEntry>,
+        /// The tool servers that plugins among them name, where it was made ready.
+        #[serde(default, skip_serializing_if = "PluginServers::is_empty")]
+        servers: PluginServers,
     },
     /// The skills of an environment whose files are not kept here.
     Found {
         /// Where they are, and what they are for.
         skills: Vec<SkillEntry>,
+        /// The tool servers that plugins there name.
+        #[serde(default, skip_serializing_if = "PluginServers::is_empty")]
+        servers: PluginServers,
     },
     /// A command ran.
     Command {

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    ArtifactId, BlobRef, Capabilities, EnvironmentId, FileId, Secret, SessionId, SkillEntry, Timestamp,
-    TurnId,
+    ArtifactId, BlobRef, Capabilities, EnvironmentId, FileId, PluginServers, Secret, SessionId, SkillEntry,
+    Timestamp, TurnId,
 };
 
 /// Where commands and files live.
@@ -59,6 +59,9 @@ pub struct SelfHostedEnvironment {
     /// then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<SkillEntry>,
+    /// The tool servers that plugins in them name, in the same case.
+    #[serde(default, skip_serializing_if = "PluginServers::is_empty")]
+    pub servers: PluginServers,
 }
 
 impl SelfHostedEnvironment {
@@ -70,7 +73,13 @@ impl SelfHostedEnvironment {
         let base = self.remote_url.rsplit_once('_').map_or(self.remote_url.as_str(), |(base, _)| base);
         let own = id.to_string();
         let name = own.rsplit_once('_').map_or(own.as_str(), |(_, name)| name);
-        Box::new(Self { id, remote_url: format!("{base}_{name}"), found: Vec::new(), ..self.clone() })
+        Box::new(Self {
+            id,
+            remote_url: format!("{base}_{name}"),
+            found: Vec::new(),
+            servers: PluginServers::default(),
+            ..self.clone()
+        })
     }
 }
 

@@ -60,7 +60,10 @@ pub use automation::{
 };
 pub use blob::BlobRef;
 pub use budget::{Amounts, BudgetId, BudgetIdError, BudgetScope, BudgetUse, Caps, Held, Measure, Period};
-pub use capability::{Capabilities, Follows, InstalledPlugin, InstalledSkill, SkillEntry, SkillVersion};
+pub use capability::{
+    Capabilities, Follows, InstalledPlugin, InstalledSkill, PluginServers, RefusedServer, SkillEntry,
+    SkillVersion,
+};
 pub use compaction::{Compacted, ContextSize, Summarizer, Summary};
 pub use content::{FunctionOutput, InputPart};
 pub use context::{ContextItem, ModelRequest, ToolSpec};

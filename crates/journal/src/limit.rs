@@ -113,6 +113,12 @@ pub const PLUGINS_INSTALLED_MAX: usize = 32;
 pub const CAPABILITY_DIRECTORIES_MAX: usize = 32;
 /// Skills of an environment that are found, installed ones included; what is found beyond them is left out.
 pub const SKILLS_FOUND_MAX: usize = 256;
+/// Programs that run in one environment as tool servers at once: the agent's own first, then those that plugins name.
+pub const SERVERS_INSIDE_MAX: usize = 8;
+/// Servers of plugins that are refused and told; further ones are counted.
+pub const SERVERS_REFUSED_MAX: usize = 32;
+/// Characters of a tool server's label.
+pub const SERVER_LABEL_CHARS_MAX: usize = 64;
 /// Bytes of a context that tell of skills; the model pays for them at every step. Skills beyond are counted and
 /// not named.
 pub const SKILL_INDEX_BYTES_MAX: usize = 32 * 1024;

@@ -100,7 +100,7 @@ fn environment(environment: &Environment, found: &mut impl FnMut(Reference)) {
 
 fn hosted(settings: &HostedEnvironment, found: &mut impl FnMut(Reference)) {
     placed(&settings.files, found);
-    let Capabilities { skills, plugins, directories: _, found: _ } = &settings.capabilities;
+    let Capabilities { skills, plugins, directories: _, found: _, servers: _ } = &settings.capabilities;
     installed(skills, found);
     plugins.iter().for_each(|plugin| found(Reference::Blob(plugin.archive)));
     settings.base.into_iter().for_each(|root| found(Reference::Tree(root)));
@@ -140,7 +140,7 @@ fn of_outcome(outcome: &Outcome, found: &mut impl FnMut(Reference)) {
             result.stored.iter().for_each(|blob| found(Reference::Blob(*blob)));
             result.root.iter().for_each(|root| found(Reference::Tree(*root)));
         }
-        Done::Placed { root, skills: _ } => found(Reference::Tree(*root)),
+        Done::Placed { root, skills: _, servers: _ } => found(Reference::Tree(*root)),
         Done::Command { result } => {
             result.stored.iter().for_each(|blob| found(Reference::Blob(*blob)));
             result.root.iter().for_each(|root| found(Reference::Tree(*root)));

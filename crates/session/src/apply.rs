@@ -11,7 +11,6 @@ use tenure_journal::{
 };
 
 use crate::budget;
-use crate::catalogue;
 use crate::connection::Connection;
 use crate::environment::Workspace;
 use crate::flow::Flow;
@@ -97,13 +96,14 @@ impl Session {
         self.version = self.version.plus(1);
         self.last_active_at = at;
         match event {
-            Event::EnvironmentOpened(_) | Event::PolicyRefused { .. } | Event::ExtractionSkipped { .. } => {}
+            Event::EnvironmentOpened(_) | Event::ExtractionSkipped { .. } => {}
+            Event::PolicyRefused { refusal } => self.take_refusal(at, refusal),
             Event::Governed { fact } => self.govern(fact),
             Event::SessionOpened(opened) => self.take(at, opened),
             Event::EnvironmentExpired => self.expire(),
             Event::EnvironmentSuspended => self.workspace.suspend(true),
             Event::EnvironmentResumed => self.workspace.suspend(false),
-            Event::EnvironmentReset => self.workspace.reset(),
+            Event::EnvironmentReset => self.change_servers(|state| state.workspace.reset()),
             Event::SessionUpdated { patch } => self.patch(patch),
             Event::SessionFailed { message } => self.failed = Some(message.clone()),
             Event::SessionDeleted => self.deleted = true,
@@ -292,13 +292,7 @@ impl Session {
                 agent.service_tier = tier;
             }
             if let Some(tools) = &changes.tools {
-                // A server whose settings changed may be another one behind the same label.
-                let unchanged = |label: &str| {
-                    catalogue::server(tools, label)
-                        .is_some_and(|now| catalogue::server(&agent.tools, label) == Some(now))
-                };
-                self.listings.retain(|label, _| unchanged(label));
-                agent.tools.clone_from(tools);
+                self.change_servers(|state| Arc::make_mut(&mut state.agent).tools.clone_from(tools));
             }
         }
     }
@@ -511,14 +505,17 @@ impl Session {
                 self.close_command(*item_id, result);
                 self.workspace.ran(result.root);
             }
-            (EffectKind::PrepareEnvironment, Outcome::Done { done: Done::Placed { root, skills } }) => {
+            (
+                EffectKind::PrepareEnvironment,
+                Outcome::Done { done: Done::Placed { root, skills, servers } },
+            ) => {
                 self.workspace.place(*root);
-                self.workspace.find(skills);
+                self.change_servers(|state| state.workspace.find(skills, servers));
             }
             (_, Outcome::Done { done: Done::Placed { root, .. } }) => self.workspace.place(*root),
             (_, Outcome::Done { done: Done::Published { artifacts } }) => self.workspace.publish(artifacts),
-            (EffectKind::PrepareEnvironment, Outcome::Done { done: Done::Found { skills } }) => {
-                self.workspace.find(skills);
+            (EffectKind::PrepareEnvironment, Outcome::Done { done: Done::Found { skills, servers } }) => {
+                self.change_servers(|state| state.workspace.find(skills, servers));
                 self.workspace.look();
             }
             // A reset follows.
@@ -607,7 +604,7 @@ impl Session {
         }
     }
 
-    fn list(&mut self, label: &str, at: Timestamp, tools: Option<Vec<tenure_journal::ToolDef>>) {
+    pub(crate) fn list(&mut self, label: &str, at: Timestamp, tools: Option<Vec<tenure_journal::ToolDef>>) {
         self.listings.insert(label.to_owned(), Arc::new(Listing { at, tools }));
     }
 }

@@ -390,7 +390,7 @@ impl SubagentTool {
     }
 }
 
-/// Everything on offer, in a stable order: functions, then servers, as the agent lists them.
+/// Everything on offer, in a stable order: functions and servers as the agent lists them, then servers of plugins.
 pub(crate) fn of(state: &Session) -> Vec<Offer<'_>> {
     let mut offers = Vec::new();
     let mut names = BTreeSet::new();
@@ -418,6 +418,12 @@ pub(crate) fn of(state: &Session) -> Vec<Offer<'_>> {
             | Tool::ComputerUse { .. }
             | Tool::Automations
             | Tool::Memory => {}
+        }
+    }
+    for mcp in state.plugin_servers() {
+        for def in allowed(state, mcp) {
+            let name = format!("{}__{}", mcp.server_label, def.name);
+            offer(&name, Target::Mcp { server_label: &mcp.server_label, def });
         }
     }
     if deferred(state).next().is_some() {
@@ -462,7 +468,7 @@ fn allowed<'a>(state: &'a Session, mcp: &'a McpTool) -> impl Iterator<Item = &'a
         .filter(|def| mcp.allowed_tools.as_ref().is_none_or(|allowed| allowed.contains(&def.name)))
 }
 
-/// The settings of the server with this label.
+/// The settings of the agent's own server with this label.
 pub(crate) fn server<'a>(tools: &'a [Tool], label: &str) -> Option<&'a McpTool> {
     servers(tools).find(|mcp| mcp.server_label == label)
 }
@@ -470,13 +476,13 @@ pub(crate) fn server<'a>(tools: &'a [Tool], label: &str) -> Option<&'a McpTool> 
 /// Whose tool a call of this server's is.
 pub(crate) fn server_ref(state: &Session, label: &str) -> ServerRef {
     let server_label = label.to_owned();
-    match server(&state.agent.tools, label) {
+    match state.server(label) {
         Some(mcp) if mcp.runs_inside() => ServerRef::Inside { server_label },
         Some(_) | None => ServerRef::Mcp { server_label },
     }
 }
 
-/// The settings of every server.
+/// The settings of every server of the agent's own.
 pub(crate) fn servers(tools: &[Tool]) -> impl Iterator<Item = &McpTool> {
     tools.iter().filter_map(|tool| match tool {
         Tool::Mcp(mcp) => Some(mcp),

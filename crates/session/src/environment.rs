@@ -1,9 +1,11 @@
 //! What a session knows of its environment: how far it is, its files, and what was published of them.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
-    Artifact, ArtifactId, EffectId, EffectKind, Environment, EnvironmentStatus, HostedEnvironment, Rewound,
-    SkillEntry, WorkspaceRoot, limit,
+    Artifact, ArtifactId, EffectId, EffectKind, Environment, EnvironmentStatus, HostedEnvironment,
+    PluginServers, Rewound, SkillEntry, WorkspaceRoot, limit,
 };
 
 use crate::Session;
@@ -28,6 +30,9 @@ pub(crate) struct Workspace {
     /// The skills that were found when it was prepared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     skills: Vec<SkillEntry>,
+    /// What plugins brought along of tool servers when it was prepared.
+    #[serde(default, skip_serializing_if = "brought_nothing")]
+    servers: Arc<PluginServers>,
     /// Whether nothing was done there for long.
     #[serde(default)]
     suspended: bool,
@@ -39,16 +44,22 @@ pub(crate) struct Workspace {
     resets: u64,
 }
 
+fn brought_nothing(servers: &Arc<PluginServers>) -> bool {
+    servers.is_empty()
+}
+
 impl Workspace {
     pub(crate) fn new(environment: &Environment) -> Self {
         let root = environment.hosted().and_then(|hosted| hosted.base);
         // What another environment left was published there.
-        let skills = match environment {
-            Environment::None => Vec::new(),
-            Environment::Hosted(hosted) => hosted.capabilities.found.clone(),
-            Environment::SelfHosted(own) => own.found.clone(),
+        let (skills, servers) = match environment {
+            Environment::None => (Vec::new(), PluginServers::default()),
+            Environment::Hosted(hosted) => {
+                (hosted.capabilities.found.clone(), hosted.capabilities.servers.clone())
+            }
+            Environment::SelfHosted(own) => (own.found.clone(), own.servers.clone()),
         };
-        Self { root, published: root, skills, ..Self::default() }
+        Self { root, published: root, skills, servers: Arc::new(servers), ..Self::default() }
     }
 
     pub(crate) fn place(&mut self, root: WorkspaceRoot) {
@@ -56,8 +67,9 @@ impl Workspace {
         self.left_by = None;
     }
 
-    pub(crate) fn find(&mut self, skills: &[SkillEntry]) {
+    pub(crate) fn find(&mut self, skills: &[SkillEntry], servers: &PluginServers) {
         self.skills = skills.to_vec();
+        self.servers = Arc::new(servers.clone());
     }
 
     /// Takes note that skills were looked for on the customer's machine.
@@ -99,6 +111,7 @@ impl Workspace {
     pub(crate) fn reset(&mut self) {
         (self.root, self.published, self.left_by) = (None, None, None);
         self.skills.clear();
+        self.servers = Arc::default();
         self.resets += 1;
     }
 
@@ -167,6 +180,12 @@ impl Session {
     #[must_use]
     pub fn skills(&self) -> &[SkillEntry] {
         &self.workspace.skills
+    }
+
+    /// What plugins of its environment brought along of tool servers, whether they can be used or not.
+    #[must_use]
+    pub fn found_servers(&self) -> &PluginServers {
+        &self.workspace.servers
     }
 
     /// What was published and not deleted, oldest first.

@@ -66,6 +66,7 @@ impl History {
                 hosted.id = EnvironmentId::of_session(into.session);
                 hosted.base = self.at.state.workspace_root().or(self.first_root);
                 hosted.capabilities.found = self.now.state.skills().to_vec();
+                hosted.capabilities.servers = self.now.state.found_servers().clone();
                 Environment::Hosted(hosted)
             }
             Environment::SelfHosted(own) => Environment::SelfHosted(own.for_session(into.session)),

@@ -561,6 +561,7 @@ impl Session {
             forked_from: self.forked_from,
             quarantined_by: self.quarantined_by.clone(),
             opened_by: self.opened_by.as_ref().map(|party| party.id.clone()),
+            plugin_servers: Box::new(self.plugin_servers_view()),
         }
     }
 

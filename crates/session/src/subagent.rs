@@ -94,12 +94,17 @@ impl Session {
             Environment::None => Environment::None,
             Environment::SelfHosted(own) => Environment::SelfHosted(Box::new(SelfHostedEnvironment {
                 found: self.skills().to_vec(),
+                servers: self.found_servers().clone(),
                 ..own.as_ref().clone()
             })),
             Environment::Hosted(hosted) => Environment::Hosted(Box::new(HostedEnvironment {
                 id: EnvironmentId::of_session(child),
                 base: self.workspace_root(),
-                capabilities: Capabilities { found: self.skills().to_vec(), ..hosted.capabilities.clone() },
+                capabilities: Capabilities {
+                    found: self.skills().to_vec(),
+                    servers: self.found_servers().clone(),
+                    ..hosted.capabilities.clone()
+                },
                 ..hosted.as_ref().clone()
             })),
         }

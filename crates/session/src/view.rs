@@ -8,6 +8,8 @@ use tenure_journal::{
     Review, SessionId, SessionKey, SessionStatus, SubagentId, Timestamp, TurnId, Usage,
 };
 
+use crate::PluginServersView;
+
 /// What a client can know about a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionView {
@@ -47,6 +49,8 @@ pub struct SessionView {
     pub quarantined_by: Option<String>,
     /// The id of whom its agent acts for, where it is known.
     pub opened_by: Option<String>,
+    /// The tool servers that plugins of its environment brought along.
+    pub plugin_servers: Box<PluginServersView>,
 }
 
 /// Spend control as clients see it, in whole US cents.

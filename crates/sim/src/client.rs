@@ -490,6 +490,7 @@ impl World {
                     workspace_directory: "/srv/shop".to_owned(),
                     capability_directories: Vec::new(),
                     found: Vec::new(),
+                    servers: tenure_journal::PluginServers::default(),
                 }));
             }
             _ => return Environment::None,

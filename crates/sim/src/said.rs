@@ -50,7 +50,7 @@ impl Said {
         }
         if let Event::AttemptEnded { outcome: Outcome::Done { done }, .. } = event {
             self.files = match done {
-                Done::Placed { root, skills: _ } => Some(*root),
+                Done::Placed { root, skills: _, servers: _ } => Some(*root),
                 Done::Command { result } => result.root.or(self.files),
                 Done::Model { .. }
                 | Done::Reviewed { .. }

@@ -1,13 +1,14 @@
 //! Skills and plugins: folders with instructions that an agent turns to when a task asks for them.
 //!
 //! A *skill* is a folder with a `SKILL.md`, whose front matter names and describes it (the Agent Skills format). A
-//! *plugin* is a folder with a `.codex-plugin/plugin.json`, which may hold several skills.
+//! *plugin* is a folder with a `.codex-plugin/plugin.json`, which may hold several skills and name MCP servers.
 //!
 //! ```text
 //!   zip or files of a request ──▶ Bundle: read with suspicion, bounded, named ──▶ one canonical zip
 //!                                                                                     │ unpacked into an
 //!                                                                                     ▼ environment
-//!   name, description, path  ◀── find: searches an environment for folders with a `SKILL.md`
+//!   name, description, path  ◀── find: searches an environment for folders with a `SKILL.md`,
+//!   servers, refusals        ◀──       and for plugins and the programs that they name as servers
 //! ```
 //!
 //! Equal folders make equal zips, so that storing one twice stores it once. What this crate deliberately has not:
@@ -17,12 +18,17 @@ mod bundle;
 mod error;
 mod find;
 mod manifest;
+mod servers;
 mod zip;
 
 pub use bundle::{Bundle, Kind};
 pub use error::{Error, ErrorKind};
-pub use find::{Found, find};
+pub use find::{Found, FoundPlugin, FoundSkill, PLUGINS_FOUND_MAX, Plugin, find};
 pub use manifest::{Manifest, read_plugin, read_skill};
+pub use servers::{
+    NamedServers, NotRead, PluginServer, SERVER_BYTES_MAX, SERVERS_FILE, SERVERS_MAX, ServersAt,
+    read_servers, servers_at,
+};
 
 /// Bytes of an uploaded archive or of all files of an uploaded folder, and of what an archive unpacks to.
 pub const BUNDLE_BYTES_MAX: usize = 50 * 1024 * 1024;

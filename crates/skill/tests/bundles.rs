@@ -247,7 +247,7 @@ fn skills_are_found_where_they_are_looked_for() {
         .expect("a link");
     let found = |roots: &[&str], most| {
         let roots: Vec<_> = roots.iter().map(|root| path(root)).collect();
-        let found = tenure_skill::find(&files, &roots, most).expect("searched");
+        let found = tenure_skill::find(&files, "/w", &roots, most).expect("searched").skills;
         found.iter().map(|found| format!("{} {}", found.manifest.name(), found.path)).collect::<Vec<_>>()
     };
     assert_eq!(

@@ -177,6 +177,7 @@ impl NewEnvironment {
                     workspace_directory,
                     capability_directories,
                     found: Vec::new(),
+                    servers: tenure_journal::PluginServers::default(),
                 })))
             }
             // Its own journal says what it is.

@@ -116,6 +116,7 @@ mod tests {
             workspace_directory: "/srv".into(),
             capability_directories: Vec::new(),
             found: Vec::new(),
+            servers: tenure_journal::PluginServers::default(),
         }))
     }
 

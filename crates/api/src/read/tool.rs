@@ -21,7 +21,7 @@ const FUNCTION_NAME_CHARS_MAX: usize = 256;
 /// Characters of a function's description.
 const DESCRIPTION_CHARS_MAX: usize = 64 * 1024;
 /// Characters of an MCP server's label.
-const LABEL_CHARS_MAX: usize = 64;
+const LABEL_CHARS_MAX: usize = tenure_journal::limit::SERVER_LABEL_CHARS_MAX;
 /// Characters of a URL.
 const URL_CHARS_MAX: usize = 2048;
 /// Headers of one MCP server.

@@ -333,6 +333,7 @@ fn unreadable(head: Head) -> SessionView {
         forked_from: None,
         quarantined_by: None,
         opened_by: None,
+        plugin_servers: Box::default(),
     }
 }
 

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use tenure_journal::{
     Approval, Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, Follows,
-    InstalledPlugin, InstalledSkill, Review, SessionId, Tool,
+    InstalledPlugin, InstalledSkill, McpTransport, RefusedServer, Review, SessionId, Tool,
 };
-use tenure_session::{RequiredAction, SessionView};
+use tenure_session::{PluginServerView, PluginServersView, RequiredAction, ServerStanding, SessionView};
 
 use super::agent::session_agent;
 use super::environment::{network, packages};
@@ -49,6 +49,7 @@ pub(crate) fn tenure_session(view: &SessionView) -> Value {
         json!(from.map(|from| json!({"session_id": from.session, "version": from.version})));
     session["quarantined_by"] = json!(view.quarantined_by);
     session["opened_by"] = json!(view.opened_by);
+    session["plugin_servers"] = plugin_servers(&view.plugin_servers);
     let mut tickets = Vec::new();
     for action in &view.required_actions {
         if let RequiredAction::Approval(approval) = action {
@@ -57,6 +58,36 @@ pub(crate) fn tenure_session(view: &SessionView) -> Value {
     }
     session["tickets"] = json!(tickets);
     session
+}
+
+/// What plugins of the environment brought along of tool servers.
+fn plugin_servers(view: &PluginServersView) -> Value {
+    let found = |PluginServerView { server, standing }: &PluginServerView| {
+        let mut shown = json!({
+            "server_label": server.server_label,
+            "status": standing.as_str(),
+            "tools": match standing {
+                ServerStanding::Listed(tools) => Some(*tools),
+                ServerStanding::Unasked
+                | ServerStanding::Down
+                | ServerStanding::Shadowed
+                | ServerStanding::NoRoom => None,
+            },
+            "allowed_tools": server.allowed_tools,
+        });
+        if let McpTransport::Stdio { command, args, cwd, env_vars, secret: _ } = &server.transport {
+            shown["command"] = json!(command);
+            shown["args"] = json!(args);
+            shown["cwd"] = json!(cwd);
+            shown["env_vars"] = json!(env_vars);
+        }
+        shown
+    };
+    let refused = |refused: &RefusedServer| json!({"plugin": refused.plugin, "name": refused.name, "reason": refused.reason});
+    json!({
+        "found": view.found.iter().map(found).collect::<Vec<_>>(),
+        "refused": view.refused.iter().map(refused).collect::<Vec<_>>(),
+    })
 }
 
 /// An approval with what binds its answer.
@@ -271,6 +302,7 @@ pub(crate) mod tests {
             forked_from: None,
             quarantined_by: None,
             opened_by: None,
+            plugin_servers: Box::default(),
         }
     }
 
@@ -347,5 +379,40 @@ pub(crate) mod tests {
                     "arguments": {"cents": 5}, "message": "Refund?"}},
             ])
         );
+    }
+
+    #[test]
+    fn tenures_own_endpoint_tells_what_plugins_brought_along() {
+        let transport = McpTransport::Stdio {
+            command: "/w/p/serve".into(),
+            args: vec!["-v".into()],
+            cwd: "/w/p".into(),
+            env_vars: vec!["A".into()],
+            secret: None,
+        };
+        let server = tenure_journal::McpTool {
+            server_label: "p-notes".into(),
+            transport,
+            allowed_tools: Some(vec!["find".into()]),
+            origin: tenure_journal::Origin::Environment,
+            credential_id: None,
+            required: false,
+            request_metadata: serde_json::Map::new(),
+        };
+        let refused = RefusedServer { plugin: "/w/q".into(), name: None, reason: "damaged".into() };
+        let mut view = view();
+        let found = PluginServerView { server, standing: ServerStanding::Listed(2) };
+        *view.plugin_servers = PluginServersView { found: vec![found], refused: vec![refused] };
+        assert_eq!(
+            tenure_session(&view)["plugin_servers"],
+            json!({
+                "found": [{
+                    "server_label": "p-notes", "status": "listed", "tools": 2, "allowed_tools": ["find"],
+                    "command": "/w/p/serve", "args": ["-v"], "cwd": "/w/p", "env_vars": ["A"],
+                }],
+                "refused": [{"plugin": "/w/q", "name": null, "reason": "damaged"}],
+            })
+        );
+        assert!(session(&view).get("plugin_servers").is_none(), "the Agents API has no such member");
     }
 }

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use tenure_journal::{
     BlobRef, Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, ProjectId, Secret, ServerRef,
-    Tool, ToolDef, ToolResult, WorkspaceRoot, limit,
+    ToolDef, ToolResult, WorkspaceRoot, limit,
 };
 use tenure_sandbox::{Backend, Command, Dialogue, Killer};
 use tenure_session::{Attempted, Session};
@@ -46,8 +46,6 @@ use crate::vaults::Mask;
 
 /// Servers that run in the environments of one node at once. Each is a process with an environment's memory.
 pub(super) const SERVERS_MAX: usize = 64;
-/// Servers that run in one environment at once.
-const SERVERS_OF_ONE_MAX: usize = 8;
 /// How long a server may run before it is ended, to be started again by the next call.
 pub(super) const WALL: Duration = Duration::from_secs(24 * 3_600);
 /// Processor time of a server, after which the same happens.
@@ -63,7 +61,7 @@ pub(super) struct ServerWork {
     pub(super) program: Program,
     /// Variables of its own, sealed.
     secret: Option<Secret>,
-    /// Every server that the agent has there; what else runs is no longer meant.
+    /// Every server that the session has there; what else runs is no longer meant.
     pub(super) labels: Vec<String>,
     pub(super) ask: Ask,
 }
@@ -105,7 +103,7 @@ impl Answer {
 }
 
 impl ServerWork {
-    /// What `effect` asks for; nothing if it is not about a server there, or the agent has it no longer.
+    /// What `effect` asks for; nothing if it is not about a server there, or the session has it no longer.
     pub(super) fn of(state: &Session, effect: &Effect) -> Option<Self> {
         let label = match &effect.kind {
             EffectKind::ListTools { server_label, inside: true }
@@ -123,7 +121,7 @@ impl ServerWork {
             | EffectKind::Subagent { .. }
             | EffectKind::EndSubagents { .. } => return None,
         };
-        let servers: Vec<&McpTool> = state.agent().tools.iter().filter_map(inside).collect();
+        let servers: Vec<&McpTool> = state.servers().filter(|tool| tool.runs_inside()).collect();
         let tool = servers.iter().find(|tool| tool.server_label == *label)?;
         let McpTransport::Stdio { command, args, cwd, env_vars, secret } = &tool.transport else {
             return None;
@@ -199,19 +197,6 @@ impl Ask {
                 result.map(Answer::Returned)
             }
         }
-    }
-}
-
-fn inside(tool: &Tool) -> Option<&McpTool> {
-    match tool {
-        Tool::Mcp(mcp) => Some(mcp).filter(|mcp| mcp.runs_inside()),
-        Tool::Function(_)
-        | Tool::ToolSearch
-        | Tool::ProgrammaticToolCalling { .. }
-        | Tool::WebSearch { .. }
-        | Tool::ComputerUse { .. }
-        | Tool::Automations
-        | Tool::Memory => None,
     }
 }
 
@@ -322,8 +307,9 @@ impl Inside {
         parts: Parts<'_>,
         handle: &tokio::runtime::Handle,
     ) -> Result<Arc<Reached>, Failure> {
-        if self.0.len() >= SERVERS_OF_ONE_MAX {
-            let message = format!("an environment runs at most {SERVERS_OF_ONE_MAX} tool servers at once");
+        if self.0.len() >= limit::SERVERS_INSIDE_MAX {
+            let most = limit::SERVERS_INSIDE_MAX;
+            let message = format!("an environment runs at most {most} tool servers at once");
             return Err(failed(FailureKind::InvalidRequest, message));
         }
         let said = Arc::new(Mutex::new(Said::default()));

@@ -1,10 +1,11 @@
-//! What is put into an environment before its setup commands run: files, skills, plugins; and the skills that are
-//! found there afterwards.
+//! What is put into an environment before its setup commands run: files, skills, plugins; and the skills and plugins
+//! that are found there afterwards.
 
 use std::io::Read;
 
 use bytes::Bytes;
 use tenure_journal::{BlobRef, Capabilities, EnvironmentFile, InstalledSkill, SkillEntry, limit};
+use tenure_skill::{Found, FoundPlugin, FoundSkill};
 use tenure_store::StoreError;
 use tenure_workspace::archive::{self, Format};
 use tenure_workspace::{Directory, Error, FilePath};
@@ -88,17 +89,25 @@ pub(super) fn install_missing(
     install(files, chunks, &Capabilities { skills, ..Capabilities::default() })
 }
 
-/// The skills of an environment: installed ones, those of plugins, and those in the directories it names.
-pub(super) fn find(files: &Directory, capabilities: &Capabilities) -> Result<Vec<SkillEntry>, Error> {
+/// The skills of an environment: installed ones, those of plugins, and those in the directories it names; and the
+/// plugins, installed ones and those in the directories.
+pub(super) fn find(
+    files: &Directory,
+    capabilities: &Capabilities,
+) -> Result<(Vec<SkillEntry>, Vec<FoundPlugin>), Error> {
     if capabilities.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
     let mut roots = vec![path(SKILLS)?, path(PLUGINS)?];
     for directory in &capabilities.directories {
         roots.push(below(directory)?);
     }
-    let found = tenure_skill::find(files, &roots, limit::SKILLS_FOUND_MAX)?;
-    let entry = |found: tenure_skill::Found| {
+    let Found { skills, mut plugins } =
+        tenure_skill::find(files, WORKSPACE, &roots, limit::SKILLS_FOUND_MAX)?;
+    // A skill is instructions, whatever else is packed with it.
+    let skills_only = format!("{WORKSPACE}/{SKILLS}/");
+    plugins.retain(|plugin| !plugin.directory.starts_with(&skills_only));
+    let entry = |found: FoundSkill| {
         // A name that is no text cannot be told to a model.
         let path = std::str::from_utf8(found.path.as_bytes()).ok()?;
         Some(SkillEntry {
@@ -107,7 +116,7 @@ pub(super) fn find(files: &Directory, capabilities: &Capabilities) -> Result<Vec
             path: format!("{WORKSPACE}/{path}"),
         })
     };
-    Ok(found.into_iter().filter_map(entry).collect())
+    Ok((skills.into_iter().filter_map(entry).collect(), plugins))
 }
 
 /// A path below the workspace, which clients give absolute.
@@ -244,7 +253,7 @@ mod tests {
             install(files, chunks, &capabilities).expect("installed");
             // Installing again, after a crash for instance, changes nothing.
             install(files, chunks, &capabilities).expect("installed");
-            let found = find(files, &capabilities).expect("searched");
+            let (found, _) = find(files, &capabilities).expect("searched");
             let told: Vec<String> =
                 found.iter().map(|skill| format!("{} {}", skill.name, skill.path)).collect();
             assert_eq!(
@@ -261,7 +270,7 @@ mod tests {
                 capabilities.skills.pop();
                 assert_eq!((what.as_str(), matches!(error, InstallError::Lost)), (name, name == "lost"));
             }
-            assert_eq!(find(files, &Capabilities::default()).expect("searched"), []);
+            assert_eq!(find(files, &Capabilities::default()).expect("searched"), (vec![], vec![]));
         })
         .await;
     }

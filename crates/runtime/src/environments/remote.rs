@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::inside::ServerWork;
+use super::plugins::{self, Machine};
 use super::remote_servers::HttpWork;
 use super::run::{DELTA_PAUSE, OUTPUT_BYTES_MAX, Ran, SHELL, Teller, Told, cancelled, failed, kept};
 use super::{remote_patch, remote_servers, remote_skills};
@@ -116,7 +117,10 @@ pub(crate) async fn run_remote(
             }
             Task::Find => {
                 let directories = &work.environment.capability_directories;
-                return remote_skills::find(&remote, directories).await.map(Attempted::Found);
+                let found = remote_skills::find(&remote, directories).await?;
+                let is_taken = |label: &str| shared.project_servers.contains_key(label);
+                let servers = plugins::gather(found.plugins, Machine::Customers, is_taken);
+                return Ok(Attempted::Found { skills: found.skills, servers });
             }
             Task::Http(server) => {
                 let key = work.session;

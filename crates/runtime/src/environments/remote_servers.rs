@@ -21,7 +21,7 @@ use tenure_executor::protocol::http::{Header, Redirects, Request};
 use tenure_executor::protocol::process::{EnvironmentPolicy, Inherit, ProcessId, Start};
 use tenure_journal::{
     Effect, EffectKind, Failure, FailureKind, McpTool, McpTransport, Origin, ProjectId, Secret, ServerRef,
-    SessionId, SessionKey,
+    SessionId, SessionKey, limit,
 };
 use tenure_session::{Attempted, Session};
 use tenure_tools::{Hints, HttpFailure, HttpRequest, HttpResponse, Reached, Requests};
@@ -34,8 +34,6 @@ use super::run::failed;
 use crate::effects::{mcp_tool, sealed_headers};
 use crate::handle::Shared;
 
-/// Servers of one session that run at once.
-const SERVERS_OF_ONE_MAX: usize = 8;
 /// What a server inherits of the executor's variables beside those that it names: what programs need.
 const CORE: [&str; 10] =
     ["HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "USER", "USERNAME"];
@@ -299,9 +297,12 @@ async fn start(
     name: &str,
     work: &ServerWork,
 ) -> Result<Arc<Reached>, Failure> {
-    let of_session = servers.lock().keys().filter(|(of, _)| *of == session).count();
-    if of_session >= SERVERS_OF_ONE_MAX {
-        let message = format!("a session runs at most {SERVERS_OF_ONE_MAX} tool servers in its environment");
+    // What is only reached over HTTP takes nothing of the machine.
+    let is_process = |of: SessionId, running: &Running| of == session && running.process.is_some();
+    let count = servers.lock().iter().filter(|((of, _), running)| is_process(*of, running)).count();
+    if count >= limit::SERVERS_INSIDE_MAX {
+        let most = limit::SERVERS_INSIDE_MAX;
+        let message = format!("a session runs at most {most} tool servers in its environment");
         return Err(failed(FailureKind::InvalidRequest, message));
     }
     let Program { command, args, cwd, env_vars, env } = &work.program;

@@ -1,5 +1,5 @@
-//! Skills on a customer's machine: looked for in the directories that the environment names, through its executor,
-//! by the rules that hold in hosted environments.
+//! Skills and plugins on a customer's machine: looked for in the directories that the environment names, through its
+//! executor, by the rules that hold in hosted environments.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,9 +8,10 @@ use tenure_executor::harness::{CallErrorKind, Remote};
 use tenure_executor::location::Location;
 use tenure_executor::protocol::files::{Metadata, Walk, WalkKind, WalkOptions};
 use tenure_journal::{Failure, FailureKind, SkillEntry, limit};
-use tenure_skill::{Manifest, read_skill};
+use tenure_skill::{FoundPlugin, Kind, Manifest, PLUGINS_FOUND_MAX, read_skill};
 
 use super::remote::failure;
+use super::remote_plugins;
 use super::run::failed;
 
 /// What makes a directory a skill.
@@ -24,31 +25,50 @@ const ENTRIES_MAX: usize = 20_000;
 /// Bytes of a `SKILL.md` that is read: it all goes through the executor's connection.
 const BYTES_MAX: u64 = 1024 * 1024;
 
-/// The skills in `directories` and below, each once, in the order of the directories and then of their paths. A
-/// directory that does not exist has none, and a `SKILL.md` that is wrong is passed over.
-pub(super) async fn find(remote: &Remote, directories: &[String]) -> Result<Vec<SkillEntry>, Failure> {
-    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+/// What was found.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) skills: Vec<SkillEntry>,
+    pub(super) plugins: Vec<FoundPlugin>,
+}
+
+/// The skills and plugins in `directories` and below, each once, in the order of the directories and then of their
+/// paths. A directory that does not exist has none, and a `SKILL.md` that is wrong is passed over.
+pub(super) async fn find(remote: &Remote, directories: &[String]) -> Result<Found, Failure> {
+    let (mut found, mut seen) = (Found::default(), BTreeSet::new());
     for directory in directories {
-        for path in manifests(remote, directory).await? {
-            if found.len() >= limit::SKILLS_FOUND_MAX {
-                return Ok(found);
-            }
-            if seen.insert(path.clone())
+        let there = manifests(remote, directory).await?;
+        for path in there.skills {
+            if found.skills.len() < limit::SKILLS_FOUND_MAX
+                && seen.insert(path.clone())
                 && let Some(manifest) = manifest(remote, &path).await?
             {
-                found.push(SkillEntry {
+                found.skills.push(SkillEntry {
                     name: manifest.name().to_owned(),
                     description: manifest.description().to_owned(),
                     path,
                 });
             }
         }
+        for directory in there.plugins {
+            if found.plugins.len() < PLUGINS_FOUND_MAX && seen.insert(directory.clone()) {
+                let plugin = remote_plugins::read(remote, &directory).await?;
+                found.plugins.push(FoundPlugin { directory, plugin });
+            }
+        }
     }
     Ok(found)
 }
 
-/// Where the `SKILL.md`s are: none below another, for what is below a skill is part of it.
-async fn manifests(remote: &Remote, directory: &str) -> Result<Vec<String>, Failure> {
+/// Where something says what it is.
+struct Manifests {
+    /// The `SKILL.md`s: none below another, for what is below a skill is part of it.
+    skills: Vec<String>,
+    /// The directories of plugins: none below another, and none below a skill.
+    plugins: Vec<String>,
+}
+
+async fn manifests(remote: &Remote, directory: &str) -> Result<Manifests, Failure> {
     let options = WalkOptions {
         max_depth: DEPTH_MAX + 1,
         max_directories: DIRECTORIES_MAX,
@@ -56,15 +76,35 @@ async fn manifests(remote: &Remote, directory: &str) -> Result<Vec<String>, Fail
         follow_directory_symlinks: false,
     };
     let walk = Walk { path: location(directory)?, options, sandbox: None };
-    let Some(walked) = there(remote.call(&walk).await)? else { return Ok(Vec::new()) };
+    let walked = there(remote.call(&walk).await)?.unwrap_or_default();
     let files = walked.entries.into_iter().filter(|entry| entry.kind == WalkKind::File);
     // A name that is no text cannot be told to a model.
-    let mut paths: Vec<String> = files
-        .filter_map(|entry| entry.path.to_path().ok()?.into_os_string().into_string().ok())
-        .filter(|path| Path::new(path).file_name().is_some_and(|name| name == MANIFEST))
-        .collect();
-    paths.sort();
-    Ok(outermost(paths))
+    let paths: Vec<String> =
+        files.filter_map(|entry| entry.path.to_path().ok()?.into_os_string().into_string().ok()).collect();
+    Ok(sorted_out(&paths))
+}
+
+/// What makes a directory a skill or a plugin, among the paths of files.
+fn sorted_out(paths: &[String]) -> Manifests {
+    let is_skill = |path: &&String| Path::new(path).file_name().is_some_and(|name| name == MANIFEST);
+    let mut skills: Vec<String> = paths.iter().filter(is_skill).cloned().collect();
+    skills.sort();
+    let plugin = |path: &String| {
+        let directory = path.strip_suffix(Kind::Plugin.manifest_path())?.strip_suffix('/')?;
+        Some(if directory.is_empty() { "/".to_owned() } else { directory.to_owned() })
+    };
+    let mut plugins: Vec<String> = paths.iter().filter_map(plugin).collect();
+    plugins.sort();
+    let skills = outermost(skills);
+    let of_skills: BTreeSet<&Path> = skills.iter().filter_map(|path| Path::new(path).parent()).collect();
+    let of_plugins: BTreeSet<String> = plugins.iter().cloned().collect();
+    plugins.retain(|directory| {
+        let mut above = Path::new(directory).ancestors().skip(1);
+        !above.any(|above| {
+            of_skills.contains(above) || above.to_str().is_some_and(|above| of_plugins.contains(above))
+        })
+    });
+    Manifests { skills, plugins }
 }
 
 /// The paths whose directory is below that of none of the others. They come sorted.
@@ -88,13 +128,13 @@ async fn manifest(remote: &Remote, path: &str) -> Result<Option<Manifest>, Failu
     Ok(text.and_then(|text| read_skill(&text).ok()))
 }
 
-fn location(path: &str) -> Result<Location, Failure> {
+pub(super) fn location(path: &str) -> Result<Location, Failure> {
     Location::from_path(Path::new(path))
         .map_err(|error| failed(FailureKind::InvalidRequest, error.to_string()))
 }
 
 /// An answer of the executor; nothing where it says that there is none.
-fn there<T>(answer: Result<T, tenure_executor::harness::CallError>) -> Result<Option<T>, Failure> {
+pub(super) fn there<T>(answer: Result<T, tenure_executor::harness::CallError>) -> Result<Option<T>, Failure> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) => match error.kind {
@@ -124,5 +164,22 @@ mod tests {
         let kept = outermost(paths.map(str::to_owned).to_vec());
         assert_eq!(kept, ["/s/a/SKILL.md", "/s/ab/SKILL.md", "/s/b/c/SKILL.md"]);
         assert_eq!(outermost(vec!["/SKILL.md".to_owned(), "/x/SKILL.md".to_owned()]), ["/SKILL.md"]);
+    }
+
+    #[test]
+    fn what_is_below_a_plugin_or_a_skill_is_no_other_plugin() {
+        let paths = [
+            "/p/.codex-plugin/plugin.json",
+            "/p/skills/s/SKILL.md",
+            "/p/skills/s/.codex-plugin/plugin.json",
+            "/p/inner/.codex-plugin/plugin.json",
+            "/pq/.codex-plugin/plugin.json",
+            "/q/x.codex-plugin/plugin.json",
+            "/r/.codex-plugin/plugin.json.bak",
+        ];
+        let Manifests { skills, plugins } = sorted_out(&paths.map(str::to_owned));
+        assert_eq!((skills.join(" "), plugins.join(" ")), ("/p/skills/s/SKILL.md".into(), "/p /pq".into()));
+        let root = ["/.codex-plugin/plugin.json".to_owned(), "/p/.codex-plugin/plugin.json".to_owned()];
+        assert_eq!(sorted_out(&root).plugins, ["/"]);
     }
 }

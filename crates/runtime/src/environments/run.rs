@@ -10,8 +10,8 @@ use bytes::Bytes;
 use tenure_egress::{Resolver, SystemResolver};
 use tenure_journal::{
     Artifact, BlobRef, CommandRequest, CommandResult, Effect, EffectId, EffectKind, EnvironmentFile, Failure,
-    FailureKind, HostedEnvironment, Item, ItemId, Network, ProjectId, SessionKey, SkillEntry, Timestamp,
-    TurnId, WorkspaceRoot, limit,
+    FailureKind, HostedEnvironment, Item, ItemId, Network, PluginServers, ProjectId, SessionKey, SkillEntry,
+    Timestamp, TurnId, WorkspaceRoot, limit,
 };
 use tenure_sandbox::{End, Killer, Stream};
 use tenure_session::{Attempted, Session, Standing, StreamEvent};
@@ -24,6 +24,7 @@ use super::files::{self, WORKSPACE};
 use super::host::{Held, Host};
 use super::inside::{self, Answer, Parts, Program, ServerWork};
 use super::install::{self, InstallError};
+use super::plugins::{self, Machine};
 use super::way_out::WayOut;
 use super::{packages, way_out};
 use crate::effects::{preview, sealed_text};
@@ -174,7 +175,7 @@ pub(crate) async fn run(
     let done = done.map_err(|_| failed(FailureKind::Crashed, "an internal error ended the command"))?;
     let done = done.map_err(|failure| mask.failure(failure))?;
     match done {
-        Finished::Prepared { root, skills } => Ok(Attempted::Prepared { root, skills }),
+        Finished::Prepared { root, skills, servers } => Ok(Attempted::Prepared { root, skills, servers }),
         Finished::Placed(root) => Ok(Attempted::Placed(root)),
         Finished::Published(artifacts) => Ok(Attempted::Published(artifacts)),
         Finished::Ran(ran) => Ok(Attempted::Ran(kept(shared, project, ran).await?)),
@@ -191,7 +192,7 @@ fn restricted(hosts: Vec<String>) -> Network {
 
 /// What came of the work, before its output is stored.
 enum Finished {
-    Prepared { root: WorkspaceRoot, skills: Vec<SkillEntry> },
+    Prepared { root: WorkspaceRoot, skills: Vec<SkillEntry>, servers: PluginServers },
     Placed(WorkspaceRoot),
     Published(Vec<Artifact>),
     Ran(Ran),
@@ -359,11 +360,14 @@ impl Desk {
         self.prepared()
     }
 
-    /// Keeps the files, and says which skills are among them.
+    /// Keeps the files, and says which skills and tool servers are among them.
     fn prepared(&mut self) -> Result<Finished, Failure> {
         let root = self.snapshot()?;
         let found = self.copy.files().and_then(|files| install::find(&files, &self.environment.capabilities));
-        Ok(Finished::Prepared { root, skills: found.map_err(|error| self.broken(&error))? })
+        let (skills, plugins) = found.map_err(|error| self.broken(&error))?;
+        let is_taken = |label: &str| self.shared.project_servers.contains_key(label);
+        let servers = plugins::gather(plugins, Machine::Sandbox, is_taken);
+        Ok(Finished::Prepared { root, skills, servers })
     }
 
     fn install(&self) -> Result<(), Failure> {

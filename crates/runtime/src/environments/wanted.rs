@@ -79,7 +79,7 @@ impl Runtime {
                 skills,
                 plugins: settings.plugins.unwrap_or_default(),
                 directories: settings.directories.unwrap_or_default(),
-                found: Vec::new(),
+                ..Capabilities::default()
             },
             packages: settings.packages.unwrap_or_default(),
             setup: settings.setup.unwrap_or_default(),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use tenure_journal::{
-    Done, Effect, EffectId, EffectKind, Event, Failure, FailureKind, Labels, Next, Outcome, Repeat, limit,
+    Done, Effect, EffectId, EffectKind, Event, Failure, FailureKind, Labels, Next, Outcome, PluginServers,
+    Repeat, limit,
 };
 
 use super::{Attempted, Draft, Role};
@@ -50,15 +51,17 @@ impl Draft<'_> {
             Attempted::Subagent(reply) => self.subagent_replied(&effect, attempt, reply),
             Attempted::Ended => self.settle(effect_id, attempt, Done::Ended, Labels::NEUTRAL),
             Attempted::Placed(root) => {
-                let done = Done::Placed { root: *root, skills: Vec::new() };
+                let done =
+                    Done::Placed { root: *root, skills: Vec::new(), servers: PluginServers::default() };
                 self.settle(effect_id, attempt, done, Labels::NEUTRAL);
             }
-            Attempted::Prepared { root, skills } => {
-                let done = Done::Placed { root: *root, skills: skills.clone() };
+            Attempted::Prepared { root, skills, servers } => {
+                let done = Done::Placed { root: *root, skills: skills.clone(), servers: servers.clone() };
                 self.settle(effect_id, attempt, done, Labels::NEUTRAL);
             }
-            Attempted::Found(skills) => {
-                self.settle(effect_id, attempt, Done::Found { skills: skills.clone() }, Labels::NEUTRAL);
+            Attempted::Found { skills, servers } => {
+                let done = Done::Found { skills: skills.clone(), servers: servers.clone() };
+                self.settle(effect_id, attempt, done, Labels::NEUTRAL);
             }
             Attempted::Ran(result) => {
                 let labels = self.state.labels_of_command();

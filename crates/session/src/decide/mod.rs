@@ -21,8 +21,8 @@ use std::collections::BTreeMap;
 
 use tenure_journal::{
     Artifact, CommandResult, EffectId, EnvironmentOpened, Event, Failure, Forked, Fresh, InputPart, Item,
-    ModelAnswer, SessionKey, SessionOpened, SkillEntry, SubagentReport, TakenBlock, Timestamp, ToolDef,
-    ToolResult, WorkspaceRoot,
+    ModelAnswer, PluginServers, SessionKey, SessionOpened, SkillEntry, SubagentReport, TakenBlock, Timestamp,
+    ToolDef, ToolResult, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 
@@ -121,9 +121,16 @@ pub enum Attempted {
         root: WorkspaceRoot,
         /// The skills among them.
         skills: Vec<SkillEntry>,
+        /// The tool servers that plugins among them name.
+        servers: PluginServers,
     },
-    /// Skills were looked for on a customer's machine.
-    Found(Vec<SkillEntry>),
+    /// Skills and plugins were looked for on a customer's machine.
+    Found {
+        /// The skills.
+        skills: Vec<SkillEntry>,
+        /// The tool servers that the plugins name.
+        servers: PluginServers,
+    },
     /// A command ran.
     Ran(CommandResult),
     /// Files were published.

@@ -13,7 +13,6 @@ use super::route::Purpose;
 use super::{Draft, Role};
 use crate::Reserving;
 use crate::budget;
-use crate::catalogue;
 use crate::shared_budget::Short;
 
 /// Null: the arguments of a request that has none.
@@ -93,6 +92,8 @@ impl Draft<'_> {
                     repeat: Repeat::Freely,
                     permit: permit.into_record(),
                 }),
+                // The refusal says that it is down.
+                Verdict::Ask(_) | Verdict::Deny(_) if self.state.is_of_plugin(&server_label) => {}
                 Verdict::Ask(_) | Verdict::Deny(_) => {
                     let message = format!("policy does not allow the tool server `{server_label}`");
                     self.fail_turn("invalid_request", message);
@@ -108,7 +109,7 @@ impl Draft<'_> {
         let begins = state.turn.as_ref().is_some_and(|turn| turn.steps == 0);
         let oldest = self.cx.now.as_millis().saturating_sub_unsigned(limit::LISTING_AGE_MS_MAX);
         let began = state.turn.as_ref().map_or(state.created_at, |turn| turn.row.created_at);
-        catalogue::servers(&state.agent.tools).filter(move |mcp| {
+        state.servers().filter(move |mcp| {
             match state.listings.get(&mcp.server_label) {
                 None => true,
                 Some(listing) if self.has_changed(&mcp.server_label, listing.at) => true,
@@ -175,7 +176,7 @@ impl Draft<'_> {
         if let Some(Short { code, message }) = self.budget_short(&self.state.agent.model) {
             return Some((code, message));
         }
-        let down = catalogue::servers(&self.state.agent.tools).filter(|mcp| mcp.required).find(|mcp| {
+        let down = self.state.servers().filter(|mcp| mcp.required).find(|mcp| {
             self.state.listings.get(&mcp.server_label).is_some_and(|listing| listing.tools.is_none())
         });
         down.map(|mcp| {

@@ -127,6 +127,7 @@ pub(crate) fn self_hosted() -> Environment {
         workspace_directory: "/srv/shop".to_owned(),
         capability_directories: Vec::new(),
         found: Vec::new(),
+        servers: tenure_journal::PluginServers::default(),
     }))
 }
 

@@ -1,6 +1,6 @@
 //! Tool servers that run in a session's environment.
 
-use tenure_journal::{McpTool, McpTransport, Network, Tool, ToolResult};
+use tenure_journal::{McpTool, McpTransport, Network, PluginServers, Tool, ToolResult};
 
 use crate::bench::{Bench, Show, agent, call, defaults, exited, hosted, mcp, opened, root, say, shop};
 use tenure_session::Attempted;
@@ -21,7 +21,10 @@ fn ready(network: Network) -> Bench {
     let mut opening = opened(agent(vec![inside()]));
     opening.environment = hosted(network);
     let mut b = Bench::open(opening, "Go", defaults(), Show::Events);
-    b.environment("prepared", Attempted::Prepared { root: root(1), skills: Vec::new() });
+    b.environment(
+        "prepared",
+        Attempted::Prepared { root: root(1), skills: Vec::new(), servers: PluginServers::default() },
+    );
     b.lists(shop());
     b
 }

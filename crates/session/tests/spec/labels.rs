@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use tenure_journal::{
     ApprovalMode, Confidentiality, Decision, EffectKind, Event, FieldTerms, Grant, GrantSource, InputPart,
-    Integrity, Labels, Network, Parent, Party, ReportStatus, SessionOpened, SubagentReport, SubagentRequest,
-    Tool, ToolDef, ToolEffect, ToolResult, ToolTerms, Trust,
+    Integrity, Labels, Network, Parent, Party, PluginServers, ReportStatus, SessionOpened, SubagentReport,
+    SubagentRequest, Tool, ToolDef, ToolEffect, ToolResult, ToolTerms, Trust,
 };
 use tenure_session::{Attempted, Command, Session, SubagentReply};
 
@@ -189,7 +189,10 @@ fn functions_files_and_pictures_are_what_the_caller_says_they_are() {
     let mut bare = opened_with(vec![]);
     bare.environment = hosted(Network::Disabled);
     let mut b = Bench::open(bare, "Hi", defaults(), Show::Nothing);
-    b.environment("prepared", Attempted::Prepared { root: root(1), skills: vec![] });
+    b.environment(
+        "prepared",
+        Attempted::Prepared { root: root(1), skills: vec![], servers: PluginServers::default() },
+    );
     b.lists(tools());
     b.answer(vec![call("c1", "shell", r#"{"command": "ls"}"#)]);
     b.environment("ran", Attempted::Ran(exited(0, "nothing", Some(root(2)))));

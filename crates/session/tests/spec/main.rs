@@ -27,6 +27,7 @@ mod journals;
 mod labels;
 mod memories;
 mod models;
+mod plugins;
 mod points;
 mod prewarmed;
 mod prompts;

@@ -196,6 +196,11 @@ fn outcome(b: &mut Bench, rng: &mut fastrand::Rng) {
             cost_nano_usd: rng.bool().then(|| rng.u64(..10_000_000)),
         },
         tenure_journal::EffectKind::ListTools { .. } => Attempted::Listed(shop()),
+        tenure_journal::EffectKind::PrepareEnvironment if rng.bool() => Attempted::Prepared {
+            root: root(rng.u8(..4)),
+            skills: Vec::new(),
+            servers: crate::plugins::found(&["p-notes", "shop", "p-more"][..rng.usize(..4)]),
+        },
         tenure_journal::EffectKind::PrepareEnvironment | tenure_journal::EffectKind::PlaceFiles { .. } => {
             Attempted::Placed(root(rng.u8(..4)))
         }
@@ -248,7 +253,8 @@ fn answer(rng: &mut fastrand::Rng) -> ModelAnswer {
 }
 
 fn answer_item(rng: &mut fastrand::Rng) -> AnswerItem {
-    const NAMES: [&str; 17] = [
+    const NAMES: [&str; 18] = [
+        "p-notes__send",
         "shell",
         "apply_patch",
         "ask",

@@ -1,6 +1,6 @@
 //! Skills: what is found when an environment is made ready, and who is told of it.
 
-use tenure_journal::{Environment, FailureKind, Network, SkillEntry};
+use tenure_journal::{Environment, FailureKind, Network, PluginServers, SkillEntry};
 use tenure_session::{Attempted, Command, Input, Session};
 
 use crate::bench::{Bench, Show, agent, call, defaults, exited, failure, hosted, opened, root, self_hosted};
@@ -22,7 +22,11 @@ fn ready(instructions: Option<&str>) -> Bench {
     let mut b = Bench::open(opening, "Go", defaults(), Show::Events);
     b.environment(
         "prepared",
-        Attempted::Prepared { root: root(1), skills: vec![skill("sum"), skill("tax")] },
+        Attempted::Prepared {
+            root: root(1),
+            skills: vec![skill("sum"), skill("tax")],
+            servers: PluginServers::default(),
+        },
     );
     b
 }
@@ -99,7 +103,10 @@ fn own(directories: &[&str]) -> Bench {
 #[test]
 fn on_a_customers_machine_they_are_looked_for_once_its_executor_is_there() {
     let mut b = own(&["/opt/skills"]);
-    b.environment("found", Attempted::Found(vec![skill("sum")]));
+    b.environment(
+        "found",
+        Attempted::Found { skills: vec![skill("sum")], servers: PluginServers::default() },
+    );
     assert!(told(&b.session).contains("- sum: Does sum."));
     b.crank("executor is gone", &Input::Disconnected).unwrap();
     b.crank("executor connects", &Input::Connected).unwrap();

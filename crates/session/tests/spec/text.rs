@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use tenure_journal::{
     AuditRecord, CommandRequest, Compacted, ContextItem, Done, EffectKind, Event, ExtractedFact,
-    FunctionOutput, Governance, InputPart, Item, ItemBody, ModelRequest, Next, Outcome, ServerRef,
-    SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
+    FunctionOutput, Governance, InputPart, Item, ItemBody, ModelRequest, Next, Outcome, PluginServers,
+    ServerRef, SkillEntry, SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
 };
 use tenure_session::{EnvironmentNotice, PartNotice, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
 
@@ -222,15 +222,13 @@ fn outcome(outcome: &Outcome) -> String {
             )
         }
         Outcome::Done { done: Done::Ended } => "done".to_owned(),
-        Outcome::Done { done: Done::Found { skills } } => {
-            let names: Vec<&str> = skills.iter().map(|skill| skill.name.as_str()).collect();
-            format!("found the skills {}", names.join(", "))
+        Outcome::Done { done: Done::Found { skills, servers } } => {
+            format!("found the skills {}{}", names_of(skills), named(servers))
         }
-        Outcome::Done { done: Done::Placed { skills, .. } } if !skills.is_empty() => {
-            let names: Vec<&str> = skills.iter().map(|skill| skill.name.as_str()).collect();
-            format!("placed, with the skills {}", names.join(", "))
+        Outcome::Done { done: Done::Placed { skills, servers, .. } } if !skills.is_empty() => {
+            format!("placed, with the skills {}{}", names_of(skills), named(servers))
         }
-        Outcome::Done { done: Done::Placed { .. } } => "placed".to_owned(),
+        Outcome::Done { done: Done::Placed { servers, .. } } => format!("placed{}", named(servers)),
         Outcome::Done { done: Done::Command { result } } => {
             let files = if result.root.is_some() { "new files" } else { "the same files" };
             let code = result.exit_code.map_or_else(|| "ended".to_owned(), |code| format!("exited {code}"));
@@ -251,6 +249,19 @@ fn outcome(outcome: &Outcome) -> String {
         Outcome::Failed { failure } => format!("failed: {} {}", word(&failure.kind), quote(&failure.message)),
         Outcome::Unknown => "unknown".to_owned(),
     }
+}
+
+fn names_of(skills: &[SkillEntry]) -> String {
+    skills.iter().map(|skill| skill.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn named(servers: &PluginServers) -> String {
+    let found = servers.servers.iter().map(|server| format!(", server {}", server.server_label));
+    let refused = servers.refused.iter().map(|refused| {
+        let name = refused.name.as_deref().unwrap_or("everything");
+        format!(", not {name} of {}: {}", refused.plugin, refused.reason)
+    });
+    found.chain(refused).collect()
 }
 
 fn fact(fact: &ExtractedFact) -> String {
