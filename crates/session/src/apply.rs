@@ -72,6 +72,7 @@ impl Session {
             connection: Connection::default(),
             flow: Flow::opened(opened),
             blocks: Vec::new(),
+            digest_key: opened.digest_key,
         }
     }
 

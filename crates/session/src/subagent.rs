@@ -149,6 +149,7 @@ impl Session {
             parent: Some(parent),
             trust: self.child_trust(),
             opened_by: self.opened_by.clone(),
+            digest_key: None,
         };
         Some((opened, vec![vec![InputPart::text(task.clone())]]))
     }
