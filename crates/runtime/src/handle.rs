@@ -9,7 +9,7 @@ use tenure_journal::{
     Extraction, Fresh, NodeId, ProjectId, Secret, SecretId, SessionId, SessionKey, Timestamp, Version,
 };
 use tenure_policy::PolicySet;
-use tenure_session::{Command, FromParent, Price, Session, SessionView, StreamEvent, SubagentView};
+use tenure_session::{Command, Price, Session, SessionView, StreamEvent, SubagentView};
 use tenure_store::{
     AuditEntry, Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind,
 };
@@ -601,7 +601,7 @@ fn admission(commands: &[Command]) -> Admission {
         | Command::PlaceFiles { .. }
         | Command::OpenSession { .. } => true,
         // A subagent's work was let in with its parent's.
-        Command::Parent(FromParent::Input { .. } | FromParent::Halt | FromParent::Delete)
+        Command::Parent(_)
         | Command::Cancel
         | Command::Grant { .. }
         | Command::GrantAgain { .. }

@@ -149,10 +149,10 @@ fn governed(fact: &Governance) -> AuditFact {
         Governance::Escalated { approval_id, groups } => {
             AuditFact::ApprovalEscalated { approval: *approval_id, groups: named_policies(groups) }
         }
-        Governance::Quarantined { approval_id, by } => {
+        Governance::Quarantined { approval_id, by, of: _ } => {
             AuditFact::SessionQuarantined { approval: *approval_id, by: short(by) }
         }
-        Governance::Released { by, permit } => AuditFact::SessionReleased {
+        Governance::Released { by, permit, of: _ } => AuditFact::SessionReleased {
             by: short(by),
             policies: named_policies(&permit.policies),
             policy_set: permit.policy_digest.clone(),

@@ -86,6 +86,12 @@ pub struct Session {
     /// Who refused something, while nobody has released it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) quarantined_by: Option<String>,
+    /// What was refused then; absent in snapshots of before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) quarantined_for: Option<ApprovalId>,
+    /// Of a subagent, the version of its parent's journal whose word about quarantine it obeyed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent_heard: Option<Version>,
     /// Whom its agent acts for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) opened_by: Option<Party>,

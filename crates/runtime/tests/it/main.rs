@@ -11,6 +11,7 @@ mod freezes;
 mod identity;
 mod nodes;
 mod policies;
+mod quarantine;
 mod resume;
 mod subagents;
 mod support;
