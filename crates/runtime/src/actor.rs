@@ -380,6 +380,9 @@ impl Actor {
             // Before the turn may end for it: what was streamed is closed within its turn.
             self.live.abandon(effect, &[]);
         }
+        if let (Attempted::Listed(tools), Some(server)) = (&outcome, self.state.listed_by(effect)) {
+            self.shared.described.take(self.key.project, server, tools);
+        }
         self.apply(&Input::Attempted { effect_id: effect, attempt, outcome }).await.map(drop)
     }
 

@@ -23,6 +23,7 @@ use crate::actor::{self, Mail};
 use crate::budget;
 use crate::budgets::{BudgetBook, FileBudgets};
 use crate::clock::Clock;
+use crate::described::Described;
 use crate::digests::Digests;
 use crate::embedding::Embedding;
 use crate::environments::{self, EnvironmentConfig, Executors, Host};
@@ -191,6 +192,8 @@ pub(crate) struct Shared {
     pub(crate) collecting: tokio::sync::Mutex<()>,
     /// Who may be between keeping a payload and referring to it.
     pub(crate) keeping: Arc<Keeping>,
+    /// Tools as their servers described them last.
+    pub(crate) described: Described,
     /// What the digests of sessions are keyed with, as far as it was looked up.
     pub(crate) digests: Digests,
     /// Tells that something is to be erased.
@@ -288,6 +291,7 @@ impl Runtime {
             reads,
             collecting: tokio::sync::Mutex::default(),
             keeping: Arc::default(),
+            described: Described::default(),
             digests: Digests::default(),
             asking: erasure::Asking::default(),
             environments: Arc::new(Host::new(environments)),

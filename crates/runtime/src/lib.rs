@@ -25,6 +25,7 @@ mod budget;
 mod budgets;
 mod clock;
 mod collect;
+mod described;
 mod digests;
 mod effects;
 mod embedding;
