@@ -13,6 +13,7 @@ mod nodes;
 mod policies;
 mod quarantine;
 mod resume;
+mod reviews;
 mod subagents;
 mod support;
 mod traces;
