@@ -198,9 +198,15 @@ def test_spend_control_shape(client, mark):
     sessions = client.beta.agents.sessions
     plain = talk.finished(client, f"say {mark}")
     assert "spend_control" not in valid(plain)
-    session = talk.finished(client, f"say {mark}", spend_control={"limit": 500})
-    # What an unpriced model costs is not known.
-    assert valid(session)["spend_control"] == {"limit": 500, "consumed": None}
+    session = talk.finished(client, f"say {mark}", "priced", spend_control={"limit": 500})
+    assert valid(session)["spend_control"]["limit"] == 500
+    # What an unpriced model costs is not known, so no limit would hold it.
+    unpriced = sessions.create(
+        environment={"type": "none"}, agent={"model": "m1"}, input=f"say {mark}", spend_control={"limit": 500}
+    )
+    talk.settled(client, unpriced.id)
+    turn = next(iter(sessions.turns.list(unpriced.id)))
+    assert (turn.status, turn.error.code) == ("failed", "price_unknown") and "`m1`" in turn.error.message
     assert sessions.update(session.id, spend_control={"limit": 700}).spend_control.limit == 700
     assert sessions.update(session.id, metadata={"a": "b"}).spend_control.limit == 700
     assert "spend_control" not in valid(sessions.update(session.id, spend_control=None))

@@ -198,7 +198,8 @@ pub async fn last_version(
     Ok(there.checked_sub(1).filter(|last| *last > 0))
 }
 
-/// Writes documents with records of who changed them, for the audit log.
+/// Writes documents with records of who changed them, for the audit log. Their digests are plain: whoever is shown a
+/// version of an agent can tell that it is the recorded one.
 pub(crate) async fn put(
     store: &Arc<dyn Store>,
     by: &str,
@@ -206,7 +207,7 @@ pub(crate) async fn put(
     documents: Vec<Document>,
     receipt: Option<Receipt>,
 ) -> Result<(), StoreError> {
-    let records = tenure_runtime::audit_changes(by, now, &documents);
+    let records = tenure_runtime::audit_changes(by, now, &documents, |_| None);
     store.put_recorded(documents, receipt, records).await
 }
 

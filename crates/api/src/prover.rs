@@ -3,11 +3,11 @@
 use std::fmt::Debug;
 
 use tenure_journal::ProofRecord;
-use tenure_policy::PolicySet;
+use tenure_policy::{DescribedTool, PolicySet};
 
 /// Looks for proof that policies never allow what they must not.
 pub trait Prover: Debug + Send + Sync {
-    /// What is proven of `set`, and by what. Blocks, for a time that it bounds itself; where there is no solver, or
+    /// What is proven of `set`, where `tools` are described so, and by what. Blocks, for a time that it bounds itself; where there is no solver, or
     /// no answer, the record says so and claims nothing.
-    fn prove(&self, set: &PolicySet) -> ProofRecord;
+    fn prove(&self, set: &PolicySet, tools: &[DescribedTool]) -> ProofRecord;
 }

@@ -6,13 +6,18 @@
 //! which their journals have: that, and reads, are recorded soon. The answer does not wait for the disk then, and a
 //! process that dies may lose the last of them. What this is about is decided by the path, so no route can be
 //! forgotten.
+//!
+//! A body is shown as a keyed digest: what people say is short, and a plain one could be guessed. It is keyed with the
+//! key of the session it is about, which an erasure takes with it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use axum::http::{Method, StatusCode};
 use serde_json::Value;
-use tenure_journal::{RequestFact, RequestKind, RequestOutcome, RequestRecord, json};
+use tenure_journal::{
+    EnvironmentId, RequestFact, RequestKind, RequestOutcome, RequestRecord, SessionId, json,
+};
 use tenure_store::AuditEntry;
 
 use crate::call::{App, Caller};
@@ -74,6 +79,18 @@ impl Asked {
 }
 
 impl Asked {
+    /// The session that it is about, as far as its path says: an environment is its session's.
+    fn session(&self) -> Option<SessionId> {
+        let segments: Vec<&str> = self.path.trim_start_matches("/v1/").split('/').collect();
+        match segments.as_slice() {
+            ["agents" | "tenure", "sessions", session, ..] => session.parse().ok(),
+            ["agents", "environments", environment, ..] => {
+                environment.parse().ok().map(|id: EnvironmentId| id.session())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it opens a session or talks to one: what a message must not cost is a second sync of the disk.
     fn is_use(&self) -> bool {
         let segments: Vec<&str> = self.path.trim_start_matches("/v1/").split('/').collect();
@@ -97,7 +114,7 @@ pub(crate) async fn answered(app: &App, caller: &Caller, asked: &Asked, status: 
         return;
     }
     let outcome = if is_denied { RequestOutcome::Denied } else { RequestOutcome::Done };
-    let entry = entry(app, caller, asked, kind, outcome);
+    let entry = entry(app, caller, asked, kind, outcome).await;
     match (kind, outcome) {
         (RequestKind::Changed, RequestOutcome::Done) if !asked.is_use() => {
             if let Err(error) = app.runtime.record(entry).await {
@@ -110,7 +127,7 @@ pub(crate) async fn answered(app: &App, caller: &Caller, asked: &Asked, status: 
     }
 }
 
-fn entry(
+async fn entry(
     app: &App,
     caller: &Caller,
     asked: &Asked,
@@ -118,11 +135,14 @@ fn entry(
     outcome: RequestOutcome,
 ) -> AuditEntry {
     let kept = |value: &Mutex<Option<String>>| value.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let resource = kept(&caller.log.made).unwrap_or_else(|| asked.path.clone());
+    let plain = kept(&caller.log.arguments).unwrap_or_else(|| json::digest(&Value::Null));
+    let session = asked.session().or_else(|| resource.parse().ok());
     let fact = RequestFact {
         kind,
         action: asked.action.clone(),
-        resource: kept(&caller.log.made).unwrap_or_else(|| asked.path.clone()),
-        arguments: kept(&caller.log.arguments).unwrap_or_else(|| json::digest(&Value::Null)),
+        resource,
+        arguments: app.runtime.keyed_digest(caller.project, session, &plain).await,
         by: caller.author.principal(),
         outcome,
     };

@@ -17,7 +17,7 @@ use tenure_policy::{
     Principal, Request, SessionFacts, SessionVerb, Verdict,
 };
 use tenure_runtime::Runtime;
-use tenure_session::{Command, FromParent};
+use tenure_session::Command;
 
 use crate::call::{App, Call, Caller};
 use crate::error::ApiError;
@@ -122,9 +122,7 @@ pub(crate) async fn check_commands(
         | Command::AwaitConnection { .. }
         | Command::DeleteArtifact { .. }
         | Command::Rewind { .. }
-        | Command::Parent(FromParent::Input { .. } | FromParent::Halt | FromParent::Delete) => {
-            Some(SessionVerb::Send)
-        }
+        | Command::Parent(_) => Some(SessionVerb::Send),
         Command::Delete => Some(SessionVerb::Delete),
     };
     let mut verbs: Vec<SessionVerb> = commands.iter().filter_map(verb).collect();

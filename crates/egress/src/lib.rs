@@ -67,7 +67,7 @@ pub use rules::{
 };
 pub use secret::{
     Placeholder, SEARCHED_BYTES_MIN, SECRET_BYTES_MAX, SECRET_HOSTS_MAX, SECRET_PORTS, Secret, SecretError,
-    SecretHosts, in_headers, in_query, inwards,
+    SecretHosts, WORD_BYTES_MIN, in_headers, in_query, inwards,
 };
 pub use target::{PORT_HTTP, PORT_HTTPS, Target, TargetError};
 #[cfg(feature = "proxy")]

@@ -14,6 +14,8 @@ pub struct Replacer {
     /// By first byte, whether any text begins so.
     begins: [bool; 256],
     held: Vec<u8>,
+    /// The byte before what is held, of a text that is under way.
+    before: Option<u8>,
 }
 
 #[derive(Clone)]
@@ -22,6 +24,8 @@ struct Pair {
     to: Vec<u8>,
     /// Whose it is, in the order given.
     index: usize,
+    /// Whether it has to stand alone: it is too short to be looked for within words.
+    is_word: bool,
 }
 
 /// What replacing made of a text, and the indices of what was found.
@@ -34,16 +38,30 @@ impl Replacer {
         Self::indexed(pairs.into_iter().enumerate().map(|(index, (from, to))| (from, to, index)))
     }
 
-    /// The same, with an index of the caller's for each pair.
+    /// The same, and replaces each of `words` where it stands alone: where no letter, digit or `_` is next to it.
+    #[must_use]
+    pub fn with_words(
+        pairs: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+        words: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+    ) -> Self {
+        let pairs = pairs.into_iter().map(|(from, to)| Pair { from, to, index: 0, is_word: false });
+        let words = words.into_iter().map(|(from, to)| Pair { from, to, index: 0, is_word: true });
+        Self::of(pairs.chain(words))
+    }
+
+    /// As [`Replacer::new`], with an index of the caller's for each pair.
     pub(crate) fn indexed(pairs: impl IntoIterator<Item = (Vec<u8>, Vec<u8>, usize)>) -> Self {
-        let pairs = pairs.into_iter().map(|(from, to, index)| Pair { from, to, index });
+        Self::of(pairs.into_iter().map(|(from, to, index)| Pair { from, to, index, is_word: false }))
+    }
+
+    fn of(pairs: impl Iterator<Item = Pair>) -> Self {
         let mut pairs: Vec<Pair> = pairs.filter(|pair| !pair.from.is_empty()).collect();
         pairs.sort_by_key(|pair| std::cmp::Reverse(pair.from.len()));
         let mut begins = [false; 256];
         for pair in &pairs {
             begins[usize::from(pair.from[0])] = true;
         }
-        Self { pairs, begins, held: Vec::new() }
+        Self { pairs, begins, held: Vec::new(), before: None }
     }
 
     /// Whether it has nothing to replace.
@@ -65,13 +83,16 @@ impl Replacer {
         let mut out = Vec::with_capacity(text.len());
         let until = self.run(&text, End::Open, &mut out, &mut BTreeSet::new());
         self.held = text.split_off(until);
+        self.before = text.last().copied().or(self.before);
         out
     }
 
     /// Says that no more comes; gives what waited.
     pub fn finish(&mut self) -> Vec<u8> {
         let text = std::mem::take(&mut self.held);
-        self.whole(&text).map_or(text, |(out, _)| out)
+        let out = self.whole(&text).map_or(text, |(out, _)| out);
+        self.before = None;
+        out
     }
 
     /// Replaces in a text that is whole; nothing if nothing was found.
@@ -93,7 +114,8 @@ impl Replacer {
                 at += skipped;
                 continue;
             }
-            match self.look(rest, end) {
+            let before = at.checked_sub(1).map_or(self.before, |at| Some(text[at]));
+            match self.look(before, rest, end) {
                 Look::Found(pair) => {
                     out.extend_from_slice(&pair.to);
                     found.insert(pair.index);
@@ -109,10 +131,17 @@ impl Replacer {
         at
     }
 
-    fn look(&self, rest: &[u8], end: End) -> Look<'_> {
+    fn look(&self, before: Option<u8>, rest: &[u8], end: End) -> Look<'_> {
         for pair in &self.pairs {
+            if pair.is_word && before.is_some_and(is_of_word) {
+                continue;
+            }
             if rest.starts_with(&pair.from) {
-                return Look::Found(pair);
+                match rest.get(pair.from.len()) {
+                    Some(after) if pair.is_word && is_of_word(*after) => continue,
+                    None if pair.is_word && end == End::Open => return Look::Unknown,
+                    Some(_) | None => return Look::Found(pair),
+                }
             }
             if end == End::Open && pair.from.starts_with(rest) {
                 return Look::Unknown;
@@ -120,6 +149,11 @@ impl Replacer {
         }
         Look::Nothing
     }
+}
+
+/// Whether a byte makes what is next to it part of a longer word. Every byte of a character beyond ASCII does.
+fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii()
 }
 
 /// Whether more may follow a text.
@@ -178,6 +212,26 @@ mod tests {
             (&[("", "x")], vec!["a"], "a|"),
         ] {
             assert_eq!(stream(pairs, &pieces), expected, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_found_where_it_stands_alone() {
+        for (pieces, expected) in [
+            (vec!["1234"], "X"),
+            (vec!["pin=1234, \"1234\""], "pin=X, \"X\""),
+            (vec!["12345 x1234 1234_ ä1234 1234ä"], "12345 x1234 1234_ ä1234 1234ä"),
+            (vec!["is 12", "34", "."], "is X."),
+            (vec!["is 12", "34", "5."], "is 12345."),
+            (vec!["a", "1234 "], "a1234 "),
+            (vec!["a ", "1234"], "a X"),
+            (vec!["1234", "1234"], "12341234"),
+        ] {
+            let words = [(b"1234".to_vec(), b"X".to_vec())];
+            let mut replacer = Replacer::with_words([], words);
+            let mut out: Vec<u8> = pieces.iter().flat_map(|piece| replacer.push(piece.as_bytes())).collect();
+            out.extend(replacer.finish());
+            assert_eq!(String::from_utf8(out).expect("text"), expected, "{pieces:?}");
         }
     }
 

@@ -18,8 +18,11 @@ pub const SECRET_HOSTS_MAX: usize = 16;
 pub const SECRET_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a secret's name.
 const NAME_BYTES_MAX: usize = 256;
-/// Values shorter than this are not looked for in answers: they would be found where they are not.
+/// Values shorter than this are looked for in answers only where they stand alone: within words they would be found
+/// where they are not.
 pub const SEARCHED_BYTES_MIN: usize = 8;
+/// Values shorter than this are not looked for at all: every answer is full of them.
+pub const WORD_BYTES_MIN: usize = 4;
 /// The ports over which values are sent, all of them TLS.
 pub const SECRET_PORTS: &[u16] = &[443, 8443];
 
@@ -208,7 +211,11 @@ pub fn inwards(secrets: &[&Secret], others: &[(Vec<u8>, Vec<u8>)]) -> Replacer {
         let spellings = BTreeSet::from([raw, percent, lower, json_escaped(&secret.value)]);
         spellings.into_iter().map(move |spelling| (spelling, placeholder.to_vec()))
     });
-    Replacer::new(spellings.chain(others.iter().cloned()))
+    let words =
+        secrets.iter().filter(|secret| (WORD_BYTES_MIN..SEARCHED_BYTES_MIN).contains(&secret.value.len()));
+    let words =
+        words.map(|secret| (secret.value.as_bytes().to_vec(), secret.placeholder.0.as_bytes().to_vec()));
+    Replacer::with_words(spellings.chain(others.iter().cloned()), words)
 }
 
 /// Everything but the unreserved characters of RFC 3986, section 2.3, in its percent-encoded form.

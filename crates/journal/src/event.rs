@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AgentConfig, ApprovalId, ArtifactId, Compacted, ContextSize, Effect, EffectId, Effort, Environment,
-    EnvironmentOpened, ExtractionSkipped, Forked, FunctionOutput, Governance, Grant, Held, InputId, Item,
-    ItemId, ItemStatus, Labels, Next, Outcome, Parent, Party, PermitRecord, PolicyRefusal, ProjectId,
-    Rewound, RouteDecision, ServiceTier, SubagentId, TakenBlock, Ticket, Timestamp, Tool, Trust, TurnId,
+    AgentConfig, ApprovalId, ArtifactId, Compacted, ContextSize, DigestKey, Effect, EffectId, Effort,
+    Environment, EnvironmentOpened, ExtractionSkipped, Forked, FunctionOutput, Governance, Grant, Held,
+    InputId, Item, ItemId, ItemStatus, Labels, Next, Outcome, Parent, Party, PermitRecord, PolicyRefusal,
+    ProjectId, Rewound, RouteDecision, ServiceTier, SubagentId, TakenBlock, Ticket, Timestamp, Tool, Trust,
+    TurnId,
 };
 
 /// A durable fact.
@@ -263,6 +264,19 @@ pub enum Event {
     Rewound(Box<Rewound>),
 }
 
+impl Event {
+    /// What the digests in the audit records of its session are keyed with, if it is the first of a journal and says
+    /// so.
+    #[must_use]
+    pub fn digest_key(&self) -> Option<DigestKey> {
+        if let Self::SessionOpened(opened) = self {
+            return opened.digest_key;
+        }
+        let Self::EnvironmentOpened(opened) = self else { return None };
+        opened.digest_key
+    }
+}
+
 /// How a session begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -295,6 +309,10 @@ pub struct SessionOpened {
     /// Whom its agent acts for; absent in journals of before it was kept, and where nobody is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_by: Option<Party>,
+    /// What the digests in its audit records are keyed with; absent in journals of before, and where the journal's
+    /// first event is that of an environment, which has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_key: Option<DigestKey>,
 }
 
 impl SessionOpened {
@@ -313,6 +331,7 @@ impl SessionOpened {
             parent: None,
             trust: Trust::default(),
             opened_by: None,
+            digest_key: None,
         }
     }
 }

@@ -15,6 +15,7 @@ mod capability;
 mod compaction;
 mod content;
 mod context;
+mod digest_key;
 mod effect;
 mod envelope;
 mod environment;
@@ -67,6 +68,7 @@ pub use capability::{
 pub use compaction::{Compacted, ContextSize, Summarizer, Summary};
 pub use content::{FunctionOutput, InputPart};
 pub use context::{ContextItem, ModelRequest, ToolSpec};
+pub use digest_key::{DigestKey, KEYED_DIGEST_PREFIX};
 pub use effect::{
     Done, Effect, EffectKind, Failure, FailureKind, Lane, Next, Outcome, PermitRecord, PolicyRefusal, Repeat,
     ReviewVerdict, ServerRef, ToolDef, ToolResult,

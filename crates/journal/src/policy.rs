@@ -127,6 +127,9 @@ pub struct ProofRecord {
     pub missing: Option<String>,
     /// The digest of what was to be proven.
     pub invariants: String,
+    /// The tools whose arguments were known, by id; of all others it says what holds for any arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
     /// What came out for each.
     #[serde(default)]
     pub results: Vec<ProofResult>,

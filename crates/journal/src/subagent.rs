@@ -9,7 +9,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{AgentId, EffectId, Effort, IdError, Labels, SessionId, SubagentId, Timestamp, TurnId};
+use crate::{
+    AgentId, ApprovalId, EffectId, Effort, IdError, Labels, PermitRecord, SessionId, SubagentId, Timestamp,
+    TurnId, Version,
+};
 
 /// Where a subagent's session belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,7 +135,7 @@ impl SubagentRequest {
     }
 }
 
-/// How one subagent is stopped from outside its parent's turn.
+/// How one subagent is stopped from outside its parent's turn, or let go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubagentEnd {
@@ -147,13 +150,34 @@ pub struct SubagentEnd {
 }
 
 /// What becomes of a subagent that is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+///
+/// What a person says of the parent holds for the whole tree. Effects of one session may arrive in any order, so each
+/// names the version of the parent's journal that it is of, and a subagent obeys none that is older than one it obeyed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum EndHow {
     /// Its turn is cancelled; it stays available.
     Interrupt,
     /// It is deleted.
     Delete,
+    /// It is quarantined with its parent: it reads and thinks, and does nothing else.
+    Quarantine {
+        /// The approval that was refused.
+        approval_id: ApprovalId,
+        /// Who refused: a key's id.
+        by: String,
+        /// The version of the parent's journal that says so.
+        of: Version,
+    },
+    /// It is released with its parent.
+    Release {
+        /// Who released the parent: a key's id.
+        by: String,
+        /// Why they may.
+        permit: Box<PermitRecord>,
+        /// The version of the parent's journal that says so.
+        of: Version,
+    },
 }
 
 /// What a parent knows of a subagent's latest turn.

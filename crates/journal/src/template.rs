@@ -108,4 +108,8 @@ pub struct EnvironmentOpened {
     /// Vaults whose variables it has, beside those of the session that is opened in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vault_ids: Vec<String>,
+    /// What the digests in its audit records are keyed with, and in those of a session that is opened in it; absent
+    /// in journals of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_key: Option<crate::DigestKey>,
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, ApprovalId, PermitRecord, Timestamp};
+use crate::{AgentId, ApprovalId, PermitRecord, Timestamp, Version};
 
 /// A person or a program that acts under a name of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -124,6 +124,9 @@ pub enum Governance {
         approval_id: ApprovalId,
         /// Who refused: a key's id.
         by: String,
+        /// Of a subagent, the version of its parent's journal that says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        of: Option<Version>,
     },
     /// A person ended the quarantine.
     Released {
@@ -131,6 +134,9 @@ pub enum Governance {
         by: String,
         /// Why they may.
         permit: PermitRecord,
+        /// Of a subagent, the version of its parent's journal that says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        of: Option<Version>,
     },
 }
 

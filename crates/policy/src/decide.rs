@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy::{Context, Decision, Entities};
+use cedar_policy::{Context, Decision};
 use tenure_journal::{ApprovalId, Asked, GrantNumber, OnExpiry, PermitRecord, json};
 
 use crate::asked::{Asking, Unreadable};
@@ -294,13 +294,8 @@ impl PolicySet {
         let context = Context::from_pairs(to_expressions(&question.context)?)?;
         let request =
             cedar_policy::Request::new(principal, set.action.clone(), resource, context, Some(&set.schema))?;
-        // Checked against the schema: an entity with less than all of its attributes is refused.
-        let mut entities = question.principal.to_entities()?;
-        if question.resource.name != question.principal.name {
-            entities.extend(question.resource.to_entities()?);
-        }
-        let entities = Entities::from_entities(entities, Some(&set.schema))?;
-        let response = self.authorizer.is_authorized(&request, &set.policies, &entities);
+        let concerned = set.concerned(question)?;
+        let response = self.authorizer.is_authorized(&request, &set.policies, &concerned.entities);
         // A policy that fails to evaluate is skipped by Cedar; a skipped `forbid` would allow. So any error denies.
         if let Some(error) = response.diagnostics().errors().next() {
             return Err(error.to_string().into());

@@ -5,9 +5,9 @@
 //! kept, in a set of its own, with the part of the schema that is about its action.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use cedar_policy::{EntityUid, Policy, PolicyId, Schema, ValidationMode, Validator};
+use cedar_policy::{Entities, EntityUid, Policy, PolicyId, Schema, ValidationMode, Validator};
 use serde_json::json;
 
 use crate::PolicySet;
@@ -75,9 +75,42 @@ pub(crate) struct ActionSet {
     rules: Vec<Arc<Rule>>,
     /// What the rules read that is another each time.
     varying: Vec<&'static str>,
+    /// Who and what the last evaluated question was about.
+    concerned: Mutex<Option<Arc<Concerned>>>,
+}
+
+/// Who asks and with what, as Cedar has them. Making and checking entities is half of what a decision takes, and one
+/// agent that calls one tool again is the same entities again.
+pub(crate) struct Concerned {
+    principal: Thing,
+    resource: Thing,
+    pub(crate) entities: Entities,
 }
 
 impl ActionSet {
+    /// The entities of a question, checked against the schema: one with less than all of its attributes is refused.
+    ///
+    /// # Errors
+    /// They do not fit the schema.
+    pub(crate) fn concerned(&self, question: &Question) -> Result<Arc<Concerned>, Fault> {
+        let Question { principal, resource, .. } = question;
+        // A poisoned lock only means that another thread panicked between two complete writes.
+        let last = || self.concerned.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last().clone();
+        if let Some(known) = known.filter(|it| it.principal == *principal && it.resource == *resource) {
+            return Ok(known);
+        }
+        let mut entities = principal.to_entities()?;
+        if resource.name != principal.name {
+            entities.extend(resource.to_entities()?);
+        }
+        let entities = Entities::from_entities(entities, Some(&self.schema))?;
+        let made = Concerned { principal: principal.clone(), resource: resource.clone(), entities };
+        let made = Arc::new(made);
+        *last() = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
     /// The question without what none of the policies reads; nothing if its answer is not to be kept.
     fn kept_as(&self, question: &Question) -> Option<Question> {
         if self.varying.iter().any(|name| question.context.contains_key(*name)) {
@@ -183,6 +216,7 @@ impl PolicySet {
             is_typed,
             rules,
             varying,
+            concerned: Mutex::default(),
         })
     }
 

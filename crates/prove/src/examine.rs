@@ -57,6 +57,7 @@ pub fn prove(
     let mut report = Report {
         solver: cvc5.name(),
         invariants: Invariant::digest(invariants),
+        tools: tools.iter().map(|tool| tool.id.clone()).collect(),
         proofs: proofs.collect(),
         fallible: Vec::new(),
         dead: Vec::new(),

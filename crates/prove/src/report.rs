@@ -15,6 +15,8 @@ pub struct Report {
     pub solver: String,
     /// The digest of the invariants.
     pub invariants: String,
+    /// The tools whose arguments were known.
+    pub tools: Vec<String>,
     /// One for each invariant, in their order.
     pub proofs: Vec<Proof>,
     /// The project's policies that can fail on a request, which denies it.
@@ -39,6 +41,7 @@ impl Report {
             solver: Some(self.solver),
             missing: None,
             invariants: self.invariants,
+            tools: self.tools,
             results: self.proofs.into_iter().map(Proof::into_result).collect(),
             overridden: None,
         }

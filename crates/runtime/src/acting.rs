@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tenure_store::{Document, Indexed, Receipt, StoreError};
+use tenure_store::{AuditEntry, Document, Indexed, Receipt, StoreError};
 
 use crate::{Runtime, audit};
 
@@ -20,7 +20,7 @@ impl Runtime {
         receipt: Option<Receipt>,
     ) -> Result<(), StoreError> {
         let records = match &self.by {
-            Some(by) => audit::changes(by, self.now(), &documents),
+            Some(by) => self.changes(by, &documents),
             None => Vec::new(),
         };
         let waits = !records.is_empty();
@@ -29,6 +29,12 @@ impl Runtime {
             self.records_wait();
         }
         Ok(())
+    }
+
+    /// Records of changes, by which nobody can guess what the documents say.
+    fn changes(&self, by: &str, documents: &[Document]) -> Vec<AuditEntry> {
+        let key = |project| Some(self.shared.project_digest_key(project));
+        audit::changes(by, self.now(), documents, key)
     }
 
     /// As [`Runtime::put`], of documents that are found by terms.
@@ -40,7 +46,7 @@ impl Runtime {
         let records = match &self.by {
             Some(by) => {
                 let changed: Vec<Document> = documents.iter().map(|row| row.document.clone()).collect();
-                audit::changes(by, self.now(), &changed)
+                self.changes(by, &changed)
             }
             None => Vec::new(),
         };

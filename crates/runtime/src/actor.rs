@@ -100,7 +100,8 @@ pub(crate) async fn run(key: SessionKey, shared: Arc<Shared>, mut mailbox: mpsc:
         match load(key, &shared).await {
             Ok(Some((state, snapshot))) => {
                 shared.unreadable.sessions.forget(&key);
-                return Actor::new(key, shared, mailbox, state, snapshot).work().await;
+                // It holds the state several times over: on the heap, and not in every task that may come here.
+                return Box::pin(Actor::new(key, shared, mailbox, state, snapshot).work()).await;
             }
             Ok(None) => due = due.refuse_all(&mut mailbox, &RuntimeErrorKind::NotFound),
             Err(error) => {
@@ -199,7 +200,7 @@ impl Actor {
     /// Goes on after the events that opened the session were appended.
     pub(crate) async fn opened(mut self, batch: Batch, covered: Option<Instant>) {
         self.committed(batch, covered);
-        self.work().await;
+        Box::pin(self.work()).await;
     }
 
     async fn work(mut self) {
@@ -378,6 +379,9 @@ impl Actor {
         if matches!(outcome, Attempted::Failed(_)) {
             // Before the turn may end for it: what was streamed is closed within its turn.
             self.live.abandon(effect, &[]);
+        }
+        if let (Attempted::Listed(tools), Some(server)) = (&outcome, self.state.listed_by(effect)) {
+            self.shared.described.take(self.key.project, server, tools);
         }
         self.apply(&Input::Attempted { effect_id: effect, attempt, outcome }).await.map(drop)
     }

@@ -17,7 +17,9 @@ use bytes::Bytes;
 use tenure_audit::{
     Checkpoint, Evidence, Hash, SigningKey, TILE_WIDTH, TileId, Tiles, Tree, VerifierKey, inclusion,
 };
-use tenure_journal::{ProjectId, RequestFact, RequestKind, RequestOutcome, RequestRecord, Timestamp, json};
+use tenure_journal::{
+    DigestKey, ProjectId, RequestFact, RequestKind, RequestOutcome, RequestRecord, Timestamp, json,
+};
 use tenure_store::{AuditEntry, Document, Seal, Sealed, Store, StoreError, StoreErrorKind, Unsealed};
 use tokio::sync::{Notify, mpsc};
 
@@ -153,9 +155,14 @@ pub(crate) async fn write_reads(shared: Arc<Shared>, mut reads: mpsc::Receiver<A
 }
 
 /// The records of documents that somebody changes, to be written with them: `agent.update`, with the document's id
-/// and the digest of what it says from now on.
+/// and the digest of what it says from now on, keyed with what `key` gives for the project.
 #[must_use]
-pub fn changes(by: &str, at: Timestamp, documents: &[Document]) -> Vec<AuditEntry> {
+pub fn changes(
+    by: &str,
+    at: Timestamp,
+    documents: &[Document],
+    key: impl Fn(ProjectId) -> Option<DigestKey>,
+) -> Vec<AuditEntry> {
     let record = |document: &Document| {
         let verb = match (document.deleted, document.version) {
             (true, _) => "delete",
@@ -166,7 +173,7 @@ pub fn changes(by: &str, at: Timestamp, documents: &[Document]) -> Vec<AuditEntr
             kind: RequestKind::Changed,
             action: format!("{}.{verb}", document.kind.as_str()),
             resource: document.id.clone(),
-            arguments: json::digest(&document.body),
+            arguments: DigestKey::show(key(document.project).as_ref(), &json::digest(&document.body)),
             by: by.to_owned(),
             outcome: RequestOutcome::Done,
         };

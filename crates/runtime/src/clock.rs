@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tenure_journal::{Fresh, Timestamp};
+use tenure_journal::{DigestKey, Fresh, Timestamp};
 
 /// The wall clock, never behind what it said before.
 #[derive(Debug, Default)]
@@ -26,4 +26,11 @@ impl Clock {
 /// Sixty-four random bits from the operating system.
 pub(crate) fn chance() -> u64 {
     getrandom::u64().expect("the operating system has a source of randomness from boot on")
+}
+
+/// A key that nobody can guess, for the digests in one session's audit records.
+pub(crate) fn digest_key() -> DigestKey {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the operating system has a source of randomness from boot on");
+    DigestKey::new(bytes)
 }

@@ -532,7 +532,9 @@ async fn reached(
         Err(failure) => return (Err(failure), nothing()),
     };
     let first = ask_server(shared, &server, ask, cancel).await;
-    let Some(authorized) = authorized else { return (first, Mask::of(&known)) };
+    let Some(authorized) = authorized else {
+        return (first.map_err(|failure| wants_credential(failure, tool, &server)), Mask::of(&known));
+    };
     known.extend(authorized.known());
     let is_refused = matches!(&first, Err(failure) if failure.kind == FailureKind::Authentication);
     if !is_refused {
@@ -551,6 +553,25 @@ async fn reached(
         answered => answered,
     };
     (second, Mask::of(&known))
+}
+
+/// What is said of a server that refuses who shows it nothing: what to do, since a person can.
+fn wants_credential(refused: Failure, tool: &McpTool, server: &Server) -> Failure {
+    let shows_nothing = match server {
+        Server::Http { headers, .. } => {
+            !headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"))
+        }
+        Server::Stdio { .. } => false,
+    };
+    if refused.kind != FailureKind::Authentication || !shows_nothing {
+        return refused;
+    }
+    let message = format!(
+        "the tool server `{}` wants a token and the session has none for it: sign in with `tenure vaults sign-in`, \
+         and open a session with that vault",
+        tool.server_label
+    );
+    Failure { message, ..refused }
 }
 
 async fn authorize(
@@ -573,7 +594,7 @@ fn put_authorization(server: &mut Server, authorized: &Authorized) {
     }
 }
 
-/// What a server is sent in its headers must not come back either.
+/// What a server is sent in its headers must not come back either. What is no authorization is often a plain word.
 fn with_headers(mut known: Vec<Known>, server: &Server) -> Vec<Known> {
     let Server::Http { headers, .. } = server else { return known };
     for (name, value) in headers {
@@ -581,9 +602,9 @@ fn with_headers(mut known: Vec<Known>, server: &Server) -> Vec<Known> {
         if name.eq_ignore_ascii_case("authorization")
             && let Some((_, token)) = value.split_once(' ')
         {
-            known.push(Known { shown: shown.clone(), value: token.into() });
+            known.push(Known { shown: shown.clone(), value: token.into(), was_sent: true });
         }
-        known.push(Known { shown, value: value.as_str().into() });
+        known.push(Known { shown, value: value.as_str().into(), was_sent: false });
     }
     known
 }

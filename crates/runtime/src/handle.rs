@@ -9,7 +9,7 @@ use tenure_journal::{
     Extraction, Fresh, NodeId, ProjectId, Secret, SecretId, SessionId, SessionKey, Timestamp, Version,
 };
 use tenure_policy::PolicySet;
-use tenure_session::{Command, FromParent, Price, Session, SessionView, StreamEvent, SubagentView};
+use tenure_session::{Command, Price, Session, SessionView, StreamEvent, SubagentView};
 use tenure_store::{
     AuditEntry, Document, DocumentKind, Order, Page, Receipt, Store, StoreError, StoreErrorKind,
 };
@@ -23,6 +23,8 @@ use crate::actor::{self, Mail};
 use crate::budget;
 use crate::budgets::{BudgetBook, FileBudgets};
 use crate::clock::Clock;
+use crate::described::Described;
+use crate::digests::Digests;
 use crate::embedding::Embedding;
 use crate::environments::{self, EnvironmentConfig, Executors, Host};
 use crate::export::{self, ExportConfig, Exporter};
@@ -190,6 +192,10 @@ pub(crate) struct Shared {
     pub(crate) collecting: tokio::sync::Mutex<()>,
     /// Who may be between keeping a payload and referring to it.
     pub(crate) keeping: Arc<Keeping>,
+    /// Tools as their servers described them last.
+    pub(crate) described: Described,
+    /// What the digests of sessions are keyed with, as far as it was looked up.
+    pub(crate) digests: Digests,
     /// Tells that something is to be erased.
     pub(crate) asking: erasure::Asking,
 }
@@ -285,6 +291,8 @@ impl Runtime {
             reads,
             collecting: tokio::sync::Mutex::default(),
             keeping: Arc::default(),
+            described: Described::default(),
+            digests: Digests::default(),
             asking: erasure::Asking::default(),
             environments: Arc::new(Host::new(environments)),
         });
@@ -597,7 +605,7 @@ fn admission(commands: &[Command]) -> Admission {
         | Command::PlaceFiles { .. }
         | Command::OpenSession { .. } => true,
         // A subagent's work was let in with its parent's.
-        Command::Parent(FromParent::Input { .. } | FromParent::Halt | FromParent::Delete)
+        Command::Parent(_)
         | Command::Cancel
         | Command::Grant { .. }
         | Command::GrantAgain { .. }

@@ -25,6 +25,8 @@ mod budget;
 mod budgets;
 mod clock;
 mod collect;
+mod described;
+mod digests;
 mod effects;
 mod embedding;
 mod environments;

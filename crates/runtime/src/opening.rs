@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tenure_journal::{
-    EnvironmentId, EnvironmentOpened, Forked, HostedEnvironment, InputPart, ProjectId, SessionId, SessionKey,
-    SessionOpened, Version,
+    DigestKey, EnvironmentId, EnvironmentOpened, Forked, HostedEnvironment, InputPart, ProjectId, SessionId,
+    SessionKey, SessionOpened, Version,
 };
 use tenure_session::{
     Batch, Budgets, Command, Context, NO_BUDGETS, Refusal, Reserving, Role, Session, SessionView, Window,
@@ -46,6 +46,15 @@ impl Beginning {
             Self::Session(opening) => opening.opened.project_id,
             Self::Fork(opened, _) => opened.project_id,
             Self::Environment(opened) => opened.project_id,
+        }
+    }
+
+    /// What the digests in its audit records are keyed with from its first event on.
+    fn set_digest_key(&mut self, key: DigestKey) {
+        match self {
+            Self::Session(opening) => opening.opened.digest_key = Some(key),
+            Self::Fork(opened, _) => opened.digest_key = Some(key),
+            Self::Environment(opened) => opened.digest_key = Some(key),
         }
     }
 
@@ -137,7 +146,8 @@ impl Runtime {
         }
         let key = SessionKey { project, session: environment.id.session() };
         let expires_at = self.now().plus_millis(self.shared.environments.prewarmed_millis());
-        let opened = EnvironmentOpened { project_id: project, environment, expires_at, vault_ids };
+        let opened =
+            EnvironmentOpened { project_id: project, environment, expires_at, vault_ids, digest_key: None };
         let opening = self.shared.open(
             key,
             Beginning::Environment(Box::new(opened)),
@@ -186,11 +196,12 @@ impl Shared {
     pub(crate) async fn open(
         self: &Arc<Self>,
         key: SessionKey,
-        beginning: Beginning,
+        mut beginning: Beginning,
         receipt: Option<ReceiptDraft>,
         share: Option<Share>,
         admission: Admission,
     ) -> Result<(Arc<SessionView>, Option<Subscription>), RuntimeError> {
+        beginning.set_digest_key(clock::digest_key());
         let (now, fresh, unhealthy) = (self.clock.now(), self.clock.fresh(), self.models.unhealthy());
         let (_, mailbox) = self.registry.mailbox(key, admission)?;
         let mailbox = mailbox.ok_or(RuntimeErrorKind::Storage)?;

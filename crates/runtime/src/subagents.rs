@@ -210,10 +210,7 @@ impl Tree<'_> {
     }
 
     async fn stop(&self, subagent: SubagentId, how: EndHow) -> Result<(), Cancelled> {
-        let command = match how {
-            EndHow::Interrupt => FromParent::Halt,
-            EndHow::Delete => FromParent::Delete,
-        };
+        let command = FromParent::from(how);
         loop {
             let commands = vec![Command::Parent(command.clone())];
             let stopped = self.shared.submit(self.key(subagent), commands, None, Admission::Always).await;
@@ -239,7 +236,7 @@ impl Tree<'_> {
             for fence in &end.fences {
                 self.fence(*fence).await?;
             }
-            self.stop(end.subagent_id, end.how).await?;
+            self.stop(end.subagent_id, end.how.clone()).await?;
         }
         Ok(())
     }

@@ -56,6 +56,8 @@ impl Session {
             approvals: BTreeMap::new(),
             supports: BTreeMap::new(),
             quarantined_by: None,
+            quarantined_for: None,
+            parent_heard: None,
             opened_by: opened.opened_by.clone(),
             decided: VecDeque::new(),
             listings: BTreeMap::new(),
@@ -71,6 +73,7 @@ impl Session {
             connection: Connection::default(),
             flow: Flow::opened(opened),
             blocks: Vec::new(),
+            digest_key: opened.digest_key,
         }
     }
 
@@ -141,6 +144,7 @@ impl Session {
                     turn.answered = false;
                 }
                 self.flow.requested(effect);
+                self.govern_subagents(effect);
                 let (id, effect) = (effect.id, Arc::new(effect.clone()));
                 let pending = Pending {
                     effect,

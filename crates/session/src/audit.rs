@@ -1,9 +1,12 @@
 //! What an auditor is told of each event: a projection like items and turns, written with the events.
+//!
+//! Digests of what was said, asked or done are keyed with the session's own key; see `DigestKey`. Those of policy sets
+//! are not: a set is no secret, and is found by its digest.
 
 use serde_json::to_value;
 use tenure_journal::{
-    Asked, AuditFact, AuditOutcome, AuditRecord, Done, Effect, EffectKind, Environment, EnvironmentId, Event,
-    Governance, Outcome, ServerRef, SessionOpened, Timestamp, TurnId, json,
+    Asked, AuditFact, AuditOutcome, AuditRecord, DigestKey, Done, Effect, EffectKind, Environment,
+    EnvironmentId, Event, Governance, Outcome, ServerRef, SessionOpened, Timestamp, TurnId, json,
 };
 
 use crate::Session;
@@ -29,7 +32,7 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
         }
         Event::SessionUpdated { patch } => {
             let change = to_value(patch).expect("a patch has string keys");
-            (None, AuditFact::SessionUpdated { change: json::digest(&change) })
+            (None, AuditFact::SessionUpdated { change: keyed(state, &json::digest(&change)) })
         }
         Event::Forked(forked) => {
             (None, AuditFact::SessionForked { from: forked.from.session, at: forked.from.version })
@@ -37,7 +40,7 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
         Event::Rewound(rewound) => (None, AuditFact::SessionRewound { to: rewound.to }),
         Event::SessionFailed { .. } => (None, AuditFact::SessionFailed),
         Event::SessionDeleted => (None, AuditFact::SessionDeleted),
-        Event::EffectRequested { effect } => (effect.turn_id, allowed(effect)),
+        Event::EffectRequested { effect } => (effect.turn_id, allowed(state, effect)),
         Event::PolicyRefused { refusal } => (
             refusal.turn_id,
             AuditFact::Refused {
@@ -45,9 +48,9 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
                 resource: short(&refusal.resource),
                 policies: named_policies(&refusal.policies),
                 policy_set: refusal.policy_digest.clone(),
-                arguments: refusal.arguments_digest.clone(),
+                arguments: keyed(state, &refusal.arguments_digest),
                 needs_approval: refusal.needs_approval,
-                question: Asked::digest(&refusal.asked),
+                question: question(state, &refusal.asked),
             },
         ),
         Event::ApprovalRequested { approval } => (
@@ -58,8 +61,8 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
                 resource: short(&tool(&approval.server_label, &approval.name)),
                 policies: named_policies(&approval.policies),
                 policy_set: approval.policy_digest.clone(),
-                arguments: approval.digest.clone(),
-                question: Asked::digest(&approval.asked),
+                arguments: keyed(state, &approval.digest),
+                question: question(state, &approval.asked),
             },
         ),
         Event::Governed { fact } => (running(), governed(fact)),
@@ -71,7 +74,7 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
             let arguments = to_value(&grant.arguments).expect("arguments have string keys");
             let fact = AuditFact::Granted {
                 resource: short(&grant.tool),
-                arguments: json::digest(&arguments),
+                arguments: keyed(state, &json::digest(&arguments)),
                 uses_max: grant.uses_max,
                 by: grant.by,
             };
@@ -146,10 +149,10 @@ fn governed(fact: &Governance) -> AuditFact {
         Governance::Escalated { approval_id, groups } => {
             AuditFact::ApprovalEscalated { approval: *approval_id, groups: named_policies(groups) }
         }
-        Governance::Quarantined { approval_id, by } => {
+        Governance::Quarantined { approval_id, by, of: _ } => {
             AuditFact::SessionQuarantined { approval: *approval_id, by: short(by) }
         }
-        Governance::Released { by, permit } => AuditFact::SessionReleased {
+        Governance::Released { by, permit, of: _ } => AuditFact::SessionReleased {
             by: short(by),
             policies: named_policies(&permit.policies),
             policy_set: permit.policy_digest.clone(),
@@ -165,7 +168,17 @@ fn machine(state: &Session) -> Option<EnvironmentId> {
     }
 }
 
-fn allowed(effect: &Effect) -> AuditFact {
+/// A digest as the session's records show it.
+fn keyed(state: &Session, digest: &str) -> String {
+    DigestKey::show(state.digest_key.as_ref(), digest)
+}
+
+/// The digest by which a record names what was asked.
+fn question(state: &Session, asked: &[Asked]) -> Option<String> {
+    Asked::digest(asked).map(|digest| keyed(state, &digest))
+}
+
+fn allowed(state: &Session, effect: &Effect) -> AuditFact {
     let (action, resource) = named(&effect.kind);
     AuditFact::Allowed {
         effect: effect.id,
@@ -173,10 +186,10 @@ fn allowed(effect: &Effect) -> AuditFact {
         resource: short(&resource),
         policies: named_policies(&effect.permit.policies),
         policy_set: effect.permit.policy_digest.clone(),
-        arguments: effect.permit.arguments_digest.clone(),
+        arguments: keyed(state, &effect.permit.arguments_digest),
         approval: effect.permit.approval,
         grant: effect.permit.grant,
-        question: Asked::digest(&effect.permit.asked),
+        question: question(state, &effect.permit.asked),
     }
 }
 

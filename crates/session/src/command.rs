@@ -1,8 +1,8 @@
 //! What clients and people ask of a session, and why it may be refused.
 
 use tenure_journal::{
-    ApprovalId, ArtifactId, Decision, EnvironmentFile, FunctionOutput, Grant, InputPart, Labels, Party,
-    Rewound, SessionOpened, SessionPatch, SubagentId, Timestamp, TurnId, Version,
+    ApprovalId, ArtifactId, Decision, EndHow, EnvironmentFile, FunctionOutput, Grant, InputPart, Labels,
+    Party, PermitRecord, Rewound, SessionOpened, SessionPatch, SubagentId, Timestamp, TurnId, Version,
 };
 
 /// What a client asks of a session.
@@ -124,6 +124,35 @@ pub enum FromParent {
     Halt,
     /// Delete the session, whatever it does.
     Delete,
+    /// Be quarantined with the parent, unless something younger was heard of it.
+    Quarantine {
+        /// The approval that was refused.
+        approval_id: ApprovalId,
+        /// Who refused.
+        by: String,
+        /// The version of the parent's journal that says so.
+        of: Version,
+    },
+    /// Be released with the parent, unless something younger was heard of it.
+    Release {
+        /// Who released it.
+        by: String,
+        /// Why they may.
+        permit: Box<PermitRecord>,
+        /// The version of the parent's journal that says so.
+        of: Version,
+    },
+}
+
+impl From<EndHow> for FromParent {
+    fn from(how: EndHow) -> Self {
+        match how {
+            EndHow::Interrupt => Self::Halt,
+            EndHow::Delete => Self::Delete,
+            EndHow::Quarantine { approval_id, by, of } => Self::Quarantine { approval_id, by, of },
+            EndHow::Release { by, permit, of } => Self::Release { by, permit, of },
+        }
+    }
 }
 
 /// Why a session does not do what it is asked. Nothing was changed.

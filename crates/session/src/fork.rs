@@ -51,6 +51,7 @@ impl History {
             parent: None,
             trust: state.fork_trust(),
             opened_by: state.opened_by.clone(),
+            digest_key: None,
         };
         Ok((opened, parts(&self.at, from, closed, into)))
     }

@@ -63,6 +63,7 @@ impl Session {
             parent: None,
             trust: Trust::default(),
             opened_by: None,
+            digest_key: opened.digest_key,
         };
         let mut state = Self::opened(key, at, &opened_session);
         let expires_at = opened.expires_at;

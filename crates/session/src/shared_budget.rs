@@ -147,6 +147,11 @@ impl Budgets {
         Amounts { nano_usd, tokens, calls: 1, millis }
     }
 
+    /// Whether money is limited.
+    pub(crate) fn limit_money(&self) -> bool {
+        self.tree.is_some() || self.shared.iter().any(|budget| budget.caps.of(Measure::Money).is_some())
+    }
+
     /// Why so much cannot be set aside; nothing where it fits.
     pub(crate) fn short(&self, amounts: &Amounts) -> Option<Short> {
         if self.tree.is_some_and(|tree| amounts.nano_usd > tree.left()) {
@@ -284,6 +289,16 @@ impl Short {
     pub(crate) fn of_tree() -> Self {
         let message = "the session's spending limit is reached; raise or clear it to go on".to_owned();
         Self { code: "session_budget_exceeded", message }
+    }
+
+    /// A model whose price nobody knows, where money is limited: what it costs could not be held to any limit.
+    pub(crate) fn of_unpriced(model: &str) -> Self {
+        let message = format!(
+            "money is limited here, and the price of the model `{model}` is not known; give the model or its route \
+             `price_usd_per_million` in tenure.yaml (0 for one that costs nothing), or limit tokens or calls instead \
+             of money"
+        );
+        Self { code: "price_unknown", message }
     }
 
     fn of(budget: &SharedBudget, measure: Measure, wanted: &Amounts) -> Self {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use tenure_journal::{EffectKind, ServerRef};
+use tenure_journal::{EffectId, EffectKind, ServerRef};
 
 use crate::state::Pending;
 use crate::{RequiredAction, Session};
@@ -21,6 +21,27 @@ impl Session {
         let labels: BTreeSet<String> =
             self.effects.values().filter(|pending| pending.signed_out).filter_map(label).collect();
         labels.into_iter().map(|server_label| RequiredAction::SignIn { server_label })
+    }
+}
+
+impl Session {
+    /// The label of the server that an effect asks for its tools, if it does.
+    #[must_use]
+    pub fn listed_by(&self, effect: EffectId) -> Option<&str> {
+        match &self.effects.get(&effect)?.effect.kind {
+            EffectKind::ListTools { server_label, .. } => Some(server_label),
+            EffectKind::ToolCall { .. }
+            | EffectKind::ModelCall { .. }
+            | EffectKind::Review { .. }
+            | EffectKind::Extract { .. }
+            | EffectKind::Compact { .. }
+            | EffectKind::Subagent { .. }
+            | EffectKind::EndSubagents { .. }
+            | EffectKind::PrepareEnvironment
+            | EffectKind::PlaceFiles { .. }
+            | EffectKind::Command { .. }
+            | EffectKind::PublishArtifacts => None,
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
-    AgentConfig, Approval, ApprovalId, ContextSize, Decision, Effect, EffectId, EffectKind, Environment,
-    FailureKind, ForkedFrom, Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome, Parent, Party,
-    PromptCache, Review, RouteDecision, SessionId, SessionKey, SessionStatus, SpendLimit, SubagentId,
-    Summary, TakenBlock, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version, limit,
+    AgentConfig, Approval, ApprovalId, ContextSize, Decision, DigestKey, Effect, EffectId, EffectKind,
+    Environment, FailureKind, ForkedFrom, Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome,
+    Parent, Party, PromptCache, Review, RouteDecision, SessionId, SessionKey, SessionStatus, SpendLimit,
+    SubagentId, Summary, TakenBlock, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version, limit,
 };
 
 use crate::budget;
@@ -86,6 +86,12 @@ pub struct Session {
     /// Who refused something, while nobody has released it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) quarantined_by: Option<String>,
+    /// What was refused then; absent in snapshots of before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) quarantined_for: Option<ApprovalId>,
+    /// Of a subagent, the version of its parent's journal whose word about quarantine it obeyed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent_heard: Option<Version>,
     /// Whom its agent acts for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) opened_by: Option<Party>,
@@ -117,6 +123,9 @@ pub struct Session {
     /// The pinned blocks that its model is shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) blocks: Vec<TakenBlock>,
+    /// What the digests in its audit records are keyed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) digest_key: Option<DigestKey>,
 }
 
 /// The turn that runs.

@@ -26,12 +26,15 @@ pub(crate) struct Subagent {
     pub(crate) closed_at: Option<Timestamp>,
     /// The latest of its turns that was reported to this session.
     pub(crate) reported: Option<TurnId>,
+    /// Whether it was quarantined with the session.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) quarantined: bool,
 }
 
 impl Subagent {
     pub(crate) fn new(name: &str, task: &str, opened_at: Timestamp) -> Self {
         let (name, task) = (name.to_owned(), task.to_owned());
-        Self { name, task, opened_at, closed_at: None, reported: None }
+        Self { name, task, opened_at, closed_at: None, reported: None, quarantined: false }
     }
 
     pub(crate) fn is_active(&self) -> bool {
@@ -154,6 +157,7 @@ impl Session {
             parent: Some(parent),
             trust: self.child_trust(),
             opened_by: self.opened_by.clone(),
+            digest_key: None,
         };
         Some((opened, vec![vec![InputPart::text(task.clone())]]))
     }

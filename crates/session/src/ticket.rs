@@ -15,7 +15,7 @@
 //!
 //! A ticket is part of the state while it is open, so it is honoured once: what decides it takes it away.
 
-use tenure_journal::{Approval, ApprovalId, EffectId, EffectKind, Governance, Timestamp};
+use tenure_journal::{Approval, ApprovalId, Effect, EffectId, EffectKind, EndHow, Governance, Timestamp};
 
 use crate::Session;
 use crate::state::Pending;
@@ -34,8 +34,29 @@ impl Session {
                     ticket.expiry = None;
                 }
             }
-            Governance::Quarantined { approval_id: _, by } => self.quarantined_by = Some(by.clone()),
-            Governance::Released { .. } => self.quarantined_by = None,
+            Governance::Quarantined { approval_id, by, of } => {
+                self.quarantined_by = Some(by.clone());
+                self.quarantined_for = Some(*approval_id);
+                self.parent_heard = of.or(self.parent_heard);
+            }
+            Governance::Released { by: _, permit: _, of } => {
+                self.quarantined_by = None;
+                self.quarantined_for = None;
+                self.parent_heard = of.or(self.parent_heard);
+            }
+        }
+    }
+
+    /// Remembers which subagents are quarantined with the session: they are the ones to be released with it.
+    pub(crate) fn govern_subagents(&mut self, effect: &Effect) {
+        let EffectKind::EndSubagents { ends } = &effect.kind else { return };
+        for end in ends {
+            let Some(subagent) = self.subagents.get_mut(&end.subagent_id) else { continue };
+            match end.how {
+                EndHow::Quarantine { .. } => subagent.quarantined = true,
+                EndHow::Release { .. } => subagent.quarantined = false,
+                EndHow::Interrupt | EndHow::Delete => {}
+            }
         }
     }
 

@@ -455,6 +455,7 @@ impl World {
                 environment,
                 expires_at,
                 vault_ids: Vec::new(),
+                digest_key: None,
             })),
         );
     }

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tenure_journal::{
-    AgentRef, ApprovalId, Caps, Decision, Done, Effect, EffectId, EffectKind, Event, Forked, InputId, Item,
-    ItemBody, ItemId, Outcome, Period, Recorded, Repeat, SessionId, SessionKey, SubagentId, SubagentRequest,
-    TurnId, WorkspaceRoot, json, limit,
+    AgentRef, ApprovalId, Caps, Decision, Done, Effect, EffectId, EffectKind, EndHow, Event, Forked, InputId,
+    Item, ItemBody, ItemId, Outcome, Period, Recorded, Repeat, SessionId, SessionKey, SubagentId,
+    SubagentRequest, TurnId, WorkspaceRoot, json, limit,
 };
 
 use crate::budgets::Uses;
@@ -198,6 +198,11 @@ impl Oracle {
                 return Ok(());
             };
             for end in ends {
+                match end.how {
+                    EndHow::Interrupt | EndHow::Delete => {}
+                    // It goes on, and is judged by what it is told.
+                    EndHow::Quarantine { .. } | EndHow::Release { .. } => continue,
+                }
                 let child = session(end.subagent_id);
                 if let Some(turn) = self.sessions.get(&child).and_then(|watched| watched.turn) {
                     let detail = format!("{turn} of {} goes on when it is said to be stopped", child.session);

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use tenure_journal::{
-    Effect, EffectId, EffectKind, EndHow, Item, ItemBody, Labels, ReportStatus, SessionKey, SessionStatus,
+    Effect, EffectId, EffectKind, Item, ItemBody, Labels, ReportStatus, SessionKey, SessionStatus,
     SubagentEnd, SubagentId, SubagentReport, SubagentRequest, TurnStatus,
 };
 use tenure_session::{Attempted, Command, FromParent, Session, SubagentReply};
@@ -139,11 +139,7 @@ impl World {
         }
         self.clients.expect(asking.effect.id, asking.attempt, asking.process, ends.len());
         for end in ends {
-            let command = match end.how {
-                EndHow::Interrupt => FromParent::Halt,
-                EndHow::Delete => FromParent::Delete,
-            };
-            let ask = Ask::Commands(vec![Command::Parent(command)]);
+            let ask = Ask::Commands(vec![Command::Parent(FromParent::from(end.how.clone()))]);
             self.request(asking, end.subagent_id, ask, None)?;
         }
         Ok(())

@@ -36,6 +36,7 @@ mod read;
 mod schema;
 mod text;
 mod tls;
+mod uses;
 mod wakes;
 mod watch;
 mod write;
@@ -171,6 +172,19 @@ impl PostgresStore {
     /// `Unavailable`.
     pub async fn adopt_unsealed(&self, unsealed: &[Unsealed]) -> Result<(), StoreError> {
         audit::adopt(&self.pool, unsealed).await
+    }
+
+    /// Has a budget that more than one tree of sessions may share stand as it does in another store.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn adopt_budget_use(
+        &self,
+        project: ProjectId,
+        budget: BudgetId,
+        used: &BudgetUse,
+    ) -> Result<(), StoreError> {
+        uses::adopt(&self.pool, project, budget, used).await
     }
 
     /// Reads everything as of one moment and reports what is wrong: a server that does not sync, gaps in

@@ -2,10 +2,11 @@
 //! another store.
 
 use rusqlite::{Connection, Row};
-use tenure_journal::{BlobRef, ProjectId, SessionKey, Timestamp};
+use tenure_journal::{BlobRef, BudgetId, BudgetUse, ProjectId, SessionKey, Timestamp};
 use tenure_store::{Document, DocumentKind, Receipt, Stamp, StoreError};
 
 use crate::SqliteStore;
+use crate::nodes::use_of;
 use crate::read::{Read, damaged, document_of, key_of, limit_of};
 use crate::write::{int, key_text};
 
@@ -92,6 +93,31 @@ impl SqliteStore {
         self.readers
             .run("listing every receipt", move |c| {
                 collect(c, include_str!("../sql/every_receipt.sql"), row, read)
+            })
+            .await
+    }
+
+    /// How up to `limit` budgets after `after` stand that more than one tree of sessions may share, by project and
+    /// name.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    pub async fn every_budget_use(
+        &self,
+        after: Option<(ProjectId, BudgetId)>,
+        limit: usize,
+    ) -> Result<Vec<(ProjectId, BudgetId, BudgetUse)>, StoreError> {
+        let place = after.map(|(project, budget)| (project.to_string(), budget.to_string()));
+        let (project, budget) = place.unwrap_or_default();
+        let row = (project, budget, limit_of(limit));
+        let read = |row: &Row<'_>| {
+            let budget: String = row.get(9)?;
+            let parsed = budget.parse().map_err(|_| damaged(format!("reading the budget `{budget}`")))?;
+            Ok((project_of(row, 8)?, parsed, use_of(row)?))
+        };
+        self.readers
+            .run("listing every budget", move |c| {
+                collect(c, include_str!("../sql/every_budget_use.sql"), row, read)
             })
             .await
     }

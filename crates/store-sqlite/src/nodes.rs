@@ -135,19 +135,21 @@ pub(crate) fn budget_use(
     budget: &str,
 ) -> rusqlite::Result<BudgetUse> {
     let mut statement = connection.prepare_cached(include_str!("../sql/budget_use.sql"))?;
-    let read = |row: &Row<'_>| {
-        let amount = |index| row.get(index).map(|amount: i64| amount.unsigned_abs());
-        let amounts = |first| {
-            Ok::<_, rusqlite::Error>(Amounts {
-                nano_usd: amount(first)?,
-                tokens: amount(first + 1)?,
-                calls: amount(first + 2)?,
-                millis: amount(first + 3)?,
-            })
-        };
-        Ok(BudgetUse { spent: amounts(0)?, reserved: amounts(4)? })
+    Ok(statement.query_row((project, budget), use_of).optional()?.unwrap_or_default())
+}
+
+/// What was spent and what is set aside, from the first column on.
+pub(crate) fn use_of(row: &Row<'_>) -> rusqlite::Result<BudgetUse> {
+    let amount = |index| row.get(index).map(|amount: i64| amount.unsigned_abs());
+    let amounts = |first| {
+        Ok::<_, rusqlite::Error>(Amounts {
+            nano_usd: amount(first)?,
+            tokens: amount(first + 1)?,
+            calls: amount(first + 2)?,
+            millis: amount(first + 3)?,
+        })
     };
-    Ok(statement.query_row((project, budget), read).optional()?.unwrap_or_default())
+    Ok(BudgetUse { spent: amounts(0)?, reserved: amounts(4)? })
 }
 
 /// What leases are measured by: this machine's clock, in milliseconds since the Unix epoch.

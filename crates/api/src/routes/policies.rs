@@ -251,8 +251,14 @@ impl Wanted {
 async fn prove(call: &Call, set: &Arc<PolicySet>) -> Option<ProofRecord> {
     let prover = Arc::clone(call.app.config.prover.as_ref()?);
     let set = Arc::clone(set);
+    let mut tools = call.app.runtime.described_tools(call.project());
     // Translating a large set takes a second, and the solver its time: not beside what waits for bytes.
-    match tokio::task::spawn_blocking(move || prover.prove(&set)).await {
+    let work = move || {
+        // A tool that a policy does not fit is stopped when it is called, and is no reason to prove nothing of others.
+        tools.retain(|tool| set.check_tool(&tool.id, &tool.parameters).is_ok());
+        prover.prove(&set, &tools)
+    };
+    match tokio::task::spawn_blocking(work).await {
         Ok(proof) => Some(proof),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }

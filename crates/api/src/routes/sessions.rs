@@ -101,6 +101,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         parent: None,
         trust: new.trust,
         opened_by: Some(call.caller.party()),
+        digest_key: None,
     };
     let draft = ticket.as_ref().map(|ticket| ticket.draft(StatusCode::CREATED, body_of));
     // A client that leaves now must not take a half-opened session with it: the opening goes on without it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tenure_api::Prover;
 use tenure_journal::{PolicySource, ProofRecord};
-use tenure_policy::{Invariant, PolicySet};
+use tenure_policy::{DescribedTool, Invariant, PolicySet};
 use tenure_prove::{Cvc5, Extent, Limits};
 
 use crate::support::World;
@@ -39,18 +39,19 @@ impl Solver {
 }
 
 impl Prover for Solver {
-    fn prove(&self, set: &PolicySet) -> ProofRecord {
+    fn prove(&self, set: &PolicySet, tools: &[DescribedTool]) -> ProofRecord {
         let Some(cvc5) = &self.cvc5 else {
             return ProofRecord {
                 solver: None,
                 missing: Some("no cvc5 on the path".into()),
                 invariants: Invariant::digest(&self.invariants),
+                tools: Vec::new(),
                 results: Vec::new(),
                 overridden: None,
             };
         };
         let with = (cvc5, Limits::default());
-        let report = tenure_prove::prove(set, &self.invariants, &[], Extent::Invariants, with);
+        let report = tenure_prove::prove(set, &self.invariants, tools, Extent::Invariants, with);
         report.expect("they fit").into_record()
     }
 }
@@ -136,4 +137,34 @@ async fn without_a_solver_nothing_is_claimed() {
     let proof = &published["proof"];
     assert_eq!((&proof["missing"], &proof["results"]), (&json!("no cvc5 on the path"), &json!([])));
     assert_eq!(proof["solver"], Value::Null);
+}
+
+/// What a solver would be asked about.
+#[derive(Debug, Default)]
+struct Recorder(std::sync::Mutex<Vec<String>>);
+
+impl Prover for Recorder {
+    fn prove(&self, _: &PolicySet, tools: &[DescribedTool]) -> ProofRecord {
+        let tools: Vec<String> = tools.iter().map(|tool| tool.id.clone()).collect();
+        self.0.lock().expect("no panics").extend(tools.iter().cloned());
+        ProofRecord {
+            solver: None,
+            missing: Some("a recorder proves nothing".into()),
+            invariants: Invariant::digest(&[]),
+            tools,
+            results: Vec::new(),
+            overridden: None,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tool_that_nobody_listed_is_not_described() {
+    let recorder = Arc::new(Recorder::default());
+    let prover = Arc::clone(&recorder);
+    let world = World::with(|config| config.prover = Some(prover)).await;
+    let (status, published) = world.call("POST", PATH, Some(body(KEPT))).await;
+    assert_eq!(status, 201, "{published}");
+    assert!(published["proof"].get("tools").is_none(), "{published}");
+    assert!(recorder.0.lock().expect("no panics").is_empty());
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tenure_journal::{DigestKey, json as strict};
 
 use crate::support::World;
 
@@ -69,7 +70,9 @@ async fn every_change_is_recorded_once_with_who_made_it() {
     );
     assert!(facts.iter().all(|fact| fact["by"] == who["id"]), "{facts:?}");
     assert_eq!((&facts[2]["resource"], &facts[1]["resource"]), (&json!(id), &json!(session)));
-    assert!(facts.iter().all(|fact| fact["arguments"].as_str().is_some_and(|text| text.starts_with("b3:"))));
+    let keyed = |fact: &Value| fact["arguments"].as_str().is_some_and(|text| text.starts_with("b3k:"));
+    // What an agent is told to do is for auditors to compare; what is said to it is not for them to guess.
+    assert_eq!(facts.iter().map(keyed).collect::<Vec<_>>(), [true, true, false, false, false, true]);
 }
 
 #[tokio::test]
@@ -111,4 +114,34 @@ async fn a_denial_is_recorded_and_an_unknown_key_is_nobody() {
         assert_eq!(world.call_with("POST", "/v1/agents", new(), &headers).await.0, status);
     }
     assert_eq!(words(&told(&world, 1).await), ["changed POST /agents denied"]);
+}
+
+#[tokio::test]
+async fn what_somebody_said_is_not_to_be_guessed_and_can_be_shown_by_whoever_has_the_journal() {
+    let world = World::new().await;
+    let opening = json!({"agent": {"model": "m1"}, "environment": {"type": "none"}, "input": "hi"});
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        let session = world.session(opening.clone()).await;
+        sessions.push(session["id"].as_str().expect("an id").to_owned());
+    }
+    let metadata = json!({"metadata": {"answer": "yes"}});
+    for session in &sessions {
+        let path = format!("/v1/agents/sessions/{session}");
+        assert_eq!(world.call("POST", &path, Some(metadata.clone())).await.0, 200);
+    }
+    let facts = told(&world, 4).await;
+    let updates: Vec<&Value> =
+        facts.iter().filter(|fact| fact["action"] == "POST /agents/sessions/{session}").collect();
+    assert_eq!(updates.len(), 2, "{facts:?}");
+    let plain = strict::digest(&metadata);
+    for (session, update) in sessions.iter().zip(&updates) {
+        let path = format!("/v1/tenure/sessions/{session}/journal?limit=1");
+        let (_, journal) = world.call("GET", &path, None).await;
+        let key = journal["data"][0]["event"]["digest_key"].clone();
+        let key: DigestKey = serde_json::from_value(key).expect("a journal begins with a key");
+        assert_eq!(update["arguments"], key.keyed(&plain));
+    }
+    // One and the same word is another digest in each session.
+    assert_ne!(updates[0]["arguments"], updates[1]["arguments"]);
 }

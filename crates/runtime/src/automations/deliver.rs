@@ -224,6 +224,7 @@ async fn opening(
         parent: None,
         trust: target.trust.clone(),
         opened_by: None,
+        digest_key: None,
     };
     Ok(Ok((id, Opening { opened, input: target.input.clone() })))
 }

@@ -130,6 +130,7 @@ pub(super) async fn remove(shared: &Shared, job: &Job, what: &Forget) -> Result<
     copies(shared, &plan.sessions).await;
     files(shared, job.project, &plan.files, Erasing::Remove).await?;
     sessions(shared, job.project, &plan.sessions, Erasing::Remove).await?;
+    shared.digests.forget(job.project, &plan.sessions);
     Ok(())
 }
 

@@ -27,7 +27,12 @@ impl Authorized {
 
     /// What must not come back.
     pub(crate) fn known(&self) -> impl Iterator<Item = Known> {
-        known_of(&self.credential, &self.secrets)
+        // What is for the token endpoint alone does not go to the tool server.
+        let token = self.secrets.token.clone();
+        known_of(&self.credential, &self.secrets).map(move |known| Known {
+            was_sent: token.as_ref().is_some_and(|token| token.expose() == known.value.expose()),
+            ..known
+        })
     }
 
     /// The server refused a token that is new: there is something about it that only a person can change.
@@ -109,7 +114,7 @@ pub(crate) async fn known(
 fn known_of(credential: &SavedCredential, secrets: &Secrets) -> impl Iterator<Item = Known> {
     let shown = Secrets::shown(&credential.body.name, &credential.body.auth);
     let values: Vec<SecretString> = secrets.each().cloned().collect();
-    values.into_iter().map(move |value| Known { shown: shown.clone(), value })
+    values.into_iter().map(move |value| Known { shown: shown.clone(), value, was_sent: false })
 }
 
 pub(super) fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {

@@ -3,13 +3,15 @@
 //!
 //! This is the last of several walls and the weakest. A program that holds a secret and wants to tell it will find a
 //! spelling that is not here; that is why commands hold placeholders, and why tool servers are sent what is theirs
-//! alone. A value of fewer than eight bytes is not looked for: it would be found where it is not.
+//! alone. A value of fewer than eight bytes would be found where it is not, so it is looked for only in answers of whom it
+//! was sent to, and only where it stands alone; one of fewer than four bytes not at all. To refuse such values was the
+//! other way: it would refuse what the Agents API accepts, and do nothing about those that are stored.
 
 use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use tenure_egress::{Replacer, SEARCHED_BYTES_MIN};
+use tenure_egress::{Replacer, SEARCHED_BYTES_MIN, WORD_BYTES_MIN};
 use tenure_journal::{Failure, ToolDef};
 use tenure_seal::SecretString;
 
@@ -18,6 +20,8 @@ use tenure_seal::SecretString;
 pub(crate) struct Known {
     pub(crate) shown: String,
     pub(crate) value: SecretString,
+    /// Whether whoever answers was sent it.
+    pub(crate) was_sent: bool,
 }
 
 /// What is searched for.
@@ -37,7 +41,12 @@ impl Mask {
             let shown = known.shown.as_bytes().to_vec();
             spellings(known.value.expose()).into_iter().map(move |spelling| (spelling, shown.clone()))
         });
-        Self(Replacer::new(pairs))
+        let short = known.iter().filter(|known| {
+            known.was_sent && (WORD_BYTES_MIN..SEARCHED_BYTES_MIN).contains(&known.value.expose().len())
+        });
+        let words =
+            short.map(|known| (known.value.expose().as_bytes().to_vec(), known.shown.as_bytes().to_vec()));
+        Self(Replacer::with_words(pairs, words))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -165,8 +174,12 @@ mod tests {
 
     const SECRET: &str = "s3cr3t/\"väl\\ue\" +1";
 
+    fn known(shown: &str, value: &str) -> Known {
+        Known { shown: shown.into(), value: value.into(), was_sent: false }
+    }
+
     fn mask() -> Mask {
-        Mask::of(&[Known { shown: "[secret k]".into(), value: SECRET.into() }])
+        Mask::of(&[known("[secret k]", SECRET)])
     }
 
     #[test]
@@ -194,9 +207,23 @@ mod tests {
     #[test]
     fn other_texts_stay_and_short_secrets_are_not_looked_for() {
         assert_eq!(mask().text("s3cr3t and other values".into()), "s3cr3t and other values");
-        let short = Mask::of(&[Known { shown: "x".into(), value: "1234567".into() }]);
+        let short = Mask::of(&[known("x", "1234567")]);
         assert!(short.is_empty());
         assert_eq!(short.text("1234567".into()), "1234567");
+    }
+
+    #[test]
+    fn a_short_secret_is_masked_where_it_was_sent_and_stands_alone() {
+        let sent = |value: &str| Mask::of(&[Known { was_sent: true, ..known("[secret k]", value) }]);
+        for (value, text, expected) in [
+            ("1234", r#"{"pin": "1234", "order": 12345}"#, r#"{"pin": "[secret k]", "order": 12345}"#),
+            ("1234", "Bearer 1234", "Bearer [secret k]"),
+            ("s3cr3t!", "it is s3cr3t!", "it is [secret k]"),
+            ("token", "tokens and a token.", "tokens and a [secret k]."),
+            ("abc", "abc", "abc"),
+        ] {
+            assert_eq!(sent(value).text(text.into()), expected, "{value}");
+        }
     }
 
     #[test]
@@ -211,7 +238,7 @@ mod tests {
             keyed: false,
             terms: None,
         };
-        let named = Mask::of(&[Known { shown: "[k]".into(), value: "abcdefgh12".into() }]);
+        let named = Mask::of(&[known("[k]", "abcdefgh12")]);
         let masked = mask().tools(vec![tool("t", &format!("say {SECRET}"))]);
         assert_eq!(masked[0].description, "say [secret k]");
         assert_eq!(masked[0].parameters["description"], "[secret k]");

@@ -130,3 +130,115 @@ fn audiences(networking: &CredentialNetworking) -> Vec<String> {
         CredentialNetworking::Limited { allowed_hosts } => allowed_hosts.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use tenure_journal::{
+        AgentConfig, AgentId, EffectId, Failure, FailureKind, ProjectId, SessionOpened, ToolDef, Vault,
+    };
+    use tenure_policy::{PolicySet, PolicySource};
+    use tenure_session::Session;
+    use tenure_store::MemoryStore;
+    use tenure_tools::{Call, CallResult, Server, Servers};
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::{NewCredential, Secrets};
+    use super::*;
+    use crate::{EnvironmentConfig, Limits, ModelTable, Outbound, Parts, Runtime, Sealer};
+
+    /// No tool servers.
+    struct Nowhere;
+
+    fn nowhere() -> Failure {
+        Failure { kind: FailureKind::NotFound, message: "no such server".into(), retry_after_ms: None }
+    }
+
+    #[async_trait]
+    impl Servers for Nowhere {
+        async fn list(&self, _: &Server, _: &CancellationToken) -> Result<Vec<ToolDef>, Failure> {
+            Err(nowhere())
+        }
+
+        async fn call(&self, _: &Server, _: Call<'_>, _: &CancellationToken) -> Result<CallResult, Failure> {
+            Err(nowhere())
+        }
+    }
+
+    async fn start(policy: &str) -> Runtime {
+        // What webhooks are sent with; another test of this process may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let source = PolicySource { name: "test.cedar".into(), text: policy.into() };
+        let parts = Parts {
+            store: Arc::new(MemoryStore::unshared()),
+            models: ModelTable { named: BTreeMap::new(), fallback: None },
+            servers: Arc::new(Nowhere),
+            project_servers: BTreeMap::new(),
+            policy: Arc::new(PolicySet::new(&[source]).expect("valid")),
+            sealer: Sealer::ephemeral(),
+            limits: Limits::default(),
+            outbound: Outbound::default(),
+            environments: EnvironmentConfig::default(),
+        };
+        Runtime::start(parts).await.expect("starts")
+    }
+
+    fn variable(name: &str, hosts: &[&str]) -> NewCredential {
+        let allowed_hosts = hosts.iter().map(ToString::to_string).collect();
+        NewCredential {
+            name: name.to_owned(),
+            metadata: BTreeMap::new(),
+            auth: CredentialAuth::EnvironmentVariable {
+                secret_name: name.to_owned(),
+                networking: CredentialNetworking::Limited { allowed_hosts },
+            },
+            secrets: Secrets {
+                value: Some(SecretString::new(format!("canary-of-{name}"))),
+                ..Secrets::default()
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_policy_keeps_is_given_to_neither_the_sandbox_nor_the_proxy() {
+        let policy = r#"@id("keep") forbid (principal, action == Action::"secret.use", resource)
+            when { context.host == "kept.example" };"#;
+        let runtime = start(policy).await;
+        let project = ProjectId::fresh(&runtime.fresh());
+        let vault = Vault { name: None, metadata: BTreeMap::new() };
+        let vault = runtime.create_vault(project, vault, |_| None).await.expect("made").id;
+        for new in [
+            variable("OPEN", &["open.example"]),
+            variable("KEPT", &["kept.example"]),
+            variable("HALF", &["open.example", "kept.example"]),
+        ] {
+            runtime.create_credential(project, vault, new, |_| None).await.expect("made");
+        }
+        let agent = AgentConfig::new(AgentId::fresh(&runtime.fresh()), "m");
+        let key = SessionKey { project, session: tenure_journal::SessionId::fresh(&runtime.fresh()) };
+        let state = Session::opened(key, runtime.now(), &SessionOpened::new(project, agent));
+        let effect: EffectId = EffectId::fresh(&runtime.fresh());
+        let standing = Standing::of(&state, effect, None);
+        let found =
+            variables(runtime.shared(), key, &[vault.to_string()], &standing).await.expect("readable");
+        let mut shown: Vec<(&str, String)> =
+            found.iter().map(|variable| (variable.name.as_str(), format!("{:?}", variable.secret))).collect();
+        shown.sort();
+        let names: Vec<&str> = shown.iter().map(|(name, _)| *name).collect();
+        // What is withheld has no placeholder either: the command does not learn that there is one.
+        assert_eq!(names, ["HALF", "OPEN"]);
+        for (name, secret) in &shown {
+            assert!(secret.contains("open.example") && !secret.contains("kept.example"), "{name}: {secret}");
+            assert!(!secret.contains("canary"), "no secret is printed: {secret}");
+        }
+        let records = runtime.store().unsealed(&[], usize::MAX).await.expect("readable");
+        let told: Vec<String> =
+            records.iter().map(|record| String::from_utf8_lossy(&record.record).into_owned()).collect();
+        let refused = told.iter().filter(|record| record.contains("\"refused\"") && record.contains("keep"));
+        assert_eq!(refused.count(), 2, "each refusal is recorded before anything begins: {told:?}");
+        assert!(!told.iter().any(|record| record.contains("canary")), "{told:?}");
+    }
+}

@@ -131,8 +131,7 @@ impl Draft<'_> {
             Decision::Deny => {
                 self.refuse_call(approval.item_id, DENIED);
                 if self.state.quarantined_by.is_none() {
-                    let fact = Governance::Quarantined { approval_id: id, by: by.id.clone() };
-                    self.push(Event::Governed { fact });
+                    self.quarantine(id, &by.id, None);
                 }
             }
             Decision::Cancel => self.refuse_call(approval.item_id, DISMISSED),
@@ -216,8 +215,7 @@ impl Draft<'_> {
         let session = SessionFacts { id: &id, agent: &agent, owner };
         let permit = self.permit_party(by, Action::Session { verb: SessionVerb::Release, session })?;
         if self.state.quarantined_by.is_some() {
-            let fact = Governance::Released { by: by.id.clone(), permit };
-            self.push(Event::Governed { fact });
+            self.end_quarantine(&by.id, &permit, None);
         }
         Ok(())
     }

@@ -52,7 +52,13 @@ impl Draft<'_> {
             return match command {
                 Command::OpenSession { .. } => Err(Refusal::EnvironmentTaken),
                 Command::ExpireEnvironment | Command::SuspendEnvironment | Command::SignedIn => Ok(()),
-                Command::Delete | Command::Parent(FromParent::Halt | FromParent::Delete) => Ok(()),
+                Command::Delete
+                | Command::Parent(
+                    FromParent::Halt
+                    | FromParent::Delete
+                    | FromParent::Quarantine { .. }
+                    | FromParent::Release { .. },
+                ) => Ok(()),
                 Command::Parent(FromParent::Input { .. })
                 | Command::Message { .. }
                 | Command::OwnMessage { .. }
@@ -119,6 +125,14 @@ impl Draft<'_> {
             Command::Parent(FromParent::Delete) => {
                 self.halt();
                 self.delete()
+            }
+            Command::Parent(FromParent::Quarantine { approval_id, by, of }) => {
+                self.quarantined_with_parent(*approval_id, by, *of);
+                Ok(())
+            }
+            Command::Parent(FromParent::Release { by, permit, of }) => {
+                self.released_with_parent(by, permit, *of);
+                Ok(())
             }
         }
     }

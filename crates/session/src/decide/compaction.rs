@@ -136,7 +136,7 @@ impl Draft<'_> {
             return false;
         }
         match self.choose_route(&model, None, Purpose::Compaction) {
-            Ok(chosen) if self.budgets.short(&chosen.amounts).is_some() => false,
+            Ok(chosen) if self.short_of(&model, &chosen).is_some() => false,
             Ok(chosen) => {
                 let Cut { upto, last, tokens: _ } = cut;
                 self.request(Effect {
@@ -213,7 +213,7 @@ impl Draft<'_> {
         let (effect_id, kind) = (effect.id, &effect.kind);
         let EffectKind::Compact { model, .. } = kind else { return true };
         match self.choose_route(model, Some(effect_id), Purpose::Compaction) {
-            Ok(chosen) if self.budgets.short(&chosen.amounts).is_some() => self.abandon_summary(),
+            Ok(chosen) if self.short_of(model, &chosen).is_some() => self.abandon_summary(),
             Ok(chosen) => {
                 let asked = self.state.compaction(kind, self.cx.window);
                 let counted = asked.map_or(0, |request| Family::of(model).count_request(&request));

@@ -73,7 +73,7 @@ impl Draft<'_> {
             return Err(ExtractionSkipped::Budget);
         }
         match self.choose_route(model, None, Purpose::Memory) {
-            Ok(chosen) if self.budgets.short(&chosen.amounts).is_some() => Err(ExtractionSkipped::Budget),
+            Ok(chosen) if self.short_of(model, &chosen).is_some() => Err(ExtractionSkipped::Budget),
             Ok(chosen) => {
                 let mut permit = chosen.permit;
                 permit.policies.extend(write.policies);
@@ -118,7 +118,7 @@ impl Draft<'_> {
             ExtractionSkipped::Budget
         } else {
             match self.choose_route(model, Some(effect_id), Purpose::Memory) {
-                Ok(chosen) if self.budgets.short(&chosen.amounts).is_some() => ExtractionSkipped::Budget,
+                Ok(chosen) if self.short_of(model, &chosen).is_some() => ExtractionSkipped::Budget,
                 Ok(chosen) => {
                     let request = self.state.turn_to_read(kind, Window::DEFAULT);
                     let request = request.map(|turn| turn.to_request(&[]));

@@ -11,6 +11,7 @@ mod environment;
 mod extraction;
 mod permission;
 mod prewarmed;
+mod quarantine;
 mod review;
 mod rewind;
 mod route;

@@ -52,7 +52,7 @@ impl Draft<'_> {
             return None;
         }
         match self.choose_route(&model, None, Purpose::Review) {
-            Ok(chosen) if self.budgets.short(&chosen.amounts).is_some() => None,
+            Ok(chosen) if self.short_of(&model, &chosen).is_some() => None,
             Ok(chosen) => Some(Possible { model, permit: chosen.permit }),
             Err(unroutable) => {
                 self.record_unroutable(unroutable);
@@ -90,7 +90,7 @@ impl Draft<'_> {
             return true;
         };
         match self.choose_route(&review.model, Some(effect_id), Purpose::Review) {
-            Ok(chosen) if self.budgets.short(&chosen.amounts).is_some() => {
+            Ok(chosen) if self.short_of(&review.model, &chosen).is_some() => {
                 self.push(Event::EffectAbandoned { effect_id });
             }
             Ok(chosen) => {

@@ -88,6 +88,15 @@ pub(super) struct Unroutable {
 }
 
 impl Draft<'_> {
+    /// Why a call that may go its way cannot be paid for; nothing where it can.
+    pub(super) fn short_of(&self, model: &str, chosen: &Chosen) -> Option<Short> {
+        let own = self.state.spend_limit.is_some_and(|limit| limit.limit.is_some());
+        if chosen.price.is_none() && (own || self.budgets.limit_money()) {
+            return Some(Short::of_unpriced(model));
+        }
+        self.budgets.short(&chosen.amounts)
+    }
+
     /// The way that an attempt at `model` takes now; `effect_id` names the call, once there is one.
     pub(super) fn choose_route(
         &self,

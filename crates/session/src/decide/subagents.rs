@@ -280,6 +280,7 @@ impl Draft<'_> {
                     name: name.clone(),
                     task: task.clone(),
                 });
+                self.quarantine_newcomer(*subagent_id);
             }
             (SubagentReply::Done, SubagentRequest::Close { subagent_id }) => {
                 self.push(Event::SubagentClosed { subagent_id: *subagent_id });
@@ -389,7 +390,7 @@ impl Draft<'_> {
         self.state.items().next_back().map(|(_, item)| item.turn_id)
     }
 
-    /// Records that subagents are to be stopped.
+    /// Records that subagents are to be stopped, or let go on.
     pub(super) fn end_subagents(&mut self, turn_id: Option<TurnId>, ends: Vec<SubagentEnd>) {
         if ends.is_empty() {
             return;

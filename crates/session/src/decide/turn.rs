@@ -145,7 +145,7 @@ impl Draft<'_> {
         let model = self.state.agent.model.clone();
         match self.choose_route(&model, None, Purpose::Agent) {
             Ok(chosen) => {
-                if let Some(Short { code, message }) = self.budgets.short(&chosen.amounts) {
+                if let Some(Short { code, message }) = self.short_of(&model, &chosen) {
                     self.fail_turn(code, message);
                     return true;
                 }
@@ -261,7 +261,7 @@ impl Draft<'_> {
             match self.choose_route(&model, Some(effect_id), Purpose::Agent) {
                 Ok(chosen) => match self.fit_without_summary() {
                     Ok(size) => {
-                        if let Some(Short { code, message }) = self.budgets.short(&chosen.amounts) {
+                        if let Some(Short { code, message }) = self.short_of(&model, &chosen) {
                             self.fail_turn(code, message);
                             return false;
                         }

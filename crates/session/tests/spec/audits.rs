@@ -1,6 +1,7 @@
 //! What an auditor is told: who did what, who allowed it, and on whose machine.
 
-use tenure_journal::{Decision, Network, SessionPatch};
+use serde_json::{Value, to_value};
+use tenure_journal::{Decision, DigestKey, Network, SessionPatch};
 use tenure_session::{Attempted, Input};
 
 use crate::bench::{Bench, Show, agent, call, defaults, opened, root, say, self_hosted, server, shop};
@@ -87,4 +88,36 @@ fn machines_come_and_go() {
           agt1, turn1: executor_disconnected {"environment":"env1"}
     "#,
     );
+}
+
+/// What an auditor is told of a refund, in a journal that begins with `key`.
+fn refund(key: Option<DigestKey>) -> Vec<Value> {
+    let mut opening = opened(agent(vec![server("shop")]));
+    opening.digest_key = key;
+    let mut b = Bench::open(opening, "Refund order 7", defaults(), Show::Nothing);
+    b.lists(shop());
+    b.answer(vec![call("c1", "shop__refund", r#"{"order":7}"#)]);
+    let approval = b.approval();
+    b.decide(approval, Decision::Approve);
+    b.update("without review", SessionPatch { review: Some(None), ..SessionPatch::default() });
+    b.records.iter().map(|record| to_value(&record.fact).unwrap()).collect()
+}
+
+#[test]
+fn digests_are_keyed_with_what_the_journal_begins_with() {
+    let key = DigestKey::new([7; 32]);
+    let (plain, keyed) = (refund(None), refund(Some(key)));
+    assert_eq!(plain.len(), keyed.len());
+    let mut digests = 0;
+    for (mut plain, keyed) in plain.into_iter().zip(keyed) {
+        for member in ["arguments", "question", "change"] {
+            if let Some(digest) = plain.get(member).and_then(Value::as_str) {
+                plain[member] = key.keyed(digest).into();
+                digests += 1;
+            }
+        }
+        // Nothing else differs: which policies decided is no secret.
+        assert_eq!(plain, keyed);
+    }
+    assert!(digests >= 8, "{digests}");
 }

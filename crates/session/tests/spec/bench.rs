@@ -10,11 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
 use tenure_journal::{
-    AgentConfig, AgentId, AnswerItem, ApprovalId, BlobRef, Capabilities, CommandResult, ContainerSize,
-    ContextItem, Decision, Done, Effect, EffectId, EffectKind, Environment, EnvironmentFile, EnvironmentId,
-    EnvironmentOpened, Event, Extraction, Failure, FailureKind, Fresh, FunctionOutput, FunctionTool,
-    HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool, McpTransport,
-    ModelAnswer, ModelRequest, Network, Origin, Outcome, ProjectId, Recorded, Remembered,
+    AgentConfig, AgentId, AnswerItem, ApprovalId, AuditRecord, BlobRef, Capabilities, CommandResult,
+    ContainerSize, ContextItem, Decision, Done, Effect, EffectId, EffectKind, Environment, EnvironmentFile,
+    EnvironmentId, EnvironmentOpened, Event, Extraction, Failure, FailureKind, Fresh, FunctionOutput,
+    FunctionTool, HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, McpTool,
+    McpTransport, ModelAnswer, ModelRequest, Network, Origin, Outcome, ProjectId, Recorded, Remembered,
     SelfHostedEnvironment, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TakenBlock, Timestamp,
     Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
 };
@@ -69,6 +69,8 @@ pub(crate) struct Bench {
     /// The pinned blocks as a store has them.
     pub(crate) blocks: Option<Vec<TakenBlock>>,
     pub(crate) show: Show,
+    /// What an auditor was told.
+    pub(crate) records: Vec<AuditRecord>,
     /// What can be recalled of it, by place.
     pub(crate) episodes: BTreeMap<u64, Remembered>,
     /// What the model was shown last, if it has to be the beginning of what it is shown next.
@@ -253,8 +255,13 @@ impl Bench {
         let Environment::Hosted(environment) = hosted(network) else { unreachable!() };
         let project_id = opened.project_id;
         let expires_at = START.plus_millis(1_000);
-        let opened =
-            EnvironmentOpened { project_id, environment: *environment, expires_at, vault_ids: Vec::new() };
+        let opened = EnvironmentOpened {
+            project_id,
+            environment: *environment,
+            expires_at,
+            vault_ids: Vec::new(),
+            digest_key: None,
+        };
         Self::begin(project_id, "> prewarm", defaults(), show, |key, cx| {
             Session::crank_prewarm(key, opened, cx)
         })
@@ -354,6 +361,7 @@ impl Bench {
             frozen: Frozen::default(),
             blocks: None,
             show,
+            records: Vec::new(),
             episodes: BTreeMap::new(),
             sent: None,
             policy,
@@ -480,6 +488,7 @@ impl Bench {
             }
             Show::Nothing => {}
         }
+        self.records.extend(batch.audit.iter().cloned());
         let versions: Vec<Version> = batch.audit.iter().map(|record| record.version).collect();
         assert!(versions.is_sorted_by(|one, next| one < next), "an event has one record at most");
         let own = batch.expected.plus(1)..=batch.after.version();

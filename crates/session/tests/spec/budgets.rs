@@ -1,9 +1,9 @@
 //! What is set aside before a model is asked, and what is settled once it has answered or not.
 
-use tenure_journal::{FailureKind, SpendLimit};
-use tenure_session::{Price, Reserving};
+use tenure_journal::{BudgetId, BudgetScope, BudgetUse, Caps, FailureKind, Period, SpendLimit};
+use tenure_session::{Budgets, Price, Reserving, SharedBudget, TreeBudget};
 
-use crate::bench::{Bench, Show, agent, call, defaults, function, opened, say, whole};
+use crate::bench::{Bench, START, Show, agent, call, defaults, function, opened, say, whole};
 
 /// A session whose model costs a thousand for each token read or written, and whose answers have ten tokens.
 fn priced(first: &str) -> Bench {
@@ -133,4 +133,39 @@ fn a_model_without_a_price_asks_no_budget() {
     b.message("Go");
     b.answer(vec![say("Done.")]);
     assert_eq!((b.reserved.len(), b.spent), (0, 0));
+}
+
+#[test]
+fn a_model_without_a_price_is_not_asked_where_money_is_limited() {
+    const UNKNOWN: &str = "money is limited here, and the price of the model `m` is not known; give the model or its \
+        route `price_usd_per_million` in tenure.yaml (0 for one that costs nothing), or limit tokens or calls instead \
+        of money";
+    let caps = |money: Option<u64>, tokens: Option<u64>| Caps { nano_usd: money, tokens, ..Caps::NONE };
+    let shared = |caps| {
+        let id = BudgetId::at(BudgetScope::Project, Period::Total, START);
+        vec![SharedBudget { id, caps, used: BudgetUse::default() }]
+    };
+    let tree = Some(TreeBudget { limit: 1_000, spent: 0, reserved: 0 });
+    for (what, own, tree, shared, is_asked) in [
+        ("nothing is limited", None, None, vec![], true),
+        ("the session's own limit", Some(SpendLimit { limit: Some(100) }), None, vec![], false),
+        ("the limit of its parent", None, tree, vec![], false),
+        ("a budget of money", None, None, shared(caps(Some(1_000), Some(1_000_000))), false),
+        ("a budget of tokens", None, None, shared(caps(None, Some(1_000_000))), true),
+    ] {
+        let mut opening = opened(agent(vec![]));
+        opening.spend_limit = own;
+        let mut b = Bench::open(opening, "", defaults(), Show::Events);
+        b.budgets = Budgets { tree, shared };
+        b.message("Go");
+        assert_eq!(b.running.len(), usize::from(is_asked), "{what}");
+        let error = b.turns().last().and_then(|turn| turn.error.clone());
+        let told = error.map(|error| (error.code, error.message));
+        let expected = (!is_asked).then(|| ("price_unknown".to_owned(), UNKNOWN.to_owned()));
+        assert_eq!(told, expected, "{what}");
+        let free = Price { input_nano_usd: 0, output_nano_usd: 0, output_tokens_max: 10 };
+        b.prices.insert("m".to_owned(), free);
+        b.message("Again");
+        assert_eq!(b.running.len(), 1, "with a price of nothing it is asked: {what}");
+    }
 }

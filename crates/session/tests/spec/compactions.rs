@@ -161,9 +161,10 @@ fn a_guest_leaves_the_summary_to_the_holder() {
 fn a_spent_budget_asks_for_no_summary() {
     let mut opening = opened(agent(vec![function("ask")]));
     opening.spend_limit = Some(SpendLimit { limit: Some(100_000) });
-    let mut b = Bench::open(opening, "Go", defaults(), Show::Events);
+    let mut b = Bench::open(opening, "", defaults(), Show::Events);
     let price = Price { input_nano_usd: 1_000, output_nano_usd: 1_000, output_tokens_max: 10 };
     b.prices.insert("m".to_owned(), price);
+    b.message("Go");
     for n in 0..20 {
         b.answer_as(whole(vec![say(&"word ".repeat(40))]), Some(1));
         b.message(&format!("Question {n}"));

@@ -2,6 +2,8 @@
 
 use tenure_journal::{ModelAnswer, SpendLimit, Stop, limit};
 
+use tenure_session::Price;
+
 use crate::bench::{Bench, Show, agent, call, defaults, function, opened, say, server, shop, think, whole};
 
 #[test]
@@ -299,7 +301,11 @@ fn reasoning_goes_back_only_with_what_it_led_to() {
 fn a_spending_limit_stops_the_next_request() {
     let mut opening = opened(agent(vec![function("ask")]));
     opening.spend_limit = Some(SpendLimit { limit: Some(2) });
-    let mut b = Bench::open(opening, "Go", defaults(), Show::Events);
+    let mut b = Bench::open(opening, "", defaults(), Show::Events);
+    // What an answer costs is known when it is there.
+    let free = Price { input_nano_usd: 0, output_nano_usd: 0, output_tokens_max: 10 };
+    b.prices.insert("m".to_owned(), free);
+    b.message("Go");
     b.answer_as(whole(vec![call("c1", "ask", "{}")]), Some(15_000_000));
     b.result("c1", "1");
     b.note("one cent and a half are spent");
@@ -318,21 +324,22 @@ fn a_spending_limit_stops_the_next_request() {
     b.update("no limit", patch(None));
     b.message("And now?");
     b.check(r#"
-        > open "Go"
+        > open
           session opened for m
+        > message "Go"
           inp1 accepted: "Go"
           turn1 created
           inp1 joined turn1 as item1
           turn1 started
           eff1 requested: ask m, step 0 (freely)
-          eff1 attempt 1
+          eff1 attempt 1, reserves 0
         > answer
           eff1 attempt 1 answered, settled
           turn1 item2 #0 in_progress: function ask c1 {}
         > result of c1: "1"
           item2 returned "1" as item3 in turn1
           eff2 requested: ask m, step 1 (freely)
-          eff2 attempt 1
+          eff2 attempt 1, reserves 0
           = one cent and a half are spent
         > answer
           eff2 attempt 1 answered, settled
@@ -355,7 +362,7 @@ fn a_spending_limit_stops_the_next_request() {
           inp3 joined turn3 as item7
           turn3 started
           eff3 requested: ask m, step 0 (freely)
-          eff3 attempt 1
+          eff3 attempt 1, reserves 0
         > answer
           eff3 attempt 1 answered, settled
           turn3 item8 #0 completed: message (final_answer) "Yes."
@@ -368,7 +375,7 @@ fn a_spending_limit_stops_the_next_request() {
           inp4 joined turn4 as item9
           turn4 started
           eff4 requested: ask m, step 0 (freely)
-          eff4 attempt 1
+          eff4 attempt 1, reserves 0
     "#);
 }
 

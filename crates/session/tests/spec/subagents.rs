@@ -2,8 +2,9 @@
 //! its turn ends.
 
 use tenure_journal::{
-    AgentConfig, EffectId, EffectKind, FailureKind, Fresh, InputPart, MultiAgent, ReportStatus, SessionKey,
-    SubagentId, SubagentReport, SubagentRequest, Timestamp, Tool, TurnId,
+    AgentConfig, ApprovalId, Decision, EffectId, EffectKind, EndHow, Event, FailureKind, Fresh, InputPart,
+    MultiAgent, Party, ReportStatus, SessionKey, SubagentId, SubagentReport, SubagentRequest, Timestamp,
+    Tool, TurnId,
 };
 use tenure_policy::{PolicySet, PolicySource};
 use tenure_session::{
@@ -449,5 +450,136 @@ fn a_child_is_halted_with_everything_that_waits() {
         > input
           refused: the session is deleted
     "#,
+    );
+}
+
+/// What its running effect says to subagents.
+fn said(b: &Bench) -> Vec<(SubagentId, EndHow)> {
+    let said = b.running.iter().filter_map(|(effect, _)| {
+        let EffectKind::EndSubagents { ends } = &effect.kind else { return None };
+        Some(ends)
+    });
+    said.flatten().map(|end| (end.subagent_id, end.how.clone())).collect()
+}
+
+#[test]
+fn a_refusal_reaches_every_subagent_and_so_does_the_release() {
+    let mut b = Bench::open(opened(leader(3, vec![server("shop")])), "Go", defaults(), Show::Events);
+    b.mute();
+    b.lists(shop());
+    b.answer(vec![call("c1", "create_subagent", r#"{"task":"Look.","name":"scout"}"#)]);
+    b.replies(SubagentReply::Done);
+    // One is there, and one is on its way when the refund is refused.
+    b.answer(vec![
+        call("c2", "create_subagent", r#"{"task":"Count.","name":"late"}"#),
+        call("c3", "shop__refund", "{}"),
+    ]);
+    let approval = b.approval();
+    b.unmute();
+    let by = Party::service("ann", &["approvers"]);
+    let decide = Command::Decide { approval_id: approval, decision: Decision::Deny, by };
+    b.command("deny", decide).unwrap();
+    let first = said(&b);
+    b.replies(SubagentReply::Done);
+    b.ended();
+    b.ended();
+    let second: Vec<SubagentId> = b.session.subagents().map(|subagent| subagent.id).collect();
+    b.command("release", Command::Release { by: Party::service("ben", &["approvers"]) }).unwrap();
+    let released = said(&b);
+    assert_eq!(
+        b.transcript_after("  …\n"),
+        r#"> deny
+  apr1 decided: deny by ann
+  item4 closed failed "A person was asked to approve this call and refused. It was not made."
+  quarantined by ann for apr1
+  eff6 requested: quarantine by ann for apr1 of subagent1 (freely)
+  eff6 attempt 1
+> subagent
+  eff5 attempt 1 returned "{\"subagent_id\":\"subagent2\",\"name\":\"late\"}", settled
+  subagent2 opened: late
+  eff7 requested: quarantine by ann for apr1 of subagent2 (freely)
+  eff7 attempt 1
+> subagents stopped
+  eff6 attempt 1 done, settled
+> subagents stopped
+  eff7 attempt 1 done, settled
+  eff8 requested: ask m, step 2 (freely)
+  eff8 attempt 1
+> release
+  released by ben
+  eff9 requested: release by ben of subagent1, release by ben of subagent2 (freely)
+  eff9 attempt 1
+"#
+    );
+    assert!(matches!(first.as_slice(), [(id, EndHow::Quarantine { .. })] if *id == second[0]));
+    let released: Vec<SubagentId> = released.into_iter().map(|(id, _)| id).collect();
+    assert_eq!(released, second);
+}
+
+#[test]
+fn a_subagent_obeys_the_youngest_word_of_its_parent() {
+    let parent = lead(1);
+    let mut opening = opened(agent(vec![server("shop")]));
+    opening.parent = Some(tenure_journal::Parent {
+        session: parent.session.key().session,
+        root: parent.session.key().session,
+        agent: parent.session.as_agent(),
+        subagent_id: SubagentId::of_effect(EffectId::fresh(&Fresh::new(parent.now, 7))),
+        depth: 1,
+    });
+    let mut b = Bench::open(opening, "Look.", defaults(), Show::Events);
+    b.mute();
+    b.lists(shop());
+    b.unmute();
+    let approval_id = ApprovalId::fresh(&Fresh::new(b.now, 9));
+    let quarantine = |of| {
+        let of = tenure_journal::Version(of);
+        Command::Parent(FromParent::Quarantine { approval_id, by: "ann".into(), of })
+    };
+    let permit = b.journal.iter().find_map(|recorded| {
+        let Event::EffectRequested { effect } = &recorded.event else { return None };
+        Some(effect.permit.clone())
+    });
+    let permit = Box::new(permit.unwrap());
+    let release = |of| {
+        let (permit, of) = (permit.clone(), tenure_journal::Version(of));
+        Command::Parent(FromParent::Release { by: "ben".into(), permit, of })
+    };
+    b.command("quarantine of 9", quarantine(9)).unwrap();
+    b.command("quarantine of 9", quarantine(9)).unwrap();
+    b.answer(vec![call("c1", "shop__find", "{}"), call("c2", "shop__send", "{}")]);
+    b.command("release of 12", release(12)).unwrap();
+    b.command("quarantine of 9", quarantine(9)).unwrap();
+    b.returns("find", "found");
+    b.answer(vec![call("c3", "shop__find", "{}")]);
+    assert_eq!(b.session.view().quarantined_by, None);
+    assert_eq!(
+        b.transcript_after("  …\n"),
+        r#"> quarantine of 9
+  quarantined by ann for apr1
+> quarantine of 9
+  nothing
+> answer
+  eff2 attempt 1 answered, settled
+  turn1 item2 #0 in_progress: mcp shop/find c1 {}
+  eff3 requested: call shop/find {} (freely)
+  eff3 attempt 1
+  turn1 item3 #1 in_progress: mcp shop/send c2 {}
+  policy refuses tool.call shop/send: denied (guard.quarantine)
+  item3 closed failed "Policy does not allow this call (guard.quarantine). It was not made."
+> release of 12
+  released by ben
+> quarantine of 9
+  nothing
+> find returns
+  eff3 attempt 1 returned "found", settled
+  eff4 requested: ask m, step 1 (freely)
+  eff4 attempt 1
+> answer
+  eff4 attempt 1 answered, settled
+  turn1 item4 #2 in_progress: mcp shop/find c3 {}
+  eff5 requested: call shop/find {} (freely)
+  eff5 attempt 1
+"#
     );
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use tenure_journal::{
-    AuditRecord, CommandRequest, Compacted, ContextItem, Done, EffectKind, Event, ExtractedFact,
+    AuditRecord, CommandRequest, Compacted, ContextItem, Done, EffectKind, EndHow, Event, ExtractedFact,
     FunctionOutput, Governance, InputPart, Item, ItemBody, ModelRequest, Next, Outcome, PluginServers,
     ServerRef, SkillEntry, SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
 };
@@ -203,7 +203,14 @@ fn effect(kind: &EffectKind) -> String {
         EffectKind::EndSubagents { ends } => {
             let end = |end: &SubagentEnd| {
                 let fences: String = end.fences.iter().map(|id| format!(" against {id}")).collect();
-                format!("{} {}{fences}", word(&end.how), end.subagent_id)
+                let how = match &end.how {
+                    how @ (EndHow::Interrupt | EndHow::Delete) => word(how),
+                    EndHow::Quarantine { approval_id, by, of: _ } => {
+                        format!("quarantine by {by} for {approval_id} of")
+                    }
+                    EndHow::Release { by, .. } => format!("release by {by} of"),
+                };
+                format!("{how} {}{fences}", end.subagent_id)
             };
             ends.iter().map(end).collect::<Vec<_>>().join(", ")
         }
@@ -342,10 +349,10 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
             Governance::Escalated { approval_id, groups } => {
                 format!("{approval_id} escalated to {}", groups.join(", "))
             }
-            Governance::Quarantined { approval_id, by } => {
+            Governance::Quarantined { approval_id, by, of: _ } => {
                 format!("quarantined by {by} for {approval_id}")
             }
-            Governance::Released { by, permit: _ } => format!("released by {by}"),
+            Governance::Released { by, permit: _, of: _ } => format!("released by {by}"),
         },
         Event::ApprovalRequested { approval } => format!(
             "{} asks: {}/{} {} held by {}",

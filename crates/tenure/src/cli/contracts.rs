@@ -1,6 +1,6 @@
 //! `tenure contracts`: what contracts mean for the declared routes, and what others would have meant.
 
-mod proof;
+pub(super) mod proof;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

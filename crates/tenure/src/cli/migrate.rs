@@ -5,6 +5,7 @@
 //! skipped; a migration that was interrupted is finished by running it again.
 
 mod logs;
+mod uses;
 
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
@@ -160,6 +161,8 @@ async fn everything(from: &SqliteStore, to: &PostgresStore) -> Result<Moved, Cli
             }
         }
     }
+    // What journals say is counted by now; what is more was used by sessions that are erased.
+    uses::uses(from, to).await?;
     Ok(moved)
 }
 

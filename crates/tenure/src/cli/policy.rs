@@ -1,21 +1,27 @@
 //! `tenure policy`. `check` says what there is to say about a directory of policies, and reads files and nothing
-//! else; the other commands are about what is published at a server.
+//! else, but for a solver where it is to prove; the other commands are about what is published at a server.
 
 mod publish;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use tenure_policy::{FindingKind, PolicySet, PolicySource};
+use tenure_policy::{DescribedTool, FindingKind, Invariant, PolicySet, PolicySource};
 
 use super::Context;
 use super::check::plural;
+use super::contracts::proof::{self, Wanted};
 use super::error::{CliError, Exit};
-use super::output::{self, Column};
+use super::output::{self, Column, Format};
+use super::world::plain;
+use crate::proofs::Whereabouts;
 
 /// Files of one directory.
 const FILES_MAX: usize = 1_000;
+/// Where, in a directory of policies, it is said what they must never allow.
+const INVARIANTS_DIRECTORY: &str = "invariants";
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyArgs {
@@ -36,6 +42,10 @@ enum PolicyCommand {
         /// Fail on warnings too
         #[arg(long)]
         strict: bool,
+        /// Prove what the policies must never allow, and fail where nothing can be proven: what is shipped, and the
+        /// invariants of `invariants/` in the directory. Contracts are proven by `tenure contracts check`
+        #[arg(long)]
+        prove: bool,
     },
     /// Publish policies at the server, beside its files and in place of what was published before
     Publish(publish::PublishArgs),
@@ -59,13 +69,14 @@ enum PolicyCommand {
 
 pub(crate) async fn policy(cx: &mut Context, args: &PolicyArgs) -> Result<Exit, CliError> {
     match &args.command {
-        PolicyCommand::Check { directory, tools, strict } => {
+        PolicyCommand::Check { directory, tools, strict, prove } => {
             let directory = match directory {
                 Some(directory) => cx.world.directory.join(directory),
                 None => cx.project.join("policies"),
             };
             let tools: Vec<PathBuf> = tools.iter().map(|file| cx.world.directory.join(file)).collect();
-            check(cx, &directory, &tools, *strict)
+            let wanted = if *prove { Wanted::Whole } else { Wanted::Nothing };
+            check(cx, &directory, &tools, *strict, wanted).await
         }
         PolicyCommand::Publish(args) => publish::publish(cx, args).await,
         PolicyCommand::Show { number } => publish::show(cx, *number).await,
@@ -74,16 +85,41 @@ pub(crate) async fn policy(cx: &mut Context, args: &PolicyArgs) -> Result<Exit, 
     }
 }
 
-fn check(cx: &mut Context, directory: &Path, tools: &[PathBuf], strict: bool) -> Result<Exit, CliError> {
+async fn check(
+    cx: &mut Context,
+    directory: &Path,
+    tools: &[PathBuf],
+    strict: bool,
+    wanted: Wanted,
+) -> Result<Exit, CliError> {
     let sources = read(directory)?;
-    let rows = match PolicySet::new(&sources) {
-        Ok(policies) => said(&policies, tools)?,
-        Err(error) => vec![row("error", "", &error.to_string())],
-    };
+    let (mut rows, mut note) = (Vec::new(), None);
+    match PolicySet::new(&sources) {
+        Ok(policies) => {
+            rows.extend(said(&policies, tools)?);
+            // What does not fit its tools cannot be proven about.
+            if rows.iter().all(|row| row["severity"] != "error") {
+                let about = (invariants(directory)?, described(tools)?);
+                let solver = Whereabouts::of(&cx.world.env);
+                let found = proof::look(wanted, solver, Arc::new(policies), about).await?;
+                rows.extend(found.rows.into_iter().map(proven));
+                note = found.note;
+            }
+        }
+        Err(error) => rows.push(row("error", "", &error.to_string())),
+    }
     let columns =
         [Column::at("SEVERITY", "/severity"), Column::at("POLICY", "/id"), Column::at("MESSAGE", "/message")];
     if !rows.is_empty() {
         output::list(&mut cx.world.out, cx.format, &columns, &rows)?;
+    }
+    if cx.format == Format::Table {
+        for line in rows.iter().flat_map(proof::counterexample) {
+            cx.world.out.line(&plain(&line))?;
+        }
+    }
+    if let Some(note) = &note {
+        cx.note(note)?;
     }
     let count = |severity: &str| rows.iter().filter(|row| row["severity"] == severity).count();
     let (errors, warnings) = (count("error"), count("warning"));
@@ -124,6 +160,39 @@ fn said(policies: &PolicySet, tools: &[PathBuf]) -> Result<Vec<Value>, CliError>
         rows.push(row(severity, &finding.policy, &message));
     }
     Ok(rows)
+}
+
+/// What must never be allowed: what is shipped, and what the directory adds.
+fn invariants(directory: &Path) -> Result<Vec<Invariant>, CliError> {
+    let own = directory.join(INVARIANTS_DIRECTORY);
+    let sources = if own.is_dir() { read(&own)? } else { Vec::new() };
+    let mut all = Invariant::shipped();
+    let own = Invariant::parse(&sources);
+    all.extend(own.map_err(|error| CliError::failed("policy", error.to_string()))?);
+    Ok(all)
+}
+
+fn described(tools: &[PathBuf]) -> Result<Vec<DescribedTool>, CliError> {
+    let mut all = Vec::new();
+    for file in tools {
+        let found = listed(file)?;
+        all.extend(found.into_iter().map(|(id, parameters)| DescribedTool { id, parameters }));
+    }
+    Ok(all)
+}
+
+/// What a solver answered, as a row of this command. What is refuted is wrong; what nobody knows may be.
+fn proven(mut found: Value) -> Value {
+    let what = found["what"].as_str().unwrap_or_default().to_owned();
+    let severity = match what.as_str() {
+        "refuted" => "error",
+        "proven" | "vacuous" | "closed" => "note",
+        _ => "warning",
+    };
+    let message = format!("{what}: {}", found["means"].as_str().unwrap_or_default());
+    found["severity"] = severity.into();
+    found["message"] = message.into();
+    found
 }
 
 fn row(severity: &str, id: &str, message: &str) -> Value {
@@ -180,6 +249,39 @@ pub(super) fn listed(file: &Path) -> Result<Vec<(String, Value)>, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_refuted_is_an_error_and_what_nobody_knows_a_warning() {
+        for (what, severity) in [
+            ("refuted", "error"),
+            ("proven", "note"),
+            ("vacuous", "note"),
+            ("closed", "note"),
+            ("unknown", "warning"),
+            ("may fail", "warning"),
+            ("dead policy", "warning"),
+        ] {
+            let found =
+                proven(json!({"id": "i", "what": what, "means": "so", "counterexample": {"action": "a"}}));
+            assert_eq!(found["severity"], severity, "{what}");
+            assert_eq!(found["message"], format!("{what}: so"));
+            assert_eq!(found["counterexample"]["action"], "a", "it is shown as well");
+        }
+    }
+
+    #[test]
+    fn a_directory_may_say_what_must_never_be_allowed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let shipped = Invariant::shipped().len();
+        assert_eq!(invariants(directory.path()).expect("none of its own").len(), shipped);
+        let own = directory.path().join(INVARIANTS_DIRECTORY);
+        std::fs::create_dir(&own).expect("made");
+        let text = r#"@id("no-refunds") forbid (principal, action == Action::"tool.call", resource == Tool::"pay/refund");"#;
+        std::fs::write(own.join("own.cedar"), text).expect("written");
+        assert_eq!(invariants(directory.path()).expect("valid").len(), shipped + 1);
+        std::fs::write(own.join("own.cedar"), text.replace("forbid", "permit")).expect("written");
+        assert!(invariants(directory.path()).is_err(), "an invariant only forbids");
+    }
 
     #[test]
     fn policies_are_checked_with_their_tools() {

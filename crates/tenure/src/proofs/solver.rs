@@ -49,23 +49,23 @@ impl PublishProver {
         Self { invariants, solver, proving: Mutex::default() }
     }
 
-    fn try_to_prove(&self, set: &PolicySet) -> Result<ProofRecord, String> {
+    fn try_to_prove(&self, set: &PolicySet, tools: &[DescribedTool]) -> Result<ProofRecord, String> {
         // Another's panic leaves nothing half done behind this lock.
         let _proving = self.proving.lock().unwrap_or_else(PoisonError::into_inner);
         let cvc5 = self.solver.find().map_err(|error| error.to_string())?;
         let limits = Limits { all: PUBLISH_TIMEOUT, ..Limits::default() };
-        let tools: &[DescribedTool] = &[];
         Ok(tenure_prove::prove(set, &self.invariants, tools, Extent::Invariants, (&cvc5, limits))?
             .into_record())
     }
 }
 
 impl tenure_api::Prover for PublishProver {
-    fn prove(&self, set: &PolicySet) -> ProofRecord {
-        self.try_to_prove(set).unwrap_or_else(|why| ProofRecord {
+    fn prove(&self, set: &PolicySet, tools: &[DescribedTool]) -> ProofRecord {
+        self.try_to_prove(set, tools).unwrap_or_else(|why| ProofRecord {
             solver: None,
             missing: Some(why),
             invariants: Invariant::digest(&self.invariants),
+            tools: Vec::new(),
             results: Vec::new(),
             overridden: None,
         })

@@ -1,7 +1,7 @@
 //! Without a solver: nothing is proven, and that is said.
 
 use tenure_journal::ProofRecord;
-use tenure_policy::{Invariant, PolicySet};
+use tenure_policy::{DescribedTool, Invariant, PolicySet};
 use tenure_project::Env;
 
 /// Why nothing is proven.
@@ -39,11 +39,12 @@ impl PublishProver {
 }
 
 impl tenure_api::Prover for PublishProver {
-    fn prove(&self, _: &PolicySet) -> ProofRecord {
+    fn prove(&self, _: &PolicySet, _: &[DescribedTool]) -> ProofRecord {
         ProofRecord {
             solver: None,
             missing: Some(WHY.to_owned()),
             invariants: Invariant::digest(&self.invariants),
+            tools: Vec::new(),
             results: Vec::new(),
             overridden: None,
         }

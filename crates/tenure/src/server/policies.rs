@@ -74,3 +74,68 @@ fn published(runtime: &Runtime, project: ProjectId, digest: &str) -> AuditEntry 
     let record = RequestRecord { at: runtime.now(), project, fact };
     AuditEntry { project, record: record.to_bytes().into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use tenure_policy::PolicySet;
+    use tenure_runtime::{EnvironmentConfig, Limits, ModelTable, Outbound, Parts, Sealer};
+    use tenure_store::MemoryStore;
+    use tenure_tools::McpServers;
+
+    use super::*;
+
+    /// Nobody publishes.
+    const LOCKED: &str = r#"@id("locked") forbid (principal, action == Action::"policy.publish", resource);"#;
+
+    async fn start() -> Runtime {
+        // What webhooks are sent with; another test of this process may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let servers = McpServers::new(Vec::new(), tenure_tools::Limits::default()).expect("TLS is set up");
+        let parts = Parts {
+            store: Arc::new(MemoryStore::unshared()),
+            models: ModelTable { named: BTreeMap::new(), fallback: None },
+            servers: Arc::new(servers),
+            project_servers: BTreeMap::new(),
+            policy: Arc::new(PolicySet::defaults()),
+            sealer: Sealer::ephemeral(),
+            limits: Limits::default(),
+            outbound: Outbound::default(),
+            environments: EnvironmentConfig::default(),
+        };
+        Runtime::start(parts).await.expect("starts")
+    }
+
+    #[tokio::test]
+    async fn who_starts_the_server_withdraws_what_was_published() {
+        let runtime = start().await;
+        let project = ProjectId::fresh(&runtime.fresh());
+        assert_eq!(
+            settle(&runtime, project, true).await.expect("settled"),
+            None,
+            "there is nothing to withdraw"
+        );
+        let sources = vec![PolicySource { name: "own.cedar".into(), text: LOCKED.into() }];
+        let locked = runtime.try_policies(sources).await.expect("valid");
+        let by_ann = Publication { by: "ann".into(), ..Publication::default() };
+        runtime.publish_policies(project, &locked, by_ann, None, Vec::new()).await.expect("published");
+        let beside = "policies of version 1 are published beside the files";
+        assert_eq!(settle(&runtime, project, false).await.expect("settled").as_deref(), Some(beside));
+        assert_eq!(runtime.policies(project).await.expect("readable").digest(), locked.set.digest());
+
+        let withdrawn = "the published policies of version 1 are withdrawn";
+        assert_eq!(settle(&runtime, project, true).await.expect("settled").as_deref(), Some(withdrawn));
+        let files = runtime.file_policies().digest().to_owned();
+        assert_eq!(runtime.policies(project).await.expect("readable").digest(), files);
+        let now = runtime.published(project, None).await.expect("readable").expect("a version");
+        assert_eq!((now.version, now.restores, now.sources.len()), (2, Some(0), 0));
+        assert_eq!(now.by.as_deref(), Some("project_files"));
+        let records = runtime.store().unsealed(&[], usize::MAX).await.expect("readable");
+        let told = records.iter().map(|record| String::from_utf8_lossy(&record.record).into_owned());
+        let told: Vec<String> = told.filter(|record| record.contains("policy.publish")).collect();
+        assert!(matches!(told.as_slice(), [one] if one.contains(&files)), "it is recorded: {told:?}");
+        assert_eq!(settle(&runtime, project, true).await.expect("settled"), None, "once is enough");
+    }
+}

@@ -2,11 +2,15 @@
 //!
 //! A record names its question and its policy set by their digests. The question is in the journal of its session, the
 //! set is stored under its digest; both are compared with what the record says before anything is decided with them.
+//! The digest of the question is keyed with what the journal begins with; in logs of before it is plain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use tenure_journal::{Approval, Asked, AuditFact, AuditRecord, Event, PolicyText, json as strict};
+use tenure_journal::{
+    Approval, Asked, AuditFact, AuditRecord, DigestKey, Event, KEYED_DIGEST_PREFIX, PolicyText,
+    json as strict,
+};
 use tenure_policy::{FAULT, PolicySet, Verdict};
 
 use super::super::Context;
@@ -16,6 +20,8 @@ use super::super::output::{self, Column};
 
 /// Events of one request.
 const EVENTS_PAGE: usize = 100;
+/// The version of a journal's first event.
+const FIRST: u64 = 1;
 /// Records of one request.
 const RECORDS_PAGE: usize = 1_000;
 
@@ -26,6 +32,8 @@ pub(crate) enum Difference {
     NoDecision,
     #[error("the question is not the one that was recorded")]
     Question,
+    #[error("the journal does not begin with the key of the record's digests")]
+    NoKey,
     #[error("the policy set `{0}` is not stored")]
     NoSet(String),
     #[error("the policy set `{0}` is not what its digest says")]
@@ -57,13 +65,18 @@ impl std::fmt::Display for Said {
 
 /// A decision as its record tells of it.
 pub(crate) struct Told {
-    /// The digest of what was asked.
+    /// The digest of what was asked: keyed, or plain in logs of before.
     question: String,
     set: String,
     said: Said,
 }
 
 impl Told {
+    /// Whether the record names what was asked by a keyed digest.
+    fn is_keyed(&self) -> bool {
+        self.question.starts_with(KEYED_DIGEST_PREFIX)
+    }
+
     /// Whether the record says that nothing could be decided.
     fn is_undecided(&self) -> bool {
         self.said == Said::of("denied", &[FAULT.to_owned()])
@@ -98,9 +111,15 @@ pub(crate) fn asked(event: &Event) -> Option<&[Asked]> {
 }
 
 /// Decides again.
-pub(crate) fn again(told: &Told, asked: Option<&[Asked]>, set: &PolicySet) -> Result<(), Difference> {
+pub(crate) fn again(
+    told: &Told,
+    asked: Option<&[Asked]>,
+    key: Option<&DigestKey>,
+    set: &PolicySet,
+) -> Result<(), Difference> {
     let asked = asked.ok_or(Difference::NoDecision)?;
-    if strict::digest(&json!(asked)) != told.question {
+    let key = if told.is_keyed() { Some(key.ok_or(Difference::NoKey)?) } else { None };
+    if DigestKey::show(key, &strict::digest(&json!(asked))) != told.question {
         return Err(Difference::Question);
     }
     let again = said(asked, set)?;
@@ -168,12 +187,16 @@ pub(crate) async fn replay(cx: &mut Context, from: u64, session: Option<&str>) -
     }
     let mut findings = Vec::new();
     for (session, decisions) in by_session {
-        let wanted = decisions.iter().map(|decision| decision.record.version.0).collect();
+        let mut wanted: BTreeSet<u64> = decisions.iter().map(|decision| decision.record.version.0).collect();
+        if decisions.iter().any(|decision| decision.told.is_keyed()) {
+            wanted.insert(FIRST);
+        }
         let events = events(&client, &session, &wanted).await?;
+        let key = events.get(&FIRST).and_then(Event::digest_key);
         for decision in decisions {
             let event = events.get(&decision.record.version.0);
             let result = match &sets[&decision.told.set] {
-                Ok(set) => again(&decision.told, event.and_then(asked), set),
+                Ok(set) => again(&decision.told, event.and_then(asked), key.as_ref(), set),
                 // It could not be decided with then either, and nothing was allowed.
                 Err(Difference::Unusable(..)) if decision.told.is_undecided() => Ok(()),
                 Err(difference) => Err(difference.clone()),
@@ -362,8 +385,22 @@ mod tests {
             let (fact, asked) = decided(&set);
             let told = told(&fact).expect("a decision");
             let stored = set_of(&told.set, Some(set.text())).expect("stored");
-            assert_eq!(again(&told, Some(&asked), &stored), Ok(()));
+            assert_eq!(again(&told, Some(&asked), None, &stored), Ok(()));
         }
+    }
+
+    #[test]
+    fn a_keyed_question_is_compared_with_the_key_of_its_journal() {
+        let set = PolicySet::defaults();
+        let (mut fact, asked) = decided(&set);
+        let (ours, theirs) = (DigestKey::new([1; 32]), DigestKey::new([2; 32]));
+        if let AuditFact::Allowed { question: Some(question), .. } = &mut fact {
+            *question = ours.keyed(question);
+        }
+        let told = told(&fact).expect("a decision");
+        assert_eq!(again(&told, Some(&asked), Some(&ours), &set), Ok(()));
+        assert_eq!(again(&told, Some(&asked), Some(&theirs), &set), Err(Difference::Question));
+        assert_eq!(again(&told, Some(&asked), None, &set), Err(Difference::NoKey));
     }
 
     #[test]
@@ -371,20 +408,20 @@ mod tests {
         let sound = PolicySet::defaults();
         let (fact, asked) = decided(&sound);
         let recorded = told(&fact).expect("a decision");
-        assert_eq!(again(&recorded, None, &sound), Err(Difference::NoDecision));
+        assert_eq!(again(&recorded, None, None, &sound), Err(Difference::NoDecision));
         let mut other = asked.clone();
         let mut question = other[0].read().expect("JSON");
         question["resource"]["name"][1] = json!("bank");
         other[0] = Asked::new(&question);
-        assert_eq!(again(&recorded, Some(&other), &sound), Err(Difference::Question));
-        let differs = again(&recorded, Some(&asked), &set(CLOSED)).expect_err("closed");
+        assert_eq!(again(&recorded, Some(&other), None, &sound), Err(Difference::Question));
+        let differs = again(&recorded, Some(&asked), None, &set(CLOSED)).expect_err("closed");
         let words = "it was decided otherwise: allowed (default.tools-list) then, denied (closed) now";
         assert_eq!(differs.to_string(), words);
         // A record that says more than was allowed.
         let AuditFact::Allowed { mut policies, .. } = fact.clone() else { panic!("{fact:?}") };
         policies.push("another".to_owned());
         let forged = Told { said: Said::of("allowed", &policies), ..told(&fact).expect("a decision") };
-        assert!(matches!(again(&forged, Some(&asked), &sound), Err(Difference::Answer { .. })));
+        assert!(matches!(again(&forged, Some(&asked), None, &sound), Err(Difference::Answer { .. })));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What `tenure contracts check` proves: invariants, and which policies and requests are of no use.
+//! What `tenure contracts check` and `tenure policy check` prove: invariants, and which policies and requests are of no use.
 
 #[cfg(feature = "prove")]
 mod report;
@@ -14,7 +14,7 @@ use crate::proofs::{HOW_TO_PROVE, Whereabouts};
 
 /// Whether something is to be proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(in crate::cli) enum Wanted {
     /// Where there is a solver; what is not proven is shown.
     WhereItCanBe,
     /// In any case; all is shown.
@@ -25,15 +25,15 @@ pub(super) enum Wanted {
 
 /// What there is to say.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) rows: Vec<Value>,
-    pub(super) note: Option<String>,
+pub(in crate::cli) struct Found {
+    pub(in crate::cli) rows: Vec<Value>,
+    pub(in crate::cli) note: Option<String>,
     /// How many of the rows cannot be meant.
-    pub(super) wrong: usize,
+    pub(in crate::cli) wrong: usize,
 }
 
 /// What there is to say of a set.
-pub(super) async fn look(
+pub(in crate::cli) async fn look(
     wanted: Wanted,
     solver: Whereabouts,
     set: Arc<PolicySet>,
@@ -76,7 +76,7 @@ fn told(answer: &std::convert::Infallible, _: bool) -> Found {
 }
 
 /// The request of a row that has one, a line for each of its parts: a table has no room for them.
-pub(super) fn counterexample(row: &Value) -> Vec<String> {
+pub(in crate::cli) fn counterexample(row: &Value) -> Vec<String> {
     let found = &row["counterexample"];
     if found.is_null() {
         return Vec::new();
