@@ -1,6 +1,6 @@
 //! The receipt: what was asked, what went, how that was verified, and what an erasure does not reach.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tenure_audit::Receipt;
@@ -37,6 +37,9 @@ pub(super) fn sign(
 }
 
 fn body(shared: &Shared, job: &Job, texts: usize, found: &BTreeMap<String, u64>) -> Value {
+    // Journals do not know of vectors.
+    let vectors = shared.embedding.routes(&shared.models);
+    let routes: BTreeSet<&String> = job.outside.routes.iter().chain(&vectors).collect();
     let sessions: Vec<String> = job.sessions.iter().map(ToString::to_string).collect();
     let asked = match &job.asked {
         Asked::Subject { digest } => json!({ "subject_digest": digest }),
@@ -59,7 +62,7 @@ fn body(shared: &Shared, job: &Job, texts: usize, found: &BTreeMap<String, u64>)
         "verified": { "store": "scrubbed, then searched", "texts": texts, "found": found },
         "outside": {
             "kinds": OUTSIDE,
-            "routes": job.outside.routes,
+            "routes": routes,
             "tool_servers": job.outside.servers,
         },
     })
