@@ -45,6 +45,7 @@ fn body(shared: &Shared, job: &Job, texts: usize, found: &BTreeMap<String, u64>)
         Asked::Subject { digest } => json!({ "subject_digest": digest }),
         Asked::Session { session } => json!({ "session": session }),
         Asked::File { file } => json!({ "file": file }),
+        Asked::Fact { fact } => json!({ "fact": fact }),
     };
     let gone: BTreeMap<&str, u64> = job.gone.iter().collect();
     let found: BTreeMap<&str, u64> =
