@@ -46,6 +46,8 @@ pub struct Why {
     pub time: bool,
     /// How far it stands out by its vector, in standard deviations; absent where there are none.
     pub vector: Option<f32>,
+    /// Why the question was compared by its terms alone, where a model was to be asked; for everything of one answer.
+    pub lexical_because: Option<String>,
 }
 
 impl fmt::Display for Why {
@@ -60,6 +62,7 @@ impl fmt::Display for Why {
         parts.extend(self.speaker.then(|| "speaker".to_owned()));
         parts.extend(self.time.then(|| "time".to_owned()));
         parts.extend(self.vector.map(|deviations| format!("vector: {deviations:.1}")));
+        parts.extend(self.lexical_because.as_ref().map(|why| format!("by terms alone: {why}")));
         f.write_str(&parts.join("; "))
     }
 }
@@ -168,6 +171,7 @@ fn recalled(one: &Ranked, passage: &Passage, vectors: bool) -> Recalled {
         speaker: feature("speaker") > 0.0,
         time: feature("window") >= 1.0,
         vector: vectors.then(|| feature("whole").max(feature("sentence"))),
+        lexical_because: None,
     };
     Recalled { episode: passage.episode.clone(), fact: passage.fact.clone(), score: one.score, why }
 }

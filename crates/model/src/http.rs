@@ -17,6 +17,7 @@ use url::Url;
 
 use crate::auth::{Auth, Proof};
 use crate::codec::{Framing, StreamDecoder, anthropic, percent_encoded};
+use crate::embeddings::{self, EmbedAnswer, EmbedRequest, Embeddings};
 use crate::entra::Tokens;
 use crate::eventstream::{self, EventStreamError};
 use crate::failure::{Refused, of_kind, with_message};
@@ -188,25 +189,7 @@ impl HttpModel {
         if self.store && matches!(self.wire, Wire::Responses | Wire::Chat) {
             body["store"] = true.into();
         }
-        let body = body.to_string();
-        let (headers, token) = self.prove(&url, body.as_bytes()).await?;
-        let sending = self.client.post(url).headers(headers).body(body).send();
-        let first_byte = Duration::from_millis(self.timeouts.first_byte_ms);
-        let response = match timeout(first_byte, sending).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(_)) => return Err(of_kind(FailureKind::ConnectionFailed)),
-            Err(_) => return Err(of_kind(FailureKind::Timeout)),
-        };
-        let body = Body { response, left: BODY_BYTES_MAX, idle_ms: self.timeouts.idle_ms, deadline };
-        if !body.response.status().is_success() {
-            let failure = body.refused().await;
-            if let (Proof::Token(tokens), Some(token), FailureKind::Authentication) =
-                (&self.proof, token, failure.kind)
-            {
-                tokens.forget(&token).await;
-            }
-            return Err(failure);
-        }
+        let body = self.post(url, body.to_string(), (BODY_BYTES_MAX, deadline)).await?;
         let content_type = body.response.headers().get(CONTENT_TYPE);
         let streams = content_type
             .and_then(|value| value.to_str().ok())
@@ -216,6 +199,44 @@ impl HttpModel {
         } else {
             body.whole(self.wire.decoder(), sink).await
         }
+    }
+
+    /// Asks for vectors once, where OpenAI's formats have them.
+    async fn vectors(&self, request: &EmbedRequest) -> Result<EmbedAnswer, Failure> {
+        let deadline = Instant::now() + Duration::from_millis(self.timeouts.answer_ms);
+        let url = embeddings_endpoint(&self.base_url, self.addressing, &request.model)
+            .map_err(|_| of_kind(FailureKind::Internal))?;
+        let body = embeddings::encode(request).to_string();
+        let mut body = self.post(url, body, (embeddings::BODY_BYTES_MAX, deadline)).await?;
+        embeddings::decode(&body.bytes().await?, request.texts.len())
+    }
+
+    /// Sends a request, and gives the body of an answer that is a success.
+    async fn post(
+        &self,
+        url: Url,
+        body: String,
+        (bytes_max, deadline): (usize, Instant),
+    ) -> Result<Body, Failure> {
+        let (headers, token) = self.prove(&url, body.as_bytes()).await?;
+        let sending = self.client.post(url).headers(headers).body(body).send();
+        let first_byte = Duration::from_millis(self.timeouts.first_byte_ms);
+        let response = match timeout(first_byte, sending).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) => return Err(of_kind(FailureKind::ConnectionFailed)),
+            Err(_) => return Err(of_kind(FailureKind::Timeout)),
+        };
+        let body = Body { response, left: bytes_max, idle_ms: self.timeouts.idle_ms, deadline };
+        if !body.response.status().is_success() {
+            let failure = body.refused().await;
+            if let (Proof::Token(tokens), Some(token), FailureKind::Authentication) =
+                (&self.proof, token, failure.kind)
+            {
+                tokens.forget(&token).await;
+            }
+            return Err(failure);
+        }
+        Ok(body)
     }
 
     /// The headers that prove who asks, and the token among them.
@@ -271,7 +292,22 @@ impl Model for HttpModel {
     }
 }
 
+#[async_trait]
+impl Embeddings for HttpModel {
+    async fn embed(&self, request: &EmbedRequest) -> Result<EmbedAnswer, Failure> {
+        self.vectors(request).await
+    }
+}
+
 fn endpoint(base: &Url, wire: Wire, addressing: Addressing, model: &str) -> Result<Url, HttpConfigError> {
+    at(base, addressing, model, &wire.path(model))
+}
+
+fn embeddings_endpoint(base: &Url, addressing: Addressing, model: &str) -> Result<Url, HttpConfigError> {
+    at(base, addressing, model, embeddings::PATH)
+}
+
+fn at(base: &Url, addressing: Addressing, model: &str, method: &str) -> Result<Url, HttpConfigError> {
     if !matches!(base.scheme(), "http" | "https") {
         return Err(HttpConfigError::BaseUrl);
     }
@@ -284,7 +320,7 @@ fn endpoint(base: &Url, wire: Wire, addressing: Addressing, model: &str) -> Resu
         Addressing::Deployments => path.push_str(&format!("/deployments/{}", percent_encoded(model))),
     }
     let mut url = base.clone();
-    url.set_path(&format!("{path}/{}", wire.path(model)));
+    url.set_path(&format!("{path}/{method}"));
     Ok(url)
 }
 
@@ -413,12 +449,16 @@ impl Body {
         mut decoder: StreamDecoder,
         sink: &mut (dyn FnMut(Delta) + Send),
     ) -> Result<ModelAnswer, Failure> {
+        decoder.feed_body(&self.bytes().await?)?.into_iter().for_each(sink);
+        decoder.finish()
+    }
+
+    async fn bytes(&mut self) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk().await? {
             bytes.extend_from_slice(chunk.as_ref());
         }
-        decoder.feed_body(&bytes)?.into_iter().for_each(sink);
-        decoder.finish()
+        Ok(bytes)
     }
 
     /// The failure of a response without success. Its status counts even if its body cannot be read.
@@ -485,6 +525,17 @@ mod tests {
                 "https://x.openai.azure.com/openai/deployments/claude%3A0%2Fx/chat/completions?api-version=2024-10-21",
             ),
         );
+        for (base, addressing, expected) in [
+            ("https://api.example.com/v1/", Addressing::Usual, "https://api.example.com/v1/embeddings"),
+            (
+                "https://x.openai.azure.com/openai?api-version=2024-10-21",
+                Addressing::Deployments,
+                "https://x.openai.azure.com/openai/deployments/small%2F3/embeddings?api-version=2024-10-21",
+            ),
+        ] {
+            let url = embeddings_endpoint(&base.parse().expect("a URL"), addressing, "small/3");
+            assert_eq!(url.as_ref().map(Url::as_str), Ok(expected), "{base}");
+        }
         usual("https://user:pass@x.example/v1", Wire::Chat, Err(HttpConfigError::Credentials));
         usual("file:///etc/passwd", Wire::Chat, Err(HttpConfigError::BaseUrl));
     }

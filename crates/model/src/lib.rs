@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 #[cfg(feature = "http")]
 pub mod auth;
 pub mod codec;
+pub mod embeddings;
 #[cfg(feature = "http")]
 mod entra;
 pub mod eventstream;
@@ -26,6 +27,7 @@ pub mod sse;
 #[cfg(feature = "http")]
 pub use auth::Auth;
 pub use codec::Wire;
+pub use embeddings::{EmbedAnswer, EmbedRequest, Embeddings};
 #[cfg(feature = "http")]
 pub use http::{Addressing, HttpConfig, HttpModel};
 pub use scripted::{Script, ScriptedModel};

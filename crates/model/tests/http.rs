@@ -11,7 +11,10 @@ use tenure_journal::{
 use tenure_model::auth::ClientCredentials;
 use tenure_model::http::Timeouts;
 use tenure_model::sigv4::{Credentials, Signer};
-use tenure_model::{Addressing, Auth, Delta, HttpConfig, HttpModel, Model, Secret, Wire, eventstream};
+use tenure_model::{
+    Addressing, Auth, Delta, EmbedAnswer, EmbedRequest, Embeddings as _, HttpConfig, HttpModel, Model,
+    Secret, Wire, eventstream,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -456,4 +459,46 @@ async fn a_refused_token_is_not_used_again() {
     ask(&model).await.1.expect("an answer");
     let (tokens, headers) = seen.lock().expect("no panic").clone();
     assert_eq!((tokens, headers[1].as_str()), (2, "authorization: Bearer token-2"));
+}
+
+async fn embed(response: &str) -> (String, Result<EmbedAnswer, Failure>) {
+    let (listener, address) = listener().await;
+    let server = tokio::spawn(serve(listener, vec![response.to_owned()], false));
+    let request =
+        EmbedRequest { model: "small".into(), texts: vec!["Hi".into(), String::new()], dimensions: Some(2) };
+    let model = model(&address, Wire::Chat, Timeouts::default());
+    let outcome = tokio::time::timeout(PATIENCE, model.embed(&request)).await.expect("an outcome in time");
+    (server.await.expect("the server's part"), outcome)
+}
+
+#[tokio::test]
+async fn asks_for_vectors_with_the_key_and_reads_them_whole() {
+    let body = r#"{"data":[{"index":0,"embedding":[0,2]},{"index":1,"embedding":[1,0]}],"usage":{"total_tokens":3}}"#;
+    let (sent, outcome) = embed(&response("200 OK\r\ncontent-type: application/json", body)).await;
+    assert_eq!(outcome, Ok(EmbedAnswer { vectors: vec![vec![0.0, 1.0], vec![1.0, 0.0]], tokens: Some(3) }));
+    let (head, body) = sent.split_once("\r\n\r\n").expect("a request");
+    assert!(head.starts_with("POST /v1/embeddings HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("authorization: Bearer sk-SECRET"), "{head}");
+    let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    let expected = serde_json::json!({"model": "small", "input": ["Hi", "-"], "encoding_format": "float", "dimensions": 2});
+    assert_eq!(body, expected);
+}
+
+#[tokio::test]
+async fn says_why_there_are_no_vectors() {
+    let limited = response("429 Too Many Requests\r\nretry-after: 3", r#"{"error":{"message":"SECRET"}}"#);
+    for (response, kind, retry_after_ms) in [
+        (limited, FailureKind::RateLimited, Some(3_000)),
+        (response("401 Unauthorized", ""), FailureKind::Authentication, None),
+        (response("400 Bad Request", r#"{"error":{"message":"SECRET"}}"#), FailureKind::InvalidRequest, None),
+        (response("500 Oh", ""), FailureKind::ServerError, None),
+        (response("200 OK", "<html>SECRET</html>"), FailureKind::Protocol, None),
+        (response("200 OK", r#"{"data":[]}"#), FailureKind::Protocol, None),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{".to_owned(), FailureKind::ConnectionFailed, None),
+    ] {
+        let (_, outcome) = embed(&response).await;
+        let failure = outcome.expect_err(&response);
+        assert_eq!((failure.kind, failure.retry_after_ms), (kind, retry_after_ms), "{response}");
+        assert!(!failure.message.contains("SECRET"), "{}", failure.message);
+    }
 }

@@ -47,7 +47,7 @@ pub use environment::{ProjectEnvironment, ProjectNetwork};
 pub use hosting::{Environments, MinIsolation};
 pub use load::{AGENTS_MAX, FILE_BYTES_MAX, POLICIES_MAX, PolicyFile, Project, SKILLS_MAX};
 pub use mcp::{MCP_FILE, McpFile, McpServer, Reach, ServerHints, parse_mcp_file};
-pub use memory::{Embedding, Memory};
+pub use memory::{Embedding, EmbeddingModel, Memory};
 pub use name::{AGENT_NAME_BYTES_MAX, AgentName};
 pub use outbound::{Telemetry, Vaults, Webhooks};
 pub use packages::PackageSources;

@@ -393,8 +393,29 @@ fn settings_files() {
     settings(
         "memory without a directory",
         "memory:\n  embedding: {}\n",
-        "error[missing]: `directory` is missing in `embedding`\n\
-         \x20 --> tenure.yaml:2:14",
+        "error[missing]: `embedding` names neither `directory` nor `model`\n\
+         \x20 --> tenure.yaml:2:14\n\
+         \x20 hint: a directory of a model on this machine, or a model of a provider",
+    );
+    settings(
+        "memory with two models",
+        "memory:\n  embedding: {directory: d, model: m}\n",
+        "error[conflict]: `directory` and `model` of `embedding` exclude each other\n\
+         \x20 --> tenure.yaml:2:36\n\
+         \x20 hint: vectors of two models are never compared",
+    );
+    settings(
+        "memory with what a directory says itself",
+        "memory:\n  embedding: {directory: d, dimensions: 5}\n",
+        "error[conflict]: `dimensions` of `embedding` is for a `model` of a provider\n\
+         \x20 --> tenure.yaml:2:41\n\
+         \x20 hint: a model in a directory says it itself",
+    );
+    settings(
+        "memory with too few texts",
+        "memory:\n  embedding: {model: m, texts_max: 1}\n",
+        "error[range]: `texts_max` must be from 16 to 2048, not `1`\n\
+         \x20 --> tenure.yaml:2:36",
     );
     settings(
         "budgets with mistakes of every kind",

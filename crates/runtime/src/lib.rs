@@ -71,7 +71,10 @@ pub use budgets::{
     uses as budget_uses,
 };
 pub use collect::{Collected, GRACE as COLLECTION_GRACE, GRACE_MIN as COLLECTION_GRACE_MIN};
-pub use embedding::{EmbedError, Embedder};
+pub use embedding::{
+    EmbedError, Embedder, EmbeddingRoutes, QUESTION_TIMEOUT as EMBEDDING_QUESTION_TIMEOUT,
+    TEXTS_MIN as EMBEDDING_TEXTS_MIN,
+};
 pub use environments::templates::{SavedTemplate, TemplateError};
 pub use environments::{
     CONNECTION_WAIT, EnvironmentConfig, EnvironmentFileError, EnvironmentRefusal, Executors, ListedFile,

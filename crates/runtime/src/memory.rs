@@ -1,17 +1,19 @@
 //! Recall: a question, what the store finds for it, and the answer that `tenure_memory` makes of that. Facts are
 //! found beside what was said, see `facts/found.rs`.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tenure_journal::{
-    AskedVector, Episode, FactAuthor, FactState, Failure, FailureKind, MemoryScope, MemorySpace, Timestamp,
-    ToolResult, limit,
+    AskedVector, Episode, FactAuthor, FactState, Failure, FailureKind, Labels, MemoryScope, MemorySpace,
+    Party, Timestamp, ToolResult, limit,
 };
 use tenure_memory::cue::Question;
 use tenure_memory::fact::{self, Asked};
 use tenure_memory::rank::{Corpus, NEIGHBOURS, Similarity};
 use tenure_memory::recall::{ALIKE_MAX, HITS_MAX, Known, Recall, Recalled};
 use tenure_memory::{KnownFact, Passage, Stretch, meaning, moment, rfc3339};
-use tenure_session::{Attempted, Session};
+use tenure_session::{Attempted, Rememberer, Session};
 use tenure_store::{Alike, Candidates, Store, StoreError, Wanted};
 
 use crate::Runtime;
@@ -28,7 +30,7 @@ pub const QUESTION_BYTES_MAX: usize = 4_096;
 
 impl Runtime {
     /// What of a space answers a question, best first; at most `limit` passages. Of the facts that the space reads,
-    /// those that are asked for.
+    /// those that are asked for. `by` is who asks, where it is not the server itself.
     ///
     /// # Errors
     /// As the store's.
@@ -38,12 +40,14 @@ impl Runtime {
         question: &str,
         asked: Asked,
         limit: usize,
+        by: Option<Party>,
     ) -> Result<Vec<Recalled>, StoreError> {
         let question = Question { text: question, now: self.shared.clock.now(), names: &[] };
         let facts = Facts { project: space.project, scopes: MemoryScope::all_of(space, None), asked };
+        let embedder = self.shared.embedding.of_search(&self.shared, space, by).await?;
         let place = Place {
             store: &*self.shared.store,
-            embedder: self.shared.embedding.embedder(),
+            embedder: embedder.as_deref(),
             space,
             known: None,
             now: question.now,
@@ -87,9 +91,17 @@ impl Place<'_> {
         };
         let facts = facts.map(|facts| past(facts, fact::asks_about_past(question.text)));
         let mut recall = Recall::of(question);
-        if let Some(anchor) = recall.anchor() {
+        let anchor = recall.anchor().cloned();
+        let asked: Vec<&str> = [question.text].into_iter().chain(anchor.iter().map(|a| &*a.what)).collect();
+        // Both in one call: each may be one over a network.
+        let (mut alike, unvectored) = match self.alike(&asked, question.names).await {
+            Ok(alike) => (alike.into_iter(), None),
+            Err(why) => (Vec::new().into_iter(), Some(why)),
+        };
+        let of_question = alike.next();
+        if let Some(anchor) = anchor {
             let first = Recall::of(&Question { text: &anchor.what, ..*question });
-            let alike = self.alike(&anchor.what, question.names).await;
+            let alike = alike.next();
             // What happened then need not be so any more.
             let then = facts.as_ref().map(|facts| past(facts, true));
             let found = self.answer(then.as_ref(), &first, alike, 1).await?;
@@ -97,22 +109,33 @@ impl Place<'_> {
                 recall.anchored(first.episode.at);
             }
         }
-        let alike = self.alike(question.text, question.names).await;
-        self.answer(facts.as_ref(), &recall, alike, limit).await
+        let mut found = self.answer(facts.as_ref(), &recall, of_question, limit).await?;
+        found.iter_mut().for_each(|one| one.why.lexical_because.clone_from(&unvectored));
+        Ok(found)
     }
 
-    /// What to compare vectors with.
-    async fn alike(&self, text: &str, names: &[String]) -> Option<Alike> {
-        let embedder = self.embedder?;
-        let model = embedder.model().to_owned();
-        match embedder.embed(vec![meaning::question(text, names)]).await {
+    /// What to compare vectors with, for each of some texts; nothing where there is no model.
+    ///
+    /// # Errors
+    /// Why the model gave none, in words that who asks may read.
+    async fn alike(&self, asked: &[&str], names: &[String]) -> Result<Vec<Alike>, String> {
+        let Some(embedder) = self.embedder else { return Ok(Vec::new()) };
+        let model = embedder.model();
+        let texts = asked.iter().map(|text| meaning::question(text, names)).collect();
+        match embedder.embed(texts).await {
             Ok(vectors) => {
-                let vector = AskedVector::of(vectors.first()?)?;
-                Some(Alike { model, vector, hits_max: ALIKE_MAX })
+                let alike = |vector: &Vec<f32>| {
+                    let vector = AskedVector::of(vector)?;
+                    Some(Alike { model: model.to_owned(), vector, hits_max: ALIKE_MAX })
+                };
+                let alike = vectors.iter().map(alike).collect::<Option<Vec<_>>>();
+                alike
+                    .filter(|alike| alike.len() == asked.len())
+                    .ok_or_else(|| "the model gave no vector".to_owned())
             }
             Err(error) => {
                 tracing::warn!(%error, model, "a question has no vector now; recall is lexical");
-                None
+                Err(error.to_string())
             }
         }
     }
@@ -150,6 +173,8 @@ impl Place<'_> {
 /// One call of the tool `memory_recall`, with what the session had before it when it was made.
 pub(crate) struct Call {
     space: MemorySpace,
+    rememberer: Rememberer,
+    flow: Labels,
     known: Known,
     arguments: Value,
 }
@@ -159,13 +184,15 @@ impl Call {
         let known = Known { session: state.key().session, from: state.first_in_context() };
         (name == "memory_recall").then(|| Self {
             space: state.memory_space(),
+            rememberer: Rememberer::of(state),
+            flow: state.labels().clone(),
             known,
             arguments: arguments.clone(),
         })
     }
 }
 
-pub(crate) async fn run(shared: &Shared, call: &Call) -> Result<Attempted, Failure> {
+pub(crate) async fn run(shared: &Arc<Shared>, call: &Call) -> Result<Attempted, Failure> {
     let question = match call.arguments.get("question").and_then(Value::as_str) {
         Some(question) if !question.trim().is_empty() && question.len() <= QUESTION_BYTES_MAX => question,
         Some(_) | None => {
@@ -182,9 +209,10 @@ pub(crate) async fn run(shared: &Shared, call: &Call) -> Result<Attempted, Failu
     let question = Question { text: question, now: shared.clock.now(), names: &[] };
     let scopes = MemoryScope::all_of(&call.space, Some(call.known.session));
     let facts = Facts { project: call.space.project, scopes, asked };
+    let embedder = shared.embedding.of_session(shared, (&call.rememberer, &call.flow));
     let place = Place {
         store: &*shared.store,
-        embedder: shared.embedding.embedder(),
+        embedder: embedder.as_deref(),
         space: &call.space,
         known: Some(call.known),
         now: question.now,

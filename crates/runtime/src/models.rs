@@ -7,7 +7,7 @@ use std::time::Duration;
 use tenure_journal::{
     Extraction, Failure, FailureKind, ModelAnswer, ModelRequest, ProjectId, RouteRecord, Usage,
 };
-use tenure_model::{Delta, Model};
+use tenure_model::{Delta, EmbedAnswer, EmbedRequest, Embeddings, Model};
 use tenure_session::{Candidate, Routes, Window};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,8 @@ pub struct Provider {
     /// What is known of every route through it.
     record: RouteRecord,
     stateful: bool,
+    /// What makes vectors there, where something does.
+    embeddings: Option<Arc<dyn Embeddings>>,
 }
 
 impl std::fmt::Debug for Provider {
@@ -99,6 +101,18 @@ impl Provider {
         record: RouteRecord,
         stateful: bool,
     ) -> Arc<Self> {
+        Self::with_embeddings(name, (model, None), places, record, stateful)
+    }
+
+    /// The same with what makes vectors of texts there.
+    #[must_use]
+    pub fn with_embeddings(
+        name: impl Into<String>,
+        (model, embeddings): (Arc<dyn Model>, Option<Arc<dyn Embeddings>>),
+        places: Places,
+        record: RouteRecord,
+        stateful: bool,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
             model,
@@ -107,7 +121,14 @@ impl Provider {
             breaker: Mutex::default(),
             record,
             stateful,
+            embeddings,
         })
+    }
+
+    /// Whether it makes vectors of texts.
+    #[must_use]
+    pub fn makes_vectors(&self) -> bool {
+        self.embeddings.is_some()
     }
 
     /// What is known of every route through it.
@@ -152,8 +173,30 @@ impl Provider {
         sink: &mut (dyn FnMut(Delta) + Send),
         cancel: &CancellationToken,
     ) -> Result<ModelAnswer, Failure> {
+        self.watched(self.model.answer(request, sink, cancel), cancel).await
+    }
+
+    /// Makes one attempt at vectors. The caller has a place. Dropping it counts as silence.
+    pub(crate) async fn embed(
+        &self,
+        request: &EmbedRequest,
+        cancel: &CancellationToken,
+    ) -> Result<EmbedAnswer, Failure> {
+        let Some(embeddings) = &self.embeddings else {
+            let message = format!("the provider `{}` makes no vectors of texts", self.name);
+            return Err(Failure { kind: FailureKind::NotFound, message, retry_after_ms: None });
+        };
+        self.watched(embeddings.embed(request), cancel).await
+    }
+
+    /// Sees how an attempt ends, for those after it.
+    async fn watched<T>(
+        &self,
+        attempt: impl Future<Output = Result<T, Failure>>,
+        cancel: &CancellationToken,
+    ) -> Result<T, Failure> {
         self.breaker().begin(Instant::now());
-        let outcome = self.model.answer(request, sink, cancel).await;
+        let outcome = attempt.await;
         // What was cancelled says nothing about the provider.
         if outcome.is_ok() || !cancel.is_cancelled() {
             let failed = outcome.as_ref().err().map(|failure| failure.kind);
@@ -191,6 +234,28 @@ impl ModelTable {
             context_tokens: None,
             output_tokens_max: None,
         })
+    }
+
+    /// What a model is called at the providers by each of its routes, every name once.
+    pub(crate) fn upstream(&self, model: &str) -> Vec<String> {
+        let Some(routes) = self.named.get(model) else {
+            return self.fallback.iter().map(|_| model.to_owned()).collect();
+        };
+        let mut names: Vec<String> = Vec::new();
+        for route in routes {
+            if !names.contains(&route.model) {
+                names.push(route.model.clone());
+            }
+        }
+        names
+    }
+
+    /// The names of the routes to a model, as decisions and receipts have them.
+    pub(crate) fn route_names(&self, model: &str) -> Vec<String> {
+        match self.named.get(model) {
+            Some(routes) => routes.iter().map(|route| route.record.name.clone()).collect(),
+            None => self.fallback.iter().map(|provider| format!("{}/{model}", provider.name)).collect(),
+        }
     }
 
     /// What every way to a model takes in: the smallest of their windows.

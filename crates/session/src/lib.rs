@@ -47,6 +47,7 @@ mod stream;
 mod subagent;
 mod ticket;
 mod tokens;
+mod vectors;
 mod view;
 mod window;
 
@@ -73,5 +74,6 @@ pub use stream::{
     EnvironmentNotice, HostedBy, PartNotice, PartOf, SessionNotice, StreamEvent, SubagentNotice, TurnNotice,
 };
 pub use tokens::{ERROR_PERCENT, Family};
+pub use vectors::{Deciding, Rememberer, Unsent, Way};
 pub use view::{RequiredAction, SessionView, Spend, SubagentView};
 pub use window::Window;

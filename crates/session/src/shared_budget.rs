@@ -108,6 +108,8 @@ pub(crate) enum Answering {
     Verdict,
     /// Facts of a turn.
     Facts,
+    /// Vectors, which are no tokens.
+    Nothing,
 }
 
 impl SharedBudget {
@@ -135,6 +137,7 @@ impl Budgets {
         let output = match (answering, price) {
             (Answering::Verdict, _) => review::OUTPUT_TOKENS_MAX,
             (Answering::Facts, _) => limit::EXTRACTION_OUTPUT_TOKENS_MAX,
+            (Answering::Nothing, _) => 0,
             (Answering::Whole, Some(price)) => price.output_tokens_max,
             (Answering::Whole, None) => limit::OUTPUT_TOKENS_RESERVED,
         };

@@ -76,7 +76,7 @@ impl Standing {
                 // It does something now; nothing of it waits.
                 frozen: frozen.stops(self.agent),
             }),
-            behind: self.behind.as_ref().map(|party| self.party(party)),
+            behind: self.behind.as_ref().map(|party| principal(project, party)),
             action,
             arguments: &Value::Null,
             facts: Facts {
@@ -124,18 +124,19 @@ impl Standing {
         };
         (verdict, record)
     }
+}
 
-    fn party<'a>(&self, party: &'a Party) -> Principal<'a> {
-        let facts = PartyFacts {
-            project: self.key.project,
-            id: &party.id,
-            name: if party.name.is_empty() { &party.id } else { &party.name },
-            active: true,
-            groups: &party.groups,
-        };
-        match party.kind {
-            PartyKind::User => Principal::User(facts),
-            PartyKind::Service => Principal::Service(facts),
-        }
+/// A party as policies know it.
+pub(crate) fn principal(project: ProjectId, party: &Party) -> Principal<'_> {
+    let facts = PartyFacts {
+        project,
+        id: &party.id,
+        name: if party.name.is_empty() { &party.id } else { &party.name },
+        active: true,
+        groups: &party.groups,
+    };
+    match party.kind {
+        PartyKind::User => Principal::User(facts),
+        PartyKind::Service => Principal::Service(facts),
     }
 }

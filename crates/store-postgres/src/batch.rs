@@ -23,13 +23,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use tenure_journal::{
-    Amounts, BlobRef, BudgetId, BudgetUse, Head, ItemId, NodeId, ProjectId, SessionId, SessionKey, Timestamp,
-    TurnId, Version,
+    BlobRef, BudgetUse, Head, ItemId, NodeId, ProjectId, SessionId, SessionKey, Timestamp, TurnId, Version,
 };
-use tenure_store::{BudgetChange, BudgetEntry, DocumentKind, Receipt, StoreError, StoreErrorKind};
+use tenure_store::{BudgetChange, BudgetEntry, DocumentKind, Receipt, StoreError, StoreErrorKind, UseEntry};
 use tokio_postgres::Row;
 
-use crate::columns::{Reservation, column, document_key_columns, key_columns, reservation_columns};
+use crate::columns::{
+    Reservation, UseKey, column, document_key_columns, key_columns, reservation_columns, use_columns, use_key,
+};
 use crate::connect::{Param, Step};
 use crate::found;
 use crate::ledger::Ledger;
@@ -108,9 +109,6 @@ pub(crate) const STATEMENTS: &[&str] = &[
 
 type DocumentKey<'a> = (ProjectId, DocumentKind, &'a str);
 type BudgetKey = (ProjectId, SessionId);
-/// A shared budget: its name is what its rows are ordered by, and locked in the order of.
-type UseKey = (ProjectId, String);
-
 /// What a batch reads and locks: keys without repetitions, in the order every batch locks them.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted<'a> {
@@ -128,9 +126,9 @@ impl<'a> Wanted<'a> {
             if let Write::Append(rows) = write {
                 wanted.sessions.insert(rows.key);
                 wanted.budgets.extend(rows.append.budget.iter().map(|entry| (rows.key.project, entry.root)));
-                wanted
-                    .uses
-                    .extend(rows.append.uses.iter().map(|entry| use_key(rows.key.project, entry.budget)));
+            }
+            if let Some((project, uses)) = write.shared_uses() {
+                wanted.uses.extend(uses.iter().map(|entry| use_key(project, entry.budget)));
             }
             let documents = write.documents().iter();
             wanted
@@ -198,7 +196,7 @@ impl<'a> Wanted<'a> {
         }
         let appends = writes.filter_map(|write| match write {
             Write::Append(rows) => Some((rows.key, &rows.append)),
-            Write::Put(..) | Write::Blob(..) => None,
+            Write::Put(..) | Write::Use(..) | Write::Blob(..) => None,
         });
         let appends: Vec<_> = appends.collect();
         // What is removed is removed before anything is written, which one statement does not promise.
@@ -358,10 +356,15 @@ impl<'a> Changes<'a> {
                 self.check_head(rows)?;
                 self.check_documents(&rows.documents)?;
                 let ledgers = self.check_budget(rows)?;
-                let uses = self.check_uses(rows)?;
-                self.uses.extend(uses.keys().cloned());
-                self.now.uses.extend(uses);
+                let uses = self.check_uses(rows.key.project, &rows.append.uses)?;
+                self.change_uses(uses);
                 self.append(rows, ledgers)
+            }
+            Write::Use(project, uses, audit) => {
+                let uses = self.check_uses(*project, uses)?;
+                self.change_uses(uses);
+                self.audit.extend(audit.iter().map(|(project, record)| (*project, record.as_str())));
+                Version::ZERO
             }
             Write::Put(documents, _, audit) => {
                 self.check_documents(documents)?;
@@ -449,15 +452,24 @@ impl<'a> Changes<'a> {
         Ok(after)
     }
 
-    /// How shared budgets stand after the append.
-    fn check_uses(&self, rows: &AppendRows) -> Result<HashMap<UseKey, BudgetUse>, StoreError> {
+    /// How shared budgets stand after these changes.
+    fn check_uses(
+        &self,
+        project: ProjectId,
+        uses: &[UseEntry],
+    ) -> Result<HashMap<UseKey, BudgetUse>, StoreError> {
         let mut after = HashMap::new();
-        for entry in &rows.append.uses {
-            let key = use_key(rows.key.project, entry.budget);
+        for entry in uses {
+            let key = use_key(project, entry.budget);
             let stored = self.now.uses.get(&key).copied().unwrap_or_default();
             entry.apply(after.entry(key).or_insert(stored))?;
         }
         Ok(after)
+    }
+
+    fn change_uses(&mut self, uses: HashMap<UseKey, BudgetUse>) {
+        self.uses.extend(uses.keys().cloned());
+        self.now.uses.extend(uses);
     }
 
     fn append(&mut self, rows: &'a AppendRows, ledgers: HashMap<BudgetKey, Ledger>) -> Version {
@@ -586,7 +598,7 @@ impl<'a> Changes<'a> {
         let (changed, new): (Vec<_>, Vec<_>) =
             self.uses.iter().partition(|key| self.uses_existed.contains(*key));
         for (sql, uses) in [(OPEN_BUDGET_USE, &new), (PUT_BUDGET_USE, &changed)] {
-            push(sql, uses.is_empty(), self.use_columns(uses));
+            push(sql, uses.is_empty(), use_columns(uses, &self.now.uses));
         }
         let (released, reserved) = self.reservations();
         push(RELEASE, released.is_empty(), reservation_columns(&released, false));
@@ -727,26 +739,6 @@ impl<'a> Changes<'a> {
         ]
     }
 
-    fn use_columns(&self, keys: &[&UseKey]) -> Vec<Param<'a>> {
-        let amounts = |of: fn(&BudgetUse) -> Amounts, amount: fn(&Amounts) -> u64| {
-            let standing = keys.iter().filter_map(|key| self.now.uses.get(*key));
-            column(standing.map(|standing| int(amount(&of(standing)))))
-        };
-        let mut params: Vec<Param<'a>> = vec![
-            column(keys.iter().map(|(project, _)| project.to_string())),
-            column(keys.iter().map(|(_, budget)| budget.clone())),
-        ];
-        for of in [|standing: &BudgetUse| standing.spent, |standing: &BudgetUse| standing.reserved] {
-            params.extend([
-                amounts(of, |amounts| amounts.nano_usd),
-                amounts(of, |amounts| amounts.tokens),
-                amounts(of, |amounts| amounts.calls),
-                amounts(of, |amounts| amounts.millis),
-            ]);
-        }
-        params
-    }
-
     /// Reservations that are gone, and those that are new or changed.
     fn reservations(&self) -> (Vec<Reservation>, Vec<Reservation>) {
         let none = BTreeMap::new();
@@ -781,8 +773,4 @@ impl<'a> Changes<'a> {
             column(self.blobs.values().map(|payload| payload.map(|payload| &payload[..]))),
         ]
     }
-}
-
-fn use_key(project: ProjectId, budget: BudgetId) -> UseKey {
-    (project, budget.to_string())
 }

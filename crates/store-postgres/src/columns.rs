@@ -1,9 +1,14 @@
 //! Rows as columns: how many are written by one statement.
 
-use tenure_journal::{ProjectId, SessionId, SessionKey};
+use std::collections::HashMap;
+
+use tenure_journal::{Amounts, BudgetId, BudgetUse, ProjectId, SessionId, SessionKey};
 
 use crate::connect::Param;
-use crate::write::DocumentRow;
+use crate::write::{DocumentRow, int};
+
+/// A shared budget: its name is what its rows are ordered by, and locked in the order of.
+pub(crate) type UseKey = (ProjectId, String);
 
 /// What an attempt set aside in the budget of a tree: whose, under which name, how much.
 pub(crate) type Reservation = ((ProjectId, SessionId), String, u64);
@@ -17,6 +22,31 @@ pub(crate) fn reservation_columns<'a>(rows: &[Reservation], with_amounts: bool) 
     ];
     if with_amounts {
         params.push(column(rows.iter().map(|(.., amount)| amount.cast_signed())));
+    }
+    params
+}
+
+pub(crate) fn use_key(project: ProjectId, budget: BudgetId) -> UseKey {
+    (project, budget.to_string())
+}
+
+/// How shared budgets stand, a column each.
+pub(crate) fn use_columns<'a>(keys: &[&UseKey], now: &HashMap<UseKey, BudgetUse>) -> Vec<Param<'a>> {
+    let amounts = |of: fn(&BudgetUse) -> Amounts, amount: fn(&Amounts) -> u64| {
+        let standing = keys.iter().filter_map(|key| now.get(*key));
+        column(standing.map(|standing| int(amount(&of(standing)))))
+    };
+    let mut params: Vec<Param<'a>> = vec![
+        column(keys.iter().map(|(project, _)| project.to_string())),
+        column(keys.iter().map(|(_, budget)| budget.clone())),
+    ];
+    for of in [|standing: &BudgetUse| standing.spent, |standing: &BudgetUse| standing.reserved] {
+        params.extend([
+            amounts(of, |amounts| amounts.nano_usd),
+            amounts(of, |amounts| amounts.tokens),
+            amounts(of, |amounts| amounts.calls),
+            amounts(of, |amounts| amounts.millis),
+        ]);
     }
     params
 }

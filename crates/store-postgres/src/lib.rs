@@ -56,7 +56,7 @@ use tenure_journal::{
 use tenure_store::{
     Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments, Gone,
     Indexed, Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError,
-    Stored, Unembedded, Unsealed, Wake, Wanted, Whose,
+    Stored, Unembedded, Unsealed, UseEntry, Wake, Wanted, Whose,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -363,6 +363,15 @@ impl Store for PostgresStore {
         audit: Vec<AuditEntry>,
     ) -> Result<(), StoreError> {
         self.write(Write::put_indexed(documents, receipt, audit)?).await.map(|_| ())
+    }
+
+    async fn change_uses(
+        &self,
+        project: ProjectId,
+        uses: Vec<UseEntry>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        self.write(Write::uses(project, uses, audit)?).await.map(|_| ())
     }
 
     async fn find_documents(

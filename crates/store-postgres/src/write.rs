@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tenure_journal::{AuditRecord, BlobRef, Event, ProjectId, Recorded, SessionKey, Timestamp, Version};
-use tenure_store::{Append, AuditEntry, Document, Indexed, Receipt, StoreError};
+use tenure_store::{Append, AuditEntry, Document, Indexed, Receipt, StoreError, UseEntry};
 use tokio_postgres::types::ToSql;
 
 use crate::audit;
@@ -18,6 +18,8 @@ pub(crate) enum Write {
     Append(Box<AppendRows>),
     /// Documents' next versions.
     Put(Vec<DocumentRow>, Option<ReceiptRow>, Vec<(ProjectId, String)>),
+    /// How shared budgets stand.
+    Use(ProjectId, Vec<UseEntry>, Vec<(ProjectId, String)>),
     /// A payload, or that it is in the object store.
     Blob(ProjectId, BlobRef, Option<Bytes>),
 }
@@ -108,9 +110,15 @@ impl Write {
         receipt: Option<Receipt>,
         audit: Vec<AuditEntry>,
     ) -> Result<Self, StoreError> {
-        let text = |entry: AuditEntry| Ok((entry.project, audit::text(&entry.record)?.to_owned()));
-        let audit = audit.into_iter().map(text).collect::<Result<_, StoreError>>()?;
-        Ok(Self::Put(documents, receipt.map(ReceiptRow::of), audit))
+        Ok(Self::Put(documents, receipt.map(ReceiptRow::of), records(audit)?))
+    }
+
+    pub(crate) fn uses(
+        project: ProjectId,
+        uses: Vec<UseEntry>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self::Use(project, uses, records(audit)?))
     }
 
     /// Roughly how many bytes it writes.
@@ -123,6 +131,7 @@ impl Write {
                 encoded.map(String::len).sum::<usize>() + rows.metadata.len() + snapshot + episodes
             }
             Self::Put(documents, ..) => documents.iter().map(|row| row.body.len()).sum(),
+            Self::Use(..) => 0,
             Self::Blob(_, _, payload) => payload.as_ref().map_or(0, Bytes::len),
         }
     }
@@ -131,7 +140,16 @@ impl Write {
         match self {
             Self::Append(rows) => &rows.documents,
             Self::Put(documents, ..) => documents,
-            Self::Blob(..) => &[],
+            Self::Use(..) | Self::Blob(..) => &[],
+        }
+    }
+
+    /// What changes in shared budgets of a project.
+    pub(crate) fn shared_uses(&self) -> Option<(ProjectId, &[UseEntry])> {
+        match self {
+            Self::Append(rows) => Some((rows.key.project, &rows.append.uses)),
+            Self::Use(project, uses, _) => Some((*project, uses)),
+            Self::Put(..) | Self::Blob(..) => None,
         }
     }
 
@@ -139,10 +157,15 @@ impl Write {
         match self {
             Self::Append(rows) => rows.receipt.as_ref(),
             Self::Put(_, receipt, _) => receipt.as_ref(),
-            Self::Blob(..) => None,
+            Self::Use(..) | Self::Blob(..) => None,
         }
         .map(|row| &row.receipt)
     }
+}
+
+fn records(audit: Vec<AuditEntry>) -> Result<Vec<(ProjectId, String)>, StoreError> {
+    let text = |entry: AuditEntry| Ok((entry.project, audit::text(&entry.record)?.to_owned()));
+    audit.into_iter().map(text).collect()
 }
 
 impl DocumentRow {

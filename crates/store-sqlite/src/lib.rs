@@ -44,7 +44,7 @@ use tenure_journal::{
 use tenure_store::{
     Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments, Gone,
     Indexed, Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError,
-    StoreErrorKind, Stored, Unembedded, Unsealed, Wake, Wanted, Whose,
+    StoreErrorKind, Stored, Unembedded, Unsealed, UseEntry, Wake, Wanted, Whose,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -328,6 +328,15 @@ impl Store for SqliteStore {
         audit: Vec<AuditEntry>,
     ) -> Result<(), StoreError> {
         self.write(Write::PutIndexed(documents, receipt, audit)).await.map(|_| ())
+    }
+
+    async fn change_uses(
+        &self,
+        project: ProjectId,
+        uses: Vec<UseEntry>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        self.write(Write::Use(project, uses, audit)).await.map(|_| ())
     }
 
     async fn find_documents(

@@ -23,6 +23,8 @@ pub(crate) enum Write {
     Put(Vec<Document>, Option<Receipt>, Vec<AuditEntry>),
     /// Documents' next versions, with what they are found by.
     PutIndexed(Vec<Indexed>, Option<Receipt>, Vec<AuditEntry>),
+    /// How shared budgets stand.
+    Use(ProjectId, Vec<UseEntry>, Vec<AuditEntry>),
     /// A document without a history.
     Note(Box<Document>),
     /// Vectors of a model.
@@ -85,6 +87,7 @@ impl Write {
             // Documents are configuration, bounded by what a request may hold.
             Self::Put(..)
             | Self::PutIndexed(..)
+            | Self::Use(..)
             | Self::Note(_)
             | Self::Node(_)
             | Self::Forget(..)
@@ -113,6 +116,13 @@ impl Write {
                     rows.iter().try_for_each(|row| found::index(connection, &row.document, &row.terms))?;
                 }
                 Ok(answer)
+            }),
+            Self::Use(project, uses, audit) => whole(connection, || {
+                if let Err(refusal) = put_uses(connection, &project.to_string(), uses)? {
+                    return Ok(Err(refusal));
+                }
+                put_entries(connection, audit)?;
+                Ok(Ok(Version::ZERO))
             }),
             Self::Note(document) => note(connection, document).map(|()| Ok(Version::ZERO)),
             Self::Embed(model, rows) => memory::embed(connection, model, rows).map(|()| Ok(Version::ZERO)),
@@ -216,10 +226,8 @@ impl AppendRows {
                 return Ok(Err(refusal));
             }
         }
-        for entry in &append.uses {
-            if let Err(refusal) = self.put_use(connection, entry)? {
-                return Ok(Err(refusal));
-            }
+        if let Err(refusal) = put_uses(connection, &self.project, &append.uses)? {
+            return Ok(Err(refusal));
         }
         let tail = self.put_events(&mut statements.append_event, end.and_then(|end| end.place.position))?;
         self.put_head(statements, tail, holder.as_deref())?;
@@ -350,29 +358,6 @@ impl AppendRows {
         Ok(Ok(()))
     }
 
-    fn put_use(&self, connection: &Connection, entry: &UseEntry) -> rusqlite::Result<Result<(), StoreError>> {
-        let (project, budget) = (&self.project, entry.budget.to_string());
-        let mut standing = nodes::budget_use(connection, project, &budget)?;
-        if let Err(refusal) = entry.apply(&mut standing) {
-            return Ok(Err(refusal));
-        }
-        let BudgetUse { spent, reserved } = standing;
-        let row: [&dyn ToSql; 10] = [
-            project,
-            &budget,
-            &int(spent.nano_usd),
-            &int(spent.tokens),
-            &int(spent.calls),
-            &int(spent.millis),
-            &int(reserved.nano_usd),
-            &int(reserved.tokens),
-            &int(reserved.calls),
-            &int(reserved.millis),
-        ];
-        connection.prepare_cached(include_str!("../sql/put_budget_use.sql"))?.execute(&row[..])?;
-        Ok(Ok(()))
-    }
-
     fn remove_gone(&self, connection: &Connection) -> rusqlite::Result<()> {
         let gone = &self.append.gone;
         if let Some(from) = gone.items_from {
@@ -445,14 +430,49 @@ fn run_put<'d>(
             return Ok(Err(refusal));
         }
     }
-    if !audit.is_empty() {
-        let mut put = connection.prepare_cached(include_str!("../sql/put_unsealed.sql"))?;
-        for entry in audit {
-            put.execute((entry.project.to_string(), Text(&entry.record)))?;
-        }
-    }
+    put_entries(connection, audit)?;
     put_receipt(connection, receipt)?;
     Ok(Ok(Version::ZERO))
+}
+
+fn put_entries(connection: &Connection, audit: &[AuditEntry]) -> rusqlite::Result<()> {
+    if audit.is_empty() {
+        return Ok(());
+    }
+    let mut put = connection.prepare_cached(include_str!("../sql/put_unsealed.sql"))?;
+    for entry in audit {
+        put.execute((entry.project.to_string(), Text(&entry.record)))?;
+    }
+    Ok(())
+}
+
+fn put_uses(
+    connection: &Connection,
+    project: &str,
+    uses: &[UseEntry],
+) -> rusqlite::Result<Result<(), StoreError>> {
+    for entry in uses {
+        let budget = entry.budget.to_string();
+        let mut standing = nodes::budget_use(connection, project, &budget)?;
+        if let Err(refusal) = entry.apply(&mut standing) {
+            return Ok(Err(refusal));
+        }
+        let BudgetUse { spent, reserved } = standing;
+        let row: [&dyn ToSql; 10] = [
+            &project,
+            &budget,
+            &int(spent.nano_usd),
+            &int(spent.tokens),
+            &int(spent.calls),
+            &int(spent.millis),
+            &int(reserved.nano_usd),
+            &int(reserved.tokens),
+            &int(reserved.calls),
+            &int(reserved.millis),
+        ];
+        connection.prepare_cached(include_str!("../sql/put_budget_use.sql"))?.execute(&row[..])?;
+    }
+    Ok(Ok(()))
 }
 
 fn note(connection: &Connection, document: &Document) -> rusqlite::Result<()> {

@@ -70,6 +70,7 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         budgets::writes_documents_with_the_events,
         uses::sets_aside_in_all_or_none,
         uses::is_never_exceeded_by_many,
+        uses::changes_with_records_and_without_events,
         uses::erases_those_of_a_session,
         collecting::forgets_only_what_is_old,
         collecting::stamps_what_is_kept_again,

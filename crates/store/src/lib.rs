@@ -248,6 +248,18 @@ pub trait Store: Send + Sync + 'static {
         audit: Vec<AuditEntry>,
     ) -> Result<(), StoreError>;
 
+    /// Changes how shared budgets of a project stand, in order, and writes records for its audit log, which wait to be
+    /// sealed, all or nothing: for model calls that no event tells of.
+    ///
+    /// # Errors
+    /// `BudgetExceeded`: as in [`Store::append`].
+    async fn change_uses(
+        &self,
+        project: ProjectId,
+        uses: Vec<UseEntry>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError>;
+
     /// Documents of one kind and name by their terms: up to `limit` of those that share the rarest with `terms`,
     /// best first, of equals the one with the later id; deleted ones left out. A document is found as soon as the
     /// write that indexed it returned.

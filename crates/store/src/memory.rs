@@ -9,6 +9,7 @@ mod erase;
 mod found;
 mod inner;
 mod state;
+mod uses;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +29,7 @@ use self::state::{State, Write};
 use crate::{
     Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments, Gone,
     Indexed, Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError,
-    StoreErrorKind, Stored, Unembedded, Unsealed, Wake, Wanted, Whose,
+    StoreErrorKind, Stored, Unembedded, Unsealed, UseEntry, Wake, Wanted, Whose,
 };
 
 /// Wakes that a reader may be behind before it is told that it missed some.
@@ -597,6 +598,15 @@ impl Store for MemoryStore {
         audit: Vec<AuditEntry>,
     ) -> Result<(), StoreError> {
         self.put_indexed_now(documents, receipt, audit)
+    }
+
+    async fn change_uses(
+        &self,
+        project: ProjectId,
+        uses: Vec<UseEntry>,
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        self.change_uses_now(project, uses, audit)
     }
 
     async fn find_documents(

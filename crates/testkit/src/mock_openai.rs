@@ -1,7 +1,7 @@
 //! A model server that serves a script over every wire format, for real.
 //!
 //! It behaves as the providers do, streamed or not, at the paths of all of them: OpenAI (`/v1/responses`,
-//! `/v1/chat/completions`, `/v1/models`), Anthropic (`/v1/messages`), Bedrock (`/model/{model}/converse-stream`,
+//! `/v1/chat/completions`, `/v1/embeddings`, `/v1/models`), Anthropic (`/v1/messages`), Bedrock (`/model/{model}/converse-stream`,
 //! `/model/{model}/converse`) and Azure (`/openai/v1/...`, `/openai/deployments/{deployment}/...`, and the tokens
 //! of Entra ID at `/{tenant}/oauth2/v2.0/token`). Faults happen where they would: a status with its headers, a
 //! connection closed before the response or in the middle of it, silence. Every request is held against the
@@ -9,6 +9,7 @@
 //! key is checked, and headers are not kept, because they hold one.
 
 use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,10 @@ use tenure_model::Wire;
 use tenure_model::codec::server::{BadRequest, Frame};
 use tenure_model::codec::{Framing, anthropic, chat, converse, responses};
 use tenure_model::scripted::{Fault, Play, PlayError, Player, Script};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
+mod embeddings;
 mod log;
 mod stream;
 
@@ -41,6 +45,9 @@ pub fn router(script: Arc<Script>, log: RequestLog) -> Router {
         .route("/v1/chat/completions", post(|state, request| serve(Wire::Chat, state, request)))
         .route("/v1/messages", post(|state, request| serve(Wire::Anthropic, state, request)))
         .route("/v1/models", get(models))
+        .route("/v1/embeddings", post(vectors))
+        .route("/openai/v1/embeddings", post(vectors))
+        .route("/openai/deployments/{deployment}/embeddings", post(vectors))
         .route("/openai/v1/responses", post(|state, request| serve(Wire::Responses, state, request)))
         .route("/openai/v1/chat/completions", post(|state, request| serve(Wire::Chat, state, request)))
         .route("/openai/deployments/{deployment}/responses", post(deployed_responses))
@@ -52,6 +59,22 @@ pub fn router(script: Arc<Script>, log: RequestLog) -> Router {
         .with_state(server)
 }
 
+/// Serves a script on a free port of the loopback for as long as its task runs; gives the address.
+///
+/// # Errors
+/// No port is free.
+pub async fn start(script: Arc<Script>, log: RequestLog) -> std::io::Result<(SocketAddr, JoinHandle<()>)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    let app = router(script, log);
+    let serving = tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, app).await {
+            tracing::error!(%error, "the mock server failed");
+        }
+    });
+    Ok((address, serving))
+}
+
 struct Server {
     player: Player,
     log: RequestLog,
@@ -61,6 +84,10 @@ async fn models(State(server): State<Arc<Server>>) -> Json<Value> {
     let id = server.player.script().model().unwrap_or("scripted");
     let model = json!({ "id": id, "object": "model", "created": 0, "owned_by": "scripted" });
     Json(json!({ "object": "list", "data": [model] }))
+}
+
+async fn vectors(State(server): State<Arc<Server>>, request: Request) -> Response {
+    embeddings::answer(&server.log, request).await
 }
 
 async fn requests(State(server): State<Arc<Server>>) -> Json<Value> {

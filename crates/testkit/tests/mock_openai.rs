@@ -8,7 +8,9 @@ use tenure_journal::{
     Reasoning, ServiceTier, TextConfig, ToolSpec, Usage,
 };
 use tenure_model::http::Timeouts;
-use tenure_model::{HttpConfig, HttpModel, Model, Script, ScriptedModel, Wire};
+use tenure_model::{
+    Addressing, EmbedRequest, Embeddings as _, HttpConfig, HttpModel, Model, Script, ScriptedModel, Wire,
+};
 use tenure_testkit::mock_openai::{RequestLog, router};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -260,4 +262,27 @@ async fn a_log_in_a_file_has_a_line_for_each_request() {
     let lines = std::fs::read_to_string(&path).expect("the file");
     let rules: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(rules.iter().map(|line| &line["rule"]).collect::<Vec<_>>(), ["rules[8]", "rules[8]"]);
+}
+
+#[tokio::test]
+async fn serves_vectors_that_follow_from_the_text_alone() {
+    let mock = mock().await;
+    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let request = |texts, dimensions| EmbedRequest { model: "small".into(), texts, dimensions };
+    let usual = model(&mock, Wire::Responses, Timeouts::default());
+    let answer =
+        usual.embed(&request(texts(&["In Lisbon.", "In Rome.", "In Lisbon."]), None)).await.expect("vectors");
+    assert_eq!((answer.vectors.len(), answer.vectors[0].len()), (3, 64));
+    assert!(answer.vectors[0] == answer.vectors[2] && answer.vectors[0] != answer.vectors[1]);
+    assert!(answer.tokens.is_some_and(|tokens| tokens > 0));
+    let short = usual.embed(&request(texts(&["In Lisbon."]), Some(8))).await.expect("vectors");
+    assert_eq!(short.vectors[0].len(), 8);
+    let url = format!("http://{}/openai?api-version=1", mock.address).parse().expect("a URL");
+    let azure = HttpConfig { addressing: Addressing::Deployments, ..HttpConfig::new(url, Wire::Chat, None) };
+    let azure = HttpModel::new(&azure).expect("a valid configuration");
+    let again = azure.embed(&request(texts(&["In Lisbon."]), None)).await.expect("vectors");
+    assert_eq!(again.vectors[0], answer.vectors[0], "the same at every address");
+    assert_eq!(mock.log.invalid(), 0);
+    let refused = usual.embed(&request(Vec::new(), None)).await.expect_err("nothing was asked");
+    assert_eq!((refused.kind, mock.log.invalid()), (FailureKind::InvalidRequest, 1));
 }

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tenure_journal::{ErasureId, FileId, MEMORY_USER_KEY, MemorySpace, SessionId, SessionKey};
+use tenure_journal::{ErasureId, FactId, FileId, MEMORY_USER_KEY, MemorySpace, SessionId, SessionKey};
 use tenure_policy::MemoryUse;
 use tenure_runtime::{
     Erasure, Forget, RuntimeError, RuntimeErrorKind, SUBJECT_BYTES_MAX, VERIFIED_TEXTS_MAX, rfc3339,
@@ -67,7 +67,7 @@ async fn check(call: &Call, what: &Forget) -> Result<(), ApiError> {
         let user = head.metadata.get(MEMORY_USER_KEY).filter(|user| !user.is_empty()).cloned();
         let user = match what {
             Forget::Subject(subject) => Some(subject.clone()),
-            Forget::Session(_) | Forget::File(_) => user,
+            Forget::Session(_) | Forget::File(_) | Forget::Fact(_) => user,
         };
         spaces.insert(MemorySpace { project: call.project(), agent: head.agent_id, user });
     }
@@ -101,8 +101,9 @@ fn what(reader: &mut Reader<'_>) -> Result<Forget, ApiError> {
     let subject = reader.optional_or_null("subject");
     let session = reader.optional_or_null("session_id");
     let file = reader.optional_or_null("file_id");
-    match (subject, session, file) {
-        (Some(subject), None, None) => {
+    let fact = reader.optional_or_null("fact_id");
+    match (subject, session, file, fact) {
+        (Some(subject), None, None, None) => {
             let name = subject.string()?;
             if name.is_empty() || name.len() > SUBJECT_BYTES_MAX {
                 let message = format!("Invalid 'subject': expected 1 to {SUBJECT_BYTES_MAX} bytes.");
@@ -110,18 +111,24 @@ fn what(reader: &mut Reader<'_>) -> Result<Forget, ApiError> {
             }
             Ok(Forget::Subject(name.to_owned()))
         }
-        (None, Some(session), None) => {
+        (None, Some(session), None, None) => {
             let id: SessionId =
                 session.string()?.parse().map_err(|_| ApiError::not_found("session").param("session_id"))?;
             Ok(Forget::Session(id))
         }
-        (None, None, Some(file)) => {
+        (None, None, Some(file), None) => {
             let id: FileId =
                 file.string()?.parse().map_err(|_| ApiError::not_found("file").param("file_id"))?;
             Ok(Forget::File(id))
         }
-        (None, None, None) | (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
-            let message = "Expected one of 'subject', 'session_id' and 'file_id'.";
+        (None, None, None, Some(fact)) => {
+            let id: FactId =
+                fact.string()?.parse().map_err(|_| ApiError::not_found("fact").param("fact_id"))?;
+            Ok(Forget::Fact(id))
+        }
+        // None of them, or several.
+        (None | Some(_), None | Some(_), None | Some(_), None | Some(_)) => {
+            let message = "Expected one of 'subject', 'session_id', 'file_id' and 'fact_id'.";
             Err(ApiError::invalid(message).param("subject"))
         }
     }
@@ -131,7 +138,8 @@ fn what(reader: &mut Reader<'_>) -> Result<Forget, ApiError> {
 fn missing(what: &Forget, error: RuntimeError) -> ApiError {
     match (error.kind(), what) {
         (RuntimeErrorKind::NotFound, Forget::File(_)) => ApiError::not_found("file"),
-        (_, Forget::Subject(_) | Forget::Session(_) | Forget::File(_)) => error.into(),
+        (RuntimeErrorKind::NotFound, Forget::Fact(_)) => ApiError::not_found("fact"),
+        (_, Forget::Subject(_) | Forget::Session(_) | Forget::File(_) | Forget::Fact(_)) => error.into(),
     }
 }
 
@@ -164,6 +172,7 @@ fn shown(erasure: &Erasure) -> Value {
         "subject_digest": erasure.subject,
         "session_id": erasure.session,
         "file_id": erasure.file,
+        "fact_id": erasure.fact,
         "asked_by": erasure.by,
         "created_at": rfc3339(erasure.asked_at),
         "rows": rows,

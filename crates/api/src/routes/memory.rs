@@ -31,7 +31,8 @@ pub(super) async fn search(call: Call) -> Result<Response, ApiError> {
     let user = call.query.one("user_id")?.filter(|user| !user.is_empty()).map(str::to_owned);
     let space = MemorySpace { project: call.project(), agent, user };
     verbs::check_memory(&call.app, &call.caller, &space, MemoryUse::Read).await?;
-    let found = call.app.runtime.recall(&space, question, asked(&call)?, passages(&call)?).await?;
+    let by = Some(call.caller.party());
+    let found = call.app.runtime.recall(&space, question, asked(&call)?, passages(&call)?, by).await?;
     Ok(query::list(found.iter().map(shown).collect(), false))
 }
 
@@ -72,6 +73,7 @@ fn shown(recalled: &Recalled) -> Value {
             "speaker": why.speaker,
             "time": why.time,
             "vector": why.vector,
+            "lexical_because": why.lexical_because,
             "scope": "agent and user",
         },
     })
@@ -104,6 +106,7 @@ fn shown_fact(recalled: &Recalled, known: &KnownFact) -> Value {
             "speaker": why.speaker,
             "time": why.time,
             "vector": why.vector,
+            "lexical_because": why.lexical_because,
             "scope": fact.scope.kind().as_str(),
         },
     })

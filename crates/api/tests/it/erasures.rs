@@ -189,6 +189,53 @@ async fn mistakes_name_their_parameter() {
 }
 
 #[tokio::test]
+async fn one_fact_goes_with_its_past_and_the_receipt_says_where_it_was_said() {
+    const FACTS: &str = "/v1/tenure/memory/facts";
+    let world = World::alone().await;
+    let agent = agent(&world).await;
+    let said = |statement: &str| json!({"scope": "project", "statement": statement});
+    let first = said("The vault of the canary bank opens at noon.");
+    let (status, fact) = world.call("POST", FACTS, Some(first)).await;
+    assert_eq!(status, 201, "{fact}");
+    let (_, other) = world.call("POST", FACTS, Some(said("Billing uses SQLite these days."))).await;
+    let (fact, other) = (id(&fact), id(&other));
+    // It was said in a session, too, which stays.
+    let session = say(&world, &agent, "bob", "The vault of the canary bank opens at noon.").await;
+
+    let plan = json!({"fact_id": fact, "dry_run": true});
+    let (_, plan) = world.call("POST", FORGET, Some(plan)).await;
+    assert_eq!((&plan["sessions"], &plan["rows"]["documents.fact"]), (&json!([]), &json!(1)), "{plan}");
+    let (status, erasure) = world.call("POST", FORGET, Some(json!({"fact_id": fact}))).await;
+    assert_eq!((status, &erasure["fact_id"]), (202, &json!(fact)), "{erasure}");
+    let done = until(&world, id(&erasure), "done").await;
+    assert_eq!(done["rows"]["documents.fact"], json!(1), "{done}");
+    assert_eq!(world.call("GET", &format!("{FACTS}/{fact}"), None).await.0, 404);
+    assert_eq!(world.call("GET", &format!("{FACTS}/{other}"), None).await.0, 200);
+    assert_eq!(world.call("GET", &format!("{SESSIONS}/{}", id(&session)), None).await.0, 200);
+
+    let (_, log) = world.call("GET", "/v1/tenure/audit", None).await;
+    let key: VerifierKey = log["key"].as_str().expect("a key").parse().expect("a key");
+    let note = done["receipt"].as_str().expect("a receipt");
+    let receipt: Value =
+        serde_json::from_str(&Receipt::open(note, &key).expect("signed").body).expect("JSON");
+    assert_eq!((&receipt["asked"], &receipt["verified"]["texts"]), (&json!({"fact": fact}), &json!(1)));
+    let found = receipt["verified"]["found"].as_object().expect("places");
+    assert!(!found.is_empty(), "the session still has it, and the receipt says so: {receipt}");
+    assert!(!found.keys().any(|place| place.contains("document")), "no document has it: {receipt}");
+    assert!(!note.contains("canary"), "{note}");
+    let (status, gone) = world.call("POST", FORGET, Some(json!({"fact_id": fact}))).await;
+    assert_eq!((status, &gone["detail"]), (404, &json!("No fact with that id was found.")), "{gone}");
+
+    // With the session nothing of it is left.
+    let body = json!({"session_id": session["id"], "verify": ["vault of the canary bank"]});
+    let (_, erasure) = world.call("POST", FORGET, Some(body)).await;
+    let done = until(&world, id(&erasure), "done").await;
+    let receipt = Receipt::open(done["receipt"].as_str().expect("a receipt"), &key).expect("signed");
+    let receipt: Value = serde_json::from_str(&receipt.body).expect("JSON");
+    assert_eq!(receipt["verified"]["found"], json!({}), "{receipt}");
+}
+
+#[tokio::test]
 async fn one_project_erases_nothing_of_another() {
     let world = World::new().await;
     let agent = agent(&world).await;

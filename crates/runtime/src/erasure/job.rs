@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tenure_journal::{ErasureId, FileId, ProjectId, SessionId, Timestamp};
+use tenure_journal::{ErasureId, FactId, FileId, ProjectId, SessionId, Timestamp};
 use tenure_store::{Document, DocumentKind, Gone};
 
 use super::places::Seen;
@@ -66,6 +66,11 @@ pub(super) enum Asked {
     File {
         /// Which.
         file: FileId,
+    },
+    /// One fact.
+    Fact {
+        /// Which.
+        fact: FactId,
     },
 }
 
@@ -254,16 +259,19 @@ impl Job {
     }
 
     pub(super) fn shown(&self) -> Erasure {
-        let (subject, session, file) = match &self.asked {
-            Asked::Subject { digest } => (Some(digest.clone()), None, None),
-            Asked::Session { session } => (None, Some(*session), None),
-            Asked::File { file } => (None, None, Some(*file)),
-        };
+        let (mut subject, mut session, mut file, mut fact) = (None, None, None, None);
+        match &self.asked {
+            Asked::Subject { digest } => subject = Some(digest.clone()),
+            Asked::Session { session: asked } => session = Some(*asked),
+            Asked::File { file: asked } => file = Some(*asked),
+            Asked::Fact { fact: asked } => fact = Some(*asked),
+        }
         Erasure {
             id: self.id,
             subject,
             session,
             file,
+            fact,
             by: self.by.clone(),
             asked_at: self.asked_at,
             phase: self.phase,

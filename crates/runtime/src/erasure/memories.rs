@@ -2,10 +2,11 @@
 
 use serde::Deserialize as _;
 use tenure_journal::{
-    Fact, FactAuthor, FactSource, FactState, MemoryScope, PinnedBlock, ProjectId, SessionId,
+    Fact, FactAuthor, FactId, FactSource, FactState, MemoryScope, PinnedBlock, ProjectId, SessionId,
 };
 use tenure_store::{Document, DocumentKind, Erasing, Gone, Order, Page, Place, StoreError};
 
+use super::Forget;
 use crate::RuntimeError;
 use crate::handle::Shared;
 
@@ -29,28 +30,36 @@ pub(super) struct Memory {
 pub(super) async fn memories(
     shared: &Shared,
     project: ProjectId,
-    user: Option<&str>,
+    what: &Forget,
     sessions: &[SessionId],
     erasing: Erasing,
 ) -> Result<Gone, RuntimeError> {
     let mut gone = Gone::default();
-    for memory in going(shared, project, user, sessions).await? {
+    for memory in going(shared, project, what, sessions).await? {
         let place = Place::Document(memory.kind, memory.id);
         gone.extend(&shared.store.erase(project, &place, erasing).await?);
     }
     Ok(gone)
 }
 
-/// What is kept for `user`, by any agent, or for one of the `sessions` alone; and, whomever it is kept for, a fact that
+/// The one fact that is asked for; or else what is kept for the user, by any agent, or for one of the `sessions` alone, and, whomever it is kept for, a fact that
 /// agents said in no other session or that one of these ended, and a block that one of them wrote: nobody can tell what
 /// of its text is from it. What was removed before has a past still, and is among them.
 pub(super) async fn going(
     shared: &Shared,
     project: ProjectId,
-    user: Option<&str>,
+    what: &Forget,
     sessions: &[SessionId],
 ) -> Result<Vec<Memory>, RuntimeError> {
-    let going = Going { user, sessions };
+    if let Forget::Fact(fact) = what {
+        let versions = versions(shared, project, *fact).await?;
+        let memory = |version: &Document| {
+            let scope = MemoryScope::deserialize(&version.body["scope"]).ok()?;
+            Some(Memory { scope, kind: DocumentKind::Fact, id: fact.to_string() })
+        };
+        return Ok(versions.last().and_then(memory).into_iter().collect());
+    }
+    let going = Going { user: what.user(), sessions };
     let mut found = Vec::new();
     for (kind, deleted) in [DocumentKind::Fact, DocumentKind::PinnedBlock]
         .into_iter()
@@ -75,6 +84,34 @@ pub(super) async fn going(
         }
     }
     Ok(found)
+}
+
+/// Every version of a fact, the first one first; none where there is no such fact.
+async fn versions(shared: &Shared, project: ProjectId, fact: FactId) -> Result<Vec<Document>, StoreError> {
+    let (id, mut versions) = (fact.to_string(), Vec::new());
+    loop {
+        let version = Some(versions.len() as u64 + 1);
+        match shared.store.document(project, DocumentKind::Fact, &id, version).await? {
+            Some(document) => versions.push(document),
+            None => return Ok(versions),
+        }
+    }
+}
+
+/// Whether a fact is there, or was removed and has a past still.
+pub(super) async fn is_there(shared: &Shared, project: ProjectId, fact: FactId) -> Result<bool, StoreError> {
+    Ok(shared.store.document(project, DocumentKind::Fact, &fact.to_string(), Some(1)).await?.is_some())
+}
+
+/// What the versions of a fact say, to be looked for when it is gone.
+pub(super) async fn statements(
+    shared: &Shared,
+    project: ProjectId,
+    fact: FactId,
+) -> Result<Vec<String>, StoreError> {
+    let versions = versions(shared, project, fact).await?;
+    let statement = |version: &Document| version.body["statement"].as_str().map(str::to_owned);
+    Ok(versions.iter().filter_map(statement).collect())
 }
 
 impl Going<'_> {

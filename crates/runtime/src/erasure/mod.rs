@@ -31,8 +31,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tenure_journal::{
-    ErasureId, FileId, MEMORY_USER_KEY, MemoryScope, ProjectId, RequestFact, RequestKind, RequestOutcome,
-    RequestRecord, SessionId, Timestamp, json as canonical,
+    ErasureId, FactId, FileId, MEMORY_USER_KEY, MemoryScope, ProjectId, RequestFact, RequestKind,
+    RequestOutcome, RequestRecord, SessionId, Timestamp, json as canonical,
 };
 use tenure_store::{AuditEntry, DocumentKind, Gone, Needle, Order, Page, Search};
 use tokio::sync::Notify;
@@ -71,6 +71,8 @@ pub enum Forget {
     Session(SessionId),
     /// An uploaded file, with every session that was given it, and what came of these.
     File(FileId),
+    /// One fact with all its versions. What sessions said of it is theirs: it is looked for and told, and stays.
+    Fact(FactId),
 }
 
 /// An erasure as it stands.
@@ -84,6 +86,8 @@ pub struct Erasure {
     pub session: Option<SessionId>,
     /// The file it is about, if it is about one.
     pub file: Option<FileId>,
+    /// The fact it is about, if it is about one.
+    pub fact: Option<FactId>,
     /// Who asked.
     pub by: String,
     /// When.
@@ -122,7 +126,7 @@ impl Runtime {
     /// `verify` are texts that are looked for when everything is gone.
     ///
     /// # Errors
-    /// `NotFound`: there is no such session or file. `Storage`, `Damaged`, `Sealing`.
+    /// `NotFound`: there is no such session, file or fact. `Storage`, `Damaged`, `Sealing`.
     pub async fn forget(
         &self,
         project: ProjectId,
@@ -145,6 +149,7 @@ impl Runtime {
             Forget::Subject(_) => Asked::Subject { digest: name.clone() },
             Forget::Session(session) => Asked::Session { session: *session },
             Forget::File(file) => Asked::File { file: *file },
+            Forget::Fact(fact) => Asked::Fact { fact: *fact },
         };
         let job = Job::new(project, id, name.clone(), asked, by.to_owned(), self.now(), sealed);
         // First the record: what is erased without one would be erased by nobody.
@@ -194,7 +199,7 @@ impl Runtime {
         what: &Forget,
         sessions: &[SessionId],
     ) -> Result<BTreeSet<MemoryScope>, RuntimeError> {
-        let going = memories::going(self.shared(), project, what.user(), sessions).await?;
+        let going = memories::going(self.shared(), project, what, sessions).await?;
         Ok(going.into_iter().map(|memory| memory.scope).collect())
     }
 
@@ -253,7 +258,7 @@ impl Forget {
     fn user(&self) -> Option<&str> {
         match self {
             Self::Subject(user) => Some(user),
-            Self::Session(_) | Self::File(_) => None,
+            Self::Session(_) | Self::File(_) | Self::Fact(_) => None,
         }
     }
 }
@@ -304,6 +309,7 @@ impl Shared {
             Forget::Subject(user) => blake3::keyed_hash(&key, format!("user {user}").as_bytes()),
             Forget::Session(session) => blake3::keyed_hash(&key, session.to_string().as_bytes()),
             Forget::File(file) => blake3::keyed_hash(&key, file.to_string().as_bytes()),
+            Forget::Fact(fact) => blake3::keyed_hash(&key, fact.to_string().as_bytes()),
         };
         format!("b3k:{}", digest.to_hex())
     }
@@ -314,6 +320,7 @@ impl Shared {
             Forget::Subject(_) => true,
             Forget::Session(session) => self.store.head(Runtime::key(project, *session)).await?.is_some(),
             Forget::File(_) => places::file_of(self, project, what).await?.is_some(),
+            Forget::Fact(fact) => memories::is_there(self, project, *fact).await?,
         })
     }
 
@@ -406,9 +413,11 @@ impl Shared {
                     let mut gone = places::count(self, project, &secret.what, &sessions, &seen.files).await?;
                     // A deleted session has no episodes any more, and they went for this.
                     gone.add(EPISODES, before.saturating_sub(gone.of(EPISODES)));
-                    // Whoever asks for a session to go may say the same elsewhere, and keep it.
-                    if let Forget::Subject(_) = secret.what {
-                        secret.said(&seen.said);
+                    match secret.what {
+                        Forget::Subject(_) => secret.said(&seen.said),
+                        Forget::Fact(fact) => secret.said(&memories::statements(self, project, fact).await?),
+                        // Whoever asks for these to go may say the same elsewhere, and keep it.
+                        Forget::Session(_) | Forget::File(_) => {}
                     }
                     job.sealed = secret.seal(self, project, job.id).await?;
                     job.plan(sessions, seen, gone);
@@ -418,6 +427,10 @@ impl Shared {
                 let settled = tokio::time::timeout(SETTLE_MAX, self.keeping.settled()).await.is_ok();
                 if places::sessions_of(self, project, &secret.what).await?.is_empty() {
                     job.rows_gone(self.clock.now(), settled && !self.store.is_shared());
+                }
+                if let Forget::Fact(_) = secret.what {
+                    // A fact refers to no payload.
+                    job.phase = ErasurePhase::Scrub;
                 }
             }
             ErasurePhase::Payloads => {

@@ -51,6 +51,7 @@ pub(super) async fn sessions_of(
         Forget::Subject(user) => Ok(shared.store.sessions_of(project, &Whose::User(user.clone())).await?),
         Forget::Session(session) => Ok(shared.store.sessions_of(project, &Whose::Session(*session)).await?),
         Forget::File(file) => given_to(shared, project, *file).await,
+        Forget::Fact(_) => Ok(Vec::new()),
     }
 }
 
@@ -124,9 +125,8 @@ pub(super) async fn look(
 
 /// Removes what is written down.
 pub(super) async fn remove(shared: &Shared, job: &Job, what: &Forget) -> Result<(), RuntimeError> {
-    let user = what.user();
     let plan = job.planned();
-    memories(shared, job.project, user, &plan.sessions, Erasing::Remove).await?;
+    memories(shared, job.project, what, &plan.sessions, Erasing::Remove).await?;
     copies(shared, &plan.sessions).await;
     files(shared, job.project, &plan.files, Erasing::Remove).await?;
     sessions(shared, job.project, &plan.sessions, Erasing::Remove).await?;
@@ -142,7 +142,7 @@ pub(super) async fn count(
     of: &[SessionId],
     uploaded: &[FileId],
 ) -> Result<Gone, RuntimeError> {
-    let mut gone = memories(shared, project, what.user(), of, Erasing::Count).await?;
+    let mut gone = memories(shared, project, what, of, Erasing::Count).await?;
     gone.extend(&files(shared, project, uploaded, Erasing::Count).await?);
     gone.extend(&sessions(shared, project, of, Erasing::Count).await?);
     Ok(gone)

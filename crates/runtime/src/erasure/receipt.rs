@@ -1,6 +1,6 @@
 //! The receipt: what was asked, what went, how that was verified, and what an erasure does not reach.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tenure_audit::Receipt;
@@ -37,11 +37,15 @@ pub(super) fn sign(
 }
 
 fn body(shared: &Shared, job: &Job, texts: usize, found: &BTreeMap<String, u64>) -> Value {
+    // Journals do not know of vectors.
+    let vectors = shared.embedding.routes(&shared.models);
+    let routes: BTreeSet<&String> = job.outside.routes.iter().chain(&vectors).collect();
     let sessions: Vec<String> = job.sessions.iter().map(ToString::to_string).collect();
     let asked = match &job.asked {
         Asked::Subject { digest } => json!({ "subject_digest": digest }),
         Asked::Session { session } => json!({ "session": session }),
         Asked::File { file } => json!({ "file": file }),
+        Asked::Fact { fact } => json!({ "fact": fact }),
     };
     let gone: BTreeMap<&str, u64> = job.gone.iter().collect();
     let found: BTreeMap<&str, u64> =
@@ -59,7 +63,7 @@ fn body(shared: &Shared, job: &Job, texts: usize, found: &BTreeMap<String, u64>)
         "verified": { "store": "scrubbed, then searched", "texts": texts, "found": found },
         "outside": {
             "kinds": OUTSIDE,
-            "routes": job.outside.routes,
+            "routes": routes,
             "tool_servers": job.outside.servers,
         },
     })

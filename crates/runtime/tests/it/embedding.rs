@@ -41,7 +41,7 @@ impl Embedder for Animals {
 }
 
 async fn ask(runtime: &Runtime, space: &MemorySpace, question: &str) -> Vec<Recalled> {
-    runtime.recall(space, question, fact::Asked::default(), 5).await.expect("recalls")
+    runtime.recall(space, question, fact::Asked::default(), 5, None).await.expect("recalls")
 }
 
 /// What is found once something is found by its vector.

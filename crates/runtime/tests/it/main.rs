@@ -4,6 +4,7 @@ mod budgets;
 mod collect;
 mod contexts;
 mod embedding;
+mod embedding_routes;
 mod extractions;
 mod facts;
 mod flood;

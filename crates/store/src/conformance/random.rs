@@ -193,15 +193,21 @@ impl World {
                 let blobs: Vec<_> = (0..self.rng.usize(..3)).map(|_| BlobRef::of(&self.payload())).collect();
                 both!(forget_blobs(project, blobs.as_slice(), before))
             }
-            24 => {
-                if self.rng.bool() {
+            24 => match self.rng.u8(..3) {
+                0 => {
                     let budgets = vec![self.budget(), self.budget()];
                     both!(budget_uses(project, budgets.as_slice()))
-                } else {
+                }
+                1 => {
+                    let uses: Vec<UseEntry> = (0..self.rng.usize(..3)).map(|_| self.use_entry()).collect();
+                    let audit: Vec<AuditEntry> = Vec::new();
+                    both!(change_uses(project, uses, audit))
+                }
+                _ => {
                     let root = Self::pick(&mut self.rng, &self.sessions);
                     both!(budget(project, root))
                 }
-            }
+            },
             _ => {
                 let (blob, name) = (BlobRef::of(&self.payload()), self.receipt(project).key);
                 if self.rng.bool() {

@@ -6,7 +6,7 @@ use tenure_journal::{
 };
 
 use super::build::{NOW, accepted, append, fresh, key, refused, texts};
-use crate::{Append, Erasing, Place, Store, StoreErrorKind, UseChange, UseEntry};
+use crate::{Append, AuditEntry, Erasing, Place, Store, StoreErrorKind, UseChange, UseEntry};
 
 fn amounts(nano_usd: u64, tokens: u64, calls: u64, millis: u64) -> Amounts {
     Amounts { nano_usd, tokens, calls, millis }
@@ -148,6 +148,36 @@ pub(super) async fn is_never_exceeded_by_many(store: &dyn Store) {
         let expected = if result.is_ok() { one } else { Amounts::default() };
         assert_eq!(standing(store, *key, &[own]).await[0].reserved, expected, "all of an append or nothing");
     }
+}
+
+pub(super) async fn changes_with_records_and_without_events(store: &dyn Store) {
+    let fresh = fresh(4);
+    let key = key(&fresh);
+    let other = super::build::key(&fresh);
+    let [day, total] =
+        [Period::Day, Period::Total].map(|period| BudgetId::at(BudgetScope::Project, period, NOW));
+    let caps = Caps { tokens: Some(10), ..Caps::NONE };
+    let (four, one) = (amounts(0, 4, 1, 0), amounts(0, 1, 1, 5));
+    let record = |number: u32| AuditEntry { project: key.project, record: format!("{number}").into() };
+    let recorded = async || {
+        let waiting = accepted(store.unsealed(&[], 9).await);
+        waiting.into_iter().map(|record| record.record).collect::<Vec<_>>()
+    };
+    let nothing = Amounts::default();
+    let used = |spent, reserved| BudgetUse { spent, reserved };
+    let uses = vec![reserve(day, four, caps), reserve(total, four, Caps::NONE)];
+    accepted(store.change_uses(key.project, uses, vec![record(1), record(2)]).await);
+    assert_eq!(standing(store, key, &[day, total]).await, [used(nothing, four); 2]);
+    let uses = vec![reserve(total, four, Caps::NONE), reserve(day, amounts(0, 7, 1, 0), caps)];
+    let error = store.change_uses(key.project, uses, vec![record(3)]).await.expect_err("it does not fit");
+    assert_eq!(error.exceeded(), Some((day, Measure::Tokens)));
+    assert_eq!(standing(store, key, &[day, total]).await, [used(nothing, four); 2], "all or none");
+    let uses = vec![settle(day, four, one), settle(total, four, one)];
+    accepted(store.change_uses(key.project, uses, vec![record(4)]).await);
+    accepted(store.change_uses(key.project, Vec::new(), vec![record(5)]).await);
+    assert_eq!(standing(store, key, &[day, total]).await, [used(one, nothing); 2]);
+    assert_eq!(standing(store, other, &[day]).await, [BudgetUse::default()], "of its project alone");
+    assert_eq!(recorded().await, ["1", "2", "4", "5"], "and a record of what was refused is none");
 }
 
 pub(super) async fn erases_those_of_a_session(store: &dyn Store) {

@@ -15,7 +15,7 @@ use super::unknown_cursor;
 use crate::{
     Append, AuditEntry, Budget, BudgetChange, BudgetEntry, Document, DocumentKind, Embedded, Indexed, Order,
     Page, Place, Receipt, Seal, Sealed, SessionFilter, Snapshot, Stamp, StoreError, StoreErrorKind, Stored,
-    Unsealed,
+    Unsealed, UseEntry,
 };
 
 /// A write that was checked.
@@ -27,6 +27,8 @@ pub(super) enum Write {
     Put(Vec<Document>, Option<Receipt>, Vec<AuditEntry>),
     /// Documents' next versions, with what they are found by.
     PutIndexed(Vec<Indexed>, Option<Receipt>, Vec<AuditEntry>),
+    /// How shared budgets stand.
+    Use(ProjectId, Vec<UseEntry>, Vec<AuditEntry>),
     /// A document without a history.
     Note(Box<Document>),
     /// Vectors of a model.
@@ -144,8 +146,12 @@ impl State {
                 return Err(StoreError::new(StoreErrorKind::BudgetExceeded, context));
             }
         }
+        self.check_uses(project, &append.uses)
+    }
+
+    pub(super) fn check_uses(&self, project: ProjectId, uses: &[UseEntry]) -> Result<(), StoreError> {
         let mut after: HashMap<BudgetId, BudgetUse> = HashMap::new();
-        for entry in &append.uses {
+        for entry in uses {
             let stored = || self.uses.get(&(project, entry.budget)).copied().unwrap_or_default();
             entry.apply(after.entry(entry.budget).or_insert_with(stored))?;
         }
@@ -238,6 +244,10 @@ impl State {
                     audit,
                 ));
             }
+            Write::Use(project, uses, audit) => {
+                self.change_uses(project, &uses);
+                audit.into_iter().for_each(|entry| self.record(entry.project, entry.record));
+            }
             Write::Embed(model, embedded) => self.episodes.embed(&model, embedded),
             Write::Note(document) => {
                 let document = Document { version: 1, deleted: false, ..*document };
@@ -321,14 +331,18 @@ impl State {
         for record in append.audit {
             self.record(key.project, record.to_bytes().into());
         }
-        for entry in &append.uses {
-            let standing = self.uses.entry((key.project, entry.budget)).or_default();
-            entry.apply(standing).expect("checked before it was written");
-        }
+        self.change_uses(key.project, &append.uses);
         for BudgetEntry { root, change } in append.budget {
             self.budgets.entry((key.project, root)).or_default().change(&change);
         }
         self.keep(append.receipt);
+    }
+
+    fn change_uses(&mut self, project: ProjectId, uses: &[UseEntry]) {
+        for entry in uses {
+            let standing = self.uses.entry((project, entry.budget)).or_default();
+            entry.apply(standing).expect("checked before it was written");
+        }
     }
 
     fn record(&mut self, project: ProjectId, record: Bytes) {

@@ -12,7 +12,7 @@ use super::error::{CliError, Exit};
 use super::output::{self, Column, text};
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["subject", "session", "source"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["subject", "session", "source", "fact"]))]
 pub(crate) struct ForgetArgs {
     /// Everything of a user: `user_id` in the metadata of their sessions
     #[arg(long, value_name = "USER")]
@@ -23,6 +23,9 @@ pub(crate) struct ForgetArgs {
     /// An uploaded file, with every session that was given it
     #[arg(long, value_name = "FILE")]
     source: Option<String>,
+    /// One fact with all its versions; what sessions said of it stays, and is looked for and told
+    #[arg(long, value_name = "FACT")]
+    fact: Option<String>,
     /// A text that must be found nowhere afterwards; can be given several times
     #[arg(long, value_name = "TEXT")]
     verify: Vec<String>,
@@ -57,6 +60,7 @@ pub(crate) async fn forget(cx: &mut Context, args: &ForgetArgs) -> Result<Exit, 
         "subject": args.subject,
         "session_id": args.session,
         "file_id": args.source,
+        "fact_id": args.fact,
         "verify": args.verify,
         "dry_run": args.dry_run,
     });

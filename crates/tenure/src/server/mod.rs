@@ -123,11 +123,8 @@ impl Server {
         let policy_digest = policy.digest().to_owned();
         let prover = prover(&project, &policy)?;
         let (models, told) = providers::table(&project.settings, &project.env, &project.root).await?;
-        let embedder = embedding::embedder(&project.settings, &project.root).await?;
+        let embedding = embedding::configured(&project.settings, &models, &project.root).await?;
         let mut notes = vec![told];
-        notes.extend(
-            embedder.as_ref().map(|embedder| format!("memory by meaning through `{}`", embedder.model())),
-        );
         notes.extend(state.note());
         let servers = McpServers::new(environment, tenure_tools::Limits::default())
             .map_err(|failure| StartError::new("tool servers cannot be reached").cause(failure.message))?;
@@ -163,9 +160,7 @@ impl Server {
         let runtime = Runtime::start(parts)
             .await
             .map_err(|error| StartError::new("unfinished sessions cannot be resumed").cause(error))?;
-        if let Some(embedder) = embedder {
-            runtime.embed_with(embedder);
-        }
+        notes.extend(embedding.map(|configured| embedding::begin(&runtime, configured)));
         let project_id = cluster::default_project(&runtime).await?;
         runtime.run_automations(Arc::new(tenure_api::check_agent));
         weigh(&runtime, &written.project_weights).await?;

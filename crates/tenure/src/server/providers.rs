@@ -10,7 +10,7 @@ use tenure_model::auth::{Auth, ClientCredentials};
 use tenure_model::http::{Addressing, HttpConfig, HttpModel};
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_model::sigv4::{Credentials, Signer};
-use tenure_model::{Model, Secret, Wire};
+use tenure_model::{Embeddings, Model, Secret, Wire};
 use tenure_project::{
     Cloud, CloudAuth, Detected, Env, Facts, Limit, ModelRoute, Price, Provider as Written, Redacted, Settings,
 };
@@ -35,8 +35,9 @@ pub(crate) async fn table(
     let opened = |name: &str, written: &Written| {
         let facts = settings.facts.get(name).cloned().unwrap_or_default();
         let record = record(name, written, &facts);
-        let model = open(name, written, root)?;
-        Ok::<_, StartError>(Provider::described(name, model, places(written), record, makes_state(written)))
+        let opened = open(name, written, root)?;
+        let stateful = makes_state(written);
+        Ok::<_, StartError>(Provider::with_embeddings(name, opened, places(written), record, stateful))
     };
     for (name, written) in &settings.providers {
         providers.insert(name.clone(), opened(name, written)?);
@@ -216,7 +217,10 @@ async fn detect(env: &Env) -> Option<(&'static str, Written)> {
     }
 }
 
-fn open(name: &str, written: &Written, root: &Path) -> Result<Arc<dyn Model>, StartError> {
+/// A provider's models, and what makes vectors there.
+type Opened = (Arc<dyn Model>, Option<Arc<dyn Embeddings>>);
+
+fn open(name: &str, written: &Written, root: &Path) -> Result<Opened, StartError> {
     match written {
         Written::OpenAi { wire, base_url, api_key, store, model_calls_max: _ } => {
             let base_url = base_url.parse().map_err(|error| {
@@ -235,15 +239,19 @@ fn open(name: &str, written: &Written, root: &Path) -> Result<Arc<dyn Model>, St
             let script = Script::parse(&text).map_err(|error| {
                 StartError::new(format!("`{}` is not a script", path.display())).cause(error)
             })?;
-            Ok(Arc::new(ScriptedModel::new(Arc::new(script))))
+            Ok((Arc::new(ScriptedModel::new(Arc::new(script))), None))
         }
     }
 }
 
-fn over_http(name: &str, config: &HttpConfig) -> Result<Arc<dyn Model>, StartError> {
+fn over_http(name: &str, config: &HttpConfig) -> Result<Opened, StartError> {
     let model = HttpModel::new(config)
         .map_err(|error| StartError::new(format!("the provider `{name}` cannot be used")).cause(error))?;
-    Ok(Arc::new(model))
+    let model = Arc::new(model);
+    // The others have no such endpoint, or one of another shape.
+    let embeddings = matches!(config.wire, Wire::Responses | Wire::Chat)
+        .then(|| Arc::clone(&model) as Arc<dyn Embeddings>);
+    Ok((model, embeddings))
 }
 
 fn cloud_config(name: &str, cloud: &Cloud) -> Result<HttpConfig, StartError> {

@@ -1,7 +1,7 @@
 //! A runtime with the in-memory store, the scripted model and a scripted tool server.
 
 /// The master key of all nodes: one store has one.
-const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 pub(crate) mod crowd;
 pub(crate) mod plain;
