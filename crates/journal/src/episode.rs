@@ -15,11 +15,11 @@ pub struct Episode {
     pub item: ItemId,
     /// The item's place in its session: the neighbours of an episode are those with the nearest places.
     pub ordinal: u64,
-    /// When the event that made it was appended.
+    /// When it was said: when the event that made it was appended, unless its session retells what was said before.
     pub at: Timestamp,
     /// Who said it.
     pub speaker: Speaker,
-    /// The speaker's name, where one is known: the agent's, the tool's.
+    /// The speaker's name, where one is known: the agent's, the user's, the tool's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What was said, as text, no longer than [`crate::limit::EPISODE_BYTES_MAX`].
@@ -64,6 +64,13 @@ impl Speaker {
 
 /// The key of a session's metadata that names the user it is with, for its memory.
 pub const MEMORY_USER_KEY: &str = "user_id";
+
+/// The key of a session's metadata that says what that user is called, so that a question may name them.
+pub const MEMORY_NAME_KEY: &str = "tenure.user_name";
+
+/// The key of a session's metadata that says when what it retells was said: the moment of RFC 3339, or the date, at
+/// which the session counts as opened for its memory.
+pub const MEMORY_TIME_KEY: &str = "tenure.said_at";
 
 /// Whose memory something is. Nothing is ever recalled across spaces: a space is part of every key.
 ///

@@ -79,7 +79,9 @@ pub use environment::{
     HostedEnvironment, Network, Packages, SelfHostedEnvironment, SetupCommand, WorkspaceRoot,
     WorkspaceRootError,
 };
-pub use episode::{Episode, MEMORY_USER_KEY, MemorySpace, Remembered, Speaker};
+pub use episode::{
+    Episode, MEMORY_NAME_KEY, MEMORY_TIME_KEY, MEMORY_USER_KEY, MemorySpace, Remembered, Speaker,
+};
 pub use event::{
     AgentPatch, Approval, Decision, Event, Input, PromptCache, Review, SessionOpened, SessionPatch,
     SpendLimit, TurnEnd, TurnError,

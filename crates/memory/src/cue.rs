@@ -2,6 +2,7 @@
 
 use tenure_journal::{Speaker, Timestamp};
 
+use crate::kinds;
 use crate::text::{self, Term};
 use crate::time::{self, Relation, Window};
 
@@ -45,6 +46,8 @@ pub struct Cues {
     pub asks_how_many: bool,
     /// Whether it asks for something that has a name: a place, a person, a book.
     pub asks_name: bool,
+    /// The kinds of things it asks for.
+    pub(crate) kinds: Vec<usize>,
 }
 
 /// `before the move`: a moment that is known once what is named there is found.
@@ -54,6 +57,14 @@ pub struct Anchor {
     pub relation: Relation,
     /// What happened then, to be recalled itself.
     pub what: String,
+}
+
+impl Cues {
+    /// Terms that an answer may have instead of the question's: those of the kinds that it asks for.
+    #[must_use]
+    pub fn kindred(&self) -> Vec<String> {
+        kinds::said(&self.kinds).into_iter().filter(|term| !self.terms.contains(term)).collect()
+    }
 }
 
 /// Reads a question.
@@ -95,7 +106,32 @@ pub fn cues(question: &Question<'_>) -> Cues {
         terms = distinct(all.into_iter().map(|term| term.stem));
     }
     cues.terms = terms;
+    cues.kinds = kinds::asked(asked.iter().filter(|term| !term.is_stop).map(|term| term.stem.as_str()));
     cues
+}
+
+/// Whether a question may have a name in it: something that is written large, or in a script that does not tell.
+#[must_use]
+pub fn may_name(text: &str) -> bool {
+    words(text).any(is_large)
+}
+
+/// Whether a question names somebody as their name is written. `Billing` may be who said something; `billing` is what
+/// is asked about, whatever the agent is called.
+#[must_use]
+pub fn is_named(text: &str, name: &str) -> bool {
+    let Some(first) = words(name).next().filter(|first| is_large(first)) else { return false };
+    // Scripts without spaces do not part a name from what follows.
+    let parts_words = first.chars().all(|c| c.is_lowercase() || c.is_uppercase());
+    if parts_words { words(text).any(|word| word == first) } else { text.contains(first) }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+fn is_large(word: &str) -> bool {
+    word.chars().next().is_some_and(|first| first.is_alphabetic() && !first.is_lowercase())
 }
 
 fn distinct(stems: impl Iterator<Item = String>) -> Vec<String> {
@@ -254,5 +290,30 @@ fn speaker(text: &str) -> Option<Speaker> {
         Some(Speaker::User)
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_written_as_one() {
+        for (text, name, expected) in [
+            ("What did Ada say?", "Ada", true),
+            ("Ada's car?", "Ada Lovelace", true),
+            ("what did ada say?", "Ada", false),
+            ("Which database does billing use?", "billing", false),
+            ("Which database does billing use?", "Billing bot", false),
+            ("What did Billing say?", "Billing bot", true),
+            ("Who is Adam?", "Ada", false),
+            ("王芳喜欢什么？", "王芳", true),
+            ("他喜欢什么？", "王芳", false),
+            ("What?", "", false),
+        ] {
+            assert_eq!(is_named(text, name), expected, "{text} {name}");
+            assert!(!expected || may_name(text), "{text}");
+        }
+        assert!(!may_name("which database does billing use, the 2nd?"));
     }
 }

@@ -19,6 +19,7 @@ pub mod fact;
 mod index;
 mod irregular;
 mod kin;
+mod kinds;
 pub mod meaning;
 mod passage;
 pub mod rank;

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use tenure_journal::{Episode, ItemId, Labels, SessionId, Speaker};
 
 use crate::fact::{self, KnownFact};
+use crate::kinds::says;
 use crate::text::{self, Term};
 use crate::{time, words};
 
@@ -34,8 +35,9 @@ pub struct Passage {
     pub(crate) has_number: bool,
     /// Whether it asks something.
     pub(crate) is_question: bool,
-    /// Its words that are written with a capital letter and do not begin a sentence, as terms.
-    pub(crate) capitals: Vec<String>,
+    /// Its words that are written with a capital letter and do not begin a sentence, as terms, once they were asked
+    /// for.
+    capitals: OnceLock<Vec<String>>,
 }
 
 impl From<Episode> for Passage {
@@ -43,9 +45,16 @@ impl From<Episode> for Passage {
         let terms = text::terms(&episode.text);
         let has_number = terms.iter().any(is_number);
         let is_question = episode.text.trim_end().ends_with(['?', '？']);
-        let capitals = capitals(&episode.text);
         let stems = terms.into_iter().filter(|term| !term.is_stop).map(|term| term.stem).collect();
-        Self { episode, fact: None, stems, says_when: OnceLock::new(), has_number, is_question, capitals }
+        Self {
+            episode,
+            fact: None,
+            stems,
+            says_when: OnceLock::new(),
+            has_number,
+            is_question,
+            capitals: OnceLock::new(),
+        }
     }
 }
 
@@ -96,6 +105,8 @@ pub(crate) struct Reading {
     pub(crate) together: u16,
     /// Whether it names one of the speakers that the question names.
     pub(crate) names_speaker: bool,
+    /// Whether it says something of a kind that the question asks for.
+    pub(crate) is_of_kind: bool,
 }
 
 /// Where each term of a question stands in it.
@@ -109,7 +120,12 @@ impl Passage {
         })
     }
 
-    pub(crate) fn read(&self, places: &Places<'_>, names: &[String]) -> Reading {
+    /// Its words that are written with a capital letter and do not begin a sentence, as terms.
+    pub(crate) fn capitals(&self) -> &[String] {
+        self.capitals.get_or_init(|| capitals(&self.episode.text))
+    }
+
+    pub(crate) fn read(&self, places: &Places<'_>, names: &[String], kinds: &[usize]) -> Reading {
         let mut reading =
             Reading { counts: vec![0.0; places.len()], length: self.stems.len(), ..Reading::default() };
         let mut last = None;
@@ -125,6 +141,7 @@ impl Passage {
                 akin.for_each(|(_, place)| reading.counts[*place] += AKIN);
             }
             reading.names_speaker |= names.contains(stem);
+            reading.is_of_kind |= says(kinds, stem);
         }
         reading
     }

@@ -11,6 +11,7 @@ use tenure_journal::{Episode, Likeness, Speaker};
 
 use crate::cue::Cues;
 use crate::kin::kin;
+use crate::kinds::kinds;
 use crate::passage::{Passage, Reading, SELF_CONTAINED_TERMS, Stretch};
 use crate::text;
 
@@ -54,7 +55,7 @@ pub struct Weights {
 }
 
 /// The features by name, as explanations and the tuning call them.
-pub const FEATURES: [&str; 21] = [
+pub const FEATURES: [&str; 22] = [
     "terms",
     "own_terms",
     "coverage",
@@ -71,12 +72,14 @@ pub const FEATURES: [&str; 21] = [
     "broad",
     "own_coverage",
     "named",
+    "kind",
     "kin",
     "whole",
     "sentence",
     "window",
     "next_window",
 ];
+const KIND: usize = FEATURES.len() - 6;
 const KIN: usize = FEATURES.len() - 5;
 /// Where the features of vectors begin, to the end.
 const VECTORS: usize = FEATURES.len() - 4;
@@ -94,8 +97,8 @@ impl Default for Weights {
             farther: 0.36,
             borrow_terms: 9.29,
             features: [
-                0.65, 0.231, 0.3, 0.0, 0.35, 0.0, 0.05, -0.127, 0.14, 0.154, 0.3, 0.035, 0.069, 0.2, 0.0405,
-                0.12, 0.3, 0.0, 0.0, 0.0, 0.0,
+                0.75, 0.231, 0.3, 0.0, 0.35, 0.0, 0.05, -0.127, 0.14, 0.154, 0.3, 0.02, 0.069, 0.2, 0.0405,
+                0.12, 0.2, 0.3, 0.0, 0.0, 0.0, 0.0,
             ],
         }
     }
@@ -108,7 +111,7 @@ impl Weights {
         Self {
             features: [
                 0.455, 0.231, 0.191, 0.0, 0.371, 0.0, 0.05, -0.119, 0.115, 0.154, 0.315, 0.023, 0.077, 0.2,
-                0.038, 0.12, 0.282, 0.05, 0.048, 0.05, 0.02,
+                0.038, 0.12, 0.2, 0.282, 0.05, 0.048, 0.05, 0.02,
             ],
             ..Self::default()
         }
@@ -150,6 +153,11 @@ pub fn rank(
         scorer.rank(index, stretch, similarity, &mut ranked);
     }
     (VECTORS..FEATURES.len()).for_each(|feature| standardise(feature, &mut ranked));
+    let passages: Vec<&Passage> =
+        ranked.iter().map(|one| &stretches[one.stretch].passages[one.place]).collect();
+    for (one, kind) in ranked.iter_mut().zip(kinds(&cues.kinds, &cues.terms, &passages)) {
+        one.features[KIND] = kind;
+    }
     for one in &mut ranked {
         one.score =
             one.features.iter().zip(&weights.features).map(|(feature, weight)| feature * weight).sum();
@@ -213,7 +221,7 @@ impl<'a> Scorer<'a> {
         out: &mut Vec<Ranked>,
     ) {
         let passages = &stretch.passages;
-        let read = |passage: &Passage| passage.read(&self.places, &self.cues.name_terms);
+        let read = |passage: &Passage| passage.read(&self.places, &self.cues.name_terms, &self.cues.kinds);
         let readings: Vec<Reading> = passages.iter().map(read).collect();
         let both = readings.iter().zip(passages);
         let hits: Vec<bool> =
@@ -231,6 +239,7 @@ impl<'a> Scorer<'a> {
         let in_window = || self.cues.window.is_some_and(|window| window.nearness(episode.at) >= 1.0);
         let alike = || similarity.is_some_and(|similarity| similarity(episode).is_some());
         reading.counts.iter().any(|count| *count > 0.0)
+            || reading.is_of_kind
             || self.cues.terms.is_empty() && in_window()
             || alike()
     }
@@ -288,6 +297,7 @@ impl<'a> Scorer<'a> {
             self.covered(&readings[place..=place]),
             self.named(passage),
             0.0,
+            0.0,
             likeness(place).map_or(f32::NAN, |likeness| likeness.whole),
             likeness(place).map_or(f32::NAN, |likeness| likeness.sentence),
             likeness(place).map_or(f32::NAN, |likeness| likeness.window),
@@ -303,7 +313,7 @@ impl<'a> Scorer<'a> {
         }
         let is_new =
             |stem: &&String| !self.speakers.contains(*stem) && !self.places.contains_key(stem.as_str());
-        passage.capitals.iter().filter(is_new).take(NAMES_COUNTED).count() as f32
+        passage.capitals().iter().filter(is_new).take(NAMES_COUNTED).count() as f32
     }
 
     /// The part of the question that is in any of them.

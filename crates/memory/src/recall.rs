@@ -106,10 +106,14 @@ impl Recall {
         if let Some(anchor) = self.cues.anchor.take() {
             let moment = Window { from: at, until: at.plus_millis(1) };
             self.cues.window = Some(moment.side(anchor.relation));
-            // What happened then is not what is asked for, unless nothing else is.
+            // What happened then is not what is asked for, unless little else is said: of `what did she do after the
+            // storm that took the roof` the storm is all there is to look near.
             let named = text::stems(&anchor.what);
-            if self.cues.terms.iter().any(|term| !named.contains(term)) {
-                self.cues.terms.retain(|term| !named.contains(term));
+            let (there, others): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut self.cues.terms).into_iter().partition(|term| named.contains(term));
+            self.cues.terms = others;
+            if there.len() > self.cues.terms.len() {
+                self.cues.terms.extend(there);
             }
         }
     }

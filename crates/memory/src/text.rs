@@ -44,9 +44,16 @@ pub fn distinct_stems(text: &str) -> Vec<String> {
 /// The terms of a text in order, at most [`TERMS_MAX`].
 #[must_use]
 pub fn terms(text: &str) -> Vec<Term> {
+    // ASCII folds to itself, and folding is most of the work.
+    if text.is_ascii() {
+        return terms_of(text.chars());
+    }
+    terms_of(text.nfkd().map(plain).filter(|c| !is_accent(*c)).nfc())
+}
+
+fn terms_of(folded: impl Iterator<Item = char>) -> Vec<Term> {
     let mut found = Vec::new();
     let mut run = Run::default();
-    let folded = text.nfkd().map(plain).filter(|c| !is_accent(*c)).nfc();
     for c in folded {
         let class = class_of(c);
         if class != run.class {

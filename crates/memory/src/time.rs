@@ -72,9 +72,13 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Lower case, without accents and punctuation, words parted by single spaces.
 pub(crate) fn folded(text: &str) -> String {
-    let lower =
-        text.nfkd().filter(|c| !('\u{300}'..='\u{36f}').contains(c)).nfc().flat_map(char::to_lowercase);
-    let spaced: String = lower.map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
+    let parted = |c: char| if c.is_alphanumeric() { c } else { ' ' };
+    let spaced: String = if text.is_ascii() {
+        text.chars().map(|c| parted(c.to_ascii_lowercase())).collect()
+    } else {
+        let bare = text.nfkd().filter(|c| !('\u{300}'..='\u{36f}').contains(c)).nfc();
+        bare.flat_map(char::to_lowercase).map(parted).collect()
+    };
     spaced.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

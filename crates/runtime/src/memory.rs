@@ -8,9 +8,9 @@ use tenure_journal::{
     AskedVector, Episode, FactAuthor, FactState, Failure, FailureKind, Labels, MemoryScope, MemorySpace,
     Party, Timestamp, ToolResult, limit,
 };
-use tenure_memory::cue::Question;
+use tenure_memory::cue::{self, Question};
 use tenure_memory::fact::{self, Asked};
-use tenure_memory::rank::{Corpus, NEIGHBOURS, Similarity};
+use tenure_memory::rank::{Corpus, NEIGHBOURS, Similarity, names_of};
 use tenure_memory::recall::{ALIKE_MAX, HITS_MAX, Known, Recall, Recalled};
 use tenure_memory::{KnownFact, Passage, Stretch, meaning, moment, rfc3339};
 use tenure_session::{Attempted, Rememberer, Session};
@@ -27,10 +27,15 @@ pub const RECALLED: usize = 8;
 const SHOWN_BYTES_MAX: usize = 2_000;
 /// Bytes of a question; a longer one is a document.
 pub const QUESTION_BYTES_MAX: usize = 4_096;
+/// Episodes of a space, the newest, among whose speakers are those that a question may name.
+const SPEAKERS_AMONG: usize = 32;
+/// All of time.
+const EVER: (Timestamp, Timestamp) = (Timestamp::from_millis(i64::MIN), Timestamp::from_millis(i64::MAX));
 
 impl Runtime {
     /// What of a space answers a question, best first; at most `limit` passages. Of the facts that the space reads,
-    /// those that are asked for. `by` is who asks, where it is not the server itself.
+    /// those that are asked for. Asked about what was believed at a moment, `last May` is the last before that. `by` is
+    /// who asks, where it is not the server itself.
     ///
     /// # Errors
     /// As the store's.
@@ -42,16 +47,12 @@ impl Runtime {
         limit: usize,
         by: Option<Party>,
     ) -> Result<Vec<Recalled>, StoreError> {
-        let question = Question { text: question, now: self.shared.clock.now(), names: &[] };
+        let now = self.shared.clock.now();
+        let question = Question { text: question, now: asked.known_at.unwrap_or(now), names: &[] };
         let facts = Facts { project: space.project, scopes: MemoryScope::all_of(space, None), asked };
         let embedder = self.shared.embedding.of_search(&self.shared, space, by).await?;
-        let place = Place {
-            store: &*self.shared.store,
-            embedder: embedder.as_deref(),
-            space,
-            known: None,
-            now: question.now,
-        };
+        let place =
+            Place { store: &*self.shared.store, embedder: embedder.as_deref(), space, known: None, now };
         place.recall(Some(&facts), &question, limit).await
     }
 }
@@ -90,6 +91,8 @@ impl Place<'_> {
             Facts { asked, ..facts.clone() }
         };
         let facts = facts.map(|facts| past(facts, fact::asks_about_past(question.text)));
+        let names = self.names(question).await?;
+        let question = &Question { names: &names, ..*question };
         let mut recall = Recall::of(question);
         let anchor = recall.anchor().cloned();
         let asked: Vec<&str> = [question.text].into_iter().chain(anchor.iter().map(|a| &*a.what)).collect();
@@ -112,6 +115,24 @@ impl Place<'_> {
         let mut found = self.answer(facts.as_ref(), &recall, of_question, limit).await?;
         found.iter_mut().for_each(|one| one.why.lexical_because.clone_from(&unvectored));
         Ok(found)
+    }
+
+    /// The names of those who spoke lately that the question writes as they are written, beside those that are given.
+    async fn names(&self, question: &Question<'_>) -> Result<Vec<String>, StoreError> {
+        if !question.names.is_empty() || !cue::may_name(question.text) {
+            return Ok(question.names.to_vec());
+        }
+        let wanted = Wanted {
+            terms: Vec::new(),
+            kindred: Vec::new(),
+            window: Some(EVER),
+            hits_max: SPEAKERS_AMONG,
+            reach: 0,
+            alike: None,
+        };
+        let found = self.store.candidates(self.space, &wanted).await?;
+        let names = names_of(found.stretches.iter().flatten());
+        Ok(names.into_iter().filter(|name| cue::is_named(question.text, name)).collect())
     }
 
     /// What to compare vectors with, for each of some texts; nothing where there is no model.
@@ -150,6 +171,7 @@ impl Place<'_> {
         let cues = recall.cues();
         let wanted = Wanted {
             terms: cues.terms.clone(),
+            kindred: cues.kindred(),
             window: cues.window.map(|window| (window.from, window.until)),
             hits_max: HITS_MAX,
             reach: NEIGHBOURS,
@@ -206,7 +228,8 @@ pub(crate) async fn run(shared: &Arc<Shared>, call: &Call) -> Result<Attempted, 
         Ok(asked) => asked,
         Err(words) => return Ok(returned(words, true)),
     };
-    let question = Question { text: question, now: shared.clock.now(), names: &[] };
+    let now = shared.clock.now();
+    let question = Question { text: question, now: asked.known_at.unwrap_or(now), names: &[] };
     let scopes = MemoryScope::all_of(&call.space, Some(call.known.session));
     let facts = Facts { project: call.space.project, scopes, asked };
     let embedder = shared.embedding.of_session(shared, (&call.rememberer, &call.flow));
@@ -215,7 +238,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, call: &Call) -> Result<Attempted, 
         embedder: embedder.as_deref(),
         space: &call.space,
         known: Some(call.known),
-        now: question.now,
+        now,
     };
     let found = place.recall(Some(&facts), &question, limit).await;
     let found = found.map_err(|error| {

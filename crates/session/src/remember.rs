@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 use tenure_journal::{
-    Episode, FunctionOutput, InputPart, Item, ItemBody, ItemStatus, Labels, MEMORY_USER_KEY, MemorySpace,
-    Remembered, Speaker, Timestamp, limit,
+    Episode, FunctionOutput, InputPart, Item, ItemBody, ItemStatus, Labels, MEMORY_NAME_KEY, MEMORY_TIME_KEY,
+    MEMORY_USER_KEY, MemorySpace, Remembered, Speaker, Timestamp, limit,
 };
 
 use crate::Session;
@@ -17,6 +17,13 @@ impl Session {
     pub fn memory_space(&self) -> MemorySpace {
         let user = self.metadata.get(MEMORY_USER_KEY).filter(|user| !user.is_empty()).cloned();
         MemorySpace { project: self.key.project, agent: self.agent.id, user }
+    }
+
+    /// When something that is appended at `at` counts as said. A session that retells an earlier conversation is as
+    /// long after the moment that its metadata gives as it has gone on.
+    fn said_at(&self, at: Timestamp) -> Timestamp {
+        let told = self.metadata.get(MEMORY_TIME_KEY).and_then(|text| tenure_memory::moment(text));
+        told.map_or(at, |begun| begun.plus_millis(self.created_at.millis_until(at)))
     }
 }
 
@@ -31,6 +38,7 @@ pub(crate) fn remembered(state: &Session, at: Timestamp, ordinal: u64, item: &It
     let text = within_limit(text);
     let terms = tenure_memory::text::distinct_stems(&text);
     let session = state.key.session;
+    let at = state.said_at(at);
     let episode =
         Episode { session, item: item.id, ordinal, at, speaker, name, text, labels: item.labels.clone() };
     (!terms.is_empty()).then(|| Remembered { space: state.memory_space(), episode, terms })
@@ -42,7 +50,10 @@ pub(crate) fn said(state: &Session, body: &ItemBody) -> Option<(Speaker, Option<
         ItemBody::UserMessage { content, by_agent: true } => {
             Some((Speaker::Agent, state.agent.name.clone(), texts(content)))
         }
-        ItemBody::UserMessage { content, by_agent: false } => Some((Speaker::User, None, texts(content))),
+        ItemBody::UserMessage { content, by_agent: false } => {
+            let name = state.metadata.get(MEMORY_NAME_KEY).filter(|name| !name.is_empty()).cloned();
+            Some((Speaker::User, name, texts(content)))
+        }
         ItemBody::AssistantMessage { content, .. } => {
             Some((Speaker::Agent, state.agent.name.clone(), content.join("\n")))
         }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use tenure_journal::{Episode, Labels, Likeness, MemorySpace, Remembered, Speaker, Timestamp, likeness};
 use tenure_store::StoreError;
 use tenure_store::recall::{
-    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Unembedded, Wanted, both, joined, most_alike,
-    pick,
+    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, both, filled, joined,
+    most_alike, pick,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -69,18 +69,23 @@ pub(crate) async fn candidates(
     let mut lists = Vec::new();
     for term in &wanted.terms {
         let params: [&(dyn ToSql + Sync); 2] = [&marked(&mark, term), &counted];
-        lists.push(
-            numbers(connection, context, include_str!("../sql/episodes_with_term.sql"), &params).await?,
-        );
+        let sql = include_str!("../sql/episodes_with_term.sql");
+        lists.push(Listed::whole(numbers(connection, context, sql, &params).await?));
     }
-    let frequencies = lists.iter().map(|list| list.len() as u64).collect();
+    let frequencies = lists.iter().map(|list| list.having).collect();
     if let Some((from, until)) = wanted.window.filter(|_| wanted.terms.is_empty()) {
         let sql = include_str!("../sql/episodes_within.sql");
         let limit = limit_of(wanted.hits_max);
         let params: [&(dyn ToSql + Sync); 4] = [&mark, &from.as_millis(), &until.as_millis(), &limit];
-        lists.push(numbers(connection, context, sql, &params).await?);
+        lists.push(Listed::whole(numbers(connection, context, sql, &params).await?));
     }
     let mut hits = pick(episodes, &lists, wanted.hits_max);
+    if hits.len() < wanted.hits_max && !wanted.kindred.is_empty() {
+        let kindred: Vec<String> = wanted.kindred.iter().map(|term| marked(&mark, term)).collect();
+        let params: [&(dyn ToSql + Sync); 2] = [&kindred, &limit_of(wanted.hits_max)];
+        let sql = include_str!("../sql/episodes_with_any_term.sql");
+        hits = filled(hits, numbers(connection, context, sql, &params).await?, wanted.hits_max);
+    }
     let mut compared = HashMap::new();
     if let Some(alike) = &wanted.alike {
         let params: [&(dyn ToSql + Sync); 3] = [&mark, &alike.model, &limit_of(COMPARED_MAX)];

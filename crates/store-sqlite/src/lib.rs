@@ -19,6 +19,7 @@ mod found;
 mod inspect;
 mod integrity;
 mod journal;
+mod lists;
 mod memory;
 mod nodes;
 mod read;

@@ -7,10 +7,11 @@ use tenure_journal::{
     Episode, Labels, Likeness, MemorySpace, Remembered, SessionKey, Speaker, Timestamp, likeness,
 };
 use tenure_store::recall::{
-    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Unembedded, Wanted, both, joined, most_alike,
+    Alike, COMPARED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, both, filled, joined, most_alike,
     pick,
 };
 
+use crate::lists::{Extent, listed, with_any};
 use crate::read::{Read, bytes, damaged, limit_of};
 use crate::readers::ReadError;
 use crate::write::int;
@@ -97,7 +98,7 @@ pub(crate) fn unembedded(
 }
 
 /// A term as it is kept: behind the mark of its space, so that no other space's is ever met.
-fn marked(mark: &str, term: &str) -> String {
+pub(crate) fn marked(mark: &str, term: &str) -> String {
     format!("{mark}·{term}")
 }
 
@@ -107,24 +108,21 @@ pub(crate) fn candidates(
     wanted: &Wanted,
 ) -> Read<Candidates> {
     let mark = space.mark();
-    let mut counted = connection.prepare_cached(include_str!("../sql/count_episodes.sql"))?;
-    let episodes: i64 = counted.query_row((&mark, limit_of(COUNTED_MAX)), |row| row.get(0))?;
-    let episodes = episodes.unsigned_abs();
-    let mut lists = Vec::new();
-    let mut having = connection.prepare_cached(include_str!("../sql/episodes_with_term.sql"))?;
-    for term in &wanted.terms {
-        // One token in quotation marks: nothing in it is read as an operator.
-        let token = format!("\"{}\"", marked(&mark, term).replace('"', "\"\""));
-        lists.push(numbers(&mut having, (token, limit_of(COUNTED_MAX)))?);
-    }
-    let frequencies = lists.iter().map(|list| list.len() as u64).collect();
+    let extent = Extent::of(connection, &mark)?;
+    let episodes = extent.episodes;
+    let mut lists = listed(connection, &mark, &wanted.terms, &extent)?;
+    let frequencies = lists.iter().map(|list| list.having).collect();
     if let Some((from, until)) = wanted.window.filter(|_| wanted.terms.is_empty()) {
         let mut within = connection.prepare_cached(include_str!("../sql/episodes_within.sql"))?;
         let row = (&mark, from.as_millis(), until.as_millis(), limit_of(wanted.hits_max));
-        lists.push(numbers(&mut within, row)?);
+        lists.push(Listed::whole(numbers(&mut within, row)?));
     }
     let mut compared = Compared::new(connection, &mark, wanted.alike.as_ref())?;
     let mut hits = pick(episodes, &lists, wanted.hits_max);
+    if hits.len() < wanted.hits_max && !wanted.kindred.is_empty() {
+        let any = with_any(connection, &mark, &wanted.kindred, wanted.hits_max)?;
+        hits = filled(hits, any, wanted.hits_max);
+    }
     hits = both(hits, compared.hits());
     let mut neighbours = connection.prepare_cached(include_str!("../sql/neighbours.sql"))?;
     let (mut found, mut likenesses) = (Vec::new(), BTreeMap::new());
@@ -140,6 +138,7 @@ pub(crate) fn candidates(
             }
             run.push(episode);
         }
+        run.sort_unstable_by_key(|episode| episode.ordinal);
         found.push(run);
     }
     Ok(Candidates { episodes, frequencies, stretches: joined(found), likenesses })
@@ -193,7 +192,7 @@ impl<'c> Compared<'c> {
     }
 }
 
-fn numbers(
+pub(crate) fn numbers(
     statement: &mut rusqlite::CachedStatement<'_>,
     params: impl rusqlite::Params,
 ) -> rusqlite::Result<Vec<u64>> {

@@ -4,7 +4,7 @@
 //! document's kind and name, and counts and finds by them. Every look-up leads with project, kind and name, so
 //! documents of another name are never met, not even to be counted.
 
-use crate::recall::pick;
+use crate::recall::{Listed, pick};
 use crate::types::Document;
 
 /// A document's next version, with what it is found by from now on.
@@ -34,7 +34,12 @@ pub fn pick_ids(documents: u64, lists: &[Vec<String>], hits_max: usize) -> Vec<S
     ids.sort_unstable();
     ids.dedup();
     let number = |id: &String| ids.binary_search(&id).map_or(0, |place| place as u64);
-    let lists: Vec<Vec<u64>> = lists.iter().map(|list| list.iter().map(number).collect()).collect();
+    let listed = |list: &Vec<String>| {
+        let mut numbers: Vec<u64> = list.iter().map(number).collect();
+        numbers.sort_unstable_by(|one, other| other.cmp(one));
+        Listed::whole(numbers)
+    };
+    let lists: Vec<Listed> = lists.iter().map(listed).collect();
     let picked = pick(documents, &lists, hits_max);
     picked
         .into_iter()

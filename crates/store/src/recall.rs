@@ -5,12 +5,14 @@
 //! neighbours. Who asks ranks them. Every key leads with the space, so nothing of another is ever looked at, not
 //! even to count it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
 use tenure_journal::{AskedVector, Episode, Likeness, ProjectId, SessionId, Timestamp, Vectors};
 
-/// Episodes that are counted of a space, and of a term in it. What is more frequent counts as being everywhere, and
-/// of such a term the newest are looked at.
+/// Episodes that are counted at most of a space, and of a term in it, one by one. How many more there are is
+/// reckoned, or what is more frequent counts as being everywhere; of such a term the newest are looked at, and what a
+/// store finds of the older ones beside a rarer term.
 pub const COUNTED_MAX: usize = 20_000;
 /// Episodes of a space whose vectors are compared with a question's, the newest; older ones are compared where their
 /// terms, or a neighbour, brought them.
@@ -21,6 +23,9 @@ pub const COMPARED_MAX: usize = 20_000;
 pub struct Wanted {
     /// Distinct terms, none of them necessary.
     pub terms: Vec<String>,
+    /// Terms that an answer may have instead. Where the others bring fewer than `hits_max`, the newest episodes that
+    /// have any of these are picked as well.
+    pub kindred: Vec<String>,
     /// Where there are no terms: the newest from the first moment to before the second.
     pub window: Option<(Timestamp, Timestamp)>,
     /// Episodes that are picked at most.
@@ -69,9 +74,9 @@ pub struct Embedded {
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Candidates {
-    /// How many episodes the space has, counted to [`COUNTED_MAX`].
+    /// How many episodes the space has, counted to [`COUNTED_MAX`] at most and reckoned from there.
     pub episodes: u64,
-    /// How many of them have each of the terms, counted to [`COUNTED_MAX`].
+    /// How many of them have each of the terms, the same.
     pub frequencies: Vec<u64>,
     /// The picked ones with their neighbours: runs of one session without a gap, in the order of session and place.
     pub stretches: Vec<Vec<Episode>>,
@@ -101,25 +106,91 @@ pub fn both(mut hits: Vec<u64>, more: Vec<u64>) -> Vec<u64> {
     hits
 }
 
-/// Picks among the episodes that have each term, given newest first, those that share the most with the question;
-/// of equals the newer. An episode is named by what grows with time.
+/// The episodes that have one term.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// How many have it.
+    pub having: u64,
+    /// Those that are looked at, newest first. An episode is named by what grows with time.
+    pub newest: Vec<u64>,
+}
+
+impl Listed {
+    /// All that have it, newest first.
+    #[must_use]
+    pub fn whole(newest: Vec<u64>) -> Self {
+        Self { having: newest.len() as u64, newest }
+    }
+}
+
+/// Fills up what was picked with what is kindred, newest first.
 #[must_use]
-pub fn pick(episodes: u64, lists: &[Vec<u64>], hits_max: usize) -> Vec<u64> {
-    let mut shared: HashMap<u64, f64> = HashMap::new();
-    for list in lists {
-        let rarity = rarity(episodes, list.len() as u64);
-        for episode in list {
-            *shared.entry(*episode).or_default() += rarity;
+pub fn filled(hits: Vec<u64>, kindred: Vec<u64>, hits_max: usize) -> Vec<u64> {
+    let mut hits = both(hits, kindred);
+    hits.truncate(hits_max);
+    hits
+}
+
+/// Picks among the episodes that have each term those that share the most with the question; of equals the newer.
+#[must_use]
+pub fn pick(episodes: u64, lists: &[Listed], hits_max: usize) -> Vec<u64> {
+    let rarities: Vec<f64> = lists.iter().map(|list| rarity(episodes, list.having)).collect();
+    let mut left: Vec<&[u64]> = lists.iter().map(|list| list.newest.as_slice()).collect();
+    let mut best = Best { kept: BinaryHeap::new(), hits_max };
+    // The lists are walked together, newest first, so that nothing has to be looked up.
+    while let Some(newest) = left.iter().filter_map(|list| list.first().copied()).max() {
+        let mut shared = 0.0;
+        for (list, rarity) in left.iter_mut().zip(&rarities) {
+            if let Some(rest) = list.strip_prefix(&[newest]) {
+                *list = rest;
+                shared += rarity;
+            }
+        }
+        best.meet(shared, newest);
+    }
+    best.in_order()
+}
+
+/// The best that were met, each newer than the next.
+struct Best {
+    /// The worst of them on top.
+    kept: BinaryHeap<Reverse<(Shared, u64)>>,
+    hits_max: usize,
+}
+
+/// What an episode shares with a question; in order as numbers are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Shared(f64);
+
+impl Eq for Shared {}
+
+impl PartialOrd for Shared {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Shared {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl Best {
+    fn meet(&mut self, shared: f64, episode: u64) {
+        if self.kept.len() < self.hits_max {
+            self.kept.push(Reverse((Shared(shared), episode)));
+        } else if let Some(mut worst) = self.kept.peek_mut()
+            // Of equals the one that was met first is the newer.
+            && worst.0.0 < Shared(shared)
+        {
+            *worst = Reverse((Shared(shared), episode));
         }
     }
-    let mut picked: Vec<(u64, f64)> = shared.into_iter().collect();
-    let best = |one: &(u64, f64), other: &(u64, f64)| other.1.total_cmp(&one.1).then(other.0.cmp(&one.0));
-    if picked.len() > hits_max {
-        picked.select_nth_unstable_by(hits_max, best);
-        picked.truncate(hits_max);
+
+    fn in_order(self) -> Vec<u64> {
+        self.kept.into_sorted_vec().into_iter().map(|Reverse((_, episode))| episode).collect()
     }
-    picked.sort_unstable_by(best);
-    picked.into_iter().map(|(episode, _)| episode).collect()
 }
 
 /// How much a term tells that so many have, as information.
@@ -164,7 +235,7 @@ mod tests {
 
     #[test]
     fn picks_what_shares_the_rarest_terms() {
-        let lists = [vec![9, 7, 5, 3, 1], vec![5], vec![7, 3]];
+        let lists = [vec![9, 7, 5, 3, 1], vec![5], vec![7, 3]].map(Listed::whole);
         for (hits_max, expected) in [(1, vec![5]), (2, vec![5, 7]), (9, vec![5, 7, 3, 9, 1])] {
             assert_eq!(pick(10, &lists, hits_max), expected, "{hits_max}");
         }

@@ -1,8 +1,9 @@
-//! A client's key-value pairs, and the one key that Tenure gives a meaning.
+//! A client's key-value pairs, and the few keys that Tenure gives a meaning.
 
 use std::collections::BTreeMap;
 
-use tenure_journal::ApprovalMode;
+use tenure_journal::{ApprovalMode, MEMORY_TIME_KEY};
+use tenure_runtime::moment;
 
 use super::reader::{Field, unsupported_value};
 use crate::error::ApiError;
@@ -29,6 +30,13 @@ pub(crate) fn read_metadata(field: Field<'_>) -> Result<BTreeMap<String, String>
         pairs.insert(key.to_owned(), value.to_owned());
     }
     approval_of(&pairs, field.path())?;
+    if let Some(text) = pairs.get(MEMORY_TIME_KEY).filter(|text| moment(text).is_none()) {
+        let path = format!("{}.{MEMORY_TIME_KEY}", field.path());
+        let message = format!(
+            "Invalid '{path}': expected a date as 2030-01-31 or a moment as 2030-01-31T09:00:00Z, but got '{text}'."
+        );
+        return Err(ApiError::invalid(message).code("invalid_value").param(path));
+    }
     Ok(pairs)
 }
 
@@ -77,6 +85,18 @@ mod tests {
         let number = "Invalid type for 'metadata.k': expected a string, but got an integer instead.";
         refused(&json!({"k": 1}), number, "metadata.k");
         assert!(read(&json!({"é".repeat(64): "é".repeat(512)})).is_ok());
+    }
+
+    #[test]
+    fn says_when_something_was_said_by_a_moment() {
+        for text in ["2023-05-08", "2023-05-08T13:56:00Z", "2023-05-08T13:56:00+02:00"] {
+            assert!(read(&json!({"tenure.said_at": text})).is_ok(), "{text}");
+        }
+        refused(
+            &json!({"tenure.said_at": "last May"}),
+            "Invalid 'metadata.tenure.said_at': expected a date as 2030-01-31 or a moment as 2030-01-31T09:00:00Z, but got 'last May'.",
+            "metadata.tenure.said_at",
+        );
     }
 
     #[test]

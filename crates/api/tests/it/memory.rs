@@ -73,3 +73,40 @@ async fn mistakes_name_their_parameter() {
         assert!(refused.to_string().contains(parameter), "{query}: {refused}");
     }
 }
+
+#[tokio::test]
+async fn what_is_retold_has_its_own_time_and_names_who_said_it() {
+    let world = World::new().await;
+    let agent = agent(&world).await;
+    let metadata = json!({"tenure.user_name": "Ada", "tenure.said_at": "2023-05-08T13:56:00Z"});
+    world
+        .session(json!({"agent_id": agent, "environment": {"type": "none"}, "metadata": metadata,
+                        "input": "I bought a cello."}))
+        .await;
+    for (question, known_at, speaker, time) in [
+        ("What did Ada buy?", "", true, false),
+        ("what did ada buy", "", false, false),
+        ("What did Bob buy?", "", false, false),
+        ("What did Ada buy last May?", "", true, false),
+        ("What did Ada buy last May?", "&known_at=2024-01-31", true, true),
+        ("What did Ada buy in May 2023?", "", true, true),
+    ] {
+        let path = format!("{}{known_at}", asked(&agent, None, question));
+        let (status, found) = world.call("GET", &path, None).await;
+        assert_eq!(status, 200, "{found}");
+        let first = &found["data"][0];
+        assert_eq!(
+            (&first["text"], &first["name"]),
+            (&json!("I bought a cello."), &json!("Ada")),
+            "{question}"
+        );
+        assert!(first["said_at"].as_str().is_some_and(|at| at.starts_with("2023-05-08T13:56:")), "{first}");
+        let why = &first["why"];
+        assert_eq!((&why["speaker"], &why["time"]), (&json!(speaker), &json!(time)), "{question}: {why}");
+    }
+    let mistaken = json!({"tenure.said_at": "last May"});
+    let body =
+        json!({"agent_id": agent, "environment": {"type": "none"}, "metadata": mistaken, "input": "Hi"});
+    let (status, refused) = world.call("POST", "/v1/agents/sessions", Some(body)).await;
+    assert_eq!((status, &refused["error"]["param"]), (400, &json!("metadata.tenure.said_at")), "{refused}");
+}

@@ -1,7 +1,8 @@
 //! What can be recalled of a session once its events are committed, and whose it is.
 
 use tenure_journal::{
-    ContextItem, Event, Integrity, Labels, MEMORY_USER_KEY, MemoryScope, SessionPatch, TakenBlock, Tool,
+    ContextItem, Event, Integrity, Labels, MEMORY_NAME_KEY, MEMORY_TIME_KEY, MEMORY_USER_KEY, MemoryScope,
+    SessionPatch, TakenBlock, Tool,
 };
 
 use crate::bench::{Bench, Show, agent, call, defaults, function, opened, say, server, shop};
@@ -61,6 +62,24 @@ fn what_is_said_belongs_to_the_user_of_that_moment() {
     let all = remembered(&b);
     assert_eq!(all[..2], ["0 ada user -: Hello there", "1 ada agent clerk: Good morning!"]);
     assert_eq!(all[2], "2 bob user -: Bicycle please");
+}
+
+#[test]
+fn what_is_retold_was_said_when_the_session_says_and_by_whom() {
+    let begun = tenure_memory::moment("2023-05-08T13:56:00Z").expect("a moment");
+    let mut opening = opened(agent(Vec::new()));
+    opening.metadata.insert(MEMORY_NAME_KEY.to_owned(), "Ada".to_owned());
+    opening.metadata.insert(MEMORY_TIME_KEY.to_owned(), "2023-05-08T13:56:00Z".to_owned());
+    let mut b = Bench::open(opening, "We moved", defaults(), Show::Nothing);
+    b.answer(vec![say("Where to?")]);
+    assert_eq!(remembered(&b), ["0 - user Ada: We moved", "1 - agent clerk: Where to?"]);
+    let told: Vec<u64> = b.episodes.values().map(|row| begun.millis_until(row.episode.at)).collect();
+    assert!(told.is_sorted() && told[1] < 24 * 60 * 60 * 1_000, "as the session went on: {told:?}");
+    // What cannot be a moment is none; the API refuses it.
+    let metadata = [(MEMORY_TIME_KEY.to_owned(), "last May".to_owned())].into();
+    b.update("its time", SessionPatch { metadata: Some(metadata), ..SessionPatch::default() });
+    b.message("To Lisbon");
+    assert!(begun.millis_until(b.episodes[&2].episode.at) > 365 * 24 * 60 * 60 * 1_000);
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn labels(ordinal: u64) -> Labels {
 
 pub(super) fn wanted(terms: &[&str], reach: usize) -> Wanted {
     let terms = terms.iter().map(|term| (*term).to_owned()).collect();
-    Wanted { terms, window: None, hits_max: 100, reach, alike: None }
+    Wanted { terms, kindred: Vec::new(), window: None, hits_max: 100, reach, alike: None }
 }
 
 /// The texts of what was found, run by run.
@@ -79,6 +79,13 @@ pub(super) async fn finds_what_shares_terms(store: &dyn Store) {
     let candidates = accepted(store.candidates(&space, &wanted(&["dog", "nothing", "cat"], 0)).await);
     assert_eq!(candidates.episodes, 5, "the episodes of a space are counted");
     assert_eq!(candidates.frequencies, [2, 0, 1], "the episodes with each term are counted");
+    let kindred = |hits_max| Wanted { hits_max, kindred: vec!["cat".to_owned()], ..wanted(&["red"], 0) };
+    assert_eq!(
+        found(store, &space, &kindred(1)).await,
+        [["red dog"]],
+        "what is kindred takes nobody's place"
+    );
+    assert_eq!(found(store, &space, &kindred(2)).await, [["red dog"], ["blue cat"]], "it fills up");
     let one = Wanted { hits_max: 1, ..wanted(&["dog", "red"], 0) };
     let candidates = accepted(store.candidates(&space, &one).await);
     assert_eq!(candidates.stretches, [[first]], "what shares the most is picked, and comes back as it was");

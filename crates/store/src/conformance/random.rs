@@ -348,7 +348,9 @@ impl World {
             let from = self.rng.i64(0..10);
             (Timestamp::from_millis(from), Timestamp::from_millis(from + self.rng.i64(0..5)))
         });
-        Wanted { terms: self.terms(), window, hits_max: 1_000, reach: self.rng.usize(..4), alike: None }
+        let kindred = if self.rng.bool() { self.terms() } else { Vec::new() };
+        let (terms, reach) = (self.terms(), self.rng.usize(..4));
+        Wanted { terms, kindred, window, hits_max: 1_000, reach, alike: None }
     }
 
     fn gone(&mut self) -> GoneRows {

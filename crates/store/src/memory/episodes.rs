@@ -6,8 +6,8 @@ use tenure_journal::{Episode, Likeness, MemorySpace, ProjectId, Remembered, Sess
 
 use super::state::State;
 use crate::recall::{
-    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Unembedded, Wanted, both, joined, most_alike,
-    pick,
+    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, both, filled, joined,
+    most_alike, pick,
 };
 
 /// Every episode by its session and place, with a number that grows with time.
@@ -73,15 +73,18 @@ impl State {
             numbers
         };
         let with = |term: &String| newest(&|row| row.terms.contains(term), COUNTED_MAX);
-        let mut lists: Vec<Vec<u64>> = wanted.terms.iter().map(with).collect();
-        let frequencies = lists.iter().map(|list| list.len() as u64).collect();
+        let mut lists: Vec<Listed> = wanted.terms.iter().map(with).map(Listed::whole).collect();
+        let frequencies = lists.iter().map(|list| list.having).collect();
         let episodes = all().take(COUNTED_MAX).count() as u64;
         if let Some((from, until)) = wanted.window.filter(|_| wanted.terms.is_empty()) {
-            lists.push(newest(&|row| (from..until).contains(&row.episode.at), wanted.hits_max));
+            let within = newest(&|row| (from..until).contains(&row.episode.at), wanted.hits_max);
+            lists.push(Listed::whole(within));
         }
         let places: BTreeMap<u64, (SessionKey, u64)> =
             all().map(|(place, (number, _))| (*number, *place)).collect();
         let mut hits = pick(episodes, &lists, wanted.hits_max);
+        let has_any = |row: &Remembered| wanted.kindred.iter().any(|term| row.terms.contains(term));
+        hits = filled(hits, newest(&has_any, wanted.hits_max), wanted.hits_max);
         if let Some(alike) = &wanted.alike {
             let newest =
                 places.keys().rev().filter_map(|number| Some((*number, self.likeness(*number, alike)?)));

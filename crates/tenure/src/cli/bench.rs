@@ -9,6 +9,7 @@ mod context;
 mod forks;
 mod journal;
 mod lab;
+mod locomo;
 mod memory;
 mod policy;
 #[cfg(feature = "prove")]
@@ -216,7 +217,10 @@ impl Benchmark {
                 tokio::task::block_in_place(|| workspace::measure(directory, workspace::FEW, workspace::MANY))
             }
             Self::Memory => {
-                let mut rows = tokio::task::block_in_place(|| memory::quality(locomo, embedding))?;
+                let mut rows = tokio::task::block_in_place(|| memory::quality(embedding))?;
+                if let Some(path) = locomo {
+                    rows.extend(memory::locomo(directory, path, embedding).await?);
+                }
                 rows.extend(memory::speed(directory, memories, embedding).await?);
                 Ok(rows)
             }

@@ -243,22 +243,42 @@ impl Site {
         Ok(site)
     }
 
+    /// Changes a setting of the servers that are started from now on.
+    pub(super) fn set(&self, key: &str, value: &Value) -> Result<(), CliError> {
+        let path = self.root.path().join("tenure.yaml");
+        let mut settings: Value = serde_json::from_slice(&std::fs::read(&path)?)
+            .map_err(|error| failed("reading the settings", error))?;
+        settings[key] = value.clone();
+        Ok(std::fs::write(path, settings.to_string())?)
+    }
+
+    /// What its servers logged.
+    pub(super) fn log(&self) -> Result<String, CliError> {
+        Ok(std::fs::read_to_string(self.root.path().join("log"))?)
+    }
+
     pub(super) fn data(&self) -> PathBuf {
         self.root.path().join("data")
     }
 
     /// Starts a server and waits until it listens.
     pub(super) async fn serve(&self) -> Result<Served, CliError> {
-        self.serve_with(&["--data", "data"]).await
+        self.serve_with("warn", &["--data", "data"]).await
+    }
+
+    /// The same with everything in its log that is of a `level` at least.
+    pub(super) async fn serve_telling(&self, level: &str) -> Result<Served, CliError> {
+        self.serve_with(level, &["--data", "data"]).await
     }
 
     /// Starts the node of a number and waits until it listens.
     pub(super) async fn node(&self, number: u32, database: &str) -> Result<Served, CliError> {
         let data = format!("node-{number}");
-        self.serve_with(&["--data", &data, "--database", database, "--sealing-key", "sealing.key"]).await
+        let further = ["--data", &data, "--database", database, "--sealing-key", "sealing.key"];
+        self.serve_with("warn", &further).await
     }
 
-    async fn serve_with(&self, further: &[&str]) -> Result<Served, CliError> {
+    async fn serve_with(&self, level: &str, further: &[&str]) -> Result<Served, CliError> {
         let log = self.root.path().join("log");
         let began = Instant::now();
         let mut child = tokio::process::Command::new(std::env::current_exe()?)
@@ -266,7 +286,7 @@ impl Site {
             .args(further)
             .current_dir(self.root.path())
             .env("TENURE_API_KEY", KEY)
-            .env("TENURE_LOG", "warn")
+            .env("TENURE_LOG", level)
             .env_remove("TENURE_DATA_DIR")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

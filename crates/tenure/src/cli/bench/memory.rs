@@ -12,7 +12,7 @@ use tenure_journal::{
     AgentId, Episode, Event, Fresh, Head, Input, InputId, InputPart, Labels, MemorySpace, ProjectId,
     Remembered, SessionId, SessionKey, SessionStatus, Timestamp, Vectors, Version,
 };
-use tenure_memory::bench::{Conversation, Measure, Prepared, locomo, measure, synthetic};
+use tenure_memory::bench::{Conversation, Measure, Prepared, measure, synthetic};
 use tenure_memory::cue::Question;
 use tenure_memory::rank::Weights;
 use tenure_memory::text;
@@ -20,7 +20,8 @@ use tenure_runtime::Embedder;
 use tenure_store::{Append, Embedded, GoneRows, Store as _};
 use tenure_store_sqlite::SqliteStore;
 
-use super::{Benchmark, Row, failed, lab};
+use super::locomo::Halves;
+use super::{Benchmark, Row, failed, lab, median};
 use crate::cli::error::CliError;
 use crate::server::embedding::Local;
 
@@ -45,8 +46,8 @@ const INGEST_GOAL: &str = "under 15 %";
 const QUALITY_GOAL: &str = "R@10 79, multi-hop 50";
 const MEANING_GOAL: &str = "with a model: R@10 85, multi-hop 60";
 
-/// How well questions are answered: of talk that is made up, and of LoCoMo where the user has a copy.
-pub(super) fn quality(locomo: Option<&Path>, embedding: Option<&Path>) -> Result<Vec<Row>, CliError> {
+/// How well questions are answered of talk that is made up, by the ranker alone: its index holds everything.
+pub(super) fn quality(embedding: Option<&Path>) -> Result<Vec<Row>, CliError> {
     let model = embedding.map(Model::open).transpose().map_err(|error| failed("reading the model", error))?;
     let model = model.as_ref();
     let made_up = synthetic::conversations(SEED, TALKS);
@@ -56,25 +57,27 @@ pub(super) fn quality(locomo: Option<&Path>, embedding: Option<&Path>) -> Result
     }
     let mut rows = Vec::new();
     for (language, talks) in languages {
-        rows.extend(table(&format!("made up, {language}"), &talks, model, None)?);
+        let measured = ranked(&talks, model)?;
+        rows.extend(table(&format!("made up, {language}"), &measured, None));
     }
-    let Some(path) = locomo else { return Ok(rows) };
-    let bytes = std::fs::read(path).map_err(|error| failed("reading LoCoMo", error))?;
-    let talks = locomo::read(&bytes).map_err(|error| failed("reading LoCoMo", error))?;
-    let is_tuning = |talk: &&Conversation| locomo::TUNING.contains(&talk.name.as_str());
-    let (tuning, held_out): (Vec<_>, Vec<_>) = talks.iter().partition(is_tuning);
-    rows.extend(table("LoCoMo, tuning half", &tuning, model, None)?);
-    let goal = if model.is_some() { MEANING_GOAL } else { QUALITY_GOAL };
-    rows.extend(table("LoCoMo, held-out half", &held_out, model, Some(goal))?);
     Ok(rows)
 }
 
-fn table(
-    what: &str,
-    talks: &[&Conversation],
-    model: Option<&Model>,
-    goal: Option<&'static str>,
+/// The same of LoCoMo, of which the user has a copy, on the whole path of a server.
+pub(super) async fn locomo(
+    parent: &Path,
+    path: &Path,
+    embedding: Option<&Path>,
 ) -> Result<Vec<Row>, CliError> {
+    let Halves { tuning, held_out } = super::locomo::measure(parent, path, embedding).await?;
+    let goal = if embedding.is_some() { MEANING_GOAL } else { QUALITY_GOAL };
+    let mut rows = table("LoCoMo, tuning half", &tuning, None);
+    rows.extend(table("LoCoMo, held-out half", &held_out, Some(goal)));
+    Ok(rows)
+}
+
+/// What the ranker makes of everything that was said.
+fn ranked(talks: &[&Conversation], model: Option<&Model>) -> Result<Measure, CliError> {
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let prepared = talks.iter().map(|talk| match model {
         Some(model) => Prepared::embedded(talk, &|texts| model.encode(texts, threads))
@@ -83,19 +86,22 @@ fn table(
     });
     let prepared: Vec<Prepared<'_>> = prepared.collect::<Result<_, _>>()?;
     let weights = if model.is_some() { Weights::with_vectors() } else { Weights::default() };
-    let Measure { questions, recall_5, recall_10, recall_20, reciprocal_rank, multi_hop_10 } =
-        measure(&prepared, &weights);
+    Ok(measure(&prepared, &weights))
+}
+
+fn table(what: &str, measured: &Measure, goal: Option<&'static str>) -> Vec<Row> {
+    let Measure { questions, recall_5, recall_10, recall_20, reciprocal_rank, multi_hop_10 } = *measured;
     let row = |name: &str, value: f64, goal: Option<&'static str>| Row {
         goal,
         ..Row::new(Benchmark::Memory, format!("{what}, {questions} questions: {name}"), value, "%")
     };
-    Ok(vec![
+    vec![
         row("R@5", recall_5, None),
         row("R@10", recall_10, goal),
         row("R@20", recall_20, None),
         row("MRR", reciprocal_rank, None),
         row("R@10 multi-hop", multi_hop_10, goal),
-    ])
+    ]
 }
 
 /// How long a recall takes with so many passages in scope, and what writing them adds to commits.
@@ -138,23 +144,36 @@ pub(super) async fn speed(
         Row::new(Benchmark::Memory, what(part), percentile(took, at), "ms")
             .beside("ms of a bare FTS5 query", percentile(&bare, at))
     };
-    let mut rows = vec![row("median", &lexical, 0.5), row("p99", &lexical, 0.99).goal(SPEED_GOAL)];
+    let processor = |part: &str, recalls: &Recalls| {
+        recalls.processor_ms.map(|each| Row::new(Benchmark::Memory, what(part), each, "ms"))
+    };
+    let mut rows = vec![row("median", &lexical.took, 0.5), row("p99", &lexical.took, 0.99).goal(SPEED_GOAL)];
+    rows.extend(processor("processor time", &lexical));
     if let Some(meaning) = meaning {
-        rows.push(row("with a model, median", &meaning, 0.5));
-        rows.push(row("with a model, p99", &meaning, 0.99).goal(MODEL_SPEED_GOAL));
+        rows.push(row("with a model, median", &meaning.took, 0.5));
+        rows.push(row("with a model, p99", &meaning.took, 0.99).goal(MODEL_SPEED_GOAL));
+        rows.extend(processor("with a model, processor time", &meaning));
     }
     rows.extend(ingest(directory.path(), &fresh, &space, &talks).await?);
     Ok(rows)
 }
 
-/// The milliseconds that each question takes.
+/// What so many questions took, in milliseconds.
+struct Recalls {
+    took: Vec<f64>,
+    /// Processor time of each, where the system says: what else the machine does makes it no longer.
+    processor_ms: Option<f64>,
+}
+
+/// Asks one question after the other.
 async fn recalls(
     store: &SqliteStore,
     embedder: Option<&dyn Embedder>,
     space: &MemorySpace,
     asked: &[(Timestamp, &String)],
-) -> Result<Vec<f64>, CliError> {
+) -> Result<Recalls, CliError> {
     let mut took = Vec::new();
+    let processor = lab::cpu_seconds();
     for (now, question) in asked {
         let question = Question { text: question, now: *now, names: &[] };
         let began = Instant::now();
@@ -162,7 +181,9 @@ async fn recalls(
         found.map_err(|error| failed("recalling", error))?;
         took.push(began.elapsed().as_secs_f64() * 1_000.0);
     }
-    Ok(took)
+    let processor = processor.zip(lab::cpu_seconds()).map(|(before, after)| after - before);
+    let processor_ms = processor.map(|seconds| seconds * 1_000.0 / asked.len().max(1) as f64);
+    Ok(Recalls { took, processor_ms })
 }
 
 /// Gives every passage vectors of the model's name and length that come from a seed: comparing them takes as long as
@@ -187,38 +208,36 @@ async fn embed_anyhow(store: &SqliteStore, model: &Local) -> Result<(), CliError
     }
 }
 
-/// What remembering adds to a turn's commit: appends of an exchange each, one after the other, with and without.
+/// What remembering adds to a turn's commit: appends of an exchange each, with and without in turns, so that both
+/// meet the same moods of the disk.
 async fn ingest(
     directory: &Path,
     fresh: &Fresh,
     space: &MemorySpace,
     talks: &[Conversation],
 ) -> Result<Vec<Row>, CliError> {
-    let mut took = [0.0, 0.0];
-    let stores = ["plain", "with"].map(|name| directory.join(name));
-    for (path, took) in stores.iter().zip(&mut took) {
-        let store = opened(path)?;
-        let episodes: Vec<&Episode> = talks.iter().flat_map(|talk| &talk.episodes).take(2 * TURNS).collect();
-        let appends: Vec<Append> = episodes
-            .chunks(2)
-            .map(|exchange| {
-                let exchange = exchange.iter().map(|episode| (*episode).clone()).collect();
-                append(fresh, space, exchange, path.ends_with("with"))
-            })
-            .collect();
-        let began = Instant::now();
-        for append in appends {
+    let (plain, with) = (opened(&directory.join("plain"))?, opened(&directory.join("with"))?);
+    let episodes: Vec<&Episode> = talks.iter().flat_map(|talk| &talk.episodes).take(2 * TURNS).collect();
+    let (mut took_plain, mut took_with) = (Vec::new(), Vec::new());
+    for exchange in episodes.chunks(2) {
+        for (store, took, remembers) in [(&plain, &mut took_plain, false), (&with, &mut took_with, true)] {
+            let exchange = exchange.iter().map(|episode| (*episode).clone()).collect();
+            let append = append(fresh, space, exchange, remembers);
+            let began = Instant::now();
             store.append(append).await.map_err(|error| failed("appending", error))?;
+            took.push(began.elapsed().as_secs_f64() * 1_000_000.0);
         }
-        *took = began.elapsed().as_secs_f64() / TURNS as f64;
+    }
+    for store in [plain, with] {
         store.close().await.map_err(|error| failed("closing the store", error))?;
     }
-    let [plain, with] = took;
+    let (plain, with) = (median(took_plain), median(took_with));
     let share = 100.0 * (with - plain) / with;
     Ok(vec![
-        Row::new(Benchmark::Memory, "remembering an exchange, of its commit", share, "%").goal(INGEST_GOAL),
-        Row::new(Benchmark::Memory, "the commit of an exchange that is remembered", with * 1_000_000.0, "us")
-            .beside("us of one that is not", plain * 1_000_000.0),
+        Row::new(Benchmark::Memory, "remembering an exchange, of its commit, median", share, "%")
+            .goal(INGEST_GOAL),
+        Row::new(Benchmark::Memory, "the commit of an exchange that is remembered, median", with, "us")
+            .beside("us of one that is not", plain),
     ])
 }
 

@@ -1,0 +1,1 @@
+SELECT episode FROM episodes WHERE space = ?1 ORDER BY at LIMIT 1
