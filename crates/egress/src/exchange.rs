@@ -82,7 +82,7 @@ pub(crate) fn outgoing(
     if !sent.is_empty() && head_bytes(parts) > HEAD_BYTES_MAX {
         return Err(Outcome::Refused(Refusal::SecretTooLong));
     }
-    let back = secret::inwards(&secrets, &made);
+    let back = secret::inwards(&secrets, &sent, &made);
     if !back.is_empty() {
         // What is compressed cannot be searched.
         parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));

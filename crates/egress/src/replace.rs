@@ -14,8 +14,8 @@ pub struct Replacer {
     /// By first byte, whether any text begins so.
     begins: [bool; 256],
     held: Vec<u8>,
-    /// The byte before what is held, of a text that is under way.
-    before: Option<u8>,
+    /// What is before what is held, of a text that is under way.
+    before: Before,
 }
 
 #[derive(Clone)]
@@ -38,7 +38,8 @@ impl Replacer {
         Self::indexed(pairs.into_iter().enumerate().map(|(index, (from, to))| (from, to, index)))
     }
 
-    /// The same, and replaces each of `words` where it stands alone: where no letter, digit or `_` is next to it.
+    /// The same, and replaces each of `words` where it stands alone: where no letter, digit or `_` is next to it, but
+    /// for the letter of a `\n`, `\r` or `\t` that a JSON text has before it.
     #[must_use]
     pub fn with_words(
         pairs: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
@@ -61,7 +62,7 @@ impl Replacer {
         for pair in &pairs {
             begins[usize::from(pair.from[0])] = true;
         }
-        Self { pairs, begins, held: Vec::new(), before: None }
+        Self { pairs, begins, held: Vec::new(), before: Before::Apart }
     }
 
     /// Whether it has nothing to replace.
@@ -83,7 +84,7 @@ impl Replacer {
         let mut out = Vec::with_capacity(text.len());
         let until = self.run(&text, End::Open, &mut out, &mut BTreeSet::new());
         self.held = text.split_off(until);
-        self.before = text.last().copied().or(self.before);
+        self.before = self.before.then(&text);
         out
     }
 
@@ -91,7 +92,7 @@ impl Replacer {
     pub fn finish(&mut self) -> Vec<u8> {
         let text = std::mem::take(&mut self.held);
         let out = self.whole(&text).map_or(text, |(out, _)| out);
-        self.before = None;
+        self.before = Before::Apart;
         out
     }
 
@@ -114,8 +115,7 @@ impl Replacer {
                 at += skipped;
                 continue;
             }
-            let before = at.checked_sub(1).map_or(self.before, |at| Some(text[at]));
-            match self.look(before, rest, end) {
+            match self.look(self.before.is_word_after(&text[..at]), rest, end) {
                 Look::Found(pair) => {
                     out.extend_from_slice(&pair.to);
                     found.insert(pair.index);
@@ -131,9 +131,9 @@ impl Replacer {
         at
     }
 
-    fn look(&self, before: Option<u8>, rest: &[u8], end: End) -> Look<'_> {
+    fn look(&self, in_word: bool, rest: &[u8], end: End) -> Look<'_> {
         for pair in &self.pairs {
-            if pair.is_word && before.is_some_and(is_of_word) {
+            if pair.is_word && in_word {
                 continue;
             }
             if rest.starts_with(&pair.from) {
@@ -148,6 +148,44 @@ impl Replacer {
             }
         }
         Look::Nothing
+    }
+}
+
+/// What a text ends with, as far as it matters to a word that follows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// Nothing that belongs to a word.
+    Apart,
+    /// A part of a word.
+    Word,
+    /// A backslash that makes an escape of a JSON text with the next character.
+    Escape,
+}
+
+impl Before {
+    /// The same once `text` has followed.
+    fn then(self, text: &[u8]) -> Self {
+        if self.escapes_after(text) {
+            Self::Escape
+        } else if self.is_word_after(text) {
+            Self::Word
+        } else {
+            Self::Apart
+        }
+    }
+
+    /// Whether what follows `text` belongs to a word with it. Line breaks and tabs do not, as JSON writes them either.
+    fn is_word_after(self, text: &[u8]) -> bool {
+        let Some((last, rest)) = text.split_last() else { return self == Self::Word };
+        let is_space = matches!(last, b'n' | b'r' | b't') && self.escapes_after(rest);
+        is_of_word(*last) && !is_space
+    }
+
+    /// Whether the character after `text` is escaped: of two backslashes the first escapes the second.
+    fn escapes_after(self, text: &[u8]) -> bool {
+        let run = text.iter().rev().take_while(|byte| **byte == b'\\').count();
+        let carried = run == text.len() && self == Self::Escape;
+        (run % 2 == 1) != carried
     }
 }
 
@@ -226,6 +264,13 @@ mod tests {
             (vec!["a", "1234 "], "a1234 "),
             (vec!["a ", "1234"], "a X"),
             (vec!["1234", "1234"], "12341234"),
+            (vec![r"\n1234\t1234\r1234\n"], r"\nX\tX\rX\n"),
+            (vec![r"\1234 \b1234 n1234"], r"\X \b1234 n1234"),
+            (vec![r"\\n1234 \\\n1234"], r"\\n1234 \\\nX"),
+            (vec!["\\", "n", "12", "34"], r"\nX"),
+            (vec![r"\\", r"\n1234 "], r"\\\nX "),
+            (vec!["\\", r"\n1234 "], r"\\n1234 "),
+            (vec!["\\", "\\", "\\", "n1234"], r"\\\nX"),
         ] {
             let words = [(b"1234".to_vec(), b"X".to_vec())];
             let mut replacer = Replacer::with_words([], words);

@@ -18,8 +18,8 @@ pub const SECRET_HOSTS_MAX: usize = 16;
 pub const SECRET_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a secret's name.
 const NAME_BYTES_MAX: usize = 256;
-/// Values shorter than this are looked for in answers only where they stand alone: within words they would be found
-/// where they are not.
+/// Values shorter than this are looked for only in answers to what they were sent with, and only where they stand alone:
+/// elsewhere, and within words, they would be found where they are not.
 pub const SEARCHED_BYTES_MIN: usize = 8;
 /// Values shorter than this are not looked for at all: every answer is full of them.
 pub const WORD_BYTES_MIN: usize = 4;
@@ -199,9 +199,10 @@ fn outwards(secrets: &[&Secret], encode: fn(&str) -> Vec<u8>) -> Replacer {
 }
 
 /// Puts placeholders in the place of values, as they are and as a query or a JSON text writes them.
-/// `others` are texts made from values for one exchange, with what they were made from.
+/// `sent` names those that were sent in one exchange; short ones among the others are not looked for.
+/// `others` are texts made from values for it, with what they were made from.
 #[must_use]
-pub fn inwards(secrets: &[&Secret], others: &[(Vec<u8>, Vec<u8>)]) -> Replacer {
+pub fn inwards(secrets: &[&Secret], sent: &[String], others: &[(Vec<u8>, Vec<u8>)]) -> Replacer {
     let searched = secrets.iter().filter(|secret| secret.value.len() >= SEARCHED_BYTES_MIN);
     let spellings = searched.flat_map(|secret| {
         let placeholder = secret.placeholder.0.as_bytes();
@@ -211,8 +212,10 @@ pub fn inwards(secrets: &[&Secret], others: &[(Vec<u8>, Vec<u8>)]) -> Replacer {
         let spellings = BTreeSet::from([raw, percent, lower, json_escaped(&secret.value)]);
         spellings.into_iter().map(move |spelling| (spelling, placeholder.to_vec()))
     });
-    let words =
-        secrets.iter().filter(|secret| (WORD_BYTES_MIN..SEARCHED_BYTES_MIN).contains(&secret.value.len()));
+    let words = secrets.iter().filter(|secret| {
+        let is_short = (WORD_BYTES_MIN..SEARCHED_BYTES_MIN).contains(&secret.value.len());
+        is_short && sent.iter().any(|name| **name == *secret.name)
+    });
     let words =
         words.map(|secret| (secret.value.as_bytes().to_vec(), secret.placeholder.0.as_bytes().to_vec()));
     Replacer::with_words(spellings.chain(others.iter().cloned()), words)
@@ -310,7 +313,7 @@ mod tests {
             swap(&in_query(&[&secret]), &format!("key={placeholder}&x=1")),
             "key=a%22b%26c%3Dd%2Fe%C3%A9&x=1"
         );
-        let back = inwards(&[&secret], &[]);
+        let back = inwards(&[&secret], &[], &[]);
         for echoed in ["a\"b&c=d/eé", "a%22b%26c%3Dd%2Fe%C3%A9", "a%22b%26c%3dd%2fe%c3%a9", "a\\\"b&c=d/eé"]
         {
             assert_eq!(swap(&back, &format!("<{echoed}>")), format!("<{placeholder}>"));
@@ -318,8 +321,16 @@ mod tests {
     }
 
     #[test]
-    fn short_values_are_not_looked_for() {
-        assert!(inwards(&[&secret("1234567")], &[]).is_empty());
-        assert!(!inwards(&[&secret("12345678")], &[]).is_empty());
+    fn short_values_are_looked_for_where_they_were_sent() {
+        let finds = |value: &str, sent: &[&str]| {
+            let sent: Vec<String> = sent.iter().map(|name| (*name).to_owned()).collect();
+            inwards(&[&secret(value)], &sent, &[]).whole(format!("is {value}.").as_bytes()).is_some()
+        };
+        for (value, where_sent, elsewhere) in
+            [("123", false, false), ("1234", true, false), ("1234567", true, false), ("12345678", true, true)]
+        {
+            assert_eq!(finds(value, &["API_KEY"]), where_sent, "{value}");
+            assert_eq!((finds(value, &[]), finds(value, &["OTHER"])), (elsewhere, elsewhere), "{value}");
+        }
     }
 }

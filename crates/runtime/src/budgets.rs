@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tenure_journal::{
-    AgentId, BudgetId, BudgetScope, BudgetUse, Caps, Period, ProjectId, SessionId, SessionKey, Timestamp,
+    AgentId, BudgetId, BudgetScope, BudgetUse, Caps, Period, ProjectId, SessionId, SessionKey, SessionOpened,
+    Timestamp,
 };
 use tenure_session::{Batch, Budgets, Session, SharedBudget, TreeBudget, UseStep};
 use tenure_store::{
@@ -136,6 +137,14 @@ impl<'a> Whom<'a> {
     /// A session that is about to be opened: what its tree may spend is only known to what opens it.
     pub(crate) fn opening(root: SessionId, agent: AgentId, name: Option<&'a str>) -> Self {
         Self { root, agent, name, limited: false }
+    }
+
+    /// The same, from how it begins. A subagent is within its root's limit, if that has one.
+    pub(crate) fn beginning(session: SessionId, opened: &'a SessionOpened) -> Self {
+        let Some(parent) = opened.parent else {
+            return Self::opening(session, opened.agent.id, opened.agent.name.as_deref());
+        };
+        Self { root: parent.root, agent: opened.agent.id, name: None, limited: true }
     }
 }
 
@@ -478,5 +487,32 @@ impl BudgetBook {
     fn lock(&self) -> std::sync::MutexGuard<'_, Remembered> {
         // A map is whole between its methods, so one poisoned by a panic elsewhere is usable.
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tenure_journal::{AgentConfig, AgentRef, EffectId, Fresh, Parent, SubagentId};
+
+    use super::*;
+
+    #[test]
+    fn the_limit_of_the_root_is_asked_about_before_a_subagent_is_there() {
+        let fresh = Fresh::new(Timestamp::from_millis(1), 1);
+        let (root, child) = (SessionId::fresh(&fresh), SessionId::fresh(&fresh));
+        let agent = AgentId::fresh(&fresh);
+        let named = AgentConfig { name: Some("clerk".to_owned()), ..AgentConfig::new(agent, "m") };
+        let mut opened = SessionOpened::new(ProjectId::fresh(&fresh), named);
+        let whom = Whom::beginning(root, &opened);
+        assert_eq!((whom.root, whom.name, whom.limited), (root, Some("clerk"), false));
+        opened.parent = Some(Parent {
+            session: root,
+            root,
+            agent: AgentRef::Agent(agent),
+            subagent_id: SubagentId::of_effect(EffectId::fresh(&fresh)),
+            depth: 1,
+        });
+        let whom = Whom::beginning(child, &opened);
+        assert_eq!((whom.root, whom.name, whom.limited), (root, None, true));
     }
 }

@@ -18,26 +18,39 @@ const KNOWN_MAX: usize = 4_096;
 
 /// Keys of sessions that were looked up.
 #[derive(Debug, Default)]
-pub(crate) struct Digests(Mutex<HashMap<SessionKey, DigestKey>>);
+pub(crate) struct Digests(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Absent for a session of before there were keys.
+    keys: HashMap<SessionKey, Option<DigestKey>>,
+    /// How often sessions were erased: what was read before is not remembered after it.
+    erasures: u64,
+}
 
 impl Digests {
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, DigestKey>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, session: SessionKey, key: DigestKey) {
+    /// Remembers what was read when there had been so many erasures.
+    fn put(&self, session: SessionKey, key: Option<DigestKey>, erasures: u64) {
         let mut known = self.lock();
-        if known.len() >= KNOWN_MAX {
-            known.clear();
+        if known.erasures != erasures {
+            return;
         }
-        known.insert(session, key);
+        if known.keys.len() >= KNOWN_MAX {
+            known.keys.clear();
+        }
+        known.keys.insert(session, key);
     }
 
-    /// Forgets the keys of sessions that are erased. Other nodes forget them when they end, at the latest.
+    /// Forgets the keys of sessions that were erased. Other nodes forget them when they end, at the latest.
     pub(crate) fn forget(&self, project: ProjectId, sessions: &[SessionId]) {
         let mut known = self.lock();
+        known.erasures += 1;
         for session in sessions {
-            known.remove(&SessionKey { project, session: *session });
+            known.keys.remove(&SessionKey { project, session: *session });
         }
     }
 }
@@ -58,14 +71,18 @@ impl Runtime {
 impl Shared {
     /// The key that a session's journal begins with; nothing where there is no such session, and for one of before.
     async fn digest_key(&self, key: SessionKey) -> Result<Option<DigestKey>, StoreError> {
-        if let Some(known) = self.digests.lock().get(&key) {
-            return Ok(Some(*known));
+        let (known, erasures) = {
+            let known = self.digests.lock();
+            (known.keys.get(&key).copied(), known.erasures)
+        };
+        if let Some(known) = known {
+            return Ok(known);
         }
-        let first = self.store.events(key, Version::ZERO, 1).await?;
-        let found = first.first().and_then(|first| first.event.digest_key());
-        if let Some(found) = found {
-            self.digests.put(key, found);
-        }
+        let events = self.store.events(key, Version::ZERO, 1).await?;
+        // One that is not there may come.
+        let Some(first) = events.first() else { return Ok(None) };
+        let found = first.event.digest_key();
+        self.digests.put(key, found, erasures);
         Ok(found)
     }
 
@@ -88,14 +105,23 @@ mod tests {
         let digests = Digests::default();
         let sessions: Vec<SessionId> = (0..KNOWN_MAX + 1).map(|_| SessionId::fresh(&fresh)).collect();
         let key = |session: SessionId| SessionKey { project, session };
+        let found = Some(DigestKey::new([7; 32]));
         for session in &sessions[..2] {
-            digests.put(key(*session), DigestKey::new([7; 32]));
+            digests.put(key(*session), found, 0);
         }
         digests.forget(project, &sessions[..1]);
-        assert_eq!(digests.lock().keys().copied().collect::<Vec<_>>(), [key(sessions[1])]);
+        // Read before it was erased.
+        digests.put(key(sessions[0]), found, 0);
+        assert_eq!(digests.lock().keys.keys().copied().collect::<Vec<_>>(), [key(sessions[1])]);
         for session in &sessions {
-            digests.put(key(*session), DigestKey::new([7; 32]));
+            digests.put(key(*session), None, 1);
         }
-        assert!(digests.lock().len() <= KNOWN_MAX);
+        let known = digests.lock();
+        assert!(known.keys.len() <= KNOWN_MAX);
+        assert_eq!(
+            known.keys.get(&key(sessions[KNOWN_MAX])),
+            Some(&None),
+            "that there is none is remembered"
+        );
     }
 }

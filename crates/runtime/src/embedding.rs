@@ -21,7 +21,7 @@ use tenure_store::{DocumentKind, Embedded, StoreError, Unembedded};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::routed::{Questioner, Routed};
+use self::routed::{Failing, Questioner, Routed};
 use crate::handle::Shared;
 use crate::{ModelTable, Runtime};
 
@@ -31,7 +31,7 @@ pub use self::routed::{EmbeddingRoutes, QUESTION_TIMEOUT, TEXTS_MIN};
 const EPISODES_AT_ONCE: usize = 32;
 /// How often a node looks for what others left.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// How often it looks at everything: for what took the place of something older.
+/// How often it looks at everything: for what took the place of something older, and for what failed.
 const SWEEP_EVERY: Duration = Duration::from_secs(15 * 60);
 /// How long it waits after something failed; twice as long each time it fails again.
 const PAUSE: Duration = Duration::from_secs(15);
@@ -172,12 +172,13 @@ impl Runtime {
 }
 
 async fn run(shared: Arc<Shared>, source: Source) {
-    let mut after = 0;
+    let mut pass = Pass::default();
+    let mut again_in = LOOK_EVERY;
     let mut sweeping_until_end = true;
     let mut swept_at = Instant::now();
     let mut pause_next = PAUSE;
     loop {
-        let making = some(&shared, &source, &mut after);
+        let making = some(&shared, &source, &mut pass);
         let made = match &source {
             Source::Here(_) => tokio::select! {
                 () = shared.stop.cancelled() => return,
@@ -196,7 +197,7 @@ async fn run(shared: Arc<Shared>, source: Source) {
                     Left::More => continue,
                     Left::Nothing => {}
                 }
-                if std::mem::take(&mut sweeping_until_end) {
+                if pass.failing.is_empty() && std::mem::take(&mut sweeping_until_end) {
                     tracing::info!(model = source.model(), "everything remembered has its vectors");
                 }
                 None
@@ -223,10 +224,22 @@ async fn run(shared: Arc<Shared>, source: Source) {
             () = shared.stop.cancelled() => return,
             () = told => {}
         }
-        if swept_at.elapsed() > SWEEP_EVERY {
-            (after, swept_at) = (0, Instant::now());
+        // Only from its end: one that failures make slow gets to what comes after them all the same.
+        let sweep_in = if pass.failing.is_empty() { SWEEP_EVERY } else { again_in };
+        if pause.is_none() && swept_at.elapsed() >= sweep_in {
+            again_in = if pass.failing.is_empty() { LOOK_EVERY } else { (again_in * 2).min(SWEEP_EVERY) };
+            (pass, swept_at) = (Pass::default(), Instant::now());
         }
     }
+}
+
+/// One way through everything that has no vectors.
+#[derive(Default)]
+struct Pass {
+    /// The number of the last episode that was looked at.
+    after: u64,
+    /// What is tried again in the next.
+    failing: Failing,
 }
 
 /// Whether there may be more to do.
@@ -243,9 +256,10 @@ enum Failed {
     Embed(#[from] EmbedError),
 }
 
-/// Makes vectors of a few episodes after number `after`, which moves on.
-async fn some(shared: &Shared, source: &Source, after: &mut u64) -> Result<Left, Failed> {
-    let lacking = shared.store.unembedded(source.model(), *after, EPISODES_AT_ONCE).await?;
+/// Makes vectors of a few episodes, the next of a pass. It moves on even if a route fails, which may be that of one
+/// project; but not if the store or this machine's model does.
+async fn some(shared: &Shared, source: &Source, pass: &mut Pass) -> Result<Left, Failed> {
+    let lacking = shared.store.unembedded(source.model(), pass.after, EPISODES_AT_ONCE).await?;
     let Some(last) = lacking.last().map(|one| one.number) else { return Ok(Left::Nothing) };
     match source {
         Source::Here(embedder) => {
@@ -253,9 +267,15 @@ async fn some(shared: &Shared, source: &Source, after: &mut u64) -> Result<Left,
             let embedded = embedded(lacking, &counts, embedder.embed(texts).await?)?;
             shared.store.embed(embedder.model(), embedded).await?;
         }
-        Source::Routed(routed) => routed::make(shared, routed, lacking).await?,
+        Source::Routed(routed) => {
+            let made = routed::make(shared, routed, lacking, &mut pass.failing).await;
+            if !matches!(made, Err(Failed::Store(_))) {
+                pass.after = last;
+            }
+            return made.map(|()| Left::More);
+        }
     }
-    *after = last;
+    pass.after = last;
     Ok(Left::More)
 }
 

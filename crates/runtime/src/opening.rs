@@ -74,9 +74,7 @@ impl Beginning {
             Self::Fork(opened, _) => opened,
             Self::Environment(_) => return None,
         };
-        let root = opened.parent.map_or(key.session, |parent| parent.root);
-        let name = opened.agent.name.as_deref().filter(|_| opened.parent.is_none());
-        Some(Whom::opening(root, opened.agent.id, name))
+        Some(Whom::beginning(key.session, opened))
     }
 
     fn crank(&self, key: SessionKey, cx: &Context<'_>) -> Result<Batch, Refusal> {

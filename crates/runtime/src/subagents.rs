@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use tenure_journal::{
     EffectId, EndHow, Item, ItemBody, Labels, Phase, ProjectId, ReportStatus, SessionKey, SessionStatus,
     SubagentEnd, SubagentId, SubagentReport, SubagentRequest, Timestamp, Turn, TurnStatus, limit,
@@ -229,16 +230,19 @@ impl Tree<'_> {
         }
     }
 
-    /// Stops subagents. First the receipts of what was given up are taken, so that it cannot arrive any more;
-    /// then what has arrived is stopped.
+    /// Stops subagents, all at once: one that cannot be reached keeps none of the others at work.
     async fn end(&self, ends: &[SubagentEnd]) -> Result<(), Cancelled> {
-        for end in ends {
-            for fence in &end.fences {
-                self.fence(*fence).await?;
-            }
-            self.stop(end.subagent_id, end.how.clone()).await?;
+        let ends: Vec<_> = ends.iter().map(|end| self.end_one(end)).collect();
+        try_join_all(ends).await.map(drop)
+    }
+
+    /// First the receipts of what was given up are taken, so that it cannot arrive any more; then what has arrived
+    /// is stopped.
+    async fn end_one(&self, end: &SubagentEnd) -> Result<(), Cancelled> {
+        for fence in &end.fences {
+            self.fence(*fence).await?;
         }
-        Ok(())
+        self.stop(end.subagent_id, end.how.clone()).await
     }
 
     async fn fence(&self, effect: EffectId) -> Result<(), Cancelled> {

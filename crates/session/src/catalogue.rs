@@ -390,7 +390,8 @@ impl SubagentTool {
     }
 }
 
-/// Everything on offer, in a stable order: functions and servers as the agent lists them, then servers of plugins.
+/// Everything on offer, in a stable order: functions and servers as the agent lists them, what is built in, then servers
+/// of plugins, which nobody asked for: they get what room and which names are left.
 pub(crate) fn of(state: &Session) -> Vec<Offer<'_>> {
     let mut offers = Vec::new();
     let mut names = BTreeSet::new();
@@ -418,12 +419,6 @@ pub(crate) fn of(state: &Session) -> Vec<Offer<'_>> {
             | Tool::ComputerUse { .. }
             | Tool::Automations
             | Tool::Memory => {}
-        }
-    }
-    for mcp in state.plugin_servers() {
-        for def in allowed(state, mcp) {
-            let name = format!("{}__{}", mcp.server_label, def.name);
-            offer(&name, Target::Mcp { server_label: &mcp.server_label, def });
         }
     }
     if deferred(state).next().is_some() {
@@ -455,6 +450,12 @@ pub(crate) fn of(state: &Session) -> Vec<Offer<'_>> {
     if state.has_subagents() {
         for tool in SubagentTool::ALL {
             offer(tool.name(), Target::Subagents(tool));
+        }
+    }
+    for mcp in state.plugin_servers() {
+        for def in allowed(state, mcp) {
+            let name = format!("{}__{}", mcp.server_label, def.name);
+            offer(&name, Target::Mcp { server_label: &mcp.server_label, def });
         }
     }
     offers

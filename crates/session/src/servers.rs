@@ -123,7 +123,8 @@ impl Session {
     }
 
     /// Whether a server that counts is a plugin's.
-    pub(crate) fn is_of_plugin(&self, label: &str) -> bool {
+    #[must_use]
+    pub fn is_of_plugin(&self, label: &str) -> bool {
         self.plugin_servers().any(|server| server.server_label == label)
     }
 

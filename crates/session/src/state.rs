@@ -86,7 +86,7 @@ pub struct Session {
     /// Who refused something, while nobody has released it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) quarantined_by: Option<String>,
-    /// What was refused then; absent in snapshots of before it was kept.
+    /// What was refused then; a snapshot of before it was kept is not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) quarantined_for: Option<ApprovalId>,
     /// Of a subagent, the version of its parent's journal whose word about quarantine it obeyed last.
@@ -621,7 +621,13 @@ impl Session {
     /// # Errors
     /// The bytes are not a state of this release; fold the journal from its first event instead.
     pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+        let state: Self = serde_json::from_slice(bytes)?;
+        if state.quarantined_by.is_some() && state.quarantined_for.is_none() {
+            return Err(serde::de::Error::custom(
+                "the state does not say what the session is quarantined for",
+            ));
+        }
+        Ok(state)
     }
 
     /// What policies call its agent.

@@ -16,7 +16,7 @@ use tenure_policy::{
 };
 
 use crate::audit::named_policies;
-use crate::shared_budget::Answering;
+use crate::shared_budget::{Answering, Short};
 use crate::standing::principal;
 use crate::{Budgets, Candidate, Frozen, Price, Routes, Session};
 
@@ -165,7 +165,9 @@ impl Rememberer {
             // Nothing is written, whatever an answer may have.
             let price = candidate.price.map(|price| Price { output_tokens_max: 0, ..price });
             let amounts = budgets.amounts(price.as_ref(), tokens, Answering::Nothing);
-            if let Some(why) = budgets.short(&amounts) {
+            let unpriced = price.is_none() && budgets.limit_money();
+            let too_much = || budgets.short(&amounts);
+            if let Some(why) = unpriced.then(|| Short::of_unpriced(model)).or_else(too_much) {
                 short = Some(why.message);
                 continue;
             }
@@ -337,11 +339,11 @@ fn by_route(model: &str, route: &str) -> String {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use tenure_journal::{Fresh, RouteRecord};
+    use tenure_journal::{BudgetScope, BudgetUse, Caps, Fresh, Period, RouteRecord};
     use tenure_policy::PolicySource;
 
     use super::*;
-    use crate::{NO_BUDGETS, NOTHING_FROZEN};
+    use crate::{NO_BUDGETS, NOTHING_FROZEN, SharedBudget};
 
     fn way(name: &str, region: &str) -> Candidate {
         let record = RouteRecord {
@@ -410,5 +412,40 @@ mod tests {
         let by_agent = r#"@id("not-desk") forbid (principal == Agent::"desk", action == Action::"model.call", resource)
             when { context.route.name != "eu2" };"#;
         check(by_agent, &neutral, &[], &Ok("eu2"));
+    }
+
+    #[test]
+    fn where_money_is_limited_a_way_without_a_price_is_none() {
+        let fresh = Fresh::new(Timestamp::from_millis(1), 1);
+        let at = Timestamp::from_millis(1);
+        let space =
+            MemorySpace { project: ProjectId::fresh(&fresh), agent: AgentId::fresh(&fresh), user: None };
+        let rememberer = Rememberer::searched(&space, None, None, None);
+        let policy = PolicySet::new(&[]).expect("valid policies");
+        let decide = |caps: Caps, prices: [Option<Price>; 2]| {
+            let id = BudgetId::at(BudgetScope::Project, Period::Total, at);
+            let shared = vec![SharedBudget { id, caps, used: BudgetUse::default() }];
+            let ways = ["one", "other"].into_iter().zip(prices);
+            let ways = ways.map(|(name, price)| Candidate { price, ..way(name, "eu") }).collect();
+            let named = BTreeMap::from([("vectors".to_owned(), ways)]);
+            let deciding = Deciding {
+                policy: &policy,
+                frozen: &NOTHING_FROZEN,
+                routes: Routes { named: &named, ..Routes::UNKNOWN },
+                budgets: &Budgets { tree: None, shared },
+                model: "vectors",
+                flow: &Labels::NEUTRAL,
+                tokens: 100,
+                at,
+            };
+            rememberer.decide(&deciding).map(|way| way.decision.route.name)
+        };
+        let money = Caps { nano_usd: Some(1_000_000_000), ..Caps::NONE };
+        let tokens = Caps { tokens: Some(1_000), ..Caps::NONE };
+        let price = Price { input_nano_usd: 1, output_nano_usd: 0, output_tokens_max: 0 };
+        assert_eq!(decide(tokens, [None, None]), Ok("one".to_owned()));
+        assert_eq!(decide(money, [None, Some(price)]), Ok("other".to_owned()));
+        let unpriced = Unsent::Budget(Short::of_unpriced("vectors").message);
+        assert_eq!(decide(money, [None, None]), Err(unpriced));
     }
 }

@@ -226,7 +226,7 @@ fn server(name: &str, value: Value, directory: &str) -> Result<PluginServer, Str
     let server = PluginServer {
         name: name.to_owned(),
         command: command(written.command.as_deref().ok_or("it has no `command`")?, &cwd, directory)?,
-        args: written.args.iter().map(|argument| filled_in(argument, directory)).collect(),
+        args: written.args.iter().map(|argument| filled_in(argument, directory)).collect::<Result<_, _>>()?,
         cwd: absolute(&cwd, directory),
         env_vars: variables(written.env_vars, &written.env)?,
         tools,
@@ -272,8 +272,23 @@ fn absolute(path: &FilePath, directory: &str) -> String {
     }
 }
 
-fn filled_in(argument: &str, directory: &str) -> String {
-    DIRECTORY_WORDS.iter().fold(argument.to_owned(), |text, word| text.replace(word, directory))
+/// An argument with the plugin's directory in it. What was put in is not looked at again, since a directory may be called
+/// anything; and it ends where there is too much of it, so that a short file makes no long text.
+fn filled_in(argument: &str, directory: &str) -> Result<String, String> {
+    let first = |text: &str| {
+        let found = DIRECTORY_WORDS.iter().filter_map(|word| Some((text.find(word)?, word.len())));
+        found.min()
+    };
+    let (mut text, mut rest) = (String::new(), argument);
+    while let Some((at, length)) = first(rest) {
+        text += &rest[..at];
+        text += directory;
+        if text.len() > SERVER_BYTES_MAX {
+            return Err(too_long());
+        }
+        rest = &rest[at + length..];
+    }
+    Ok(text + rest)
 }
 
 /// The variables that a server is given, by name. `env` may say once more which, and nothing else.
@@ -314,9 +329,13 @@ fn check_texts(server: &PluginServer) -> Result<(), String> {
         return Err("no text of it may hold a NUL character".to_owned());
     }
     if bytes > SERVER_BYTES_MAX {
-        return Err(format!("its texts have more than {SERVER_BYTES_MAX} bytes together"));
+        return Err(too_long());
     }
     Ok(())
+}
+
+fn too_long() -> String {
+    format!("its texts have more than {SERVER_BYTES_MAX} bytes together")
 }
 
 /// A name that someone got wrong, short and harmless.

@@ -178,6 +178,19 @@ fn what_is_filled_in_counts() {
 }
 
 #[test]
+fn what_was_filled_in_is_not_looked_at_again() {
+    let text = br#"{"a":{"command":"x","args":["${PLUGIN_ROOT}${CLAUDE_PLUGIN_ROOT}:${CLAUDE_PLUGIN_ROOT}/${PLUGIN"]}}"#;
+    for directory in ["/w/${CLAUDE_PLUGIN_ROOT}", "/w/${PLUGIN_ROOT}"] {
+        let named = read_servers(text, directory).expect("read");
+        assert_eq!(named.servers[0].args, [format!("{directory}{directory}:{directory}/${{PLUGIN")]);
+    }
+    let directory = format!("/w/{}", "${CLAUDE_PLUGIN_ROOT}/".repeat(190));
+    let text = format!(r#"{{"a":{{"command":"x","args":["{}"]}}}}"#, "${PLUGIN_ROOT}".repeat(1_000));
+    let named = read_servers(text.as_bytes(), &directory).expect("read");
+    assert!(named.servers.is_empty() && named.refused[0].1.starts_with("its texts have more than"));
+}
+
+#[test]
 fn no_value_of_a_variable_is_taken() {
     for value in ["s3cret", "", "$A", "${B}", "${A:-x}", "x${A}", "${A}x", "${PLUGIN_ROOT}"] {
         let text = format!(r#"{{"a":{{"command":"x","env":{{"A":"{value}"}}}}}}"#);

@@ -11,7 +11,7 @@ use tenure_store::recall::{
     pick,
 };
 
-use crate::lists::{Extent, listed, with_any};
+use crate::lists::{counted, listed, with_any};
 use crate::read::{Read, bytes, damaged, limit_of};
 use crate::readers::ReadError;
 use crate::write::int;
@@ -108,9 +108,8 @@ pub(crate) fn candidates(
     wanted: &Wanted,
 ) -> Read<Candidates> {
     let mark = space.mark();
-    let extent = Extent::of(connection, &mark)?;
-    let episodes = extent.episodes;
-    let mut lists = listed(connection, &mark, &wanted.terms, &extent)?;
+    let episodes = counted(connection, &mark)?;
+    let mut lists = listed(connection, &mark, &wanted.terms, episodes)?;
     let frequencies = lists.iter().map(|list| list.having).collect();
     if let Some((from, until)) = wanted.window.filter(|_| wanted.terms.is_empty()) {
         let mut within = connection.prepare_cached(include_str!("../sql/episodes_within.sql"))?;

@@ -74,9 +74,9 @@ pub struct Embedded {
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Candidates {
-    /// How many episodes the space has, counted to [`COUNTED_MAX`] at most and reckoned from there.
+    /// How many episodes the space has, counted to [`COUNTED_MAX`].
     pub episodes: u64,
-    /// How many of them have each of the terms, the same.
+    /// How many of them have each of the terms; of frequent ones about how many.
     pub frequencies: Vec<u64>,
     /// The picked ones with their neighbours: runs of one session without a gap, in the order of session and place.
     pub stretches: Vec<Vec<Episode>>,

@@ -10,7 +10,8 @@
 //! A process that dies in the middle leaves in those budgets what it had set aside, so that they are counted too high
 //! and never too low; the vectors are made by the next.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tenure_journal::{
     Amounts, AuditOutcome, BudgetId, BudgetScope, EffectId, Failure, FailureKind, Labels, ProjectId,
     SessionId, SessionKey, Usage,
 };
+use tenure_memory::meaning;
 use tenure_model::{EmbedAnswer, EmbedRequest};
 use tenure_session::{Deciding, Family, Rememberer, Unsent, Way};
 use tenure_store::{AuditEntry, StoreError, StoreErrorKind, Unembedded, UseChange, UseEntry};
@@ -37,6 +39,8 @@ pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(2);
 const BATCH_TIMEOUT: Duration = Duration::from_secs(180);
 /// Refusals and texts that are remembered, so that they are told of once.
 const REMEMBERED_MAX: usize = 10_000;
+/// Failures one after the other by which a route is taken to fail, and not what it was sent.
+const FAILURES_MAX: u32 = 3;
 
 /// Where vectors come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,9 +67,53 @@ pub(crate) struct Routed {
 /// What was told once in the life of this process.
 #[derive(Debug, Default)]
 struct Told {
-    refused: HashSet<(ProjectId, SessionId, Labels, String)>,
-    /// Episodes that the provider does not take.
-    unfit: HashSet<(SessionId, u64)>,
+    refused: HashSet<Refusal>,
+    /// Episodes that the provider does not take, or that it may not take.
+    doubted: HashMap<(SessionId, u64), Doubt>,
+    /// Calls that gave vectors.
+    made: u64,
+}
+
+/// What is refused, by which policies.
+type Refusal = (ProjectId, SessionId, Labels, String);
+
+/// Why an episode may stay without vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// By itself it failed in a way that may be the provider's fault, when so many calls had given vectors.
+    Suspect { made: u64 },
+    /// It is not sent again.
+    Unfit,
+}
+
+impl Told {
+    fn refuse(&mut self, refusal: Refusal) {
+        if self.refused.len() >= REMEMBERED_MAX
+            && let Some(one) = self.refused.iter().next().cloned()
+        {
+            self.refused.remove(&one);
+        }
+        self.refused.insert(refusal);
+    }
+
+    fn is_unfit(&self, episode: &(SessionId, u64)) -> bool {
+        self.doubted.get(episode) == Some(&Doubt::Unfit)
+    }
+
+    /// Takes note that an episode failed by itself; gives whether that was its fault. What may have been the provider's
+    /// is so if it fails once more though the provider gave vectors of something else in between.
+    fn doubt(&mut self, episode: (SessionId, u64), kind: FailureKind) -> Doubt {
+        let again = matches!(self.doubted.get(&episode), Some(Doubt::Suspect { made }) if *made < self.made);
+        let doubt =
+            if again || is_of_the_text(kind) { Doubt::Unfit } else { Doubt::Suspect { made: self.made } };
+        if self.doubted.len() >= REMEMBERED_MAX
+            && let Some(one) = self.doubted.keys().next().copied()
+        {
+            self.doubted.remove(&one);
+        }
+        self.doubted.insert(episode, doubt);
+        doubt
+    }
 }
 
 /// Why there are no vectors.
@@ -133,22 +181,32 @@ impl Routed {
         let model = &self.routes.model;
         let began = Instant::now();
         let route = shared.models.route(model, Some(&way.decision.route.name));
+        let sent = AtomicBool::new(false);
         let asking = async {
             match &route {
-                Some(route) => self.ask(shared, call.rememberer.project(), route, texts).await,
+                Some(route) => self.ask(shared, call.rememberer.project(), route, (texts, &sent)).await,
                 None => Err(failure(FailureKind::NotFound, "the route is not there any more")),
             }
         };
+        // A call whose time is limited is cut off at the end of what was set aside.
+        let time = Some(way.amounts.millis).filter(|millis| *millis > 0).map(Duration::from_millis);
+        let timeout = time.map_or(call.timeout, |time| time.min(call.timeout));
+        // What was not sent when it ended cost nothing.
+        let cut_off = |kind, message| {
+            failure(if sent.load(Ordering::Relaxed) { kind } else { FailureKind::NotBegun }, message)
+        };
         let answer = tokio::select! {
             // Not dropped with its task: what was begun is settled.
-            () = shared.stop.cancelled() => Err(failure(FailureKind::ConnectionFailed, "the server is ending")),
-            answer = tokio::time::timeout(call.timeout, asking) => match answer {
+            () = shared.stop.cancelled() => Err(cut_off(FailureKind::ConnectionFailed, "the server is ending")),
+            answer = tokio::time::timeout(timeout, asking) => match answer {
                 Ok(answer) => answer,
-                Err(_) => Err(failure(FailureKind::Timeout, "the model did not answer in time")),
+                Err(_) => Err(cut_off(FailureKind::Timeout, "the model did not answer in time")),
             },
         };
         self.settle(shared, (call, effect, &way, route.as_ref()), began.elapsed(), &answer).await;
-        answer.map(|answer| answer.vectors).map_err(Missing::Failed)
+        let vectors = answer.map_err(Missing::Failed)?.vectors;
+        self.told().made += 1;
+        Ok(vectors)
     }
 
     /// The way that the texts take. When this returns it is recorded, and what they may use is set aside.
@@ -193,10 +251,16 @@ impl Routed {
             Err(Unsent::NoRoute) => return Err(Missing::NoRoute),
             Err(Unsent::Budget(why)) => return Err(Missing::Budget(why)),
             Err(Unsent::Refused(ways)) => {
-                if call.asked || self.is_news(call, policy.digest()) {
+                let policies = policy.digest().to_owned();
+                let refusal = root.map(|session| (project, session, flow.clone(), policies));
+                let is_told = refusal.as_ref().is_some_and(|refusal| self.told().refused.contains(refusal));
+                if call.asked || !is_told {
                     let records = entries(rememberer.refused(model, &ways, &policy, at));
                     store.change_uses(project, Vec::new(), records).await?;
                     shared.unsealed.tell();
+                }
+                if let Some(refusal) = refusal.filter(|_| !call.asked && !is_told) {
+                    self.told().refuse(refusal);
                 }
                 return Err(Missing::Refused);
             }
@@ -218,22 +282,13 @@ impl Routed {
         Ok(way)
     }
 
-    /// Whether nobody was told of this refusal yet.
-    fn is_news(&self, call: &Call, policies: &str) -> bool {
-        let Some(session) = call.rememberer.budget_root() else { return true };
-        let mut told = self.told();
-        if told.refused.len() >= REMEMBERED_MAX {
-            told.refused.clear();
-        }
-        told.refused.insert((call.rememberer.project(), session, call.flow.clone(), policies.to_owned()))
-    }
-
+    /// `sent` becomes true right before the request goes out.
     async fn ask(
         &self,
         shared: &Shared,
         project: ProjectId,
         route: &Route,
-        texts: Vec<String>,
+        (texts, sent): (Vec<String>, &AtomicBool),
     ) -> Result<EmbedAnswer, Failure> {
         let closing = || failure(FailureKind::NotBegun, "the server is ending");
         let stop: &CancellationToken = &shared.stop;
@@ -244,6 +299,7 @@ impl Routed {
         let _running = shared.load.model_calls_running.hold();
         let began = std::time::Instant::now();
         let request = EmbedRequest { model: route.model.clone(), texts, dimensions: self.routes.dimensions };
+        sent.store(true, Ordering::Relaxed);
         let answer = route.provider.embed(&request, stop).await;
         let told = answer.as_ref().map(usage).map_err(|failure| failure.kind);
         shared.metrics.model_called(route.provider.name(), Some(&self.routes.model), began.elapsed(), told);
@@ -275,6 +331,7 @@ impl Routed {
             },
             // Nobody knows whether the provider worked.
             Err(failure) if failure.kind.is_ambiguous() => Amounts { millis, ..reserved },
+            Err(failure) if failure.kind == FailureKind::NotBegun => Amounts::default(),
             Err(_) => Amounts { millis, ..Amounts::default() },
         };
         let settle =
@@ -342,17 +399,33 @@ impl Embedder for Questioner {
 /// Episodes of one session with the same labels: what is decided together.
 type Group = Vec<Unembedded>;
 
+/// How many groups of a project with the same labels failed one after the other.
+pub(super) type Failing = HashMap<(ProjectId, Labels), u32>;
+
 /// Makes vectors of some episodes, group by group. What policy does not allow, and what the provider does not take, is
-/// left without.
-pub(super) async fn make(shared: &Shared, routed: &Routed, lacking: Vec<Unembedded>) -> Result<(), Failed> {
-    for ((key, flow), group) in grouped(lacking) {
-        let group: Group = {
+/// left without; so are, until the next pass, what fails, and what a route that is failing would be asked for.
+///
+/// # Errors
+/// The first of a route, after all groups; or that of the store, at once.
+pub(super) async fn make(
+    shared: &Shared,
+    routed: &Routed,
+    lacking: Vec<Unembedded>,
+    failing: &mut Failing,
+) -> Result<(), Failed> {
+    let mut first = Ok(());
+    for ((key, flow), mut group) in grouped(lacking) {
+        if shared.stop.is_cancelled() {
+            break;
+        }
+        let whose = (key.project, flow);
+        if failing.get(&whose).is_some_and(|failures| *failures >= FAILURES_MAX) {
+            continue;
+        }
+        {
             let told = routed.told();
-            group
-                .into_iter()
-                .filter(|one| !told.unfit.contains(&(one.episode.session, one.episode.ordinal)))
-                .collect()
-        };
+            group.retain(|one| !told.is_unfit(&(one.episode.session, one.episode.ordinal)));
+        }
         if group.is_empty() {
             continue;
         }
@@ -364,58 +437,137 @@ pub(super) async fn make(shared: &Shared, routed: &Routed, lacking: Vec<Unembedd
                 continue;
             }
         };
-        make_group(shared, routed, &rememberer, &flow, group).await?;
+        let made = make_group(shared, routed, (&rememberer, &whose.1), group).await;
+        match made {
+            Ok(()) => {}
+            Err(error @ Failed::Store(_)) => return Err(error),
+            Err(error @ Failed::Embed(_)) => {
+                *failing.entry(whose).or_default() += 1;
+                first = first.and(Err(error));
+                continue;
+            }
+        }
+        // What failed before is still to be tried again.
+        if let Some(failures) = failing.get_mut(&whose) {
+            *failures = 0;
+        }
+    }
+    first
+}
+
+/// Makes vectors of one group, a request at a time; what was made is kept before the next.
+async fn make_group(
+    shared: &Shared,
+    routed: &Routed,
+    whose: (&Rememberer, &Labels),
+    group: Group,
+) -> Result<(), Failed> {
+    for part in parts(group, routed.routes.texts_max) {
+        let made = match make_part(shared, routed, whose, part.clone()).await {
+            Err(Missing::Failed(failure)) if may_be_of_the_text(failure.kind) => {
+                make_each(shared, routed, whose, (part, failure)).await
+            }
+            made => made,
+        };
+        match made {
+            Ok(()) => {}
+            // One project's policy or budget holds up no other; the next sweep asks again.
+            Err(missing @ (Missing::Refused | Missing::Budget(_))) => {
+                let project = whose.0.project();
+                tracing::debug!(%missing, %project, "some episodes stay without vectors for now");
+                return Ok(());
+            }
+            // What cannot be read of one project holds up no other, either.
+            Err(Missing::Store(error)) if error.kind() == StoreErrorKind::Corrupt => {
+                return Err(Failed::Embed(EmbedError::new(error.to_string())));
+            }
+            Err(Missing::Store(error)) => return Err(Failed::Store(error)),
+            Err(missing) => return Err(Failed::Embed(EmbedError::new(missing.to_string()))),
+        }
     }
     Ok(())
 }
 
-async fn make_group(
+/// Episode by episode, after `failure` of all of them: the others get theirs if one is at fault.
+async fn make_each(
     shared: &Shared,
     routed: &Routed,
-    rememberer: &Rememberer,
-    flow: &Labels,
-    group: Group,
-) -> Result<(), Failed> {
-    let (alone, first) =
-        (group.len() == 1, group.first().map(|one| (one.episode.session, one.episode.ordinal)));
-    let (texts, counts) = texts(&group);
-    let call = Call {
-        rememberer: rememberer.clone(),
-        flow: flow.clone(),
-        texts,
-        timeout: BATCH_TIMEOUT,
-        asked: false,
-    };
-    match routed.vectors(shared, call).await {
-        Ok(vectors) => {
-            shared.store.embed(routed.name(), embedded(group, &counts, vectors)?).await?;
-            return Ok(());
-        }
-        // One project's policy or budget holds up no other; the next sweep asks again.
-        Err(missing @ (Missing::Refused | Missing::Budget(_))) => {
-            tracing::debug!(%missing, project = %rememberer.project(), "some episodes stay without vectors for now");
-            return Ok(());
-        }
-        Err(Missing::Failed(failure)) if is_of_the_text(failure.kind) => {}
-        Err(Missing::Store(error)) => return Err(Failed::Store(error)),
-        Err(missing) => return Err(Failed::Embed(EmbedError::new(missing.to_string()))),
-    }
-    if alone {
-        if let Some((session, ordinal)) = first {
-            tracing::warn!(%session, ordinal, "the provider takes no text of an episode, which stays without vectors");
-            let mut told = routed.told();
-            if told.unfit.len() >= REMEMBERED_MAX {
-                told.unfit.clear();
+    whose: (&Rememberer, &Labels),
+    (part, failure): (Group, Failure),
+) -> Result<(), Missing> {
+    let (alone, mut in_a_row, mut suspected) = (part.len() == 1, 0, None);
+    for one in part {
+        let episode = (one.episode.session, one.episode.ordinal);
+        let made = if alone {
+            Err(Missing::Failed(failure.clone()))
+        } else {
+            make_part(shared, routed, whose, vec![one]).await
+        };
+        match made {
+            Ok(()) => in_a_row = 0,
+            Err(Missing::Failed(failure)) if may_be_of_the_text(failure.kind) => {
+                let (session, ordinal) = episode;
+                let doubt = routed.told().doubt(episode, failure.kind);
+                match doubt {
+                    Doubt::Unfit => {
+                        tracing::warn!(%session, ordinal, "the provider takes no text of an episode, which stays without vectors");
+                    }
+                    Doubt::Suspect { .. } => {
+                        in_a_row += 1;
+                        suspected = Some(failure);
+                        if in_a_row >= FAILURES_MAX {
+                            break;
+                        }
+                    }
+                }
             }
-            told.unfit.insert((session, ordinal));
+            Err(missing) => return Err(missing),
         }
-        return Ok(());
     }
-    // One of them is refused: each by itself, so that the others get theirs.
+    suspected.map_or(Ok(()), |failure| Err(Missing::Failed(failure)))
+}
+
+/// Makes vectors of episodes that fit into one request, and keeps them.
+async fn make_part(
+    shared: &Shared,
+    routed: &Routed,
+    (rememberer, flow): (&Rememberer, &Labels),
+    part: Group,
+) -> Result<(), Missing> {
+    let (texts, counts) = texts(&part);
+    let (rememberer, flow) = (rememberer.clone(), flow.clone());
+    let call = Call { rememberer, flow, texts, timeout: BATCH_TIMEOUT, asked: false };
+    let vectors = routed.vectors(shared, call).await?;
+    let strange = |error: EmbedError| Missing::Failed(failure(FailureKind::Protocol, &error.to_string()));
+    let embedded = embedded(part, &counts, vectors).map_err(strange)?;
+    Ok(shared.store.embed(routed.name(), embedded).await?)
+}
+
+/// Cut between episodes, so that the texts of each part fit into one request; an episode that has too many is a part by
+/// itself.
+fn parts(group: Group, texts_max: usize) -> Vec<Group> {
+    let mut parts: Vec<Group> = Vec::new();
+    let mut room = 0;
     for one in group {
-        Box::pin(make_group(shared, routed, rememberer, flow, vec![one])).await?;
+        let count = meaning::texts(one.before.as_ref(), &one.episode).len();
+        match parts.last_mut().filter(|_| count <= room) {
+            Some(part) => {
+                part.push(one);
+                room -= count;
+            }
+            None => {
+                parts.push(vec![one]);
+                room = texts_max.saturating_sub(count);
+            }
+        }
     }
-    Ok(())
+    parts
+}
+
+/// Whether it may help to send texts one by one: a model that fails on one of them, or gives something strange for it,
+/// says no more than that.
+fn may_be_of_the_text(kind: FailureKind) -> bool {
+    is_of_the_text(kind) || matches!(kind, FailureKind::Protocol | FailureKind::ServerError)
 }
 
 /// Whether a provider refused what was sent, and not who sent it or how often.
@@ -451,6 +603,70 @@ mod tests {
     use tenure_journal::{Episode, Fresh, ItemId, Speaker, Timestamp};
 
     use super::*;
+
+    #[test]
+    fn a_request_holds_whole_episodes() {
+        let fresh = Fresh::new(Timestamp::EPOCH, 1);
+        let (project, session) = (ProjectId::fresh(&fresh), SessionId::fresh(&fresh));
+        let lacking = |ordinal: u64, text: &str| Unembedded {
+            number: ordinal,
+            project,
+            before: None,
+            episode: Episode {
+                session,
+                item: ItemId::fresh(&fresh),
+                ordinal,
+                at: Timestamp::EPOCH,
+                speaker: Speaker::User,
+                name: None,
+                text: text.to_owned(),
+                labels: Labels::NEUTRAL,
+            },
+        };
+        let long = "Our spaniel has been ill. The vet saw him yesterday. He is much better now.";
+        assert_eq!(meaning::texts(None, &lacking(1, long).episode).len(), 5);
+        let check = |texts_max, expected: &[&[u64]]| {
+            let group = [lacking(1, "x"), lacking(2, long), lacking(3, "x"), lacking(4, "x")].to_vec();
+            let parts = parts(group, texts_max).into_iter();
+            let parts: Vec<Vec<u64>> =
+                parts.map(|part| part.iter().map(|one| one.episode.ordinal).collect()).collect();
+            assert_eq!(parts, expected, "{texts_max}");
+        };
+        check(100, &[&[1, 2, 3, 4]]);
+        check(11, &[&[1, 2, 3, 4]]);
+        check(10, &[&[1, 2, 3], &[4]]);
+        check(6, &[&[1], &[2], &[3, 4]]);
+        check(4, &[&[1], &[2], &[3, 4]]);
+        check(1, &[&[1], &[2], &[3], &[4]]);
+    }
+
+    #[test]
+    fn a_text_is_at_fault_once_others_got_their_vectors() {
+        let fresh = Fresh::new(Timestamp::EPOCH, 1);
+        let session = SessionId::fresh(&fresh);
+        let mut told = Told::default();
+        assert_eq!(told.doubt((session, 1), FailureKind::ContextTooLong), Doubt::Unfit);
+        for _ in 0..3 {
+            assert_eq!(told.doubt((session, 2), FailureKind::ServerError), Doubt::Suspect { made: 0 });
+        }
+        told.made += 1;
+        assert_eq!(told.doubt((session, 3), FailureKind::Protocol), Doubt::Suspect { made: 1 });
+        assert_eq!(told.doubt((session, 2), FailureKind::ServerError), Doubt::Unfit);
+        let unfit: Vec<bool> = (0..4).map(|ordinal| told.is_unfit(&(session, ordinal))).collect();
+        assert_eq!(unfit, [false, true, true, false]);
+    }
+
+    #[test]
+    fn what_was_told_is_forgotten_one_by_one() {
+        let fresh = Fresh::new(Timestamp::EPOCH, 1);
+        let (project, session) = (ProjectId::fresh(&fresh), SessionId::fresh(&fresh));
+        let mut told = Told::default();
+        for number in 0..REMEMBERED_MAX + 5 {
+            told.refuse((project, session, Labels::NEUTRAL, number.to_string()));
+            told.doubt((session, number as u64), FailureKind::InvalidRequest);
+        }
+        assert_eq!((told.refused.len(), told.doubted.len()), (REMEMBERED_MAX, REMEMBERED_MAX));
+    }
 
     #[test]
     fn what_is_sent_together_has_one_session_and_the_same_labels() {

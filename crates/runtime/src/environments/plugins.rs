@@ -2,7 +2,8 @@
 //!
 //! A label is the plugin's name, `-`, and the server's. Policies, approvals and freezes name servers by their labels, so
 //! no plugin gets one that means another server: the project's own are not to be had, and the first of two plugins
-//! with the same one has it. The agent's own servers go before, whenever they come; see `servers.rs` of the session.
+//! with the same one has it. The agent's own servers go before, whenever they come; see `servers.rs` of the session. The
+//! project's may come later, too, with another `mcp.json`: each listing and each call looks once more.
 //!
 //! What happens if the process dies: the search is part of the preparation, which is made again from the beginning.
 //! What it found is in the journal or is not; a server is asked for nothing before.
@@ -10,8 +11,13 @@
 use std::collections::BTreeSet;
 
 use serde_json::Map;
-use tenure_journal::{McpTool, McpTransport, Origin, PluginServers, RefusedServer, limit};
+use tenure_journal::{
+    Failure, FailureKind, McpTool, McpTransport, Origin, PluginServers, RefusedServer, limit,
+};
+use tenure_session::Session;
 use tenure_skill::{FoundPlugin, Plugin, PluginServer};
+
+use super::run::failed;
 
 /// What a name of a variable holds that is probably a secret, whatever the case. Executors hold the same back from
 /// commands.
@@ -24,6 +30,32 @@ pub(super) enum Machine {
     Sandbox,
     /// The customer's: its variables are those of the executor, from which commands get no secrets.
     Customers,
+}
+
+/// Who brought a tool server along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    Agent,
+    Plugin,
+}
+
+impl Owner {
+    /// Whose the session's server with this label is.
+    pub(super) fn of(state: &Session, label: &str) -> Self {
+        if state.is_of_plugin(label) { Self::Plugin } else { Self::Agent }
+    }
+
+    /// Refuses to ask a plugin's server under a label that means one of the project's by now.
+    pub(super) fn check(self, label: &str, is_taken: impl Fn(&str) -> bool) -> Result<(), Failure> {
+        if self == Self::Agent || !is_taken(label) {
+            return Ok(());
+        }
+        let message = format!(
+            "the label `{label}` of a plugin's tool server is that of a server of the project by now; the plugin's was \
+             not asked"
+        );
+        Err(failed(FailureKind::InvalidRequest, message))
+    }
 }
 
 /// What `plugins` bring along, in their order. `is_taken` says which labels mean other servers.
@@ -195,6 +227,16 @@ mod tests {
                 "b-db of /workspace/a: another plugin has a server of the label `a-b-db`",
             ],
         );
+    }
+
+    #[test]
+    fn a_label_that_the_project_took_later_is_the_plugins_no_longer() {
+        let is_taken = |label: &str| label == "orders-prod";
+        assert_eq!(Owner::Plugin.check("orders-test", is_taken), Ok(()));
+        assert_eq!(Owner::Agent.check("orders-prod", is_taken), Ok(()), "clients decide that");
+        let failure = Owner::Plugin.check("orders-prod", is_taken).expect_err("refused");
+        assert!(!failure.kind.is_transient() && !failure.kind.is_ambiguous());
+        assert!(failure.message.contains("`orders-prod`"), "{}", failure.message);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::inside::ServerWork;
-use super::plugins::{self, Machine};
+use super::plugins::{self, Machine, Owner};
 use super::remote_servers::HttpWork;
 use super::run::{DELTA_PAUSE, OUTPUT_BYTES_MAX, Ran, SHELL, Teller, Told, cancelled, failed, kept};
 use super::{remote_patch, remote_servers, remote_skills};
@@ -47,7 +47,7 @@ pub(crate) struct RemoteWork {
 
 enum Task {
     Command { request: CommandRequest, told: Told },
-    Server(Box<ServerWork>),
+    Server(Box<ServerWork>, Owner),
     Http(Box<HttpWork>),
     Find,
 }
@@ -63,7 +63,10 @@ impl RemoteWork {
             }
             EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => match ServerWork::of(state, effect)
             {
-                Some(server) => Task::Server(Box::new(server)),
+                Some(server) => {
+                    let owner = Owner::of(state, &server.label);
+                    Task::Server(Box::new(server), owner)
+                }
                 None => Task::Http(Box::new(HttpWork::of(state, effect)?)),
             },
             EffectKind::PrepareEnvironment => Task::Find,
@@ -91,9 +94,13 @@ pub(crate) async fn run_remote(
     live: &Arc<Live>,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Failure> {
+    let is_taken = |label: &str| shared.project_servers.contains_key(label);
     match &mut work.task {
         Task::Command { .. } | Task::Find => {}
-        Task::Server(server) => server.unseal(shared, project).await?,
+        Task::Server(server, owner) => {
+            owner.check(&server.label, is_taken)?;
+            server.unseal(shared, project).await?;
+        }
         Task::Http(server) => server.unseal(shared, project).await?,
     }
     let remote = shared.executors.remote(work.environment.id);
@@ -111,14 +118,13 @@ pub(crate) async fn run_remote(
                 let wall = Duration::from_millis(*timeout_ms);
                 shell(&remote, (&work.effect, told), (script, cwd, wall), &mask, live).await?
             }
-            Task::Server(server) => {
+            Task::Server(server, _) => {
                 return remote_servers::ask(shared, servers, &remote, work.session, name, server, cancel)
                     .await;
             }
             Task::Find => {
                 let directories = &work.environment.capability_directories;
                 let found = remote_skills::find(&remote, directories).await?;
-                let is_taken = |label: &str| shared.project_servers.contains_key(label);
                 let servers = plugins::gather(found.plugins, Machine::Customers, is_taken);
                 return Ok(Attempted::Found { skills: found.skills, servers });
             }

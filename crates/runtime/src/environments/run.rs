@@ -24,7 +24,7 @@ use super::files::{self, WORKSPACE};
 use super::host::{Held, Host};
 use super::inside::{self, Answer, Parts, Program, ServerWork};
 use super::install::{self, InstallError};
-use super::plugins::{self, Machine};
+use super::plugins::{self, Machine, Owner};
 use super::way_out::WayOut;
 use super::{packages, way_out};
 use crate::effects::{preview, sealed_text};
@@ -74,7 +74,7 @@ enum Task {
         turn_id: TurnId,
         before: Vec<Artifact>,
     },
-    Server(Box<ServerWork>),
+    Server(Box<ServerWork>, Owner),
 }
 
 /// Where a command's output is told.
@@ -117,7 +117,9 @@ impl Work {
                 before: state.artifacts().to_vec(),
             },
             EffectKind::ListTools { .. } | EffectKind::ToolCall { .. } => {
-                Task::Server(Box::new(ServerWork::of(state, effect)?))
+                let server = ServerWork::of(state, effect)?;
+                let owner = Owner::of(state, &server.label);
+                Task::Server(Box::new(server), owner)
             }
             EffectKind::ModelCall { .. }
             | EffectKind::Review { .. }
@@ -149,7 +151,8 @@ pub(crate) async fn run(
     };
     let secrets = vaults::variables(shared, session, &vault_ids, &standing).await?;
     let mask = Mask::of(&vaults::known(shared, project, &vault_ids).await?);
-    if let Task::Server(server) = &mut task {
+    if let Task::Server(server, owner) = &mut task {
+        owner.check(&server.label, |label| shared.project_servers.contains_key(label))?;
         server.unseal(shared, project).await?;
     }
     let _place = host.gate.enter(project, cancel).await.ok_or_else(cancelled)?;
@@ -252,13 +255,13 @@ impl Desk {
         made.map_err(|error| self.not_there(&error))?;
         match &task {
             // What it finds is no part of the journal's files.
-            Task::Server(server) if server.only_lists() => {}
+            Task::Server(server, _) if server.only_lists() => {}
             Task::Prepare
             | Task::Install
             | Task::Place(_)
             | Task::Command { .. }
             | Task::Publish { .. }
-            | Task::Server(_) => self.copy.dirty(),
+            | Task::Server(..) => self.copy.dirty(),
         }
         match task {
             Task::Prepare => self.prepare(),
@@ -272,7 +275,7 @@ impl Desk {
                 self.command(&request, &told).map(Finished::Ran)
             }
             Task::Publish { .. } => Ok(Finished::Published(Vec::new())),
-            Task::Server(server) => self.ask(&server),
+            Task::Server(server, _) => self.ask(&server),
         }
     }
 

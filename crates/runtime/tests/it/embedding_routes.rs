@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tenure_journal::{
-    Amounts, BudgetId, BudgetScope, BudgetUse, Caps, Confidentiality, Labels, MemorySpace, Period,
-    RouteRecord,
+    Amounts, BudgetId, BudgetScope, BudgetUse, Caps, Confidentiality, Failure, FailureKind, Labels,
+    MemorySpace, Period, RouteRecord,
 };
 use tenure_model::scripted::{Script, ScriptedModel};
-use tenure_model::{Embeddings, HttpConfig, HttpModel, Model, Wire};
+use tenure_model::{EmbedAnswer, EmbedRequest, Embeddings, HttpConfig, HttpModel, Model, Wire};
 use tenure_policy::{PolicySet, PolicySource};
 use tenure_runtime::{
     EmbeddingRoutes, FileBudgets, Limits, MasterKeys, ModelTable, Parts, Places, Prices, Provider, Recalled,
@@ -22,6 +22,7 @@ use tenure_session::SessionNotice;
 use tenure_store::{MemoryStore, Store as _};
 use tenure_testkit::mock_openai::{self, RequestLog};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::support::plain::Nowhere;
 use crate::support::wait::answered;
@@ -38,11 +39,23 @@ struct Setup {
     policies: &'static str,
     tokens_max: Option<u64>,
     timeout: Duration,
+    /// Calls that the provider answers at once.
+    places: usize,
+    /// What makes vectors in place of whoever is at the address.
+    embeddings: Option<Arc<dyn Embeddings>>,
 }
 
 impl Setup {
     fn of(address: SocketAddr) -> Self {
-        Self { address, model: "small", policies: "", tokens_max: None, timeout: PATIENCE }
+        Self {
+            address,
+            model: "small",
+            policies: "",
+            tokens_max: None,
+            timeout: PATIENCE,
+            places: 4,
+            embeddings: None,
+        }
     }
 
     async fn start(self, store: &Arc<MemoryStore>) -> Runtime {
@@ -51,9 +64,11 @@ impl Setup {
         let url = format!("http://{}/v1", self.address).parse().expect("a URL");
         let http = HttpModel::new(&HttpConfig::new(url, Wire::Responses, None)).expect("a configuration");
         let http = Arc::new(http);
-        let opened = (Arc::clone(&http) as Arc<dyn Model>, Some(http as Arc<dyn Embeddings>));
+        let embeddings = self.embeddings.unwrap_or_else(|| Arc::clone(&http) as Arc<dyn Embeddings>);
+        let opened = (http as Arc<dyn Model>, Some(embeddings));
         let record = RouteRecord { name: "far".into(), region: "eu".into(), ..RouteRecord::default() };
-        let far = Provider::with_embeddings("far", opened, Places::shared(4), record.clone(), false);
+        let far =
+            Provider::with_embeddings("far", opened, Places::shared(self.places), record.clone(), false);
         let script = Script::parse("rules:\n  - reply: [{ text: \"Noted.\" }]\n").expect("a valid script");
         let here = Provider::new("here", Arc::new(ScriptedModel::new(Arc::new(script))), 4);
         let prices = Some(Prices { input: 1.0, cached_input: 1.0, output: 1.0 });
@@ -99,10 +114,42 @@ async fn provider() -> (SocketAddr, RequestLog) {
     (address, log)
 }
 
-/// An address that nobody listens at.
+/// An address where every connection is closed at once. It stays taken, so that no other test comes to listen there.
 async fn nobody() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    listener.local_addr().expect("a bound socket")
+    let address = listener.local_addr().expect("a bound socket");
+    tokio::spawn(async move {
+        loop {
+            drop(listener.accept().await);
+        }
+    });
+    address
+}
+
+/// A provider that fails on one text.
+struct Choking;
+
+#[async_trait::async_trait]
+impl Embeddings for Choking {
+    async fn embed(&self, request: &EmbedRequest) -> Result<EmbedAnswer, Failure> {
+        if request.texts.iter().any(|text| text.contains("Poison")) {
+            let message = "the model provider failed".to_owned();
+            return Err(Failure { kind: FailureKind::ServerError, message, retry_after_ms: None });
+        }
+        Ok(EmbedAnswer { vectors: vec![vec![1.0, 0.0]; request.texts.len()], tokens: Some(1) })
+    }
+}
+
+/// A provider that is asked and never answers.
+#[derive(Default)]
+struct Silent(Notify);
+
+#[async_trait::async_trait]
+impl Embeddings for Silent {
+    async fn embed(&self, _: &EmbedRequest) -> Result<EmbedAnswer, Failure> {
+        self.0.notify_one();
+        std::future::pending().await
+    }
 }
 
 /// A session in which something was said that has these labels.
@@ -284,5 +331,52 @@ async fn another_model_makes_vectors_of_its_own() {
     let runtime = Setup { model: "large", ..Setup::of(address) }.start(&store).await;
     by_meaning(&runtime, &space, "How is the spaniel?").await;
     assert!(sent(&log, "large").contains(&"Our spaniel is ill.".to_owned()), "everything is made anew");
+    runtime.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_text_that_the_provider_fails_on_holds_up_no_other() {
+    let (address, _) = provider().await;
+    let store = Arc::new(MemoryStore::unshared());
+    let runtime = Setup::of(address).start(&store).await;
+    said(&runtime, "Poison is in it.", Labels::NEUTRAL).await;
+    said(&runtime, "Our spaniel is ill.", Labels::NEUTRAL).await;
+    all_made(&store, "small").await;
+    runtime.shutdown(PATIENCE).await;
+
+    let embeddings = Some(Arc::new(Choking) as Arc<dyn Embeddings>);
+    let runtime = Setup { model: "large", embeddings, ..Setup::of(address) }.start(&store).await;
+    let lacking = answered("the others have vectors", async || {
+        let lacking = store.unembedded("vectors=large/256", 0, 9).await.expect("readable");
+        lacking.iter().all(|one| !one.episode.text.contains("spaniel")).then_some(lacking)
+    })
+    .await;
+    assert!(lacking.iter().any(|one| one.episode.text.contains("Poison")), "{lacking:?}");
+    runtime.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn what_was_never_sent_costs_nothing() {
+    let (address, _) = provider().await;
+    let store = Arc::new(MemoryStore::unshared());
+    let silent = Arc::new(Silent::default());
+    let setup = Setup {
+        tokens_max: Some(1_000_000),
+        timeout: Duration::from_millis(50),
+        places: 1,
+        embeddings: Some(Arc::clone(&silent) as Arc<dyn Embeddings>),
+        ..Setup::of(address)
+    };
+    let runtime = setup.start(&store).await;
+    let space = said(&runtime, "Our spaniel is ill.", Labels::NEUTRAL).await;
+    // From here on the only place is taken, by the background.
+    tokio::time::timeout(PATIENCE, silent.0.notified()).await.expect("the background asks");
+    let id = BudgetId::at(BudgetScope::Project, Period::Total, runtime.now());
+    let used = || store.budget_uses_now(space.project, &[id]).expect("readable")[0];
+    let before = used();
+    let found = ask(&runtime, &space, "How is the spaniel?").await;
+    let because = found.first().and_then(|one| one.why.lexical_because.as_deref()).unwrap_or_default();
+    assert!(because.contains("the model did not answer in time"), "{because}");
+    assert_eq!(used(), before);
     runtime.shutdown(PATIENCE).await;
 }

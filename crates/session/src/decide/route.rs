@@ -2,7 +2,8 @@
 //! account that failed and a fallback are each a decision of their own, recorded before anything is sent.
 //!
 //! The first permitted way whose account is well is taken. Where all permitted ones are unwell the first is tried
-//! all the same: waiting is what retries are for. A way that policy refuses is never tried.
+//! all the same: waiting is what retries are for. A way that policy refuses is never tried, nor one whose price nobody
+//! knows where money is limited.
 
 use tenure_journal::{
     Amounts, Effect, EffectId, EffectKind, FailureKind, ModelRequest, Obstacle, PassedOver, PermitRecord,
@@ -90,14 +91,24 @@ pub(super) struct Unroutable {
 impl Draft<'_> {
     /// Why a call that may go its way cannot be paid for; nothing where it can.
     pub(super) fn short_of(&self, model: &str, chosen: &Chosen) -> Option<Short> {
-        let own = self.state.spend_limit.is_some_and(|limit| limit.limit.is_some());
-        if chosen.price.is_none() && (own || self.budgets.limit_money()) {
+        if !self.is_payable(chosen.price) {
             return Some(Short::of_unpriced(model));
         }
         self.budgets.short(&chosen.amounts)
     }
 
-    /// The way that an attempt at `model` takes now; `effect_id` names the call, once there is one.
+    /// Whether a call of that price can be held to the limits there are.
+    fn is_payable(&self, price: Option<Price>) -> bool {
+        let own = self.state.spend_limit.is_some_and(|limit| limit.limit.is_some());
+        price.is_some() || !(own || self.budgets.limit_money())
+    }
+
+    fn price(&self, way: &Candidate, model: &str) -> Option<Price> {
+        way.price.or_else(|| self.cx.prices.get(model).copied())
+    }
+
+    /// The way that an attempt at `model` takes now; `effect_id` names the call, once there is one. Whether it can be
+    /// paid for, [`Draft::short_of`] says.
     pub(super) fn choose_route(
         &self,
         model: &str,
@@ -122,26 +133,27 @@ impl Draft<'_> {
         let mut policies: Vec<String> = Vec::new();
         let mut passed_over = Vec::new();
         let mut permitted = Vec::new();
+        // The first that would be permitted if it could be paid for: it says why, where there is no other.
+        let mut unpriced = None;
         // Why the ways that a budget has not enough left for are none; whatever else stands in their way.
         let mut shorts = Vec::new();
         for candidate in &candidates {
             let name = &candidate.record.name;
             let call = call.through(candidate.facts()).of_class(purpose.class(candidate));
-            let price = candidate.price.or_else(|| self.cx.prices.get(model).copied());
+            let price = self.price(candidate, model);
             let amounts = self.budgets.amounts(price.as_ref(), counted, purpose.answering());
             let judgement = self.judge_call(call, &amounts);
             shorts.extend(self.budgets.short(&amounts));
             let obstacle = match judgement.verdict() {
                 Verdict::Allow(permit) => {
+                    let way = (candidate, permit.clone().into_record(), call, passed_over.len(), amounts);
+                    if !self.is_payable(price) {
+                        unpriced.get_or_insert(way);
+                        continue;
+                    }
                     let failed = avoided.contains(name);
                     let unhealthy = self.cx.routes.unhealthy.contains(&candidate.account);
-                    permitted.push((
-                        candidate,
-                        permit.clone().into_record(),
-                        call,
-                        passed_over.len(),
-                        amounts,
-                    ));
+                    permitted.push(way);
                     match (failed, unhealthy) {
                         (true, _) => Obstacle::Failed,
                         (false, true) => Obstacle::Unhealthy,
@@ -162,7 +174,8 @@ impl Draft<'_> {
         let usable = |name: &str| !avoided.iter().any(|avoided| avoided == name);
         let taken = well
             .or_else(|| permitted.iter().find(|(candidate, ..)| usable(&candidate.record.name)))
-            .or(permitted.first());
+            .or(permitted.first())
+            .or(unpriced.as_ref());
         let Some((candidate, permit, call, passed, amounts)) = taken else {
             let short = shorts.pop().filter(|_| shorts.len() + 1 == candidates.len());
             return Err(Unroutable { refusals, policies, is_known: true, short });
@@ -177,7 +190,7 @@ impl Draft<'_> {
             flow: self.state.labels().clone(),
             passed_over,
         };
-        let price = candidate.price.or_else(|| self.cx.prices.get(model).copied());
+        let price = self.price(candidate, model);
         let (permit, decision) = (permit.clone(), Some(Box::new(decision)));
         Ok(Chosen { permit, decision, price, amounts: *amounts })
     }
@@ -274,11 +287,11 @@ impl Draft<'_> {
             let call = ModelCall::new(model, self.cx.now)
                 .through(candidate.facts())
                 .of_class(purpose.class(candidate));
-            let price = candidate.price.or_else(|| self.cx.prices.get(model).copied());
+            let price = self.price(candidate, model);
             let counted = self.counted(Some(effect.id), purpose);
             let amounts = self.budgets.amounts(price.as_ref(), counted, purpose.answering());
             let judgement = self.judge_call(call, &amounts);
-            matches!(judgement.verdict(), Verdict::Allow(_))
+            self.is_payable(price) && matches!(judgement.verdict(), Verdict::Allow(_))
         })
     }
 }

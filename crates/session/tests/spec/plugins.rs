@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tenure_journal::{
     AgentPatch, Done, Effect, EffectId, EffectKind, Environment, FailureKind, Fresh, McpTool, McpTransport,
-    Network, Outcome, PluginServers, RefusedServer, SessionPatch, SubagentId, SubagentRequest, Tool, limit,
+    Network, Outcome, PluginServers, RefusedServer, SessionPatch, SubagentId, SubagentRequest, Tool, ToolDef,
+    limit,
 };
 use tenure_policy::{PolicySet, PolicySource};
 use tenure_session::{Attempted, Input, ServerStanding, Session};
@@ -96,7 +97,7 @@ fn they_are_asked_offered_and_called_behind_the_agents_own() {
           eff4 requested: ask m, step 0 (freely)
           eff4 attempt 1
           | user: "Go"
-          | tools: shop__find, p-notes__find, p-notes__pay, shell, apply_patch
+          | tools: shop__find, shell, apply_patch, p-notes__find, p-notes__pay
         > answer
           eff4 attempt 1 answered, settled
           turn1 item2 #0 in_progress: mcp p-notes/find c1 {}
@@ -113,6 +114,18 @@ fn they_are_asked_offered_and_called_behind_the_agents_own() {
           eff7 attempt 1
     "#,
     );
+}
+
+#[test]
+fn however_many_tools_they_have_those_built_in_stay() {
+    let mut b = ready(vec![], &["p-notes"], defaults());
+    b.mute();
+    let find = shop().swap_remove(0);
+    let named = |n: usize| ToolDef { name: format!("find{n}"), ..find.clone() };
+    b.lists((0..limit::TOOLS_PER_REQUEST_MAX).map(named).collect());
+    let names: Vec<String> = b.session.context().tools.into_iter().map(|tool| tool.name).collect();
+    assert_eq!(names[..3], ["shell", "apply_patch", "p-notes__find0"]);
+    assert_eq!(names.len(), limit::TOOLS_PER_REQUEST_MAX);
 }
 
 #[test]
@@ -241,10 +254,10 @@ fn one_that_policy_does_not_let_be_asked_is_down_until_the_next_turn() {
           eff3 requested: ask m, step 0 (freely)
           eff3 attempt 1
           | user: "Go"
-          | tools: p-other__find, shell, apply_patch
+          | tools: shell, apply_patch, p-other__find
         > answer
           eff3 attempt 1 answered, settled
-          turn1 item2 failed: internal p-notes__find c1 "{}" told "Not called: there is no tool of that name. Tools: p-other__find, shell, apply_patch."
+          turn1 item2 failed: internal p-notes__find c1 "{}" told "Not called: there is no tool of that name. Tools: shell, apply_patch, p-other__find."
           eff4 requested: ask m, step 1 (freely)
           eff4 attempt 1
         > answer

@@ -418,6 +418,37 @@ fn a_cheaper_way_is_taken_when_the_dear_one_does_not_fit() {
 }
 
 #[test]
+fn where_money_is_limited_a_way_without_a_price_is_passed_over() {
+    let cheap = Price { input_nano_usd: 1_000, output_nano_usd: 1_000, output_tokens_max: OUTPUT };
+    let priced = || route("priced", cheap);
+    let unpriced = |name| Candidate { price: None, ..route(name, cheap) };
+    let play = |ways: Vec<Candidate>, unhealthy: &str| {
+        let mut b = budgeted(defaults());
+        b.prices.clear();
+        b.routes.insert("m".to_owned(), ways);
+        b.unhealthy.insert(unhealthy.to_owned());
+        b.budgets.shared[3].caps = Caps { nano_usd: Some(1_000_000), ..Caps::NONE };
+        b.message("Go");
+        b
+    };
+    for (ways, unhealthy) in [
+        (vec![unpriced("first"), priced()], ""),
+        (vec![unpriced("first"), priced()], "priced"),
+        (vec![priced(), unpriced("second")], "priced"),
+    ] {
+        let mut b = play(ways, unhealthy);
+        let effect = b.running[0].0.id;
+        assert_eq!(b.session.route(effect), Some("priced"), "{}", b.transcript());
+        // There is no other way, and the failure is told for what it is.
+        b.fails(FailureKind::Authentication);
+        assert_eq!(error(&b).0, "authentication_error", "{}", b.transcript());
+    }
+    let b = play(vec![unpriced("first"), unpriced("second")], "");
+    assert!(b.running.is_empty());
+    assert_eq!(error(&b).0, "price_unknown");
+}
+
+#[test]
 fn the_counted_input_is_what_was_meant() {
     // The figures above depend on it.
     let mut b = budgeted(defaults());

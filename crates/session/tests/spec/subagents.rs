@@ -517,6 +517,23 @@ fn a_refusal_reaches_every_subagent_and_so_does_the_release() {
 }
 
 #[test]
+fn a_snapshot_that_does_not_say_what_was_refused_is_not_read_and_a_fold_knows_it() {
+    let mut b = Bench::open(opened(leader(1, vec![server("shop")])), "Go", defaults(), Show::Events);
+    b.lists(shop());
+    b.answer(vec![call("c1", "shop__refund", "{}")]);
+    let approval = b.approval();
+    let by = Party::service("ann", &["approvers"]);
+    let decide = Command::Decide { approval_id: approval, decision: Decision::Deny, by };
+    b.command("deny", decide).unwrap();
+    let folded = Session::fold(b.session.key(), None, &b.journal).unwrap();
+    let mut state: serde_json::Value = serde_json::from_slice(&folded.encode()).unwrap();
+    assert_eq!(state["quarantined_for"], serde_json::json!(approval));
+    assert_eq!(Session::decode(state.to_string().as_bytes()).unwrap(), folded);
+    state.as_object_mut().unwrap().remove("quarantined_for");
+    assert!(Session::decode(state.to_string().as_bytes()).is_err());
+}
+
+#[test]
 fn a_subagent_obeys_the_youngest_word_of_its_parent() {
     let parent = lead(1);
     let mut opening = opened(agent(vec![server("shop")]));

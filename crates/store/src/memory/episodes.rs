@@ -77,8 +77,11 @@ impl State {
         let frequencies = lists.iter().map(|list| list.having).collect();
         let episodes = all().take(COUNTED_MAX).count() as u64;
         if let Some((from, until)) = wanted.window.filter(|_| wanted.terms.is_empty()) {
-            let within = newest(&|row| (from..until).contains(&row.episode.at), wanted.hits_max);
-            lists.push(Listed::whole(within));
+            let within = all().filter(|(_, (_, row))| (from..until).contains(&row.episode.at));
+            let mut within: Vec<_> = within.map(|(_, (number, row))| (row.episode.at, *number)).collect();
+            within.sort_unstable_by(|one, other| other.cmp(one));
+            let numbers = within.into_iter().take(wanted.hits_max).map(|(_, number)| number);
+            lists.push(Listed::whole(numbers.collect()));
         }
         let places: BTreeMap<u64, (SessionKey, u64)> =
             all().map(|(place, (number, _))| (*number, *place)).collect();

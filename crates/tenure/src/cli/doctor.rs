@@ -76,6 +76,8 @@ impl Check {
     }
 }
 
+/// Problems of a database that are told one by one.
+const PROBLEMS_SHOWN_MAX: usize = 3;
 /// Free bytes below which a check warns and fails.
 const DISK_BYTES_WARN: u64 = 1024 * 1024 * 1024;
 const DISK_BYTES_FAIL: u64 = 64 * 1024 * 1024;
@@ -279,7 +281,11 @@ fn sound(events: u64, blobs: u64, problems: &[String], fix: String) -> Check {
             let (events, outputs) = (count(events, "event"), count(blobs, "stored output"));
             Check::ok(NAME, format!("sound: {events} and {outputs} read"))
         }
-        [first, ..] => Check::fail(NAME, format!("{}: {first}", plural(problems.len(), "problem")), fix),
+        found => {
+            let shown = found[..found.len().min(PROBLEMS_SHOWN_MAX)].join("; ");
+            let more = if found.len() > PROBLEMS_SHOWN_MAX { "; and more" } else { "" };
+            Check::fail(NAME, format!("{}: {shown}{more}", plural(found.len(), "problem")), fix)
+        }
     }
 }
 

@@ -3,12 +3,13 @@
 
 mod publish;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use tenure_policy::{DescribedTool, FindingKind, Invariant, PolicySet, PolicySource};
+use tenure_policy::{DescribedTool, FindingKind, Invariant, Origin, PolicySet, PolicySource};
 
 use super::Context;
 use super::check::plural;
@@ -42,7 +43,7 @@ enum PolicyCommand {
         /// Fail on warnings too
         #[arg(long)]
         strict: bool,
-        /// Prove what the policies must never allow, and fail where nothing can be proven: what is shipped, and the
+        /// Prove what the policies must never allow, and fail where it is not proven: what is shipped, and the
         /// invariants of `invariants/` in the directory. Contracts are proven by `tenure contracts check`
         #[arg(long)]
         prove: bool,
@@ -99,10 +100,13 @@ async fn check(
             rows.extend(said(&policies, tools)?);
             // What does not fit its tools cannot be proven about.
             if rows.iter().all(|row| row["severity"] != "error") {
-                let about = (invariants(directory)?, described(tools)?);
+                let invariants = invariants(directory)?;
+                let whose: BTreeMap<String, Origin> =
+                    invariants.iter().map(|it| (it.id.clone(), it.origin)).collect();
+                let about = (invariants, described(tools)?);
                 let solver = Whereabouts::of(&cx.world.env);
                 let found = proof::look(wanted, solver, Arc::new(policies), about).await?;
-                rows.extend(found.rows.into_iter().map(proven));
+                rows.extend(found.rows.into_iter().map(|row| proven(row, &whose)));
                 note = found.note;
             }
         }
@@ -181,12 +185,18 @@ fn described(tools: &[PathBuf]) -> Result<Vec<DescribedTool>, CliError> {
     Ok(all)
 }
 
-/// What a solver answered, as a row of this command. What is refuted is wrong; what nobody knows may be.
-fn proven(mut found: Value) -> Value {
+/// What a solver answered, as a row of this command. `whose` are the invariants, by their ids.
+///
+/// What is refuted is wrong, and so is an invariant that was to be proven and was not: a solver that never answers must
+/// not pass for one that has proven everything. What else nobody knows may be wrong, and so may an invariant of the
+/// project that says nothing; what is shipped may be about what a project allows to nobody.
+fn proven(mut found: Value, whose: &BTreeMap<String, Origin>) -> Value {
     let what = found["what"].as_str().unwrap_or_default().to_owned();
-    let severity = match what.as_str() {
-        "refuted" => "error",
-        "proven" | "vacuous" | "closed" => "note",
+    let origin = found["id"].as_str().and_then(|id| whose.get(id));
+    let severity = match (what.as_str(), origin) {
+        ("refuted", _) | ("unknown", Some(_)) => "error",
+        ("vacuous", Some(Origin::Project | Origin::Contract)) => "warning",
+        ("proven" | "vacuous" | "closed", _) => "note",
         _ => "warning",
     };
     let message = format!("{what}: {}", found["means"].as_str().unwrap_or_default());
@@ -251,19 +261,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_refuted_is_an_error_and_what_nobody_knows_a_warning() {
-        for (what, severity) in [
-            ("refuted", "error"),
-            ("proven", "note"),
-            ("vacuous", "note"),
-            ("closed", "note"),
-            ("unknown", "warning"),
-            ("may fail", "warning"),
-            ("dead policy", "warning"),
+    fn an_invariant_that_is_not_proven_is_an_error() {
+        let whose = [("shipped", Origin::Shipped), ("own", Origin::Project)];
+        let whose = BTreeMap::from(whose.map(|(id, origin)| (id.to_owned(), origin)));
+        for (id, what, severity) in [
+            ("shipped", "refuted", "error"),
+            ("own", "refuted", "error"),
+            ("shipped", "unknown", "error"),
+            ("own", "unknown", "error"),
+            ("shipped", "proven", "note"),
+            ("own", "proven", "note"),
+            ("shipped", "vacuous", "note"),
+            ("own", "vacuous", "warning"),
+            ("a policy", "unknown", "warning"),
+            ("a policy", "may fail", "warning"),
+            ("a policy", "dead policy", "warning"),
+            ("model.call", "closed", "note"),
         ] {
-            let found =
-                proven(json!({"id": "i", "what": what, "means": "so", "counterexample": {"action": "a"}}));
-            assert_eq!(found["severity"], severity, "{what}");
+            let row = json!({"id": id, "what": what, "means": "so", "counterexample": {"action": "a"}});
+            let found = proven(row, &whose);
+            assert_eq!(found["severity"], severity, "{id} {what}");
             assert_eq!(found["message"], format!("{what}: so"));
             assert_eq!(found["counterexample"]["action"], "a", "it is shown as well");
         }

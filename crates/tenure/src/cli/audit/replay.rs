@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 use tenure_journal::{
     Approval, Asked, AuditFact, AuditRecord, DigestKey, Event, KEYED_DIGEST_PREFIX, PolicyText,
-    json as strict,
 };
 use tenure_policy::{FAULT, PolicySet, Verdict};
 
@@ -119,7 +118,8 @@ pub(crate) fn again(
 ) -> Result<(), Difference> {
     let asked = asked.ok_or(Difference::NoDecision)?;
     let key = if told.is_keyed() { Some(key.ok_or(Difference::NoKey)?) } else { None };
-    if DigestKey::show(key, &strict::digest(&json!(asked))) != told.question {
+    let plain = Asked::digest(asked).ok_or(Difference::NoDecision)?;
+    if DigestKey::show(key, &plain) != told.question {
         return Err(Difference::Question);
     }
     let again = said(asked, set)?;
@@ -315,7 +315,7 @@ async fn stored(client: &Client, digest: &str) -> Result<Option<PolicyText>, Cli
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
-    use tenure_journal::{AgentId, EffectId, Fresh, ProjectId, Timestamp};
+    use tenure_journal::{AgentId, EffectId, Fresh, ProjectId, Timestamp, json as strict};
     use tenure_policy::{Action, AgentFacts, Facts, PolicySource, Principal, Request, kept_questions};
 
     use super::*;
