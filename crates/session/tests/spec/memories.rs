@@ -71,8 +71,8 @@ fn what_is_retold_was_said_when_the_session_says_and_by_whom() {
     opening.metadata.insert(MEMORY_NAME_KEY.to_owned(), "Ada".to_owned());
     opening.metadata.insert(MEMORY_TIME_KEY.to_owned(), "2023-05-08T13:56:00Z".to_owned());
     let mut b = Bench::open(opening, "We moved", defaults(), Show::Nothing);
-    b.answer(vec![say("Where to?")]);
-    assert_eq!(remembered(&b), ["0 - user Ada: We moved", "1 - agent clerk: Where to?"]);
+    b.answer(vec![say("Which city?")]);
+    assert_eq!(remembered(&b), ["0 - user Ada: We moved", "1 - agent clerk: Which city?"]);
     let told: Vec<u64> = b.episodes.values().map(|row| begun.millis_until(row.episode.at)).collect();
     assert!(told.is_sorted() && told[1] < 24 * 60 * 60 * 1_000, "as the session went on: {told:?}");
     // What cannot be a moment is none; the API refuses it.
