@@ -17,7 +17,7 @@ fuzz_target!(|input: (&str, &str, &str, u8)| {
         let text = format!("{before}{PLACEHOLDER}{after}");
         let mut sent = outwards.push(text.as_bytes());
         sent.extend(outwards.finish());
-        let mut back = inwards(&[&secret], &[]);
+        let mut back = inwards(&[&secret], &["NAME".to_owned()], &[]);
         let mut told = Vec::new();
         for piece in sent.chunks(usize::from(piece).max(1)) {
             told.extend(back.push(piece));
