@@ -31,7 +31,13 @@ pub(super) fn told(report: &Report, whole: bool) -> Found {
         let closed = |name: &String| json!({"id": name, "what": "closed", "means": "no request of this kind can be allowed"});
         rows.extend(report.closed.iter().map(closed));
     }
-    let wrong = report.proofs.iter().filter(|proof| matches!(proof.outcome, Outcome::Refuted(_))).count();
+    let is_wrong = |proof: &&Proof| match proof.outcome {
+        Outcome::Refuted(_) => true,
+        // Who asked for proofs has none.
+        Outcome::Unknown(_) => whole,
+        Outcome::Proven { .. } | Outcome::Vacuous(_) => false,
+    };
+    let wrong = report.proofs.iter().filter(is_wrong).count();
     let proven = report.proofs.iter().filter(|proof| matches!(proof.outcome, Outcome::Proven { .. })).count();
     let note = format!(
         "{proven} of {} proven by {} with {} about {} kinds of requests in {:.1} s",
