@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    Effort, FunctionTool, McpTool, McpTransport, Party, PartyKind, Repeat, ScopeKind, ServerRef, Tool,
-    ToolDef, ToolEffect, ToolSpec, limit,
+    Effort, FunctionTool, McpTool, McpTransport, Party, Repeat, ScopeKind, ServerRef, Tool, ToolDef,
+    ToolEffect, ToolSpec, limit,
 };
 use tenure_policy::{
-    Action, AgentFacts, Facts, MemoryUse, PartyFacts, Principal, Request, SecretFacts, ToolFacts, ToolLabels,
+    Action, AgentFacts, Facts, MemoryUse, Principal, Request, SecretFacts, ToolFacts, ToolLabels,
 };
 
 use crate::Session;
 use crate::flow::on_terms;
+use crate::standing;
 
 /// The label that built-in tools show as their server.
 pub(crate) const BUILTIN_LABEL: &str = "tenure";
@@ -613,28 +614,15 @@ pub(crate) fn request<'a>(
         // What is decided of a frozen agent waits: a refusal would lose what its end is to go on with.
         frozen: false,
     });
-    let behind = state.opened_by.as_ref().map(|party| principal_of(state, party));
+    let behind = state.opened_by.as_ref().map(|party| standing::principal(project, party));
     Request { project, principal, behind, action, arguments, facts }
 }
 
 /// A question to policy on behalf of a person or a program that does something itself.
 pub(crate) fn request_of<'a>(state: &'a Session, by: &'a Party, action: Action<'a>) -> Request<'a> {
-    let (project, principal) = (state.key.project, principal_of(state, by));
+    let project = state.key.project;
+    let principal = standing::principal(project, by);
     Request { project, principal, behind: None, action, arguments: &Value::Null, facts: Facts::neutral() }
-}
-
-fn principal_of<'a>(state: &Session, party: &'a Party) -> Principal<'a> {
-    let facts = PartyFacts {
-        project: state.key.project,
-        id: &party.id,
-        name: if party.name.is_empty() { &party.id } else { &party.name },
-        active: true,
-        groups: &party.groups,
-    };
-    match party.kind {
-        PartyKind::User => Principal::User(facts),
-        PartyKind::Service => Principal::Service(facts),
-    }
 }
 
 /// The deferred functions that best fit `query`: every word is looked for in name and description.
