@@ -211,7 +211,7 @@ impl Tree<'_> {
     }
 
     async fn stop(&self, subagent: SubagentId, how: EndHow) -> Result<(), Cancelled> {
-        let command = FromParent::from(how);
+        let command = FromParent::End(how);
         loop {
             let commands = vec![Command::Parent(command.clone())];
             let stopped = self.shared.submit(self.key(subagent), commands, None, Admission::Always).await;

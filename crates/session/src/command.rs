@@ -2,7 +2,7 @@
 
 use tenure_journal::{
     ApprovalId, ArtifactId, Decision, EndHow, EnvironmentFile, FunctionOutput, Grant, InputPart, Labels,
-    Party, PermitRecord, Rewound, SessionOpened, SessionPatch, SubagentId, Timestamp, TurnId, Version,
+    Party, Rewound, SessionOpened, SessionPatch, SubagentId, Timestamp, TurnId, Version,
 };
 
 /// What a client asks of a session.
@@ -120,39 +120,9 @@ pub enum FromParent {
         /// The labels of everything that the parent had seen when it wrote this.
         labels: Labels,
     },
-    /// Stop: the running turn is cancelled, with every input that waits.
-    Halt,
-    /// Delete the session, whatever it does.
-    Delete,
-    /// Be quarantined with the parent, unless something younger was heard of it.
-    Quarantine {
-        /// The approval that was refused.
-        approval_id: ApprovalId,
-        /// Who refused.
-        by: String,
-        /// The version of the parent's journal that says so.
-        of: Version,
-    },
-    /// Be released with the parent, unless something younger was heard of it.
-    Release {
-        /// Who released it.
-        by: String,
-        /// Why they may.
-        permit: Box<PermitRecord>,
-        /// The version of the parent's journal that says so.
-        of: Version,
-    },
-}
-
-impl From<EndHow> for FromParent {
-    fn from(how: EndHow) -> Self {
-        match how {
-            EndHow::Interrupt => Self::Halt,
-            EndHow::Delete => Self::Delete,
-            EndHow::Quarantine { approval_id, by, of } => Self::Quarantine { approval_id, by, of },
-            EndHow::Release { by, permit, of } => Self::Release { by, permit, of },
-        }
-    }
+    /// To stop, in one of the ways there are. Interrupted, it loses every input that waits as well; what is said of a
+    /// quarantine counts unless something younger was heard of it.
+    End(EndHow),
 }
 
 /// Why a session does not do what it is asked. Nothing was changed.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use tenure_journal::{
-    Effect, EffectId, EffectKind, Item, ItemBody, Labels, ReportStatus, SessionKey, SessionStatus,
+    Effect, EffectId, EffectKind, EndHow, Item, ItemBody, Labels, ReportStatus, SessionKey, SessionStatus,
     SubagentEnd, SubagentId, SubagentReport, SubagentRequest, TurnStatus,
 };
 use tenure_session::{Attempted, Command, FromParent, Session, SubagentReply};
@@ -95,7 +95,7 @@ impl World {
                 self.request(&asking, *subagent_id, Ask::Commands(vec![command]), Some(effect))
             }
             SubagentRequest::Interrupt { subagent_id } | SubagentRequest::Close { subagent_id } => {
-                let command = Command::Parent(FromParent::Halt);
+                let command = Command::Parent(FromParent::End(EndHow::Interrupt));
                 self.request(&asking, *subagent_id, Ask::Commands(vec![command]), None)
             }
             SubagentRequest::Wait { subagent_ids, until } => {
@@ -139,7 +139,7 @@ impl World {
         }
         self.clients.expect(asking.effect.id, asking.attempt, asking.process, ends.len());
         for end in ends {
-            let ask = Ask::Commands(vec![Command::Parent(FromParent::from(end.how.clone()))]);
+            let ask = Ask::Commands(vec![Command::Parent(FromParent::End(end.how.clone()))]);
             self.request(asking, end.subagent_id, ask, None)?;
         }
         Ok(())

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use tenure_journal::{
-    ApprovalId, Effect, EffectId, EffectKind, Event, FunctionOutput, GRANTS_MAX, Grant, GrantSource, Input,
-    InputId, InputPart, Item, ItemBody, ItemId, ItemStatus, Labels, SessionPatch, SessionStatus, Timestamp,
-    TurnId, limit,
+    ApprovalId, Effect, EffectId, EffectKind, EndHow, Event, FunctionOutput, GRANTS_MAX, Grant, GrantSource,
+    Input, InputId, InputPart, Item, ItemBody, ItemId, ItemStatus, Labels, SessionPatch, SessionStatus,
+    Timestamp, TurnId, limit,
 };
 use tenure_policy::Approved;
 
@@ -52,13 +52,7 @@ impl Draft<'_> {
             return match command {
                 Command::OpenSession { .. } => Err(Refusal::EnvironmentTaken),
                 Command::ExpireEnvironment | Command::SuspendEnvironment | Command::SignedIn => Ok(()),
-                Command::Delete
-                | Command::Parent(
-                    FromParent::Halt
-                    | FromParent::Delete
-                    | FromParent::Quarantine { .. }
-                    | FromParent::Release { .. },
-                ) => Ok(()),
+                Command::Delete | Command::Parent(FromParent::End(_)) => Ok(()),
                 Command::Parent(FromParent::Input { .. })
                 | Command::Message { .. }
                 | Command::OwnMessage { .. }
@@ -118,23 +112,22 @@ impl Draft<'_> {
             Command::Parent(FromParent::Input { text, labels }) => {
                 self.accept(vec![InputPart::text(text)], labels.clone(), false)
             }
-            Command::Parent(FromParent::Halt) => {
-                self.halt();
-                Ok(())
-            }
-            Command::Parent(FromParent::Delete) => {
-                self.halt();
-                self.delete()
-            }
-            Command::Parent(FromParent::Quarantine { approval_id, by, of }) => {
-                self.quarantined_with_parent(*approval_id, by, *of);
-                Ok(())
-            }
-            Command::Parent(FromParent::Release { by, permit, of }) => {
-                self.released_with_parent(by, permit, *of);
-                Ok(())
-            }
+            Command::Parent(FromParent::End(how)) => self.end(how),
         }
+    }
+
+    /// What a parent says its subagent stops at.
+    fn end(&mut self, how: &EndHow) -> Result<(), Refusal> {
+        match how {
+            EndHow::Interrupt => self.halt(),
+            EndHow::Delete => {
+                self.halt();
+                return self.delete();
+            }
+            EndHow::Quarantine { approval_id, by, of } => self.quarantined_with_parent(*approval_id, by, *of),
+            EndHow::Release { by, permit, of } => self.released_with_parent(by, permit, *of),
+        }
+        Ok(())
     }
 
     /// What a client says.

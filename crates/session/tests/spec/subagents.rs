@@ -384,7 +384,7 @@ fn a_child_inherits_servers_and_no_functions_and_obeys_its_parent_alone() {
         let refused = child.decide(&tenure_session::Input::Commands(&[command]), &cx);
         assert_eq!(refused, Err(Refusal::Hidden));
     }
-    let mine = Command::Parent(FromParent::Halt);
+    let mine = Command::Parent(FromParent::End(EndHow::Interrupt));
     let refused = b.session.decide(&tenure_session::Input::Commands(&[mine]), &cx);
     assert_eq!(refused, Err(Refusal::Hidden));
 }
@@ -406,11 +406,11 @@ fn a_child_is_halted_with_everything_that_waits() {
         Command::Parent(FromParent::Input { text: text.into(), labels: tenure_journal::Labels::NEUTRAL })
     };
     b.command("input", input("Further left.")).unwrap();
-    b.command("halt", Command::Parent(FromParent::Halt)).unwrap();
-    b.command("halt", Command::Parent(FromParent::Halt)).unwrap();
+    b.command("halt", Command::Parent(FromParent::End(EndHow::Interrupt))).unwrap();
+    b.command("halt", Command::Parent(FromParent::End(EndHow::Interrupt))).unwrap();
     b.command("input", input("Again.")).unwrap();
-    b.command("delete", Command::Parent(FromParent::Delete)).unwrap();
-    b.command("delete", Command::Parent(FromParent::Delete)).unwrap();
+    b.command("delete", Command::Parent(FromParent::End(EndHow::Delete))).unwrap();
+    b.command("delete", Command::Parent(FromParent::End(EndHow::Delete))).unwrap();
     b.command("input", input("Hello?")).unwrap_err();
     b.check(
         r#"
@@ -551,7 +551,7 @@ fn a_subagent_obeys_the_youngest_word_of_its_parent() {
     let approval_id = ApprovalId::fresh(&Fresh::new(b.now, 9));
     let quarantine = |of| {
         let of = tenure_journal::Version(of);
-        Command::Parent(FromParent::Quarantine { approval_id, by: "ann".into(), of })
+        Command::Parent(FromParent::End(EndHow::Quarantine { approval_id, by: "ann".into(), of }))
     };
     let permit = b.journal.iter().find_map(|recorded| {
         let Event::EffectRequested { effect } = &recorded.event else { return None };
@@ -560,7 +560,7 @@ fn a_subagent_obeys_the_youngest_word_of_its_parent() {
     let permit = Box::new(permit.unwrap());
     let release = |of| {
         let (permit, of) = (permit.clone(), tenure_journal::Version(of));
-        Command::Parent(FromParent::Release { by: "ben".into(), permit, of })
+        Command::Parent(FromParent::End(EndHow::Release { by: "ben".into(), permit, of }))
     };
     b.command("quarantine of 9", quarantine(9)).unwrap();
     b.command("quarantine of 9", quarantine(9)).unwrap();
