@@ -1,32 +1,31 @@
 //! Running attempts: one task each, cancelled by its actor, answered with an outcome.
 
+mod servers;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tenure_journal::{
-    AgentId, BlobRef, Effect, EffectKind, Failure, FailureKind, Labels, McpTool, McpTransport, MemoryScope,
-    ModelRequest, Network, Origin, ProjectId, Secret, SecretId, ServerRef, SessionKey, Tool, ToolDef,
-    ToolResult, limit,
+    AgentId, BlobRef, Effect, EffectKind, Failure, FailureKind, Labels, McpTool, MemoryScope, ModelRequest,
+    Network, ProjectId, ServerRef, SessionKey, Tool, ToolResult, limit,
 };
 use tenure_model::Delta;
 use tenure_session::{Attempted, Session, TurnToRead};
-use tenure_store::DocumentKind;
-use tenure_tools::{Call, CallResult, Hints, Server};
+use tenure_tools::Call;
 use tokio_util::sync::CancellationToken;
 
 use crate::automations;
 use crate::environments;
 use crate::facts;
-use crate::fair::Place;
 use crate::handle::Shared;
 use crate::history;
 use crate::live::{Live, Source};
 use crate::memory;
-use crate::seal::SecretText;
 use crate::subagents;
-use crate::vaults::{self, Authorized, Known, Mask};
 use crate::{ModelTable, Route, Runtime};
+
+pub(crate) use self::servers::{address, sealed_headers, sealed_text};
 
 /// Everything one attempt needs, taken from the state when it begins.
 pub(crate) struct Launch {
@@ -292,7 +291,7 @@ impl Launch {
             Work::Read(None) => {
                 Err(failure(FailureKind::NotFound, "nothing of the turn is in the context any more"))
             }
-            Work::List { server, desk } => list(&begin, &desk, &server, &cancel).await,
+            Work::List { server, desk } => servers::list(&begin, &desk, &server, &cancel).await,
             Work::Tool { server: Some(server), name, arguments, desk } => {
                 let key = self.effect.id.to_string();
                 let call = Call {
@@ -301,7 +300,7 @@ impl Launch {
                     idempotency_key: &key,
                     metadata: &server.request_metadata,
                 };
-                self::call(&begin, &desk, &server, call, &cancel).await
+                servers::call(&begin, &desk, &server, call, &cancel).await
             }
             Work::Tool { server: None, .. } => Err(gone()),
             Work::Recall(call) => memory::run(&shared, &call).await,
@@ -438,278 +437,6 @@ async fn ask_provider(
     let answer = answer?;
     let cost_nano_usd = route.prices.zip(answer.usage).map(|(prices, usage)| prices.cost_nano_usd(&usage));
     Ok(Attempted::Answered { answer, cost_nano_usd })
-}
-
-async fn list(
-    begin: &Begin<'_>,
-    desk: &Desk,
-    tool: &McpTool,
-    cancel: &CancellationToken,
-) -> Result<Attempted, Failure> {
-    let Begin { shared, project, .. } = *begin;
-    let _place = tool_place(shared, project, cancel).await?;
-    begin.check().await?;
-    let _running = shared.load.tool_calls_running.hold();
-    match reached(begin, desk, tool, &Ask::List, cancel).await {
-        (Ok(Answer::Tools(tools)), mask) => Ok(Attempted::Listed(mask.tools(tools))),
-        (Ok(Answer::Result(_)), _) => Err(gone()),
-        (Err(failure), mask) => Err(mask.failure(failure)),
-    }
-}
-
-/// What a tool server is asked.
-enum Ask<'a> {
-    List,
-    Call(Call<'a>),
-}
-
-/// What it says.
-enum Answer {
-    Tools(Vec<ToolDef>),
-    Result(CallResult),
-}
-
-async fn ask_server(
-    shared: &Shared,
-    server: &Server,
-    ask: &Ask<'_>,
-    cancel: &CancellationToken,
-) -> Result<Answer, Failure> {
-    match ask {
-        Ask::List => shared.servers.list(server, cancel).await.map(Answer::Tools),
-        Ask::Call(call) => {
-            let began = Instant::now();
-            let result = shared.servers.call(server, call.clone(), cancel).await;
-            shared.metrics.tool_called(began.elapsed(), result.as_ref().map(|result| result.is_error));
-            result.map(Answer::Result)
-        }
-    }
-}
-
-async fn call(
-    begin: &Begin<'_>,
-    desk: &Desk,
-    tool: &McpTool,
-    call: Call<'_>,
-    cancel: &CancellationToken,
-) -> Result<Attempted, Failure> {
-    let Begin { shared, project, .. } = *begin;
-    let _place = tool_place(shared, project, cancel).await?;
-    begin.check().await?;
-    let _running = shared.load.tool_calls_running.hold();
-    let (result, mask) = match reached(begin, desk, tool, &Ask::Call(call), cancel).await {
-        (Ok(Answer::Result(result)), mask) => (result, mask),
-        (Ok(Answer::Tools(_)), _) => return Err(gone()),
-        (Err(failure), mask) => return Err(mask.failure(failure)),
-    };
-    // Before anything of it is stored or shown.
-    let result = CallResult { text: mask.text(result.text), ..result };
-    environments::stored(shared, project, result).await.map(Attempted::Returned)
-}
-
-/// Asks a tool server something with the session's credential for it, and with another token once more if it refuses
-/// the first: a refusal is certain, nothing was done. Gives with the answer what must be masked in it.
-async fn reached(
-    begin: &Begin<'_>,
-    desk: &Desk,
-    tool: &McpTool,
-    ask: &Ask<'_>,
-    cancel: &CancellationToken,
-) -> (Result<Answer, Failure>, Mask) {
-    let shared = begin.shared;
-    let nothing = || Mask::of(&[]);
-    let known = match vaults::known(shared, desk.session.project, &desk.vault_ids).await {
-        Ok(known) => known,
-        Err(failure) => return (Err(failure), nothing()),
-    };
-    let mut server = match reach(begin, tool, desk.network.as_ref()).await {
-        Ok(server) => server,
-        Err(failure) => return (Err(failure), nothing()),
-    };
-    let mut known = with_headers(known, &server);
-    let authorized = match authorize(shared, desk, tool, &mut server).await {
-        Ok(authorized) => authorized,
-        Err(failure) => return (Err(failure), nothing()),
-    };
-    let first = ask_server(shared, &server, ask, cancel).await;
-    let Some(authorized) = authorized else {
-        return (first.map_err(|failure| wants_credential(failure, tool, &server)), Mask::of(&known));
-    };
-    known.extend(authorized.known());
-    let is_refused = matches!(&first, Err(failure) if failure.kind == FailureKind::Authentication);
-    if !is_refused {
-        return (first, Mask::of(&known));
-    }
-    let other = match authorized.refused(shared, desk.session).await {
-        Ok(other) => other,
-        Err(failure) => return (Err(failure), Mask::of(&known)),
-    };
-    known.extend(other.known());
-    put_authorization(&mut server, &other);
-    let second = match ask_server(shared, &server, ask, cancel).await {
-        Err(failure) if failure.kind == FailureKind::Authentication => {
-            Err(other.refused_again(shared, desk.session).await)
-        }
-        answered => answered,
-    };
-    (second, Mask::of(&known))
-}
-
-/// What is said of a server that refuses who shows it nothing: what to do, since a person can.
-fn wants_credential(refused: Failure, tool: &McpTool, server: &Server) -> Failure {
-    let shows_nothing = match server {
-        Server::Http { headers, .. } => {
-            !headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"))
-        }
-        Server::Stdio { .. } => false,
-    };
-    if refused.kind != FailureKind::Authentication || !shows_nothing {
-        return refused;
-    }
-    let message = format!(
-        "the tool server `{}` wants a token and the session has none for it: sign in with `tenure vaults sign-in`, \
-         and open a session with that vault",
-        tool.server_label
-    );
-    Failure { message, ..refused }
-}
-
-async fn authorize(
-    shared: &Arc<Shared>,
-    desk: &Desk,
-    tool: &McpTool,
-    server: &mut Server,
-) -> Result<Option<Authorized>, Failure> {
-    let McpTransport::Http { server_url, .. } = &tool.transport else { return Ok(None) };
-    let authorized = vaults::authorize(shared, desk.session, tool, server_url).await?;
-    if let Some(authorized) = &authorized {
-        put_authorization(server, authorized);
-    }
-    Ok(authorized)
-}
-
-fn put_authorization(server: &mut Server, authorized: &Authorized) {
-    if let Server::Http { headers, .. } = server {
-        headers.insert("authorization".to_owned(), authorized.header());
-    }
-}
-
-/// What a server is sent in its headers must not come back either. What is no authorization is often a plain word.
-fn with_headers(mut known: Vec<Known>, server: &Server) -> Vec<Known> {
-    let Server::Http { headers, .. } = server else { return known };
-    for (name, value) in headers {
-        let shown = format!("[header {name}]");
-        if name.eq_ignore_ascii_case("authorization")
-            && let Some((_, token)) = value.split_once(' ')
-        {
-            known.push(Known { shown: shown.clone(), value: token.into(), was_sent: true });
-        }
-        known.push(Known { shown, value: value.as_str().into(), was_sent: false });
-    }
-    known
-}
-
-async fn tool_place(
-    shared: &Shared,
-    project: ProjectId,
-    cancel: &CancellationToken,
-) -> Result<Place, Failure> {
-    let _waiting = shared.load.tool_calls_waiting.hold();
-    shared.tool_gate.enter(project, cancel).await.ok_or_else(cancelled)
-}
-
-/// How to reach an agent's server, with its secrets. `network` is that of the session's hosted environment.
-async fn reach(begin: &Begin<'_>, tool: &McpTool, network: Option<&Network>) -> Result<Server, Failure> {
-    let Begin { shared, project, .. } = *begin;
-    match &tool.transport {
-        McpTransport::Project => {
-            let found = shared.project_servers.get(&tool.server_label).cloned().ok_or_else(|| {
-                let message = format!("the project has no tool server `{}`", tool.server_label);
-                failure(FailureKind::NotFound, message)
-            })?;
-            identified(begin, &tool.server_label, found).await
-        }
-        McpTransport::Stdio { .. } => {
-            Err(failure(FailureKind::NotFound, "the tool server runs in an environment, and there is none"))
-        }
-        McpTransport::Http { server_url, headers, secret } => {
-            let mut headers = headers.clone();
-            if let Some(secret) = secret {
-                headers.extend(sealed_headers(shared, project, *secret).await?);
-            }
-            let addresses = match tool.origin {
-                Origin::Service => shared.tool_addresses,
-                Origin::Environment => environments::reach_from_inside(shared, network, server_url)?,
-            };
-            let hints = Hints { addresses, ..Hints::default() };
-            Ok(Server::Http { url: server_url.clone(), headers, hints })
-        }
-    }
-}
-
-/// A server of the project, with who calls it where it asks.
-async fn identified(begin: &Begin<'_>, label: &str, server: Server) -> Result<Server, Failure> {
-    let Server::Http { url, mut headers, hints } = server else { return Ok(server) };
-    let Begin { shared, project, agent, version, .. } = *begin;
-    let shown = shared.identities.authorization(shared, project, (agent, version), label).await?;
-    headers.extend(shown.map(|shown| ("authorization".to_owned(), shown)));
-    Ok(Server::Http { url, headers, hints })
-}
-
-/// Where an agent's server is, without its secrets.
-pub(crate) fn address(shared: &Shared, tool: &McpTool) -> Option<Server> {
-    match &tool.transport {
-        McpTransport::Project => shared.project_servers.get(&tool.server_label).cloned(),
-        McpTransport::Stdio { .. } => None,
-        McpTransport::Http { server_url, .. } => Some(Server::Http {
-            url: server_url.clone(),
-            headers: std::collections::BTreeMap::new(),
-            hints: Hints::default(),
-        }),
-    }
-}
-
-/// A secret's headers: `{"authorization": ..., "headers": {...}}`, as the API sealed them.
-pub(crate) async fn sealed_headers(
-    shared: &Shared,
-    project: ProjectId,
-    Secret(id): Secret,
-) -> Result<std::collections::BTreeMap<String, String>, Failure> {
-    let unusable = || failure(FailureKind::Authentication, "the tool server's credentials cannot be read");
-    let text = sealed_text(shared, project, id).await?;
-    let parsed: Value = serde_json::from_str(&text).map_err(|_| unusable())?;
-    let empty = Map::new();
-    let given = parsed.get("headers").and_then(Value::as_object).unwrap_or(&empty);
-    let mut headers: std::collections::BTreeMap<_, _> = given
-        .iter()
-        .filter_map(|(name, value)| value.as_str().map(|value| (name.to_lowercase(), value.to_owned())))
-        .collect();
-    if let Some(authorization) = parsed.get("authorization").and_then(Value::as_str) {
-        let bearer = if authorization.contains(' ') {
-            authorization.to_owned()
-        } else {
-            format!("Bearer {authorization}")
-        };
-        headers.insert("authorization".to_owned(), bearer);
-    }
-    Ok(headers)
-}
-
-/// What was sealed under this id.
-pub(crate) async fn sealed_text(
-    shared: &Shared,
-    project: ProjectId,
-    id: SecretId,
-) -> Result<SecretText, Failure> {
-    let unusable = || failure(FailureKind::Authentication, "a sealed secret cannot be read");
-    let document = shared.store.document(project, DocumentKind::Secret, &id.to_string(), None).await;
-    let document = document.ok().flatten().ok_or_else(unusable)?;
-    let sealed: Vec<u8> = serde_json::from_value(document.body["sealed"].clone()).map_err(|_| unusable())?;
-    let opened = shared.sealer.unseal(&*shared.store, project, id, &sealed).await;
-    opened.map_err(|error| {
-        tracing::error!(secret = %id, %error, "a sealed secret cannot be opened");
-        unusable()
-    })
 }
 
 fn gone() -> Failure {
