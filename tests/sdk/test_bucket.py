@@ -10,7 +10,9 @@ import pytest
 from harness import talk
 from harness.bucket import KEYS, Bucket
 from harness.cluster import Cluster
+from harness.postgres import Postgres
 from harness.process import BINARY
+from harness.server import Server
 
 HOSTED = {"type": "openai_hosted", "network": {"access": "disabled"}}
 # More than is kept in a row.
@@ -86,18 +88,44 @@ def test_nothing_is_acknowledged_that_cannot_be_kept(nodes, bucket, mark):
     assert client.files.content(file.id).read() == content(mark)
 
 
+def tenure(server, postgres, *args):
+    """A command beside a server's project, with the key of the bucket."""
+    return subprocess.run(
+        [os.path.abspath(BINARY) if os.sep in BINARY else BINARY, *args, "-o", "json"],
+        capture_output=True,
+        env={**KEYS, "PATH": "/usr/bin:/bin", "HOME": str(server.directory), "TENURE_DATABASE_URL": postgres.url},
+        cwd=server.project,
+    )
+
+
+def test_what_is_moved_to_a_cluster_goes_there(tmp_path, upstream, bucket, mark):
+    before, postgres = bucket.objects(), Postgres(fsync=True)
+    try:
+        one = Server(tmp_path / "one", upstream.url)
+        file = one.client.files.create(file=(mark, content(mark)), purpose="user_data")
+        one.stop()
+        moving = ("migrate", "--data-dir", str(one.data), "--from", "sqlite", "--to", "postgres", "--blobs", bucket.url)
+        moved = tenure(one, postgres, *moving)
+        assert moved.returncode == 0, moved
+        [key] = bucket.objects() - before
+        assert bucket.read(key) == content(mark)
+        key_file = one.data / "sealing.key"
+        node = Server(
+            tmp_path / "node", upstream.url, database=postgres.url, sealing_key=key_file, blobs=bucket.url, env=KEYS
+        )
+        assert node.client.files.content(file.id).read() == content(mark)
+        node.stop()
+    finally:
+        postgres.stop()
+
+
 def test_a_lost_object_is_found_and_named(nodes, bucket, mark):
     client = nodes.nodes[0].client.with_options(max_retries=0)
     file, key = put(client, bucket, mark)
     bucket.remove(key)
     with pytest.raises(openai.APIError):
         client.files.content(file.id).read()
-    looked = subprocess.run(
-        [os.path.abspath(BINARY) if os.sep in BINARY else BINARY, "doctor", "--database", nodes.postgres.url, "--blobs", bucket.url, "-o", "json"],
-        capture_output=True,
-        env={**KEYS, "PATH": "/usr/bin:/bin", "HOME": str(nodes.nodes[0].directory)},
-        cwd=nodes.nodes[0].project,
-    )
+    looked = tenure(nodes.nodes[0], nodes.postgres, "doctor", "--blobs", bucket.url)
     assert looked.returncode == 1, looked
     [checked] = [check for check in json.loads(looked.stdout) if check["id"] == "database"]
     digest = key.split("b3-")[1][:64]

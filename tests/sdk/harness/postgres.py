@@ -15,7 +15,7 @@ trap '' INT TERM
 directory=$(mktemp -d /tmp/tenure-postgres.XXXXXX) || exit 1
 {
     initdb -D "$directory/data" -U postgres -A trust -E UTF8 --locale=C --no-sync &&
-    pg_ctl -D "$directory/data" -w -l "$directory/log" -o "-k $directory -c listen_addresses='' -c fsync=off" start
+    pg_ctl -D "$directory/data" -w -l "$directory/log" -o "-k $directory -c listen_addresses='' -c fsync=$FSYNC" start
 } >"$directory/out" 2>&1
 status=$?
 if [ $status = 0 ]; then echo "$directory"; read -r _; pg_ctl -D "$directory/data" -w -m immediate stop >/dev/null 2>&1
@@ -26,9 +26,9 @@ exit $status
 
 
 class Postgres:
-    """A server, and the URL of an empty database in it."""
+    """A server, and the URL of an empty database in it. What looks whether it loses nothing wants `fsync`."""
 
-    def __init__(self):
+    def __init__(self, fsync=False):
         path = os.pathsep.join([*sorted(glob.glob(f"{DEBIAN}/*/bin"), reverse=True), os.environ["PATH"]])
         command = ["sh", "-c", SCRIPT]
         if os.geteuid() == 0:
@@ -37,7 +37,7 @@ class Postgres:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": path, "FSYNC": "on" if fsync else "off"},
             cwd="/",
             text=True,
         )
