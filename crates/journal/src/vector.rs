@@ -127,6 +127,12 @@ impl AskedVector {
         fits.then(|| Self { scale, numbers: vector.iter().map(|n| (n / scale).round() as i16).collect() })
     }
 
+    /// Its numbers, each to about five digits.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<f32> {
+        self.numbers.iter().map(|number| f32::from(*number) * self.scale).collect()
+    }
+
     /// With a vector as it is kept: its scale and as many numbers.
     fn cosine(&self, vector: &[u8]) -> f32 {
         let Some((scale, numbers)) = vector.split_first_chunk::<SCALE_BYTES>() else { return 0.0 };

@@ -5,3 +5,5 @@ SET jit = off;
 SET default_transaction_isolation = 'read committed';
 SET statement_timeout = '30s';
 SET idle_in_transaction_session_timeout = '60s';
+-- Of pgvector, where the server has it: the points that an index looks for.
+SET hnsw.ef_search = 400;

@@ -14,6 +14,7 @@ use crate::blobs::Blobs;
 use crate::collect;
 use crate::connect::{Connection, Connector, READER_SETTINGS, STATEMENT_DEADLINE, within};
 use crate::error::store_error;
+use crate::near::Near;
 use crate::pool::Pool;
 use crate::read::{self, parsed, rows, value};
 use crate::text::stored;
@@ -181,13 +182,14 @@ pub(crate) async fn sessions_of(
 }
 
 /// Lets pages follow their rows. On a connection of its own: it takes as long as it takes, and is in no transaction.
-pub(crate) async fn scrub(connector: &Connector) -> Result<(), StoreError> {
+pub(crate) async fn scrub(connector: &Connector, near: &Near) -> Result<(), StoreError> {
     let connection = connector.connect(include_str!("../sql/scrub_settings.sql")).await?;
     let failed = |error| store_error("letting pages follow their rows", error);
     let scrubbed = async {
         connection.client.batch_execute(include_str!("../sql/vacuum.sql")).await.map_err(failed)?;
         let reindex = include_str!("../sql/reindex_episode_terms.sql");
-        connection.client.batch_execute(reindex).await.map_err(failed)
+        connection.client.batch_execute(reindex).await.map_err(failed)?;
+        near.scrub(&connection).await
     };
     let scrubbed = scrubbed.await;
     connection.close().await;

@@ -29,6 +29,7 @@ mod inspect;
 mod integrity;
 mod ledger;
 mod memory;
+mod near;
 mod nodes;
 mod options;
 mod pool;
@@ -72,6 +73,7 @@ pub use crate::options::Options;
 use crate::blobs::Blobs;
 use crate::connect::{Connector, READER_SETTINGS};
 use crate::error::unavailable;
+use crate::near::Near;
 use crate::nodes::Known;
 use crate::pool::Pool;
 use crate::wakes::Wakes;
@@ -91,6 +93,7 @@ pub struct PostgresStore {
     connector: Arc<Connector>,
     pool: Pool,
     blobs: Blobs,
+    near: Near,
     known: Arc<Known>,
     wakes: Arc<Wakes>,
     watch: Arc<Watch>,
@@ -114,6 +117,7 @@ impl PostgresStore {
         let connector = Arc::new(Connector::new(options)?);
         let connection = connector.connect(READER_SETTINGS).await?;
         schema::migrate(&connection).await?;
+        let near = Near::look(&connection, options.indexed_from).await?;
         connection.close().await;
         let (wakes, teller) = Wakes::start(Arc::clone(&connector)).await?;
         let (wakes, known, counters) = (Arc::new(wakes), Arc::default(), Arc::default());
@@ -130,6 +134,7 @@ impl PostgresStore {
             pool: Pool::new(Arc::clone(&connector), options.readers),
             connector,
             blobs,
+            near,
             known,
             wakes,
             watch,
@@ -470,7 +475,7 @@ impl Store for PostgresStore {
     }
 
     async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError> {
-        memory::candidates(&self.pool, space, wanted).await
+        memory::candidates(&self.pool, &self.near, space, wanted).await
     }
 
     async fn unembedded(&self, model: &str, after: u64, limit: usize) -> Result<Vec<Unembedded>, StoreError> {
@@ -478,7 +483,9 @@ impl Store for PostgresStore {
     }
 
     async fn embed(&self, model: &str, embedded: Vec<Embedded>) -> Result<(), StoreError> {
-        memory::embed(&self.pool, model, &embedded).await
+        let spaces = memory::embed(&self.pool, model, &embedded).await?;
+        self.near.grew(&self.connector, &self.pool, &spaces, model).await;
+        Ok(())
     }
 
     async fn unsealed(&self, except: &[ProjectId], limit: usize) -> Result<Vec<Unsealed>, StoreError> {
@@ -550,7 +557,7 @@ impl Store for PostgresStore {
     }
 
     async fn scrub(&self) -> Result<(), StoreError> {
-        erase::scrub(&self.connector).await
+        erase::scrub(&self.connector, &self.near).await
     }
 
     async fn search(&self, needles: &[Needle]) -> Result<BTreeMap<String, u64>, StoreError> {

@@ -1,7 +1,7 @@
 //! Episodes: found by their terms, and, once they have vectors, by their meaning. They are written with their events,
 //! in `batch.rs`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tenure_journal::{Episode, Labels, Likeness, MemorySpace, Remembered, Speaker, Timestamp, likeness};
 use tenure_store::StoreError;
@@ -14,6 +14,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::connect::Connection;
 use crate::error::damaged;
+use crate::near::Near;
 use crate::pool::Pool;
 use crate::read::{limit_of, parsed, required_text, rows, text, value};
 use crate::text::stored;
@@ -56,6 +57,7 @@ fn marked(mark: &str, term: &str) -> String {
 
 pub(crate) async fn candidates(
     pool: &Pool,
+    near: &Near,
     space: &MemorySpace,
     wanted: &Wanted,
 ) -> Result<Candidates, StoreError> {
@@ -88,9 +90,14 @@ pub(crate) async fn candidates(
     }
     let mut compared = HashMap::new();
     if let Some(alike) = &wanted.alike {
-        let params: [&(dyn ToSql + Sync); 3] = [&mark, &alike.model, &limit_of(COMPARED_MAX)];
-        let sql = include_str!("../sql/vectors_of_space.sql");
-        compare(&rows(connection, context, sql, &params).await?, alike, &mut compared)?;
+        let found = match near.nearest(connection, &mark, alike).await? {
+            Some(nearest) => vectors_of(connection, &nearest, &mark, alike).await?,
+            None => {
+                let params: [&(dyn ToSql + Sync); 3] = [&mark, &alike.model, &limit_of(COMPARED_MAX)];
+                rows(connection, context, include_str!("../sql/vectors_of_space.sql"), &params).await?
+            }
+        };
+        compare(&found, alike, &mut compared)?;
         hits = both(hits, most_alike(&compared, alike.hits_max));
     }
     let hits: Vec<i64> = hits.into_iter().map(int).collect();
@@ -107,13 +114,22 @@ pub(crate) async fn candidates(
         let missing =
             places.iter().map(|(number, _)| *number).filter(|number| !compared.contains_key(number));
         let missing: Vec<i64> = missing.map(int).collect();
-        let params: [&(dyn ToSql + Sync); 3] = [&missing, &mark, &alike.model];
-        let sql = include_str!("../sql/vectors_of_episodes.sql");
-        compare(&rows(connection, context, sql, &params).await?, alike, &mut compared)?;
+        compare(&vectors_of(connection, &missing, &mark, alike).await?, alike, &mut compared)?;
     }
     let known = places.into_iter().filter_map(|(number, place)| Some((place, *compared.get(&number)?)));
     let likenesses = known.collect();
     Ok(Candidates { episodes, frequencies, stretches: joined(runs.into_values().collect()), likenesses })
+}
+
+/// The vectors of episodes, each with its number.
+async fn vectors_of(
+    connection: &Connection,
+    episodes: &[i64],
+    space: &str,
+    alike: &Alike,
+) -> Result<Vec<Row>, StoreError> {
+    let params: [&(dyn ToSql + Sync); 3] = [&episodes, &space, &alike.model];
+    rows(connection, "recalling", include_str!("../sql/vectors_of_episodes.sql"), &params).await
 }
 
 /// Compares vectors, each with the number of its episode, with the question's. What cannot be vectors is passed over, as
@@ -151,8 +167,12 @@ pub(crate) async fn unembedded(
     Ok(lacking)
 }
 
-/// Keeps vectors beside what they are of, if it is still there.
-pub(crate) async fn embed(pool: &Pool, model: &str, embedded: &[Embedded]) -> Result<(), StoreError> {
+/// Keeps vectors beside what they are of, if it is still there. Says of which spaces that is.
+pub(crate) async fn embed(
+    pool: &Pool,
+    model: &str,
+    embedded: &[Embedded],
+) -> Result<BTreeSet<String>, StoreError> {
     let context = "keeping vectors";
     let column = |of: &dyn Fn(&Embedded) -> String| -> Vec<String> { embedded.iter().map(of).collect() };
     let projects = column(&|row| row.project.to_string());
@@ -162,7 +182,8 @@ pub(crate) async fn embed(pool: &Pool, model: &str, embedded: &[Embedded]) -> Re
     let vectors: Vec<&[u8]> = embedded.iter().map(|row| row.vectors.as_bytes()).collect();
     let params: [&(dyn ToSql + Sync); 6] = [&model, &projects, &sessions, &ordinals, &texts, &vectors];
     let connection = pool.take(context).await?;
-    rows(&connection, context, include_str!("../sql/put_episode_vectors.sql"), &params).await.map(drop)
+    let kept = rows(&connection, context, include_str!("../sql/put_episode_vectors.sql"), &params).await?;
+    kept.iter().map(|row| value(row, 0)).collect()
 }
 
 fn labels_text(labels: &Labels) -> Option<String> {

@@ -10,6 +10,7 @@ use url::form_urlencoded;
 
 use crate::blobs::BlobPlace;
 use crate::error::unavailable;
+use crate::near::INDEXED_FROM;
 
 /// Connections that write. Each commits a batch at a time, and the server syncs the commits of several
 /// together. As many as busy sessions would be fastest for few sessions, and fewer make larger batches for
@@ -33,6 +34,7 @@ pub struct Options {
     pub(crate) blobs: BlobPlace,
     pub(crate) writers: usize,
     pub(crate) readers: usize,
+    pub(crate) indexed_from: u32,
 }
 
 /// What is demanded of the server's certificate, with the words of `sslmode`.
@@ -104,6 +106,7 @@ impl Options {
             blobs: BlobPlace::Database,
             writers: WRITERS,
             readers: READERS,
+            indexed_from: INDEXED_FROM,
         })
     }
 
@@ -130,6 +133,14 @@ impl Options {
     pub fn with_connections(mut self, writers: usize, readers: usize) -> Self {
         self.writers = writers.max(1);
         self.readers = readers.max(1);
+        self
+    }
+
+    /// The same with an index of vectors for each space that has so many episodes with vectors, where the server has
+    /// pgvector.
+    #[must_use]
+    pub fn with_indexed_from(mut self, episodes: u32) -> Self {
+        self.indexed_from = episodes;
         self
     }
 }

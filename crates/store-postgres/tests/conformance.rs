@@ -22,10 +22,13 @@ impl Databases {
     }
 
     async fn open_at(&self, place: BlobPlace) -> Arc<dyn Store> {
+        self.open_with(|options| options.with_blobs(place)).await
+    }
+
+    async fn open_with(&self, set: impl FnOnce(Options) -> Options) -> Arc<dyn Store> {
         let database = self.server.database();
         let options = Options::parse(&database.url()).expect("the URL is one").with_connections(2, 2);
-        let options = options.with_blobs(place);
-        let store = PostgresStore::open(&options).await.expect("a new store opens");
+        let store = PostgresStore::open(&set(options)).await.expect("a new store opens");
         self.databases.lock().expect("not poisoned").push(database);
         Arc::new(store)
     }
@@ -50,6 +53,13 @@ async fn conforms_with_an_object_store() {
         databases.open_at(BlobPlace::Directory(place)).await
     };
     conformance::run(open).await;
+}
+
+/// The same where every space gets an index of its vectors, if the server has pgvector.
+#[tokio::test]
+async fn conforms_with_an_index_of_vectors() {
+    let databases = Databases::new();
+    conformance::run(async || databases.open_with(|options| options.with_indexed_from(1)).await).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,1 @@
+DELETE FROM near_spaces WHERE near = $1

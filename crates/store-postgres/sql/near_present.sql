@@ -1,0 +1,1 @@
+SELECT to_regclass('near_spaces') IS NOT NULL

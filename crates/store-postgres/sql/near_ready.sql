@@ -1,0 +1,1 @@
+UPDATE near_spaces SET ready = TRUE WHERE near = $1

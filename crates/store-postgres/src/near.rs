@@ -1,0 +1,270 @@
+//! What is most alike in large spaces, through an index of the extension pgvector, where the server has it.
+//!
+//! ```text
+//!   a space has few vectors ──▶ every one is read and compared, here
+//!        │ grows
+//!        ▼
+//!   registered ──▶ points are made of its vectors ──▶ its index is built ──▶ ready: the index is asked
+//!   (new vectors have     (newest first)                  (concurrently)
+//!    points from here on)
+//! ```
+//!
+//! Each space has an index of its own (HNSW, by the inner product), which holds nothing of any other space. What it
+//! brings is compared with the question again from the vectors as they are kept, so that likenesses are the same with
+//! and without it; it may miss a few of the most alike, and it finds old ones that are not compared otherwise.
+//!
+//! If the process dies on the way, the space is not ready, its vectors are compared as before, and whoever next keeps
+//! vectors of it goes on. What fails here fails no call: there are only more vectors to compare.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tenure_store::StoreError;
+use tenure_store::recall::Alike;
+use tokio_postgres::types::ToSql;
+
+use crate::connect::{Connection, Connector, STATEMENT_DEADLINE, within};
+use crate::error::store_error;
+use crate::pool::Pool;
+use crate::read::{rows, value};
+
+/// Episodes with vectors from which on a space gets an index: reading and comparing as many takes some milliseconds.
+pub(crate) const INDEXED_FROM: u32 = 5_000;
+/// Numbers of a point that pgvector can index.
+const NUMBERS_MAX: i32 = 4_000;
+/// Points that a question looks at: an episode has up to ten. As many as `reader_settings.sql` has the index look for.
+const POINTS_MAX: u32 = 400;
+/// Episodes whose points are made in one statement.
+const FILLED_AT_ONCE: i64 = 500;
+
+/// How long nothing is tried after a failure.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(600);
+
+const CONTEXT: &str = "indexing vectors";
+
+/// What is known of the indexes of one database.
+#[derive(Debug)]
+pub(crate) struct Near {
+    /// Episodes with vectors from which on a space gets an index.
+    from: u32,
+    /// Whether the server has the extension.
+    is_available: bool,
+    /// Whether there are tables of points. Another node's are seen when vectors are kept.
+    is_there: AtomicBool,
+    /// After a failure: when it is tried again.
+    again_at: Mutex<Option<Instant>>,
+}
+
+impl Near {
+    /// Looks at what the server has.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(crate) async fn look(connection: &Connection, from: u32) -> Result<Self, StoreError> {
+        let context = "looking for pgvector";
+        let found = rows(connection, context, include_str!("../sql/near_available.sql"), &[]).await?;
+        let is_available = found.first().map_or(Ok(false), |row| value(row, 0))?;
+        let near = Self {
+            from: from.max(1),
+            is_available,
+            is_there: AtomicBool::new(false),
+            again_at: Mutex::default(),
+        };
+        near.look_again(connection).await?;
+        Ok(near)
+    }
+
+    async fn look_again(&self, connection: &Connection) -> Result<bool, StoreError> {
+        let found = rows(connection, CONTEXT, include_str!("../sql/near_present.sql"), &[]).await?;
+        let is_there = found.first().map_or(Ok(false), |row| value(row, 0))?;
+        self.is_there.store(is_there, Ordering::Relaxed);
+        Ok(is_there)
+    }
+
+    /// The episodes of a space that are most alike, as its index says; `None` where there is none to ask.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(crate) async fn nearest(
+        &self,
+        connection: &Connection,
+        space: &str,
+        alike: &Alike,
+    ) -> Result<Option<Vec<i64>>, StoreError> {
+        if !self.is_there.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let Some(indexed) = indexed(connection, space, &alike.model).await? else { return Ok(None) };
+        let asked = alike.vector.numbers();
+        if !indexed.is_ready || usize::try_from(indexed.numbers) != Ok(asked.len()) {
+            return Ok(None);
+        }
+        // An index is found by the very expression and number that it was made of; both are numbers of ours.
+        let (near, numbers) = (indexed.near, indexed.numbers);
+        let hits_max = alike.hits_max;
+        let sql = format!(
+            "SELECT episode FROM (
+                 SELECT episode, point::halfvec({numbers}) <#> $1::real[]::halfvec({numbers}) AS distance
+                 FROM near_points WHERE near = {near}
+                 ORDER BY point::halfvec({numbers}) <#> $1::real[]::halfvec({numbers})
+                 LIMIT {POINTS_MAX}
+             ) AS points
+             GROUP BY episode ORDER BY min(distance), episode DESC LIMIT {hits_max}"
+        );
+        let params: [&(dyn ToSql + Sync); 1] = [&asked];
+        let found = connection.client.query(&sql, &params);
+        let found = within(STATEMENT_DEADLINE, "asking an index of vectors", found).await?;
+        found.iter().map(|row| value(row, 0)).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Sees to it that spaces that have become large get an index. Vectors of them were kept a moment ago.
+    pub(crate) async fn grew(
+        &self,
+        connector: &Connector,
+        pool: &Pool,
+        spaces: &BTreeSet<String>,
+        model: &str,
+    ) {
+        let now = Instant::now();
+        let again_at = || self.again_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_available || again_at().is_some_and(|again_at| now < again_at) {
+            return;
+        }
+        for space in spaces {
+            let built = async {
+                if self.wants_index(&*pool.take(CONTEXT).await?, space, model).await? {
+                    self.build(connector, space, model).await?;
+                }
+                Ok::<_, StoreError>(())
+            };
+            if let Err(error) = built.await {
+                *again_at() = Some(now + AFTER_A_FAILURE);
+                let fix = "its vectors are compared one by one; if the database's user may not create the extension, \
+                           its owner can: CREATE EXTENSION vector (0.7 or later)";
+                eprintln!("{error:?}");
+                tracing::warn!(%error, fix, "a space has no index of its vectors");
+            }
+        }
+    }
+
+    async fn wants_index(
+        &self,
+        connection: &Connection,
+        space: &str,
+        model: &str,
+    ) -> Result<bool, StoreError> {
+        let is_there = self.is_there.load(Ordering::Relaxed) || self.look_again(connection).await?;
+        let sql = if is_there {
+            include_str!("../sql/near_size.sql")
+        } else {
+            include_str!("../sql/near_size_first.sql")
+        };
+        let found = rows(connection, CONTEXT, sql, &[&space, &model, &i64::from(self.from)]).await?;
+        found.first().map_or(Ok(false), |row| value(row, 0))
+    }
+
+    /// On a connection of its own, whose end gives up the lock.
+    async fn build(&self, connector: &Connector, space: &str, model: &str) -> Result<(), StoreError> {
+        let connection = connector.connect(include_str!("../sql/scrub_settings.sql")).await?;
+        let built = async {
+            let found = rows(&connection, CONTEXT, include_str!("../sql/near_lock.sql"), &[]).await?;
+            if !found.first().map_or(Ok(false), |row| value(row, 0))? {
+                return Ok(());
+            }
+            if !self.look_again(&connection).await? {
+                run(&connection, &transaction(include_str!("../sql/near_schema.sql"))).await?;
+                self.is_there.store(true, Ordering::Relaxed);
+            }
+            build(&connection, space, model).await?;
+            forget_stale(&connection).await
+        };
+        let built = built.await;
+        connection.close().await;
+        built
+    }
+
+    /// Gives up what is left of spaces that have no vectors any more.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(crate) async fn scrub(&self, connection: &Connection) -> Result<(), StoreError> {
+        if !self.look_again(connection).await? {
+            return Ok(());
+        }
+        forget_stale(connection).await?;
+        run(connection, "VACUUM near_points, near_spaces").await
+    }
+}
+
+/// A space that is registered.
+struct Indexed {
+    near: i32,
+    numbers: i32,
+    is_ready: bool,
+}
+
+async fn indexed(connection: &Connection, space: &str, model: &str) -> Result<Option<Indexed>, StoreError> {
+    let found = rows(connection, CONTEXT, include_str!("../sql/near_space.sql"), &[&space, &model]).await?;
+    let Some(row) = found.first() else { return Ok(None) };
+    Ok(Some(Indexed { near: value(row, 0)?, numbers: value(row, 1)?, is_ready: value(row, 2)? }))
+}
+
+/// Each step can be done again.
+async fn build(connection: &Connection, space: &str, model: &str) -> Result<(), StoreError> {
+    // Who keeps vectors either has committed before, and is seen below, or sees what is registered.
+    run(connection, "BEGIN; LOCK TABLE episode_vectors IN SHARE ROW EXCLUSIVE MODE").await?;
+    let params: [&(dyn ToSql + Sync); 3] = [&space, &model, &NUMBERS_MAX];
+    rows(connection, CONTEXT, include_str!("../sql/near_register.sql"), &params).await?;
+    run(connection, "COMMIT").await?;
+    let Some(Indexed { near, numbers, is_ready: false }) = indexed(connection, space, model).await? else {
+        return Ok(());
+    };
+    let mut before = Some(i64::MAX);
+    while let Some(episode) = before {
+        let params: [&(dyn ToSql + Sync); 3] = [&near, &episode, &FILLED_AT_ONCE];
+        let found = rows(connection, CONTEXT, include_str!("../sql/near_fill.sql"), &params).await?;
+        before = found.first().map_or(Ok(None), |row| value(row, 0))?;
+    }
+    let index = format!("near_points_{near}");
+    let found = rows(connection, CONTEXT, include_str!("../sql/near_index.sql"), &[&index]).await?;
+    let is_built = found.first().map(|row| value(row, 0)).transpose()?;
+    if is_built == Some(false) {
+        // A process died while it was built.
+        drop_index(connection, near).await?;
+    }
+    if is_built != Some(true) {
+        let sql = format!(
+            "CREATE INDEX CONCURRENTLY {index} ON near_points \
+             USING hnsw ((point::halfvec({numbers})) halfvec_ip_ops) WHERE near = {near}"
+        );
+        run(connection, &sql).await?;
+    }
+    rows(connection, CONTEXT, include_str!("../sql/near_ready.sql"), &[&near]).await?;
+    tracing::info!(near, numbers, "a space has an index of its vectors");
+    Ok(())
+}
+
+async fn forget_stale(connection: &Connection) -> Result<(), StoreError> {
+    for row in rows(connection, CONTEXT, include_str!("../sql/near_stale.sql"), &[]).await? {
+        let near: i32 = value(&row, 0)?;
+        drop_index(connection, near).await?;
+        rows(connection, CONTEXT, include_str!("../sql/near_forget.sql"), &[&near]).await?;
+    }
+    Ok(())
+}
+
+async fn drop_index(connection: &Connection, near: i32) -> Result<(), StoreError> {
+    run(connection, &format!("DROP INDEX CONCURRENTLY IF EXISTS near_points_{near}")).await
+}
+
+/// Commands that take as long as they take.
+async fn run(connection: &Connection, sql: &str) -> Result<(), StoreError> {
+    connection.client.batch_execute(sql).await.map_err(|error| store_error(CONTEXT, error))
+}
+
+/// In one transaction, of which one process at a time is in the midst.
+fn transaction(sql: &str) -> String {
+    format!("BEGIN; {}; {sql}; COMMIT", include_str!("../sql/migration_lock.sql"))
+}
