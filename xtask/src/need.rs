@@ -1,5 +1,7 @@
 //! What the tests need beside Rust, installed by package name when it is missing.
 
+use std::path::Path;
+
 use crate::Outcome;
 use crate::run::{Cmd, root};
 
@@ -60,7 +62,8 @@ pub(crate) fn ensure() -> Outcome {
         need.ensure(&mut apt)?;
     }
     if std::env::var_os(POSTGRES_VARIABLE).is_none() {
-        check_postgres(&Cmd::new("sh", &["-c", POSTGRES_VERSION]).output()?)?;
+        let major = check_postgres(&Cmd::new("sh", &["-c", POSTGRES_VERSION]).output()?)?;
+        ensure_pgvector(major, &mut apt)?;
     }
     for component in ["rustfmt", "clippy"] {
         let subcommand = if component == "rustfmt" { "fmt" } else { component };
@@ -72,12 +75,15 @@ pub(crate) fn ensure() -> Outcome {
     Ok(())
 }
 
-/// Whether what `initdb` says of itself is a version that will do.
-fn check_postgres(said: &str) -> Outcome {
+/// The version that `initdb` says of itself, if it will do.
+///
+/// # Errors
+/// It is too old, or no version.
+fn check_postgres(said: &str) -> Result<u32, String> {
     let version = said.split_once("(PostgreSQL) ").map_or(said, |(_, version)| version);
     let digits = version.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(version.len());
     match version[..digits].parse::<u32>() {
-        Ok(major) if major >= POSTGRES_VERSION_MIN => Ok(()),
+        Ok(major) if major >= POSTGRES_VERSION_MIN => Ok(major),
         Ok(major) => Err(format!(
             "PostgreSQL {major} is too old, the tests need {POSTGRES_VERSION_MIN} or later: install one beside it \
              (the package `postgresql-common` brings /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh, \
@@ -88,6 +94,19 @@ fn check_postgres(said: &str) -> Outcome {
             Err(format!("`initdb --version` does not say which PostgreSQL it is of: `{}`", said.trim()))
         }
     }
+}
+
+/// Installs what gives PostgreSQL indexes of vectors, where the system has a package of it. The store works without, and
+/// its tests say so.
+fn ensure_pgvector(major: u32, apt: &mut Apt) -> Outcome {
+    let package = format!("postgresql-{major}-pgvector");
+    let control = format!("/usr/share/postgresql/{major}/extension/vector.control");
+    let has_package = || Cmd::new("apt-cache", &["show", "--quiet", &package]).succeeds();
+    if Path::new(&control).exists() || !has_package() {
+        return Ok(());
+    }
+    println!("pgvector is missing");
+    apt.install(&[&package])
 }
 
 impl Need {
@@ -148,7 +167,7 @@ mod tests {
     #[test]
     fn an_old_postgres_is_refused_by_its_number() {
         for good in ["initdb (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", "initdb (PostgreSQL) 18beta1\n"] {
-            assert_eq!(check_postgres(good), Ok(()), "{good}");
+            assert!(check_postgres(good).is_ok_and(|major| major >= 15), "{good}");
         }
         for (bad, says) in [
             ("initdb (PostgreSQL) 14.2 (Ubuntu 14.2-1ubuntu1)", "PostgreSQL 14 is too old"),
