@@ -93,7 +93,7 @@ pub struct PostgresStore {
     connector: Arc<Connector>,
     pool: Pool,
     blobs: Blobs,
-    near: Near,
+    near: Arc<Near>,
     known: Arc<Known>,
     wakes: Arc<Wakes>,
     watch: Arc<Watch>,
@@ -117,7 +117,7 @@ impl PostgresStore {
         let connector = Arc::new(Connector::new(options)?);
         let connection = connector.connect(READER_SETTINGS).await?;
         schema::migrate(&connection).await?;
-        let near = Near::look(&connection, options.indexed_from).await?;
+        let near = Arc::new(Near::look(&connection, options.indexed_from).await?);
         connection.close().await;
         let (wakes, teller) = Wakes::start(Arc::clone(&connector)).await?;
         let (wakes, known, counters) = (Arc::new(wakes), Arc::default(), Arc::default());
@@ -161,6 +161,11 @@ impl PostgresStore {
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.counters.writes.load(Ordering::Relaxed)
+    }
+
+    /// Completes when this store is building no index of vectors.
+    pub async fn indexes_built(&self) {
+        self.near.built().await;
     }
 
     /// Adds to a log what is sealed in another store: the positions of its records count for nothing.
@@ -484,7 +489,7 @@ impl Store for PostgresStore {
 
     async fn embed(&self, model: &str, embedded: Vec<Embedded>) -> Result<(), StoreError> {
         let spaces = memory::embed(&self.pool, model, &embedded).await?;
-        self.near.grew(&self.connector, &self.pool, &spaces, model).await;
+        self.near.grew(&self.connector, &self.pool, spaces, model).await;
         Ok(())
     }
 

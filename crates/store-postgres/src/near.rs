@@ -18,7 +18,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tenure_store::StoreError;
@@ -55,6 +55,8 @@ pub(crate) struct Near {
     is_there: AtomicBool,
     /// After a failure: when it is tried again.
     again_at: Mutex<Option<Instant>>,
+    /// Held while one is built.
+    building: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Near {
@@ -71,6 +73,7 @@ impl Near {
             is_available,
             is_there: AtomicBool::new(false),
             again_at: Mutex::default(),
+            building: Arc::default(),
         };
         near.look_again(connection).await?;
         Ok(near)
@@ -119,42 +122,56 @@ impl Near {
         found.iter().map(|row| value(row, 0)).collect::<Result<_, _>>().map(Some)
     }
 
-    /// Sees to it that spaces that have become large get an index. Vectors of them were kept a moment ago.
+    /// Sees to it that spaces that have become large get an index, in a task of its own. Vectors of them were kept a
+    /// moment ago.
     pub(crate) async fn grew(
-        &self,
-        connector: &Connector,
+        self: &Arc<Self>,
+        connector: &Arc<Connector>,
         pool: &Pool,
-        spaces: &BTreeSet<String>,
+        spaces: BTreeSet<String>,
         model: &str,
     ) {
-        let now = Instant::now();
-        let again_at = || self.again_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.is_available || again_at().is_some_and(|again_at| now < again_at) {
+        if !self.is_available || self.again_at().is_some_and(|again_at| Instant::now() < again_at) {
             return;
         }
         for space in spaces {
-            let built = async {
-                if self.wants_index(&*pool.take(CONTEXT).await?, space, model).await? {
-                    self.build(connector, space, model).await?;
+            // While one is built, others wait until vectors of them are kept again.
+            let Ok(building) = Arc::clone(&self.building).try_lock_owned() else { return };
+            match self.wants_index(pool, &space, model).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    let (near, connector, model) =
+                        (Arc::clone(self), Arc::clone(connector), model.to_owned());
+                    tokio::spawn(async move {
+                        let _building = building;
+                        near.noted(near.build(&connector, &space, &model).await);
+                    });
                 }
-                Ok::<_, StoreError>(())
-            };
-            if let Err(error) = built.await {
-                *again_at() = Some(now + AFTER_A_FAILURE);
-                let fix = "its vectors are compared one by one; if the database's user may not create the extension, \
-                           its owner can: CREATE EXTENSION vector (0.7 or later)";
-                eprintln!("{error:?}");
-                tracing::warn!(%error, fix, "a space has no index of its vectors");
+                Err(error) => self.noted(Err(error)),
             }
         }
     }
 
-    async fn wants_index(
-        &self,
-        connection: &Connection,
-        space: &str,
-        model: &str,
-    ) -> Result<bool, StoreError> {
+    /// Waits until nothing is built.
+    pub(crate) async fn built(&self) {
+        drop(self.building.lock().await);
+    }
+
+    fn noted(&self, built: Result<(), StoreError>) {
+        if let Err(error) = built {
+            *self.again_at() = Some(Instant::now() + AFTER_A_FAILURE);
+            let fix = "its vectors are compared one by one; if the database's user may not create the extension, its \
+                       owner can: CREATE EXTENSION vector (0.7 or later)";
+            tracing::warn!(%error, fix, "a space has no index of its vectors");
+        }
+    }
+
+    fn again_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.again_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn wants_index(&self, pool: &Pool, space: &str, model: &str) -> Result<bool, StoreError> {
+        let connection = &*pool.take(CONTEXT).await?;
         let is_there = self.is_there.load(Ordering::Relaxed) || self.look_again(connection).await?;
         let sql = if is_there {
             include_str!("../sql/near_size.sql")

@@ -63,7 +63,7 @@ fn vectors(episode: &Episode, model: &str) -> Vectors {
     Vectors::of(&of).expect("vectors of a length")
 }
 
-/// Vectors for everything that has none, a hundred at a time.
+/// Vectors for everything that has none, a hundred at a time, and the indexes that follow.
 async fn keep(store: &PostgresStore, model: &str) {
     loop {
         let lacking = store.unembedded(model, 0, 100).await.expect("read");
@@ -75,6 +75,7 @@ async fn keep(store: &PostgresStore, model: &str) {
             Embedded { project: one.project, episode: one.episode, vectors }
         });
         store.embed(model, made.collect()).await.expect("kept");
+        store.indexes_built().await;
     }
 }
 
