@@ -9,6 +9,7 @@ fn scope_of(record: &Record) -> &MemoryScope {
     match record {
         Record::Fact(fact) => &fact.scope,
         Record::Block(block) => &block.scope,
+        Record::Procedure(procedure) => &procedure.scope,
     }
 }
 

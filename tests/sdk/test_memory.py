@@ -150,22 +150,24 @@ def test_a_scope_goes_out_and_in_again(server, mark, tmp_path):
     command(server, "edit", first.split()[1], "Ada lives in Paris.", "--from", "2024-05-01")
     command(server, "add", "Billing uses PostgreSQL.", "--scope", scope, "--subject", "billing", "--confidence", "80")
     command(server, "blocks", "set", "likes", "Tea, no sugar.", "--scope", scope)
+    command(server, "procedures", "set", "brew-tea", "1. Boil.", "--description", "To brew tea.", "--scope", scope)
     command(server, "export", tmp_path / "out", "--scope", scope)
     [path] = (tmp_path / "out").iterdir()
     written = path.read_text()
-    assert "> Tea, no sugar." in written and "- Ada lives in Paris.\n  - valid_from: 2024-05-01T00:00:00Z" in written
+    assert "> Tea, no sugar." in written and "description: To brew tea.\n\n> 1. Boil." in written
+    assert "- Ada lives in Paris.\n  - valid_from: 2024-05-01T00:00:00Z" in written
     assert "# Closed" in written and "  - valid_to: 2024-05-01T00:00:00Z" in written
     command(server, "export", tmp_path / "again", "--scope", scope)
     assert (tmp_path / "again" / path.name).read_text() == written
 
     moved = tmp_path / "moved.md"
     moved.write_text(written.replace(f"scope: {scope}", f"scope: {other}"))
-    assert command(server, "import", moved) == "2 facts added, 0 known already, 1 blocks, 1 passed over\n"
-    assert command(server, "import", moved) == "0 facts added, 2 known already, 1 blocks, 1 passed over\n"
+    assert command(server, "import", moved) == "2 facts added, 0 known already, 1 blocks, 1 procedures, 1 passed over\n"
+    assert command(server, "import", moved) == "0 facts added, 2 known already, 1 blocks, 1 procedures, 1 passed over\n"
     listed = command(server, "ls", "--scope", other)
     assert "Ada lives in Paris." in listed and "Billing uses PostgreSQL." in listed and "Berlin" not in listed
     lines = command(server, "export", "--scope", other, "--as", "jsonl").splitlines()
-    assert {json.loads(line)["type"] for line in lines} == {"fact", "block"} and len(lines) == 3
+    assert {json.loads(line)["type"] for line in lines} == {"fact", "block", "procedure"} and len(lines) == 4
 
     moved.write_text(written.replace("confidence: 80", "confidence: 800"))
     line = [BINARY, "--url", server.url.removesuffix("/v1"), "memory", "import", str(moved)]

@@ -157,7 +157,7 @@ fn line(segments: &[&str]) -> Option<Line> {
         ["tenure", "sessions", _, "journal"] => ADMIN,
         ["tenure", "memory", "forget" | "erasures", ..] => (&[MemoryErase], &[MemoryErase]),
         // Whether what an agent wants remembered is believed is answered like its other questions.
-        ["tenure", "memory", "facts" | "blocks", _, "accept" | "reject"] => {
+        ["tenure", "memory", "facts" | "blocks" | "procedures", _, "accept" | "reject"] => {
             (&[SessionsRead], &[ApprovalsDecide])
         }
         ["tenure", "memory", "settings"] => (&[SessionsRead], &[AgentsWrite]),
@@ -229,6 +229,11 @@ mod tests {
             ("POST", "/v1/tenure/memory/facts/fact_1/close", "sessions:write"),
             ("POST", "/v1/tenure/memory/facts/fact_1/accept", "approvals:decide"),
             ("POST", "/v1/tenure/memory/blocks/b/reject", "approvals:decide"),
+            ("GET", "/v1/tenure/memory/procedures", "sessions:read"),
+            ("POST", "/v1/tenure/memory/procedures", "sessions:write"),
+            ("DELETE", "/v1/tenure/memory/procedures/p", "sessions:write"),
+            ("POST", "/v1/tenure/memory/procedures/p/accept", "approvals:decide"),
+            ("POST", "/v1/tenure/memory/procedures/p/reject", "approvals:decide"),
             ("PUT", "/v1/tenure/memory/settings", "agents:write"),
             ("POST", "/v1/tenure/keys", "admin"),
             ("GET", "/v1/tenure/sessions/sess_1/journal", "admin"),

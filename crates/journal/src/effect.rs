@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::{
     ApprovalId, Artifact, Asked, BlobRef, CommandRequest, CommandResult, EffectId, EnvironmentFile,
-    ExtractedFact, GrantNumber, ItemId, Labels, MemoryScope, PluginServers, SkillEntry, SubagentEnd,
-    SubagentRequest, Timestamp, ToolTerms, TurnId, Usage, WorkspaceRoot,
+    ExtractedFact, ExtractedProcedure, GrantNumber, ItemId, Labels, MemoryScope, PluginServers, SkillEntry,
+    SubagentEnd, SubagentRequest, Timestamp, ToolTerms, TurnId, Usage, WorkspaceRoot,
 };
 
 /// An intention, recorded before anything outside the process happens.
@@ -115,7 +115,11 @@ pub enum EffectKind {
         facts_max: u32,
         /// The items of the turn that are shown, in their order. An answer names them by their places here, from 1.
         items: Vec<ItemId>,
-        /// The labels of everything the session's model had been shown by then: those of the facts.
+        /// The calls of the turn that are shown beside them, in their order, for a procedure to be made of; named by
+        /// the places behind those of the items. None: no procedure is asked for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        calls: Vec<ItemId>,
+        /// The labels of everything the session's model had been shown by then: those of what is made of it.
         #[serde(default, skip_serializing_if = "Labels::is_neutral")]
         labels: Labels,
         /// An answer came before it that could not be read; another is not asked for.
@@ -373,11 +377,14 @@ pub enum Done {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost_nano_usd: Option<u64>,
     },
-    /// A model read a turn. What is remembered of the facts is written with this.
+    /// A model read a turn. What is remembered of it is written with this.
     Extracted {
         /// The facts.
         facts: Vec<ExtractedFact>,
-        /// Facts of the answer that were not taken: without a source in the turn, too long, or too many.
+        /// The procedure, to be proposed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        procedure: Option<Box<ExtractedProcedure>>,
+        /// What of the answer was not taken: without a source in the turn, too long, too much, or not asked for.
         #[serde(default, skip_serializing_if = "is_zero")]
         dropped: u32,
         /// Why the answer could not be read, where it could not.

@@ -16,8 +16,8 @@ use crate::{
     AgentConfig, ApprovalId, ArtifactId, Compacted, ContextSize, DigestKey, Effect, EffectId, Effort,
     Environment, EnvironmentOpened, ExtractionSkipped, Forked, FunctionOutput, Governance, Grant, Held,
     InputId, Item, ItemId, ItemStatus, Labels, Next, Outcome, Parent, Party, PermitRecord, PolicyRefusal,
-    ProjectId, Rewound, RouteDecision, ServiceTier, SubagentId, TakenBlock, Ticket, Timestamp, Tool, Trust,
-    TurnId,
+    ProjectId, Rewound, RouteDecision, ServiceTier, SubagentId, TakenBlock, TakenProcedure, Ticket,
+    Timestamp, Tool, Trust, TurnId,
 };
 
 /// A durable fact.
@@ -248,6 +248,11 @@ pub enum Event {
     BlocksTaken {
         /// The blocks, in the order they are shown.
         blocks: Vec<TakenBlock>,
+    },
+    /// The procedures that the model is told of from now on, in place of those of before.
+    ProceduresTaken {
+        /// The procedures, in the order they are listed.
+        procedures: Vec<TakenProcedure>,
     },
     /// No facts are read out of a turn that has ended, where the agent's settings want it.
     ExtractionSkipped {

@@ -1,4 +1,4 @@
-//! Extraction: facts that a model reads out of a turn that has ended.
+//! Extraction: facts and procedures that a model reads out of a turn that has ended.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,9 @@ pub struct Extraction {
     pub scope: ScopeKind,
     /// Facts of one turn: 1 to [`crate::limit::EXTRACTED_FACTS_MAX`]. What a model gives beyond them is dropped.
     pub facts_max: u32,
+    /// Whether procedures are made of turns in which tools did what they should, and proposed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub procedures: bool,
 }
 
 /// What an agent says of extraction for itself, whatever holds for others.
@@ -48,6 +51,21 @@ pub struct ExtractedFact {
     /// The fact that it contradicts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<FactId>,
+}
+
+/// A procedure that a model made of a turn, checked and not yet compared with those that are kept. It is proposed, and
+/// in force only once a person accepts it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtractedProcedure {
+    /// What it is called.
+    pub name: String,
+    /// When to use it.
+    pub description: String,
+    /// What to do.
+    pub steps: String,
+    /// The items of the turn that show it: 1 to [`crate::limit::EXTRACTED_ITEMS_MAX`].
+    pub items: Vec<ItemId>,
 }
 
 fn is_full(confidence: &Confidence) -> bool {
@@ -104,6 +122,12 @@ mod tests {
         check::<Done>(
             r#"{"type":"extracted","facts":[{"subject":"Ada","statement":"Ada lives in Rome.","valid_from":1000,"confidence":90,"items":["item_0190d5e4aabb7ccd8eeff00112233445"],"replaces":"fact_0190d5e4aabb7ccd8eeff00112233445"}],"dropped":1,"problem":"no","cost_nano_usd":7}"#,
         );
+        check::<EffectKind>(
+            r#"{"type":"extract","model":"m","scope":"project","facts_max":8,"items":[],"calls":["item_0190d5e4aabb7ccd8eeff00112233445"]}"#,
+        );
+        check::<Done>(
+            r#"{"type":"extracted","facts":[],"procedure":{"name":"refund-order","description":"To refund.","steps":"1. Look.","items":["item_0190d5e4aabb7ccd8eeff00112233445"]}}"#,
+        );
         check::<Event>(
             r#"{"type":"extraction_skipped","turn_id":"turn_0190d5e4aabb7ccd8eeff00112233445","why":"no_user"}"#,
         );
@@ -112,7 +136,11 @@ mod tests {
         );
         let agent = r#"{"id":"agt_0190d5e4aabb7ccd8eeff00112233445","name":null,"model":"m","instructions":null,"reasoning":{"effort":null,"summary":null},"text":{"format":{"type":"text"},"verbosity":"medium"},"service_tier":"auto","tools":[],"multi_agent":{"enabled":false,"max_concurrent_subagents":null},"compaction_async":false,"time_awareness":false,"approval":"never"}"#;
         check::<AgentConfig>(agent);
-        for extraction in [r#"{"type":"off"}"#, r#"{"type":"on","model":"m","scope":"user","facts_max":8}"#] {
+        for extraction in [
+            r#"{"type":"off"}"#,
+            r#"{"type":"on","model":"m","scope":"user","facts_max":8}"#,
+            r#"{"type":"on","model":"m","scope":"user","facts_max":8,"procedures":true}"#,
+        ] {
             check::<AgentConfig>(
                 &agent.replace(r#""never"}"#, &format!(r#""never","extraction":{extraction}}}"#)),
             );

@@ -33,6 +33,7 @@ mod library;
 pub mod limit;
 mod pinned;
 mod policy;
+mod procedure;
 mod projection;
 mod reference;
 mod route;
@@ -86,7 +87,7 @@ pub use event::{
     AgentPatch, Approval, Decision, Event, Input, PromptCache, Review, SessionOpened, SessionPatch,
     SpendLimit, TurnEnd, TurnError,
 };
-pub use extraction::{ExtractedFact, Extraction, ExtractionChoice, ExtractionSkipped};
+pub use extraction::{ExtractedFact, ExtractedProcedure, Extraction, ExtractionChoice, ExtractionSkipped};
 pub use fact::{Closing, Confidence, Fact, FactAuthor, FactSource, FactState};
 pub use fork::{FORKED_ITEMS_MAX, Forked, ForkedFrom, PlacedItem, Rewound};
 pub use grant::{GRANT_PINS_MAX, GRANT_USES_MAX, GRANTS_MAX, Grant, GrantNumber, GrantSource, Trust};
@@ -102,6 +103,10 @@ pub use pinned::{
     BLOCK_NAME_CHARS_MAX, MemorySettings, PinnedBlock, ProposedText, TakenBlock, block_id, is_block_name,
 };
 pub use policy::{Asked, PolicySource, PolicyText, ProofOutcome, ProofRecord, ProofResult};
+pub use procedure::{
+    PROCEDURE_NAME_CHARS_MAX, Procedure, ProcedureState, TakenProcedure, is_procedure_name, is_proposal_id,
+    procedure_id, proposal_id,
+};
 pub use projection::{Head, SessionKey, SessionStatus, Turn, TurnStatus};
 pub use reference::Reference;
 pub use route::{Obstacle, PassedOver, RouteDecision, RouteRecord};

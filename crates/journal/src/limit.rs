@@ -179,6 +179,26 @@ pub const BLOCKS_PER_SCOPE_MAX: usize = 16;
 /// Bytes of all blocks that a session takes up; the widest scopes come first, and what no longer fits is named.
 pub const BLOCKS_TAKEN_BYTES_MAX: usize = 16 * 1024;
 const _: () = assert!(BLOCK_BYTES_MAX <= BLOCKS_TAKEN_BYTES_MAX, "one block of each scope always fits");
+/// Bytes of what a procedure says of when to use it, as of a skill.
+pub const PROCEDURE_DESCRIPTION_BYTES_MAX: usize = 1024;
+/// Bytes of a procedure's steps: a page or two. What is longer is a skill with files of its own.
+pub const PROCEDURE_STEPS_BYTES_MAX: usize = 8 * 1024;
+/// Procedures of one scope that are in force.
+pub const PROCEDURES_PER_SCOPE_MAX: usize = 32;
+/// Proposals of one scope that are kept: what waits, and what was rejected and is not to be proposed again. The
+/// rejections longest ago make room.
+pub const PROPOSALS_PER_SCOPE_MAX: usize = 64;
+/// Bytes of a context that tell of procedures; the model pays for them at every step. Procedures beyond are counted
+/// and not named.
+pub const PROCEDURE_INDEX_BYTES_MAX: usize = 16 * 1024;
+/// Calls of a turn that have to have done what they should before a procedure is made of it: less is no procedure.
+pub const EXTRACTION_CALLS_MIN: usize = 3;
+/// Calls of a turn that a model is shown for a procedure, the latest.
+pub const EXTRACTION_SHOWN_CALLS_MAX: usize = 32;
+/// Bytes of the arguments of one of them.
+pub const EXTRACTION_CALL_BYTES_MAX: usize = 512;
+const _: () = assert!(EXTRACTION_CALLS_MIN <= EXTRACTION_SHOWN_CALLS_MAX, "what is asked for is shown");
+const _: () = assert!(PROCEDURE_STEPS_BYTES_MAX < READ_BYTES_MAX, "a procedure is read whole");
 
 /// How long an effect waits for a person's sign-in before it is attempted again without one: a month.
 pub const SIGN_IN_WAIT_MS: u64 = 30 * 24 * 60 * 60 * 1000;

@@ -86,6 +86,7 @@ impl Event {
             | Self::ExtractionSkipped { .. }
             | Self::OutputsShortened { .. }
             | Self::BlocksTaken { .. }
+            | Self::ProceduresTaken { .. }
             | Self::Granted { .. } => {}
         }
     }

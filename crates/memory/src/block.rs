@@ -28,18 +28,22 @@ pub enum BlockRefusal {
 /// # Errors
 /// `TooLong`, `Empty`.
 pub fn text(given: &str) -> Result<String, BlockRefusal> {
+    let text = lines(given);
+    match text.len() {
+        0 => Err(BlockRefusal::Empty),
+        length if length > limit::BLOCK_BYTES_MAX => Err(BlockRefusal::TooLong { bytes: length }),
+        _ => Ok(text),
+    }
+}
+
+/// A text without control characters, and without white space at the ends of its lines and at its own end.
+pub(crate) fn lines(given: &str) -> String {
     let plain = |line: &str| {
         let seen: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
         seen.trim_end().to_owned()
     };
     let lines: Vec<String> = given.lines().map(plain).collect();
-    let text = lines.join("\n");
-    let text = text.trim_end();
-    match text.len() {
-        0 => Err(BlockRefusal::Empty),
-        length if length > limit::BLOCK_BYTES_MAX => Err(BlockRefusal::TooLong { bytes: length }),
-        _ => Ok(text.to_owned()),
-    }
+    lines.join("\n").trim_end().to_owned()
 }
 
 /// A block's text with one part of it replaced.

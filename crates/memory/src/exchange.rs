@@ -15,6 +15,14 @@
 //!
 //! > Tea, no sugar.
 //!
+//! # Procedures
+//!
+//! ## refund-order
+//!
+//! description: To refund an order.
+//!
+//! > 1. Find the order.
+//!
 //! # Facts
 //!
 //! ## Ada
@@ -28,6 +36,8 @@ mod lines;
 mod markdown;
 
 use tenure_journal::{Confidence, FactId, Labels, MemoryScope, Timestamp};
+
+use crate::procedure::ProcedureText;
 
 pub use lines::{from_lines, to_lines};
 pub use markdown::{file_name, from_markdown, to_markdown};
@@ -44,6 +54,8 @@ pub enum Record {
     Fact(FactRecord),
     /// A pinned block.
     Block(BlockRecord),
+    /// A procedure that is in force.
+    Procedure(ProcedureRecord),
 }
 
 /// A fact as it is exchanged.
@@ -86,6 +98,15 @@ pub struct BlockRecord {
     pub name: String,
     /// Its text, as [`crate::block::text`] has it.
     pub text: String,
+}
+
+/// A procedure as it is exchanged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcedureRecord {
+    /// For whom.
+    pub scope: MemoryScope,
+    /// What it says.
+    pub text: ProcedureText,
 }
 
 /// Whether a fact is believed, in a word.

@@ -1,15 +1,19 @@
-//! Facts that a model reads out of a turn: what its answer has to be, and what of it is taken.
+//! Facts and procedures that a model reads out of a turn: what its answer has to be, and what of it is taken.
 //!
-//! An answer is one JSON object, and nothing around it. The turn's items were shown with numbers from 1, and every
-//! fact has to name those that say it; a number that was not shown is no source, and a fact without a source is none.
+//! An answer is one JSON object, and nothing around it. The turn's items were shown with numbers from 1, and its calls
+//! with those that follow. Every fact has to name the items that say it, and a procedure the calls that show it; a
+//! number that was not shown is no source, and what has none is not taken. A procedure is taken only where calls were
+//! shown.
 //!
 //! ```json
 //! {"facts": [{"subject": "Ada", "statement": "Ada lives in Rome.", "sources": [1], "valid_from": "2026-02-01",
-//!             "confidence": 90, "replaces": "fact_0193…"}]}
+//!             "confidence": 90, "replaces": "fact_0193…"}],
+//!  "procedure": {"name": "refund-order", "description": "To refund an order.", "steps": "1. Find it. …",
+//!                "sources": [4, 5, 6]}}
 //! ```
 //!
-//! An answer that is not of this form is read as a whole or not at all; within one that is, each fact is taken or
-//! dropped by itself. Members that nobody knows are passed over.
+//! An answer that is not of this form is read as a whole or not at all; within one that is, each fact and the procedure
+//! is taken or dropped by itself. Members that nobody knows are passed over.
 
 use std::collections::BTreeSet;
 
@@ -18,6 +22,7 @@ use tenure_journal::{Confidence, FactId, Timestamp, json, limit};
 
 use crate::fact::{bounded, normalised};
 use crate::moment;
+use crate::procedure::ProcedureText;
 
 /// A fact of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +43,33 @@ pub struct ReadFact {
     pub replaces: Option<FactId>,
 }
 
+/// The procedure of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadProcedure {
+    /// What it says.
+    pub text: ProcedureText,
+    /// Places among what was shown, items and then calls, from 0, in order and each once: 1 to
+    /// [`limit::EXTRACTED_ITEMS_MAX`], the calls before the items where there are more.
+    pub sources: Vec<usize>,
+}
+
+/// What was shown of a turn: the first numbers are those of items, and the next those of calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// How many items.
+    pub items: usize,
+    /// How many calls; none: no procedure was asked for.
+    pub calls: usize,
+}
+
 /// What was taken of an answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Read {
     /// The facts, no two with the same statement.
     pub facts: Vec<ReadFact>,
-    /// How many were dropped.
+    /// The procedure.
+    pub procedure: Option<ReadProcedure>,
+    /// How many facts and procedures were dropped.
     pub dropped: u32,
 }
 
@@ -61,11 +87,11 @@ pub enum Unreadable {
     NoFacts,
 }
 
-/// Reads an answer about a turn of which `shown` items were shown. What is beyond `facts_max` is dropped.
+/// Reads an answer about a turn. Facts beyond `facts_max` are dropped.
 ///
 /// # Errors
 /// The answer is not of the form.
-pub fn read(answer: &str, shown: usize, facts_max: u32) -> Result<Read, Unreadable> {
+pub fn read(answer: &str, shown: Shown, facts_max: u32) -> Result<Read, Unreadable> {
     if answer.len() > limit::EXTRACTION_ANSWER_BYTES_MAX {
         return Err(Unreadable::TooLong);
     }
@@ -77,7 +103,9 @@ pub fn read(answer: &str, shown: usize, facts_max: u32) -> Result<Read, Unreadab
     let (mut said, mut replaced) = (BTreeSet::new(), BTreeSet::new());
     let mut taken = Vec::new();
     for fact in facts {
-        let Some(mut fact) = fact.as_object().and_then(|members| read_fact(members, shown)) else { continue };
+        let Some(mut fact) = fact.as_object().and_then(|members| read_fact(members, shown.items)) else {
+            continue;
+        };
         if taken.len() == facts_max || !said.insert(normalised(&fact.statement)) {
             continue;
         }
@@ -85,7 +113,26 @@ pub fn read(answer: &str, shown: usize, facts_max: u32) -> Result<Read, Unreadab
         taken.push(fact);
     }
     let dropped = u32::try_from(facts.len() - taken.len()).unwrap_or(u32::MAX);
-    Ok(Read { facts: taken, dropped })
+    let given = members.get("procedure").filter(|value| !value.is_null());
+    let procedure = given.and_then(|value| read_procedure(value.as_object()?, shown));
+    let missed = u32::from(given.is_some() && procedure.is_none());
+    Ok(Read { facts: taken, procedure, dropped: dropped.saturating_add(missed) })
+}
+
+/// A procedure, if everything about it is as it has to be.
+fn read_procedure(members: &Map<String, Value>, shown: Shown) -> Option<ReadProcedure> {
+    let text = |name| members.get(name).and_then(Value::as_str);
+    let text = ProcedureText::new(text("name")?, text("description")?, text("steps")?).ok()?;
+    let places = places(members.get("sources")?.as_array()?, shown.items + shown.calls);
+    let (items, mut sources): (Vec<usize>, Vec<usize>) =
+        places.into_iter().partition(|place| *place < shown.items);
+    if sources.is_empty() {
+        return None;
+    }
+    sources.extend(items);
+    sources.truncate(limit::EXTRACTED_ITEMS_MAX);
+    sources.sort_unstable();
+    Some(ReadProcedure { text, sources })
 }
 
 /// A fact, if everything about it is as it has to be.
@@ -100,7 +147,8 @@ fn read_fact(members: &Map<String, Value>, shown: usize) -> Option<ReadFact> {
         None | Some(Value::Null) => Confidence::FULL,
         Some(value) => Confidence::percent(value.as_u64()?)?,
     };
-    let sources = read_sources(members.get("sources")?.as_array()?, shown);
+    let sources = places(members.get("sources")?.as_array()?, shown);
+    let sources: Vec<usize> = sources.into_iter().take(limit::EXTRACTED_ITEMS_MAX).collect();
     if normalised(&statement).is_empty() || is_backwards || sources.is_empty() {
         return None;
     }
@@ -117,21 +165,24 @@ fn read_moment(value: Option<&Value>) -> Option<Option<Timestamp>> {
     }
 }
 
-fn read_sources(numbers: &[Value], shown: usize) -> Vec<usize> {
+/// The places that numbers name, of so many that were shown.
+fn places(numbers: &[Value], shown: usize) -> BTreeSet<usize> {
     let place = |number: &Value| {
         let number = usize::try_from(number.as_u64()?).ok()?;
         number.checked_sub(1).filter(|place| *place < shown)
     };
-    let places: BTreeSet<usize> = numbers.iter().filter_map(place).collect();
-    places.into_iter().take(limit::EXTRACTED_ITEMS_MAX).collect()
+    numbers.iter().filter_map(place).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Three items and no calls.
+    const TURN: Shown = Shown { items: 3, calls: 0 };
+
     fn statements(answer: &str) -> (Vec<String>, u32) {
-        let read = read(answer, 3, 4).unwrap_or_else(|error| panic!("{answer}: {error}"));
+        let read = read(answer, TURN, 4).unwrap_or_else(|error| panic!("{answer}: {error}"));
         (read.facts.into_iter().map(|fact| fact.statement).collect(), read.dropped)
     }
 
@@ -149,7 +200,7 @@ mod tests {
             sources: vec![0, 2],
             replaces: "fact_0190d5e4aabb7ccd8eeff00112233445".parse().ok(),
         };
-        assert_eq!(read(answer, 3, 4), Ok(Read { facts: vec![fact], dropped: 0 }));
+        assert_eq!(read(answer, TURN, 4), Ok(Read { facts: vec![fact], ..Read::default() }));
     }
 
     #[test]
@@ -164,11 +215,11 @@ mod tests {
             ("{\"facts\":{}}", Unreadable::NoFacts),
             ("{\"facts\":null}", Unreadable::NoFacts),
         ] {
-            assert_eq!(read(answer, 3, 4), Err(why), "{answer}");
+            assert_eq!(read(answer, TURN, 4), Err(why), "{answer}");
         }
         let long = format!("{{\"facts\":[]{}}}", " ".repeat(limit::EXTRACTION_ANSWER_BYTES_MAX));
-        assert_eq!(read(&long, 3, 4), Err(Unreadable::TooLong));
-        assert_eq!(read("{\"facts\":[]}", 3, 4), Ok(Read::default()));
+        assert_eq!(read(&long, TURN, 4), Err(Unreadable::TooLong));
+        assert_eq!(read("{\"facts\":[]}", TURN, 4), Ok(Read::default()));
     }
 
     #[test]
@@ -203,9 +254,64 @@ mod tests {
             )
         };
         let facts: Vec<String> = (0..6).map(fact).collect();
-        let read = read(&format!("{{\"facts\":[{}]}}", facts.join(",")), 1, 4).expect("an answer");
+        let read = read(&format!("{{\"facts\":[{}]}}", facts.join(",")), TURN, 4).expect("an answer");
         assert_eq!((read.facts.len(), read.dropped), (4, 2));
         assert_eq!(read.facts.iter().filter(|fact| fact.replaces.is_some()).count(), 1);
         assert!(read.facts[0].replaces.is_some());
+    }
+
+    /// What is taken of an answer with this procedure, of a turn with three items and four calls.
+    fn procedure(procedure: &str) -> (Option<ReadProcedure>, u32) {
+        let answer = format!("{{\"facts\":[],\"procedure\":{procedure}}}");
+        let read = read(&answer, Shown { calls: 4, ..TURN }, 4).expect("an answer");
+        (read.procedure, read.dropped)
+    }
+
+    #[test]
+    fn a_whole_procedure_is_read_whole() {
+        let (read, dropped) = procedure(
+            r#"{"name":"refund-order","description":" To refund\nan order. ","steps":"1. Look.  \n2. Pay.\n",
+                "sources":[7,5,1,5,99,0],"mood":"sure"}"#,
+        );
+        let text = ProcedureText {
+            name: "refund-order".to_owned(),
+            description: "To refund an order.".to_owned(),
+            steps: "1. Look.\n2. Pay.".to_owned(),
+        };
+        assert_eq!((read, dropped), (Some(ReadProcedure { text, sources: vec![0, 4, 6] }), 0));
+        assert_eq!(procedure("null"), (None, 0));
+        let (read, _) = procedure(r#"{"name":"a","description":"b","steps":"c","sources":[1,2,3,4,5,6,7]}"#);
+        assert_eq!(read.map(|read| read.sources.len()), Some(7));
+    }
+
+    #[test]
+    fn a_procedure_that_is_not_as_it_has_to_be_is_dropped_alone() {
+        let steps = "x".repeat(limit::PROCEDURE_STEPS_BYTES_MAX + 1);
+        let long = format!(r#"{{"name":"a","description":"b","steps":"{steps}","sources":[4]}}"#);
+        for bad in [
+            r#""refund""#,
+            "[]",
+            "7",
+            r#"[{"name":"a","description":"b","steps":"c","sources":[4]}]"#,
+            r#"{"description":"b","steps":"c","sources":[4]}"#,
+            r#"{"name":"Refund order","description":"b","steps":"c","sources":[4]}"#,
+            r#"{"name":"../a","description":"b","steps":"c","sources":[4]}"#,
+            r#"{"name":"a","steps":"c","sources":[4]}"#,
+            r#"{"name":"a","description":" ","steps":"c","sources":[4]}"#,
+            r#"{"name":"a","description":"b","sources":[4]}"#,
+            r#"{"name":"a","description":"b","steps":"\n ","sources":[4]}"#,
+            r#"{"name":"a","description":"b","steps":["c"],"sources":[4]}"#,
+            r#"{"name":"a","description":"b","steps":"c"}"#,
+            r#"{"name":"a","description":"b","steps":"c","sources":[]}"#,
+            r#"{"name":"a","description":"b","steps":"c","sources":[1,2,3]}"#,
+            r#"{"name":"a","description":"b","steps":"c","sources":[0,8,-1,1.5,"4"]}"#,
+            &long,
+        ] {
+            assert_eq!(procedure(bad), (None, 1), "{bad}");
+        }
+        let unasked =
+            r#"{"facts":[],"procedure":{"name":"a","description":"b","steps":"c","sources":[1,4]}}"#;
+        let read = read(unasked, TURN, 4).expect("an answer");
+        assert_eq!((read.procedure, read.dropped), (None, 1), "nobody asked for one");
     }
 }

@@ -4,8 +4,8 @@
 //! that have to do with it, best first, each with where it is from and why it was found. Stores find candidates by
 //! their terms; everything else is decided here: what a term is ([`text`]), what a question says about time and
 //! people ([`cue`]), in which order the candidates answer it ([`rank`]). What is remembered on purpose is a fact
-//! ([`fact`]), written down for people in [`exchange`], or read out of a turn by a model ([`extract`]). [`Index`] is the same without a store, and
-//! exact.
+//! ([`fact`]) or a procedure ([`procedure`]), written down for people in [`exchange`], or read out of a turn by a model
+//! ([`extract`]). [`Index`] is the same without a store, and exact.
 //!
 //! There is no database, no file, no clock and no model in here. Vectors of a model are optional and come from
 //! outside; without them recall is lexical.
@@ -22,6 +22,7 @@ mod kin;
 mod kinds;
 pub mod meaning;
 mod passage;
+pub mod procedure;
 pub mod rank;
 pub mod recall;
 mod stop;

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp, limit};
+use tenure_journal::{
+    Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp, is_procedure_name, limit,
+};
 use tenure_memory::bench::locomo;
 use tenure_memory::cue::Question;
 use tenure_memory::recall::Recall;
@@ -28,11 +30,16 @@ fn any_answer() -> impl Strategy<Value = String> {
     ];
     let sources = prop::collection::vec(-1_i64..7, 0..4).prop_map(|numbers| format!("{numbers:?}"));
     let moment = prop::sample::select(vec!["null", "\"2026-01-01\"", "\"2025-01-01\"", "\"May\"", "1"]);
+    let name = prop::sample::select(vec!["\"refund-order\"", "\"a--b\"", "7"]);
+    let procedure = (name, text.clone(), text.clone(), sources.clone()).prop_map(|(name, description, steps, sources)| {
+        format!(",\"procedure\":{{\"name\":{name},\"description\":{description},\"steps\":{steps},\"sources\":{sources}}}")
+    });
+    let procedure = prop_oneof![Just(String::new()), Just(",\"procedure\":null".to_owned()), procedure];
     let fact = (text.clone(), text, sources, moment.clone(), moment, 0_u8..120).prop_map(|(subject, statement, sources, from, to, sure)| {
         format!("{{\"subject\":{subject},\"statement\":{statement},\"sources\":{sources},\"valid_from\":{from},\"valid_to\":{to},\"confidence\":{sure}}}")
     });
-    let facts =
-        prop::collection::vec(fact, 0..5).prop_map(|facts| format!("{{\"facts\":[{}]}}", facts.join(",")));
+    let facts = (prop::collection::vec(fact, 0..5), procedure)
+        .prop_map(|(facts, procedure)| format!("{{\"facts\":[{}]{procedure}}}", facts.join(",")));
     prop_oneof![4 => facts, 1 => ".{0,60}"]
 }
 
@@ -87,8 +94,8 @@ proptest! {
     }
 
     #[test]
-    fn what_is_taken_of_an_answer_is_within_every_limit(answer in any_answer(), shown in 0_usize..5, facts_max in 0_u32..40) {
-        let Ok(read) = extract::read(&answer, shown, facts_max) else { return Ok(()) };
+    fn what_is_taken_of_an_answer_is_within_every_limit(answer in any_answer(), shown in 0_usize..5, calls in 0_usize..5, facts_max in 0_u32..40) {
+        let Ok(read) = extract::read(&answer, extract::Shown { items: shown, calls }, facts_max) else { return Ok(()) };
         prop_assert!(read.facts.len() <= facts_max.min(limit::EXTRACTED_FACTS_MAX) as usize);
         let statements: BTreeSet<String> = read.facts.iter().map(|one| fact::normalised(&one.statement)).collect();
         prop_assert_eq!(statements.len(), read.facts.len());
@@ -97,6 +104,12 @@ proptest! {
             prop_assert!((1..=limit::FACT_SUBJECT_BYTES_MAX).contains(&one.subject.len()));
             prop_assert!(!one.sources.is_empty() && one.sources.iter().all(|place| *place < shown));
             prop_assert!(one.valid_from.zip(one.valid_to).is_none_or(|(from, to)| from < to));
+        }
+        if let Some(one) = read.procedure {
+            prop_assert!(is_procedure_name(&one.text.name));
+            prop_assert!((1..=limit::PROCEDURE_STEPS_BYTES_MAX).contains(&one.text.steps.len()));
+            prop_assert!(one.sources.iter().all(|place| *place < shown + calls));
+            prop_assert!(one.sources.iter().any(|place| *place >= shown));
         }
     }
 

@@ -5,8 +5,10 @@ use tenure_journal::{
     AgentId, Confidence, FactId, Fresh, Integrity, Labels, MemoryScope, SessionId, Timestamp,
 };
 use tenure_memory::exchange::{
-    BlockRecord, FactRecord, Record, Standing, file_name, from_lines, from_markdown, to_lines, to_markdown,
+    BlockRecord, FactRecord, ProcedureRecord, Record, Standing, file_name, from_lines, from_markdown,
+    to_lines, to_markdown,
 };
+use tenure_memory::procedure::ProcedureText;
 use tenure_memory::{block, moment};
 
 fn ada() -> MemoryScope {
@@ -42,6 +44,14 @@ fn some_records() -> Vec<Record> {
             name: "likes".to_owned(),
             text: "Tea, no sugar.\n\n- # and *this*".to_owned(),
         }),
+        Record::Procedure(ProcedureRecord {
+            scope: ada(),
+            text: ProcedureText {
+                name: "refund-order".to_owned(),
+                description: "# To refund > an order.".to_owned(),
+                steps: "1. Find it.\n\n## Then\n> quote".to_owned(),
+            },
+        }),
     ]
 }
 
@@ -60,6 +70,17 @@ scope: user:ada
 > Tea, no sugar.
 >
 > - # and *this*
+
+# Procedures
+
+## refund-order
+
+description: # To refund > an order.
+
+> 1. Find it.
+>
+> ## Then
+> > quote
 
 # Facts
 
@@ -123,6 +144,12 @@ fn mistakes_in_markdown_name_line_and_field() {
         ("HEAD# Pinned blocks\n> x\n", "line 6: expected a heading before it"),
         ("HEAD# Pinned blocks\n## a\nx\n", "line 7, `text`: expected `> `"),
         ("HEAD# Pinned blocks\n## a\n", "line 6, `text`: of block `a` must not be empty"),
+        ("HEAD# Procedures\nx\n", "line 6: expected a heading before it"),
+        ("HEAD# Procedures\n## a\nx\n", "line 7: expected one line with `description: `"),
+        ("HEAD# Procedures\n## a\ndescription: b\ndescription: c\n", "line 8: expected one line with"),
+        ("HEAD# Procedures\n## a\n> x\n", "line 7: of procedure `a` `description` must not be empty"),
+        ("HEAD# Procedures\n## a\ndescription: b\n# Facts\n", "line 8: of procedure `a` `steps` must not"),
+        ("HEAD# Procedures\n## ../a\ndescription: b\n> x\n", "line 8: of procedure `../a` `name` must have"),
     ] {
         let text = text.replace("HEAD", head);
         let error = from_markdown(&text).expect_err("refused").to_string();
@@ -147,7 +174,10 @@ fn mistakes_in_lines_name_line_and_field() {
         ("{".to_owned(), "line 1: expected a JSON object"),
         ("\n[]".to_owned(), "line 2: expected a JSON object"),
         ("{}".to_owned(), "line 1, `type`: is missing"),
-        (r#"{"type":"note","scope":"project"}"#.to_owned(), "line 1, `type`: expected `fact` or `block`"),
+        (
+            r#"{"type":"note","scope":"project"}"#.to_owned(),
+            "line 1, `type`: expected `fact`, `block` or `procedure`",
+        ),
         (r#"{"type":"fact","statement":"x"}"#.to_owned(), "line 1, `scope`: is missing"),
         (r#"{"type":"fact","scope":7}"#.to_owned(), "line 1, `scope`: expected a text"),
         (r#"{"type":"fact","scope":"ada"}"#.to_owned(), "line 1, `scope`: `ada` is no scope"),
@@ -165,6 +195,23 @@ fn mistakes_in_lines_name_line_and_field() {
         ),
         (
             r#"{"type":"block","scope":"project","name":"a","text":"x","v":1}"#.to_owned(),
+            "line 1, `v`: is not",
+        ),
+        (
+            r#"{"type":"procedure","scope":"project","name":"a"}"#.to_owned(),
+            "line 1, `description`: is missing",
+        ),
+        (
+            r#"{"type":"procedure","scope":"project","name":"A","description":"b","steps":"c"}"#.to_owned(),
+            "line 1: `name` must have",
+        ),
+        (
+            r#"{"type":"procedure","scope":"project","name":"a","description":"b","steps":7}"#.to_owned(),
+            "line 1, `steps`: expected a text",
+        ),
+        (
+            r#"{"type":"procedure","scope":"project","name":"a","description":"b","steps":"c","v":1}"#
+                .to_owned(),
             "line 1, `v`: is not",
         ),
     ] {
@@ -239,7 +286,15 @@ fn record() -> impl Strategy<Value = Record> {
         ("[a-z0-9_-]{1,64}", "\\PC{0,20}(\n\\PC{0,20}){0,4}").prop_filter_map("a text", |(name, text)| {
             block::text(&text).ok().map(|text| Record::Block(BlockRecord { scope: ada(), name, text }))
         });
-    prop_oneof![3 => fact, 1 => block]
+    let name = "[a-z0-9]{1,8}(-[a-z0-9]{1,8}){0,3}";
+    let procedure = (name, line(), "\\PC{0,20}(\n\\PC{0,20}){0,4}").prop_filter_map(
+        "a procedure",
+        |(name, description, steps)| {
+            let text = ProcedureText::new(&name, &description, &steps).ok()?;
+            Some(Record::Procedure(ProcedureRecord { scope: ada(), text }))
+        },
+    );
+    prop_oneof![3 => fact, 1 => block, 1 => procedure]
 }
 
 proptest! {

@@ -1,11 +1,11 @@
-//! `extraction`: whether a model reads facts out of turns, in the settings for all agents and in an agent's file for one.
+//! `extraction`: whether a model reads facts and procedures out of turns, in the settings for all agents and in an agent's file for one.
 
 use tenure_journal::{Extraction, ExtractionChoice, ScopeKind, limit};
 
 use crate::node::{Data, Fields, Node};
 use crate::problem::{Code, Report};
 
-pub(crate) const EXTRACTION_KEYS: &[&str] = &["model", "scope", "facts"];
+pub(crate) const EXTRACTION_KEYS: &[&str] = &["model", "scope", "facts", "procedures"];
 /// The words of scopes, the widest first.
 const SCOPES: &[&str] = &["project", "agent", "user", "space", "session"];
 
@@ -22,7 +22,11 @@ pub(crate) fn extraction(node: &Node, report: &Report) -> Option<Extraction> {
         Some(node) => u32::try_from(node.integer("`facts`", 1..=most, report)?).ok()?,
         None => limit::EXTRACTED_FACTS_DEFAULT,
     };
-    Some(Extraction { model, scope, facts_max })
+    let procedures = match fields.find("procedures") {
+        Some(node) => node.boolean("`procedures`", report)?,
+        None => false,
+    };
+    Some(Extraction { model, scope, facts_max, procedures })
 }
 
 /// What an agent says for itself: how, or `off`.

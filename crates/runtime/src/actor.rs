@@ -468,14 +468,12 @@ impl Actor {
                 partial: &partial,
                 frozen: &self.frozen,
                 blocks: None,
+                procedures: None,
             };
             let mut batch = match self.state.crank(input, &cx) {
                 Ok(Some(batch)) => match facts::taken(&self.shared, &batch).await? {
-                    // A turn begins: decided again, it takes up the blocks as they are.
-                    Some(blocks) => {
-                        let cx = Context { blocks: Some(&blocks), ..cx };
-                        self.state.crank(input, &cx)?.unwrap_or(batch)
-                    }
+                    // A turn begins: decided again, it takes up the memory as it is.
+                    Some(taken) => self.state.crank(input, &taken.over(cx))?.unwrap_or(batch),
                     None => batch,
                 },
                 answer => {

@@ -35,6 +35,7 @@ pub(crate) async fn append(
         documents.extend(from.map(|from| fork::document(batch.after.key(), from, batch.at)));
     }
     let learned = facts::learned(shared, batch).await?;
+    documents.extend(learned.proposals);
     let append = Append {
         expected: batch.expected,
         at: batch.at,
@@ -73,7 +74,8 @@ pub(crate) async fn append(
     let error = appended.as_ref().err().map(StoreError::kind);
     shared.metrics.appended(batch.events.len(), began.elapsed(), error);
     appended?;
-    learned.outcomes.iter().for_each(|outcome| shared.metrics.extracted(outcome));
+    learned.facts.iter().for_each(|outcome| shared.metrics.extracted(outcome));
+    learned.procedures.iter().for_each(|outcome| shared.metrics.procedure_read(outcome));
     count_reading(shared, batch);
     if told {
         shared.webhooks.wake();
@@ -99,7 +101,7 @@ fn count_reading(shared: &Shared, batch: &Batch) {
         {
             shared.metrics.turn_read(if problem.is_some() { "unreadable" } else { "read" });
             if problem.is_some() || *dropped > 0 {
-                tracing::warn!(%session, problem, dropped, "a model's facts of a turn are not as asked for");
+                tracing::warn!(%session, problem, dropped, "what a model read out of a turn is not as asked for");
             }
         }
         if let Event::ExtractionSkipped { turn_id, why } = event {

@@ -373,6 +373,8 @@ fn may_refer(kind: DocumentKind) -> bool {
         | DocumentKind::Erasure
         | DocumentKind::Fact
         | DocumentKind::PinnedBlock
+        | DocumentKind::Procedure
+        | DocumentKind::ProcedureProposal
         | DocumentKind::MemorySettings
         | DocumentKind::Budget
         | DocumentKind::Fork

@@ -374,13 +374,19 @@ async fn review(
 async fn read(begin: &Begin<'_>, reading: Reading, cancel: &CancellationToken) -> Result<Attempted, Failure> {
     let Reading { turn, scope, labels, route, bounds } = reading;
     let store = &*begin.shared.store;
-    let known =
-        facts::known(store, begin.project, (&scope, &labels), &turn.about).await.map_err(|error| {
-            tracing::error!(%error, "what is remembered already cannot be read");
-            failure(FailureKind::ServerError, "what is remembered already cannot be read now")
-        })?;
+    let unreadable = |error: facts::MemoryError| {
+        tracing::error!(%error, "what is remembered already cannot be read");
+        failure(FailureKind::ServerError, "what is remembered already cannot be read now")
+    };
+    let whose = (&scope, &labels);
+    let known = facts::known(store, begin.project, whose, &turn.about).await.map_err(unreadable)?;
+    let procedures = match turn.wants_procedure() {
+        true => facts::known_procedures(store, begin.project, whose).await.map_err(unreadable)?,
+        false => Vec::new(),
+    };
+    let request = turn.to_request(&known, &procedures);
     let mut unseen = |_| {};
-    let answer = ask_model(begin, (turn.to_request(&known), route), bounds, &mut unseen, cancel);
+    let answer = ask_model(begin, (request, route), bounds, &mut unseen, cancel);
     match tokio::time::timeout(Duration::from_millis(limit::EXTRACTION_MS_MAX), answer).await {
         Ok(answer) => answer,
         Err(_) => Err(failure(FailureKind::Timeout, "the model did not answer in time")),

@@ -84,8 +84,8 @@ pub use erasure::{Erasure, ErasurePhase, Forget, SUBJECT_BYTES_MAX, VERIFIED_TEX
 pub use error::{RuntimeError, RuntimeErrorKind};
 pub use export::ExportConfig;
 pub use facts::{
-    Correction, FactFilter, KeptFact, MemoryError, MemoryRefusal, Outcome as MemoryOutcome, SavedBlock,
-    SavedFact, caller, indexed,
+    Answer as ProcedureAnswer, Correction, FactFilter, KeptFact, MemoryError, MemoryRefusal,
+    Outcome as MemoryOutcome, SavedBlock, SavedFact, SavedProcedure, caller, indexed,
 };
 pub use fair::Places;
 pub use freezes::{Freeze, FreezeError, FreezeId, FreezeTarget};
@@ -103,7 +103,7 @@ pub use rewrap::Rewrapped;
 pub use seal::{Sealer, SealerError};
 pub use tenure_memory::exchange::Standing;
 pub use tenure_memory::recall::Recalled;
-pub use tenure_memory::{KnownFact, fact, moment, rfc3339};
+pub use tenure_memory::{KnownFact, fact, moment, procedure, rfc3339};
 pub use tenure_oauth::{Callback, ClientMetadata};
 pub use tenure_seal::{KeyCommand, KeyFile, LocalKey, MasterKeys, SealError, SealErrorKind, SecretString};
 pub use tenure_telemetry::Content;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    AskedVector, Episode, FactAuthor, FactState, Failure, FailureKind, Labels, MemoryScope, MemorySpace,
-    Party, Timestamp, ToolResult, limit,
+    AskedVector, Episode, FactAuthor, FactSource, FactState, Failure, FailureKind, Labels, MemoryScope,
+    MemorySpace, Party, Timestamp, ToolResult, limit,
 };
 use tenure_memory::cue::{self, Question};
 use tenure_memory::fact::{self, Asked};
@@ -293,6 +293,15 @@ fn told(found: &[Recalled]) -> String {
     json!({ "passages": found.iter().map(passage).collect::<Vec<_>>() }).to_string()
 }
 
+/// Who said something, as a model is told.
+pub(crate) fn told_of_source(source: &FactSource) -> Value {
+    match &source.by {
+        FactAuthor::Call { session, item, .. } => json!({ "session": session, "item": item }),
+        FactAuthor::Extraction { session, items, .. } => json!({ "session": session, "items": items }),
+        FactAuthor::Caller { .. } => json!({ "by": "a person" }),
+    }
+}
+
 /// A fact as a model is told of it: with when it is true, since when it is known, and who said so.
 fn told_of_fact(known: &KnownFact, why: &str) -> Value {
     let fact = &known.fact;
@@ -312,11 +321,7 @@ fn told_of_fact(known: &KnownFact, why: &str) -> Value {
         "closed_because": closed.and_then(|closing| closing.reason.clone()),
         "superseded_by": fact.superseded_by,
         "confidence": fact.confidence.as_percent(),
-        "source": source.map(|source| match &source.by {
-            FactAuthor::Call { session, item, .. } => json!({ "session": session, "item": item }),
-            FactAuthor::Extraction { session, items, .. } => json!({ "session": session, "items": items }),
-            FactAuthor::Caller { .. } => json!({ "by": "a person" }),
-        }),
+        "source": source.map(told_of_source),
         "why": why,
         // Read again by the session, into which they flow.
         "labels": (!fact.labels.is_neutral()).then_some(&fact.labels),

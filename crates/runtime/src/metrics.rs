@@ -50,6 +50,7 @@ pub struct Metrics {
     tool_calls: Family<Counter>,
     tool_seconds: Histogram,
     extractions: Family<Counter>,
+    procedures: Family<Counter>,
     extracted: Family<Counter>,
     pub(crate) deliveries: Family<Counter>,
     pub(crate) token_refreshes: Family<Counter>,
@@ -73,6 +74,7 @@ impl Metrics {
             tool_calls: Family::new(&["outcome"], Counter::default),
             tool_seconds: Histogram::new(Histogram::CALL_SECONDS),
             extractions: Family::new(&["outcome"], Counter::default),
+            procedures: Family::new(&["outcome"], Counter::default),
             extracted: Family::new(&["outcome"], Counter::default),
             deliveries: Family::new(&["outcome"], Counter::default),
             token_refreshes: Family::new(&["outcome"], Counter::default),
@@ -127,6 +129,11 @@ impl Metrics {
     /// A turn was read for facts, or was not.
     pub(crate) fn turn_read(&self, outcome: &'static str) {
         self.extractions.with(&[outcome]).add(1);
+    }
+
+    /// Something became of a procedure that was read.
+    pub(crate) fn procedure_read(&self, outcome: &'static str) {
+        self.procedures.with(&[outcome]).add(1);
     }
 
     /// Something became of a fact that was read.
@@ -221,6 +228,8 @@ impl Runtime {
         t.counters("tenure_extractions_total", help, &m.extractions);
         let help = "Facts that were read out of turns, by what became of them.";
         t.counters("tenure_extracted_facts_total", help, &m.extracted);
+        let help = "Procedures that were read out of turns, by what became of them.";
+        t.counters("tenure_extracted_procedures_total", help, &m.procedures);
         let help = "Tries at webhook deliveries, by outcome.";
         t.counters("tenure_webhook_deliveries_total", help, &m.deliveries);
         let help = "Requests for new access tokens of credentials, by outcome.";

@@ -222,6 +222,7 @@ impl Shared {
             partial: &[],
             frozen: &frozen,
             blocks: None,
+            procedures: None,
         };
         let opened = async {
             let mut reserving = Reserving::Asked;
@@ -232,8 +233,8 @@ impl Shared {
                 };
                 let cx = Context { budgets: &budgets, reserving, ..cx };
                 let mut batch = beginning.crank(key, &cx)?;
-                if let Some(blocks) = facts::taken(self, &batch).await? {
-                    batch = beginning.crank(key, &Context { blocks: Some(&blocks), ..cx })?;
+                if let Some(taken) = facts::taken(self, &batch).await? {
+                    batch = beginning.crank(key, &taken.over(cx))?;
                 }
                 let view = Arc::new(batch.after.view());
                 let receipt = receipt.as_ref().map(|draft| draft.to_receipt(key.project, now, &view));

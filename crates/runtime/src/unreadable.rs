@@ -111,6 +111,8 @@ impl Unreadable {
             | DocumentKind::Erasure
             | DocumentKind::Fact
             | DocumentKind::PinnedBlock
+            | DocumentKind::Procedure
+            | DocumentKind::ProcedureProposal
             | DocumentKind::MemorySettings
             | DocumentKind::Budget
             | DocumentKind::Template

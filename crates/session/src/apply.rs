@@ -73,6 +73,7 @@ impl Session {
             connection: Connection::default(),
             flow: Flow::opened(opened),
             blocks: Vec::new(),
+            procedures: Vec::new(),
             digest_key: opened.digest_key,
         }
     }
@@ -252,6 +253,10 @@ impl Session {
             Event::BlocksTaken { blocks } => {
                 blocks.iter().for_each(|block| self.flow.see(&block.labels));
                 self.blocks.clone_from(blocks);
+            }
+            Event::ProceduresTaken { procedures } => {
+                procedures.iter().for_each(|procedure| self.flow.see(&procedure.labels));
+                self.procedures.clone_from(procedures);
             }
             Event::Forked(forked) => self.apply_forked(forked),
             Event::Rewound(rewound) => self.apply_rewound(rewound),

@@ -115,7 +115,8 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
         | Event::ContextTrimmed { .. }
         | Event::ExtractionSkipped { .. }
         | Event::OutputsShortened { .. }
-        | Event::BlocksTaken { .. } => return None,
+        | Event::BlocksTaken { .. }
+        | Event::ProceduresTaken { .. } => return None,
     };
     Some(AuditRecord {
         at,

@@ -294,11 +294,13 @@ impl Builder {
         let Event::AttemptEnded { effect_id, outcome: Outcome::Done { done }, .. } = event else {
             return None;
         };
-        let Done::Extracted { facts, .. } = done else { return None };
+        let Done::Extracted { facts, procedure, .. } = done else { return None };
         let kind = &self.state.effects.get(effect_id)?.effect.kind;
         let EffectKind::Extract { scope, labels, .. } = kind else { return None };
         let (scope, labels, facts) = (scope.clone(), labels.clone(), facts.clone());
-        (!facts.is_empty()).then_some(Learned { effect: *effect_id, scope, labels, facts })
+        let procedure = procedure.as_deref().cloned();
+        let is_something = !facts.is_empty() || procedure.is_some();
+        is_something.then_some(Learned { effect: *effect_id, scope, labels, facts, procedure })
     }
 
     /// Records the rows an event changed, and the effects it began or gave up.
@@ -428,6 +430,7 @@ impl Builder {
             | Event::ExtractionSkipped { .. }
             | Event::OutputsShortened { .. }
             | Event::BlocksTaken { .. }
+            | Event::ProceduresTaken { .. }
             | Event::Forked(_)
             | Event::Rewound(_) => {}
         }

@@ -13,7 +13,6 @@ use tenure_journal::{
 };
 
 use crate::Session;
-use crate::extraction;
 use crate::review;
 use crate::state::{Pending, PendingPhase};
 use crate::tokens::Family;
@@ -80,11 +79,16 @@ pub(crate) fn worst_case_of_review(request: &ModelRequest, price: &Price) -> u64
     worst_case(&price, Family::of(&request.model).count_request(request))
 }
 
-/// The most that reading a turn costs, without what is known already, which the request has not yet.
-pub(crate) fn worst_case_of_reading(model: &str, request: Option<&ModelRequest>, price: &Price) -> u64 {
+/// The most that reading a turn costs; what is known already the request has not yet, and takes so many tokens.
+pub(crate) fn worst_case_of_reading(
+    model: &str,
+    request: Option<&ModelRequest>,
+    known_tokens: u64,
+    price: &Price,
+) -> u64 {
     let price = Price { output_tokens_max: limit::EXTRACTION_OUTPUT_TOKENS_MAX, ..*price };
     let turn = request.map_or(0, |request| Family::of(model).count_request(request));
-    worst_case(&price, turn + extraction::KNOWN_TOKENS_MAX)
+    worst_case(&price, turn + known_tokens)
 }
 
 /// The most that an attempt costs whose request was counted as so many tokens.
@@ -184,6 +188,7 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::ExtractionSkipped { .. }
         | Event::OutputsShortened { .. }
         | Event::BlocksTaken { .. }
+        | Event::ProceduresTaken { .. }
         | Event::Forked(_)
         | Event::Rewound(_) => None,
     }

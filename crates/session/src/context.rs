@@ -20,6 +20,7 @@ use crate::Session;
 use crate::catalogue;
 use crate::compaction;
 use crate::pinned;
+use crate::procedures;
 use crate::skills;
 
 /// Told about a call whose turn was cancelled before its result.
@@ -118,7 +119,8 @@ impl Session {
     pub(crate) fn pieces(&self) -> Vec<Piece> {
         let mut out = Vec::new();
         let of_nothing = |why, shown| Piece { place: None, item: None, why, shown };
-        out.extend(pinned::section(&self.blocks).map(|text| of_nothing(Why::Pinned, note(text))));
+        let pinned = [pinned::section(&self.blocks), procedures::section(&self.procedures)];
+        out.extend(pinned.into_iter().flatten().map(|text| of_nothing(Why::Pinned, note(text))));
         if let Some(summary) = &self.summary {
             let text = compaction::shown(summary);
             // As the user's and not as the runtime's: it quotes whatever the conversation did.

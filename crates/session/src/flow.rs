@@ -620,6 +620,7 @@ fn what(before: Option<&Session>, event: &Event) -> String {
         }
         Event::ItemAdded { .. } => "a report of a subagent".to_owned(),
         Event::BlocksTaken { .. } => "pinned blocks".to_owned(),
+        Event::ProceduresTaken { .. } => "procedures".to_owned(),
         Event::EnvironmentOpened(_)
         | Event::SessionUpdated { .. }
         | Event::SessionFailed { .. }

@@ -281,8 +281,9 @@ impl Session {
         self.loaded = rewound.loaded.iter().cloned().collect();
         self.workspace.rewind(rewound);
         self.flow.rewound(&rewound.labels, &rewound.files);
-        // The next turn takes up the blocks of its time, with their labels.
+        // The next turn takes up the blocks and procedures of its time, with their labels.
         self.blocks.clear();
+        self.procedures.clear();
     }
 }
 

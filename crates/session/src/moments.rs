@@ -128,6 +128,7 @@ fn items_of(before: &Session, event: &Event) -> Vec<ItemId> {
         | Event::ExtractionSkipped { .. }
         | Event::OutputsShortened { .. }
         | Event::BlocksTaken { .. }
+        | Event::ProceduresTaken { .. }
         | Event::Forked(_)
         | Event::Rewound(_) => vec![],
     }

@@ -99,14 +99,14 @@ fn within_limit(mut text: String) -> String {
     text
 }
 
-/// The labels of what was recalled: each passage of the result says its own, and one that says none that can be
-/// read is of anybody.
+/// The labels of what was recalled: each passage of the result says its own, as the result does that is a procedure, and
+/// what says none that can be read is of anybody.
 pub(crate) fn labels_of_recalled(text: &str) -> Labels {
     let Ok(result) = serde_json::from_str::<Value>(text) else { return Labels::NEUTRAL };
     let passages = result["passages"].as_array().map_or(&[][..], |passages| passages);
     let labels = |passage: &Value| match passage.get("labels") {
-        None => Labels::NEUTRAL,
+        None | Some(Value::Null) => Labels::NEUTRAL,
         Some(labels) => serde_json::from_value(labels.clone()).unwrap_or_else(|_| outside()),
     };
-    passages.iter().fold(Labels::NEUTRAL, |joined, passage| joined.join(&labels(passage)))
+    passages.iter().fold(labels(&result), |joined, passage| joined.join(&labels(passage)))
 }

@@ -8,7 +8,8 @@ use tenure_journal::{
     AgentConfig, Approval, ApprovalId, ContextSize, Decision, DigestKey, Effect, EffectId, EffectKind,
     Environment, FailureKind, ForkedFrom, Head, Input, Item, ItemBody, ItemId, ItemStatus, Lane, Outcome,
     Parent, Party, PromptCache, Review, RouteDecision, SessionId, SessionKey, SessionStatus, SpendLimit,
-    SubagentId, Summary, TakenBlock, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version, limit,
+    SubagentId, Summary, TakenBlock, TakenProcedure, Timestamp, ToolDef, Turn, TurnStatus, Usage, Version,
+    limit,
 };
 
 use crate::budget;
@@ -123,6 +124,9 @@ pub struct Session {
     /// The pinned blocks that its model is shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) blocks: Vec<TakenBlock>,
+    /// The procedures that its model is told of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) procedures: Vec<TakenProcedure>,
     /// What the digests in its audit records are keyed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) digest_key: Option<DigestKey>,

@@ -54,7 +54,7 @@ impl World {
             if asks { Some(state.context()) } else { state.compaction(&effect.kind, self.window()) };
         // What is known already is no part of the simulation.
         let turn = state.turn_to_read(&effect.kind, self.window());
-        let request = request.or_else(|| turn.map(|turn| turn.to_request(&[])));
+        let request = request.or_else(|| turn.map(|turn| turn.to_request(&[], &[])));
         let request = request.map(|mut request| {
             if asks && self.bug == Some(Bug::ForgetItem) && request.input.len() > 2 {
                 request.input.pop();

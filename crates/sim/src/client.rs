@@ -269,6 +269,7 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::ExtractionSkipped { .. }
         | Event::OutputsShortened { .. }
         | Event::BlocksTaken { .. }
+        | Event::ProceduresTaken { .. }
         | Event::Forked(_)
         | Event::Rewound(_) => vec![],
     }
@@ -407,7 +408,8 @@ impl World {
             _ => return None,
         };
         let facts_max = limit::EXTRACTED_FACTS_DEFAULT;
-        Some(ExtractionChoice::On(Extraction { model: "m".to_owned(), scope, facts_max }))
+        let procedures = scope == ScopeKind::Space;
+        Some(ExtractionChoice::On(Extraction { model: "m".to_owned(), scope, facts_max, procedures }))
     }
 
     fn opening(&mut self, key: SessionKey) -> Ask {

@@ -411,6 +411,7 @@ impl Watched {
             | Event::ExtractionSkipped { .. }
             | Event::OutputsShortened { .. }
             | Event::BlocksTaken { .. }
+            | Event::ProceduresTaken { .. }
             | Event::Forked(_)
             | Event::Rewound(_) => {}
         }
@@ -544,7 +545,8 @@ impl Watched {
             | Event::ContextTrimmed { .. }
             | Event::ExtractionSkipped { .. }
             | Event::OutputsShortened { .. }
-            | Event::BlocksTaken { .. } => {}
+            | Event::BlocksTaken { .. }
+            | Event::ProceduresTaken { .. } => {}
         }
         Ok(())
     }

@@ -212,7 +212,10 @@ pub(crate) fn facts(rng: &mut fastrand::Rng, wild: bool, response_id: String) ->
     let text = match rng.u8(..6) {
         0 if wild => "There is nothing worth keeping.".to_owned(),
         1 if wild => r#"{"facts":[{"subject":"Ada"}]}"#.to_owned(),
-        2 => r#"{"facts":[]}"#.to_owned(),
+        2 => {
+            let procedure = r#"{"name":"look-up","description":"To look up.","steps":"1. Look.","sources":[1,2,3,4,5,6,7,8,9]}"#;
+            format!(r#"{{"facts":[],"procedure":{procedure}}}"#)
+        }
         _ => format!(
             r#"{{"facts":[{{"subject":"Ada","statement":"Ada has {number} cats.","sources":[{source}]}}]}}"#
         ),

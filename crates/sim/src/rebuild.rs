@@ -96,6 +96,7 @@ fn changes_items(event: &Event) -> bool {
         | Event::ExtractionSkipped { .. }
         | Event::OutputsShortened { .. }
         | Event::BlocksTaken { .. }
+        | Event::ProceduresTaken { .. }
         | Event::Forked(_)
         | Event::Rewound(_) => false,
     }

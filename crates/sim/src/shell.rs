@@ -283,6 +283,7 @@ impl World {
             partial: &[],
             frozen: &NOTHING_FROZEN,
             blocks: None,
+            procedures: None,
         };
         let mut answers = None;
         let batch = match (&message, state) {

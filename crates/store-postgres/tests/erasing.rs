@@ -65,9 +65,28 @@ async fn furnish(store: &dyn Store, key: SessionKey, user: &str, word: &str) -> 
         terms: vec![word.to_owned()],
     }];
     store.append(first).await.expect("appends");
+    for version in [1, 2] {
+        store.put(vec![procedure(key, word, version)], None).await.expect("keeps");
+    }
     let payload = Bytes::from(format!("payload {word}"));
     store.put_blob(project, payload.clone()).await.expect("keeps");
     payload
+}
+
+/// A version of a procedure that says a word; the second removes it.
+fn procedure(key: SessionKey, word: &str, version: u64) -> Document {
+    Document {
+        project: key.project,
+        kind: DocumentKind::Procedure,
+        id: format!("mark.{word}"),
+        version,
+        name: Some("mark".to_owned()),
+        body: serde_json::json!({ "steps": format!("taught {word}") }),
+        created_at: NOW,
+        updated_at: NOW,
+        wake_at: None,
+        deleted: version > 1,
+    }
 }
 
 #[tokio::test]
@@ -86,6 +105,8 @@ async fn a_dump_has_nothing_of_what_was_erased() {
     assert_eq!(words("qzcanaryada").await, tables, "binary columns are looked into");
 
     store.erase(key(0).project, &Place::Session(key(0).session), Erasing::Remove).await.expect("erased");
+    let taught = Place::Document(DocumentKind::Procedure, procedure(key(0), "qzcanaryada", 1).id);
+    store.erase(key(0).project, &taught, Erasing::Remove).await.expect("erased");
     let blob = tenure_journal::BlobRef::of(&payload);
     store.forget_blobs(key(0).project, &[blob], Stamp(u64::MAX)).await.expect("forgotten");
     store.scrub().await.expect("scrubbed");

@@ -113,6 +113,8 @@ pub fn is_of_session(kind: DocumentKind) -> bool {
         | DocumentKind::Policies
         | DocumentKind::Fact
         | DocumentKind::PinnedBlock
+        | DocumentKind::Procedure
+        | DocumentKind::ProcedureProposal
         | DocumentKind::MemorySettings
         | DocumentKind::Budget
         | DocumentKind::Erasure => false,

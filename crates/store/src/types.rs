@@ -333,6 +333,10 @@ pub enum DocumentKind {
     Fact,
     /// A pinned block; its name is the mark of its scope.
     PinnedBlock,
+    /// A procedure that is in force; its name is the mark of its scope.
+    Procedure,
+    /// A procedure that waits for a person, or was rejected; its name is the mark of its scope.
+    ProcedureProposal,
     /// How a scope is written to; its id is the scope's mark.
     MemorySettings,
     /// The limits of budgets; its id says whose: `project`, `session` for each session, or an agent's.
@@ -341,7 +345,7 @@ pub enum DocumentKind {
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -370,6 +374,8 @@ impl DocumentKind {
         Self::Erasure,
         Self::Fact,
         Self::PinnedBlock,
+        Self::Procedure,
+        Self::ProcedureProposal,
         Self::MemorySettings,
         Self::Budget,
     ];
@@ -412,6 +418,8 @@ impl DocumentKind {
             Self::Erasure => "erasure",
             Self::Fact => "fact",
             Self::PinnedBlock => "pinned_block",
+            Self::Procedure => "procedure",
+            Self::ProcedureProposal => "procedure_proposal",
             Self::MemorySettings => "memory_settings",
             Self::Budget => "budget",
         }

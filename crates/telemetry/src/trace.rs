@@ -223,6 +223,7 @@ impl Tracer {
             | Event::ExtractionSkipped { .. }
             | Event::OutputsShortened { .. }
             | Event::BlocksTaken { .. }
+            | Event::ProceduresTaken { .. }
             | Event::Forked(_)
             | Event::Rewound(_) => {}
         }
@@ -571,7 +572,7 @@ fn given(outcome: &Outcome, content: Content) -> Vec<(&'static str, Attribute)> 
             given
         }
         Done::Reviewed { verdict: _, reason: _, usage, cost_nano_usd }
-        | Done::Extracted { facts: _, dropped: _, problem: _, usage, cost_nano_usd } => {
+        | Done::Extracted { facts: _, procedure: _, dropped: _, problem: _, usage, cost_nano_usd } => {
             let mut given: Vec<_> = usage.iter().flat_map(tokens).collect();
             given.extend(cost_nano_usd.map(|cost| ("tenure.cost.nano_usd", number(cost))));
             given

@@ -11,7 +11,7 @@ UPSTREAM_KEY = "upstream-test-key"
 CLIENT_SECONDS = 30
 
 
-def settings(upstream_url, limits, environments):
+def settings(upstream_url, limits, environments, memory):
     """`tenure.yaml`: the same upstream over both wire formats, and a model with a price."""
     provider = {"type": "openai", "base_url": upstream_url, "api_key": "${OPENAI_API_KEY}"}
     # Eighteen tokens, as the script counts a `count` answer, cost 1.8 cents.
@@ -29,13 +29,14 @@ def settings(upstream_url, limits, environments):
         "webhooks": {"allow_loopback": True},
         "vaults": {"allow_loopback": True},
         "environments": environments,
+        **({"memory": memory} if memory else {}),
     }
 
 
 class Server:
     """A server that can be killed and started again on what it left behind."""
 
-    def __init__(self, directory, upstream_url, *, configured=True, limits=None, environments=None, database=None, sealing_key=None, blobs=None, env=None):
+    def __init__(self, directory, upstream_url, *, configured=True, limits=None, environments=None, database=None, sealing_key=None, blobs=None, env=None, memory=None):
         self.env = env or {}
         self.directory, self.upstream_url = directory, upstream_url
         self.database, self.sealing_key, self.blobs = database, sealing_key, blobs
@@ -44,7 +45,7 @@ class Server:
         (self.project / "agents" / "assistant.md").write_text("---\nmodel: m1\n---\nBe brief.\n")
         if configured:
             # JSON is YAML.
-            (self.project / "tenure.yaml").write_text(json.dumps(settings(upstream_url, limits or {}, environments or {})))
+            (self.project / "tenure.yaml").write_text(json.dumps(settings(upstream_url, limits or {}, environments or {}, memory)))
         self.process = None
         self.start()
 

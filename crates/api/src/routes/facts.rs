@@ -265,7 +265,7 @@ fn moment_in(field: &Field<'_>) -> Result<Timestamp, ApiError> {
     moment(field.string()?).ok_or_else(wrong)
 }
 
-fn read_reason(reader: &mut Reader<'_>) -> Result<Option<String>, ApiError> {
+pub(super) fn read_reason(reader: &mut Reader<'_>) -> Result<Option<String>, ApiError> {
     let Some(field) = reader.optional_or_null("reason") else { return Ok(None) };
     let text = field.any_text(limit::FACT_REASON_BYTES_MAX)?;
     fact::reason(Some(text))

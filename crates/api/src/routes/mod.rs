@@ -20,6 +20,7 @@ mod memory;
 mod models;
 mod people;
 mod policies;
+mod procedures;
 mod sessions;
 mod sign_in;
 mod skills;
@@ -207,6 +208,7 @@ fn automation_routes() -> Table {
 
 fn memory_routes() -> Table {
     let (fact, block) = ("/tenure/memory/facts/{fact}", "/tenure/memory/blocks/{block}");
+    let procedure = "/tenure/memory/procedures/{procedure}";
     Table::new()
         .route("/tenure/memory/search", get(memory::search))
         .route("/tenure/memory/facts", get(facts::list).post(facts::create))
@@ -222,6 +224,11 @@ fn memory_routes() -> Table {
         .route(&format!("{block}/history"), get(blocks::history))
         .route(&format!("{block}/accept"), post(blocks::accept))
         .route(&format!("{block}/reject"), post(blocks::reject))
+        .route("/tenure/memory/procedures", get(procedures::list).post(procedures::put))
+        .route(procedure, get(procedures::retrieve).delete(procedures::delete))
+        .route(&format!("{procedure}/history"), get(procedures::history))
+        .route(&format!("{procedure}/accept"), post(procedures::accept))
+        .route(&format!("{procedure}/reject"), post(procedures::reject))
         .route("/tenure/memory/settings", get(blocks::settings).put(blocks::put_settings))
 }
 

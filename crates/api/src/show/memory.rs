@@ -1,8 +1,10 @@
 //! What is remembered on purpose, as JSON.
 
 use serde_json::{Value, json};
-use tenure_journal::{Closing, FactAuthor, FactSource, FactState, MemorySettings, Timestamp};
-use tenure_runtime::{KeptFact, MemoryOutcome, SavedBlock, SavedFact, Standing, fact as facts, rfc3339};
+use tenure_journal::{Closing, FactAuthor, FactSource, FactState, MemorySettings, ProcedureState, Timestamp};
+use tenure_runtime::{
+    KeptFact, MemoryOutcome, SavedBlock, SavedFact, SavedProcedure, Standing, fact as facts, rfc3339,
+};
 
 fn moment(at: Option<Timestamp>) -> Value {
     at.map_or(Value::Null, |at| json!(rfc3339(at)))
@@ -86,6 +88,34 @@ pub(crate) fn block(saved: &SavedBlock) -> Value {
         "proposed": block.proposed.as_ref().map(|proposed| json!({
             "text": proposed.text, "labels": proposed.labels, "by": source(&proposed.by),
         })),
+        "deleted": saved.document.deleted,
+        "updated_at": rfc3339(saved.document.updated_at),
+    })
+}
+
+/// A procedure, or a proposal of one.
+pub(crate) fn procedure(saved: &SavedProcedure) -> Value {
+    let procedure = &saved.procedure;
+    let (accepted, revises, rejection) = match &procedure.state {
+        ProcedureState::Accepted { by } => (by.as_ref(), None, None),
+        ProcedureState::Proposed { revises } => (None, *revises, None),
+        ProcedureState::Rejected { by, reason } => (None, None, Some((by, reason))),
+    };
+    json!({
+        "id": saved.document.id,
+        "object": "tenure.memory.procedure",
+        "version": saved.document.version,
+        "scope": procedure.scope,
+        "name": procedure.name,
+        "status": procedure.state.as_str(),
+        "description": procedure.description,
+        "steps": procedure.steps,
+        "labels": procedure.labels,
+        "sources": procedure.sources.iter().map(source).collect::<Vec<_>>(),
+        "revises": revises,
+        "accepted_by": accepted.map(source),
+        "rejected_by": rejection.map(|(by, _)| source(by)),
+        "reason": rejection.and_then(|(_, reason)| reason.clone()),
         "deleted": saved.document.deleted,
         "updated_at": rfc3339(saved.document.updated_at),
     })

@@ -17,7 +17,7 @@ pub(crate) use agent::{agent_version, compared, saved_agent, tenure_agent};
 pub(crate) use automation::{automation, invocation};
 pub(crate) use environment::template;
 pub(crate) use item::item;
-pub(crate) use memory::{block, fact, kept, memory_settings};
+pub(crate) use memory::{block, fact, kept, memory_settings, procedure};
 pub(crate) use session::{artifact, environment_info, session, tenure_session};
 pub(crate) use stream::{EventIds, frames, lagged};
 pub(crate) use subagent::subagent;

@@ -10,17 +10,17 @@ const FACTS: &str = "/v1/tenure/memory/facts";
 const BLOCKS: &str = "/v1/tenure/memory/blocks";
 const SETTINGS: &str = "/v1/tenure/memory/settings";
 
-struct Desk {
-    world: World,
+pub(crate) struct Desk {
+    pub(crate) world: World,
     agent: String,
 }
 
 impl Desk {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::of(World::new().await).await
     }
 
-    async fn of(world: World) -> Self {
+    pub(crate) async fn of(world: World) -> Self {
         let body = json!({"model": "m1", "name": "ops", "tools": [{"type": "memory"}]});
         let (status, made) = world.call("POST", "/v1/agents", Some(body)).await;
         assert_eq!(status, 201, "{made}");
@@ -28,16 +28,22 @@ impl Desk {
         Self { world, agent }
     }
 
-    fn space(&self, user: &str) -> String {
+    pub(crate) fn space(&self, user: &str) -> String {
         format!("space:{}:{user}", self.agent)
     }
 
     /// A session of a user in which the agent calls a tool at once; gives the session and what the tool said.
-    async fn calls(&self, user: &str, tool: &str, arguments: &Value) -> (Value, Value) {
+    pub(crate) async fn calls(&self, user: &str, tool: &str, arguments: &Value) -> (Value, Value) {
         self.calls_with(user, tool, arguments, json!({})).await
     }
 
-    async fn calls_with(&self, user: &str, tool: &str, arguments: &Value, tenure: Value) -> (Value, Value) {
+    pub(crate) async fn calls_with(
+        &self,
+        user: &str,
+        tool: &str,
+        arguments: &Value,
+        tenure: Value,
+    ) -> (Value, Value) {
         let input = format!("call {tool} {arguments}");
         let body = json!({"agent_id": self.agent, "environment": {"type": "none"}, "tenure": tenure,
             "metadata": {"user_id": user}, "input": input});
@@ -60,7 +66,7 @@ impl Desk {
         (session, facts.into_iter().filter(|passage| passage.get("fact").is_some()).collect())
     }
 
-    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         self.world.call("POST", path, Some(body)).await
     }
 

@@ -15,6 +15,7 @@ mod metrics;
 mod mirror;
 mod people_api;
 mod policies_api;
+mod procedures;
 mod proofs_api;
 mod records;
 mod support;

@@ -112,6 +112,9 @@ async fn furnish(world: &World) -> Ids {
     keep("fact", id(&made(world, "/v1/tenure/memory/facts", fact).await));
     let block = json!({"scope": "project", "name": "house-rules", "text": "Be brief."});
     keep("block", id(&made(world, "/v1/tenure/memory/blocks", block).await));
+    let procedure =
+        json!({"scope": "project", "name": "refund-order", "description": "To refund.", "steps": "1. Look."});
+    keep("procedure", id(&made(world, "/v1/tenure/memory/procedures", procedure).await));
     // What this server cannot make here has an id that exists nowhere; its session does.
     for (name, id) in [
         ("environment", "env_0190d5e4aabb7ccd8eeff00112233445"),

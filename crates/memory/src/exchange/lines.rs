@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 use tenure_journal::{MemoryScope, is_block_name, json as strict};
 
 use super::fields::{self, line, set};
-use super::{BlockRecord, ExchangeError, FactRecord, Record, Standing, TEXT_BYTES_MAX};
+use super::{BlockRecord, ExchangeError, FactRecord, ProcedureRecord, Record, Standing, TEXT_BYTES_MAX};
 use crate::block;
+use crate::procedure::ProcedureText;
 
 /// Records as JSON lines.
 #[must_use]
@@ -13,6 +14,11 @@ pub fn to_lines(records: &[Record]) -> String {
     let line = |record: &Record| match record {
         Record::Block(BlockRecord { scope, name, text }) => {
             json!({ "type": "block", "scope": scope, "name": name, "text": text }).to_string() + "\n"
+        }
+        Record::Procedure(ProcedureRecord { scope, text }) => {
+            let ProcedureText { name, description, steps } = text;
+            let members = json!({ "type": "procedure", "scope": scope, "name": name, "description": description, "steps": steps });
+            members.to_string() + "\n"
         }
         Record::Fact(fact) => {
             let mut members = Map::new();
@@ -73,6 +79,21 @@ fn record(number: usize, text: &str) -> Result<Record, ExchangeError> {
                 None => Ok(Record::Block(BlockRecord { scope, name: name.to_owned(), text })),
             }
         }
+        Some("procedure") => {
+            let mut read = |field: &'static str| {
+                let value = take(field)?;
+                value.as_str().map(str::to_owned).ok_or_else(|| of(field, "expected a text".to_owned()))
+            };
+            let (name, description, steps) = (read("name")?, read("description")?, read("steps")?);
+            let text = ProcedureText::new(&name, &description, &steps);
+            let text = text.map_err(|error| ExchangeError::at(number, error.to_string()))?;
+            match members.keys().next() {
+                Some(field) => {
+                    Err(of(field, "is not known; known are name, description and steps".to_owned()))
+                }
+                None => Ok(Record::Procedure(ProcedureRecord { scope, text })),
+            }
+        }
         Some("fact") => {
             let statement = line(&take("statement")?).map_err(|message| of("statement", message))?;
             let mut record = FactRecord::new(scope, statement);
@@ -90,6 +111,6 @@ fn record(number: usize, text: &str) -> Result<Record, ExchangeError> {
             }
             Ok(Record::Fact(record))
         }
-        Some(_) | None => Err(of("type", "expected `fact` or `block`".to_owned())),
+        Some(_) | None => Err(of("type", "expected `fact`, `block` or `procedure`".to_owned())),
     }
 }

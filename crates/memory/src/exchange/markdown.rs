@@ -4,14 +4,21 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::Value;
-use tenure_journal::{MemoryScope, is_block_name};
+use tenure_journal::{MemoryScope, PROCEDURE_NAME_CHARS_MAX, is_block_name};
 
 use super::fields::{self, line, set};
-use super::{BlockRecord, ExchangeError, FORM, FactRecord, Record, Standing, TEXT_BYTES_MAX};
+use super::{
+    BlockRecord, ExchangeError, FORM, FactRecord, ProcedureRecord, Record, Standing, TEXT_BYTES_MAX,
+};
 use crate::block;
+use crate::procedure::ProcedureText;
 
 /// The heading over the blocks.
 const BLOCKS: &str = "Pinned blocks";
+/// The heading over the procedures.
+const PROCEDURES: &str = "Procedures";
+/// What comes before what a procedure says of when to use it.
+const DESCRIPTION: &str = "description: ";
 
 fn heading(standing: Standing) -> &'static str {
     match standing {
@@ -43,6 +50,7 @@ pub fn file_name(scope: &MemoryScope) -> String {
 pub fn to_markdown(scope: &MemoryScope, records: &[Record]) -> String {
     let mut text = format!("---\nmemory: {FORM}\nscope: {scope}\n---\n");
     let mut blocks: BTreeMap<&str, &BlockRecord> = BTreeMap::new();
+    let mut procedures: BTreeMap<&str, &ProcedureText> = BTreeMap::new();
     let mut facts: BTreeMap<(Standing, &str), Vec<&FactRecord>> = BTreeMap::new();
     for record in records {
         match record {
@@ -51,7 +59,10 @@ pub fn to_markdown(scope: &MemoryScope, records: &[Record]) -> String {
                 let subject = fact.subject.as_deref().unwrap_or_default();
                 facts.entry((fact.standing, subject)).or_default().push(fact);
             }
-            Record::Block(_) | Record::Fact(_) => {}
+            Record::Procedure(ProcedureRecord { scope: of, text }) if of == scope => {
+                procedures.insert(&text.name, text);
+            }
+            Record::Block(_) | Record::Fact(_) | Record::Procedure(_) => {}
         }
     }
     if !blocks.is_empty() {
@@ -59,10 +70,14 @@ pub fn to_markdown(scope: &MemoryScope, records: &[Record]) -> String {
     }
     for block in blocks.values() {
         let _ = write!(text, "\n## {}\n\n", block.name);
-        for line in block.text.lines() {
-            text += format!("> {line}").trim_end();
-            text.push('\n');
-        }
+        quote(&mut text, &block.text);
+    }
+    if !procedures.is_empty() {
+        let _ = write!(text, "\n# {PROCEDURES}\n");
+    }
+    for ProcedureText { name, description, steps } in procedures.values() {
+        let _ = write!(text, "\n## {name}\n\n{DESCRIPTION}{description}\n\n");
+        quote(&mut text, steps);
     }
     let mut last = None;
     for ((standing, subject), facts) in &mut facts {
@@ -86,11 +101,20 @@ pub fn to_markdown(scope: &MemoryScope, records: &[Record]) -> String {
     text
 }
 
+fn quote(text: &mut String, quoted: &str) {
+    for line in quoted.lines() {
+        *text += format!("> {line}").trim_end();
+        text.push('\n');
+    }
+}
+
 /// What the lines so far are part of.
 enum Place {
     Nowhere,
     Blocks,
     Block(BlockRecord),
+    Procedures,
+    Procedure(ProcedureText),
     Facts(Standing, Option<String>),
 }
 
@@ -109,7 +133,7 @@ pub fn from_markdown(text: &str) -> Result<Vec<Record>, ExchangeError> {
     for (number, text) in lines {
         place = read(&scope, number, text, place, &mut records)?;
     }
-    finish(place, text.lines().count().max(1), &mut records)?;
+    finish(&scope, place, text.lines().count().max(1), &mut records)?;
     Ok(records)
 }
 
@@ -153,14 +177,17 @@ fn read(
 ) -> Result<Place, ExchangeError> {
     let plain = text.trim_end();
     if let Some(title) = plain.strip_prefix("# ") {
-        finish(place, number, records)?;
+        finish(scope, place, number, records)?;
         let standing = Standing::ALL.into_iter().find(|standing| heading(*standing) == title.trim());
         return match standing {
             Some(standing) => Ok(Place::Facts(standing, None)),
             None if title.trim() == BLOCKS => Ok(Place::Blocks),
+            None if title.trim() == PROCEDURES => Ok(Place::Procedures),
             None => Err(ExchangeError::at(
                 number,
-                format!("expected `# {BLOCKS}`, `# Facts`, `# Proposed`, `# Closed` or `# Rejected`"),
+                format!(
+                    "expected `# {BLOCKS}`, `# {PROCEDURES}`, `# Facts`, `# Proposed`, `# Closed` or `# Rejected`"
+                ),
             )),
         };
     }
@@ -173,13 +200,18 @@ fn read(
                 Ok(Place::Facts(standing, Some(subject)))
             }
             Place::Blocks | Place::Block(_) => {
-                finish(place, number, records)?;
+                finish(scope, place, number, records)?;
                 if !is_block_name(title) {
                     let expected = "expected 1 to 64 lower-case letters, digits, `-` and `_`";
                     return Err(ExchangeError::of(number, "name", expected));
                 }
                 let (name, text) = (title.to_owned(), String::new());
                 Ok(Place::Block(BlockRecord { scope: scope.clone(), name, text }))
+            }
+            Place::Procedures | Place::Procedure(_) => {
+                finish(scope, place, number, records)?;
+                let (description, steps) = (String::new(), String::new());
+                Ok(Place::Procedure(ProcedureText { name: title.to_owned(), description, steps }))
             }
             Place::Nowhere => {
                 Err(ExchangeError::at(number, "expected a heading of the first level before it"))
@@ -198,11 +230,28 @@ fn read(
             block.text.push('\n');
             Ok(Place::Block(block))
         }
+        Place::Procedure(mut text) => {
+            if let Some(quoted) = plain.strip_prefix('>') {
+                text.steps += quoted.strip_prefix(' ').unwrap_or(quoted);
+                text.steps.push('\n');
+            } else if let Some(description) = plain.strip_prefix(DESCRIPTION)
+                && text.description.is_empty()
+            {
+                description.clone_into(&mut text.description);
+            } else {
+                let expected =
+                    "expected one line with `description: `, and `> ` before each line of the steps";
+                return Err(ExchangeError::at(number, expected));
+            }
+            Ok(Place::Procedure(text))
+        }
         Place::Facts(standing, subject) => {
             fact(scope, number, plain, (standing, subject.as_deref()), records)?;
             Ok(Place::Facts(standing, subject))
         }
-        Place::Blocks | Place::Nowhere => Err(ExchangeError::at(number, "expected a heading before it")),
+        Place::Blocks | Place::Procedures | Place::Nowhere => {
+            Err(ExchangeError::at(number, "expected a heading before it"))
+        }
     }
 }
 
@@ -229,18 +278,41 @@ fn fact(
             set(record, field, &Value::from(value))
                 .map_err(|message| ExchangeError::of(number, field, message))
         }
-        Some(Record::Fact(_) | Record::Block(_)) | None => {
+        Some(Record::Fact(_) | Record::Block(_) | Record::Procedure(_)) | None => {
             Err(ExchangeError::of(number, field, "stands before the statement that it is about"))
         }
     }
 }
 
-/// A block ends where something else begins.
-fn finish(place: Place, number: usize, records: &mut Vec<Record>) -> Result<(), ExchangeError> {
-    let Place::Block(block) = place else { return Ok(()) };
-    let text = block::text(&block.text);
-    let text = text
-        .map_err(|error| ExchangeError::of(number, "text", format!("of block `{}` {error}", block.name)))?;
-    records.push(Record::Block(BlockRecord { text, ..block }));
+/// A block and a procedure end where something else begins.
+fn finish(
+    scope: &MemoryScope,
+    place: Place,
+    number: usize,
+    records: &mut Vec<Record>,
+) -> Result<(), ExchangeError> {
+    match place {
+        Place::Block(block) => {
+            let text = block::text(&block.text);
+            let text = text.map_err(|error| {
+                ExchangeError::of(number, "text", format!("of block `{}` {error}", block.name))
+            })?;
+            records.push(Record::Block(BlockRecord { text, ..block }));
+        }
+        Place::Procedure(ProcedureText { name, description, steps }) => {
+            let text = ProcedureText::new(&name, &description, &steps);
+            let wrong = |error| ExchangeError::at(number, format!("of procedure `{}` {error}", shown(&name)));
+            records.push(Record::Procedure(ProcedureRecord {
+                scope: scope.clone(),
+                text: text.map_err(wrong)?,
+            }));
+        }
+        Place::Nowhere | Place::Blocks | Place::Procedures | Place::Facts(..) => {}
+    }
     Ok(())
+}
+
+/// A name as an error repeats it.
+fn shown(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(PROCEDURE_NAME_CHARS_MAX).collect()
 }

@@ -1,8 +1,9 @@
-//! Facts and pinned blocks: those kept for whom an erasure is about, and those that rest on what goes.
+//! Facts, pinned blocks and procedures: those kept for whom an erasure is about, and those that rest on what goes.
 
 use serde::Deserialize as _;
 use tenure_journal::{
-    Fact, FactAuthor, FactId, FactSource, FactState, MemoryScope, PinnedBlock, ProjectId, SessionId,
+    Fact, FactAuthor, FactId, FactSource, FactState, MemoryScope, PinnedBlock, Procedure, ProjectId,
+    SessionId,
 };
 use tenure_store::{Document, DocumentKind, Erasing, Gone, Order, Page, Place, StoreError};
 
@@ -12,6 +13,10 @@ use crate::handle::Shared;
 
 /// Documents read at once.
 const PAGE: usize = 256;
+
+/// What is kept of a scope and may be from sessions.
+const KINDS: [DocumentKind; 4] =
+    [DocumentKind::Fact, DocumentKind::PinnedBlock, DocumentKind::Procedure, DocumentKind::ProcedureProposal];
 
 /// Whose memories go.
 struct Going<'a> {
@@ -42,9 +47,11 @@ pub(super) async fn memories(
     Ok(gone)
 }
 
-/// The one fact that is asked for; or else what is kept for the user, by any agent, or for one of the `sessions` alone, and, whomever it is kept for, a fact that
-/// agents said in no other session or that one of these ended, and a block that one of them wrote: nobody can tell what
-/// of its text is from it. What was removed before has a past still, and is among them.
+/// The one fact that is asked for; or else what is kept for the user, by any agent, or for one of the `sessions` alone,
+/// and, whomever it is kept for, a fact that agents said in no other session or that one of these ended, a block that one
+/// of them wrote, and a procedure of which any version was said in no other session: nobody can tell what of its text is
+/// from it. A proposal goes by itself, and what it would have replaced stays. What was removed before has a past still,
+/// and is among them.
 pub(super) async fn going(
     shared: &Shared,
     project: ProjectId,
@@ -61,10 +68,7 @@ pub(super) async fn going(
     }
     let going = Going { user: what.user(), sessions };
     let mut found = Vec::new();
-    for (kind, deleted) in [DocumentKind::Fact, DocumentKind::PinnedBlock]
-        .into_iter()
-        .flat_map(|kind| [(kind, false), (kind, true)])
-    {
+    for (kind, deleted) in KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
         let mut page = Page { after: None, limit: PAGE, order: Order::Ascending };
         loop {
             let documents = match deleted {
@@ -115,8 +119,12 @@ pub(super) async fn statements(
 }
 
 impl Going<'_> {
-    /// Whether an earlier version goes, and with it all.
+    /// Whether an earlier version goes, and with it all. A proposal says the same in all of its versions, and its latest
+    /// has everybody who said it.
     async fn had(&self, shared: &Shared, latest: &Document) -> Result<bool, StoreError> {
+        if latest.kind == DocumentKind::ProcedureProposal {
+            return Ok(false);
+        }
         for version in 1..latest.version {
             let before =
                 shared.store.document(latest.project, latest.kind, &latest.id, Some(version)).await?;
@@ -133,6 +141,11 @@ impl Going<'_> {
             return PinnedBlock::deserialize(&document.body).is_ok_and(|block| {
                 let proposed = block.proposed.as_ref().is_some_and(|proposed| self.said(&proposed.by));
                 proposed || self.said(&block.by) || self.is_of(&block.scope)
+            });
+        }
+        if matches!(document.kind, DocumentKind::Procedure | DocumentKind::ProcedureProposal) {
+            return Procedure::deserialize(&document.body).is_ok_and(|procedure| {
+                self.is_only_theirs(&procedure.sources) || self.is_of(&procedure.scope)
             });
         }
         Fact::deserialize(&document.body).is_ok_and(|fact| {
@@ -167,7 +180,7 @@ impl Going<'_> {
 
 #[cfg(test)]
 mod tests {
-    use tenure_journal::{AgentId, EffectId, Fresh, ItemId, Labels, Timestamp};
+    use tenure_journal::{AgentId, EffectId, Fresh, ItemId, Labels, ProcedureState, Timestamp};
 
     use super::*;
 
@@ -180,6 +193,7 @@ mod tests {
             by: FactAuthor::Call { session, item: ItemId::fresh(&fresh), effect: EffectId::fresh(&fresh) },
         };
         let person = FactSource { at: Timestamp::EPOCH, by: FactAuthor::Caller { id: "key_1".into() } };
+        let by_hand = person.clone();
         let agent = AgentId::fresh(&fresh);
         let project = || MemoryScope::Project;
         let closed = |by: FactSource| {
@@ -255,6 +269,25 @@ mod tests {
             let block = PinnedBlock { scope: project(), name, text, labels: Labels::NEUTRAL, by, proposed };
             let body = serde_json::to_value(block).expect("JSON");
             assert_eq!(going.has(&document(DocumentKind::PinnedBlock, body)), goes, "{what}");
+        }
+        let ada = || MemoryScope::User("ada".into());
+        for (what, scope, sources, goes) in [
+            ("proposed by her", project(), vec![call(hers)], true),
+            ("proposed by both", project(), vec![call(hers), call(his)], false),
+            ("proposed by him", project(), vec![call(his)], false),
+            ("written by a person", project(), vec![by_hand.clone()], false),
+            ("written for her", ada(), vec![by_hand], true),
+        ] {
+            let by = Some(call(his));
+            for state in [ProcedureState::Proposed { revises: None }, ProcedureState::Accepted { by }] {
+                let (scope, sources, labels) = (scope.clone(), sources.clone(), Labels::NEUTRAL);
+                let (name, description, steps) = ("a".into(), "b".into(), "c".into());
+                let body = Procedure { scope, name, description, steps, labels, sources, state };
+                let body = serde_json::to_value(body).expect("JSON");
+                for kind in [DocumentKind::Procedure, DocumentKind::ProcedureProposal] {
+                    assert_eq!(going.has(&document(kind, body.clone())), goes, "{what}");
+                }
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Pinned blocks: kept, edited, and given to the turns that begin.
 
 use tenure_journal::{
-    Event, FactSource, Labels, MemoryScope, PinnedBlock, ProjectId, ProposedText, TakenBlock, Timestamp,
-    block_id, is_block_name, limit,
+    FactSource, Labels, MemoryScope, PinnedBlock, ProjectId, ProposedText, TakenBlock, Timestamp, block_id,
+    is_block_name, limit,
 };
 use tenure_memory::block;
 use tenure_session::Batch;
@@ -10,7 +10,7 @@ use tenure_store::{Document, DocumentKind, Receipt, Store, StoreError, StoreErro
 
 use super::documents::{decode, encode, first};
 use super::read::all;
-use super::{MemoryError, MemoryRefusal, Standing, WRITE_ATTEMPTS, is_conflict};
+use super::{MemoryError, MemoryRefusal, Standing, WRITE_ATTEMPTS, is_conflict, unreadable};
 use crate::Runtime;
 use crate::handle::Shared;
 
@@ -251,12 +251,10 @@ async fn of_scope(
     found.into_iter().map(SavedBlock::from_document).collect()
 }
 
-/// The blocks that a turn takes up, those of the widest scope first, where `batch` begins one. Asked after the first
-/// decision, because only it says whether a turn begins.
-pub(crate) async fn taken(shared: &Shared, batch: &Batch) -> Result<Option<Vec<TakenBlock>>, StoreError> {
+/// The blocks that a turn takes up, those of the widest scope first, where `batch` begins one.
+pub(super) async fn taken(shared: &Shared, batch: &Batch) -> Result<Option<Vec<TakenBlock>>, StoreError> {
     let state = &batch.after;
-    let begins = batch.events.iter().any(|event| matches!(event, Event::TurnStarted { .. }));
-    if !begins || (!state.uses_memory() && state.blocks().is_empty()) {
+    if !state.uses_memory() && state.blocks().is_empty() {
         return Ok(None);
     }
     if !state.uses_memory() {
@@ -265,16 +263,8 @@ pub(crate) async fn taken(shared: &Shared, batch: &Batch) -> Result<Option<Vec<T
     let space = state.memory_space();
     let mut taken = Vec::new();
     for scope in MemoryScope::all_of(&space, Some(state.key().session)) {
-        let found = of_scope(&*shared.store, space.project, &scope).await.map_err(|error| match error {
-            MemoryError::Store(error) => error,
-            error @ (MemoryError::NotFound
-            | MemoryError::Refused(_)
-            | MemoryError::Busy
-            | MemoryError::Damaged(_)) => {
-                StoreError::new(StoreErrorKind::Corrupt, "reading pinned blocks").with_source(error)
-            }
-        })?;
-        for SavedBlock { document, block } in found {
+        let found = of_scope(&*shared.store, space.project, &scope).await;
+        for SavedBlock { document, block } in found.map_err(unreadable)? {
             if !block.text.is_empty() {
                 let PinnedBlock { scope, name, text, labels, .. } = block;
                 taken.push(TakenBlock { scope, name, version: document.version, text, labels });

@@ -2,6 +2,7 @@
 
 use tenure_memory::block::BlockRefusal;
 use tenure_memory::fact::FactRefusal;
+use tenure_memory::procedure::ProcedureRefusal;
 use tenure_store::StoreError;
 
 /// Why the memory was not changed or could not be read.
@@ -11,7 +12,7 @@ pub enum MemoryError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// There is none with that id.
-    #[error("there is no such fact or block")]
+    #[error("there is no such fact, block or procedure")]
     NotFound,
     /// It cannot be so. The text is for people and models.
     #[error(transparent)]
@@ -39,6 +40,15 @@ pub enum MemoryRefusal {
     /// The scope has as many blocks as it may.
     #[error("the scope has {0} pinned blocks, which is the most")]
     BlocksFull(usize),
+    /// Of a procedure.
+    #[error(transparent)]
+    Procedure(#[from] ProcedureRefusal),
+    /// The scope has as many procedures as it may.
+    #[error("the scope has {0} procedures, which is the most; remove one that is not needed any more")]
+    ProceduresFull(usize),
+    /// As many proposals wait as may.
+    #[error("{0} procedures of the scope wait for a person, which is the most")]
+    ProposalsFull(usize),
     /// Nothing waits.
     #[error("nothing of the block waits for a person")]
     NotProposed,
@@ -52,6 +62,12 @@ pub enum MemoryRefusal {
 
 impl From<FactRefusal> for MemoryError {
     fn from(refusal: FactRefusal) -> Self {
+        Self::Refused(refusal.into())
+    }
+}
+
+impl From<ProcedureRefusal> for MemoryError {
+    fn from(refusal: ProcedureRefusal) -> Self {
         Self::Refused(refusal.into())
     }
 }

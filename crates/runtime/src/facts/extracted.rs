@@ -1,21 +1,24 @@
-//! What becomes of facts that a model read out of a turn: planned before the append that says so, and written with it.
+//! What becomes of facts and procedures that a model read out of a turn: planned before the append that says so, and
+//! written with it.
 //!
-//! An append is refused as a whole where a fact was changed since it was read, and planned again. So there is no moment
-//! at which an answer is in the journal and its facts are not kept, or the other way round.
+//! An append is refused as a whole where what it changes was changed since it was read, and planned again. So there is
+//! no moment at which an answer is in the journal and what was read is not kept, or the other way round.
 
 use std::collections::BTreeSet;
 
 use tenure_journal::{
-    ExtractedFact, FactAuthor, FactId, FactSource, FactState, Labels, MemoryScope, ProjectId, Timestamp,
-    limit,
+    ExtractedFact, ExtractedProcedure, FactAuthor, FactId, FactSource, FactState, ItemId, Labels,
+    MemoryScope, ProjectId, SessionId, Timestamp, limit,
 };
 use tenure_memory::fact::{self, Saying};
+use tenure_memory::procedure::ProcedureText;
 use tenure_memory::{KnownFact, text};
 use tenure_session::{Batch, Learned};
-use tenure_store::{DocumentKind, Indexed, Store, StoreError};
+use tenure_store::{Document, DocumentKind, Indexed, Store, StoreError};
 
 use super::change::planned;
 use super::documents::{self, SavedFact};
+use super::procedures::{self, Proposal, Proposed};
 use super::read::all;
 use super::settings::settings;
 use super::{MemoryError, Outcome, Standing};
@@ -29,6 +32,10 @@ const COMPARED_MAX: usize = 32;
 const REFUSED: &str = "refused";
 /// The outcome of a fact that another of the same answer changes already.
 const SAID_TWICE: &str = "said_twice";
+/// The outcome of what waits for a person.
+const PROPOSED: &str = "proposed";
+/// The outcome of a procedure that waits already, or is in force.
+const KNOWN: &str = "known";
 
 /// Facts of a scope that may have to do with a text, for a reader whose session has these labels. What is trusted less
 /// than what the session has seen, or is more confidential, is not among them: it would rub off on everything that is
@@ -62,51 +69,85 @@ pub(crate) async fn known(
 }
 
 /// Whether whoever has `labels` has these already.
-fn adds_nothing(these: &Labels, labels: &Labels) -> bool {
+pub(super) fn adds_nothing(these: &Labels, labels: &Labels) -> bool {
     labels.clone().join(these) == *labels
 }
 
-/// What becomes of the facts that a batch reads out of turns.
+/// What becomes of what a batch reads out of turns.
 #[derive(Default)]
 pub(crate) struct Learning {
     /// The versions of facts to write with it.
     pub(crate) indexed: Vec<Indexed>,
-    /// What became of each, in a word.
-    pub(crate) outcomes: Vec<&'static str>,
+    /// The versions of proposals of procedures.
+    pub(crate) proposals: Vec<Document>,
+    /// What became of each fact, in a word.
+    pub(crate) facts: Vec<&'static str>,
+    /// What became of each procedure.
+    pub(crate) procedures: Vec<&'static str>,
 }
 
-/// Plans what a batch writes of the facts that it reads out of turns.
+/// Plans what a batch writes of what it reads out of turns.
 pub(crate) async fn learned(shared: &Shared, batch: &Batch) -> Result<Learning, StoreError> {
     let mut plan = Plan::default();
-    let mut outcomes = Vec::new();
-    let key = batch.after.key();
+    let mut learning = Learning::default();
+    let (key, store) = (batch.after.key(), &*shared.store);
     for learned in &batch.learned {
+        let by = |items: &[ItemId]| {
+            let (items, effect) = (items.to_vec(), learned.effect);
+            FactSource { at: batch.at, by: FactAuthor::Extraction { session: key.session, items, effect } }
+        };
         for fact in &learned.facts {
-            let by = FactAuthor::Extraction {
-                session: key.session,
-                items: fact.items.clone(),
-                effect: learned.effect,
-            };
-            let by = FactSource { at: batch.at, by };
-            match plan.add(&*shared.store, key.project, learned, fact, by).await {
-                Ok(outcome) => outcomes.push(outcome.map_or(SAID_TWICE, word)),
-                Err(MemoryError::Store(error)) => return Err(error),
-                Err(MemoryError::Refused(_) | MemoryError::NotFound) => outcomes.push(REFUSED),
-                Err(error @ (MemoryError::Busy | MemoryError::Damaged(_))) => {
-                    outcomes.push(REFUSED);
-                    tracing::error!(session = %key.session, %error, "a fact that was read out of a turn cannot be kept");
+            let outcome = plan.add(store, key.project, learned, fact, by(&fact.items)).await;
+            let outcome = outcome.map(|outcome| outcome.map_or(SAID_TWICE, word));
+            learning.facts.push(kept(key.session, outcome)?);
+        }
+        if let Some(read) = &learned.procedure {
+            let proposed = proposal(store, key.project, learned, read, &by(&read.items)).await;
+            let outcome = proposed.map(|proposed| match proposed {
+                Proposed::Waits(written) => {
+                    learning.proposals.extend(written);
+                    PROPOSED
                 }
-            }
+                Proposed::Known(_) => KNOWN,
+            });
+            learning.procedures.push(kept(key.session, outcome)?);
         }
     }
-    Ok(Learning { indexed: plan.changed.iter().map(SavedFact::indexed).collect(), outcomes })
+    learning.indexed = plan.changed.iter().map(SavedFact::indexed).collect();
+    Ok(learning)
+}
+
+/// What became of something that was read. That one thing cannot be kept keeps nothing else from being so.
+fn kept(session: SessionId, outcome: Result<&'static str, MemoryError>) -> Result<&'static str, StoreError> {
+    match outcome {
+        Ok(outcome) => Ok(outcome),
+        Err(MemoryError::Store(error)) => Err(error),
+        Err(MemoryError::Refused(_) | MemoryError::NotFound) => Ok(REFUSED),
+        Err(error @ (MemoryError::Busy | MemoryError::Damaged(_))) => {
+            tracing::error!(%session, %error, "what was read out of a turn cannot be kept");
+            Ok(REFUSED)
+        }
+    }
+}
+
+async fn proposal(
+    store: &dyn Store,
+    project: ProjectId,
+    learned: &Learned,
+    read: &ExtractedProcedure,
+    by: &FactSource,
+) -> Result<Proposed, MemoryError> {
+    let text = ProcedureText::new(&read.name, &read.description, &read.steps)?;
+    let Learned { effect, scope, labels, .. } = learned;
+    let wanted = Proposal { scope, text: &text, labels, by, effect: *effect };
+    procedures::proposed(store, project, &wanted).await
 }
 
 fn word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Added => "added",
         Outcome::Confirmed => "confirmed",
-        Outcome::Proposed => "proposed",
+        Outcome::Proposed => PROPOSED,
         Outcome::Corrected => "corrected",
         Outcome::Closed | Outcome::Rejected => REFUSED,
     }

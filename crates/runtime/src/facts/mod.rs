@@ -1,6 +1,7 @@
-//! What is remembered on purpose: facts and pinned blocks, written by agents through their tools and by people.
+//! What is remembered on purpose: facts, pinned blocks and procedures, written by agents through their tools and by
+//! people.
 //!
-//! Both are documents, versioned like all others, so what became of each is its history; a fact is found by its terms
+//! All are documents, versioned like all others, so what became of each is its history; a fact is found by its terms
 //! from the moment its write returned. A write is decided on what was read and made at that version: whoever was
 //! slower reads again and decides again, so nothing is kept twice and nothing is closed twice.
 //!
@@ -12,6 +13,7 @@ mod documents;
 mod error;
 mod extracted;
 mod found;
+mod procedures;
 mod read;
 mod settings;
 mod tool;
@@ -20,15 +22,19 @@ pub use blocks::SavedBlock;
 pub use change::{Correction, KeptFact, Outcome, caller};
 pub use documents::{SavedFact, indexed};
 pub use error::{MemoryError, MemoryRefusal};
+pub use procedures::{Answer, SavedProcedure};
 pub use read::FactFilter;
 
-pub(crate) use blocks::taken;
 pub(crate) use extracted::{known, learned};
 pub(crate) use found::{Facts, add};
+pub(crate) use procedures::known_procedures;
 pub(crate) use tool::Call;
 
-use tenure_journal::{Integrity, Labels};
+use tenure_journal::{Event, Integrity, Labels, TakenBlock, TakenProcedure};
+use tenure_session::{Batch, Context};
 use tenure_store::{StoreError, StoreErrorKind};
+
+use crate::handle::Shared;
 
 /// Tries of a write that meets another.
 const WRITE_ATTEMPTS: u32 = 8;
@@ -58,6 +64,43 @@ impl Standing {
     /// anything there.
     fn pinned(self, writer: &Labels) -> Self {
         if writer.integrity < Integrity::Internal { Self::Proposed } else { self }
+    }
+}
+
+/// What a turn that begins takes up of the memory; absent where it is as before.
+pub(crate) struct Taken {
+    blocks: Option<Vec<TakenBlock>>,
+    procedures: Option<Vec<TakenProcedure>>,
+}
+
+impl Taken {
+    /// The context of a decision that takes it up.
+    pub(crate) fn over<'a>(&'a self, cx: Context<'a>) -> Context<'a> {
+        Context { blocks: self.blocks.as_deref(), procedures: self.procedures.as_deref(), ..cx }
+    }
+}
+
+/// What is taken up where `batch` begins a turn. Asked after the first decision, because only it says whether a turn
+/// begins; `None` leaves nothing to decide again.
+pub(crate) async fn taken(shared: &Shared, batch: &Batch) -> Result<Option<Taken>, StoreError> {
+    if !batch.events.iter().any(|event| matches!(event, Event::TurnStarted { .. })) {
+        return Ok(None);
+    }
+    let blocks = blocks::taken(shared, batch).await?;
+    let procedures = procedures::taken(shared, batch).await?;
+    Ok((blocks.is_some() || procedures.is_some()).then_some(Taken { blocks, procedures }))
+}
+
+/// A scope that cannot be read, as a turn that begins meets it.
+fn unreadable(error: MemoryError) -> StoreError {
+    match error {
+        MemoryError::Store(error) => error,
+        error @ (MemoryError::NotFound
+        | MemoryError::Refused(_)
+        | MemoryError::Busy
+        | MemoryError::Damaged(_)) => {
+            StoreError::new(StoreErrorKind::Corrupt, "reading what is always shown").with_source(error)
+        }
     }
 }
 

@@ -52,7 +52,7 @@ async fn started(store: &Arc<MemoryStore>) -> (Runtime, Arc<Shop>) {
 fn with_ada(text: &str, scope: ScopeKind) -> Opening {
     let mut opening = opening(text);
     opening.opened.metadata.insert(MEMORY_USER_KEY.to_owned(), "ada".to_owned());
-    let extraction = Extraction { model: "reader".to_owned(), scope, facts_max: 8 };
+    let extraction = Extraction { model: "reader".to_owned(), scope, facts_max: 8, procedures: false };
     opening.opened.agent.extraction = Some(ExtractionChoice::On(extraction));
     opening.opened.agent.tools.push(Tool::Memory);
     opening

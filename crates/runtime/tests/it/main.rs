@@ -12,6 +12,7 @@ mod freezes;
 mod identity;
 mod nodes;
 mod policies;
+mod procedures;
 mod quarantine;
 mod resume;
 mod reviews;

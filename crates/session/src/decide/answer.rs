@@ -449,7 +449,7 @@ impl Draft<'_> {
         let action = Action::ToolCall { tool: tool.facts(), mode: self.state.agent.approval };
         let mut judgement = self.judge(action, arguments, None, Asking::Impossible);
         if let Some(what) = tool.memory_use() {
-            judgement = judgement.and(self.judge_memory(what, arguments));
+            judgement = judgement.and(self.judge_memory(tool, what, arguments));
         }
         match self.pronounce(judgement) {
             Verdict::Allow(permit) => self.request(Effect {

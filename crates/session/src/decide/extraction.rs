@@ -1,4 +1,4 @@
-//! Reading facts out of a turn that has ended: asked for with its end, and waited for by nobody.
+//! Reading facts and a procedure out of a turn that has ended: asked for with its end, and waited for by nobody.
 //!
 //! ```text
 //!   the turn is completed ──▶ an extraction is asked for ──▶ read: facts are written with the answer's event
@@ -23,18 +23,20 @@ use super::Draft;
 use super::permission::Asking;
 use super::route::Purpose;
 use super::turn::NO_ARGUMENTS;
+use crate::Window;
 use crate::budget;
-use crate::{Window, extraction};
+use crate::extraction::{self, ReadTurn};
 
 impl Draft<'_> {
-    /// Asks for facts of a turn that was just completed, where that is wanted.
+    /// Asks for what is to be remembered of a turn that was just completed, where that is wanted.
     pub(super) fn read_turn(&mut self, turn_id: TurnId) {
         let Some(wanted) = self.state.wanted_extraction(self.cx.routes.extraction).cloned() else { return };
         let items = self.state.readable(turn_id);
         if items.is_empty() {
             return;
         }
-        let asked = self.extraction_of(wanted, items);
+        let calls = if wanted.procedures { self.state.calls_to_read(turn_id) } else { Vec::new() };
+        let asked = self.extraction_of(wanted, (items, calls));
         self.ask_extraction(turn_id, asked);
     }
 
@@ -42,9 +44,9 @@ impl Draft<'_> {
     fn extraction_of(
         &mut self,
         wanted: Extraction,
-        items: Vec<ItemId>,
+        (items, calls): (Vec<ItemId>, Vec<ItemId>),
     ) -> Result<(EffectKind, PermitRecord), ExtractionSkipped> {
-        let Extraction { model, scope, facts_max } = wanted;
+        let Extraction { model, scope, facts_max, procedures: _ } = wanted;
         let space = self.state.memory_space();
         let scope =
             MemoryScope::of(scope, &space, self.state.key.session).ok_or(ExtractionSkipped::NoUser)?;
@@ -54,7 +56,7 @@ impl Draft<'_> {
         }
         let permit = self.permit_to_read(&model, &scope)?;
         let labels = self.state.labels().clone();
-        Ok((EffectKind::Extract { model, scope, facts_max, items, labels, again: false }, permit))
+        Ok((EffectKind::Extract { model, scope, facts_max, items, calls, labels, again: false }, permit))
     }
 
     /// Why a model may be asked, and what it finds may be kept.
@@ -121,8 +123,9 @@ impl Draft<'_> {
                 Ok(chosen) if self.short_of(model, &chosen).is_some() => ExtractionSkipped::Budget,
                 Ok(chosen) => {
                     let request = self.state.turn_to_read(kind, Window::DEFAULT);
-                    let request = request.map(|turn| turn.to_request(&[]));
-                    let worst = |price| budget::worst_case_of_reading(model, request.as_ref(), &price);
+                    let request = request.map(|turn| turn.to_request(&[], &[]));
+                    let known = extraction::known_tokens_max(kind);
+                    let worst = |price| budget::worst_case_of_reading(model, request.as_ref(), known, &price);
                     let reserved_nano_usd = chosen.price.map(worst);
                     let route = chosen.decision;
                     self.push(Event::AttemptStarted {
@@ -148,7 +151,7 @@ impl Draft<'_> {
         true
     }
 
-    /// What follows from an answer: facts, and once another question.
+    /// What follows from an answer: what is remembered, and once another question.
     pub(super) fn turn_was_read(
         &mut self,
         effect: &Effect,
@@ -156,12 +159,15 @@ impl Draft<'_> {
         answer: &ModelAnswer,
         cost_nano_usd: Option<u64>,
     ) {
-        let EffectKind::Extract { model, scope, items, facts_max, labels, again } = &effect.kind else {
+        let EffectKind::Extract { model, scope, items, calls, facts_max, labels, again } = &effect.kind
+        else {
             return;
         };
-        let (facts, dropped, problem) = extraction::read(answer, items, *facts_max);
+        let ReadTurn { facts, procedure, dropped, problem } =
+            extraction::read(answer, (items, calls), *facts_max);
         let is_unread = problem.is_some();
-        let done = Done::Extracted { facts, dropped, problem, usage: answer.usage, cost_nano_usd };
+        let usage = answer.usage;
+        let done = Done::Extracted { facts, procedure, dropped, problem, usage, cost_nano_usd };
         // What a model made of the turn is shown to nobody in this session.
         self.settle(effect.id, attempt, done, Labels::NEUTRAL);
         if is_unread
@@ -169,9 +175,9 @@ impl Draft<'_> {
             && let Some(turn_id) = effect.turn_id
         {
             let asked = self.permit_to_read(model, scope).map(|permit| {
-                let (model, scope, items) = (model.clone(), scope.clone(), items.clone());
-                let (facts_max, labels) = (*facts_max, labels.clone());
-                (EffectKind::Extract { model, scope, facts_max, items, labels, again: true }, permit)
+                let (model, scope, facts_max) = (model.clone(), scope.clone(), *facts_max);
+                let (items, calls, labels) = (items.clone(), calls.clone(), labels.clone());
+                (EffectKind::Extract { model, scope, facts_max, items, calls, labels, again: true }, permit)
             });
             self.ask_extraction(turn_id, asked);
         }

@@ -22,8 +22,8 @@ use std::collections::BTreeMap;
 
 use tenure_journal::{
     Artifact, CommandResult, EffectId, EnvironmentOpened, Event, Failure, Forked, Fresh, InputPart, Item,
-    ModelAnswer, PluginServers, SessionKey, SessionOpened, SkillEntry, SubagentReport, TakenBlock, Timestamp,
-    ToolDef, ToolResult, WorkspaceRoot,
+    ModelAnswer, PluginServers, SessionKey, SessionOpened, SkillEntry, SubagentReport, TakenBlock,
+    TakenProcedure, Timestamp, ToolDef, ToolResult, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 
@@ -61,6 +61,8 @@ pub struct Context<'a> {
     /// The pinned blocks as they are now, for a turn that begins; absent where they were not asked for, which leaves
     /// those that the session has.
     pub blocks: Option<&'a [TakenBlock]>,
+    /// The procedures, in the same way.
+    pub procedures: Option<&'a [TakenProcedure]>,
 }
 
 /// What the node that decides may do.

@@ -8,7 +8,7 @@ use tenure_policy::{Action, Approved, Facts, MemoryStore, MemoryUse, Verdict, ke
 
 use super::Draft;
 use crate::Refusal;
-use crate::catalogue;
+use crate::catalogue::{self, BuiltinTool};
 
 /// Whether a person can be asked about what is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,11 +128,17 @@ impl Draft<'_> {
 
     /// What policy says about something that is done with the session's memories, beside the call that does it.
     /// Whatever remembers, recalls or forgets on behalf of an agent asks here first.
-    pub(super) fn judge_memory(&self, what: MemoryUse, arguments: &Value) -> Judgement {
+    pub(super) fn judge_memory(&self, tool: BuiltinTool, what: MemoryUse, arguments: &Value) -> Judgement {
         let space = self.state.memory_space();
+        let text = |name: &str| arguments.get(name).and_then(Value::as_str);
         // Where nothing is said of it, and where a fact is named, it is the space; what is wrong is told by the tool.
-        let kind = arguments.get("scope").and_then(Value::as_str).and_then(ScopeKind::from_word);
-        let scope = kind.and_then(|kind| MemoryScope::of(kind, &space, self.state.key.session));
+        let kind = text("scope").and_then(ScopeKind::from_word);
+        let scope = match (kind, tool) {
+            (None, BuiltinTool::Procedure) => {
+                text("name").and_then(|name| self.state.scope_of_procedure(name)).cloned()
+            }
+            (kind, _) => kind.and_then(|kind| MemoryScope::of(kind, &space, self.state.key.session)),
+        };
         let store = scope.map_or_else(|| MemoryStore::of(&space), |scope| MemoryStore::of_scope(&scope));
         self.judge(store.action(what), arguments, None, Asking::Impossible)
     }

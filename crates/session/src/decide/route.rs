@@ -237,8 +237,9 @@ impl Draft<'_> {
                 self.state.compaction(kind, self.cx.window).as_ref().map_or(0, count)
             }
             (Purpose::Memory, Some(kind @ EffectKind::Extract { .. })) => {
-                let turn = self.state.turn_to_read(kind, Window::DEFAULT).map(|turn| turn.to_request(&[]));
-                turn.as_ref().map_or(0, count) + extraction::KNOWN_TOKENS_MAX
+                let turn =
+                    self.state.turn_to_read(kind, Window::DEFAULT).map(|turn| turn.to_request(&[], &[]));
+                turn.as_ref().map_or(0, count) + extraction::known_tokens_max(kind)
             }
             (Purpose::Review | Purpose::Memory, _) => 0,
             (Purpose::Agent | Purpose::Compaction, _) => self.state.built().counted,

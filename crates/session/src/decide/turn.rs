@@ -53,7 +53,7 @@ impl Draft<'_> {
         self.join_inputs(turn_id);
         if first {
             self.push(Event::TurnStarted { turn_id });
-            self.take_blocks();
+            self.take_memory();
         }
         let goes_on = self.list_tools(turn_id) || self.call_model(turn_id);
         // Servers that run in the environment are asked in its lane.

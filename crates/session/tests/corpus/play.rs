@@ -278,6 +278,7 @@ fn cx<'a>(now: Timestamp, fresh: &'a Fresh, policy: &'a PolicySet) -> Context<'a
         window: tenure_session::Window::DEFAULT,
         frozen: &tenure_session::NOTHING_FROZEN,
         blocks: None,
+        procedures: None,
         routes: tenure_session::Routes::UNKNOWN,
         tools_changed: &NO_TOOLS,
         prices: &NO_PRICES,

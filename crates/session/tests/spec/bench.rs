@@ -16,7 +16,7 @@ use tenure_journal::{
     FunctionTool, HostedEnvironment, InputPart, Item, ItemBody, ItemId, ItemStatus, Lane, MEMORY_TIME_KEY,
     McpTool, McpTransport, ModelAnswer, ModelRequest, Network, Origin, Outcome, ProjectId, Recorded,
     Remembered, SelfHostedEnvironment, SessionId, SessionKey, SessionOpened, SessionPatch, Stop, TakenBlock,
-    Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
+    TakenProcedure, Timestamp, Tool, ToolDef, ToolResult, Turn, TurnId, Usage, Version, WorkspaceRoot,
 };
 use tenure_policy::PolicySet;
 use tenure_session::{
@@ -68,6 +68,8 @@ pub(crate) struct Bench {
     pub(crate) frozen: Frozen,
     /// The pinned blocks as a store has them.
     pub(crate) blocks: Option<Vec<TakenBlock>>,
+    /// The procedures as a store has them.
+    pub(crate) procedures: Option<Vec<TakenProcedure>>,
     pub(crate) show: Show,
     /// What an auditor was told.
     pub(crate) records: Vec<AuditRecord>,
@@ -292,6 +294,7 @@ impl Bench {
             partial: &[],
             frozen: &NOTHING_FROZEN,
             blocks: None,
+            procedures: None,
         };
         let batch = crank(key, &cx);
         Self::begun(batch, Arc::clone(&policy), show, how)
@@ -319,6 +322,7 @@ impl Bench {
             partial: &[],
             frozen: &NOTHING_FROZEN,
             blocks: None,
+            procedures: None,
         };
         let batch = Session::crank_fork(key, opened, forked, vec![], &cx).unwrap();
         let mut fork =
@@ -360,6 +364,7 @@ impl Bench {
             partial: Vec::new(),
             frozen: Frozen::default(),
             blocks: None,
+            procedures: None,
             show,
             records: Vec::new(),
             episodes: BTreeMap::new(),
@@ -388,7 +393,7 @@ impl Bench {
         let tools_changed = self.tools_changed.clone();
         let (routes, unhealthy) = (self.routes.clone(), self.unhealthy.clone());
         let (reviewer, extraction) = (self.reviewer.clone(), self.extraction.clone());
-        let blocks = self.blocks.clone();
+        let (blocks, procedures) = (self.blocks.clone(), self.procedures.clone());
         let cx = Context {
             now: self.now,
             role: self.role,
@@ -410,6 +415,7 @@ impl Bench {
             partial: &partial,
             frozen: &self.frozen,
             blocks: blocks.as_deref(),
+            procedures: procedures.as_deref(),
         };
         let decided = self.session.crank(input, &cx);
         assert_eq!(
@@ -563,6 +569,7 @@ impl Bench {
                     | Event::SessionUpdated { .. }
                     | Event::FunctionsLoaded { .. }
                     | Event::BlocksTaken { .. }
+                    | Event::ProceduresTaken { .. }
                     | Event::Forked(_)
                     | Event::Rewound(_)
                     | Event::AttemptEnded {

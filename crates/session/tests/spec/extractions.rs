@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use tenure_journal::{
-    Done, EffectKind, Event, Extraction, ExtractionChoice, FailureKind, Integrity, Labels, MEMORY_USER_KEY,
-    Outcome, RouteRecord, ScopeKind, SessionPatch, Tool, limit,
+    ContextItem, Done, EffectKind, Event, Extraction, ExtractionChoice, FailureKind, InputPart, Integrity,
+    Labels, MEMORY_USER_KEY, Outcome, RouteRecord, ScopeKind, SessionPatch, Tool, limit,
 };
 use tenure_policy::{PolicySet, PolicySource};
-use tenure_session::{Candidate, Price, Reserving, Window};
+use tenure_session::{Candidate, KnownProcedure, Price, Reserving, Window};
 
 use crate::bench::{Bench, Show, agent, call, defaults, function, opened, say};
 
 const ROME: &str = r#"{"facts":[{"subject":"Ada","statement":"Ada lives in Rome.","sources":[1]}]}"#;
 
+const REFUND: &str = r#"{"facts":[],"procedure":{"name":"refund-order","description":"To refund an order.",
+    "steps":"1. Find it.\n2. Refund it.","sources":[1,4,6]}}"#;
+
 fn reader(scope: ScopeKind) -> Extraction {
-    Extraction { model: "reader".to_owned(), scope, facts_max: 8 }
+    Extraction { model: "reader".to_owned(), scope, facts_max: 8, procedures: false }
 }
 
 fn with(extraction: Option<ExtractionChoice>, policy: Arc<PolicySet>, tools: Vec<Tool>) -> Bench {
@@ -283,7 +286,7 @@ fn what_was_recalled_is_not_learned_again() {
     b.answer(vec![say("Noted.")]);
     let kind = b.session.pending().next().expect("it runs").kind.clone();
     let turn = b.session.turn_to_read(&kind, Window::DEFAULT).expect("it is there");
-    let shown = format!("{:?}", turn.to_request(&[]).input);
+    let shown = format!("{:?}", turn.to_request(&[], &[]).input);
     assert!(shown.contains("I moved to Rome.") && !shown.contains("Oslo"), "{shown}");
 }
 
@@ -311,4 +314,140 @@ fn turns_do_not_pile_up_for_a_reader_that_is_away() {
     }
     assert_eq!(extractions(&b), limit::EXTRACTIONS_WAITING_MAX);
     assert_eq!(skipped(&b), ["waiting"]);
+}
+
+/// A session whose first turn called functions, with what came of each.
+fn worked(outcomes: &[Option<&str>], procedures: bool) -> Bench {
+    let mut opening = opened(agent(vec![function("look_up"), Tool::Memory]));
+    opening.metadata.insert(MEMORY_USER_KEY.to_owned(), "ada".to_owned());
+    let reader = Extraction { procedures, ..reader(ScopeKind::Project) };
+    opening.agent.extraction = Some(ExtractionChoice::On(reader));
+    let mut b = Bench::open(opening, "Refund order 7.", defaults(), Show::Events);
+    for (number, outcome) in outcomes.iter().enumerate() {
+        let id = format!("c{number}");
+        b.answer(vec![call(&id, "look_up", &format!(r#"{{"text":"{number}"}}"#))]);
+        match outcome {
+            Some(output) => b.result(&id, output),
+            None => {
+                let turn_id = b.turn_of(&id);
+                b.result_in(turn_id, &id, Err("no such order"));
+            }
+        }
+    }
+    b.answer(vec![say("Refunded.")]);
+    b
+}
+
+/// What the reader is shown, and the calls that the effect names.
+fn shown(b: &Bench) -> (serde_json::Value, String, usize) {
+    let kind = b.session.pending().next().expect("it runs").kind.clone();
+    let EffectKind::Extract { calls, .. } = &kind else { panic!("{kind:?}") };
+    let known = KnownProcedure {
+        name: "ship-order".to_owned(),
+        description: "To ship.".to_owned(),
+        state: "rejected",
+    };
+    let request = b.session.turn_to_read(&kind, Window::DEFAULT).expect("it is there");
+    let request = request.to_request(&[], &[known]);
+    let [ContextItem::User { content }] = request.input.as_slice() else { panic!("{:?}", request.input) };
+    let [InputPart::Text { text }] = content.as_slice() else { panic!("{content:?}") };
+    let document = serde_json::from_str(text).expect("JSON");
+    (document, request.instructions.unwrap_or_default(), calls.len())
+}
+
+fn procedures(b: &Bench) -> Vec<String> {
+    let read = |event: &Event| {
+        let Event::AttemptEnded { outcome: Outcome::Done { done }, .. } = event else { return None };
+        let Done::Extracted { procedure: Some(procedure), .. } = done else { return None };
+        Some(format!("{}: {}", procedure.name, procedure.steps))
+    };
+    b.journal.iter().filter_map(|recorded| read(&recorded.event)).collect()
+}
+
+#[test]
+fn a_procedure_is_asked_for_where_enough_was_done_and_it_is_wanted() {
+    let done = [Some("found"), Some("paid"), Some("closed")];
+    for (outcomes, wanted, calls) in [
+        (&done[..], true, 3),
+        (&done[..], false, 0),
+        (&done[..2], true, 0),
+        (&[], true, 0),
+        (&[Some("found"), None, Some("paid")], true, 0),
+        (&[Some("found"), None, Some("paid"), Some("closed")], true, 4),
+    ] {
+        let mut b = worked(outcomes, wanted);
+        let (document, instructions, named) = shown(&b);
+        assert_eq!(named, calls, "{outcomes:?} {wanted}");
+        let is_asked = calls > 0;
+        assert_eq!(document.get("calls").is_some() && document.get("procedures").is_some(), is_asked);
+        assert_eq!(instructions.contains("\"procedure\""), is_asked, "{instructions}");
+        b.reads(REFUND);
+        let expected =
+            if is_asked { vec!["refund-order: 1. Find it.\n2. Refund it.".to_owned()] } else { vec![] };
+        assert_eq!(procedures(&b), expected, "{}", b.transcript());
+        let dropped = format!("{} dropped", u32::from(!is_asked));
+        assert!(b.transcript().contains(&dropped), "{}", b.transcript());
+    }
+}
+
+#[test]
+fn calls_are_shown_with_what_came_of_them() {
+    let long = "x".repeat(limit::EXTRACTION_CALL_BYTES_MAX);
+    let b = worked(&[Some("found"), None, Some("paid"), Some(&long)], true);
+    let (document, _, _) = shown(&b);
+    let calls = document["calls"].as_array().expect("a list");
+    let outcomes: Vec<&str> = calls.iter().filter_map(|call| call["outcome"].as_str()).collect();
+    assert_eq!(outcomes, ["ok", "error", "ok", "ok"]);
+    assert_eq!((&calls[0]["tool"], &calls[0]["arguments"]), (&"look_up".into(), &r#"{"text":"0"}"#.into()));
+    let last = document["turn"].as_array().expect("a list").len();
+    assert_eq!(calls[0]["n"], last + 1, "their numbers follow those of what was said: {document}");
+    assert_eq!(document["procedures"][0]["state"], "rejected", "{document}");
+}
+
+#[test]
+fn what_the_memory_was_asked_is_no_work() {
+    let mut b = worked(&[Some("found"), Some("paid")], true);
+    b.reads(r#"{"facts":[]}"#);
+    b.message("And what does she like?");
+    for number in 0..limit::EXTRACTION_CALLS_MIN {
+        b.answer(vec![call(&format!("r{number}"), "memory_recall", r#"{"question":"What?"}"#)]);
+        b.returns("memory_recall", r#"{"passages":[]}"#);
+    }
+    b.answer(vec![say("Tea.")]);
+    assert_eq!(shown(&b).2, 0, "{}", b.transcript());
+}
+
+#[test]
+fn a_procedure_is_read_once_whatever_the_process_does() {
+    let mut b = worked(&[Some("found"), Some("paid"), Some("closed")], true);
+    b.reads("Nothing.");
+    assert!(b.transcript().contains("and the calls"), "{}", b.transcript());
+    assert_eq!(shown(&b).2, 3, "the same is asked for once more");
+    b.resumed();
+    b.reads(REFUND);
+    b.resumed();
+    assert_eq!((extractions(&b), procedures(&b).len()), (0, 1), "{}", b.transcript());
+}
+
+#[test]
+fn what_is_shown_for_a_procedure_is_paid_for() {
+    let price = Price { input_nano_usd: 1_000_000, output_nano_usd: 0, output_tokens_max: 10 };
+    let reserved = |wanted| {
+        let mut opening = opened(agent(vec![function("look_up")]));
+        opening.metadata.insert(MEMORY_USER_KEY.to_owned(), "ada".to_owned());
+        let reader = Extraction { procedures: wanted, ..reader(ScopeKind::Project) };
+        opening.agent.extraction = Some(ExtractionChoice::On(reader));
+        let mut b = Bench::open(opening, "Refund order 7.", defaults(), Show::Events);
+        b.prices.insert("reader".to_owned(), price);
+        let calls: Vec<_> = (0..3).map(|number| call(&format!("c{number}"), "look_up", "{}")).collect();
+        b.answer(calls);
+        for number in 0..3 {
+            b.result(&format!("c{number}"), "done");
+        }
+        b.answer(vec![say("Refunded.")]);
+        let reserved: Vec<u64> = b.reserved.values().copied().collect();
+        assert_eq!(reserved.len(), 1, "{}", b.transcript());
+        reserved[0]
+    };
+    assert!(reserved(true) > reserved(false));
 }

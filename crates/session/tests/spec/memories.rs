@@ -2,7 +2,7 @@
 
 use tenure_journal::{
     ContextItem, Event, Integrity, Labels, MEMORY_NAME_KEY, MEMORY_TIME_KEY, MEMORY_USER_KEY, MemoryScope,
-    SessionPatch, TakenBlock, Tool,
+    SessionPatch, TakenBlock, TakenProcedure, Tool,
 };
 
 use crate::bench::{Bench, Show, agent, call, defaults, function, opened, say, server, shop};
@@ -191,4 +191,105 @@ fn what_writes_the_memory_is_no_memory() {
     b.returns("memory_remember", r#"{"fact":"fact_1","outcome":"remembered"}"#);
     b.answer(vec![say("Noted.")]);
     assert_eq!(remembered(&b), ["0 ada user -: Tea for me.", "2 ada agent clerk: Noted."]);
+}
+
+fn procedure(scope: MemoryScope, version: u64, description: &str, integrity: Integrity) -> TakenProcedure {
+    let (description, labels) = (description.to_owned(), Labels { integrity, ..Labels::NEUTRAL });
+    TakenProcedure { scope, name: "refund-order".to_owned(), version, description, labels }
+}
+
+fn ada() -> MemoryScope {
+    MemoryScope::User("ada".to_owned())
+}
+
+#[test]
+fn procedures_are_listed_by_turns_and_stay_as_they_are_within_them() {
+    let taken = |b: &Bench| {
+        b.journal.iter().filter(|recorded| matches!(recorded.event, Event::ProceduresTaken { .. })).count()
+    };
+    let mut b = with("ada", vec![Tool::Memory], "Hello");
+    b.answer(vec![say("Good morning!")]);
+    b.procedures = Some(vec![procedure(ada(), 1, "To refund an order.", Integrity::Operator)]);
+    b.message("Refund it.");
+    let shown = pinned(&b).expect("a note");
+    assert!(shown.ends_with("\n> refund-order (user): To refund an order.\n"), "{shown}");
+    b.procedures = Some(vec![procedure(ada(), 2, "To refund any order.", Integrity::Operator)]);
+    b.answer(vec![call("c1", "memory_procedure", r#"{"name":"refund-order"}"#)]);
+    b.returns("memory_procedure", r#"{"procedure":"refund-order","steps":"1. Look."}"#);
+    assert_eq!(pinned(&b).as_ref(), Some(&shown), "a turn ends with the list it began with");
+    assert_eq!(b.session.labels(), &Labels::NEUTRAL, "what nobody labelled rubs nothing off");
+    b.answer(vec![say("Done.")]);
+    b.message("And this one.");
+    let whole = b.session.context();
+    b.answer(vec![say("Done.")]);
+    b.message("And that one.");
+    assert_eq!(taken(&b), 2, "what is the same is taken up once");
+    let longer = b.session.context();
+    assert_eq!(longer.input[..whole.input.len()], whole.input, "so the beginning stays as it is");
+    b.answer(vec![say("Done.")]);
+    b.procedures = Some(vec![]);
+    b.message("Still?");
+    assert_eq!((taken(&b), pinned(&b)), (3, None));
+}
+
+#[test]
+fn procedures_stand_below_pinned_blocks() {
+    let mut b = with("ada", vec![Tool::Memory], "Hello");
+    b.answer(vec![say("Good morning!")]);
+    b.blocks = Some(vec![block("likes", 1, "Tea.", Integrity::Operator)]);
+    b.procedures = Some(vec![procedure(ada(), 1, "To refund.", Integrity::Operator)]);
+    b.message("Go on");
+    let notes: Vec<String> = b
+        .session
+        .context()
+        .input
+        .into_iter()
+        .map_while(|item| if let ContextItem::Note { text } = item { Some(text) } else { None })
+        .collect();
+    let [blocks, procedures] = notes.as_slice() else { panic!("{notes:?}") };
+    assert!(blocks.starts_with("## Pinned memory") && procedures.starts_with("## Procedures"), "{notes:?}");
+}
+
+#[test]
+fn procedures_bring_their_labels_and_going_back_gives_up_both() {
+    let mut b = with("ada", vec![Tool::Memory], "Hello");
+    b.answer(vec![say("Good morning!")]);
+    let clean = b.version();
+    b.procedures = Some(vec![procedure(ada(), 1, "To pay.", Integrity::Untrusted)]);
+    b.message("Go on");
+    assert_eq!(b.session.labels().integrity, Integrity::Untrusted);
+    b.answer(vec![say("Done.")]);
+    b.rewind(clean).unwrap();
+    assert_eq!((b.session.labels().integrity, pinned(&b)), (Integrity::Operator, None));
+    b.message("Go on");
+    assert!(pinned(&b).is_some(), "the next turn takes them up again");
+    assert_eq!(b.session.labels().integrity, Integrity::Untrusted);
+}
+
+#[test]
+fn what_is_recalled_and_read_has_the_labels_that_it_says() {
+    let untrusted = Integrity::Untrusted;
+    for (tool, arguments, result, expected) in [
+        ("memory_procedure", r#"{"name":"a"}"#, r#"{"procedure":"a"}"#, Integrity::Operator),
+        ("memory_procedure", r#"{"name":"a"}"#, r#"{"labels":{"integrity":"untrusted"}}"#, untrusted),
+        ("memory_procedure", r#"{"name":"a"}"#, r#"{"labels":"none"}"#, untrusted),
+        ("memory_recall", r#"{"question":"q"}"#, r#"{"passages":[{"labels":null}]}"#, Integrity::Operator),
+        ("memory_recall", r#"{"question":"q"}"#, r#"{"passages":[{"labels":7}]}"#, untrusted),
+    ] {
+        let mut b = with("ada", vec![Tool::Memory], "Hello");
+        b.answer(vec![call("c1", tool, arguments)]);
+        b.returns(tool, result);
+        assert_eq!(b.session.labels().integrity, expected, "{result}");
+    }
+}
+
+#[test]
+fn the_narrowest_scope_of_a_name_is_meant_where_none_is_said() {
+    let listed = |scope| procedure(scope, 1, "To refund.", Integrity::Operator);
+    let mut b = with("ada", vec![Tool::Memory], "Hello");
+    b.answer(vec![say("Good morning!")]);
+    b.procedures = Some(vec![listed(MemoryScope::Project), listed(ada())]);
+    b.message("Go on");
+    assert_eq!(b.session.scope_of_procedure("refund-order"), Some(&ada()));
+    assert_eq!(b.session.scope_of_procedure("refund"), None);
 }

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use tenure_journal::{
-    Decision, EffectKind, Event, Integrity, Labels, MEMORY_USER_KEY, McpTool, McpTransport, Tool, ToolTerms,
+    Decision, EffectKind, Event, Integrity, Labels, MEMORY_USER_KEY, McpTool, McpTransport, MemoryScope,
+    TakenProcedure, Tool, ToolTerms,
 };
 use tenure_policy::{PolicySet, PolicySource};
 
-use crate::bench::{Bench, Show, agent, call, mcp, opened, shop};
+use crate::bench::{Bench, Show, agent, call, mcp, opened, say, shop};
 
 const SHOP: &str = "https://shop.example/mcp";
 
@@ -183,4 +184,56 @@ fn where_nobody_can_be_asked_a_secret_is_refused() {
     let b = open(vec![shop_server(Some("cred_1"))], ask);
     assert!(permits(&b, asks_the_shop).is_empty());
     assert_eq!(refusals(&b), ["secret.use cred_1: default.agent-effect"], "it would be allowed then");
+}
+
+#[test]
+fn policies_see_which_procedure_is_read_and_where_one_is_proposed() {
+    let sealed = r#"@id("sealed") forbid (principal, action in [Action::"memory.read", Action::"memory.write"], resource)
+        when { resource.scope == "project" };"#;
+    for (tool, arguments, refused) in [
+        ("memory_procedure", r#"{"name":"refund-order"}"#, Some("memory.read project: sealed")),
+        (
+            "memory_procedure",
+            r#"{"name":"refund-order","scope":"project"}"#,
+            Some("memory.read project: sealed"),
+        ),
+        ("memory_procedure", r#"{"name":"refund-order","scope":"user"}"#, None),
+        ("memory_procedure", r#"{"name":"unheard-of"}"#, None),
+        (
+            "memory_propose_procedure",
+            r#"{"name":"a","scope":"project"}"#,
+            Some("memory.write project: sealed"),
+        ),
+        ("memory_propose_procedure", r#"{"name":"a"}"#, None),
+    ] {
+        let mut opening = opened(agent(vec![Tool::Memory]));
+        opening.metadata.insert(MEMORY_USER_KEY.to_owned(), "ada".to_owned());
+        let mut b = Bench::open(opening, "Hi", policy(sealed), Show::Nothing);
+        b.answer(vec![say("Hi!")]);
+        b.procedures = Some(vec![TakenProcedure {
+            scope: MemoryScope::Project,
+            name: "refund-order".to_owned(),
+            version: 1,
+            description: "To refund.".to_owned(),
+            labels: Labels::NEUTRAL,
+        }]);
+        b.message("Go on");
+        b.answer(vec![call("c1", tool, arguments)]);
+        let is_call = |kind: &EffectKind| matches!(kind, EffectKind::ToolCall { name, .. } if name == tool);
+        assert_eq!(permits(&b, is_call).len(), usize::from(refused.is_none()), "{arguments}");
+        assert_eq!(refusals(&b).last().map(String::as_str), refused, "{arguments}");
+    }
+}
+
+#[test]
+fn a_tool_of_procedures_is_a_tool_to_policies() {
+    for tool in ["memory_procedure", "memory_propose_procedure"] {
+        let forbidden = format!(
+            r#"@id("no") forbid (principal, action == Action::"tool.call", resource == Tool::"tenure/{tool}");"#
+        );
+        let mut b = open(vec![Tool::Memory], &forbidden);
+        b.answer(vec![call("c1", tool, r#"{"name":"a"}"#)]);
+        let [refused] = refusals(&b).try_into().expect("one refusal");
+        assert_eq!(refused, format!("tool.call tenure/{tool}: no"));
+    }
 }

@@ -55,7 +55,12 @@ pub(crate) fn history(seed: u64, steps: usize) -> Bench {
     opening.review = reviewed.then_some(Review::AutoReview);
     if rng.bool() {
         let scope = if rng.bool() { ScopeKind::User } else { ScopeKind::Space };
-        let extraction = Extraction { model: "reader".to_owned(), scope, facts_max: 4 };
+        let extraction = Extraction {
+            model: "reader".to_owned(),
+            scope,
+            facts_max: 4,
+            procedures: scope == ScopeKind::Space,
+        };
         opening.agent.extraction = Some(ExtractionChoice::On(extraction));
     }
     let mut b = Bench::open(opening, "Go", defaults(), Show::Nothing);
@@ -175,7 +180,7 @@ fn outcome(b: &mut Bench, rng: &mut fastrand::Rng) {
             let facts = [
                 r#"{"facts":[{"subject":"Ada","statement":"Ada likes tea.","sources":[1]}]}"#,
                 r#"{"facts":[{"subject":"Ada","statement":"Ada was made up.","sources":[99]}]}"#,
-                r#"{"facts":[]}"#,
+                r#"{"facts":[],"procedure":{"name":"a","description":"b","steps":"c","sources":[1,2,3,4,5,6,7,8]}}"#,
                 "Nothing.",
             ];
             Attempted::Answered {

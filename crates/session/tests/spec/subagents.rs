@@ -367,6 +367,7 @@ fn a_child_inherits_servers_and_no_functions_and_obeys_its_parent_alone() {
         partial: &[],
         frozen: &NOTHING_FROZEN,
         blocks: None,
+        procedures: None,
     };
     let key = SessionKey { session: subagent_id.session(), ..b.session.key() };
     let child = Session::crank_open(key, opening, input, &cx).unwrap().after;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use tenure_journal::{
     AuditRecord, CommandRequest, Compacted, ContextItem, Done, EffectKind, EndHow, Event, ExtractedFact,
-    FunctionOutput, Governance, InputPart, Item, ItemBody, ModelRequest, Next, Outcome, PluginServers,
-    ServerRef, SkillEntry, SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
+    FunctionOutput, Governance, InputPart, Item, ItemBody, ItemId, ModelRequest, Next, Outcome,
+    PluginServers, ServerRef, SkillEntry, SubagentEnd, SubagentRequest, Timestamp, TurnEnd,
 };
 use tenure_session::{EnvironmentNotice, PartNotice, SessionNotice, StreamEvent, SubagentNotice, TurnNotice};
 
@@ -173,10 +173,12 @@ fn effect(kind: &EffectKind) -> String {
     match kind {
         EffectKind::ModelCall { model, step } => format!("ask {model}, step {step}"),
         EffectKind::Review { model, .. } => format!("ask {model} to review"),
-        EffectKind::Extract { model, scope, items, again, .. } => {
-            let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+        EffectKind::Extract { model, scope, items, calls, again, .. } => {
+            let ids = |ids: &[ItemId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let again = if *again { ", once more" } else { "" };
-            format!("have {model} read {} for {}{again}", items.join(", "), scope.kind().as_str())
+            let calls =
+                if calls.is_empty() { String::new() } else { format!(" and the calls {}", ids(calls)) };
+            format!("have {model} read {}{calls} for {}{again}", ids(items), scope.kind().as_str())
         }
         EffectKind::Compact { model, upto, ahead, .. } => {
             format!("have {model} summarise what is before {upto}{}", if *ahead { ", ahead" } else { "" })
@@ -248,10 +250,14 @@ fn outcome(outcome: &Outcome) -> String {
         Outcome::Done { done: Done::Reviewed { verdict, reason, .. } } => {
             format!("reviewed: {} {}", word(verdict), quote(reason))
         }
-        Outcome::Done { done: Done::Extracted { facts, dropped, problem, .. } } => {
+        Outcome::Done { done: Done::Extracted { facts, procedure, dropped, problem, .. } } => {
             let facts: Vec<String> = facts.iter().map(fact).collect();
             let problem = problem.as_ref().map(|problem| format!(", {problem}")).unwrap_or_default();
-            format!("read: {}; {dropped} dropped{problem}", facts.join(", "))
+            let procedure = procedure.as_ref().map_or_else(String::new, |procedure| {
+                let items: Vec<String> = procedure.items.iter().map(ToString::to_string).collect();
+                format!(" the procedure {} from {};", procedure.name, items.join(" "))
+            });
+            format!("read: {};{procedure} {dropped} dropped{problem}", facts.join(", "))
         }
         Outcome::Failed { failure } => format!("failed: {} {}", word(&failure.kind), quote(&failure.message)),
         Outcome::Unknown => "unknown".to_owned(),
@@ -406,6 +412,11 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
             let blocks: Vec<String> =
                 blocks.iter().map(|block| format!("{} v{}", block.name, block.version)).collect();
             format!("pinned blocks: {}", blocks.join(", "))
+        }
+        Event::ProceduresTaken { procedures } => {
+            let procedures: Vec<String> =
+                procedures.iter().map(|taken| format!("{} v{}", taken.name, taken.version)).collect();
+            format!("procedures: {}", procedures.join(", "))
         }
         Event::Forked(forked) => {
             let items: Vec<String> = forked.items.iter().map(item).collect();

@@ -25,6 +25,7 @@ const KILLS: u64 = 12;
 /// How long something may take, over all kills.
 const PATIENCE: Duration = Duration::from_secs(240);
 const FORGET: &str = "/v1/tenure/memory/forget";
+const PROCEDURES: &str = "/v1/tenure/memory/procedures";
 const ERASURES: &str = "/v1/tenure/memory/erasures";
 
 /// Somebody with a word in everything they do.
@@ -53,6 +54,8 @@ impl User {
             format!("inline {word}"),
             format!("meta {word}"),
             format!("step {word}"),
+            format!("teach {word}"),
+            format!("Write {word}"),
             (*word).to_owned(),
         ]
         .into()
@@ -127,6 +130,24 @@ async fn upload(server: &str, name: &str, content: &str) -> String {
     id(&serde_json::from_slice(&body).expect("JSON"))
 }
 
+/// What somebody's agent proposed is in force for all, and what was written for them says something else now.
+async fn teach(client: &Client, user: &User) {
+    let User { name, word, .. } = user;
+    let mut waiting = client.get(&format!("{PROCEDURES}?scope=project&status=proposed")).await;
+    let Value::Array(waiting) = waiting["data"].take() else { panic!("no list") };
+    assert_eq!(waiting.len(), 2, "that of the other user waits as well: {waiting:?}");
+    let theirs = waiting.iter().find(|one| one["description"] == format!("teach {word}")).expect("it waits");
+    let (status, accepted) = client
+        .post(&format!("{PROCEDURES}/{}/accept", id(theirs)), &json!({}), &format!("accept {name}"))
+        .await;
+    assert_eq!((status, &accepted["status"]), (200, &json!("accepted")), "{accepted}");
+    for steps in [format!("step {word}"), "Say hello.".to_owned()] {
+        let body = json!({"scope": format!("user:{name}"), "name": "greet", "description": "To greet.", "steps": steps});
+        let (status, made) = client.post(PROCEDURES, &body, &format!("greet {name}: {steps}")).await;
+        assert_eq!(status, 200, "{made}");
+    }
+}
+
 /// Where the words of somebody are, in any byte of the server's files and of its log.
 fn found(directory: &Path, user: &User) -> BTreeMap<String, u64> {
     let needles: Vec<Needle> = user.texts().iter().filter_map(|text| Needle::of(text)).collect();
@@ -162,7 +183,7 @@ async fn nothing_of_who_is_forgotten_is_left_however_often_the_server_dies() {
     directory.write("script.yaml", include_str!("erasure.yaml"));
     let model = Process::listening(directory.path(), &["mock", "openai", "--script", "script.yaml"]).await;
     directory.write_project(&format!("{}/v1", model.address), &json!({}));
-    directory.write("agents/keeper.md", "---\nmodel: over-responses\n---\nKeep words.\n");
+    directory.write("agents/keeper.md", "---\nmodel: over-responses\ntools: [memory]\n---\nKeep words.\n");
     let mut server = Process::listening(directory.path(), &SERVE).await;
     let (address, watched) = watch::channel(Some(server.address.clone()));
     let client = Client::new(watched);
@@ -175,6 +196,7 @@ async fn nothing_of_who_is_forgotten_is_left_however_often_the_server_dies() {
         (User::new("ada-of-the-test", "qzcanaryada"), User::new("bob-of-the-test", "qzcanarybob"));
     ada.act(&client, &server.address).await;
     bob.act(&client, &server.address).await;
+    teach(&client, &ada).await;
     let body = json!({"agent_id": "keeper", "environment": {"type": "none"}, "input": format!("wait {}", ada.word),
         "metadata": {"user_id": ada.name}});
     ada.sessions.push(opened(&client, &body, "ada waits").await);
@@ -220,6 +242,13 @@ async fn nothing_of_who_is_forgotten_is_left_however_often_the_server_dies() {
         "what went is counted once, whenever the server died: {receipt}"
     );
     assert_eq!(receipt["rows"]["documents.file"], 1, "{receipt}");
+    let procedures =
+        ["documents.procedure", "documents.procedure_proposal"].map(|kind| &receipt["rows"][kind]);
+    assert_eq!(
+        procedures,
+        [3, 2],
+        "one that was accepted, two versions of another, and what was answered: {receipt}"
+    );
     assert_eq!(receipt["verified"]["found"], json!({}), "{receipt}");
     assert!(receipt["payloads"]["count"].as_u64() > Some(0) || killed > 0, "{receipt}");
     for session in &ada.sessions {

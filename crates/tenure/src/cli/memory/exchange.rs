@@ -6,16 +6,17 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use tenure_journal::{Confidence, Labels, MemoryScope};
 use tenure_memory::exchange::{
-    BlockRecord, ExchangeError, FactRecord, Record, Standing, TEXT_BYTES_MAX, file_name, from_lines,
-    from_markdown, to_lines, to_markdown,
+    BlockRecord, ExchangeError, FactRecord, ProcedureRecord, Record, Standing, TEXT_BYTES_MAX, file_name,
+    from_lines, from_markdown, to_lines, to_markdown,
 };
 use tenure_memory::moment;
+use tenure_memory::procedure::ProcedureText;
 
 use super::super::Context;
 use super::super::client::Client;
 use super::super::error::CliError;
 use super::super::output::{self, text};
-use super::{BLOCKS, FACTS, blocks, resolved};
+use super::{BLOCKS, FACTS, PROCEDURES, blocks, procedures, resolved};
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
@@ -88,6 +89,12 @@ async fn records(client: &Client, scope: &MemoryScope) -> Result<Vec<Record>, Cl
             records.push(Record::Block(BlockRecord { scope: scope.clone(), name, text }));
         }
     }
+    for procedure in procedures::of_scope(client, &word, "accepted").await? {
+        let of = |pointer: &str| text(&procedure, pointer).to_owned();
+        let read = ProcedureText::new(&of("/name"), &of("/description"), &of("/steps"));
+        let read = read.map_err(|_| unreadable("steps"))?;
+        records.push(Record::Procedure(ProcedureRecord { scope: scope.clone(), text: read }));
+    }
     Ok(records)
 }
 
@@ -116,7 +123,7 @@ fn fact_record(scope: &MemoryScope, fact: &Value) -> Result<FactRecord, CliError
     })
 }
 
-fn unreadable(member: &str) -> CliError {
+pub(super) fn unreadable(member: &str) -> CliError {
     CliError::failed("unexpected", format!("the server's answer has a `{member}` that cannot be read"))
         .fix("use a `tenure` of the server's release")
 }
@@ -127,6 +134,7 @@ struct Counts {
     added: u64,
     known: u64,
     blocks: u64,
+    procedures: u64,
     passed_over: u64,
 }
 
@@ -140,7 +148,7 @@ pub(super) async fn import(cx: &mut Context, client: &Client, args: &ImportArgs)
     for record in &all {
         match record {
             Record::Fact(fact) if fact.standing != Standing::Active => counts.passed_over += 1,
-            Record::Fact(_) | Record::Block(_) if args.dry_run => counts.added += 1,
+            Record::Fact(_) | Record::Block(_) | Record::Procedure(_) if args.dry_run => counts.added += 1,
             Record::Fact(fact) => {
                 let kept = client.post(FACTS, &body(fact)).await?;
                 match text(&kept, "/outcome") {
@@ -153,19 +161,29 @@ pub(super) async fn import(cx: &mut Context, client: &Client, args: &ImportArgs)
                 client.post(BLOCKS, &body).await?;
                 counts.blocks += 1;
             }
+            Record::Procedure(ProcedureRecord { scope, text }) => {
+                let ProcedureText { name, description, steps } = text;
+                let body = json!({"scope": scope, "name": name, "description": description, "steps": steps});
+                client.post(PROCEDURES, &body).await?;
+                counts.procedures += 1;
+            }
         }
     }
-    let Counts { added, known, blocks, passed_over } = counts;
+    let Counts { added, known, blocks, procedures, passed_over } = counts;
     let shown = match args.dry_run {
         true => format!("{added} records would be kept, {passed_over} passed over"),
         false => {
-            format!("{added} facts added, {known} known already, {blocks} blocks, {passed_over} passed over")
+            format!(
+                "{added} facts added, {known} known already, {blocks} blocks, {procedures} procedures, \
+                 {passed_over} passed over"
+            )
         }
     };
     if passed_over > 0 {
         cx.note("what is closed, proposed or rejected is for reading and is not imported")?;
     }
-    let told = json!({"added": added, "known": known, "blocks": blocks, "passed_over": passed_over});
+    let told = json!({"added": added, "known": known, "blocks": blocks, "procedures": procedures,
+        "passed_over": passed_over});
     output::one(&mut cx.world.out, cx.format, &shown, &told)
 }
 

@@ -3,6 +3,7 @@
 mod blocks;
 mod exchange;
 mod facts;
+mod procedures;
 mod review;
 
 use clap::{Args, Subcommand};
@@ -74,9 +75,11 @@ enum MemoryCommand {
     Review(review::ReviewArgs),
     /// Look at pinned blocks and change them
     Blocks(blocks::BlocksArgs),
+    /// Look at procedures, change them, answer what is proposed, and write them as skills
+    Procedures(procedures::ProceduresArgs),
     /// Write scopes as Markdown files, or as JSON lines
     Export(exchange::ExportArgs),
-    /// Read facts and blocks from Markdown files or JSON lines
+    /// Read facts, blocks and procedures from Markdown files or JSON lines
     Import(exchange::ImportArgs),
     /// Erase everything of a user, a session, or what rests on a file, and get a signed receipt
     Forget(ForgetArgs),
@@ -88,6 +91,8 @@ enum MemoryCommand {
 const FACTS: &str = "/v1/tenure/memory/facts";
 /// Where it keeps pinned blocks.
 const BLOCKS: &str = "/v1/tenure/memory/blocks";
+/// Where it keeps procedures.
+const PROCEDURES: &str = "/v1/tenure/memory/procedures";
 /// How scopes are written to.
 const SETTINGS: &str = "/v1/tenure/memory/settings";
 const SEARCH: &str = "/v1/tenure/memory/search";
@@ -155,6 +160,7 @@ pub(crate) async fn memory(cx: &mut Context, args: &MemoryArgs) -> Result<Exit, 
         MemoryCommand::Close(args) => facts::close(cx, &client, args).await?,
         MemoryCommand::Review(args) => review::review(cx, &client, args).await?,
         MemoryCommand::Blocks(args) => blocks::blocks(cx, &client, args).await?,
+        MemoryCommand::Procedures(args) => procedures::procedures(cx, &client, args).await?,
         MemoryCommand::Export(args) => exchange::export(cx, &client, args).await?,
         MemoryCommand::Import(args) => exchange::import(cx, &client, args).await?,
         MemoryCommand::Forget(args) => return forget::forget(cx, args).await,

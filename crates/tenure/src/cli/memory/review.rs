@@ -2,12 +2,13 @@
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use tenure_journal::is_proposal_id;
 
 use super::super::Context;
 use super::super::client::Client;
 use super::super::error::CliError;
 use super::super::output::{self, Column, text};
-use super::{BLOCKS, FACTS, SETTINGS, ScopeArgs, blocks, one_line};
+use super::{BLOCKS, FACTS, PROCEDURES, SETTINGS, ScopeArgs, blocks, one_line, procedures};
 
 #[derive(Debug, Args)]
 pub(super) struct ReviewArgs {
@@ -22,16 +23,16 @@ enum ReviewCommand {
         #[command(flatten)]
         scope: ScopeArgs,
     },
-    /// Accept what waits: it is believed, or shown, from then on
+    /// Accept what waits: it is believed, shown or gone by, from then on
     Accept {
-        /// The id of a fact or of a block
+        /// The id of a fact, a block or a procedure
         id: String,
     },
     /// Reject what waits
     Reject {
-        /// The id of a fact or of a block
+        /// The id of a fact, a block or a procedure
         id: String,
-        /// Why; kept with a fact
+        /// Why; kept with a fact and a procedure
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
@@ -55,11 +56,12 @@ pub(super) async fn review(cx: &mut Context, client: &Client, args: &ReviewArgs)
             let mut waiting = client.list(FACTS, &query).await?;
             let proposed = blocks::of_scope(client, &scope).await?;
             waiting.extend(proposed.into_iter().filter(|block| !block["proposed"].is_null()));
+            waiting.extend(procedures::of_scope(client, &scope, "proposed").await?);
             output::list(&mut cx.world.out, cx.format, &columns(), &waiting)
         }
         ReviewCommand::Accept { id } => answer(cx, client, id, "accept", &json!({})).await,
         ReviewCommand::Reject { id, reason } => {
-            let body = if is_fact(id) { json!({ "reason": reason }) } else { json!({}) };
+            let body = if kind(id) == BLOCKS { json!({}) } else { json!({ "reason": reason }) };
             answer(cx, client, id, "reject", &body).await
         }
         ReviewCommand::On { scope } => set(cx, client, scope, true).await,
@@ -85,13 +87,20 @@ fn columns() -> [Column; 4] {
             if !statement.is_empty() {
                 return one_line(statement);
             }
-            format!("{}: {}", text(row, "/name"), one_line(text(row, "/proposed/text")))
+            let steps = text(row, "/steps");
+            let what = if steps.is_empty() { text(row, "/proposed/text") } else { steps };
+            format!("{}: {}", text(row, "/name"), one_line(what))
         }),
     ]
 }
 
-fn is_fact(id: &str) -> bool {
-    id.starts_with("fact_")
+/// Where the server keeps what has this id.
+fn kind(id: &str) -> &'static str {
+    match id {
+        _ if id.starts_with("fact_") => FACTS,
+        _ if is_proposal_id(id) => PROCEDURES,
+        _ => BLOCKS,
+    }
 }
 
 async fn answer(
@@ -101,8 +110,7 @@ async fn answer(
     answer: &str,
     body: &Value,
 ) -> Result<(), CliError> {
-    let kind = if is_fact(id) { FACTS } else { BLOCKS };
-    let kept = client.post(&format!("{kind}/{id}/{answer}"), body).await?;
+    let kept = client.post(&format!("{}/{id}/{answer}", kind(id)), body).await?;
     output::one(&mut cx.world.out, cx.format, &format!("{answer}ed {id}"), &kept)
 }
 
