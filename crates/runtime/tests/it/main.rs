@@ -15,6 +15,7 @@ mod policies;
 mod quarantine;
 mod resume;
 mod reviews;
+mod sign_ins;
 mod subagents;
 mod support;
 mod traces;
