@@ -26,7 +26,7 @@ impl Session {
     }
 
     /// The servers at this address that something asks, or waits to ask.
-    pub(crate) fn asked_at(&self, server_url: &str) -> impl Iterator<Item = &McpTool> {
+    pub(crate) fn servers_asked_at(&self, server_url: &str) -> impl Iterator<Item = &McpTool> {
         let asks = |pending: &&Pending| pending.signed_out || pending.is_running();
         let labels: BTreeSet<String> = self.effects.values().filter(asks).filter_map(label).collect();
         let is_there = move |mcp: &&McpTool| {

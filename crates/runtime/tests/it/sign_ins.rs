@@ -15,7 +15,9 @@ const URL: &str = "https://shop.example/mcp";
 const TOKEN: &str = "token-of-the-shop";
 
 fn guarded() -> Arc<Shop> {
-    Arc::new(Shop { wants: Some(TOKEN), ..Shop::default() })
+    let mut shop = Shop::default();
+    shop.wants = Some(TOKEN);
+    Arc::new(shop)
 }
 
 /// A session that refunds at the shop over HTTP without asking people, and names these vaults.

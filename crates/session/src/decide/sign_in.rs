@@ -21,7 +21,7 @@ impl Draft<'_> {
     /// that runs may be about to say that it waits for it, so it counts as well.
     pub(super) fn bind_credential(&mut self, server_url: &str, credential_id: &str) {
         let (bound, unbound): (Vec<_>, Vec<_>) =
-            self.state.asked_at(server_url).cloned().partition(|mcp| mcp.credential_id.is_some());
+            self.state.servers_asked_at(server_url).cloned().partition(|mcp| mcp.credential_id.is_some());
         let unbound: Vec<String> = unbound.into_iter().map(|mcp| mcp.server_label).collect();
         if !bound.is_empty() {
             // It got one in another way since: what waits finds out.
