@@ -109,7 +109,7 @@ pub(crate) async fn check_commands(
         // A grant is given with an answer.
         Command::Decide { .. } | Command::Release { .. } | Command::GrantAgain { .. } => None,
         // Nobody sends it: the server says so itself.
-        Command::SignedIn => None,
+        Command::SignedIn | Command::BindCredential { .. } => None,
         Command::Message { .. }
         | Command::OwnMessage { .. }
         | Command::Grant { .. }

@@ -347,6 +347,16 @@ impl McpTool {
             McpTransport::Http { .. } | McpTransport::Project => false,
         }
     }
+
+    /// The address by which a credential of a vault belongs to it, if it can have one: it is reached over HTTP, not from
+    /// inside an environment, and the client wrote no secret for it alone.
+    #[must_use]
+    pub fn credential_url(&self) -> Option<&str> {
+        match (&self.transport, self.origin) {
+            (McpTransport::Http { server_url, secret: None, .. }, Origin::Service) => Some(server_url),
+            (McpTransport::Http { .. } | McpTransport::Stdio { .. } | McpTransport::Project, _) => None,
+        }
+    }
 }
 
 /// A reference to sealed bytes.

@@ -519,7 +519,7 @@ pub enum FailureKind {
     /// The process stood still for so long after recording the attempt that it may have lost the session to
     /// another: it began nothing.
     NotBegun,
-    /// A person must sign in at the other side first; nothing was asked of it.
+    /// A person must sign in at the other side first; it did nothing.
     SignInRequired,
     /// What the journal says of the environment's files is not in the store any more; nothing was done.
     FilesLost,

@@ -143,6 +143,24 @@ pub enum Event {
     },
     /// A person signed in where effects wait for it; they are attempted again.
     SignedIn,
+    /// A credential came to lie in one of the session's vaults for a tool server that was reached without one and asked
+    /// for a sign-in: from here on it is shown that one. What waits for it is attempted again.
+    CredentialBound {
+        /// The server.
+        server_label: String,
+        /// The credential.
+        credential_id: String,
+    },
+    /// Policy allowed that an effect shows its server the credential that the server was given after policy had
+    /// allowed the effect.
+    SecretPermitted {
+        /// The effect.
+        effect_id: EffectId,
+        /// The credential.
+        credential_id: String,
+        /// Why it may.
+        permit: Box<PermitRecord>,
+    },
     /// People, or the end of a ticket's time, did something to the session or to one of its tickets.
     Governed {
         /// What.

@@ -79,6 +79,8 @@ impl Event {
             | Self::EnvironmentConnected
             | Self::EnvironmentDisconnected
             | Self::SignedIn
+            | Self::CredentialBound { .. }
+            | Self::SecretPermitted { .. }
             | Self::ConnectionAwaited { .. }
             | Self::ConnectionLapsed
             | Self::ContextCompacted(_)

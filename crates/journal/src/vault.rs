@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, SessionId, Timestamp};
+use crate::{CredentialId, NodeId, SessionId, Timestamp};
 
 /// A collection of credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,52 @@ pub struct Vault {
     /// The client's key-value pairs.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
+    /// Sessions that wait until it holds a credential for a tool server that asked them for a sign-in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wanted: Vec<WantedCredential>,
+    /// What they have been given and not been told of yet; the document is due while there is any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<FoundCredential>,
+}
+
+/// A session waits for a credential.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WantedCredential {
+    /// The session.
+    pub session: SessionId,
+    /// The server, compared as it is written.
+    pub mcp_server_url: String,
+}
+
+/// A session has a credential that it waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FoundCredential {
+    /// The session.
+    pub session: SessionId,
+    /// The server.
+    pub mcp_server_url: String,
+    /// The credential.
+    pub credential_id: CredentialId,
+}
+
+impl Vault {
+    /// Gives those a credential who wait for one for its server. Says whether anyone does.
+    pub fn give(&mut self, mcp_server_url: &str, credential_id: CredentialId) -> bool {
+        let (given, wanted): (Vec<_>, Vec<_>) = std::mem::take(&mut self.wanted)
+            .into_iter()
+            .partition(|one| one.mcp_server_url == mcp_server_url);
+        self.wanted = wanted;
+        let anyone = !given.is_empty();
+        let found = |WantedCredential { session, mcp_server_url }| FoundCredential {
+            session,
+            mcp_server_url,
+            credential_id,
+        };
+        self.found.extend(given.into_iter().map(found));
+        anyone
+    }
 }
 
 /// What authenticates somewhere.

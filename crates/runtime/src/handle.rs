@@ -616,6 +616,7 @@ fn admission(commands: &[Command]) -> Admission {
         | Command::Update { .. }
         | Command::DeleteArtifact { .. }
         | Command::SignedIn
+        | Command::BindCredential { .. }
         | Command::ExpireEnvironment
         | Command::SuspendEnvironment
         | Command::Rewind { .. }

@@ -155,6 +155,7 @@ impl Session {
                     reserved: None,
                     holding: None,
                     signed_out: false,
+                    rebound: false,
                     route: None,
                     avoided: Vec::new(),
                     context: None,
@@ -186,6 +187,14 @@ impl Session {
                 for pending in self.effects.values_mut().filter(|pending| pending.signed_out) {
                     pending.phase = PendingPhase::Retry { at };
                     pending.signed_out = false;
+                }
+            }
+            Event::CredentialBound { server_label, credential_id } => {
+                self.bind(server_label, credential_id, at);
+            }
+            Event::SecretPermitted { effect_id, .. } => {
+                if let Some(pending) = self.effects.get_mut(effect_id) {
+                    pending.rebound = false;
                 }
             }
             Event::EffectAbandoned { effect_id } => {
@@ -440,11 +449,12 @@ impl Session {
         let Some(pending) = self.effects.get_mut(&id) else { return };
         self.spent.add(budget::cost(outcome, pending.reserved.take()));
         pending.holding = None;
-        if let Next::Retry { at } = next {
-            pending.phase = PendingPhase::Retry { at };
+        if let Next::Retry { at: again } = next {
+            pending.phase = PendingPhase::Retry { at: again };
             pending.ends.count(outcome);
+            // One that is repeated at once waits for nobody.
             pending.signed_out = match outcome {
-                Outcome::Failed { failure } => failure.kind == FailureKind::SignInRequired,
+                Outcome::Failed { failure } => failure.kind == FailureKind::SignInRequired && again > at,
                 Outcome::Done { .. } | Outcome::Unknown => false,
             };
             pending.avoid_after(outcome);

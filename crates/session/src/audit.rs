@@ -5,8 +5,9 @@
 
 use serde_json::to_value;
 use tenure_journal::{
-    Asked, AuditFact, AuditOutcome, AuditRecord, DigestKey, Done, Effect, EffectKind, Environment,
-    EnvironmentId, Event, Governance, Outcome, ServerRef, SessionOpened, Timestamp, TurnId, json,
+    Asked, AuditFact, AuditOutcome, AuditRecord, DigestKey, Done, Effect, EffectId, EffectKind, Environment,
+    EnvironmentId, Event, Governance, Outcome, PermitRecord, ServerRef, SessionOpened, Timestamp, TurnId,
+    json,
 };
 
 use crate::Session;
@@ -41,6 +42,10 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
         Event::SessionFailed { .. } => (None, AuditFact::SessionFailed),
         Event::SessionDeleted => (None, AuditFact::SessionDeleted),
         Event::EffectRequested { effect } => (effect.turn_id, allowed(state, effect)),
+        Event::SecretPermitted { effect_id, credential_id, permit } => {
+            let action = (SECRET_USE, credential_id.as_str());
+            (running(), permitted(state, *effect_id, action, permit))
+        }
         Event::PolicyRefused { refusal } => (
             refusal.turn_id,
             AuditFact::Refused {
@@ -108,6 +113,7 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
         | Event::EnvironmentResumed
         | Event::EnvironmentReset
         | Event::SignedIn
+        | Event::CredentialBound { .. }
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
@@ -132,6 +138,7 @@ pub(crate) fn record(state: &Session, at: Timestamp, event: &Event) -> Option<Au
 
 pub(crate) const TOOL_CALL: &str = "tool.call";
 pub(crate) const TOOLS_LIST: &str = "tools.list";
+const SECRET_USE: &str = "secret.use";
 
 fn session_opened(opened: &SessionOpened) -> AuditFact {
     AuditFact::SessionOpened {
@@ -181,16 +188,25 @@ fn question(state: &Session, asked: &[Asked]) -> Option<String> {
 
 fn allowed(state: &Session, effect: &Effect) -> AuditFact {
     let (action, resource) = named(&effect.kind);
+    permitted(state, effect.id, (action, &resource), &effect.permit)
+}
+
+fn permitted(
+    state: &Session,
+    effect: EffectId,
+    (action, resource): (&str, &str),
+    permit: &PermitRecord,
+) -> AuditFact {
     AuditFact::Allowed {
-        effect: effect.id,
+        effect,
         action: action.to_owned(),
-        resource: short(&resource),
-        policies: named_policies(&effect.permit.policies),
-        policy_set: effect.permit.policy_digest.clone(),
-        arguments: keyed(state, &effect.permit.arguments_digest),
-        approval: effect.permit.approval,
-        grant: effect.permit.grant,
-        question: question(state, &effect.permit.asked),
+        resource: short(resource),
+        policies: named_policies(&permit.policies),
+        policy_set: permit.policy_digest.clone(),
+        arguments: keyed(state, &permit.arguments_digest),
+        approval: permit.approval,
+        grant: permit.grant,
+        question: question(state, &permit.asked),
     }
 }
 

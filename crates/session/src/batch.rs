@@ -422,6 +422,8 @@ impl Builder {
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::SignedIn
+            | Event::CredentialBound { .. }
+            | Event::SecretPermitted { .. }
             | Event::ConnectionAwaited { .. }
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }

@@ -180,6 +180,8 @@ pub(crate) fn step(state: &Session, event: &Event) -> Option<BudgetStep> {
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::SignedIn
+        | Event::CredentialBound { .. }
+        | Event::SecretPermitted { .. }
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }

@@ -106,6 +106,14 @@ pub enum Command {
     },
     /// A person signed in where calls of the session may wait for it. Changes nothing about one that does not wait.
     SignedIn,
+    /// A credential for this address lies in one of the session's vaults since. Servers that were reached there without
+    /// one, and asked for a sign-in, are shown it. Changes nothing about others.
+    BindCredential {
+        /// The address, compared as it is written.
+        server_url: String,
+        /// The credential.
+        credential_id: String,
+    },
     /// What a subagent's parent asks of it. A subagent's session takes nothing else but that somebody signed in.
     Parent(FromParent),
 }

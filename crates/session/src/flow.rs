@@ -645,6 +645,8 @@ fn what(before: Option<&Session>, event: &Event) -> String {
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::SignedIn
+        | Event::CredentialBound { .. }
+        | Event::SecretPermitted { .. }
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }

@@ -121,6 +121,8 @@ fn items_of(before: &Session, event: &Event) -> Vec<ItemId> {
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::SignedIn
+        | Event::CredentialBound { .. }
+        | Event::SecretPermitted { .. }
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ContextCompacted(_)

@@ -230,6 +230,10 @@ pub(crate) struct Pending {
     /// Whether it waits for a person to sign in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) signed_out: bool,
+    /// Whether its server was given a credential after policy had allowed it: policy is asked about that before the
+    /// next attempt.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) rebound: bool,
     /// The way that the latest attempt takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) route: Option<Box<RouteDecision>>,

@@ -261,6 +261,8 @@ fn words(event: &Event) -> Vec<&str> {
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::SignedIn
+        | Event::CredentialBound { .. }
+        | Event::SecretPermitted { .. }
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }
@@ -334,6 +336,7 @@ fn command_marks(command: &Command) -> Vec<&str> {
         | Command::Delete
         | Command::DeleteArtifact { .. }
         | Command::SignedIn
+        | Command::BindCredential { .. }
         | Command::ExpireEnvironment
         | Command::SuspendEnvironment
         | Command::Rewind { .. }

@@ -403,6 +403,8 @@ impl Watched {
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::SignedIn
+            | Event::CredentialBound { .. }
+            | Event::SecretPermitted { .. }
             | Event::ConnectionAwaited { .. }
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }
@@ -538,6 +540,8 @@ impl Watched {
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::SignedIn
+            | Event::CredentialBound { .. }
+            | Event::SecretPermitted { .. }
             | Event::ConnectionAwaited { .. }
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }

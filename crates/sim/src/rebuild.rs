@@ -88,6 +88,8 @@ fn changes_items(event: &Event) -> bool {
         | Event::EnvironmentConnected
         | Event::EnvironmentDisconnected
         | Event::SignedIn
+        | Event::CredentialBound { .. }
+        | Event::SecretPermitted { .. }
         | Event::ConnectionAwaited { .. }
         | Event::ConnectionLapsed
         | Event::ArtifactDeleted { .. }

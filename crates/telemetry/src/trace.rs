@@ -215,6 +215,8 @@ impl Tracer {
             | Event::EnvironmentConnected
             | Event::EnvironmentDisconnected
             | Event::SignedIn
+            | Event::CredentialBound { .. }
+            | Event::SecretPermitted { .. }
             | Event::ConnectionAwaited { .. }
             | Event::ConnectionLapsed
             | Event::ArtifactDeleted { .. }

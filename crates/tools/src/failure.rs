@@ -113,6 +113,14 @@ pub(crate) fn unsent(mut opening: Failure) -> Failure {
     opening
 }
 
+/// The same failure of a server that nobody signs in at: to be asked for that is to be refused.
+pub(crate) fn without_sign_in(mut failed: Failure) -> Failure {
+    if failed.kind == FailureKind::SignInRequired {
+        failed.kind = FailureKind::Authentication;
+    }
+    failed
+}
+
 /// The failure of a call that the server refused as it stands, or nothing if its error is a result.
 pub(crate) fn of_answer(error: &ErrorData) -> Option<Failure> {
     match error.code {
@@ -153,8 +161,11 @@ fn of_http(error: &StreamableHttpError<HttpError>) -> Failure {
 }
 
 fn of_status(status: u16, retry_after: Option<&str>, now: Timestamp) -> Failure {
+    let refused = "the tool server refused the credentials";
     let (kind, message) = match status {
-        401 | 403 => (FailureKind::Authentication, "the tool server refused the credentials".to_owned()),
+        // The request was not applied, for want of credentials that are valid (RFC 9110, section 15.5.2).
+        401 => (FailureKind::SignInRequired, refused.to_owned()),
+        403 => (FailureKind::Authentication, refused.to_owned()),
         404 => (FailureKind::NotFound, "the tool server has no endpoint at its address".to_owned()),
         429 => (FailureKind::RateLimited, "the tool server received too many requests".to_owned()),
         300..400 => (
@@ -189,10 +200,12 @@ mod tests {
 
     #[test]
     fn statuses_say_whether_the_tool_may_have_acted() {
-        use FailureKind::{Authentication, InvalidRequest, NotFound, RateLimited, ServerError};
+        use FailureKind::{
+            Authentication, InvalidRequest, NotFound, RateLimited, ServerError, SignInRequired,
+        };
         let now = "2015-10-21T07:26:30Z".parse().expect("a time");
         for (status, retry_after, kind, ms, ambiguous) in [
-            (401, None, Authentication, None, false),
+            (401, None, SignInRequired, None, false),
             (403, None, Authentication, None, false),
             (404, None, NotFound, None, false),
             (302, None, InvalidRequest, None, false),

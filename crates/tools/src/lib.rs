@@ -15,7 +15,8 @@
 //! | any other JSON-RPC error | `Ok` with `is_error` and the server's words: the server answered, and its answer is that the tool failed | as far as it says |
 //! | arguments, metadata, address or headers that cannot be sent | `InvalidRequest` | no |
 //! | the connection could not be opened | `Overloaded`; `NotFound` if there is no such program or endpoint | no |
-//! | HTTP 401 or 403 | `Authentication` | no |
+//! | HTTP 401 | `SignInRequired` from [`McpServers`], `Authentication` from [`Reached`], where nobody can sign in | no |
+//! | HTTP 403 | `Authentication` | no |
 //! | HTTP 404 | `NotFound`; with a session, one fresh session is tried first | no |
 //! | HTTP 429 | `RateLimited`, with the delay of `Retry-After` | no |
 //! | other HTTP 3xx and 4xx | `InvalidRequest` | no |

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::asking::{self, Ask, Unfulfilled, patience};
 use crate::connection::Connection;
-use crate::failure::{Refused, failure};
+use crate::failure::{Refused, failure, without_sign_in};
 use crate::http;
 use crate::stdio::{LineGuard, Output};
 use crate::via::{Requests, Via};
@@ -65,7 +65,8 @@ impl Reached {
         requests: Arc<dyn Requests>,
     ) -> Result<Self, Failure> {
         let transport = http::transport_over(Via(requests), url, headers)?;
-        let connection = Connection::over(transport, Arc::default(), TaskTracker::new()).await?;
+        let connection = Connection::over(transport, Arc::default(), TaskTracker::new()).await;
+        let connection = connection.map_err(without_sign_in)?;
         Ok(Self { name, hints, connection, is_forgotten: AtomicBool::new(false) })
     }
 
@@ -80,7 +81,7 @@ impl Reached {
     /// # Errors
     /// As there.
     pub async fn list(&self, cancel: &CancellationToken) -> Result<Vec<ToolDef>, Failure> {
-        asking::list(self, cancel).await
+        asking::list(self, cancel).await.map_err(without_sign_in)
     }
 
     /// As [`crate::Servers::call`].
@@ -88,7 +89,7 @@ impl Reached {
     /// # Errors
     /// As there.
     pub async fn call(&self, call: Call<'_>, cancel: &CancellationToken) -> Result<CallResult, Failure> {
-        asking::call(self, call, cancel).await
+        asking::call(self, call, cancel).await.map_err(without_sign_in)
     }
 }
 

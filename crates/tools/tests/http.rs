@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use support::{Bench, HttpServer, MEETING, call, call_until, pool};
 use tenure_journal::FailureKind::{
     self, Authentication, ConnectionFailed, InvalidRequest, NotFound, Overloaded, Protocol, RateLimited,
-    ServerError, Timeout, ToolNotFound,
+    ServerError, SignInRequired, Timeout, ToolNotFound,
 };
 use tenure_tools::{Addresses, Call, Hints, Limits, McpServers, RESULT_BYTES_MAX, Server, Servers};
 use tokio_util::sync::CancellationToken;
@@ -365,14 +365,14 @@ async fn refusals_and_nonsense_end_in_the_right_kind() {
     // Status, headers, body; what a call comes to when every request, or only the call, is answered so.
     type Case = (u16, Vec<(&'static str, &'static str)>, &'static str, FailureKind, FailureKind);
     let cases: Vec<Case> = vec![
-        (401, vec![], "secret body", Authentication, Authentication),
-        (401, vec![CHALLENGE], "", Authentication, Authentication),
+        (401, vec![], "secret body", SignInRequired, SignInRequired),
+        (401, vec![CHALLENGE], "", SignInRequired, SignInRequired),
         (
             401,
             vec![JSON],
             r#"{"jsonrpc":"2.0","id":$ID,"error":{"code":-1,"message":"m"}}"#,
-            Authentication,
-            Authentication,
+            SignInRequired,
+            SignInRequired,
         ),
         (403, vec![], "secret body", Authentication, Authentication),
         (403, vec![CHALLENGE], "", Authentication, Authentication),

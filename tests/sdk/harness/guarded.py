@@ -19,6 +19,7 @@ class Guarded:
         self.made = 0
         # What tests change.
         self.echo = None
+        self.free, self.bare = (), False
         self.life = 3600
         self.secret = None
         self.metadata, self.resource, self.token_fault = {}, {}, None
@@ -56,6 +57,12 @@ class Guarded:
     def asked(self, path):
         with self.lock:
             return [seen for seen in self.seen if urllib.parse.urlsplit(seen.path).path == path]
+
+    def calls(self):
+        """The tool calls that came with a token, or needed none."""
+        calls = [seen for seen in self.asked("/mcp") if seen.body and seen.json.get("method") == "tools/call"]
+        works = lambda seen: seen.headers.get("authorization", "").removeprefix("Bearer ") in self.valid
+        return [seen for seen in calls if works(seen) or "tools/call" in self.free]
 
     def give(self, kind):
         self.made += 1
@@ -109,11 +116,14 @@ class Guarded:
 
     def mcp(self, seen):
         given = seen.headers.get("authorization", "")
-        if given.removeprefix("Bearer ") not in self.valid:
+        message = seen.json if seen.body else {}
+        is_free = not given and message.get("method") in self.free
+        if given.removeprefix("Bearer ") not in self.valid and not is_free:
+            if self.bare:
+                return 401, {}, {}
             metadata = f"{self.issuer}/.well-known/oauth-protected-resource/mcp"
             challenge = f'Bearer error="invalid_token", resource_metadata="{metadata}", scope="orders.read"'
             return 401, {}, {"www-authenticate": challenge}
-        message = seen.json if seen.body else {}
         if "id" not in message:
             return 202, None, {}
         return 200, {"jsonrpc": "2.0", "id": message["id"], "result": self.result(message, given)}, {}

@@ -73,7 +73,7 @@ pub(crate) fn read_vault(body: &Value) -> Result<Vault, ApiError> {
     let name = reader.optional_or_null("name").map(|field| read_name(&field)).transpose()?;
     let metadata = reader.optional("metadata").map(read_metadata).transpose()?.unwrap_or_default();
     reader.finish()?;
-    Ok(Vault { name, metadata })
+    Ok(Vault { name, metadata, ..Vault::default() })
 }
 
 /// A change of a vault.

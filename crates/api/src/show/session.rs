@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tenure_journal::{
     Approval, Artifact, BlobRef, Environment, EnvironmentFile, EnvironmentId, EnvironmentStatus, Follows,
-    InstalledPlugin, InstalledSkill, McpTransport, RefusedServer, Review, SessionId, Tool,
+    InstalledPlugin, InstalledSkill, McpTool, McpTransport, RefusedServer, Review, SessionId, Tool,
 };
 use tenure_session::{PluginServerView, PluginServersView, RequiredAction, ServerStanding, SessionView};
 
@@ -239,11 +239,12 @@ fn required_action(action: &RequiredAction) -> Option<Value> {
     })
 }
 
-/// The tool servers at which a person must sign in before the session goes on, with the credentials that need it.
+/// The tool servers at which a person must sign in before the session goes on: with the credential that needs it, or
+/// with none, where a vault of the session needs one for that address.
 fn sign_ins(view: &SessionView) -> Value {
-    let credential = |label: &str| {
+    let server = |label: &str| {
         view.agent.tools.iter().find_map(|tool| match tool {
-            Tool::Mcp(mcp) if mcp.server_label == label => mcp.credential_id.clone(),
+            Tool::Mcp(mcp) if mcp.server_label == label => Some(mcp),
             Tool::Mcp(_)
             | Tool::Function(_)
             | Tool::ToolSearch
@@ -256,7 +257,12 @@ fn sign_ins(view: &SessionView) -> Value {
     };
     let shown = view.required_actions.iter().filter_map(|action| match action {
         RequiredAction::SignIn { server_label } => {
-            Some(json!({"server_label": server_label, "credential_id": credential(server_label)}))
+            let mcp = server(server_label);
+            Some(json!({
+                "server_label": server_label,
+                "server_url": mcp.and_then(McpTool::credential_url),
+                "credential_id": mcp.and_then(|mcp| mcp.credential_id.as_deref()),
+            }))
         }
         RequiredAction::FunctionCall { .. }
         | RequiredAction::EnvironmentConnection { .. }

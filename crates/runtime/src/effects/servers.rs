@@ -113,11 +113,16 @@ async fn reached(
     };
     let first = ask_server(shared, &server, ask, cancel).await;
     let Some(authorized) = authorized else {
-        return (first.map_err(|failure| wants_credential(failure, tool, &server)), Mask::of(&known));
+        let answered = match first {
+            Err(refused) if is_refusal(&refused) => {
+                Err(without_credential(shared, desk, tool, &server, refused).await)
+            }
+            answered => answered,
+        };
+        return (answered, Mask::of(&known));
     };
     known.extend(authorized.known());
-    let is_refused = matches!(&first, Err(failure) if failure.kind == FailureKind::Authentication);
-    if !is_refused {
+    if !first.as_ref().is_err_and(is_refusal) {
         return (first, Mask::of(&known));
     }
     let other = match authorized.refused(shared, desk.session).await {
@@ -127,31 +132,52 @@ async fn reached(
     known.extend(other.known());
     put_authorization(&mut server, &other);
     let second = match ask_server(shared, &server, ask, cancel).await {
-        Err(failure) if failure.kind == FailureKind::Authentication => {
-            Err(other.refused_again(shared, desk.session).await)
-        }
+        Err(failure) if is_refusal(&failure) => Err(other.refused_again(shared, desk.session).await),
         answered => answered,
     };
     (second, Mask::of(&known))
 }
 
-/// What is said of a server that refuses who shows it nothing: what to do, since a person can.
-fn wants_credential(refused: Failure, tool: &McpTool, server: &Server) -> Failure {
+/// Whether a server did nothing because of who asks.
+fn is_refusal(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::Authentication | FailureKind::SignInRequired)
+}
+
+/// What comes of being refused without a credential: the session waits for one if the server asks for a sign-in and a
+/// person can put it into one of the session's vaults. Otherwise the call failed, and what is said of it is what to do.
+async fn without_credential(
+    shared: &Arc<Shared>,
+    desk: &Desk,
+    tool: &McpTool,
+    server: &Server,
+    refused: Failure,
+) -> Failure {
+    let authentication = FailureKind::Authentication;
     let shows_nothing = match server {
         Server::Http { headers, .. } => {
             !headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"))
         }
         Server::Stdio { .. } => false,
     };
-    if refused.kind != FailureKind::Authentication || !shows_nothing {
-        return refused;
+    let Some(server_url) = tool.credential_url().filter(|_| shows_nothing) else {
+        return Failure { kind: authentication, ..refused };
+    };
+    let label = &tool.server_label;
+    if refused.kind == FailureKind::SignInRequired {
+        match vaults::want(shared, desk.session, &desk.vault_ids, server_url).await {
+            Ok(true) => {
+                let message = format!("a person must sign in: the tool server `{label}` wants a token");
+                return failure(FailureKind::SignInRequired, message);
+            }
+            Ok(false) => {}
+            Err(failure) => return failure,
+        }
     }
     let message = format!(
-        "the tool server `{}` wants a token and the session has none for it: sign in with `tenure vaults sign-in`, \
-         and open a session with that vault",
-        tool.server_label
+        "the tool server `{label}` wants a token and the session has none for it: sign in with `tenure vaults sign-in`, \
+         and open a session with that vault"
     );
-    Failure { message, ..refused }
+    failure(authentication, message)
 }
 
 async fn authorize(

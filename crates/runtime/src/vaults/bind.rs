@@ -1,8 +1,9 @@
 //! Which credential each tool server of a session gets, and which variables its environment.
 //!
 //! It is settled once, when a session is opened or given other tools, and written into its tools: what a vault is given
-//! later changes nothing about sessions that run. A server and a credential belong together if their addresses are
-//! the same text; nothing is guessed, resolved or normalised, for each of those would be a way to be sent a token.
+//! later changes nothing about sessions that run, but for a server that has none and asks for a sign-in
+//! ([`super::want`]). A server and a credential belong together if their addresses are the same text; nothing is
+//! guessed, resolved or normalised, for each of those would be a way to be sent a token.
 
 use std::collections::BTreeSet;
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use tenure_journal::{
-    Credential, CredentialAuth, CredentialId, OauthAuth, ProjectId, Timestamp, TokenEndpointAuth, Vault,
-    VaultId,
+    Credential, CredentialAuth, CredentialId, OauthAuth, OauthState, ProjectId, SessionId, SessionKey,
+    Timestamp, TokenEndpointAuth, Vault, VaultId,
 };
 use tenure_seal::SecretString;
 use tenure_store::{DocumentKind, Page, Receipt};
 
 use super::documents::{self, encode, first, gone};
-use super::{CREDENTIALS_MAX, SavedCredential, SavedVault, Secrets, VaultError, VaultFilter};
+use super::{CREDENTIALS_MAX, SavedCredential, SavedVault, Secrets, VaultError, VaultFilter, want};
 use crate::Runtime;
 
 /// Tries of a change that meets another.
@@ -271,10 +271,11 @@ impl Runtime {
             let vault = self.vault(project, id).await?;
             let now = self.now();
             let credentials = documents::all(&**self.store(), project, id).await?;
+            let waiting = want::waiting(&vault).chain(credentials.iter().flat_map(waiting)).collect();
             let credentials = credentials.iter().map(|credential| gone(&credential.document, now));
             let going = std::iter::once(gone(&vault.document, now)).chain(credentials).collect();
             match self.store().put(going, None).await.map_err(Into::into) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(self.give_up(project, waiting).await),
                 Err(error) if VaultError::is_conflict(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -307,11 +308,18 @@ impl Runtime {
             let now = self.now();
             let place = (project, DocumentKind::Credential, id.to_string());
             let document = first(place, Some(vault_id.to_string()), encode(&body), now);
-            let held = tenure_store::Document { version: vault.document.version + 1, ..vault.document };
+            let mut vault = vault;
+            let is_wanted = body.auth.mcp_server_url().is_some_and(|url| vault.body.give(url, id));
+            let held = vault.noted(now);
             let saved = SavedCredential { id, vault_id, document, body: body.clone() };
             let written = store.put(vec![held, saved.document.clone()], receipt(&saved)).await;
             match written.map_err(Into::into) {
-                Ok(()) => return Ok(saved),
+                Ok(()) => {
+                    if is_wanted {
+                        shared.vaults.wake();
+                    }
+                    return Ok(saved);
+                }
                 Err(error) if VaultError::is_conflict(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -402,11 +410,31 @@ impl Runtime {
             let found = self.credential(project, vault, id).await?;
             let written = self.store().put(vec![gone(&found.document, self.now())], None).await;
             match written.map_err(Into::into) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(self.give_up(project, waiting(&found).collect()).await),
                 Err(error) if VaultError::is_conflict(&error) => {}
                 Err(error) => return Err(error),
             }
         }
         Err(VaultError::Busy)
     }
+
+    async fn give_up(&self, project: ProjectId, sessions: Vec<SessionId>) {
+        let keys = sessions.into_iter().map(|session| SessionKey { project, session }).collect();
+        want::give_up(self.shared(), keys).await;
+    }
+}
+
+/// Who waits for a sign-in for a credential.
+fn waiting(credential: &SavedCredential) -> impl Iterator<Item = SessionId> {
+    let oauth = match &credential.body.auth {
+        CredentialAuth::McpOauth(oauth) => Some(oauth),
+        CredentialAuth::StaticBearer { .. } | CredentialAuth::EnvironmentVariable { .. } => None,
+    };
+    oauth.into_iter().flat_map(|oauth| {
+        let waiting = match &oauth.state {
+            OauthState::NeedsSignIn { waiting, .. } => waiting.as_slice(),
+            OauthState::Ready | OauthState::Refreshing { .. } => &[],
+        };
+        waiting.iter().chain(&oauth.releasing).copied()
+    })
 }

@@ -52,10 +52,21 @@ impl VaultFilter {
 }
 
 impl SavedVault {
-    fn from_document(document: Document) -> Result<Self, VaultError> {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// `Damaged`.
+    pub(super) fn from_document(document: Document) -> Result<Self, VaultError> {
         let id = parse(&document.id)?;
         let body = decode(&document)?;
         Ok(Self { id, document, body })
+    }
+
+    /// The next version, which says what the content says of waiting sessions. To clients it is the same vault.
+    pub(super) fn noted(&self, now: Timestamp) -> Document {
+        let wake_at = (!self.body.found.is_empty()).then_some(now);
+        let version = self.document.version + 1;
+        Document { version, wake_at, body: encode(&self.body), ..self.document.clone() }
     }
 }
 

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! - A session names vaults; which credential each of its tool servers gets is settled when it is opened
-//!   ([`bind`]), and by the server's address as it is written and nothing else.
+//!   ([`bind`]), and by the server's address as it is written and nothing else. A server that got none and asks for a
+//!   sign-in gets one when a vault does ([`want`]).
 //! - A secret is opened for one attempt. It goes into a header or to the proxy, and nowhere else.
 //! - Whatever an attempt brings back is searched for the secrets of its session before anything of it is recorded or
 //!   told ([`mask`]).
@@ -27,11 +28,12 @@ mod refresh;
 mod secrets;
 mod sign_in;
 mod variables;
+mod want;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tenure_journal::{CredentialAuth, ProjectId, SessionId, SessionKey};
+use tenure_journal::{CredentialAuth, SessionKey};
 use tenure_session::Command;
 use tenure_store::DocumentKind;
 use tenure_webhook::{AddressError, Policy, Target, guarded_client};
@@ -47,7 +49,9 @@ pub use secrets::Secrets;
 pub use sign_in::{NewSignIn, ShownSignIn, SignInAt, SignInError};
 pub(crate) use variables::{Variable, variables};
 pub use variables::{check_variable, credential_host};
+pub(crate) use want::want;
 
+use crate::RuntimeErrorKind;
 use crate::handle::Shared;
 
 /// How long an authorization server may take for an answer.
@@ -131,12 +135,15 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 async fn release_due(shared: &Arc<Shared>) -> Result<(), VaultError> {
     let now = shared.clock.now();
+    for document in shared.store.due_documents(DocumentKind::Vault, now, BATCH).await? {
+        want::release_due(shared, SavedVault::from_document(document)?).await?;
+    }
     for document in shared.store.due_documents(DocumentKind::Credential, now, BATCH).await? {
         let found = SavedCredential::from_document(document)?;
         let CredentialAuth::McpOauth(oauth) = &found.body.auth else { continue };
         let project = found.document.project;
         for session in &oauth.releasing {
-            tell(shared, project, *session).await;
+            tell(shared, SessionKey { project, session: *session }, Command::SignedIn).await;
         }
         let with = (&shared.sealer, &*shared.store);
         let mut body = found.body.clone();
@@ -155,11 +162,17 @@ async fn release_due(shared: &Arc<Shared>) -> Result<(), VaultError> {
     Ok(())
 }
 
-/// A session that is gone, or does not wait any more, needs no telling.
-async fn tell(shared: &Arc<Shared>, project: ProjectId, session: SessionId) {
-    let key = SessionKey { project, session };
-    let told = shared.submit(key, vec![Command::SignedIn], None, crate::registry::Admission::Always).await;
-    if let Err(error) = told {
-        tracing::debug!(%session, %error, "a session that waited for a sign-in does not take it");
-    }
+/// Says whether a session needs no telling any more: it was told, or is gone.
+async fn tell(shared: &Arc<Shared>, key: SessionKey, command: Command) -> bool {
+    let told = shared.submit(key, vec![command], None, crate::registry::Admission::Always).await;
+    let Err(error) = told else { return true };
+    tracing::debug!(session = %key.session, %error, "a session that waited for a sign-in does not take it");
+    // What cannot be read now may be readable later.
+    !matches!(
+        error.kind(),
+        RuntimeErrorKind::Storage
+            | RuntimeErrorKind::Overloaded(_)
+            | RuntimeErrorKind::ShuttingDown
+            | RuntimeErrorKind::Sealing
+    )
 }

@@ -388,7 +388,8 @@ impl Runtime {
         Err(SignInError::Unreachable)
     }
 
-    /// What a server says to who has no token.
+    /// What a server says to who has no token. One that greets anyone may ask for it later, when something is called:
+    /// then its metadata is looked for where it must be.
     async fn challenge(&self, server_url: &str) -> Result<Challenge, SignInError> {
         let hello = json!({
             "jsonrpc": "2.0", "id": 1, "method": "initialize",
@@ -404,7 +405,7 @@ impl Runtime {
             .header("accept", "application/json, text/event-stream")
             .body(hello.to_string());
         let response = request.send().await.map_err(|_| SignInError::Server("does not answer"))?;
-        if response.status().as_u16() != 401 {
+        if response.status().as_u16() != 401 && !response.status().is_success() {
             return Err(SignInError::Server("asks for no sign-in"));
         }
         let headers = response.headers().get_all("www-authenticate").iter();

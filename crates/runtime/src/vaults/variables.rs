@@ -208,7 +208,7 @@ mod tests {
             when { context.host == "kept.example" };"#;
         let runtime = start(policy).await;
         let project = ProjectId::fresh(&runtime.fresh());
-        let vault = Vault { name: None, metadata: BTreeMap::new() };
+        let vault = Vault::default();
         let vault = runtime.create_vault(project, vault, |_| None).await.expect("made").id;
         for new in [
             variable("OPEN", &["open.example"]),

@@ -16,6 +16,7 @@ mod procedures;
 mod quarantine;
 mod resume;
 mod reviews;
+mod sign_ins;
 mod subagents;
 mod support;
 mod traces;

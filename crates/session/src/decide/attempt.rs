@@ -120,6 +120,10 @@ impl Draft<'_> {
 
     fn after_failure(&self, effect: &Effect, attempt: u32, failure: &Failure) -> Next {
         if failure.kind == FailureKind::SignInRequired {
+            // Its server was given a credential while the attempt ran, which had none.
+            if self.state.effects.get(&effect.id).is_some_and(|pending| pending.rebound) {
+                return Next::Retry { at: self.cx.now };
+            }
             // Nothing but a person brings something new; the moment is for what no person came to.
             return Next::Retry { at: self.cx.now.plus_millis(limit::SIGN_IN_WAIT_MS) };
         }
@@ -245,6 +249,13 @@ impl Draft<'_> {
             if self.is_held(effect_id) {
                 continue;
             }
+            if pending.rebound && !self.may_show_credential(&pending.effect) {
+                // What is left of the turn, if it ended for that, was abandoned.
+                if self.state.turn.is_none() {
+                    return;
+                }
+                continue;
+            }
             if matches!(pending.effect.kind, EffectKind::Compact { .. }) {
                 if budget::model(&pending.effect).is_some_and(|model| self.is_budget_spent(model)) {
                     // The turn does without the summary; whether it can go on at all, its next step finds out.
@@ -257,14 +268,6 @@ impl Draft<'_> {
             if !self.begin(effect_id, pending.attempts + 1) {
                 return;
             }
-        }
-    }
-
-    /// A person signed in: what waits for that may begin.
-    pub(super) fn signed_in(&mut self) {
-        if self.state.effects.values().any(|pending| pending.signed_out) {
-            self.push(Event::SignedIn);
-            self.tick();
         }
     }
 

@@ -20,6 +20,10 @@ impl Draft<'_> {
             self.signed_in();
             return Ok(());
         }
+        if let Command::BindCredential { server_url, credential_id } = command {
+            self.bind_credential(server_url, credential_id);
+            return Ok(());
+        }
         let hidden = self.state.parent.is_some() != matches!(command, Command::Parent(_));
         if hidden {
             return Err(Refusal::Hidden);
@@ -43,6 +47,7 @@ impl Draft<'_> {
             | Command::DeleteArtifact { .. }
             | Command::Rewind { .. }
             | Command::SignedIn
+            | Command::BindCredential { .. }
             | Command::Parent(_) => false,
         };
         if self.state.awaits_session() && !for_any {
@@ -51,7 +56,10 @@ impl Draft<'_> {
         if self.state.deleted {
             return match command {
                 Command::OpenSession { .. } => Err(Refusal::EnvironmentTaken),
-                Command::ExpireEnvironment | Command::SuspendEnvironment | Command::SignedIn => Ok(()),
+                Command::ExpireEnvironment
+                | Command::SuspendEnvironment
+                | Command::SignedIn
+                | Command::BindCredential { .. } => Ok(()),
                 Command::Delete | Command::Parent(FromParent::End(_)) => Ok(()),
                 Command::Parent(FromParent::Input { .. })
                 | Command::Message { .. }
@@ -98,7 +106,7 @@ impl Draft<'_> {
             Command::PlaceFiles { files } => self.place_files(files),
             Command::AwaitConnection { until } => self.await_connection(*until),
             Command::DeleteArtifact { artifact_id } => self.delete_artifact(*artifact_id),
-            Command::SignedIn => Ok(()),
+            Command::SignedIn | Command::BindCredential { .. } => Ok(()),
             Command::OpenSession { opened, messages } => self.open_session(opened, messages),
             Command::ExpireEnvironment => {
                 self.expire_environment();

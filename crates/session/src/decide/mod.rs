@@ -15,6 +15,7 @@ mod quarantine;
 mod review;
 mod rewind;
 mod route;
+mod sign_in;
 mod subagents;
 mod turn;
 

@@ -2,10 +2,10 @@
 //! [`Bench`] checks after every step holds.
 
 use tenure_journal::{
-    AgentPatch, AnswerItem, ApprovalMode, CommandResult, Decision, Extraction, ExtractionChoice, Failure,
-    FailureKind, Fresh, FunctionOutput, InputPart, ModelAnswer, Network, ReportStatus, Review, ScopeKind,
-    SessionPatch, SpendLimit, Stop, SubagentReport, SubagentRequest, Timestamp, Tool, ToolResult, TurnId,
-    TurnStatus,
+    AgentPatch, AnswerItem, ApprovalMode, CommandResult, Decision, Effect, EffectKind, Extraction,
+    ExtractionChoice, Failure, FailureKind, Fresh, FunctionOutput, InputPart, McpTool, McpTransport,
+    ModelAnswer, Network, ReportStatus, Review, ScopeKind, ServerRef, SessionPatch, SpendLimit, Stop,
+    SubagentReport, SubagentRequest, Timestamp, Tool, ToolResult, TurnId, TurnStatus,
 };
 use tenure_session::{Attempted, Command, Input, NOTHING_FROZEN, RequiredAction, SubagentReply};
 
@@ -85,14 +85,24 @@ fn review(rng: &mut fastrand::Rng) -> &'static str {
 fn tools(rng: &mut fastrand::Rng) -> Vec<Tool> {
     let mut required = mcp("bank");
     required.required = true;
+    let server_url = "https://open.example/mcp".to_owned();
+    let transport = McpTransport::Http { server_url, headers: [].into(), secret: None };
     let all = vec![
         function("ask"),
         async_function("report"),
         deferred_function("weather"),
         server("shop"),
         Tool::Mcp(required),
+        Tool::Mcp(McpTool { transport, ..mcp("open") }),
     ];
     all.into_iter().filter(|_| rng.u8(..4) > 0).collect()
+}
+
+fn asks_a_server(effect: &Effect) -> bool {
+    matches!(
+        effect.kind,
+        EffectKind::ListTools { .. } | EffectKind::ToolCall { server: ServerRef::Mcp { .. }, .. }
+    )
 }
 
 fn step(b: &mut Bench, rng: &mut fastrand::Rng) {
@@ -106,6 +116,24 @@ fn step(b: &mut Bench, rng: &mut fastrand::Rng) {
         11 => b.wait(rng.u64(..40_000)),
         13 if rng.bool() => b.crank("executor", &Input::Connected).unwrap(),
         13 => b.crank("executor", &Input::Disconnected).unwrap(),
+        14 => {
+            // A server asks for a sign-in, before or after somebody signed in.
+            let asks = |(effect, _): &(std::sync::Arc<Effect>, u32)| asks_a_server(effect);
+            if let Some(place) = b.running.iter().position(asks) {
+                let (effect, attempt) = b.running.remove(place);
+                let failure = Failure {
+                    kind: FailureKind::SignInRequired,
+                    message: "a person must sign in".to_owned(),
+                    retry_after_ms: None,
+                };
+                b.attempted("sign in", effect.id, attempt, Attempted::Failed(failure));
+            }
+        }
+        15 => {
+            let server_url = "https://open.example/mcp".to_owned();
+            let bind = Command::BindCredential { server_url, credential_id: "cred_1".to_owned() };
+            let _ = b.command("credential", bind);
+        }
         12 => {
             let stale = b.session.pending().next().map(|effect| effect.id);
             if let Some(id) = stale {

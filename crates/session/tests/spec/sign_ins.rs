@@ -1,9 +1,17 @@
-//! Waiting for a person to sign in where a tool server's credential is not accepted.
+//! Waiting for a person to sign in where a tool server's credential is not accepted, or there is none.
 
-use tenure_journal::FailureKind;
+use std::sync::Arc;
+
+use tenure_journal::{
+    AuditFact, Decision, EffectKind, Event, FailureKind, McpTool, McpTransport, Origin, Secret, SecretId,
+    SessionStatus, Tool,
+};
+use tenure_policy::{PolicySet, PolicySource};
 use tenure_session::{Command, Refusal};
 
-use crate::bench::{Bench, call, say, server, shop};
+use crate::bench::{Bench, Show, agent, call, mcp, opened, say, server, shop};
+
+const SHOP: &str = "https://shop.example/mcp";
 
 /// How long a test lets pass: longer than anything waits that has a deadline.
 const LONG_MS: u64 = 7 * 24 * 60 * 60 * 1000;
@@ -91,4 +99,217 @@ fn cancelling_ends_the_wait() {
     b.command("signed in", Command::SignedIn).unwrap();
     assert!(b.transcript().contains("turn1 cancelled"), "{}", b.transcript());
     assert!(!b.transcript().contains("a person signed in"), "{}", b.transcript());
+}
+
+/// A server over HTTP that has no credential.
+fn open_server(label: &str, url: &str) -> Tool {
+    let transport = McpTransport::Http { server_url: url.to_owned(), headers: [].into(), secret: None };
+    Tool::Mcp(McpTool { transport, ..mcp(label) })
+}
+
+fn ruled(tools: Vec<Tool>, text: &str) -> Bench {
+    let source = PolicySource { name: "p.cedar".to_owned(), text: text.to_owned() };
+    let policy = Arc::new(PolicySet::new(&[source]).expect("valid policies"));
+    Bench::open(opened(agent(tools)), "Hi", policy, Show::Events)
+}
+
+/// A credential for this address came to lie in one of the session's vaults.
+fn bind(b: &mut Bench, server_url: &str) {
+    let credential_id = "cred_1".to_owned();
+    b.command("credential", Command::BindCredential { server_url: server_url.to_owned(), credential_id })
+        .unwrap();
+}
+
+fn credential(b: &Bench, label: &str) -> Option<String> {
+    b.session.agent().tools.iter().find_map(|tool| match tool {
+        Tool::Mcp(mcp) if mcp.server_label == label => mcp.credential_id.clone(),
+        _ => None,
+    })
+}
+
+fn bindings(b: &Bench) -> usize {
+    b.journal.iter().filter(|one| matches!(one.event, Event::CredentialBound { .. })).count()
+}
+
+/// The calls that are under way or waited for, by what they ask.
+fn asked(b: &Bench) -> Vec<&'static str> {
+    let word = |kind: &EffectKind| match kind {
+        EffectKind::ListTools { .. } => "listing",
+        EffectKind::ToolCall { .. } => "call",
+        _ => "other",
+    };
+    b.running.iter().map(|(effect, _)| word(&effect.kind)).collect()
+}
+
+#[test]
+fn a_server_that_has_no_credential_waits_for_one_and_is_shown_it() {
+    let mut b = Bench::new(vec![open_server("shop", SHOP)], "Hi");
+    b.fails(FailureKind::SignInRequired);
+    b.status();
+    assert_eq!(b.session.head().wake_at, None, "nobody has to look after it");
+    // Another address is another server, however like it looks.
+    bind(&mut b, "https://shop.example/mcp/");
+    bind(&mut b, SHOP);
+    b.lists(shop());
+    b.answer(vec![say("Hello.")]);
+    b.status();
+    b.check(
+        r#"
+        > open "Hi"
+          session opened for m
+          inp1 accepted: "Hi"
+          turn1 created
+          inp1 joined turn1 as item1
+          turn1 started
+          eff1 requested: list shop (freely)
+          eff1 attempt 1
+        > SignInRequired
+          eff1 attempt 1 failed: sign_in_required "SignInRequired happened", again in 2592000000 ms
+          = requires_action, wants a sign-in at shop
+        > credential
+          nothing
+        > credential
+          shop is shown cred_1
+          eff1 may show cred_1
+          eff1 attempt 2
+        > listing
+          eff1 attempt 2 listed 5 tools, settled
+          eff2 requested: ask m, step 0 (freely)
+          eff2 attempt 1
+        > answer
+          eff2 attempt 1 answered, settled
+          turn1 item2 #0 completed: message (final_answer) "Hello."
+          turn1 completed
+          = idle
+    "#,
+    );
+    assert_eq!(credential(&b, "shop").as_deref(), Some("cred_1"));
+    let permitted = |fact: &AuditFact| matches!(fact, AuditFact::Allowed { action, resource, .. } if action == "secret.use" && resource == "cred_1");
+    assert_eq!(
+        b.records.iter().filter(|record| permitted(&record.fact)).count(),
+        1,
+        "an auditor is told of it"
+    );
+}
+
+#[test]
+fn a_call_that_must_not_be_repeated_is_made_with_the_credential_for_it_was_refused() {
+    let mut b = Bench::new(vec![open_server("shop", SHOP)], "Hi");
+    b.lists(shop());
+    b.answer(vec![call("c1", "shop__send", r#"{"to":"ann"}"#)]);
+    b.fails(FailureKind::SignInRequired);
+    bind(&mut b, SHOP);
+    b.returns("send", "sent");
+    // The next call is allowed with its credential from the start.
+    b.answer(vec![call("c2", "shop__send", r#"{"to":"bob"}"#)]);
+    b.returns("send", "sent");
+    b.answer(vec![say("Done.")]);
+    assert_eq!(bindings(&b), 1);
+    assert!(b.transcript().contains("message (final_answer) \"Done.\""), "{}", b.transcript());
+}
+
+#[test]
+fn one_who_hears_of_it_before_the_attempt_has_ended_does_not_wait() {
+    let mut b = Bench::new(vec![open_server("shop", SHOP)], "Hi");
+    bind(&mut b, SHOP);
+    b.fails(FailureKind::SignInRequired);
+    assert_eq!(b.session.view().status, SessionStatus::InProgress, "{}", b.transcript());
+    b.wait(0);
+    b.lists(shop());
+    b.answer(vec![say("Hello.")]);
+    assert!(b.transcript().contains("eff1 may show cred_1"), "{}", b.transcript());
+    // A second credential changes nothing, nor does one where nobody asks.
+    let before = b.version();
+    bind(&mut b, SHOP);
+    assert_eq!(b.version(), before);
+}
+
+#[test]
+fn each_server_is_waited_for_by_itself() {
+    const OTHER: &str = "https://other.example/mcp";
+    let mut b = Bench::new(vec![open_server("shop", SHOP), open_server("other", OTHER)], "Hi");
+    b.fails(FailureKind::SignInRequired);
+    b.fails(FailureKind::SignInRequired);
+    bind(&mut b, OTHER);
+    assert_eq!((credential(&b, "shop"), credential(&b, "other").as_deref()), (None, Some("cred_1")));
+    assert_eq!(b.running.len(), 1);
+    b.lists(shop());
+    assert_eq!(b.session.view().status, SessionStatus::RequiresAction);
+    bind(&mut b, SHOP);
+    b.lists(shop());
+    b.answer(vec![say("Hello.")]);
+    assert_eq!(b.session.view().status, SessionStatus::Idle, "{}", b.transcript());
+}
+
+#[test]
+fn servers_that_no_credential_is_for_are_given_none() {
+    let fresh = tenure_journal::Fresh::new(crate::bench::START, 9);
+    let secret = Some(Secret(SecretId::fresh(&fresh)));
+    let http = |secret| McpTransport::Http { server_url: SHOP.to_owned(), headers: [].into(), secret };
+    for (transport, origin) in [
+        (http(secret), Origin::Service),
+        (http(None), Origin::Environment),
+        (McpTransport::Project, Origin::Service),
+    ] {
+        let mut b = Bench::new(vec![Tool::Mcp(McpTool { transport, origin, ..mcp("shop") })], "Hi");
+        let before = b.version();
+        bind(&mut b, SHOP);
+        assert_eq!((b.version(), credential(&b, "shop")), (before, None));
+    }
+}
+
+#[test]
+fn a_listing_that_policy_keeps_the_credential_from_fails_its_turn() {
+    let keep = r#"@id("keep") forbid (principal, action == Action::"secret.use", resource);"#;
+    let mut b = ruled(vec![open_server("shop", SHOP), open_server("other", SHOP)], keep);
+    b.fails(FailureKind::SignInRequired);
+    b.fails(FailureKind::SignInRequired);
+    bind(&mut b, SHOP);
+    assert_eq!(asked(&b), [""; 0]);
+    let transcript = b.transcript();
+    assert!(transcript.contains("policy does not allow the tool server `"), "{transcript}");
+    assert!(!transcript.contains("may show"), "{transcript}");
+    assert_eq!(b.session.view().status, SessionStatus::Idle);
+}
+
+#[test]
+fn a_call_that_policy_keeps_the_credential_from_is_refused_and_the_turn_goes_on() {
+    let keep =
+        r#"@id("keep") forbid (principal, action == Action::"secret.use", resource == Secret::"cred_1");"#;
+    let mut b = ruled(vec![open_server("shop", SHOP)], keep);
+    b.lists(shop());
+    b.answer(vec![call("c1", "shop__send", r#"{"to":"ann"}"#)]);
+    b.fails(FailureKind::SignInRequired);
+    bind(&mut b, SHOP);
+    assert_eq!(asked(&b), ["other"], "the model is asked what now: {}", b.transcript());
+    assert!(b.transcript().contains("Policy does not allow the credential"), "{}", b.transcript());
+    b.answer(vec![say("It is not allowed.")]);
+    assert_eq!(b.session.view().status, SessionStatus::Idle);
+}
+
+#[test]
+fn a_credential_that_people_must_approve_is_asked_about_when_the_call_is_made_again() {
+    let ask = r#"@id("ask") @ask("approvers") forbid (principal, action == Action::"secret.use", resource)
+        unless { context has approval };"#;
+    let mut b = ruled(vec![open_server("shop", SHOP)], ask);
+    b.lists(shop());
+    b.answer(vec![call("c1", "shop__find", r#"{"order":7}"#)]);
+    b.fails(FailureKind::SignInRequired);
+    bind(&mut b, SHOP);
+    assert!(b.transcript().contains("make it again"), "{}", b.transcript());
+    b.answer(vec![call("c2", "shop__find", r#"{"order":7}"#)]);
+    b.decide(b.approval(), Decision::Approve);
+    b.returns("find", "a bicycle");
+    b.answer(vec![say("Found.")]);
+    assert_eq!(b.session.view().status, SessionStatus::Idle, "{}", b.transcript());
+}
+
+#[test]
+fn cancelling_ends_the_wait_for_a_credential() {
+    let mut b = Bench::new(vec![open_server("shop", SHOP)], "Hi");
+    b.fails(FailureKind::SignInRequired);
+    b.cancel();
+    let before = b.version();
+    bind(&mut b, SHOP);
+    assert_eq!((b.version(), credential(&b, "shop")), (before, None));
 }

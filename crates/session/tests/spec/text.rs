@@ -383,6 +383,12 @@ pub(crate) fn event(event: &Event, now: Timestamp) -> String {
         Event::SubagentResumed { subagent_id } => format!("{subagent_id} resumed"),
         Event::EnvironmentConnected => "executor connected".to_owned(),
         Event::SignedIn => "a person signed in".to_owned(),
+        Event::CredentialBound { server_label, credential_id } => {
+            format!("{server_label} is shown {credential_id}")
+        }
+        Event::SecretPermitted { effect_id, credential_id, permit: _ } => {
+            format!("{effect_id} may show {credential_id}")
+        }
         Event::EnvironmentDisconnected => "executor gone".to_owned(),
         Event::ConnectionAwaited { until } => {
             format!("executor awaited for {} ms", crate::bench::START.millis_until(*until))

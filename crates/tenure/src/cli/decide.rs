@@ -96,9 +96,14 @@ fn rows_of(session: &Value) -> Vec<Value> {
             "session": text(session, "/id"),
         })
     };
+    // Either is what `tenure vaults sign-in` takes.
+    let wanted = |server: &Value| match text(server, "/credential_id") {
+        "" => text(server, "/server_url").to_owned(),
+        credential => credential.to_owned(),
+    };
     let sign_in = |server: &Value| {
         json!({
-            "id": text(server, "/credential_id"),
+            "id": wanted(server),
             "kind": "sign_in",
             "agent": text(session, "/agent/name"),
             "tool": text(server, "/server_label"),

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
-use tenure_journal::{AgentConfig, Failure, InputPart, McpTool, McpTransport, Origin, Tool, ToolDef};
+use tenure_journal::{
+    AgentConfig, Failure, FailureKind, InputPart, McpTool, McpTransport, Origin, Tool, ToolDef,
+};
 use tenure_model::Model;
 use tenure_model::scripted::{Script, ScriptedModel};
 use tenure_policy::PolicySet;
@@ -53,13 +55,31 @@ pub(crate) struct Shop {
     pub(crate) listed: AtomicU32,
     /// The headers of each listing.
     pub(crate) headers: Mutex<Vec<BTreeMap<String, String>>>,
+    /// The token without which it asks for a sign-in.
+    pub(crate) wants: Option<&'static str>,
     /// When a call last changed its tools.
     changed: Mutex<Option<std::time::Instant>>,
+}
+
+impl Shop {
+    fn check(&self, server: &Server) -> Result<(), Failure> {
+        let Some(token) = self.wants else { return Ok(()) };
+        let shown = match server {
+            Server::Http { headers, .. } => headers.get("authorization"),
+            Server::Stdio { .. } => None,
+        };
+        if shown.is_some_and(|shown| *shown == format!("Bearer {token}")) {
+            return Ok(());
+        }
+        let message = "it wants a token".to_owned();
+        Err(Failure { kind: FailureKind::SignInRequired, message, retry_after_ms: None })
+    }
 }
 
 #[async_trait]
 impl Servers for Shop {
     async fn list(&self, server: &Server, _: &CancellationToken) -> Result<Vec<ToolDef>, Failure> {
+        self.check(server)?;
         if let Server::Http { headers, .. } = server {
             self.headers.lock().expect("no panics").push(headers.clone());
         }
@@ -76,7 +96,13 @@ impl Servers for Shop {
         }])
     }
 
-    async fn call(&self, _: &Server, call: Call<'_>, _: &CancellationToken) -> Result<CallResult, Failure> {
+    async fn call(
+        &self,
+        server: &Server,
+        call: Call<'_>,
+        _: &CancellationToken,
+    ) -> Result<CallResult, Failure> {
+        self.check(server)?;
         self.keys.lock().expect("no panics").push(call.idempotency_key.to_owned());
         *self.changed.lock().expect("no panics") = Some(std::time::Instant::now());
         Ok(CallResult { text: "refunded".into(), is_error: false })

@@ -102,6 +102,9 @@ pub(crate) fn asked(event: &Event) -> Option<&[Asked]> {
     if let Event::EffectRequested { effect } = event {
         return Some(&effect.permit.asked);
     }
+    if let Event::SecretPermitted { permit, .. } = event {
+        return Some(&permit.asked);
+    }
     if let Event::PolicyRefused { refusal } = event {
         return Some(&refusal.asked);
     }
