@@ -104,18 +104,13 @@ impl Near {
         if !indexed.is_ready || usize::try_from(indexed.numbers) != Ok(asked.len()) {
             return Ok(None);
         }
-        // An index is found by the very expression and number that it was made of; both are numbers of ours.
-        let (near, numbers) = (indexed.near, indexed.numbers);
-        let hits_max = alike.hits_max;
-        let sql = format!(
-            "SELECT episode FROM (
-                 SELECT episode, point::halfvec({numbers}) <#> $1::real[]::halfvec({numbers}) AS distance
-                 FROM near_points WHERE near = {near}
-                 ORDER BY point::halfvec({numbers}) <#> $1::real[]::halfvec({numbers})
-                 LIMIT {POINTS_MAX}
-             ) AS points
-             GROUP BY episode ORDER BY min(distance), episode DESC LIMIT {hits_max}"
-        );
+        let written = [
+            ("{near}", indexed.near.to_string()),
+            ("{numbers}", indexed.numbers.to_string()),
+            ("{points}", POINTS_MAX.to_string()),
+            ("{hits}", alike.hits_max.to_string()),
+        ];
+        let sql = with(include_str!("../sql/near_points.sql"), &written);
         let params: [&(dyn ToSql + Sync); 1] = [&asked];
         let found = connection.client.query(&sql, &params);
         let found = within(STATEMENT_DEADLINE, "asking an index of vectors", found).await?;
@@ -252,10 +247,8 @@ async fn build(connection: &Connection, space: &str, model: &str) -> Result<(), 
         drop_index(connection, near).await?;
     }
     if is_built != Some(true) {
-        let sql = format!(
-            "CREATE INDEX CONCURRENTLY {index} ON near_points \
-             USING hnsw ((point::halfvec({numbers})) halfvec_ip_ops) WHERE near = {near}"
-        );
+        let written = [("{near}", near.to_string()), ("{numbers}", numbers.to_string())];
+        let sql = with(include_str!("../sql/near_create_index.sql"), &written);
         run(connection, &sql).await?;
     }
     rows(connection, CONTEXT, include_str!("../sql/near_ready.sql"), &[&near]).await?;
@@ -273,7 +266,13 @@ async fn forget_stale(connection: &Connection) -> Result<(), StoreError> {
 }
 
 async fn drop_index(connection: &Connection, near: i32) -> Result<(), StoreError> {
-    run(connection, &format!("DROP INDEX CONCURRENTLY IF EXISTS near_points_{near}")).await
+    let sql = with(include_str!("../sql/near_drop_index.sql"), &[("{near}", near.to_string())]);
+    run(connection, &sql).await
+}
+
+/// A statement with numbers of ours written in: of what is no parameter.
+fn with(sql: &str, written: &[(&str, String)]) -> String {
+    written.iter().fold(sql.to_owned(), |sql, (name, number)| sql.replace(name, number))
 }
 
 /// Commands that take as long as they take.

@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY IF EXISTS near_points_{near}
