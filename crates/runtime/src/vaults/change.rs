@@ -275,7 +275,10 @@ impl Runtime {
             let credentials = credentials.iter().map(|credential| gone(&credential.document, now));
             let going = std::iter::once(gone(&vault.document, now)).chain(credentials).collect();
             match self.store().put(going, None).await.map_err(Into::into) {
-                Ok(()) => return Ok(self.give_up(project, waiting).await),
+                Ok(()) => {
+                    self.give_up(project, waiting).await;
+                    return Ok(());
+                }
                 Err(error) if VaultError::is_conflict(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -410,7 +413,10 @@ impl Runtime {
             let found = self.credential(project, vault, id).await?;
             let written = self.store().put(vec![gone(&found.document, self.now())], None).await;
             match written.map_err(Into::into) {
-                Ok(()) => return Ok(self.give_up(project, waiting(&found).collect()).await),
+                Ok(()) => {
+                    self.give_up(project, waiting(&found).collect()).await;
+                    return Ok(());
+                }
                 Err(error) if VaultError::is_conflict(&error) => {}
                 Err(error) => return Err(error),
             }

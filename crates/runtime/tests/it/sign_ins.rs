@@ -15,9 +15,7 @@ const URL: &str = "https://shop.example/mcp";
 const TOKEN: &str = "token-of-the-shop";
 
 fn guarded() -> Arc<Shop> {
-    let mut shop = Shop::default();
-    shop.wants = Some(TOKEN);
-    Arc::new(shop)
+    Arc::new(Shop::wanting(TOKEN))
 }
 
 /// A session that refunds at the shop over HTTP without asking people, and names these vaults.

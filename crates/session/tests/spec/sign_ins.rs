@@ -121,9 +121,9 @@ fn bind(b: &mut Bench, server_url: &str) {
 }
 
 fn credential(b: &Bench, label: &str) -> Option<String> {
-    b.session.agent().tools.iter().find_map(|tool| match tool {
-        Tool::Mcp(mcp) if mcp.server_label == label => mcp.credential_id.clone(),
-        _ => None,
+    b.session.agent().tools.iter().find_map(|tool| {
+        let Tool::Mcp(mcp) = tool else { return None };
+        (mcp.server_label == label).then(|| mcp.credential_id.clone())?
     })
 }
 
@@ -133,10 +133,14 @@ fn bindings(b: &Bench) -> usize {
 
 /// The calls that are under way or waited for, by what they ask.
 fn asked(b: &Bench) -> Vec<&'static str> {
-    let word = |kind: &EffectKind| match kind {
-        EffectKind::ListTools { .. } => "listing",
-        EffectKind::ToolCall { .. } => "call",
-        _ => "other",
+    let word = |kind: &EffectKind| {
+        if matches!(kind, EffectKind::ListTools { .. }) {
+            "listing"
+        } else if matches!(kind, EffectKind::ToolCall { .. }) {
+            "call"
+        } else {
+            "other"
+        }
     };
     b.running.iter().map(|(effect, _)| word(&effect.kind)).collect()
 }

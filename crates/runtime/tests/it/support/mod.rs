@@ -56,12 +56,17 @@ pub(crate) struct Shop {
     /// The headers of each listing.
     pub(crate) headers: Mutex<Vec<BTreeMap<String, String>>>,
     /// The token without which it asks for a sign-in.
-    pub(crate) wants: Option<&'static str>,
+    wants: Option<&'static str>,
     /// When a call last changed its tools.
     changed: Mutex<Option<std::time::Instant>>,
 }
 
 impl Shop {
+    /// One that asks everyone for a sign-in who does not show this token.
+    pub(crate) fn wanting(token: &'static str) -> Self {
+        Self { wants: Some(token), ..Self::default() }
+    }
+
     fn check(&self, server: &Server) -> Result<(), Failure> {
         let Some(token) = self.wants else { return Ok(()) };
         let shown = match server {
