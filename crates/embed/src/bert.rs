@@ -4,6 +4,8 @@
 //! texts go through the products together, one row for each of their tokens, and attend to themselves alone; nothing
 //! is padded.
 
+use pulp::Simd;
+
 use crate::config::Config;
 use crate::error::Flaw;
 use crate::kernel::{self, Linear};
@@ -80,7 +82,7 @@ impl Encoder {
 
     /// The rows of all tokens of some texts, one text after the other. No text has more tokens than places.
     #[inline(always)]
-    pub(crate) fn forward(&self, texts: &[Vec<u32>]) -> Vec<f32> {
+    pub(crate) fn forward<S: Simd>(&self, simd: S, texts: &[Vec<u32>]) -> Vec<f32> {
         let mut rows = Vec::new();
         for text in texts {
             for (piece, place) in text.iter().zip(self.places.chunks_exact(self.hidden)) {
@@ -92,15 +94,22 @@ impl Encoder {
         let lengths: Vec<usize> = texts.iter().map(Vec::len).collect();
         let mut scratch = Scratch::default();
         for layer in &self.layers {
-            self.layer(layer, &lengths, &mut rows, &mut scratch);
+            self.layer(simd, layer, &lengths, &mut rows, &mut scratch);
         }
         rows
     }
 
     #[inline(always)]
-    fn layer(&self, layer: &Layer, lengths: &[usize], rows: &mut [f32], scratch: &mut Scratch) {
+    fn layer<S: Simd>(
+        &self,
+        simd: S,
+        layer: &Layer,
+        lengths: &[usize],
+        rows: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
         let Scratch { asked, attended, wide, result, head } = scratch;
-        layer.asked.apply(rows, asked);
+        layer.asked.apply(simd, rows, asked);
         attended.clear();
         attended.resize(rows.len(), 0.0);
         let mut first = 0;
@@ -108,23 +117,31 @@ impl Encoder {
             let asked = &asked[first * 3 * self.hidden..][..length * 3 * self.hidden];
             let to = &mut attended[first * self.hidden..][..length * self.hidden];
             for number in 0..self.heads {
-                self.attend(number, *length, asked, to, head);
+                self.attend(simd, number, *length, asked, to, head);
             }
             first += length;
         }
-        layer.attended.apply(attended, result);
+        layer.attended.apply(simd, attended, result);
         add(rows, result);
         layer.attended_norm.apply(rows, self.epsilon);
-        layer.widened.apply(rows, wide);
+        layer.widened.apply(simd, rows, wide);
         kernel::gelu(wide);
-        layer.narrowed.apply(wide, result);
+        layer.narrowed.apply(simd, wide, result);
         add(rows, result);
         layer.norm.apply(rows, self.epsilon);
     }
 
     /// One head of one text: every token takes of every token's value as much as its key answers the query.
     #[inline(always)]
-    fn attend(&self, number: usize, length: usize, asked: &[f32], to: &mut [f32], head: &mut Head) {
+    fn attend<S: Simd>(
+        &self,
+        simd: S,
+        number: usize,
+        length: usize,
+        asked: &[f32],
+        to: &mut [f32],
+        head: &mut Head,
+    ) {
         let (hidden, size) = (self.hidden, self.hidden / self.heads);
         let part = |token: usize, part: usize| &asked[(token * 3 + part) * hidden + number * size..][..size];
         let Head { keys, scores } = head;
@@ -140,19 +157,14 @@ impl Encoder {
         let scale = 1.0 / (size as f32).sqrt();
         for (token, scores) in scores.chunks_exact_mut(length).enumerate() {
             for (query, keys) in part(token, 0).iter().zip(keys.chunks_exact(length)) {
-                let query = query * scale;
-                for (score, key) in scores.iter_mut().zip(keys) {
-                    *score += query * key;
-                }
+                kernel::add_scaled(simd, scores, keys, query * scale);
             }
         }
         kernel::softmax(scores, length);
         for (token, scores) in scores.chunks_exact(length).enumerate() {
             let to = &mut to[token * hidden + number * size..][..size];
             for (other, score) in scores.iter().enumerate() {
-                for (to, value) in to.iter_mut().zip(part(other, 2)) {
-                    *to += score * value;
-                }
+                kernel::add_scaled(simd, to, part(other, 2), *score);
             }
         }
     }

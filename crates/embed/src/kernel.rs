@@ -1,15 +1,18 @@
-//! The few loops in which all the time goes, in the shape in which compilers vectorise them.
+//! The few loops in which all the time goes: products of matrices with the vectors of the processor at hand, the others
+//! in the shape in which compilers vectorise them.
 //!
 //! No sum is ever reordered: products are added one after the other, or in [`LANES`] columns that are then added from
 //! the first to the last, whatever the processor. `a * b + c` is two operations here and never a fused one, which
 //! would round differently where there is none. `exp` is written out because every system has its own.
 
+use pulp::Simd;
+
 /// Columns in which a long sum is made.
 const LANES: usize = 16;
-/// Outputs that are computed together: one or two registers of what there is.
+/// Outputs whose weights stand together: one or two registers of what there is, or two times as many.
 const WIDTH: usize = 32;
-/// Rows that share what was loaded of the weights.
-const ROWS: usize = 4;
+/// Rows that share what was loaded of the weights: their sums, and little else, fit into registers.
+const ROWS: usize = 6;
 
 /// A matrix of weights with what is added, laid out for [`Linear::apply`].
 #[derive(Debug, Clone)]
@@ -38,51 +41,112 @@ impl Linear {
 
     /// Rows of `inputs` numbers to rows of `outputs`.
     #[inline(always)]
-    pub(crate) fn apply(&self, from: &[f32], to: &mut Vec<f32>) {
+    pub(crate) fn apply<S: Simd>(&self, simd: S, from: &[f32], to: &mut Vec<f32>) {
         let rows = from.len() / self.inputs;
         to.clear();
         to.resize(rows * self.outputs, 0.0);
-        for (number, panel) in self.panels.chunks_exact(self.inputs).enumerate() {
-            let first = number * WIDTH;
-            let width = WIDTH.min(self.outputs - first);
-            let bias = &self.bias[first..first + width];
+        for number in 0..self.panels.len() / self.inputs {
+            let panel = &self.panels[number * self.inputs..][..self.inputs];
             let mut row = 0;
             while row + ROWS <= rows {
-                let block = self.block::<ROWS>(panel, &from[row * self.inputs..]);
-                self.write(to, row, first, bias, &block);
+                self.panel::<S, ROWS>(simd, number, panel, row, from, to);
                 row += ROWS;
             }
             while row < rows {
-                let block = self.block::<1>(panel, &from[row * self.inputs..]);
-                self.write(to, row, first, bias, &block);
+                self.panel::<S, 1>(simd, number, panel, row, from, to);
                 row += 1;
             }
         }
     }
 
+    /// Some rows, from `row` on, of the outputs of one panel.
     #[inline(always)]
-    fn block<const R: usize>(&self, panel: &[[f32; WIDTH]], from: &[f32]) -> [[f32; WIDTH]; R] {
-        let rows: [&[f32]; R] = std::array::from_fn(|row| &from[row * self.inputs..][..panel.len()]);
+    fn panel<S: Simd, const R: usize>(
+        &self,
+        simd: S,
+        number: usize,
+        panel: &[[f32; WIDTH]],
+        row: usize,
+        from: &[f32],
+        to: &mut [f32],
+    ) {
         let mut sums = [[0.0; WIDTH]; R];
-        for (input, weights) in panel.iter().enumerate() {
-            for (sum, row) in sums.iter_mut().zip(&rows) {
-                let value = row[input];
-                for (sum, weight) in sum.iter_mut().zip(weights) {
-                    *sum += value * weight;
-                }
-            }
+        let from = &from[row * self.inputs..][..R * self.inputs];
+        // As many of a processor's vectors at once as leave registers for the rest.
+        match S::F32_LANES {
+            16 => products::<S, R, 2>(simd, panel, from, &mut sums),
+            8 => products::<S, R, 2>(simd, panel, from, &mut sums),
+            4 => products::<S, R, 4>(simd, panel, from, &mut sums),
+            _ => plain_products(panel, from, &mut sums),
         }
-        sums
-    }
-
-    #[inline(always)]
-    fn write(&self, to: &mut [f32], row: usize, first: usize, bias: &[f32], block: &[[f32; WIDTH]]) {
-        for (offset, sums) in block.iter().enumerate() {
+        let first = number * WIDTH;
+        let bias = &self.bias[first..self.outputs.min(first + WIDTH)];
+        for (offset, sums) in sums.iter().enumerate() {
             let to = &mut to[(row + offset) * self.outputs + first..][..bias.len()];
             for ((to, sum), bias) in to.iter_mut().zip(sums).zip(bias) {
                 *to = sum + bias;
             }
         }
+    }
+}
+
+/// What `R` rows make of the weights of a panel, `N` vectors of the processor at a time.
+#[inline(always)]
+fn products<S: Simd, const R: usize, const N: usize>(
+    simd: S,
+    panel: &[[f32; WIDTH]],
+    from: &[f32],
+    sums: &mut [[f32; WIDTH]; R],
+) {
+    let inputs = panel.len();
+    let rows: [&[f32]; R] = std::array::from_fn(|row| &from[row * inputs..][..inputs]);
+    let mut part = 0;
+    while part < WIDTH {
+        let mut found = [[simd.splat_f32s(0.0); N]; R];
+        for input in 0..inputs {
+            let (weights, _) = S::as_simd_f32s(&panel[input][part..part + N * S::F32_LANES]);
+            for row in 0..R {
+                let value = simd.splat_f32s(rows[row][input]);
+                for vector in 0..N {
+                    let product = simd.mul_f32s(value, weights[vector]);
+                    found[row][vector] = simd.add_f32s(found[row][vector], product);
+                }
+            }
+        }
+        for row in 0..R {
+            let (to, _) = S::as_mut_simd_f32s(&mut sums[row][part..part + N * S::F32_LANES]);
+            to.copy_from_slice(&found[row]);
+        }
+        part += N * S::F32_LANES;
+    }
+}
+
+/// The same where the processor is not known to have any.
+#[inline(always)]
+fn plain_products<const R: usize>(panel: &[[f32; WIDTH]], from: &[f32], sums: &mut [[f32; WIDTH]; R]) {
+    let inputs = panel.len();
+    for (row, sums) in sums.iter_mut().enumerate() {
+        let from = &from[row * inputs..][..inputs];
+        for input in 0..inputs {
+            for column in 0..WIDTH {
+                sums[column] += from[input] * panel[input][column];
+            }
+        }
+    }
+}
+
+/// Adds `factor` times each number to that at its place.
+#[inline(always)]
+pub(crate) fn add_scaled<S: Simd>(simd: S, to: &mut [f32], from: &[f32], factor: f32) {
+    let factors = simd.splat_f32s(factor);
+    let length = to.len().min(from.len());
+    let (to, to_rest) = S::as_mut_simd_f32s(&mut to[..length]);
+    let (from, from_rest) = S::as_simd_f32s(&from[..length]);
+    for place in 0..to.len() {
+        to[place] = simd.add_f32s(to[place], simd.mul_f32s(factors, from[place]));
+    }
+    for place in 0..to_rest.len() {
+        to_rest[place] += factor * from_rest[place];
     }
 }
 
@@ -183,7 +247,40 @@ pub(crate) fn normalise(vector: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
+    use pulp::{Arch, Scalar, WithSimd};
+
     use super::*;
+
+    struct Applied<'a> {
+        linear: &'a Linear,
+        from: &'a [f32],
+    }
+
+    impl WithSimd for Applied<'_> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+            let mut to = Vec::new();
+            self.linear.apply(simd, self.from, &mut to);
+            add_scaled(simd, &mut to, self.from, 0.3);
+            to
+        }
+    }
+
+    #[test]
+    fn every_processor_finds_the_same() {
+        let mut random = fastrand::Rng::with_seed(2);
+        for (rows, inputs, outputs) in [(1, 1, 1), (5, 7, 31), (6, 8, 32), (13, 33, 70), (20, 384, 96)] {
+            let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| random.f32() - 0.5).collect() };
+            let (from, weights, bias) = (numbers(rows * inputs), numbers(inputs * outputs), numbers(outputs));
+            let linear = Linear::new(inputs, &weights, bias);
+            let applied = || Applied { linear: &linear, from: &from };
+            let bits = |numbers: Vec<f32>| numbers.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+            let (plain, here) = (applied().with_simd(Scalar), Arch::new().dispatch(applied()));
+            assert_eq!(bits(plain), bits(here), "{rows} {inputs} {outputs}");
+        }
+    }
 
     #[test]
     fn exp_is_exp() {
@@ -203,7 +300,7 @@ mod tests {
             let (from, weights, bias) = (numbers(rows * inputs), numbers(inputs * outputs), numbers(outputs));
             let linear = Linear::new(inputs, &weights, bias.clone());
             let mut found = Vec::new();
-            linear.apply(&from, &mut found);
+            linear.apply(Scalar, &from, &mut found);
             for row in 0..rows {
                 for output in 0..outputs {
                     let product = |input: usize| {

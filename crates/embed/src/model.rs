@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use pulp::{Simd, WithSimd};
+
 use crate::bert::Encoder;
 use crate::config::{self, Config, Pooling};
 use crate::error::{Flaw, ModelError};
@@ -109,15 +111,12 @@ impl Model {
     }
 
     fn vectors(&self, texts: &[Vec<u32>]) -> Vec<Vec<f32>> {
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || self.pooled(texts),
-        )
+        pulp::Arch::new().dispatch(Pooled { model: self, texts })
     }
 
     #[inline(always)]
-    fn pooled(&self, texts: &[Vec<u32>]) -> Vec<Vec<f32>> {
-        let rows = self.encoder.forward(texts);
+    fn pooled<S: Simd>(&self, simd: S, texts: &[Vec<u32>]) -> Vec<Vec<f32>> {
+        let rows = self.encoder.forward(simd, texts);
         let mut rest = &rows[..];
         let mut vectors = Vec::with_capacity(texts.len());
         for text in texts {
@@ -133,6 +132,22 @@ impl Model {
             rest = others;
         }
         vectors
+    }
+}
+
+/// Some texts on their way through the encoder. A type and not a closure: a closure's body would be a function of its
+/// own, without the instructions that are chosen here.
+struct Pooled<'a> {
+    model: &'a Model,
+    texts: &'a [Vec<u32>],
+}
+
+impl WithSimd for Pooled<'_> {
+    type Output = Vec<Vec<f32>>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        self.model.pooled(simd, self.texts)
     }
 }
 

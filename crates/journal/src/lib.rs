@@ -121,4 +121,4 @@ pub use vault::{
     Credential, CredentialAuth, CredentialNetworking, FoundCredential, OauthAuth, OauthRefresh, OauthState,
     TokenEndpointAuth, Vault, WantedCredential,
 };
-pub use vector::{AskedVector, Likeness, VECTOR_NUMBERS_MAX, VECTORS_MAX, Vectors, likeness};
+pub use vector::{AskedVector, Likeness, Sketched, VECTOR_NUMBERS_MAX, VECTORS_MAX, Vectors, likeness};

@@ -92,6 +92,61 @@ impl Vectors {
     pub fn likeness(&self, asked: &AskedVector) -> Option<Likeness> {
         likeness(&self.0, asked)
     }
+
+    /// What is left of them where only signs are kept, a bit for each number: a thirtieth of the bytes, by which
+    /// [`Sketched`] tells what is worth comparing.
+    #[must_use]
+    pub fn sketch(&self) -> Vec<u8> {
+        let Some((count, vectors)) = parts(&self.0) else { return Vec::new() };
+        let signs = |numbers: &[u8]| {
+            let bits = numbers.iter().enumerate();
+            bits.fold(0, |bits, (place, number)| bits | u8::from(number.cast_signed() >= 0) << place)
+        };
+        let vectors = vectors.chunks_exact(SCALE_BYTES + count);
+        vectors.flat_map(|vector| vector[SCALE_BYTES..].chunks(BITS).map(signs)).collect()
+    }
+}
+
+/// Signs in a byte.
+const BITS: usize = 8;
+
+/// A question's vector, prepared for comparing it with many sketches.
+#[derive(Debug, Clone)]
+pub struct Sketched {
+    /// For each byte of a vector's sketch, what each of its values stands for.
+    sums: Vec<[i32; 1 << BITS]>,
+}
+
+impl Sketched {
+    /// Of a question's vector.
+    #[must_use]
+    pub fn of(asked: &AskedVector) -> Self {
+        let sums = |numbers: &[i16]| {
+            let mut sums = [0; 1 << BITS];
+            for (bits, sum) in sums.iter_mut().enumerate() {
+                let signed = numbers.iter().enumerate().map(|(place, number)| {
+                    if bits >> place & 1 == 1 { i32::from(*number) } else { -i32::from(*number) }
+                });
+                *sum = signed.sum();
+            }
+            sums
+        };
+        Self { sums: asked.numbers.chunks(BITS).map(sums).collect() }
+    }
+
+    /// The likeness of the vector that is most alike, in no unit: of two sketches the one with more is likely more
+    /// alike. `None` if it is no sketch of vectors of that length.
+    #[must_use]
+    pub fn likeness(&self, sketch: &[u8]) -> Option<i32> {
+        let vectors = sketch.chunks_exact(self.sums.len());
+        if !vectors.remainder().is_empty() {
+            return None;
+        }
+        let of = |vector: &[u8]| {
+            self.sums.iter().zip(vector).map(|(sums, bits)| sums[usize::from(*bits)]).sum::<i32>()
+        };
+        vectors.map(of).max()
+    }
 }
 
 /// As [`Vectors::likeness`], of bytes that were not copied. `None` also if they cannot be vectors.
@@ -192,6 +247,27 @@ mod tests {
             let again = Vectors::from_bytes(kept.as_bytes().to_vec());
             assert_eq!(again, Some(kept));
         }
+    }
+
+    #[test]
+    fn sketches_tell_what_is_alike() {
+        for count in [7, 384, VECTOR_NUMBERS_MAX] {
+            let asked = unit(99, count);
+            let sketched = Sketched::of(&AskedVector::of(&asked).expect("a vector"));
+            let near: Vec<f32> =
+                asked.iter().zip(unit(5, count)).map(|(one, other)| 0.8 * one + 0.2 * other).collect();
+            let sketch =
+                |vector: &Vec<f32>| Vectors::of(&[unit(7, count), vector.clone()]).expect("vectors").sketch();
+            let (alike, other) = (sketch(&near), sketch(&unit(8, count)));
+            assert_eq!(alike.len(), 2 * count.div_ceil(8));
+            assert!(sketched.likeness(&alike) > sketched.likeness(&other), "{count}");
+            assert_eq!(sketched.likeness(&alike[1..]), None, "of vectors of another length");
+        }
+        let ones = AskedVector::of(&vec![1.0; VECTOR_NUMBERS_MAX]).expect("a vector");
+        let kept = Vectors::of(&vec![vec![1.0; VECTOR_NUMBERS_MAX]; 2]).expect("vectors");
+        let most = i32::from(i16::MAX) * VECTOR_NUMBERS_MAX as i32;
+        assert_eq!(Sketched::of(&ones).likeness(&kept.sketch()), Some(most), "it fits");
+        assert_eq!(Sketched::of(&ones).likeness(&[]), None);
     }
 
     #[test]

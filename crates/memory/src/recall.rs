@@ -9,14 +9,17 @@ use tenure_journal::{Episode, SessionId, Timestamp};
 use crate::cue::{Anchor, Cues, Question, cues};
 use crate::fact::KnownFact;
 use crate::passage::{Passage, Stretch};
-use crate::rank::{Corpus, FEATURES, Ranked, Similarity, Weights, rank};
+use crate::rank::{Corpus, FEATURES, REACH, Ranked, Similarity, Weights, rank};
 use crate::text;
 use crate::time::Window;
 
 /// Passages that stores pick for the ranker; more cost time and hardly ever bring what is asked for.
-pub const HITS_MAX: usize = 100;
+pub const HITS_MAX: usize = 130;
 /// Passages that stores pick because they are alike, beside those.
 pub const ALIKE_MAX: usize = 100;
+/// Neighbours of those, on either side, that are compared as well: those that can be ranked for standing near one, and
+/// one more. What is compared farther away makes answers worse, and takes longer.
+pub const ALIKE_REACH: usize = REACH + 1;
 /// Shared terms of two passages, of all they have, from which on they say the same.
 const SAME: f32 = 0.8;
 

@@ -11,7 +11,7 @@ use tenure_journal::{
 use tenure_memory::cue::{self, Question};
 use tenure_memory::fact::{self, Asked};
 use tenure_memory::rank::{Corpus, NEIGHBOURS, Similarity, names_of};
-use tenure_memory::recall::{ALIKE_MAX, HITS_MAX, Known, Recall, Recalled};
+use tenure_memory::recall::{ALIKE_MAX, ALIKE_REACH, HITS_MAX, Known, Recall, Recalled};
 use tenure_memory::{KnownFact, Passage, Stretch, meaning, moment, rfc3339};
 use tenure_session::{Attempted, Rememberer, Session};
 use tenure_store::{Alike, Candidates, Store, StoreError, Wanted};
@@ -147,7 +147,7 @@ impl Place<'_> {
             Ok(vectors) => {
                 let alike = |vector: &Vec<f32>| {
                     let vector = AskedVector::of(vector)?;
-                    Some(Alike { model: model.to_owned(), vector, hits_max: ALIKE_MAX })
+                    Some(Alike { model: model.to_owned(), vector, hits_max: ALIKE_MAX, reach: ALIKE_REACH })
                 };
                 let alike = vectors.iter().map(alike).collect::<Option<Vec<_>>>();
                 alike

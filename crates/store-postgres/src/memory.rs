@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tenure_journal::{Episode, Labels, Likeness, MemorySpace, Remembered, Speaker, Timestamp, likeness};
 use tenure_store::StoreError;
 use tenure_store::recall::{
-    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, both, filled, joined,
-    most_alike, pick,
+    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, around, both, filled,
+    joined, most_alike, pick,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -103,14 +103,15 @@ pub(crate) async fn candidates(
     let hits: Vec<i64> = hits.into_iter().map(int).collect();
     let params: [&(dyn ToSql + Sync); 3] = [&hits, &mark, &limit_of(wanted.reach)];
     let found = rows(connection, context, include_str!("../sql/neighbours.sql"), &params).await?;
-    let mut runs: BTreeMap<i64, Vec<Episode>> = BTreeMap::new();
-    let mut places = Vec::new();
+    let mut runs: BTreeMap<i64, Vec<(u64, Episode)>> = BTreeMap::new();
     for row in &found {
-        let episode = episode_of(row)?;
-        places.push((value::<i64>(row, 9)?.unsigned_abs(), (episode.session, episode.ordinal)));
-        runs.entry(value(row, 0)?).or_default().push(episode);
+        let numbered = (value::<i64>(row, 9)?.unsigned_abs(), episode_of(row)?);
+        runs.entry(value(row, 0)?).or_default().push(numbered);
     }
+    let mut places = Vec::new();
     if let Some(alike) = &wanted.alike {
+        let near = runs.iter().flat_map(|(hit, run)| around(run, hit.unsigned_abs(), alike.reach));
+        places = near.map(|(number, episode)| (*number, (episode.session, episode.ordinal))).collect();
         let missing =
             places.iter().map(|(number, _)| *number).filter(|number| !compared.contains_key(number));
         let missing: Vec<i64> = missing.map(int).collect();
@@ -118,7 +119,9 @@ pub(crate) async fn candidates(
     }
     let known = places.into_iter().filter_map(|(number, place)| Some((place, *compared.get(&number)?)));
     let likenesses = known.collect();
-    Ok(Candidates { episodes, frequencies, stretches: joined(runs.into_values().collect()), likenesses })
+    let bare = |run: Vec<(u64, Episode)>| run.into_iter().map(|(_, episode)| episode).collect();
+    let stretches = joined(runs.into_values().map(bare).collect());
+    Ok(Candidates { episodes, frequencies, stretches, likenesses })
 }
 
 /// The vectors of episodes, each with its number.

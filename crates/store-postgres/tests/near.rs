@@ -87,7 +87,7 @@ async fn found(
     seed: u64,
 ) -> BTreeMap<(SessionId, u64), String> {
     let vector = AskedVector::of(&direction(seed)).expect("numbers");
-    let alike = Some(Alike { model: model.to_owned(), vector, hits_max: 10 });
+    let alike = Some(Alike { model: model.to_owned(), vector, hits_max: 10, reach: 0 });
     let wanted =
         Wanted { terms: Vec::new(), kindred: Vec::new(), window: None, hits_max: 10, reach: 0, alike };
     let candidates = store.candidates(&space(user), &wanted).await.expect("found");

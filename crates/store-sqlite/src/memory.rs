@@ -1,14 +1,15 @@
 //! Episodes: written with their events, found by their terms, and, once they have vectors, by their meaning.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 use tenure_journal::{
-    Episode, Labels, Likeness, MemorySpace, Remembered, SessionKey, Speaker, Timestamp, likeness,
+    Episode, Labels, Likeness, MemorySpace, Remembered, SessionKey, Sketched, Speaker, Timestamp, likeness,
 };
 use tenure_store::recall::{
-    Alike, COMPARED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, both, filled, joined, most_alike,
-    pick,
+    Alike, COMPARED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, around, both, filled, joined,
+    most_alike, pick,
 };
 
 use crate::lists::{counted, listed, with_any};
@@ -72,7 +73,8 @@ pub(crate) fn embed(connection: &Connection, model: &str, embedded: &[Embedded])
     let mut put = connection.prepare_cached(include_str!("../sql/put_episode_vectors.sql"))?;
     for Embedded { project, episode, vectors } in embedded {
         let place = (project.to_string(), episode.session.to_string(), int(episode.ordinal));
-        put.execute((place.0, place.1, place.2, &episode.text, model, vectors.as_bytes()))?;
+        let kept = (vectors.as_bytes(), vectors.sketch());
+        put.execute((place.0, place.1, place.2, &episode.text, model, kept.0, kept.1))?;
     }
     Ok(())
 }
@@ -130,65 +132,85 @@ pub(crate) fn candidates(
         let mut rows = neighbours.query(row)?;
         let mut run = Vec::new();
         while let Some(row) = rows.next()? {
-            let episode = episode_of(row)?;
-            let number = row.get::<_, i64>(8)?.unsigned_abs();
-            if let Some(likeness) = compared.likeness(number)? {
-                likenesses.insert((episode.session, episode.ordinal), likeness);
-            }
-            run.push(episode);
+            run.push((row.get::<_, i64>(8)?.unsigned_abs(), episode_of(row)?));
         }
-        run.sort_unstable_by_key(|episode| episode.ordinal);
-        found.push(run);
+        run.sort_unstable_by_key(|(_, episode)| episode.ordinal);
+        if let Some(alike) = &wanted.alike {
+            for (number, episode) in around(&run, hit, alike.reach) {
+                let likeness = compared.likeness(*number)?;
+                likenesses.extend(likeness.map(|likeness| ((episode.session, episode.ordinal), likeness)));
+            }
+        }
+        found.push(run.into_iter().map(|(_, episode)| episode).collect());
     }
     Ok(Candidates { episodes, frequencies, stretches: joined(found), likenesses })
 }
+
+/// Episodes whose vectors are compared themselves, those whose sketches are most alike: enough that of the hundred that
+/// are, hardly one is missed.
+const REFINED_MAX: usize = 400;
 
 /// A question's vector on its way through a space.
 struct Compared<'c> {
     connection: &'c Connection,
     mark: &'c str,
     alike: Option<&'c Alike>,
-    /// The newest.
-    known: HashMap<u64, Likeness>,
-    /// The number of the oldest of them, if there are more.
-    reaches: u64,
+    /// Those that were compared; nothing for one that has no vectors of the model.
+    known: HashMap<u64, Option<Likeness>>,
 }
 
 impl<'c> Compared<'c> {
+    /// Compares those of the newest episodes whose sketches are most alike.
     fn new(connection: &'c Connection, mark: &'c str, alike: Option<&'c Alike>) -> rusqlite::Result<Self> {
-        let mut known = HashMap::new();
-        let mut reaches = 0;
+        let mut compared = Self { connection, mark, alike, known: HashMap::new() };
         if let Some(alike) = alike {
-            let mut vectors = connection.prepare_cached(include_str!("../sql/vectors_of_space.sql"))?;
-            let mut rows = vectors.query((mark, &alike.model, limit_of(COMPARED_MAX)))?;
-            let mut looked_at = 0;
-            while let Some(row) = rows.next()? {
-                let number = row.get::<_, i64>(0)?.unsigned_abs();
-                // What cannot be vectors is passed over, as if there were none: they can be made again.
-                known.extend(likeness(bytes(row, 1)?, &alike.vector).map(|likeness| (number, likeness)));
-                looked_at += 1;
-                reaches = if looked_at == COMPARED_MAX { number } else { 0 };
+            for number in likely(connection, mark, alike)? {
+                compared.likeness(number)?;
             }
         }
-        Ok(Self { connection, mark, alike, known, reaches })
+        Ok(compared)
     }
 
     fn hits(&self) -> Vec<u64> {
-        self.alike.map_or_else(Vec::new, |alike| most_alike(&self.known, alike.hits_max))
+        let compared =
+            self.known.iter().filter_map(|(number, likeness)| Some((*number, (*likeness)?))).collect();
+        self.alike.map_or_else(Vec::new, |alike| most_alike(&compared, alike.hits_max))
     }
 
     fn likeness(&mut self, number: u64) -> rusqlite::Result<Option<Likeness>> {
-        let Some(alike) = self.alike.filter(|_| number < self.reaches && !self.known.contains_key(&number))
-        else {
-            return Ok(self.known.get(&number).copied());
-        };
+        let Some(alike) = self.alike else { return Ok(None) };
+        if let Some(known) = self.known.get(&number) {
+            return Ok(*known);
+        }
         let mut vectors = self.connection.prepare_cached(include_str!("../sql/vectors_of_episode.sql"))?;
         let row = (int(number), self.mark, &alike.model);
+        // What cannot be vectors is passed over, as if there were none: they can be made again.
         let found =
             vectors.query_row(row, |row| Ok(likeness(bytes(row, 0)?, &alike.vector))).optional()?.flatten();
-        self.known.extend(found.map(|likeness| (number, likeness)));
+        self.known.insert(number, found);
         Ok(found)
     }
+}
+
+/// Those of the newest episodes that are most alike by their sketches; of equals the newer. One without a sketch may
+/// be anything.
+fn likely(connection: &Connection, mark: &str, alike: &Alike) -> rusqlite::Result<Vec<u64>> {
+    let asked = Sketched::of(&alike.vector);
+    let mut sketches = connection.prepare_cached(include_str!("../sql/sketches_of_space.sql"))?;
+    let mut rows = sketches.query((mark, &alike.model, limit_of(COMPARED_MAX)))?;
+    let mut found: Vec<(Reverse<i32>, Reverse<u64>)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let likeness = row.get_ref(1)?.as_bytes_or_null()?.and_then(|sketch| asked.likeness(sketch));
+        let number = row.get::<_, i64>(0)?.unsigned_abs();
+        found.push((Reverse(likeness.unwrap_or(i32::MAX)), Reverse(number)));
+    }
+    let unknown = found.iter().filter(|(likeness, _)| likeness.0 == i32::MAX).count();
+    let refined = (unknown + REFINED_MAX).min(found.len());
+    if refined < found.len() {
+        found.select_nth_unstable(refined);
+        found.truncate(refined);
+    }
+    Ok(found.into_iter().map(|(_, number)| number.0).collect())
 }
 
 pub(crate) fn numbers(

@@ -19,6 +19,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 5, name: "facts", sql: include_str!("../migrations/0005_facts.sql") },
     Migration { number: 6, name: "vectors", sql: include_str!("../migrations/0006_vectors.sql") },
     Migration { number: 7, name: "budget_uses", sql: include_str!("../migrations/0007_budget_uses.sql") },
+    Migration { number: 8, name: "sketches", sql: include_str!("../migrations/0008_sketches.sql") },
 ];
 
 impl Migration {

@@ -45,6 +45,8 @@ pub struct Alike {
     pub vector: AskedVector,
     /// Episodes that are picked for it at most.
     pub hits_max: usize,
+    /// Neighbours of whatever is picked that are compared as well, on either side.
+    pub reach: usize,
 }
 
 /// An episode that has no vectors of a model yet.
@@ -80,7 +82,7 @@ pub struct Candidates {
     pub frequencies: Vec<u64>,
     /// The picked ones with their neighbours: runs of one session without a gap, in the order of session and place.
     pub stretches: Vec<Vec<Episode>>,
-    /// How alike those of them are that have vectors of the model, by session and place.
+    /// How alike those of them are that were compared, by session and place.
     pub likenesses: BTreeMap<(SessionId, u64), Likeness>,
 }
 
@@ -96,6 +98,13 @@ pub fn most_alike(compared: &HashMap<u64, Likeness>, hits_max: usize) -> Vec<u64
     }
     found.sort_unstable_by(best);
     found.into_iter().map(|(episode, _)| episode).collect()
+}
+
+/// Of a run of numbered episodes in their order, those that are no farther from one of them than `reach`.
+#[must_use]
+pub fn around<T>(run: &[(u64, T)], hit: u64, reach: usize) -> &[(u64, T)] {
+    let place = run.iter().position(|(number, _)| *number == hit);
+    place.map_or(&[], |place| &run[place.saturating_sub(reach)..(place + reach + 1).min(run.len())])
 }
 
 /// Adds what is not there yet.
@@ -240,6 +249,16 @@ mod tests {
             assert_eq!(pick(10, &lists, hits_max), expected, "{hits_max}");
         }
         assert_eq!(pick(0, &[], 5), Vec::<u64>::new());
+    }
+
+    #[test]
+    fn around_a_hit_is_what_stands_near() {
+        let run = [4, 7, 9, 12].map(|number| (number, ()));
+        for (hit, reach, expected) in
+            [(4, 1, &run[..2]), (9, 0, &run[2..3]), (9, 1, &run[1..]), (7, 9, &run[..]), (5, 9, &[])]
+        {
+            assert_eq!(around(&run, hit, reach), expected, "{hit} {reach}");
+        }
     }
 
     #[test]

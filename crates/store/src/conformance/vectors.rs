@@ -24,7 +24,7 @@ fn direction(text: &str) -> Vec<f32> {
 
 fn alike(model: &str, text: &str, hits_max: usize) -> Option<Alike> {
     let vector = AskedVector::of(&direction(text)).expect("three numbers");
-    Some(Alike { model: model.to_owned(), vector, hits_max })
+    Some(Alike { model: model.to_owned(), vector, hits_max, reach: 1 })
 }
 
 async fn keep(store: &dyn Store, model: &str) {
@@ -71,9 +71,10 @@ pub(super) async fn finds_what_is_alike(store: &dyn Store) {
         (1, 0, &[("c third", Some(0)), ("a fourth", Some(100))]),
         (2, 0, &[("a first", Some(100)), ("c third", Some(0)), ("a fourth", Some(100))]),
         (1, 1, &[("b second", Some(60)), ("c third", Some(0)), ("a fourth", Some(100))]),
+        (0, 2, &[("a first", None), ("b second", Some(60)), ("c third", Some(0)), ("a fourth", Some(100))]),
     ] {
         let told = found(store, &space, &asked(hits_max, reach)).await;
-        let sentence = "the most alike are found, of equals the newer, and neighbours are compared";
+        let sentence = "the most alike are found, of equals the newer, and near neighbours are compared";
         assert_eq!(told, pairs(expected), "{sentence}: {hits_max} and {reach}");
     }
     let other = Wanted { alike: alike("tiny@2", "a", 9), ..wanted(&[], 0) };

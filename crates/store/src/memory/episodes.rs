@@ -6,8 +6,8 @@ use tenure_journal::{Episode, Likeness, MemorySpace, ProjectId, Remembered, Sess
 
 use super::state::State;
 use crate::recall::{
-    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, both, filled, joined,
-    most_alike, pick,
+    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, around, both, filled,
+    joined, most_alike, pick,
 };
 
 /// Every episode by its session and place, with a number that grows with time.
@@ -94,17 +94,18 @@ impl State {
             let compared: HashMap<u64, Likeness> = newest.take(COMPARED_MAX).collect();
             hits = both(hits, most_alike(&compared, alike.hits_max));
         }
-        let hits = hits.iter().filter_map(|number| places.get(number));
-        let runs = hits.map(|(key, ordinal)| self.neighbours(*key, *ordinal, space, wanted.reach)).collect();
-        let stretches = joined(runs);
-        let likeness = |episode: &Episode| {
-            let key = SessionKey { project: space.project, session: episode.session };
-            let (number, _) = self.episodes.rows.get(&(key, episode.ordinal))?;
-            let likeness = self.likeness(*number, wanted.alike.as_ref()?)?;
-            Some(((episode.session, episode.ordinal), likeness))
-        };
-        let likenesses = stretches.iter().flatten().filter_map(likeness).collect();
-        Candidates { episodes, frequencies, stretches, likenesses }
+        let (mut runs, mut likenesses) = (Vec::new(), BTreeMap::new());
+        for (hit, (key, ordinal)) in hits.iter().filter_map(|hit| Some((*hit, places.get(hit)?))) {
+            let run = self.neighbours(*key, *ordinal, space, wanted.reach);
+            if let Some(alike) = &wanted.alike {
+                for (number, episode) in around(&run, hit, alike.reach) {
+                    let place = (episode.session, episode.ordinal);
+                    likenesses.extend(self.likeness(*number, alike).map(|likeness| (place, likeness)));
+                }
+            }
+            runs.push(run.into_iter().map(|(_, episode)| episode).collect());
+        }
+        Candidates { episodes, frequencies, stretches: joined(runs), likenesses }
     }
 
     fn likeness(&self, number: u64, alike: &Alike) -> Option<Likeness> {
@@ -120,8 +121,9 @@ impl State {
             .filter(|(_, (number, _))| *number > after && !has(number))
             .map(|((key, ordinal), (number, row))| {
                 let mut run = self.neighbours(*key, *ordinal, &row.space, 1);
-                run.retain(|episode| episode.ordinal < *ordinal);
-                let (before, episode) = (run.pop(), row.episode.clone());
+                run.retain(|(_, episode)| episode.ordinal < *ordinal);
+                let before = run.pop().map(|(_, episode)| episode);
+                let episode = row.episode.clone();
                 Unembedded { number: *number, project: key.project, before, episode }
             })
             .collect();
@@ -130,15 +132,20 @@ impl State {
         found
     }
 
-    fn neighbours(&self, key: SessionKey, ordinal: u64, space: &MemorySpace, reach: usize) -> Vec<Episode> {
+    fn neighbours(
+        &self,
+        key: SessionKey,
+        ordinal: u64,
+        space: &MemorySpace,
+        reach: usize,
+    ) -> Vec<(u64, Episode)> {
         let rows = &self.episodes.rows;
-        let of_space = |row: &&Remembered| row.space == *space;
-        let before = rows.range((key, 0)..=(key, ordinal)).rev().map(|(_, (_, row))| row).filter(of_space);
-        let mut run: Vec<&Remembered> = before.take(reach + 1).collect();
+        let of_space = |(_, row): &&(u64, Remembered)| row.space == *space;
+        let before = rows.range((key, 0)..=(key, ordinal)).rev().map(|(_, row)| row).filter(of_space);
+        let mut run: Vec<&(u64, Remembered)> = before.take(reach + 1).collect();
         run.reverse();
-        let after =
-            rows.range((key, ordinal + 1)..=(key, u64::MAX)).map(|(_, (_, row))| row).filter(of_space);
+        let after = rows.range((key, ordinal + 1)..=(key, u64::MAX)).map(|(_, row)| row).filter(of_space);
         run.extend(after.take(reach));
-        run.into_iter().map(|row| row.episode.clone()).collect()
+        run.into_iter().map(|(number, row)| (*number, row.episode.clone())).collect()
     }
 }
