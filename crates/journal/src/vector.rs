@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn sketches_tell_what_is_alike() {
-        for count in [7, 384, VECTOR_NUMBERS_MAX] {
+        for count in [12, 384, VECTOR_NUMBERS_MAX] {
             let asked = unit(99, count);
             let sketched = Sketched::of(&AskedVector::of(&asked).expect("a vector"));
             let near: Vec<f32> =
