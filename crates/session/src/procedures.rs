@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use tenure_journal::{MemoryScope, TakenProcedure, limit};
 
 use crate::Session;
+use crate::skills::one_line;
 
 /// What comes before the list. Whoever wrote a procedure may have been wrong, or deceived.
 const INTRODUCTION: &str = "## Procedures\n\nHow things were done before, kept across conversations, each with its scope \
@@ -44,11 +45,6 @@ pub(crate) fn section(procedures: &[TakenProcedure]) -> Option<String> {
         text += &line;
     }
     Some(text)
-}
-
-fn one_line(text: &str) -> String {
-    let plain = |word: &str| word.chars().filter(|char| !char.is_control()).collect::<String>();
-    text.split_whitespace().map(plain).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

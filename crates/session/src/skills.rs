@@ -30,7 +30,7 @@ pub(crate) fn index(skills: &[SkillEntry]) -> Option<String> {
 }
 
 /// Text in which nothing can pass for a line of the index.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let plain = |word: &str| word.chars().filter(|char| !char.is_control()).collect::<String>();
     text.split_whitespace().map(plain).collect::<Vec<_>>().join(" ")
 }
