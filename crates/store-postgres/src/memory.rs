@@ -90,7 +90,7 @@ pub(crate) async fn candidates(
     }
     let mut compared = HashMap::new();
     if let Some(alike) = &wanted.alike {
-        let found = match near.nearest(connection, &mark, alike).await? {
+        let found = match near.nearest(connection, &mark, alike).await {
             Some(nearest) => vectors_of(connection, &nearest, &mark, alike).await?,
             None => {
                 let params: [&(dyn ToSql + Sync); 3] = [&mark, &alike.model, &limit_of(COMPARED_MAX)];

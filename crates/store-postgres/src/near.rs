@@ -41,6 +41,8 @@ const FILLED_AT_ONCE: i64 = 500;
 
 /// How long nothing is tried after a failure.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(600);
+/// How long a transaction waits for tables that others write to: who comes after it waits as long.
+const BRIEFLY: &str = "SET LOCAL lock_timeout = '2s'";
 
 const CONTEXT: &str = "indexing vectors";
 
@@ -86,35 +88,22 @@ impl Near {
         Ok(is_there)
     }
 
-    /// The episodes of a space that are most alike, as its index says; `None` where there is none to ask.
-    ///
-    /// # Errors
-    /// `Unavailable`.
+    /// The episodes of a space that are most alike, as its index says; `None` where there is none to ask, or it does not
+    /// answer: then none is asked until vectors are kept again.
     pub(crate) async fn nearest(
         &self,
         connection: &Connection,
         space: &str,
         alike: &Alike,
-    ) -> Result<Option<Vec<i64>>, StoreError> {
+    ) -> Option<Vec<i64>> {
         if !self.is_there.load(Ordering::Relaxed) {
-            return Ok(None);
+            return None;
         }
-        let Some(indexed) = indexed(connection, space, &alike.model).await? else { return Ok(None) };
-        let asked = alike.vector.numbers();
-        if !indexed.is_ready || usize::try_from(indexed.numbers) != Ok(asked.len()) {
-            return Ok(None);
-        }
-        let written = [
-            ("{near}", indexed.near.to_string()),
-            ("{numbers}", indexed.numbers.to_string()),
-            ("{points}", POINTS_MAX.to_string()),
-            ("{hits}", alike.hits_max.to_string()),
-        ];
-        let sql = with(include_str!("../sql/near_points.sql"), &written);
-        let params: [&(dyn ToSql + Sync); 1] = [&asked];
-        let found = connection.client.query(&sql, &params);
-        let found = within(STATEMENT_DEADLINE, "asking an index of vectors", found).await?;
-        found.iter().map(|row| value(row, 0)).collect::<Result<_, _>>().map(Some)
+        nearest(connection, space, alike).await.unwrap_or_else(|error| {
+            self.is_there.store(false, Ordering::Relaxed);
+            tracing::warn!(%error, "an index of vectors does not answer; they are compared one by one");
+            None
+        })
     }
 
     /// Sees to it that spaces that have become large get an index, in a task of its own. Vectors of them were kept a
@@ -210,6 +199,29 @@ impl Near {
     }
 }
 
+async fn nearest(
+    connection: &Connection,
+    space: &str,
+    alike: &Alike,
+) -> Result<Option<Vec<i64>>, StoreError> {
+    let Some(indexed) = indexed(connection, space, &alike.model).await? else { return Ok(None) };
+    let asked = alike.vector.numbers();
+    if !indexed.is_ready || usize::try_from(indexed.numbers) != Ok(asked.len()) {
+        return Ok(None);
+    }
+    let written = [
+        ("{near}", indexed.near.to_string()),
+        ("{numbers}", indexed.numbers.to_string()),
+        ("{points}", POINTS_MAX.to_string()),
+        ("{hits}", alike.hits_max.to_string()),
+    ];
+    let sql = with(include_str!("../sql/near_points.sql"), &written);
+    let params: [&(dyn ToSql + Sync); 1] = [&asked];
+    let found = connection.client.query(&sql, &params);
+    let found = within(STATEMENT_DEADLINE, "asking an index of vectors", found).await?;
+    found.iter().map(|row| value(row, 0)).collect::<Result<_, _>>().map(Some)
+}
+
 /// A space that is registered.
 struct Indexed {
     near: i32,
@@ -226,7 +238,8 @@ async fn indexed(connection: &Connection, space: &str, model: &str) -> Result<Op
 /// Each step can be done again.
 async fn build(connection: &Connection, space: &str, model: &str) -> Result<(), StoreError> {
     // Who keeps vectors either has committed before, and is seen below, or sees what is registered.
-    run(connection, "BEGIN; LOCK TABLE episode_vectors IN SHARE ROW EXCLUSIVE MODE").await?;
+    let lock = "LOCK TABLE episode_vectors IN SHARE ROW EXCLUSIVE MODE";
+    run(connection, &format!("BEGIN; {BRIEFLY}; {lock}")).await?;
     let params: [&(dyn ToSql + Sync); 3] = [&space, &model, &NUMBERS_MAX];
     rows(connection, CONTEXT, include_str!("../sql/near_register.sql"), &params).await?;
     run(connection, "COMMIT").await?;
@@ -282,5 +295,5 @@ async fn run(connection: &Connection, sql: &str) -> Result<(), StoreError> {
 
 /// In one transaction, of which one process at a time is in the midst.
 fn transaction(sql: &str) -> String {
-    format!("BEGIN; {}; {sql}; COMMIT", include_str!("../sql/migration_lock.sql"))
+    format!("BEGIN; {BRIEFLY}; {}; {sql}; COMMIT", include_str!("../sql/migration_lock.sql"))
 }

@@ -150,6 +150,12 @@ async fn a_large_space_is_found_in_as_it_was_before_it_had_an_index() {
         assert!(found(&comparing, "carl", MODEL, seed).await.is_empty(), "nobody else's are found");
     }
 
+    // An index that cannot be asked any more fails no recall.
+    let told = found(&comparing, "ada", MODEL, 5).await;
+    client.batch_execute("ALTER TABLE IF EXISTS near_points RENAME TO hidden").await.expect("hidden");
+    assert_eq!(found(&comparing, "ada", MODEL, 5).await, told);
+    client.batch_execute("ALTER TABLE IF EXISTS hidden RENAME TO near_points").await.expect("shown");
+
     // What is said from now on is in the index at once, and what goes is gone from it.
     say(&store, 3, "ada", 5).await;
     keep(&store, MODEL).await;
