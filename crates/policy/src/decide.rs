@@ -1,12 +1,13 @@
 //! Decisions, and the permits that only they can make.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cedar_policy::{Context, Decision};
 use tenure_journal::{ApprovalId, Asked, GrantNumber, OnExpiry, PermitRecord, json};
 
 use crate::asked::{Asking, Unreadable};
-use crate::index::{ActionSet, Seat};
+use crate::index::{ActionSet, Concerned, Part, Seat};
 use crate::principal::Principal;
 use crate::question::Question;
 use crate::resource::MAY_ASK;
@@ -142,13 +143,27 @@ pub struct Approved<'a> {
     pub approvers: u32,
 }
 
-#[derive(Debug, Clone)]
+/// What some of the policies say of a question: which forbid it or, where none does, which permit it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
     allowed: bool,
     policies: Vec<String>,
 }
 
 impl Answer {
+    /// What all policies say that are in one of two parts: as if they had been asked together.
+    fn and(mut self, other: Self) -> Self {
+        let forbids = |answer: &Self| !answer.allowed && !answer.policies.is_empty();
+        match (forbids(&self), forbids(&other)) {
+            (true, false) => self,
+            (false, true) => other,
+            (true, true) | (false, false) => {
+                merge(&mut self.policies, other.policies);
+                Self { allowed: self.allowed || other.allowed, ..self }
+            }
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn policies(&self) -> &[String] {
         &self.policies
@@ -285,17 +300,32 @@ impl PolicySet {
     fn answer(&self, seat: Seat, question: Question) -> Result<Answer, Fault> {
         let set = self.set_for(seat, &question)?;
         let question = if set.is_typed { question.with_arguments()? } else { question };
-        self.answered(seat, &question, &set, || self.evaluate(&question, &set))
+        self.answer_of(seat, &set, &question)
     }
 
-    pub(crate) fn evaluate(&self, question: &Question, set: &ActionSet) -> Result<Answer, Fault> {
-        let principal = question.principal.name.to_uid()?;
-        let resource = question.resource.name.to_uid()?;
-        let context = Context::from_pairs(to_expressions(&question.context)?)?;
-        let request =
-            cedar_policy::Request::new(principal, set.action.clone(), resource, context, Some(&set.schema))?;
-        let concerned = set.concerned(question)?;
-        let response = self.authorizer.is_authorized(&request, &set.policies, &concerned.entities);
+    pub(crate) fn answer_of(
+        &self,
+        seat: Seat,
+        set: &ActionSet,
+        question: &Question,
+    ) -> Result<Answer, Fault> {
+        let mut put = None;
+        let mut answer = Answer::default();
+        for part in &set.parts {
+            let said = self.answered(seat, question, part, || {
+                let put = match &mut put {
+                    Some(put) => put,
+                    none => none.insert(Put::of(question, set)?),
+                };
+                self.evaluate(put, part)
+            })?;
+            answer = answer.and(said);
+        }
+        Ok(answer)
+    }
+
+    fn evaluate(&self, put: &Put, part: &Part) -> Result<Answer, Fault> {
+        let response = self.authorizer.is_authorized(&put.request, &part.policies, &put.concerned.entities);
         // A policy that fails to evaluate is skipped by Cedar; a skipped `forbid` would allow. So any error denies.
         if let Some(error) = response.diagnostics().errors().next() {
             return Err(error.to_string().into());
@@ -312,6 +342,23 @@ impl PolicySet {
         let ids = denied
             .flat_map(|(now, then)| if now.policies.is_empty() { &then.policies } else { &now.policies });
         ids.filter_map(|id| self.rules.get(id)).map(AsRef::as_ref).collect()
+    }
+}
+
+/// A question as Cedar is asked it.
+struct Put {
+    request: cedar_policy::Request,
+    concerned: Arc<Concerned>,
+}
+
+impl Put {
+    fn of(question: &Question, set: &ActionSet) -> Result<Self, Fault> {
+        let principal = question.principal.name.to_uid()?;
+        let resource = question.resource.name.to_uid()?;
+        let context = Context::from_pairs(to_expressions(&question.context)?)?;
+        let schema = Some(set.schema.as_ref());
+        let request = cedar_policy::Request::new(principal, set.action.clone(), resource, context, schema)?;
+        Ok(Self { request, concerned: set.concerned(question)? })
     }
 }
 

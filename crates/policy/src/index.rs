@@ -2,7 +2,8 @@
 //!
 //! Cedar evaluates every policy of a set, so a decision takes as long as the set is large. Here the policies
 //! whose scope cannot match the principal, the action or the resource are left out beforehand; what remains is
-//! kept, in a set of its own, with the part of the schema that is about its action.
+//! kept, in sets of its own, with the part of the schema that is about its action. Of most policies the answer is
+//! kept as well, and only those that read what differs each time are evaluated each time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +26,7 @@ const SETS_MAX: usize = 4_096;
 const ANSWERS_MAX: usize = 4_096;
 /// What differs from one request to the next: an answer that depends on it is not worth keeping, and may be
 /// as large as what a model writes.
-const VARYING: [&str; 4] = ["args", "command", "now", "spend"];
+const VARYING: [&str; 5] = ["args", "calls_so_far", "command", "now", "spend"];
 
 /// Whether a request is an agent's, or put on behalf of whoever stands behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,21 +63,56 @@ impl Head {
 #[derive(Default)]
 pub(crate) struct Kept {
     sets: BTreeMap<Kind, Arc<ActionSet>>,
-    answers: BTreeMap<(Seat, Question), Answer>,
+    answers: BTreeMap<(Seat, Half, Question), Answer>,
 }
 
 /// The policies that can matter to one kind of request.
 pub(crate) struct ActionSet {
-    pub(crate) policies: cedar_policy::PolicySet,
+    /// All of them: those whose answers are worth keeping, and those whose answers are not, if there are any.
+    pub(crate) parts: Vec<Part>,
     pub(crate) schema: Arc<Schema>,
     pub(crate) action: EntityUid,
     /// Whether the arguments are in sight.
     pub(crate) is_typed: bool,
-    rules: Vec<Arc<Rule>>,
-    /// What the rules read that is another each time.
-    varying: Vec<&'static str>,
     /// Who and what the last evaluated question was about.
     concerned: Mutex<Option<Arc<Concerned>>>,
+}
+
+/// Whether policies read what differs from one request to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Half {
+    Steady,
+    Varying,
+}
+
+/// Some of the policies that can matter. What forbids and what permits in each is what does in all.
+pub(crate) struct Part {
+    half: Half,
+    pub(crate) policies: cedar_policy::PolicySet,
+    rules: Vec<Arc<Rule>>,
+}
+
+impl Part {
+    fn of(half: Half, rules: Vec<Arc<Rule>>, generated: Option<Policy>) -> Result<Self, Fault> {
+        let policies = rules.iter().map(|rule| rule.policy.clone()).chain(generated);
+        Ok(Self { half, policies: cedar_policy::PolicySet::from_policies(policies)?, rules })
+    }
+
+    /// The question without what none of the policies reads; nothing if its answer is not to be kept.
+    fn kept_as(&self, question: &Question) -> Option<Question> {
+        let is_read = |name: &str| self.rules.iter().any(|rule| rule.reads(name));
+        if VARYING.iter().any(|name| question.context.contains_key(*name) && is_read(name)) {
+            return None;
+        }
+        let context = question.context.iter().filter(|(name, _)| is_read(name));
+        Some(Question {
+            principal: question.principal.clone(),
+            action: question.action,
+            resource: question.resource.clone(),
+            context: context.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            tool: None,
+        })
+    }
 }
 
 /// Who asks and with what, as Cedar has them. Making and checking entities is half of what a decision takes, and one
@@ -109,22 +145,6 @@ impl ActionSet {
         let made = Arc::new(made);
         *last() = Some(Arc::clone(&made));
         Ok(made)
-    }
-
-    /// The question without what none of the policies reads; nothing if its answer is not to be kept.
-    fn kept_as(&self, question: &Question) -> Option<Question> {
-        if self.varying.iter().any(|name| question.context.contains_key(*name)) {
-            return None;
-        }
-        let context = question.context.iter();
-        let context = context.filter(|(name, _)| self.rules.iter().any(|rule| rule.reads(name)));
-        Some(Question {
-            principal: question.principal.clone(),
-            action: question.action,
-            resource: question.resource.clone(),
-            context: context.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            tool: None,
-        })
     }
 }
 
@@ -203,21 +223,15 @@ impl PolicySet {
         if shapes.is_some() || question.tool.is_none() {
             validate(&schema, late)?;
         }
-        let mut policies: Vec<Policy> = rules.iter().map(|rule| rule.policy.clone()).collect();
-        if let (Some(tool), true) = (tool, is_typed) {
-            policies.push(names_its_tool(tool)?);
+        let generated = tool.filter(|_| is_typed).map(names_its_tool).transpose()?;
+        let (varying, steady): (Vec<_>, Vec<_>) =
+            rules.into_iter().partition(|rule| VARYING.iter().any(|name| rule.reads(name)));
+        let mut parts = vec![Part::of(Half::Steady, steady, generated)?];
+        if !varying.is_empty() {
+            parts.push(Part::of(Half::Varying, varying, None)?);
         }
-        let is_read = |attribute: &&str| rules.iter().any(|rule| rule.reads(attribute));
-        let varying = VARYING.iter().copied().filter(is_read).collect();
-        Ok(ActionSet {
-            policies: cedar_policy::PolicySet::from_policies(policies)?,
-            schema,
-            action: uid("Action", &action)?,
-            is_typed,
-            rules,
-            varying,
-            concerned: Mutex::default(),
-        })
+        let action = uid("Action", &action)?;
+        Ok(ActionSet { parts, schema, action, is_typed, concerned: Mutex::default() })
     }
 
     /// Checks the policies about one tool against what is known of it: `<server>/<name>`, and the JSON schema
@@ -235,16 +249,16 @@ impl PolicySet {
         validate(&schema, late.map(|rule| rule.policy.clone()).collect()).map_err(refuse)
     }
 
-    /// An answer that was given before, or is given now.
+    /// What a part of the policies said before, or says now.
     pub(crate) fn answered(
         &self,
         seat: Seat,
         question: &Question,
-        set: &ActionSet,
+        part: &Part,
         evaluate: impl FnOnce() -> Result<Answer, Fault>,
     ) -> Result<Answer, Fault> {
-        let Some(kept_as) = set.kept_as(question) else { return evaluate() };
-        let key = (seat, kept_as);
+        let Some(kept_as) = part.kept_as(question) else { return evaluate() };
+        let key = (seat, part.half, kept_as);
         if let Some(answer) = self.kept().answers.get(&key) {
             return Ok(answer.clone());
         }
@@ -335,7 +349,7 @@ mod tests {
         let set = policies.set_for(Seat::Asking, &refund).expect("a set");
         let said = |question: Question| {
             let question = question.with_arguments().expect("no arguments");
-            policies.evaluate(&question, &set).expect("evaluated").policies().join(",")
+            policies.answer_of(Seat::Asking, &set, &question).expect("evaluated").policies().join(",")
         };
         assert_eq!(said(refund), "default.unattended-tool,p");
         assert_eq!(said(transfer), "guard.action-names-its-tool:pay/refund");

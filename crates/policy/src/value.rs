@@ -2,9 +2,10 @@
 //! questions are equal values and a kept answer is the answer.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+use cedar_policy_core::ast::{Name as CedarName, RestrictedExpr};
 
 /// Why a request could not be put to Cedar. Such a request is refused.
 pub(crate) type Fault = Box<dyn std::error::Error + Send + Sync>;
@@ -49,15 +50,28 @@ impl Value {
             Self::Bool(it) => RestrictedExpression::new_bool(*it),
             Self::Long(it) => RestrictedExpression::new_long(*it),
             Self::Text(it) => RestrictedExpression::new_string(it.clone()),
-            Self::Decimal(it) => RestrictedExpression::new_decimal(it),
+            Self::Decimal(it) => constructed(&DECIMAL, it),
             // A moment is counted from the epoch: no calendar is needed, and no moment is out of its range.
-            Self::Moment(millis) => RestrictedExpression::new_datetime(moment(*millis)),
+            Self::Moment(millis) => constructed(&DATETIME, &moment(*millis)),
             Self::Set(items) => RestrictedExpression::new_set(
                 items.iter().map(Self::to_expression).collect::<Result<Vec<_>, _>>()?,
             ),
             Self::Record(members) => RestrictedExpression::new_record(to_expressions(members)?)?,
         })
     }
+}
+
+/// Cedar's constructors of values that it has no form for. Their names are parsed once and not for each value, which
+/// takes longer than most policies.
+static DECIMAL: LazyLock<CedarName> = LazyLock::new(|| constructor("decimal"));
+static DATETIME: LazyLock<CedarName> = LazyLock::new(|| constructor("datetime"));
+
+fn constructor(name: &str) -> CedarName {
+    CedarName::parse_unqualified_name(name).expect("a name")
+}
+
+fn constructed(constructor: &CedarName, text: &str) -> RestrictedExpression {
+    RestrictedExpr::call_extension_fn(constructor.clone(), [RestrictedExpr::val(text)]).into()
 }
 
 /// Members under their names.
@@ -164,6 +178,14 @@ impl Thing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_constructed_is_what_cedar_would_construct() {
+        let ours = |value: Value| value.to_expression().expect("it can be put");
+        assert_eq!(ours(Value::Decimal("-1.5".into())), RestrictedExpression::new_decimal("-1.5"));
+        let moment = "1970-01-01T00:00:00.001Z";
+        assert_eq!(ours(Value::Moment(1)), RestrictedExpression::new_datetime(moment));
+    }
 
     #[test]
     fn moments_are_written_as_cedar_reads_them() {

@@ -1,8 +1,8 @@
 //! Many policies: those that cannot matter are left out beforehand, and that changes no decision.
 
 use serde_json::Value;
-use tenure_journal::{Timestamp, ToolEffect};
-use tenure_policy::{Action, FindingKind, ModelCall, PolicySet};
+use tenure_journal::{ApprovalMode, Timestamp, ToolEffect};
+use tenure_policy::{Action, Facts, FindingKind, ModelCall, PolicySet, Request};
 
 use crate::support::{NULL, call, request, said, set, source, tool, verdict};
 
@@ -73,6 +73,60 @@ fn exactly_the_policies_that_fit_decide() {
             scopes.iter().filter(|(_, parts)| fits(parts)).map(|(id, _)| id.as_str()).collect();
         let found = said(&verdict(&policies, &request(action, &NULL), 0));
         assert_eq!(found, format!("deny {}", expected.join(",")), "{asked}");
+    }
+}
+
+/// Policies by what they read: what stays the same from one call to the next, what does not, and both.
+const READING: [(&str, &str, fn(bool, u64) -> bool); 6] = [
+    ("f-args", "forbid/context.args.amount > 1", |_, amount| amount > 1),
+    ("f-both", "forbid/context.grant_matches && context.args.amount > 0", |grant, amount| {
+        grant && amount > 0
+    }),
+    ("f-grant", "forbid/context.grant_matches", |grant, _| grant),
+    ("p-args", "permit/context.args.amount > 0", |_, amount| amount > 0),
+    ("p-both", "permit/!context.grant_matches && context.args.amount > 1", |grant, amount| {
+        !grant && amount > 1
+    }),
+    ("p-grant", "permit/!context.grant_matches", |grant, _| !grant),
+];
+
+#[test]
+fn answers_that_are_kept_change_no_decision() {
+    let schema = serde_json::json!({"properties": {"amount": {"type": "integer"}}, "required": ["amount"]});
+    let mut of_schema = tool("refund", ToolEffect::Read);
+    of_schema.parameters = Some(&schema);
+    let action = Action::ToolCall { tool: of_schema, mode: ApprovalMode::Always };
+    for chosen in 0_u32..1 << READING.len() {
+        let rules = READING.iter().enumerate().filter(|(place, _)| chosen & (1 << place) != 0);
+        let rules: Vec<_> = rules.map(|(_, rule)| rule).collect();
+        let text = rules.iter().map(|(id, rule, _)| {
+            let (effect, condition) = rule.split_once('/').expect("an effect and a condition");
+            format!(
+                "@id(\"{id}\") {effect} (principal, action == Action::\"tool.call:payments/refund\", resource) \
+                 when {{ {condition} }};\n"
+            )
+        });
+        let policies = set(&text.collect::<String>());
+        // The second time, what can be kept is.
+        for (grant_matches, amount) in
+            [false, true].into_iter().flat_map(|grant| [0, 1, 2, 0, 1, 2].map(|it| (grant, it)))
+        {
+            let arguments = serde_json::json!({ "amount": amount });
+            let facts = Facts { grant_matches, ..Facts::neutral() };
+            let said = said(&verdict(&policies, &Request { facts, ..request(action, &arguments) }, 0));
+            let holding = |effect: &str| -> Vec<&str> {
+                let holds = |rule: &&&(&'static str, &str, fn(bool, u64) -> bool)| {
+                    rule.0.starts_with(effect) && (rule.2)(grant_matches, amount)
+                };
+                rules.iter().filter(holds).map(|(id, ..)| *id).collect()
+            };
+            let expected = match (holding("f"), holding("p")) {
+                (forbid, _) if !forbid.is_empty() => format!("deny {}", forbid.join(",")),
+                (_, permit) if !permit.is_empty() => format!("allow {}", permit.join(",")),
+                _ => "ask 1 of approvers: default.approved-tool".to_owned(),
+            };
+            assert_eq!(said, expected, "{chosen:b}, {grant_matches}, {amount}");
+        }
     }
 }
 
