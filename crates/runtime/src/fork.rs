@@ -19,6 +19,7 @@ use tenure_store::{Document, DocumentKind};
 use crate::handle::Shared;
 use crate::opening::Beginning;
 use crate::registry::Admission;
+use crate::tasks;
 use crate::{ReceiptDraft, Runtime, RuntimeError, RuntimeErrorKind};
 
 /// How long reading what is forked may take.
@@ -56,7 +57,7 @@ impl Runtime {
         let beginning = Beginning::Fork(Box::new(opened), forked);
         // A client that leaves now must not take a half-opened session with it.
         let shared = Arc::clone(shared);
-        let opening = tokio::spawn(async move {
+        let opening = tasks::spawn(async move {
             let _kept = kept;
             shared.open(key, beginning, receipt, None, Admission::Bounded).await
         });

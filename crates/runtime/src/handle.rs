@@ -16,8 +16,8 @@ use tenure_store::{
 use tenure_telemetry::Content;
 use tenure_tools::{Addresses, Server, Servers};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Mail};
 use crate::budget;
@@ -37,6 +37,7 @@ use crate::load::Quota;
 use crate::metrics::{Metrics, Sampled};
 use crate::policies::Policies;
 use crate::registry::{Admission, Registry};
+use crate::tasks::{self, Tasks};
 use crate::unreadable::Unreadable;
 use crate::vaults::{self, VaultConfig, Vaults};
 use crate::webhooks::{self, WebhookConfig, Webhooks};
@@ -175,7 +176,7 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
     /// Fires when nothing new is to begin.
     pub(crate) closing: CancellationToken,
-    pub(crate) tasks: TaskTracker,
+    pub(crate) tasks: Tasks,
     /// The environments on this machine.
     pub(crate) environments: Arc<Host>,
     /// The executors that are connected here, and those that may.
@@ -284,7 +285,7 @@ impl Runtime {
             exporter,
             stop: CancellationToken::new(),
             closing: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            tasks: Tasks::default(),
             automations: Arc::default(),
             unsealed: audit::Waiting::default(),
             embedding: Embedding::default(),
@@ -322,12 +323,11 @@ impl Runtime {
     /// resumed by the next start.
     pub async fn shutdown(&self, deadline: Duration) {
         self.shared.closing.cancel();
-        self.shared.tasks.close();
         if tokio::time::timeout(deadline, self.idle()).await.is_err() {
             tracing::info!(sessions = self.shared.registry.len(), "parking sessions that are still running");
         }
         self.shared.stop.cancel();
-        self.shared.tasks.wait().await;
+        self.shared.tasks.end().await;
         node::leave(&self.shared).await;
         self.shared.hub.close();
     }
@@ -558,10 +558,14 @@ impl Shared {
 
     /// Runs an actor's task; when it ends, however it ends, the registry forgets it.
     pub(crate) fn spawn(self: &Arc<Self>, key: SessionKey, task: impl Future<Output = ()> + Send + 'static) {
+        self.forget_after(key, tasks::spawn(task));
+    }
+
+    fn forget_after(self: &Arc<Self>, key: SessionKey, actor: JoinHandle<()>) {
         let shared = Arc::clone(self);
         self.tasks.spawn(async move {
             // A panic inside one session ends that session's actor and nothing else.
-            if let Err(error) = tokio::spawn(task).await {
+            if let Err(error) = actor.await {
                 tracing::error!(session = %key.session, %error, "a session's actor panicked");
             }
             shared.registry.remove_closed(key);

@@ -55,6 +55,7 @@ mod registry;
 mod rewrap;
 mod seal;
 mod subagents;
+mod tasks;
 mod traces;
 mod unreadable;
 mod vaults;

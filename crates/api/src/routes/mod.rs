@@ -39,27 +39,26 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
-use axum::{Json, middleware};
+use axum::{Json, middleware, routing};
 use serde_json::{Value, json};
 
 use crate::call::App;
 use crate::connect;
 use crate::error::ApiError;
 use crate::front::{METRICS_PATH, front};
-use table::Table;
+use table::{Table, delete, get, post};
 
 /// Every route, behind the front.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let v1 = v1().into_router();
     Router::new()
-        .route("/healthz", get(healthz))
-        .route("/.well-known/tenure", get(people::server))
-        .route("/.well-known/jwks.json", get(people::agent_keys))
-        .route("/.well-known/openid-configuration", get(people::agent_issuer))
-        .route(METRICS_PATH, get(metrics))
-        .route(sign_in::CALLBACK_PATH, get(sign_in::callback))
-        .route(sign_in::CLIENT_PATH, get(sign_in::client))
+        .route("/healthz", routing::get(healthz))
+        .route("/.well-known/tenure", routing::get(people::server))
+        .route("/.well-known/jwks.json", routing::get(people::agent_keys))
+        .route("/.well-known/openid-configuration", routing::get(people::agent_issuer))
+        .route(METRICS_PATH, routing::get(metrics))
+        .route(sign_in::CALLBACK_PATH, routing::get(sign_in::callback))
+        .route(sign_in::CLIENT_PATH, routing::get(sign_in::client))
         .nest("/v1", v1.clone())
         .nest("/openai/v1", v1)
         .fallback(no_route)
@@ -188,10 +187,10 @@ fn library_routes() -> Table {
 fn connect_routes() -> Table {
     let at = |rest: &str| format!("{}{rest}", connect::ENVIRONMENT);
     Table::new()
-        .route(&at("/register"), post(connect::register))
-        .route(&at("/validate"), post(connect::validate))
-        .route(&at("/direct/register"), post(connect::register_direct))
-        .route(connect::SOCKET, get(connect::socket))
+        .route(&at("/register"), routing::post(connect::register))
+        .route(&at("/validate"), routing::post(connect::validate))
+        .route(&at("/direct/register"), routing::post(connect::register_direct))
+        .route(connect::SOCKET, routing::get(connect::socket))
 }
 
 fn automation_routes() -> Table {

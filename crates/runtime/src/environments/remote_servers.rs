@@ -33,6 +33,7 @@ use super::remote::failure;
 use super::run::failed;
 use crate::effects::{mcp_tool, sealed_headers};
 use crate::handle::Shared;
+use crate::tasks;
 
 /// What a server inherits of the executor's variables beside those that it names: what programs need.
 const CORE: [&str; 10] =
@@ -326,7 +327,7 @@ async fn start(
         // What it says may be secret.
         tracing::debug!(server = label, bytes = said.len(), "a tool server wrote to its standard error");
     });
-    let moving = tokio::spawn(async move {
+    let moving = tasks::spawn(async move {
         if let Err(error) = moving.await {
             tracing::debug!(%error, "a tool server in a self-hosted environment ended");
         }

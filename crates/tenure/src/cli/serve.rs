@@ -186,14 +186,16 @@ fn newest_change(cx: &Context) -> (usize, Option<SystemTime>) {
 /// Logs to standard error: what `TENURE_LOG` asks for, or `default`, as text for people or with `TENURE_LOG_FORMAT=json` as
 /// JSON lines.
 pub(super) fn init_log(env: &tenure_project::Env, default: &str) {
-    use tracing_subscriber::EnvFilter;
-    let directives = env.find("TENURE_LOG").unwrap_or(default);
-    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    use tracing_subscriber::filter::Targets;
+    use tracing_subscriber::prelude::*;
+    let read = |directives: &str| directives.parse::<Targets>();
+    let filter = env.find("TENURE_LOG").map_or_else(|| read(default), read).or_else(|_| read(default));
+    let subscriber = tracing_subscriber::registry().with(filter.expect("the defaults are directives"));
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // A second subscriber in one process is refused; the first goes on.
     let _ = match env.find("TENURE_LOG_FORMAT") {
-        Some("json") => builder.json().try_init(),
-        _ => builder.with_ansi(false).with_target(false).try_init(),
+        Some("json") => subscriber.with(layer.json()).try_init(),
+        _ => subscriber.with(layer.with_target(false)).try_init(),
     };
 }
 
