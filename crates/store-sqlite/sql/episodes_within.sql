@@ -1,4 +1,4 @@
-SELECT episode FROM episodes
-WHERE space = ?1 AND at >= ?2 AND at < ?3
+SELECT at, episode FROM episodes
+WHERE space = ?1 AND terms IS NULL AND at >= ?2 AND at < ?3
 ORDER BY at DESC, episode DESC
 LIMIT ?4

@@ -16,6 +16,7 @@ mod erase;
 mod error;
 mod everything;
 mod found;
+mod index;
 mod inspect;
 mod integrity;
 mod journal;

@@ -20,6 +20,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 6, name: "vectors", sql: include_str!("../migrations/0006_vectors.sql") },
     Migration { number: 7, name: "budget_uses", sql: include_str!("../migrations/0007_budget_uses.sql") },
     Migration { number: 8, name: "sketches", sql: include_str!("../migrations/0008_sketches.sql") },
+    Migration { number: 9, name: "unindexed", sql: include_str!("../migrations/0009_unindexed.sql") },
 ];
 
 impl Migration {
