@@ -149,3 +149,31 @@ impl<'c> Index<'c> {
         Ok(found.into_iter().map(|(_, number)| number).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tenure_store::{Store, conformance};
+
+    use crate::SqliteStore;
+
+    /// Whatever is indexed when it is asked for.
+    #[tokio::test]
+    async fn conforms_however_soon_it_indexes() {
+        for unindexed_max in [1, 12] {
+            let directories = Mutex::new(Vec::new());
+            let open = async || {
+                let directory = tempfile::tempdir().expect("a directory");
+                let store = SqliteStore::open_indexing(directory.path(), unindexed_max).expect("opens");
+                directories.lock().expect("not poisoned").push(directory);
+                let store: Arc<dyn Store> = Arc::new(store);
+                store
+            };
+            conformance::run(&open).await;
+            for seed in 0..2 {
+                conformance::random(&open, seed, 400).await;
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, Transaction};
 use tenure_journal::{
-    Episode, Labels, Likeness, MemorySpace, Remembered, SessionKey, Sketched, Speaker, Timestamp, likeness,
+    Episode, Labels, Likeness, MemorySpace, Remembered, Sketched, Speaker, Timestamp, likeness,
 };
 use tenure_store::recall::{
     Alike, COMPARED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, around, both, filled, joined,
@@ -18,21 +18,25 @@ use crate::read::{Read, bytes, damaged, limit_of};
 use crate::readers::ReadError;
 use crate::write::int;
 
-/// Writes an episode, to be indexed; one that is at its place already goes.
-pub(crate) fn put(connection: &Connection, key: SessionKey, row: &Remembered) -> rusqlite::Result<()> {
-    if insert(connection, key, row)? == 0 {
+/// Writes an episode of a session, given with its project, to be indexed; one that is at its place already goes.
+pub(crate) fn put(connection: &Connection, session: (&str, &str), row: &Remembered) -> rusqlite::Result<()> {
+    if insert(connection, session, row)? == 0 {
         let place = row.episode.ordinal;
-        forget(connection, key, place, place)?;
-        insert(connection, key, row)?;
+        forget(connection, session, place, place)?;
+        insert(connection, session, row)?;
     }
     Ok(())
 }
 
-fn insert(connection: &Connection, key: SessionKey, row: &Remembered) -> rusqlite::Result<usize> {
+fn insert(
+    connection: &Connection,
+    (project, session): (&str, &str),
+    row: &Remembered,
+) -> rusqlite::Result<usize> {
     let (space, episode) = (&row.space, &row.episode);
     let values: [&dyn ToSql; 13] = [
-        &key.project.to_string(),
-        &key.session.to_string(),
+        &project,
+        &session,
         &int(episode.ordinal),
         &episode.item.to_string(),
         &space.mark(),
@@ -51,11 +55,11 @@ fn insert(connection: &Connection, key: SessionKey, row: &Remembered) -> rusqlit
 /// Removes the episodes of a session whose places are from `first` to `last`; says how many.
 pub(crate) fn forget(
     connection: &Connection,
-    key: SessionKey,
+    (project, session): (&str, &str),
     first: u64,
     last: u64,
 ) -> rusqlite::Result<u64> {
-    let place = (key.project.to_string(), key.session.to_string(), int(first), int(last));
+    let place = (project, session, int(first), int(last));
     let mut statement = connection.prepare_cached(include_str!("../sql/forget_episodes.sql"))?;
     let gone = statement.query_map(place, |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
     let mut terms = connection.prepare_cached(include_str!("../sql/forget_episode_terms.sql"))?;

@@ -277,13 +277,13 @@ impl AppendRows {
 
     /// Writes the episodes, after those that a rewinding gives up are gone. A session that is deleted has none.
     fn put_episodes(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let (append, key) = (&self.append, self.append.head.key);
+        let (append, session) = (&self.append, (self.project.as_str(), self.session.as_str()));
         let gone_from = if append.head.deleted { Some(0) } else { append.gone.items_from };
         if let Some(from) = gone_from {
-            memory::forget(connection, key, from, u64::MAX)?;
+            memory::forget(connection, session, from, u64::MAX)?;
         }
         let mut kept = append.episodes.iter().filter(|_| !append.head.deleted);
-        kept.try_for_each(|row| memory::put(connection, key, row))
+        kept.try_for_each(|row| memory::put(connection, session, row))
     }
 
     /// Writes the events, each linked to the one before it and the first to the one at `previous`, and

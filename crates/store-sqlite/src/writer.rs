@@ -31,7 +31,7 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Episodes and terms that wait to be indexed: so many that indexing is shared by dozens of exchanges, so few that a
 /// recall hardly takes longer for reading them beside the index.
-const UNINDEXED_MAX: usize = 2_048;
+pub(crate) const UNINDEXED_MAX: usize = 2_048;
 
 const _: () = assert!(BATCH_WRITES_MAX <= QUEUE_WRITES_MAX, "a full queue fills a batch");
 
@@ -84,9 +84,13 @@ pub(crate) enum Health {
     Fault(String),
 }
 
-/// Starts the thread. It ends when every sender of the queue is gone, or at a fault, and holds
-/// `directory` until then.
-pub(crate) fn start(connection: Connection, directory: Directory) -> std::io::Result<Writer> {
+/// Starts the thread, which indexes when `unindexed_max` episodes and terms wait for it. It ends when every sender of
+/// the queue is gone, or at a fault, and holds `directory` until then.
+pub(crate) fn start(
+    connection: Connection,
+    directory: Directory,
+    unindexed_max: usize,
+) -> std::io::Result<Writer> {
     let (queue, jobs) = mpsc::channel(QUEUE_WRITES_MAX);
     let (health, watched) = watch::channel(Health::Running);
     let counters = Arc::new(Counters::default());
@@ -95,7 +99,8 @@ pub(crate) fn start(connection: Connection, directory: Directory) -> std::io::Re
         jobs,
         scrubs: Vec::new(),
         // An earlier process may have left some.
-        unindexed: UNINDEXED_MAX,
+        unindexed: unindexed_max,
+        unindexed_max,
         counters: Arc::clone(&counters),
         _directory: directory,
     };
@@ -122,6 +127,7 @@ struct Worker {
     scrubs: Vec<Job>,
     /// About how many episodes and terms wait to be indexed.
     unindexed: usize,
+    unindexed_max: usize,
     counters: Arc<Counters>,
     /// Declared last, so that the directory is released after the connection is closed.
     _directory: Directory,
@@ -185,7 +191,7 @@ impl Worker {
     /// Indexes what waits for it, if that is enough. Nobody waits for this, and what could not be done is done after the
     /// next write. An error is a fault.
     fn index(&mut self) -> Result<(), Arc<rusqlite::Error>> {
-        if self.unindexed < UNINDEXED_MAX {
+        if self.unindexed < self.unindexed_max {
             return Ok(());
         }
         match self.fill_index() {
