@@ -6,7 +6,7 @@
 //! too: it is answered as if everything were indexed, right after the commit and after a crash at any moment.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use rusqlite::Connection;
 use tenure_store::recall::COUNTED_MAX;
@@ -58,11 +58,6 @@ impl<'t> Having<'t> {
         Self { term: Some(term), ..Self::any(others) }
     }
 
-    fn is_true_of(&self, terms: &HashSet<String>) -> bool {
-        let has = |term: &&str| terms.contains(*term);
-        self.term.as_ref().is_none_or(has) && (self.any.is_empty() || self.any.iter().any(has))
-    }
-
     /// As the index is asked.
     fn expression(&self, mark: &str) -> String {
         let any: Vec<String> = self.any.iter().map(|term| token(mark, term)).collect();
@@ -72,31 +67,37 @@ impl<'t> Having<'t> {
     }
 }
 
-/// An episode that is not in the index yet.
-struct Unindexed {
-    number: u64,
-    at: i64,
-    terms: HashSet<String>,
-}
-
-/// The episodes of one space, as they are found.
+/// The episodes of one space, as they are found by some terms.
 pub(crate) struct Index<'c> {
     connection: &'c Connection,
     mark: &'c str,
-    /// Newest first; each is newer than what is indexed.
-    unindexed: Vec<Unindexed>,
+    /// Times and numbers of those that are not in the index yet, newest first; each is newer than what is.
+    unindexed: Vec<(i64, u64)>,
+    /// Which of these have each term that is asked for, newest first.
+    unindexed_having: HashMap<&'c str, Vec<u64>>,
 }
 
 impl<'c> Index<'c> {
-    pub(crate) fn of_space(connection: &'c Connection, mark: &'c str) -> rusqlite::Result<Self> {
-        let mut unindexed =
-            connection.prepare_cached(include_str!("../sql/unindexed_episodes_of_space.sql"))?;
-        let unindexed = unindexed.query_map((mark,), |row| {
-            let terms: String = row.get(2)?;
-            let terms = terms.split_terminator(' ').map(str::to_owned).collect();
-            Ok(Unindexed { number: row.get::<_, i64>(0)?.unsigned_abs(), at: row.get(1)?, terms })
-        })?;
-        Ok(Self { connection, mark, unindexed: unindexed.collect::<Result<_, _>>()? })
+    /// `asked` is every term that will be asked for: of what is not indexed, no others are looked at.
+    pub(crate) fn of_space(
+        connection: &'c Connection,
+        mark: &'c str,
+        asked: impl IntoIterator<Item = &'c str>,
+    ) -> rusqlite::Result<Self> {
+        let mut having: HashMap<&str, Vec<u64>> = asked.into_iter().map(|term| (term, Vec::new())).collect();
+        let mut unindexed = Vec::new();
+        let mut rows = connection.prepare_cached(include_str!("../sql/unindexed_episodes_of_space.sql"))?;
+        let mut rows = rows.query((mark,))?;
+        while let Some(row) = rows.next()? {
+            let number = row.get::<_, i64>(0)?.unsigned_abs();
+            unindexed.push((row.get(1)?, number));
+            for term in row.get_ref(2)?.as_str()?.split_terminator(' ') {
+                if let Some(having) = having.get_mut(term) {
+                    having.push(number);
+                }
+            }
+        }
+        Ok(Self { connection, mark, unindexed, unindexed_having: having })
     }
 
     /// How many there are, counted to [`COUNTED_MAX`].
@@ -109,14 +110,31 @@ impl<'c> Index<'c> {
 
     /// The newest that have what is asked for, newest first.
     pub(crate) fn having(&self, asked: &Having<'_>, limit: usize) -> rusqlite::Result<Vec<u64>> {
-        let having = self.unindexed.iter().filter(|episode| asked.is_true_of(&episode.terms));
-        let mut found: Vec<u64> = having.map(|episode| episode.number).take(limit).collect();
+        let mut found = self.unindexed(asked);
+        found.truncate(limit);
         let mut indexed = self.connection.prepare_cached(include_str!("../sql/episodes_with_term.sql"))?;
         let row = (asked.expression(self.mark), limit_of(limit - found.len()));
         for number in indexed.query_map(row, |row| row.get::<_, i64>(0))? {
             found.push(number?.unsigned_abs());
         }
         Ok(found)
+    }
+
+    /// Those that are not indexed and have what is asked for, newest first.
+    fn unindexed(&self, asked: &Having<'_>) -> Vec<u64> {
+        let having = |term: &str| self.unindexed_having.get(term).map_or_else(Vec::new, Vec::clone);
+        let mut any: Vec<u64> = asked.any.iter().flat_map(|term| having(term)).collect();
+        any.sort_unstable_by_key(|number| Reverse(*number));
+        any.dedup();
+        match asked.term {
+            None => any,
+            Some(term) if asked.any.is_empty() => having(term),
+            Some(term) => {
+                let mut both = having(term);
+                both.retain(|number| any.binary_search_by(|other| number.cmp(other)).is_ok());
+                both
+            }
+        }
     }
 
     /// Those of the latest time, latest first.
@@ -142,8 +160,7 @@ impl<'c> Index<'c> {
         let indexed =
             indexed.query_map(row, |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
         let mut found: Vec<(i64, u64)> = indexed.collect::<Result<_, _>>()?;
-        let unindexed = self.unindexed.iter().filter(|episode| is_asked(episode.at));
-        found.extend(unindexed.map(|episode| (episode.at, episode.number)));
+        found.extend(self.unindexed.iter().filter(|(at, _)| is_asked(*at)));
         found.sort_by_key(|place| Reverse(*place));
         found.truncate(limit);
         Ok(found.into_iter().map(|(_, number)| number).collect())

@@ -111,7 +111,8 @@ mod tests {
     fn what_is_old_and_shares_two_terms_is_found_as_what_is_new() {
         for (between, unindexed) in [(0, 0), (3, 0), (0, 1_500), (3, 12_000), (0, 5_000)] {
             let connection = space(5_000, between, unindexed, &rarer_and_rarer);
-            let index = Index::of_space(&connection, "m").expect("reads");
+            let asked = ASKED;
+            let index = Index::of_space(&connection, "m", asked).expect("reads");
             let episodes = index.count().expect("a count");
             assert_eq!(episodes, 5_000);
             let lists = listed(&index, &ASKED.map(str::to_owned), episodes).expect("lists");
@@ -137,8 +138,9 @@ mod tests {
             let mut expected = None;
             for unindexed in [0, 1, 7, 39, 40, 2_000, 2_001, 4_499, 4_500] {
                 let connection = space(episodes, 0, unindexed, &rarer_and_rarer);
-                let index = Index::of_space(&connection, "m").expect("reads");
-                let other = Index::of_space(&connection, "n").expect("reads");
+                let asked = ["often", "second", "rare", "never", "seconds"];
+                let index = Index::of_space(&connection, "m", asked).expect("reads");
+                let other = Index::of_space(&connection, "n", asked).expect("reads");
                 assert!(other.having(&Having::term("often"), 9).expect("reads").is_empty());
                 let having = [
                     Having::term("second"),

@@ -108,7 +108,8 @@ pub(crate) fn candidates(
     wanted: &Wanted,
 ) -> Read<Candidates> {
     let mark = space.mark();
-    let index = Index::of_space(connection, &mark)?;
+    let asked = wanted.terms.iter().chain(&wanted.kindred).map(String::as_str);
+    let index = Index::of_space(connection, &mark, asked)?;
     let episodes = index.count()?;
     let mut lists = listed(&index, &wanted.terms, episodes)?;
     let frequencies = lists.iter().map(|list| list.having).collect();

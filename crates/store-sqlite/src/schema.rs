@@ -128,7 +128,7 @@ mod tests {
         let new = old.replace("text)", "text, terms)").replace("'')", "'', 'word w' || ?1)");
         connection.execute(&new, [4]).expect("a row");
         for _ in 0..2 {
-            let index = Index::of_space(&connection, "m").expect("reads");
+            let index = Index::of_space(&connection, "m", ["word", "w2", "w4"]).expect("reads");
             assert_eq!(index.count().expect("counts"), 4);
             assert_eq!(index.latest(9).expect("reads"), [4, 3, 2, 1]);
             let having = |term| index.having(&Having::term(term), 9).expect("reads");

@@ -31,7 +31,7 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Episodes and terms that wait to be indexed: so many that indexing is shared by dozens of exchanges, so few that a
 /// recall hardly takes longer for reading them beside the index.
-pub(crate) const UNINDEXED_MAX: usize = 2_048;
+pub(crate) const UNINDEXED_MAX: usize = 1_024;
 
 const _: () = assert!(BATCH_WRITES_MAX <= QUEUE_WRITES_MAX, "a full queue fills a batch");
 
