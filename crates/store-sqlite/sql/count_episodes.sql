@@ -1,1 +1,1 @@
-SELECT count(*) FROM (SELECT 1 FROM episodes WHERE space = ?1 LIMIT ?2)
+SELECT count(*) FROM (SELECT 1 FROM episodes WHERE space = ?1 AND terms IS NULL LIMIT ?2)

@@ -59,7 +59,7 @@ pub(crate) fn run(
 fn session(connection: &Connection, key: SessionKey, gone: &mut Gone) -> rusqlite::Result<()> {
     let (project, session) = (key.project.to_string(), key.session.to_string());
     let environment = EnvironmentId::of_session(key.session).to_string();
-    gone.add("episodes", crate::memory::forget(connection, key, 0, u64::MAX)?);
+    gone.add("episodes", crate::memory::forget(connection, (&project, &session), 0, u64::MAX)?);
     // While the session's row says where its journal ends.
     let events =
         connection.prepare_cached(include_str!("../sql/erase_journal.sql"))?.execute((&project, &session))?;

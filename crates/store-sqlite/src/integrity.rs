@@ -71,6 +71,13 @@ const RELATIONS: &[Relation] = &[
              and the session is at {head}"
         ))
     }),
+    (include_str!("../sql/episodes_missed.sql"), |row| {
+        let (project, session, ordinal, episode) = four(row)?;
+        Ok(format!(
+            "what was said at {ordinal} in session `{session}` of project `{project}`, episode {episode}, is \
+             found by none of its terms"
+        ))
+    }),
 ];
 
 fn four(row: &Row<'_>) -> rusqlite::Result<(String, String, i64, i64)> {

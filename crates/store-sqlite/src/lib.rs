@@ -16,6 +16,7 @@ mod erase;
 mod error;
 mod everything;
 mod found;
+mod index;
 mod inspect;
 mod integrity;
 mod journal;
@@ -85,6 +86,11 @@ impl SqliteStore {
     /// `Locked`: another process, or another store of this one, holds the directory. `TooNew`: a newer
     /// release wrote it. `Corrupt`: the file is no database of ours. `Unavailable` or `Full`.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        Self::open_indexing(directory, writer::UNINDEXED_MAX)
+    }
+
+    /// Opens a store that indexes what is remembered when so many episodes and terms wait for it.
+    fn open_indexing(directory: &Path, unindexed_max: usize) -> Result<Self, StoreError> {
         let held = Directory::hold(directory)?;
         let path = held.database();
         let failed = |error| store_error(&format!("opening `{}`", path.display()), error);
@@ -92,7 +98,7 @@ impl SqliteStore {
         schema::migrate(&mut connection)?;
         held.sync()?;
         let readers = Readers::open(&path)?;
-        let writer = writer::start(connection, held).map_err(|error| {
+        let writer = writer::start(connection, held, unindexed_max).map_err(|error| {
             StoreError::new(StoreErrorKind::Unavailable, "starting the writer").with_source(error)
         })?;
         Ok(Self {

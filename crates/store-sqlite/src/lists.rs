@@ -6,63 +6,30 @@
 //! and what is old and shares two words with the question is found as what is new. How many have a frequent term is
 //! reckoned from how far back its newest reach.
 
-use rusqlite::{CachedStatement, Connection};
 use tenure_store::recall::{COUNTED_MAX, Listed};
 
-use crate::memory::{marked, numbers};
-use crate::read::limit_of;
+use crate::index::{Having, Index};
 
 /// Episodes of a term that are read whatever else the question says; one that more have is frequent.
 const LISTED_MAX: usize = 2_000;
 /// Frequent terms, the rarest of them, that are looked for beside rarer ones: what is still more frequent tells little.
 const FREQUENT_MAX: usize = 6;
 
-/// How many episodes a space has, counted to [`COUNTED_MAX`].
-pub(crate) fn counted(connection: &Connection, mark: &str) -> rusqlite::Result<u64> {
-    let mut counted = connection.prepare_cached(include_str!("../sql/count_episodes.sql"))?;
-    counted.query_row((mark, limit_of(COUNTED_MAX)), |row| row.get(0).map(i64::unsigned_abs))
-}
-
 /// The lists of the terms, in their order, of a space that has so many `episodes`.
-pub(crate) fn listed(
-    connection: &Connection,
-    mark: &str,
-    terms: &[String],
-    episodes: u64,
-) -> rusqlite::Result<Vec<Listed>> {
-    let mut having = connection.prepare_cached(include_str!("../sql/episodes_with_term.sql"))?;
-    let tokens: Vec<String> = terms.iter().map(|term| token(mark, term)).collect();
-    let mut lists = Vec::with_capacity(tokens.len());
-    for token in &tokens {
-        lists.push(Listed::whole(numbers(&mut having, (token, limit_of(LISTED_MAX)))?));
+pub(crate) fn listed(index: &Index<'_>, terms: &[String], episodes: u64) -> rusqlite::Result<Vec<Listed>> {
+    let mut lists = Vec::with_capacity(terms.len());
+    for term in terms {
+        lists.push(Listed::whole(index.having(&Having::term(term), LISTED_MAX)?));
     }
     if lists.iter().any(is_frequent) {
-        let mut newest = connection.prepare_cached(include_str!("../sql/newest_episodes.sql"))?;
-        let mut newest = numbers(&mut newest, (mark, limit_of(COUNTED_MAX)))?;
+        let mut newest = index.latest(COUNTED_MAX)?;
         newest.sort_unstable();
         for list in lists.iter_mut().filter(|list| is_frequent(list)) {
             list.having = reckoned(&list.newest, &newest, episodes);
         }
     }
-    beside_rarer(&mut having, &tokens, &mut lists)?;
+    beside_rarer(index, terms, &mut lists)?;
     Ok(lists)
-}
-
-/// The newest episodes that have any of the terms.
-pub(crate) fn with_any(
-    connection: &Connection,
-    mark: &str,
-    terms: &[String],
-    limit: usize,
-) -> rusqlite::Result<Vec<u64>> {
-    let mut having = connection.prepare_cached(include_str!("../sql/episodes_with_term.sql"))?;
-    let tokens: Vec<String> = terms.iter().map(|term| token(mark, term)).collect();
-    numbers(&mut having, (tokens.join(" OR "), limit_of(limit)))
-}
-
-/// A term as one token in quotation marks: nothing in it is read as an operator.
-fn token(mark: &str, term: &str) -> String {
-    format!("\"{}\"", marked(mark, term).replace('"', "\"\""))
 }
 
 /// Whether there may be more than were read.
@@ -82,11 +49,7 @@ fn reckoned(having: &[u64], newest: &[u64], episodes: u64) -> u64 {
 
 /// Adds to the lists of frequent terms what has a rare term as well, or one that is less frequent. They are asked for
 /// apart: what is rare would be lost behind what is not.
-fn beside_rarer(
-    having: &mut CachedStatement<'_>,
-    tokens: &[String],
-    lists: &mut [Listed],
-) -> rusqlite::Result<()> {
+fn beside_rarer(index: &Index<'_>, terms: &[String], lists: &mut [Listed]) -> rusqlite::Result<()> {
     let mut by_rarity: Vec<usize> = (0..lists.len()).collect();
     by_rarity.sort_by_key(|term| lists[*term].having);
     let (mut frequent, rare): (Vec<usize>, Vec<usize>) =
@@ -95,9 +58,8 @@ fn beside_rarer(
     for (place, term) in frequent.iter().enumerate() {
         let list = &mut lists[*term].newest;
         for others in [&rare[..], &frequent[..place]].into_iter().filter(|others| !others.is_empty()) {
-            let others: Vec<&str> = others.iter().map(|other| tokens[*other].as_str()).collect();
-            let both = format!("{} AND ({})", tokens[*term], others.join(" OR "));
-            list.extend(numbers(having, (both, limit_of(LISTED_MAX)))?);
+            let others = others.iter().map(|other| terms[*other].as_str());
+            list.extend(index.having(&Having::beside(&terms[*term], others), LISTED_MAX)?);
         }
         list.sort_unstable_by(|one, other| other.cmp(one));
         list.dedup();
@@ -107,23 +69,28 @@ fn beside_rarer(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rusqlite::Connection;
 
-    /// Episodes of the space `m`, and after each as many of another as `between` says.
-    fn index(episodes: u64, between: u64, terms: &dyn Fn(u64) -> String) -> Connection {
-        let connection = Connection::open_in_memory().expect("opens");
-        connection.execute_batch(include_str!("../migrations/0004_memory.sql")).expect("a table");
-        let row = "INSERT INTO episodes (project_id, session_id, ordinal, item_id, space, agent_id, at, speaker, text)
-                   VALUES ('p', 's', ?1, 'i', ?2, 'a', ?3, 'user', '')";
+    use super::*;
+    use crate::{index, schema};
+
+    /// Episodes of the space `m`, and after each as many of another as `between` says. Of all of them the last are not
+    /// indexed, as many as `unindexed` says.
+    fn space(episodes: u64, between: u64, unindexed: u64, terms: &dyn Fn(u64) -> String) -> Connection {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        schema::migrate(&mut connection).expect("a schema");
+        let row = "INSERT INTO episodes (project_id, session_id, ordinal, item_id, space, agent_id, at, speaker, text, terms)
+                   VALUES ('p', 's', ?1, 'i', ?2, 'a', ?3, 'user', '', ?4)";
+        let indexed = (episodes * (1 + between)).saturating_sub(unindexed) as i64;
         let mut number = 0_i64;
         let mut put = |space: &str, place: u64, terms: &str| {
             number += 1;
             // The later half tells of what was before the first.
             let at = (place as i64 + episodes as i64 / 2) % (episodes as i64 + 1);
-            connection.execute(row, (number, space, at)).expect("a row");
-            let terms: Vec<String> = terms.split(' ').map(|term| marked(space, term)).collect();
-            let put = include_str!("../sql/put_episode_terms.sql");
-            connection.execute(put, (number, terms.join(" "))).expect("its terms");
+            connection.execute(row, (number, space, at, terms)).expect("a row");
+            if number == indexed {
+                index::fill(&connection).expect("indexes");
+            }
         };
         for place in 1..=episodes {
             put("m", place, &terms(place));
@@ -132,19 +99,23 @@ mod tests {
         connection
     }
 
+    /// `often` is in all, `second` in every second, `rare` in the first ten.
+    fn rarer_and_rarer(place: u64) -> String {
+        let second = if place.is_multiple_of(2) { " second" } else { "" };
+        format!("often{second}{}", if place <= 10 { " rare" } else { "" })
+    }
+
+    const ASKED: [&str; 4] = ["often", "second", "rare", "never"];
+
     #[test]
     fn what_is_old_and_shares_two_terms_is_found_as_what_is_new() {
-        // `often` is in all, `second` in every second, `rare` in the first ten.
-        let terms = |place: u64| {
-            let second = if place.is_multiple_of(2) { " second" } else { "" };
-            format!("often{second}{}", if place <= 10 { " rare" } else { "" })
-        };
-        for between in [0, 3] {
-            let connection = index(5_000, between, &terms);
-            let episodes = counted(&connection, "m").expect("a count");
+        for (between, unindexed) in [(0, 0), (3, 0), (0, 1_500), (3, 12_000), (0, 5_000)] {
+            let connection = space(5_000, between, unindexed, &rarer_and_rarer);
+            let asked = ASKED;
+            let index = Index::of_space(&connection, "m", asked).expect("reads");
+            let episodes = index.count().expect("a count");
             assert_eq!(episodes, 5_000);
-            let terms = ["often", "second", "rare", "never"].map(str::to_owned);
-            let lists = listed(&connection, "m", &terms, episodes).expect("lists");
+            let lists = listed(&index, &ASKED.map(str::to_owned), episodes).expect("lists");
             let lengths: Vec<(u64, usize)> =
                 lists.iter().map(|list| (list.having, list.newest.len())).collect();
             // `often` has the newest, as many of `second`, and what is rare, however old; ...
@@ -157,6 +128,41 @@ mod tests {
                 |list: &Listed| list.newest.iter().filter(|number| **number <= 10 * (between + 1)).count();
             assert_eq!(old(&lists[1]), 5);
             assert!(lists.iter().all(|list| list.newest.is_sorted_by(|one, next| one > next)));
+        }
+    }
+
+    #[test]
+    fn what_is_not_indexed_is_found_as_what_is() {
+        // Fewer than are read of a term, and more: what is read then ends among those that are indexed or not.
+        for episodes in [40, 4_500] {
+            let mut expected = None;
+            for unindexed in [0, 1, 7, 39, 40, 2_000, 2_001, 4_499, 4_500] {
+                let connection = space(episodes, 0, unindexed, &rarer_and_rarer);
+                let asked = ["often", "second", "rare", "never", "seconds"];
+                let index = Index::of_space(&connection, "m", asked).expect("reads");
+                let other = Index::of_space(&connection, "n", asked).expect("reads");
+                assert!(other.having(&Having::term("often"), 9).expect("reads").is_empty());
+                let having = [
+                    Having::term("second"),
+                    Having::term("seconds"),
+                    Having::any(["rare", "never"]),
+                    Having::any(["second", "rare"]),
+                    Having::beside("often", ["rare", "second"]),
+                    Having::beside("never", ["often"]),
+                ];
+                let mut found = Vec::new();
+                for limit in [0, 1, 5, 30, 2_000] {
+                    for asked in &having {
+                        found.push(index.having(asked, limit).expect("reads"));
+                    }
+                    found.push(index.latest(limit).expect("reads"));
+                    found.push(index.within(3, 4_000, limit).expect("reads"));
+                    found.push(index.within(i64::MIN, 8, limit).expect("reads"));
+                }
+                let lists = listed(&index, &ASKED.map(str::to_owned), episodes).expect("lists");
+                let found = (found, lists, index.count().expect("counts"));
+                assert_eq!(*expected.get_or_insert_with(|| found.clone()), found, "{episodes}, {unindexed}");
+            }
         }
     }
 

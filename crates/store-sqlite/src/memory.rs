@@ -3,60 +3,63 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, Transaction};
 use tenure_journal::{
-    Episode, Labels, Likeness, MemorySpace, Remembered, SessionKey, Sketched, Speaker, Timestamp, likeness,
+    Episode, Labels, Likeness, MemorySpace, Remembered, Sketched, Speaker, Timestamp, likeness,
 };
 use tenure_store::recall::{
     Alike, COMPARED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, around, both, filled, joined,
     most_alike, pick,
 };
 
-use crate::lists::{counted, listed, with_any};
+use crate::index::{Having, Index};
+use crate::lists::listed;
 use crate::read::{Read, bytes, damaged, limit_of};
 use crate::readers::ReadError;
 use crate::write::int;
 
-/// Writes an episode; one that is at its place already goes.
-pub(crate) fn put(connection: &Connection, key: SessionKey, row: &Remembered) -> rusqlite::Result<()> {
-    if insert(connection, key, row)? == 0 {
+/// Writes an episode of a session, given with its project, to be indexed; one that is at its place already goes.
+pub(crate) fn put(connection: &Connection, session: (&str, &str), row: &Remembered) -> rusqlite::Result<()> {
+    if insert(connection, session, row)? == 0 {
         let place = row.episode.ordinal;
-        forget(connection, key, place, place)?;
-        insert(connection, key, row)?;
+        forget(connection, session, place, place)?;
+        insert(connection, session, row)?;
     }
-    let mark = row.space.mark();
-    let terms: Vec<String> = row.terms.iter().map(|term| marked(&mark, term)).collect();
-    let mut put = connection.prepare_cached(include_str!("../sql/put_episode_terms.sql"))?;
-    put.execute((connection.last_insert_rowid(), terms.join(" ")))?;
     Ok(())
 }
 
-fn insert(connection: &Connection, key: SessionKey, row: &Remembered) -> rusqlite::Result<usize> {
+fn insert(
+    connection: &Connection,
+    (project, session): (&str, &str),
+    row: &Remembered,
+) -> rusqlite::Result<usize> {
     let (space, episode) = (&row.space, &row.episode);
-    connection.prepare_cached(include_str!("../sql/put_episode.sql"))?.execute((
-        key.project.to_string(),
-        key.session.to_string(),
-        int(episode.ordinal),
-        episode.item.to_string(),
-        space.mark(),
-        space.agent.to_string(),
+    let values: [&dyn ToSql; 13] = [
+        &project,
+        &session,
+        &int(episode.ordinal),
+        &episode.item.to_string(),
+        &space.mark(),
+        &space.agent.to_string(),
         &space.user,
-        episode.at.as_millis(),
-        episode.speaker.as_str(),
+        &episode.at.as_millis(),
+        &episode.speaker.as_str(),
         &episode.name,
         &episode.text,
-        labels_text(&episode.labels),
-    ))
+        &labels_text(&episode.labels),
+        &row.terms.join(" "),
+    ];
+    connection.prepare_cached(include_str!("../sql/put_episode.sql"))?.execute(&values[..])
 }
 
 /// Removes the episodes of a session whose places are from `first` to `last`; says how many.
 pub(crate) fn forget(
     connection: &Connection,
-    key: SessionKey,
+    (project, session): (&str, &str),
     first: u64,
     last: u64,
 ) -> rusqlite::Result<u64> {
-    let place = (key.project.to_string(), key.session.to_string(), int(first), int(last));
+    let place = (project, session, int(first), int(last));
     let mut statement = connection.prepare_cached(include_str!("../sql/forget_episodes.sql"))?;
     let gone = statement.query_map(place, |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
     let mut terms = connection.prepare_cached(include_str!("../sql/forget_episode_terms.sql"))?;
@@ -99,30 +102,26 @@ pub(crate) fn unembedded(
     Ok(found)
 }
 
-/// A term as it is kept: behind the mark of its space, so that no other space's is ever met.
-pub(crate) fn marked(mark: &str, term: &str) -> String {
-    format!("{mark}·{term}")
-}
-
 pub(crate) fn candidates(
     connection: &Transaction<'_>,
     space: &MemorySpace,
     wanted: &Wanted,
 ) -> Read<Candidates> {
     let mark = space.mark();
-    let episodes = counted(connection, &mark)?;
-    let mut lists = listed(connection, &mark, &wanted.terms, episodes)?;
+    let asked = wanted.terms.iter().chain(&wanted.kindred).map(String::as_str);
+    let index = Index::of_space(connection, &mark, asked)?;
+    let episodes = index.count()?;
+    let mut lists = listed(&index, &wanted.terms, episodes)?;
     let frequencies = lists.iter().map(|list| list.having).collect();
     if let Some((from, until)) = wanted.window.filter(|_| wanted.terms.is_empty()) {
-        let mut within = connection.prepare_cached(include_str!("../sql/episodes_within.sql"))?;
-        let row = (&mark, from.as_millis(), until.as_millis(), limit_of(wanted.hits_max));
-        lists.push(Listed::whole(numbers(&mut within, row)?));
+        let within = index.within(from.as_millis(), until.as_millis(), wanted.hits_max)?;
+        lists.push(Listed::whole(within));
     }
     let mut compared = Compared::new(connection, &mark, wanted.alike.as_ref())?;
     let mut hits = pick(episodes, &lists, wanted.hits_max);
     if hits.len() < wanted.hits_max && !wanted.kindred.is_empty() {
-        let any = with_any(connection, &mark, &wanted.kindred, wanted.hits_max)?;
-        hits = filled(hits, any, wanted.hits_max);
+        let kindred = Having::any(wanted.kindred.iter().map(String::as_str));
+        hits = filled(hits, index.having(&kindred, wanted.hits_max)?, wanted.hits_max);
     }
     hits = both(hits, compared.hits());
     let mut neighbours = connection.prepare_cached(include_str!("../sql/neighbours.sql"))?;
@@ -213,7 +212,7 @@ fn likely(connection: &Connection, mark: &str, alike: &Alike) -> rusqlite::Resul
     Ok(found.into_iter().map(|(_, number)| number.0).collect())
 }
 
-pub(crate) fn numbers(
+fn numbers(
     statement: &mut rusqlite::CachedStatement<'_>,
     params: impl rusqlite::Params,
 ) -> rusqlite::Result<Vec<u64>> {

@@ -20,6 +20,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 6, name: "vectors", sql: include_str!("../migrations/0006_vectors.sql") },
     Migration { number: 7, name: "budget_uses", sql: include_str!("../migrations/0007_budget_uses.sql") },
     Migration { number: 8, name: "sketches", sql: include_str!("../migrations/0008_sketches.sql") },
+    Migration { number: 9, name: "unindexed", sql: include_str!("../migrations/0009_unindexed.sql") },
 ];
 
 impl Migration {
@@ -89,6 +90,7 @@ fn check(known: Option<&Migration>, number: u32, digest: &str) -> Result<(), Sto
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::{Having, Index};
 
     #[test]
     fn migrations_are_numbered_from_one() {
@@ -103,6 +105,38 @@ mod tests {
         migrate(&mut connection).expect("migrates");
         migrate(&mut connection).expect("is up to date");
         assert_eq!(recorded(&connection).expect("reads").len(), MIGRATIONS.len());
+    }
+
+    /// What an earlier release remembered is found beside what is remembered now.
+    #[test]
+    fn what_was_indexed_before_the_ninth_is_found_after_it() {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        connection.execute_batch(include_str!("../sql/create_migrations.sql")).expect("creates");
+        for migration in &MIGRATIONS[..8] {
+            connection.execute_batch(migration.sql).expect("migrates");
+            let row = (migration.number, migration.name, migration.digest());
+            connection.execute(include_str!("../sql/put_migration.sql"), row).expect("records");
+        }
+        let old = "INSERT INTO episodes (project_id, session_id, ordinal, item_id, space, agent_id, at, speaker, text)
+                   VALUES ('p', 's', ?1, 'i', 'm', 'a', ?1, 'user', '')";
+        for number in 1..=3 {
+            connection.execute(old, [number]).expect("a row");
+            let put = include_str!("../sql/put_episode_terms.sql");
+            connection.execute(put, (number, format!("m·word m·w{number}"))).expect("its terms");
+        }
+        migrate(&mut connection).expect("migrates");
+        let new = old.replace("text)", "text, terms)").replace("'')", "'', 'word w' || ?1)");
+        connection.execute(&new, [4]).expect("a row");
+        for _ in 0..2 {
+            let index = Index::of_space(&connection, "m", ["word", "w2", "w4"]).expect("reads");
+            assert_eq!(index.count().expect("counts"), 4);
+            assert_eq!(index.latest(9).expect("reads"), [4, 3, 2, 1]);
+            let having = |term| index.having(&Having::term(term), 9).expect("reads");
+            assert_eq!((having("word"), having("w2"), having("w4")), (vec![4, 3, 2, 1], vec![2], vec![4]));
+            crate::index::fill(&connection).expect("indexes");
+        }
+        let waiting = "SELECT count(*) FROM episodes WHERE terms IS NOT NULL";
+        assert_eq!(connection.query_row(waiting, (), |row| row.get(0)), Ok(0));
     }
 
     #[test]

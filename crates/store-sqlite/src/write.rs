@@ -81,7 +81,9 @@ impl Write {
             Self::Append(rows) => {
                 let encoded = rows.events.iter().chain(&rows.items).chain(&rows.turns);
                 let snapshot = rows.append.snapshot.as_ref().map_or(0, Bytes::len);
-                let episodes: usize = rows.append.episodes.iter().map(|row| row.episode.text.len()).sum();
+                let episodes = rows.append.episodes.iter();
+                let terms = episodes.clone().flat_map(|row| &row.terms).map(String::len).sum::<usize>();
+                let episodes = episodes.map(|row| row.episode.text.len()).sum::<usize>() + terms;
                 encoded.map(Vec::len).sum::<usize>() + rows.metadata.len() + snapshot + episodes
             }
             // Documents are configuration, bounded by what a request may hold.
@@ -96,6 +98,24 @@ impl Write {
             Self::Embed(_, rows) => rows.iter().map(|row| row.vectors.as_bytes().len()).sum(),
             Self::Seal(seal) => seal.records.iter().map(|(_, record)| record.len()).sum(),
             Self::Blob(_, _, payload) => payload.len(),
+        }
+    }
+
+    /// What it leaves to be indexed: episodes and their terms.
+    pub(crate) fn unindexed(&self) -> usize {
+        match self {
+            Self::Append(rows) => rows.append.episodes.iter().map(|row| 1 + row.terms.len()).sum(),
+            Self::Put(..)
+            | Self::PutIndexed(..)
+            | Self::Use(..)
+            | Self::Note(_)
+            | Self::Embed(..)
+            | Self::Blob(..)
+            | Self::Forget(..)
+            | Self::Erase(_)
+            | Self::Scrub
+            | Self::Seal(_)
+            | Self::Node(_) => 0,
         }
     }
 
@@ -257,13 +277,13 @@ impl AppendRows {
 
     /// Writes the episodes, after those that a rewinding gives up are gone. A session that is deleted has none.
     fn put_episodes(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let (append, key) = (&self.append, self.append.head.key);
+        let (append, session) = (&self.append, (self.project.as_str(), self.session.as_str()));
         let gone_from = if append.head.deleted { Some(0) } else { append.gone.items_from };
         if let Some(from) = gone_from {
-            memory::forget(connection, key, from, u64::MAX)?;
+            memory::forget(connection, session, from, u64::MAX)?;
         }
         let mut kept = append.episodes.iter().filter(|_| !append.head.deleted);
-        kept.try_for_each(|row| memory::put(connection, key, row))
+        kept.try_for_each(|row| memory::put(connection, session, row))
     }
 
     /// Writes the events, each linked to the one before it and the first to the one at `previous`, and

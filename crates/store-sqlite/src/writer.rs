@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::directory::Directory;
 use crate::erase::{self, ScrubError};
 use crate::error::{is_busy, is_fault, kind, store_error};
+use crate::index;
 use crate::write::{Answer, Statements, Write};
 
 /// Writes that wait for the writer; further callers wait for a place in the queue.
@@ -27,6 +28,10 @@ const BATCH_WRITES_MAX: usize = 256;
 /// Bytes that share a transaction, so that large payloads do not hold up small ones. One write may exceed
 /// it alone.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Episodes and terms that wait to be indexed: so many that indexing is shared by dozens of exchanges, so few that a
+/// recall hardly takes longer for reading them beside the index.
+pub(crate) const UNINDEXED_MAX: usize = 1_024;
 
 const _: () = assert!(BATCH_WRITES_MAX <= QUEUE_WRITES_MAX, "a full queue fills a batch");
 
@@ -79,9 +84,13 @@ pub(crate) enum Health {
     Fault(String),
 }
 
-/// Starts the thread. It ends when every sender of the queue is gone, or at a fault, and holds
-/// `directory` until then.
-pub(crate) fn start(connection: Connection, directory: Directory) -> std::io::Result<Writer> {
+/// Starts the thread, which indexes when `unindexed_max` episodes and terms wait for it. It ends when every sender of
+/// the queue is gone, or at a fault, and holds `directory` until then.
+pub(crate) fn start(
+    connection: Connection,
+    directory: Directory,
+    unindexed_max: usize,
+) -> std::io::Result<Writer> {
     let (queue, jobs) = mpsc::channel(QUEUE_WRITES_MAX);
     let (health, watched) = watch::channel(Health::Running);
     let counters = Arc::new(Counters::default());
@@ -89,6 +98,9 @@ pub(crate) fn start(connection: Connection, directory: Directory) -> std::io::Re
         connection,
         jobs,
         scrubs: Vec::new(),
+        // An earlier process may have left some.
+        unindexed: unindexed_max,
+        unindexed_max,
         counters: Arc::clone(&counters),
         _directory: directory,
     };
@@ -113,6 +125,9 @@ struct Worker {
     jobs: mpsc::Receiver<Job>,
     /// Waiting to be carried out when no transaction is under way.
     scrubs: Vec<Job>,
+    /// About how many episodes and terms wait to be indexed.
+    unindexed: usize,
+    unindexed_max: usize,
     counters: Arc<Counters>,
     /// Declared last, so that the directory is released after the connection is closed.
     _directory: Directory,
@@ -134,6 +149,7 @@ impl Worker {
             } else {
                 self.share(first).map_err(failed)?;
             }
+            self.index().map_err(failed)?;
             self.scrub().map_err(failed)?;
         }
         // Readers are gone by now; should one be left, the log stays longer and is copied at the next start.
@@ -170,6 +186,26 @@ impl Worker {
             return Ok(());
         }
         self.one_by_one(batch)
+    }
+
+    /// Indexes what waits for it, if that is enough. Nobody waits for this, and what could not be done is done after the
+    /// next write. An error is a fault.
+    fn index(&mut self) -> Result<(), Arc<rusqlite::Error>> {
+        if self.unindexed < self.unindexed_max {
+            return Ok(());
+        }
+        match self.fill_index() {
+            Ok(()) => self.unindexed = 0,
+            Err(error) if is_fault(&error) => return Err(Arc::new(error)),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    fn fill_index(&mut self) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        index::fill(&transaction)?;
+        transaction.commit()
     }
 
     /// Scrubs once for all who wait for it. An error is a fault.
@@ -247,6 +283,8 @@ impl Worker {
             let written = answers.iter().filter(|answer| answer.is_ok()).count();
             self.counters.writes.fetch_add(written as u64, Ordering::Relaxed);
         }
+        let written = batch.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+        self.unindexed += written.map(|(job, _)| job.write.unindexed()).sum::<usize>();
         Ok(answers)
     }
 }

@@ -11,12 +11,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use fastrand::Rng;
 use tenure_journal::Version;
 use tenure_store::Store as _;
 use tenure_store_sqlite::SqliteStore;
 
-use fixture::{append, item, key, texts};
+use fixture::{append, item, key, recalled, remembered, texts};
 
 /// Tells the child which directory to append to.
 const CHILD: &str = "TENURE_TEST_KILL_DIRECTORY";
@@ -88,7 +89,7 @@ fn append_until_killed(directory: &Path) {
     }
 }
 
-/// Each append holds two events, an item and the head, all named for the version.
+/// Each append holds two events, an item, an episode and the head, all named for the version.
 async fn append_forever(store: &SqliteStore, session: u64) {
     let key = key(session);
     let mut version = texts(store, key).await.len() as u64;
@@ -96,6 +97,7 @@ async fn append_forever(store: &SqliteStore, session: u64) {
         let names = [version + 1, version + 2].map(|version| version.to_string());
         let mut next = append(key, version, &[&names[0], &names[1]]);
         next.items = vec![item(version / 2, &names[1])];
+        next.episodes = vec![remembered(key, version / 2, &names[1])];
         next.head.agent_name = Some(names[1].clone());
         version = store.append(next).await.expect("appends").0;
         let mut out = std::io::stdout().lock();
@@ -120,6 +122,16 @@ async fn check(directory: &Path, acknowledged: &HashMap<u64, u64>, context: &str
             tenure_store::Page { after: None, limit: usize::MAX, order: tenure_store::Order::Ascending };
         let items = store.items(key, None, &all).await.expect("reads");
         assert_eq!(items.len() as u64, found / 2, "{context}: items are as of the last append");
+        let second: Vec<_> = texts.iter().skip(1).step_by(2).cloned().collect();
+        assert_eq!(recalled(&store, key).await, second, "{context}: session {session} is remembered whole");
+    }
+    // What a kill left to be indexed is indexed once the first of them is written.
+    for payload in ["one", "another"] {
+        store.put_blob(key(0).project, Bytes::from(payload)).await.expect("writes");
+    }
+    for session in 0..SESSIONS {
+        let texts = texts(&store, key(session)).await;
+        assert_eq!(recalled(&store, key(session)).await.len(), texts.len() / 2, "{context}: {session}");
     }
     let found = store.integrity().await.expect("checks");
     assert_eq!(found.problems, Vec::<String>::new(), "{context}");

@@ -21,7 +21,7 @@ use tenure_store::{Order, Page, Store as _, StoreErrorKind};
 use tenure_store_sqlite::SqliteStore;
 
 use disk::{Disk, Image, Keep, Mounted, Syncs};
-use fixture::{append, item, key, texts};
+use fixture::{append, item, key, recalled, remembered, texts};
 
 /// Tells a child which directory to use.
 const CHILD: &str = "TENURE_TEST_POWER_DIRECTORY";
@@ -162,11 +162,12 @@ async fn append_some(store: &SqliteStore, session: u64) -> Option<()> {
     Some(())
 }
 
-/// Two events, an item and the head, all named for the version; the version when acknowledged.
+/// Two events, an item, an episode and the head, all named for the version; the version when acknowledged.
 async fn append_two(store: &SqliteStore, session: u64, version: u64, turn: usize) -> Option<u64> {
     let names = [version + 1, version + 2].map(|version| version.to_string());
     let mut next = append(key(session), version, &[&names[0], &names[1]]);
     next.items = vec![item(version / 2, &names[1])];
+    next.episodes = vec![remembered(key(session), version / 2, &names[1])];
     next.head.agent_name = Some(names[1].clone());
     if turn == 0 {
         next.snapshot = Some(Bytes::from(vec![session as u8; 20_000]));
@@ -260,6 +261,12 @@ async fn check_session(store: &SqliteStore, session: u64, acknowledged: u64) -> 
     }
     if head.and_then(|head| head.agent_name) != texts.last().cloned() || items.len() as u64 != found / 2 {
         return Err(format!("the head and the items of session {session} are not as of version {found}"));
+    }
+    let remembered = recalled(store, key(session)).await;
+    if !remembered.iter().eq(texts.iter().skip(1).step_by(2)) {
+        return Err(format!(
+            "of session {session} something else is remembered than was said: {remembered:?}"
+        ));
     }
     Ok(())
 }

@@ -11,10 +11,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use rusqlite::Connection;
 use tenure_journal::Version;
-use tenure_store::{Store as _, StoreErrorKind};
+use tenure_store::{Append, Store as _, StoreErrorKind};
 use tenure_store_sqlite::{Inspection, Integrity, SqliteStore, held_by, inspect};
 
-use fixture::{append, item, key, text, texts};
+use fixture::{append, item, key, recalled, remembered, text, texts};
 
 fn open(directory: &Path) -> SqliteStore {
     SqliteStore::open(directory).expect("the store opens")
@@ -301,6 +301,33 @@ async fn finds_damaged_journals() {
             None => assert_eq!(read.expect_err("damaged").kind(), StoreErrorKind::Corrupt, "{damage}"),
         }
         assert_eq!(texts(&store, key(1)).await, ["b", "b", "b"], "{damage}: other sessions are served");
+    }
+}
+
+/// What nothing finds although it was said is damage, and what only waits to be indexed is none.
+#[tokio::test]
+async fn finds_what_is_remembered_and_not_found() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    // Whatever waits is indexed after the first write, and the second is written when that is done.
+    for (session, text) in [(0, "indexed"), (1, "waiting")] {
+        let episodes = vec![remembered(key(session), 5, text)];
+        store.append(Append { episodes, ..append(key(session), 0, &[text]) }).await.expect("appends");
+    }
+    let waiting = "SELECT group_concat(text) FROM episodes WHERE terms IS NOT NULL";
+    let waiting: String = by_hand(directory.path()).query_row(waiting, (), |row| row.get(0)).expect("reads");
+    assert_eq!(waiting, "waiting");
+    assert_eq!(recalled(&store, key(0)).await, ["indexed"]);
+    assert_eq!(recalled(&store, key(1)).await, ["waiting"]);
+    assert_eq!(store.integrity().await.expect("checks").problems, Vec::<String>::new());
+    for (damage, session) in
+        [("UPDATE episodes SET terms = 'w1' WHERE episode = 1", 0), ("UPDATE episodes SET terms = NULL", 1)]
+    {
+        by_hand(directory.path()).execute_batch(damage).expect("damages");
+        let found = store.integrity().await.expect("checks").problems;
+        let [problem] = &*found else { panic!("one of them: {damage}: {found:?}") };
+        assert!(problem.contains(&key(session).session.to_string()), "{damage}: {problem}");
+        assert!(problem.contains("said at 5 in") && problem.contains("by none of its terms"), "{problem}");
     }
 }
 
