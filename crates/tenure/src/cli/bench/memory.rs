@@ -32,8 +32,8 @@ const TALKS: usize = 12;
 /// Languages that talk is made up in, and passages of one talk, about.
 const LANGUAGES: usize = 4;
 const PASSAGES_OF_TALK: usize = 255;
-/// Exchanges that are appended to see what remembering them costs.
-const TURNS: usize = 500;
+/// Exchanges that are appended to see what remembering them costs: so many that the log has its size for most of them.
+const TURNS: usize = 3_000;
 /// Passages that are given vectors together.
 const EMBEDDED_AT_ONCE: usize = 1_000;
 /// Questions that are asked of it.
