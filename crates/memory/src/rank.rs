@@ -339,10 +339,15 @@ impl<'a> Scorer<'a> {
 
     /// The part of the question that is in some sentences of a passage.
     fn covered_within(&self, reading: &Reading, sentences: &[&Sentence]) -> f32 {
-        let within = |at: usize| sentences.iter().any(|sentence| sentence.stems.contains(&at));
-        let terms = self.rarity.iter().enumerate();
-        let terms = terms.filter(|(term, _)| reading.found.iter().any(|(at, of)| of == term && within(*at)));
-        terms.map(|(_, rarity)| rarity).sum::<f32>() / self.rarity_sum
+        let mut has = vec![false; self.rarity.len()];
+        for sentence in sentences {
+            // They are in order, so that a document costs no more than it is long.
+            let begin = reading.found.partition_point(|(at, _)| *at < sentence.stems.start);
+            let within = reading.found[begin..].iter().take_while(|(at, _)| *at < sentence.stems.end);
+            within.for_each(|(_, term)| has[*term] = true);
+        }
+        let terms = self.rarity.iter().zip(has).filter(|(_, has)| *has);
+        terms.map(|(rarity, _)| rarity).sum::<f32>() / self.rarity_sum
     }
 
     /// The part of the question that is in any of them.
