@@ -2,7 +2,8 @@
 //! sentences; and a question.
 //!
 //! Names of who speaks are left out everywhere, because they are most of what such a model sees in a short text, and
-//! say who and not what; who speaks is a feature of its own. What stands around an episode is only what came before
+//! say who and not what; who speaks is a feature of its own. An English question says `you` instead: it then reads as
+//! what was asked in the talk itself, and not as a sentence that lacks a word. What stands around an episode is only what came before
 //! it, so that its vectors are the same whenever they are made.
 
 use tenure_journal::{Episode, Speaker, VECTORS_MAX};
@@ -45,11 +46,42 @@ pub fn texts(before: Option<&Episode>, episode: &Episode) -> Vec<String> {
 #[must_use]
 pub fn question(text: &str, names: &[String]) -> String {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    without(text, &names)
+    let addressed = |rest: &str| match is_possessive(rest) {
+        true => ("your", POSSESSIVE_LETTERS),
+        false => ("you", 0),
+    };
+    if is_english(text) { with(text, &names, addressed) } else { without(text, &names) }
 }
 
-/// The text without the names, which are found by words and without regard to their case.
+/// Words that most English questions have, and questions of languages that share the alphabet do not.
+const ENGLISH: &[&str] = &[
+    "what", "when", "where", "who", "whom", "whose", "which", "why", "how", "did", "does", "are", "were",
+    "have", "had", "would", "could", "should",
+];
+
+fn is_english(text: &str) -> bool {
+    words(text).iter().any(|word| ENGLISH.contains(&word.as_str()))
+}
+
+/// Letters of `'s`.
+const POSSESSIVE_LETTERS: usize = 2;
+
+/// Whether `'s` follows, as of `Ada's`.
+fn is_possessive(rest: &str) -> bool {
+    let mut letters = rest.chars();
+    matches!(letters.next(), Some('\'' | '’'))
+        && letters.next() == Some('s')
+        && !letters.next().is_some_and(char::is_alphanumeric)
+}
+
+/// The text without the names.
 fn without(text: &str, names: &[&str]) -> String {
+    with(text, names, |_| ("", 0))
+}
+
+/// The text with something else for the names, which are found by words and without regard to their case. What that
+/// is, and how many letters behind the name it stands for as well, may depend on what follows.
+fn with(text: &str, names: &[&str], instead: impl Fn(&str) -> (&'static str, usize)) -> String {
     let names: Vec<Vec<String>> =
         names.iter().map(|name| words(name)).filter(|name| !name.is_empty()).collect();
     let mut kept = String::with_capacity(text.len());
@@ -59,8 +91,14 @@ fn without(text: &str, names: &[&str]) -> String {
         kept.push_str(between);
         let end = names.iter().filter_map(|name| named(from, name)).max();
         let word = from.find(|c: char| !c.is_alphanumeric()).unwrap_or(from.len());
-        kept.push_str(if end.is_some() { "" } else { &from[..word] });
         rest = &from[end.unwrap_or(word)..];
+        if end.is_some() {
+            let (said, letters) = instead(rest);
+            kept.push_str(said);
+            rest = rest.char_indices().nth(letters).map_or("", |(at, _)| &rest[at..]);
+        } else {
+            kept.push_str(&from[..word]);
+        }
     }
     kept.push_str(rest);
     kept
@@ -95,16 +133,13 @@ fn named(text: &str, name: &[String]) -> Option<usize> {
 /// The sentences, put together where they are too short or too many.
 fn sentences(text: &str) -> Vec<String> {
     let mut sentences: Vec<String> = Vec::new();
-    let mut rest = text;
     let mut open = String::new();
-    while !rest.is_empty() {
-        let (sentence, after) = rest.split_at(end_of_sentence(rest));
+    for sentence in sentences_of(text) {
         open.push_str(sentence);
         if open.trim().chars().count() >= SENTENCE_CHARS_MIN {
             sentences.push(open.trim().to_owned());
             open.clear();
         }
-        rest = after;
     }
     match sentences.last_mut() {
         Some(last) if !open.trim().is_empty() => {
@@ -115,6 +150,16 @@ fn sentences(text: &str) -> Vec<String> {
     }
     let together = sentences.len().div_ceil(SENTENCES_MAX).max(1);
     sentences.chunks(together).map(|chunk| chunk.join(" ")).collect()
+}
+
+/// The text cut where sentences end, nothing left out.
+pub(crate) fn sentences_of(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (sentence, after) = rest.split_at(end_of_sentence(rest));
+        rest = after;
+        (!sentence.is_empty()).then_some(sentence)
+    })
 }
 
 /// Behind the first sign that ends a sentence, with the gap after it.
@@ -162,7 +207,20 @@ mod tests {
         ] {
             assert_eq!(without(text, &["Ada", "Jo Anne", "  "]), expected, "{text}");
         }
-        assert_eq!(question("Where was Ada?", &["Ada".to_owned()]), "Where was ?");
+    }
+
+    #[test]
+    fn a_question_says_you_for_a_name() {
+        for (text, expected) in [
+            ("Where was Ada?", "Where was you?"),
+            ("What did Ada's dog give to ADA, Adam?", "What did your dog give to you, Adam?"),
+            ("Which cat is Ada’s?", "Which cat is your?"),
+            ("Wo war Ada, und was ist Adas?", "Wo war , und was ist Adas?"),
+            ("¿Dónde vive Ada?", "¿Dónde vive ?"),
+            ("", ""),
+        ] {
+            assert_eq!(question(text, &["Ada".to_owned()]), expected, "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Episodes in the order in which they were said, as the ranker reads them.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use tenure_journal::{Episode, ItemId, Labels, SessionId, Speaker};
@@ -8,7 +9,7 @@ use tenure_journal::{Episode, ItemId, Labels, SessionId, Speaker};
 use crate::fact::{self, KnownFact};
 use crate::kinds::says;
 use crate::text::{self, Term};
-use crate::{time, words};
+use crate::{meaning, time, words};
 
 /// Words from which on a passage is a document that speaks for itself and borrows nothing from its neighbours.
 pub(crate) const SELF_CONTAINED_TERMS: usize = 200;
@@ -29,6 +30,8 @@ pub struct Passage {
     pub fact: Option<Arc<KnownFact>>,
     /// Its terms that are no stop words, in order.
     pub(crate) stems: Vec<String>,
+    /// Its sentences.
+    pub(crate) sentences: Vec<Sentence>,
     /// Whether it says a time, once that was asked.
     says_when: OnceLock<bool>,
     /// Whether it has a number in it.
@@ -40,16 +43,37 @@ pub struct Passage {
     capitals: OnceLock<Vec<String>>,
 }
 
+/// A sentence of a passage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sentence {
+    /// Which of the passage's stems it has.
+    pub(crate) stems: Range<usize>,
+    /// Whether it asks something.
+    pub(crate) is_question: bool,
+}
+
 impl From<Episode> for Passage {
     fn from(episode: Episode) -> Self {
-        let terms = text::terms(&episode.text);
-        let has_number = terms.iter().any(is_number);
-        let is_question = episode.text.trim_end().ends_with(['?', '？']);
-        let stems = terms.into_iter().filter(|term| !term.is_stop).map(|term| term.stem).collect();
+        let (mut stems, mut sentences) = (Vec::new(), Vec::new());
+        let (mut has_number, mut terms_left) = (false, text::TERMS_MAX);
+        for sentence in meaning::sentences_of(&episode.text) {
+            let mut terms = text::terms(sentence);
+            terms.truncate(terms_left);
+            terms_left -= terms.len();
+            has_number |= terms.iter().any(is_number);
+            let begin = stems.len();
+            stems.extend(terms.into_iter().filter(|term| !term.is_stop).map(|term| term.stem));
+            sentences.push(Sentence { stems: begin..stems.len(), is_question: asks(sentence) });
+            if terms_left == 0 {
+                break;
+            }
+        }
+        let is_question = asks(&episode.text);
         Self {
             episode,
             fact: None,
             stems,
+            sentences,
             says_when: OnceLock::new(),
             has_number,
             is_question,
@@ -73,6 +97,10 @@ impl From<KnownFact> for Passage {
         };
         Self { fact: Some(Arc::new(known)), ..Self::from(episode) }
     }
+}
+
+fn asks(text: &str) -> bool {
+    text.trim_end().ends_with(['?', '？'])
 }
 
 /// Capital words of a passage that are looked at.
@@ -99,6 +127,8 @@ fn is_number(term: &Term) -> bool {
 pub(crate) struct Reading {
     /// How often each term of the question occurs, by its place there; terms of the same root count in part.
     pub(crate) counts: Vec<f32>,
+    /// Where terms of the question stand in it: the place of the stem, and the term's in the question.
+    pub(crate) found: Vec<(usize, usize)>,
     /// How many terms that are no stop words it has.
     pub(crate) length: usize,
     /// Pairs of neighbouring terms of the question that stand together here as well.
@@ -129,10 +159,11 @@ impl Passage {
         let mut reading =
             Reading { counts: vec![0.0; places.len()], length: self.stems.len(), ..Reading::default() };
         let mut last = None;
-        for stem in &self.stems {
+        for (at, stem) in self.stems.iter().enumerate() {
             let place = places.get(stem.as_str()).copied();
             if let Some(place) = place {
                 reading.counts[place] += 1.0;
+                reading.found.push((at, place));
                 reading.together += u16::from(last.is_some_and(|last| last + 1 == place));
             }
             last = place;

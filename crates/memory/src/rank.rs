@@ -12,7 +12,7 @@ use tenure_journal::{Episode, Likeness, Speaker};
 use crate::cue::Cues;
 use crate::kin::kin;
 use crate::kinds::kinds;
-use crate::passage::{Passage, Reading, SELF_CONTAINED_TERMS, Stretch};
+use crate::passage::{Passage, Reading, SELF_CONTAINED_TERMS, Sentence, Stretch};
 use crate::text;
 
 /// How far the neighbours reach that a passage borrows from.
@@ -55,7 +55,7 @@ pub struct Weights {
 }
 
 /// The features by name, as explanations and the tuning call them.
-pub const FEATURES: [&str; 22] = [
+pub const FEATURES: [&str; 24] = [
     "terms",
     "own_terms",
     "coverage",
@@ -72,6 +72,8 @@ pub const FEATURES: [&str; 22] = [
     "broad",
     "own_coverage",
     "named",
+    "said",
+    "answers",
     "kind",
     "kin",
     "whole",
@@ -98,7 +100,7 @@ impl Default for Weights {
             borrow_terms: 9.29,
             features: [
                 0.75, 0.231, 0.3, 0.0, 0.35, 0.0, 0.05, -0.127, 0.14, 0.154, 0.3, 0.02, 0.069, 0.2, 0.0405,
-                0.12, 0.2, 0.3, 0.0, 0.0, 0.0, 0.0,
+                0.12, 0.0, 0.0, 0.2, 0.3, 0.0, 0.0, 0.0, 0.0,
             ],
         }
     }
@@ -110,8 +112,8 @@ impl Weights {
     pub fn with_vectors() -> Self {
         Self {
             features: [
-                0.455, 0.231, 0.191, 0.0, 0.371, 0.0, 0.05, -0.119, 0.115, 0.154, 0.315, 0.023, 0.077, 0.2,
-                0.038, 0.12, 0.2, 0.282, 0.05, 0.048, 0.05, 0.02,
+                0.463, 0.089, 0.23, 0.022, 0.371, 0.0, 0.049, -0.124, 0.136, 0.176, 0.366, 0.01, 0.057,
+                0.224, 0.028, 0.112, 0.043, 0.126, 0.186, 0.25, 0.042, 0.046, 0.051, 0.021,
             ],
             ..Self::default()
         }
@@ -272,6 +274,7 @@ impl<'a> Scorer<'a> {
         let passage = &passages[place];
         let episode = &passage.episode;
         let speaker = self.speaks(episode);
+        let before = place.checked_sub(1);
         let asked_before = place > 0
             && passages[place - 1].is_question
             && !same_speaker(&passages[place - 1].episode, episode)
@@ -296,6 +299,8 @@ impl<'a> Scorer<'a> {
             self.covered(&readings[place.saturating_sub(BROAD)..(place + BROAD + 1).min(readings.len())]),
             self.covered(&readings[place..=place]),
             self.named(passage),
+            self.said(passage, reading),
+            before.map_or(0.0, |before| self.answers(passage, (&passages[before], &readings[before]))),
             0.0,
             0.0,
             likeness(place).map_or(f32::NAN, |likeness| likeness.whole),
@@ -314,6 +319,35 @@ impl<'a> Scorer<'a> {
         let is_new =
             |stem: &&String| !self.speakers.contains(*stem) && !self.places.contains_key(stem.as_str());
         passage.capitals().iter().filter(is_new).take(NAMES_COUNTED).count() as f32
+    }
+
+    /// The part of the question that is in the sentence which has most of it, of those that ask nothing.
+    fn said(&self, passage: &Passage, reading: &Reading) -> f32 {
+        let statements = passage.sentences.iter().filter(|sentence| !sentence.is_question);
+        statements.map(|sentence| self.covered_within(reading, &[sentence])).fold(0.0, f32::max)
+    }
+
+    /// The part of the question that somebody else asked right before, where the passage does not ask back.
+    fn answers(&self, passage: &Passage, (before, reading): (&Passage, &Reading)) -> f32 {
+        if passage.is_question || same_speaker(&before.episode, &passage.episode) {
+            return 0.0;
+        }
+        let questions: Vec<&Sentence> =
+            before.sentences.iter().filter(|sentence| sentence.is_question).collect();
+        self.covered_within(reading, &questions)
+    }
+
+    /// The part of the question that is in some sentences of a passage.
+    fn covered_within(&self, reading: &Reading, sentences: &[&Sentence]) -> f32 {
+        let mut has = vec![false; self.rarity.len()];
+        for sentence in sentences {
+            // They are in order, so that a document costs no more than it is long.
+            let begin = reading.found.partition_point(|(at, _)| *at < sentence.stems.start);
+            let within = reading.found[begin..].iter().take_while(|(at, _)| *at < sentence.stems.end);
+            within.for_each(|(_, term)| has[*term] = true);
+        }
+        let terms = self.rarity.iter().zip(has).filter(|(_, has)| *has);
+        terms.map(|(rarity, _)| rarity).sum::<f32>() / self.rarity_sum
     }
 
     /// The part of the question that is in any of them.

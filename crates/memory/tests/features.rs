@@ -1,0 +1,55 @@
+//! Features of a passage that tell what a sentence says from what it asks.
+
+use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp};
+use tenure_memory::cue::{Question, cues};
+use tenure_memory::rank::{Corpus, FEATURES, Weights, rank};
+use tenure_memory::{Passage, Stretch};
+
+/// Says `turns`, asks `question`, and compares a feature of each turn in percent.
+fn check(feature: &str, turns: &[(Speaker, &str)], question: &str, expected: &[f32]) {
+    let fresh = Fresh::new(Timestamp::EPOCH, 1);
+    let session = SessionId::fresh(&fresh);
+    let said = |(ordinal, (speaker, text)): (u64, &(Speaker, &str))| {
+        Passage::from(Episode {
+            session,
+            item: ItemId::fresh(&fresh),
+            ordinal,
+            at: Timestamp::EPOCH,
+            speaker: *speaker,
+            name: None,
+            text: (*text).to_owned(),
+            labels: Labels::NEUTRAL,
+        })
+    };
+    let stretch = Stretch { passages: (0..).zip(turns).map(said).collect() };
+    let cues = cues(&Question { text: question, now: Timestamp::EPOCH, names: &[] });
+    let ranked = rank(&cues, &Corpus::default(), &[stretch], &Weights::with_vectors(), None);
+    let place = FEATURES.iter().position(|name| *name == feature).expect("a feature");
+    let mut found = vec![0.0; turns.len()];
+    ranked.iter().for_each(|one| found[one.place] = (100.0 * one.features[place]).round());
+    assert_eq!(found, expected, "{feature}: {question}");
+}
+
+#[test]
+fn what_one_sentence_states_counts() {
+    let turns = [
+        (Speaker::User, "We saw the comet. It was cold on the mountain!"),
+        (Speaker::Agent, "Was the comet over the mountain?"),
+        (Speaker::User, "The comet stood over the mountain, yes. And you?"),
+    ];
+    check("said", &turns, "comet mountain", &[50.0, 0.0, 100.0]);
+    let turns = [(Speaker::User, "我们看见了彗星。"), (Speaker::User, "你看见彗星了吗？")];
+    check("said", &turns, "彗星", &[100.0, 0.0]);
+}
+
+#[test]
+fn what_somebody_else_asked_before_counts() {
+    let turns = [
+        (Speaker::User, "It is cold on the mountain. Did you see the comet?"),
+        (Speaker::Agent, "On Friday."),
+        (Speaker::User, "Did you see the comet?"),
+        (Speaker::User, "I did."),
+        (Speaker::Agent, "So what?"),
+    ];
+    check("answers", &turns, "comet mountain", &[0.0, 50.0, 0.0, 0.0, 0.0]);
+}
