@@ -43,6 +43,7 @@ pub use bind::{Attached, BindError};
 pub use change::{CredentialChange, NewCredential, RefreshRotation, Rotated, Rotation, VaultPatch};
 pub use documents::{CREDENTIALS_MAX, SavedCredential, SavedVault, VaultFilter};
 pub use error::VaultError;
+pub use mask::MASKED_BYTES_MIN;
 pub(crate) use mask::{Known, Mask};
 pub use secrets::Secrets;
 pub use sign_in::{NewSignIn, ShownSignIn, SignInAt, SignInError};
