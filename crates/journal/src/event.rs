@@ -141,7 +141,7 @@ pub enum Event {
         /// What, and why.
         refusal: PolicyRefusal,
     },
-    /// A person signed in where effects wait for it; they are attempted again.
+    /// A person signed in where effects wait for it, or nobody can any more; they are attempted again.
     SignedIn,
     /// A credential came to lie in one of the session's vaults for a tool server that was reached without one and asked
     /// for a sign-in: from here on it is shown that one. What waits for it is attempted again.

@@ -118,7 +118,7 @@ pub use terms::{ClosedType, FieldTerms, ToolTerms};
 pub use ticket::{Expiry, Governance, OnExpiry, Party, PartyKind, Requester, Ticket};
 pub use time::Timestamp;
 pub use vault::{
-    Credential, CredentialAuth, CredentialNetworking, FoundCredential, OauthAuth, OauthRefresh, OauthState,
-    TokenEndpointAuth, Vault, WantedCredential,
+    Credential, CredentialAuth, CredentialNetworking, FoundCredential, LostSignIn, OauthAuth, OauthRefresh,
+    OauthState, TokenEndpointAuth, Vault, WantedCredential,
 };
 pub use vector::{AskedVector, Likeness, Sketched, VECTOR_NUMBERS_MAX, VECTORS_MAX, Vectors, likeness};

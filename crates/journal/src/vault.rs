@@ -47,6 +47,15 @@ pub struct FoundCredential {
     pub credential_id: CredentialId,
 }
 
+/// What nobody can sign in for any more, because it was deleted: who waits for that and has not been told yet. The
+/// document is due while there is anyone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LostSignIn {
+    /// The sessions.
+    pub sessions: Vec<SessionId>,
+}
+
 impl Vault {
     /// Gives those a credential who wait for one for its server. Says whether anyone does.
     pub fn give(&mut self, mcp_server_url: &str, credential_id: CredentialId) -> bool {

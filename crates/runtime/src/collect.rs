@@ -381,7 +381,8 @@ fn may_refer(kind: DocumentKind) -> bool {
         | DocumentKind::Vault
         | DocumentKind::Credential
         | DocumentKind::DataKey
-        | DocumentKind::SignIn => false,
+        | DocumentKind::SignIn
+        | DocumentKind::LostSignIn => false,
     }
 }
 

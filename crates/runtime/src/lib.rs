@@ -113,9 +113,9 @@ pub use tenure_tools::Addresses;
 pub use tenure_webhook::{AddressError, Policy as WebhookPolicy, SigningSecret};
 pub use traces::ShownTrace;
 pub use vaults::{
-    Attached, BindError, CREDENTIALS_MAX, CredentialChange, NewCredential, NewSignIn, RefreshRotation,
-    Rotated, Rotation, SavedCredential, SavedVault, Secrets, ShownSignIn, SignInAt, SignInError, VaultConfig,
-    VaultError, VaultFilter, VaultPatch, check_variable, credential_host,
+    Attached, BindError, CREDENTIALS_MAX, CredentialChange, MASKED_BYTES_MIN, NewCredential, NewSignIn,
+    RefreshRotation, Rotated, Rotation, SavedCredential, SavedVault, Secrets, ShownSignIn, SignInAt,
+    SignInError, VaultConfig, VaultError, VaultFilter, VaultPatch, check_variable, credential_host,
 };
 pub use webhooks::{
     DeadLetter, EventType, NewWebhook, Webhook, WebhookConfig, WebhookError, WebhookPatch, WebhookTiming,

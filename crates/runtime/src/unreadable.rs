@@ -45,6 +45,9 @@ pub(crate) struct Unreadable {
     automations: Left<DocumentKey>,
     invocations: Left<DocumentKey>,
     deliveries: Left<DocumentKey>,
+    vaults: Left<DocumentKey>,
+    credentials: Left<DocumentKey>,
+    lost_sign_ins: Left<DocumentKey>,
     /// Lines of deliveries, by project and name.
     pub(crate) lines: Left<(ProjectId, String)>,
     pub(crate) sessions: Left<SessionKey>,
@@ -83,7 +86,15 @@ impl Unreadable {
 
     /// How many documents are left now.
     pub(crate) fn documents(&self) -> usize {
-        [&self.automations, &self.invocations, &self.deliveries].into_iter().map(Left::count).sum()
+        let each = [
+            &self.automations,
+            &self.invocations,
+            &self.deliveries,
+            &self.vaults,
+            &self.credentials,
+            &self.lost_sign_ins,
+        ];
+        each.into_iter().map(Left::count).sum()
     }
 
     /// Those of the kinds that wake.
@@ -92,6 +103,9 @@ impl Unreadable {
             DocumentKind::Automation => Some(&self.automations),
             DocumentKind::Invocation => Some(&self.invocations),
             DocumentKind::Delivery => Some(&self.deliveries),
+            DocumentKind::Vault => Some(&self.vaults),
+            DocumentKind::Credential => Some(&self.credentials),
+            DocumentKind::LostSignIn => Some(&self.lost_sign_ins),
             DocumentKind::Agent
             | DocumentKind::Key
             | DocumentKind::Secret
@@ -116,8 +130,6 @@ impl Unreadable {
             | DocumentKind::MemorySettings
             | DocumentKind::Budget
             | DocumentKind::Template
-            | DocumentKind::Vault
-            | DocumentKind::Credential
             | DocumentKind::DataKey
             | DocumentKind::SignIn
             | DocumentKind::Environment => None,

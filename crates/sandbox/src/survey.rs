@@ -14,6 +14,7 @@ use crate::backend::{Backend, Local, Plan, launch};
 use crate::command::{Command, Limits};
 use crate::error::{Error, ErrorKind};
 use crate::launcher::canary::NOTE;
+use crate::launcher::held::{self, CANARY, Held};
 use crate::launcher::{bubblewrap, cgroup, gvisor, landlock};
 use crate::report::{End, Isolation, Platform, Tier};
 use crate::spec::{Bait, Bubblewrap, CgroupPlan, Gvisor};
@@ -22,7 +23,7 @@ use crate::sys;
 /// Where bubblewrap is: packages and AppArmor profiles know the first place.
 const BUBBLEWRAP: &[&str] = &["/usr/bin/bwrap", "/usr/local/bin/bwrap"];
 /// How long a canary may take.
-const CANARY: Duration = Duration::from_secs(10);
+const CANARY_TIME_MAX: Duration = Duration::from_secs(10);
 /// How gVisor may come by system calls, best first.
 const PLATFORMS: [Platform; 2] = [Platform::Systrap, Platform::Ptrace];
 
@@ -126,6 +127,7 @@ fn survey_gvisor_with(
     launcher: &LauncherPath,
     try_gvisor: impl FnOnce(Plan) -> Result<Tried, Refused>,
 ) -> Survey {
+    held::sweep();
     let mut survey = Survey { findings: Vec::new(), backends: Vec::new(), cgroup: cgroup::find() };
     survey.look(Tier::Gvisor, launcher, try_gvisor);
     survey
@@ -167,6 +169,7 @@ fn survey_with(
     launcher: &LauncherPath,
     try_namespaces: impl Fn(&LauncherPath, Plan) -> Result<Tried, Refused>,
 ) -> Survey {
+    held::sweep();
     let mut survey = Survey { findings: Vec::new(), backends: Vec::new(), cgroup: cgroup::find() };
     survey.look(Tier::Namespaces, launcher, |plan| try_namespaces(launcher, plan));
     survey.look(Tier::Landlock, launcher, |plan| try_landlock(launcher, plan));
@@ -339,7 +342,7 @@ fn try_plan(launcher: &LauncherPath, plan: Plan) -> Result<Tried, Refused> {
     let refuse = |what: String| Refused { what, remedy: remedy() };
     let planted = Planted::plant().map_err(|error| refuse(format!("planting the canary: {error}")))?;
     let mut command = Command::new(vec!["canary".to_owned()], planted.path("workspace"));
-    command.limits = Limits { wall: CANARY, cpu: CANARY, ..Limits::default() };
+    command.limits = Limits { wall: CANARY_TIME_MAX, cpu: CANARY_TIME_MAX, ..Limits::default() };
     let said = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&said);
     let output = Box::new(move |_, bytes: &[u8]| {
@@ -402,23 +405,20 @@ fn remedy(tier: Tier) -> String {
 
 /// What the canary must not reach, and a workspace for it.
 struct Planted {
-    directory: PathBuf,
+    directory: Held,
     port: TcpListener,
     _socket: UnixListener,
 }
 
 impl Planted {
     fn plant() -> io::Result<Self> {
-        let mut random = [0; 8];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-        let directory = PathBuf::from(format!("/tmp/tenure-canary-{:016x}", u64::from_le_bytes(random)));
-        fs::create_dir(&directory)?;
+        let directory = Held::make(CANARY)?;
         let port = TcpListener::bind(("127.0.0.1", 0))?;
-        let socket = UnixListener::bind(directory.join("socket"))?;
+        let socket = UnixListener::bind(directory.path().join("socket"))?;
         let planted = Self { directory, port, _socket: socket };
         // Everybody may reach them: what keeps the canary away has to be the sandbox.
         for (path, mode) in [(Path::new(""), 0o755), (Path::new("socket"), 0o777)] {
-            fs::set_permissions(planted.directory.join(path), fs::Permissions::from_mode(mode))?;
+            fs::set_permissions(planted.directory.path().join(path), fs::Permissions::from_mode(mode))?;
         }
         fs::write(planted.path("file"), b"secret")?;
         fs::set_permissions(planted.path("file"), fs::Permissions::from_mode(0o644))?;
@@ -427,7 +427,7 @@ impl Planted {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+        self.directory.path().join(name)
     }
 
     fn bait(&self) -> Bait {
@@ -438,11 +438,5 @@ impl Planted {
             process: i32::try_from(std::process::id()).unwrap_or(i32::MAX),
             kernel: rustix::system::uname().version().to_string_lossy().into_owned(),
         }
-    }
-}
-
-impl Drop for Planted {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }

@@ -155,6 +155,7 @@ impl Session {
                     reserved: None,
                     holding: None,
                     signed_out: false,
+                    heard: false,
                     rebound: false,
                     route: None,
                     avoided: Vec::new(),
@@ -173,6 +174,9 @@ impl Session {
                     pending.context = *context;
                     pending.phase = PendingPhase::Running;
                     pending.signed_out = false;
+                    pending.heard = false;
+                    // Policy was asked, or there is nothing to show any more.
+                    pending.rebound = false;
                     if let (EffectKind::ModelCall { .. }, Some(turn)) = (&pending.effect.kind, &mut self.turn)
                     {
                         turn.unseen = false;
@@ -183,12 +187,7 @@ impl Session {
                 self.label_end(*effect_id, labels, *next);
                 self.end_attempt(*effect_id, at, outcome, *next);
             }
-            Event::SignedIn => {
-                for pending in self.effects.values_mut().filter(|pending| pending.signed_out) {
-                    pending.phase = PendingPhase::Retry { at };
-                    pending.signed_out = false;
-                }
-            }
+            Event::SignedIn => self.hear_of_sign_in(at),
             Event::CredentialBound { server_label, credential_id } => {
                 self.bind(server_label, credential_id, at);
             }
@@ -310,7 +309,9 @@ impl Session {
                 agent.service_tier = tier;
             }
             if let Some(tools) = &changes.tools {
+                let before = Arc::clone(&self.agent);
                 self.change_servers(|state| Arc::make_mut(&mut state.agent).tools.clone_from(tools));
+                self.mark_rebound(&before.tools);
             }
         }
     }

@@ -18,6 +18,29 @@ impl Session {
         self.effects.values().any(|pending| pending.signed_out)
     }
 
+    /// Whether an attempt runs that may be about to say that it waits for a person to sign in, and has not heard of any
+    /// sign-in since it began.
+    pub(crate) fn may_await_sign_in(&self) -> bool {
+        let can = |server_label: &String| {
+            let mut servers = catalogue::servers(&self.agent.tools);
+            servers.any(|mcp| mcp.server_label == *server_label && mcp.credential_url().is_some())
+        };
+        let running = self.effects.values().filter(|pending| pending.is_running() && !pending.heard);
+        running.filter_map(label).any(|server_label| can(&server_label))
+    }
+
+    /// What waits for a person to sign in is attempted again; what runs and finds that it has to wait, too.
+    pub(crate) fn hear_of_sign_in(&mut self, at: Timestamp) {
+        for pending in self.effects.values_mut() {
+            if pending.signed_out {
+                pending.phase = PendingPhase::Retry { at };
+                pending.signed_out = false;
+            } else if pending.is_running() && label(pending).is_some() {
+                pending.heard = true;
+            }
+        }
+    }
+
     /// What waits for it: each tool server once, by its label.
     pub(crate) fn sign_ins(&self) -> impl Iterator<Item = RequiredAction> {
         let labels: BTreeSet<String> =
@@ -33,6 +56,18 @@ impl Session {
             labels.contains(&mcp.server_label) && mcp.credential_url() == Some(server_url)
         };
         catalogue::servers(&self.agent.tools).filter(is_there)
+    }
+
+    /// The servers are others than these were: policy is asked about credentials that it was not asked about.
+    pub(crate) fn mark_rebound(&mut self, before: &[Tool]) {
+        let bound = |tools: &[Tool], server_label: &str| {
+            catalogue::server(tools, server_label).and_then(|mcp| mcp.credential_id.clone())
+        };
+        for pending in self.effects.values_mut() {
+            let Some(server_label) = label(pending) else { continue };
+            let now = bound(&self.agent.tools, &server_label);
+            pending.rebound |= now.is_some() && now != bound(before, &server_label);
+        }
     }
 
     /// Gives a server its credential, and has what waits for it go on.

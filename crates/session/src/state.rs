@@ -230,6 +230,10 @@ pub(crate) struct Pending {
     /// Whether it waits for a person to sign in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) signed_out: bool,
+    /// Whether a person signed in, or what was to be signed in for was deleted, while its attempt ran. If that attempt
+    /// finds that it lacks a sign-in, it looked too early.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) heard: bool,
     /// Whether its server was given a credential after policy had allowed it: policy is asked about that before the
     /// next attempt.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -97,4 +97,8 @@ bugs! {
     ForkNow = "fork-now" breaks ForksStandAlone,
     /// Every command begins with empty files.
     OldFiles = "old-files" breaks FilesInOrder,
+    /// Who waits for a sign-in is told of it once, whether or not they hear it.
+    TellOnce = "tell-once" breaks SignInGoesOn,
+    /// Who is refused looks for a credential before it is known that they wait for one.
+    LookFirst = "look-first" breaks SignInGoesOn,
 }

@@ -11,9 +11,10 @@ use tenure_session::{Attempted, Family, Session, Window};
 use crate::oracle::{Arrival, response_id};
 use crate::outside;
 use crate::shell::Message;
+use crate::sign_ins::Shown;
 use crate::subagents::Asking;
 use crate::world::{Happening, Stop, World};
-use crate::{Bug, Property, Violation, strict};
+use crate::{Bug, Property, Violation, sign_ins, strict};
 
 /// The longest a request or a reply travels, in milliseconds.
 const TRAVEL_MS_MAX: u64 = 50;
@@ -23,10 +24,12 @@ const WORK_MS_MAX: u64 = 20_000;
 /// A request to the outside.
 #[derive(Debug)]
 pub(crate) struct Call {
-    process: u64,
-    key: SessionKey,
-    effect: Arc<Effect>,
-    attempt: u32,
+    pub(crate) process: u64,
+    pub(crate) key: SessionKey,
+    pub(crate) effect: Arc<Effect>,
+    pub(crate) attempt: u32,
+    /// What a tool server is shown.
+    pub(crate) shown: Shown,
     /// What a model is asked.
     request: Option<ModelRequest>,
     /// The files that a command finds.
@@ -62,6 +65,7 @@ impl World {
             request
         });
         let files = state.workspace_root().filter(|_| self.bug != Some(Bug::OldFiles));
+        let shown = sign_ins::shown(state, effect);
         let mut effect = Arc::clone(effect);
         if let (Some(Bug::OtherArguments), EffectKind::ToolCall { arguments, .. }) =
             (self.bug, &mut Arc::make_mut(&mut effect).kind)
@@ -82,24 +86,26 @@ impl World {
                 return Ok(());
             }
             let late = self.rng.u64(..WORK_MS_MAX);
-            let call = Call { process, key, effect, attempt, request, files };
+            let call = Call { process, key, effect, attempt, shown, request, files };
             self.after(travel + late, Happening::Arrive(Box::new(call)));
             return Ok(());
         }
-        let call = Call { process, key, effect, attempt, request, files };
+        let call = Call { process, key, effect, attempt, shown, request, files };
         self.after(travel, Happening::Arrive(Box::new(call)));
         Ok(())
     }
 
     /// A request reaches the outside, whether or not its sender still lives.
     pub(crate) fn arrive(&mut self, call: Call) -> Result<(), Stop> {
-        let Call { process, key, effect, attempt, request, files } = call;
-        let gone = self.process(process).is_none();
+        let gone = self.process(call.process).is_none();
         if gone && self.rng.bool() {
             return Ok(());
         }
+        let Call { key, effect, attempt, .. } = &call;
         self.note(|| format!("{} attempt {attempt} arrives: {:?}", effect.id, effect.kind));
-        self.oracle.arrives(&Arrival { key, effect: &effect, attempt })?;
+        self.oracle.arrives(&Arrival { key: *key, effect, attempt: *attempt })?;
+        let Some(call) = self.greet(call) else { return Ok(()) };
+        let Call { process, key, effect, attempt, request, files, .. } = call;
         if matches!(effect.kind, EffectKind::Subagent { .. } | EffectKind::EndSubagents { .. }) {
             return self.ask_subagents(Asking { process, key, effect, attempt });
         }
@@ -230,7 +236,7 @@ impl World {
     }
 
     /// Brings an outcome back to the process, perhaps twice.
-    fn tell(
+    pub(crate) fn tell(
         &mut self,
         process: u64,
         key: SessionKey,

@@ -15,7 +15,7 @@ use tenure_session::{Command, RequiredAction, Session};
 use crate::shell::{INBOX_MAX, Message};
 use crate::subagents::{Asking, receipt_key};
 use crate::world::{Happening, Stop, World};
-use crate::{Property, Violation, outside};
+use crate::{Bug, Property, Violation, outside};
 
 /// The longest a client waits before it repeats a request, in milliseconds.
 const PATIENCE_MS_MAX: u64 = 8_000;
@@ -71,6 +71,8 @@ enum From {
     Client,
     /// A process for a parent session, as long as the process lives; under the receipt of an effect, or none.
     Parent(Asking, Option<EffectId>),
+    /// Whoever looks into a vault for whom it has to tell something, until it is answered; under no receipt.
+    Vault,
 }
 
 impl Request {
@@ -78,13 +80,14 @@ impl Request {
         match &self.from {
             From::Client => Some(format!("request-{}", self.number)),
             From::Parent(_, receipt) => receipt.map(receipt_key),
+            From::Vault => None,
         }
     }
 
     /// The process that has to carry it out, where it is not whichever serves clients.
     fn process(&self) -> Option<u64> {
         match &self.from {
-            From::Client => None,
+            From::Client | From::Vault => None,
             From::Parent(asking, _) => Some(asking.process),
         }
     }
@@ -146,13 +149,21 @@ impl Clients {
         request.answer.get_or_insert(answer);
         match &request.from {
             From::Parent(asking, _) if first => Some(asking.clone()),
-            From::Parent(..) | From::Client => None,
+            From::Parent(..) | From::Client | From::Vault => None,
         }
     }
 
     fn add(&mut self, key: SessionKey, ask: Ask) {
         let number = self.requests.len();
         self.requests.push(Request { number, key, ask, answer: None, from: From::Client, copies: 0 });
+    }
+
+    /// Adds what a vault has to tell a session.
+    pub(crate) fn add_note(&mut self, key: SessionKey, command: Command) -> usize {
+        let number = self.requests.len();
+        let ask = Ask::Commands(vec![command]);
+        self.requests.push(Request { number, key, ask, answer: None, from: From::Vault, copies: 0 });
+        number
     }
 
     /// Adds a request of a parent to its subagent.
@@ -183,7 +194,7 @@ impl Clients {
 
     /// A request that was never answered.
     pub(crate) fn unanswered(&self) -> Option<String> {
-        let open = |request: &&Request| request.answer.is_none() && request.process().is_none();
+        let open = |request: &&Request| request.answer.is_none() && matches!(request.from, From::Client);
         let open = self.requests.iter().find(open);
         open.map(|request| format!("request {} is never answered: {:?}", request.number, request.ask))
     }
@@ -358,7 +369,9 @@ impl World {
             return Ok(());
         }
         let patience = self.rng.u64(PATIENCE_MS_MAX / 8..PATIENCE_MS_MAX);
-        self.after(patience, Happening::Send { request: number });
+        if self.bug != Some(Bug::TellOnce) || !matches!(self.clients.requests[number].from, From::Vault) {
+            self.after(patience, Happening::Send { request: number });
+        }
         let key = self.clients.requests[number].key;
         let process = match self.clients.requests[number].process() {
             Some(process) => self.process(process).map(|process| process.id),
@@ -418,9 +431,10 @@ impl World {
     fn opening(&mut self, key: SessionKey) -> Ask {
         let fresh = Fresh::new(Timestamp::from_millis(1_700_000_000_000), self.rng.u64(..));
         let number = self.clients.requests.len();
+        let tools = self.tools();
         let agent = AgentConfig {
             name: Some("clerk".to_owned()),
-            tools: outside::tools(),
+            tools,
             multi_agent: MultiAgent {
                 enabled: self.rng.u8(..3) == 0,
                 max_concurrent_subagents: Some(self.rng.u32(1..4)),
@@ -586,7 +600,7 @@ impl World {
         match self.rng.u8(..3) {
             0 => patch.spend_limit = Some(self.spend_limit()),
             1 => {
-                let mut tools = outside::tools();
+                let mut tools = self.tools();
                 tools.remove(self.rng.usize(..tools.len()));
                 patch.agent = Some(AgentPatch { tools: Some(tools), ..AgentPatch::default() });
             }

@@ -26,6 +26,7 @@ mod property;
 mod rebuild;
 mod said;
 mod shell;
+mod sign_ins;
 #[path = "../../session/tests/spec/strict.rs"]
 mod strict;
 mod subagents;

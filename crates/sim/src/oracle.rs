@@ -11,6 +11,7 @@ use tenure_journal::{
 
 use crate::budgets::Uses;
 use crate::said::{self, Said};
+use crate::sign_ins::Waits;
 use crate::{Property, Violation};
 
 /// What is known of all sessions.
@@ -56,6 +57,7 @@ pub(crate) struct Watched {
     waits: bool,
     /// Whether its environment is suspended.
     suspended: bool,
+    sign_ins: Waits,
     said: Said,
 }
 
@@ -162,6 +164,7 @@ impl Oracle {
         watched.pay(&recorded.event, &self.costs, budget, root == key.session);
         watched.read(&recorded.event)?;
         watched.said.read(&recorded.event)?;
+        watched.sign_ins.read(recorded)?;
         if let Event::Forked(forked) = &recorded.event {
             self.forks.push((key, forked.as_ref().clone()));
         }

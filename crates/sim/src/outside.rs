@@ -11,6 +11,7 @@ use tenure_journal::{
 
 use tenure_session::Price;
 
+use crate::sign_ins::LABEL;
 use crate::{Property, Violation};
 
 /// The tool that waits for a person.
@@ -43,7 +44,7 @@ pub(crate) fn tools() -> Vec<Tool> {
         })
     };
     let shop = McpTool {
-        server_label: "shop".to_owned(),
+        server_label: LABEL.to_owned(),
         transport: McpTransport::Project,
         allowed_tools: None,
         origin: Origin::Service,

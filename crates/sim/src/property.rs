@@ -62,6 +62,8 @@ pub enum Property {
     ForksStandAlone,
     /// What changes an environment's files begins with those that the last such effect left.
     FilesInOrder,
+    /// What waits for a sign-in goes on when a credential comes or nobody can sign in any more, once, and not before.
+    SignInGoesOn,
 }
 
 impl Property {
@@ -96,6 +98,7 @@ impl Property {
         Self::FollowedAsCommitted,
         Self::ForksStandAlone,
         Self::FilesInOrder,
+        Self::SignInGoesOn,
     ];
 
     /// Its name, as reports and the documentation print it.
@@ -131,6 +134,7 @@ impl Property {
             Self::FollowedAsCommitted => "followed-as-committed",
             Self::ForksStandAlone => "forks-stand-alone",
             Self::FilesInOrder => "files-in-order",
+            Self::SignInGoesOn => "sign-in-goes-on",
         }
     }
 
@@ -175,6 +179,9 @@ impl Property {
                 "a fork is what the session was, whatever becomes of either, and repeats nothing"
             }
             Self::FilesInOrder => "each command begins with the files that the one before left",
+            Self::SignInGoesOn => {
+                "who waits for a sign-in goes on once when it is made, or cannot be, and never waits in vain"
+            }
         }
     }
 }

@@ -212,7 +212,8 @@ impl World {
         let head = self.store.head_now(key).expect("the model of the store always answers");
         let latest = Page { after: None, limit: 1, order: Order::Descending };
         let turn = self.store.turns_now(key, &latest).ok().and_then(|turns| turns.into_iter().next());
-        let running = head.is_some_and(|head| !head.deleted && head.status == SessionStatus::InProgress);
+        let is_busy = |status| matches!(status, SessionStatus::InProgress | SessionStatus::RequiresAction);
+        let running = head.is_some_and(|head| !head.deleted && is_busy(head.status));
         if running && self.bug != Some(Bug::ReportEarly) {
             return Ok(report(None, ReportStatus::Running, String::new()));
         }

@@ -17,6 +17,7 @@ use crate::nodes::{Cluster, NodeHappening};
 use crate::oracle::Oracle;
 use crate::outside::Ledger;
 use crate::shell::{Message, Process};
+use crate::sign_ins::{Step, Vault};
 use crate::subagents::Asking;
 use crate::{Bug, Property, Violation, budgets, rebuild};
 
@@ -106,6 +107,10 @@ pub(crate) enum Happening {
     Arrive(Box<Call>),
     /// A process looks whether subagents are done.
     Look(Asking),
+    /// A process goes on whose request was refused for want of a sign-in.
+    Wants { call: Box<Call>, step: Step },
+    /// Somebody does something about the vault.
+    Visit,
     /// A client sends a request, for the first time or again.
     Send { request: usize },
     /// An executor connects to a process.
@@ -170,6 +175,7 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     pub(crate) clients: Clients,
     pub(crate) executors: Executors,
+    pub(crate) vault: Option<Vault>,
     /// The process that serves clients.
     pub(crate) live: Option<Process>,
     /// A process that was replaced and does not know it.
@@ -243,6 +249,7 @@ impl World {
         Self {
             clients: Clients::new(&mut rng),
             executors: Executors::new(),
+            vault: Vault::drawn(seed),
             rng,
             now: 0,
             bug,
@@ -322,6 +329,7 @@ impl World {
             let at = self.rng.u64(..FAULTS_MS);
             self.after(at, Happening::PowerCut);
         }
+        self.begin_sign_ins();
         loop {
             self.keep_polling();
             self.drain()?;
@@ -366,6 +374,11 @@ impl World {
             Happening::Deliver { process, key, message } => self.deliver(process, key, message),
             Happening::Synced { process, key } => self.synced(process, key),
             Happening::Arrive(call) => self.arrive(*call),
+            Happening::Wants { call, step } => self.wants(*call, step),
+            Happening::Visit => {
+                self.visit();
+                Ok(())
+            }
             Happening::Look(asking) => self.ask_subagents(asking),
             Happening::Send { request } => self.send(request),
             Happening::Dial { key } => self.dial(key),
@@ -383,6 +396,7 @@ impl World {
                 self.faults = Faults::none();
                 self.healed = true;
                 self.stale = None;
+                self.last_visit();
                 Ok(())
             }
         }
@@ -479,6 +493,7 @@ impl World {
             let journal = self.events(key, Version::ZERO);
             self.oracle.loaded(key, 0, &journal)?;
             self.clients.judge(key, &journal)?;
+            self.judge_sign_ins(key, &journal)?;
             self.judge_session(key, &journal)?;
             self.oracle.uses.look_at_rest(&self.store, key.project)?;
             if let Some(watched) = self.oracle.session(key) {

@@ -91,7 +91,7 @@ fn every_property_has_a_bug_that_breaks_it() {
 
 #[test]
 fn the_histories_reach_every_crash_point_and_every_event() {
-    const MARKS: [&str; 72] = [
+    const MARKS: [&str; 75] = [
         ": EnvironmentOpened",
         ": EnvironmentExpired",
         ": EnvironmentSuspended",
@@ -100,6 +100,9 @@ fn the_histories_reach_every_crash_point_and_every_event() {
         ": Rewound",
         "done: Placed",
         "done: Command",
+        ": SignedIn",
+        ": CredentialBound",
+        ": SecretPermitted",
         "CRASH whenever",
         "CRASH before recovery",
         "CRASH before the decision",

@@ -106,6 +106,7 @@ pub fn is_of_session(kind: DocumentKind) -> bool {
         | DocumentKind::Credential
         | DocumentKind::DataKey
         | DocumentKind::SignIn
+        | DocumentKind::LostSignIn
         | DocumentKind::KeyUse
         | DocumentKind::Freeze
         | DocumentKind::Person

@@ -317,6 +317,8 @@ pub enum DocumentKind {
     DataKey,
     /// A person's sign-in at an authorization server, under way; its id is the digest of what comes back with it.
     SignIn,
+    /// What nobody can sign in for any more: its id is that of the vault or the credential that was deleted.
+    LostSignIn,
     /// When an API key was last used; its id is the key's.
     KeyUse,
     /// That an agent, a tool or the project is frozen.
@@ -345,7 +347,7 @@ pub enum DocumentKind {
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Agent,
         Self::Key,
         Self::Secret,
@@ -366,6 +368,7 @@ impl DocumentKind {
         Self::Credential,
         Self::DataKey,
         Self::SignIn,
+        Self::LostSignIn,
         Self::KeyUse,
         Self::Freeze,
         Self::Person,
@@ -410,6 +413,7 @@ impl DocumentKind {
             Self::Credential => "credential",
             Self::DataKey => "data_key",
             Self::SignIn => "sign_in",
+            Self::LostSignIn => "lost_sign_in",
             Self::KeyUse => "key_use",
             Self::Freeze => "freeze",
             Self::Person => "person",

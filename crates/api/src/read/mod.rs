@@ -29,7 +29,9 @@ pub(crate) use session::{NewSession, SessionChange};
 pub(crate) use template::{TemplateBody, TemplateChange, refused_settings};
 pub(crate) use tool::{LOCATION_PARTS, Tools, refuse_servers, refuse_unavailable};
 pub(crate) use trust::{read_grant, read_labels};
-pub(crate) use vault::{read_credential, read_credential_change, read_vault, read_vault_patch};
+pub(crate) use vault::{
+    read_credential, read_credential_change, read_vault, read_vault_patch, unmasked_secrets,
+};
 
 #[cfg(test)]
 pub(crate) mod tests {

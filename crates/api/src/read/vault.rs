@@ -6,8 +6,8 @@ use tenure_journal::{
     Vault,
 };
 use tenure_runtime::{
-    CredentialChange, NewCredential, RefreshRotation, Rotation, SecretString, Secrets, VaultConfig,
-    VaultPatch, check_variable, credential_host,
+    CredentialChange, MASKED_BYTES_MIN, NewCredential, RefreshRotation, Rotation, SecretString, Secrets,
+    VaultConfig, VaultPatch, check_variable, credential_host,
 };
 
 use super::metadata::read_metadata;
@@ -141,6 +141,24 @@ fn read_auth(mut reader: Reader<'_>, config: &VaultConfig) -> Result<(Credential
     };
     reader.finish()?;
     Ok((auth, secrets))
+}
+
+/// Where secrets stand in a body that makes or rotates a credential.
+const SECRETS: [&str; 5] = [
+    "/auth/token",
+    "/auth/access_token",
+    "/auth/refresh/refresh_token",
+    "/auth/refresh/token_endpoint_auth/client_secret",
+    "/auth/secret_value",
+];
+
+/// The members of an accepted body whose secrets are too short to be masked where they come back.
+pub(crate) fn unmasked_secrets(body: &Value) -> Vec<String> {
+    let is_short = |pointer: &&&str| {
+        let secret = body.pointer(pointer).and_then(Value::as_str);
+        secret.is_some_and(|secret| secret.len() < MASKED_BYTES_MIN)
+    };
+    SECRETS.iter().filter(is_short).map(|pointer| pointer[1..].replace('/', ".")).collect()
 }
 
 fn read_refresh(
@@ -339,6 +357,28 @@ mod tests {
     fn refused(body: Value, message: &str, param: &str) {
         let outcome = read_credential(&body, &VaultConfig::default());
         assert_eq!(refusal(outcome), (message.to_owned(), Some(param.to_owned())));
+    }
+
+    #[test]
+    fn secrets_that_are_too_short_to_be_masked_are_named() {
+        for (body, expected) in [
+            (bearer("https://x.example/mcp", json!("abcd")), &[][..]),
+            (bearer("https://x.example/mcp", json!("abc")), &["auth.token"]),
+            // Bytes count, not characters.
+            (bearer("https://x.example/mcp", json!("éé")), &[]),
+            (variable("PIN", "7", json!({"type": "unrestricted"})), &["auth.secret_value"]),
+            (
+                oauth(json!({"refresh_token": "r", "token_endpoint_auth": {"client_secret": "long enough"}})),
+                &["auth.access_token", "auth.refresh.refresh_token"],
+            ),
+            (
+                json!({"auth": {"refresh": {"token_endpoint_auth": {"client_secret": "s"}}}}),
+                &["auth.refresh.token_endpoint_auth.client_secret"],
+            ),
+            (json!({"metadata": {}}), &[]),
+        ] {
+            assert_eq!(unmasked_secrets(&body), expected, "{body}");
+        }
     }
 
     #[test]

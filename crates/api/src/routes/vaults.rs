@@ -1,11 +1,11 @@
 //! `/v1/vaults`: what authenticates at tool servers and at the hosts of environments. Secrets go in and never come out.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tenure_journal::{CredentialId, Timestamp, VaultId};
-use tenure_runtime::{BindError, SavedCredential, SavedVault, VaultError, VaultFilter};
+use tenure_runtime::{BindError, MASKED_BYTES_MIN, SavedCredential, SavedVault, VaultError, VaultFilter};
 use tenure_store::{Receipt, StoreErrorKind};
 
 use super::created;
@@ -13,9 +13,14 @@ use crate::call::Call;
 use crate::error::{ApiError, bad_cursor, sealing, undecodable};
 use crate::idempotency::{self, Begin, Ticket};
 use crate::query::{self, Limit};
-use crate::read::{read_credential, read_credential_change, read_vault, read_vault_patch, unsupported_value};
+use crate::read::{
+    read_credential, read_credential_change, read_vault, read_vault_patch, unmasked_secrets,
+    unsupported_value,
+};
 use crate::show;
 
+/// What is accepted and worth a thought.
+const WARNING: HeaderName = HeaderName::from_static("x-tenure-warning");
 /// Words of the status filter. Nothing here is ever archived.
 const STATUS_WORDS: &[&str] = &["active", "archived"];
 
@@ -173,13 +178,13 @@ pub(super) async fn create_credential(mut call: Call) -> Result<Response, ApiErr
     let body = call.read_body().await?;
     let ticket = match idempotency::begin(&call, &body).await? {
         Begin::Run(ticket) => ticket,
-        Begin::Replay(response) => return Ok(response),
+        Begin::Replay(response) => return Ok(warned(&body, response)),
     };
     call.app.runtime.vault(call.project(), vault).await?;
     let new = read_credential(&body, &call.app.config.vaults)?;
     let receipt = |saved: &SavedCredential| kept_credential(ticket.as_ref(), StatusCode::CREATED, saved);
     match call.app.runtime.create_credential(call.project(), vault, new, receipt).await {
-        Ok(saved) => Ok(created(&show::credential(&saved))),
+        Ok(saved) => Ok(warned(&body, created(&show::credential(&saved)))),
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
     }
 }
@@ -195,13 +200,13 @@ pub(super) async fn update_credential(mut call: Call) -> Result<Response, ApiErr
     let body = call.read_body().await?;
     let ticket = match idempotency::begin(&call, &body).await? {
         Begin::Run(ticket) => ticket,
-        Begin::Replay(response) => return Ok(response),
+        Begin::Replay(response) => return Ok(warned(&body, response)),
     };
     call.app.runtime.credential(call.project(), vault, id).await?;
     let change = read_credential_change(&body)?;
     let receipt = |saved: &SavedCredential| kept_credential(ticket.as_ref(), StatusCode::OK, saved);
     match call.app.runtime.update_credential(call.project(), (vault, id), &change, receipt).await {
-        Ok(saved) => Ok(Json(show::credential(&saved)).into_response()),
+        Ok(saved) => Ok(warned(&body, Json(show::credential(&saved)).into_response())),
         Err(error) => replay_or(&call, ticket.as_ref(), error).await,
     }
 }
@@ -210,6 +215,21 @@ pub(super) async fn delete_credential(call: Call) -> Result<Response, ApiError> 
     let (vault, id) = (vault_id(&call)?, credential_id(&call)?);
     call.app.runtime.delete_credential(call.project(), vault, id).await?;
     Ok(Json(json!({"id": id, "object": "vault.credential.deleted", "deleted": true})).into_response())
+}
+
+/// Says beside an answer, whose body is the Agents API's, which secrets of the request are not masked.
+fn warned(body: &Value, mut response: Response) -> Response {
+    let members = unmasked_secrets(body);
+    if response.status().is_success() && !members.is_empty() {
+        let said = format!(
+            "unmasked_secret; '{}' has fewer than {MASKED_BYTES_MIN} bytes and is not masked where it comes back; take \
+             a longer secret",
+            members.join("', '")
+        );
+        let said = HeaderValue::try_from(said).expect("names of members and words are ASCII");
+        response.headers_mut().insert(WARNING, said);
+    }
+    response
 }
 
 fn kept_vault(ticket: Option<&Ticket>, status: StatusCode, saved: &SavedVault) -> Option<Receipt> {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use tenure_journal::{
-    Credential, CredentialAuth, CredentialId, OauthAuth, OauthState, ProjectId, SessionId, SessionKey,
-    Timestamp, TokenEndpointAuth, Vault, VaultId,
+    Credential, CredentialAuth, CredentialId, OauthAuth, OauthState, ProjectId, SessionId, Timestamp,
+    TokenEndpointAuth, Vault, VaultId,
 };
 use tenure_seal::SecretString;
 use tenure_store::{DocumentKind, Page, Receipt};
 
 use super::documents::{self, encode, first, gone};
+use super::tell::note_lost;
 use super::{CREDENTIALS_MAX, SavedCredential, SavedVault, Secrets, VaultError, VaultFilter, want};
 use crate::Runtime;
 
@@ -262,7 +263,7 @@ impl Runtime {
         Err(VaultError::Busy)
     }
 
-    /// Deletes a vault with its credentials, all or nothing.
+    /// Deletes a vault with its credentials, all or nothing. Who waits for a sign-in there is told of it, whatever dies.
     ///
     /// # Errors
     /// `NoVault`, `Busy`, `Store`, `Damaged`.
@@ -271,12 +272,15 @@ impl Runtime {
             let vault = self.vault(project, id).await?;
             let now = self.now();
             let credentials = documents::all(&**self.store(), project, id).await?;
-            let waiting = want::waiting(&vault).chain(credentials.iter().flat_map(waiting)).collect();
-            let credentials = credentials.iter().map(|credential| gone(&credential.document, now));
-            let going = std::iter::once(gone(&vault.document, now)).chain(credentials).collect();
-            match self.store().put(going, None).await.map_err(Into::into) {
+            let going = std::iter::once(&vault.document).chain(credentials.iter().map(|one| &one.document));
+            let going = going.map(|document| gone(document, now));
+            let lost = note_lost(&vault.document, want::waiting(&vault), now);
+            let lost = lost
+                .into_iter()
+                .chain(credentials.iter().filter_map(|one| note_lost(&one.document, waiting(one), now)));
+            match self.store().put(going.chain(lost).collect(), None).await.map_err(Into::into) {
                 Ok(()) => {
-                    self.give_up(project, waiting).await;
+                    self.shared().vaults.wake();
                     return Ok(());
                 }
                 Err(error) if VaultError::is_conflict(&error) => {}
@@ -399,7 +403,7 @@ impl Runtime {
         Err(VaultError::Busy)
     }
 
-    /// Deletes a credential.
+    /// Deletes a credential. Who waits for a sign-in for it is told of it, whatever dies.
     ///
     /// # Errors
     /// `NoVault`, `NoCredential`, `Busy`, `Store`, `Damaged`.
@@ -411,10 +415,12 @@ impl Runtime {
     ) -> Result<(), VaultError> {
         for _ in 0..WRITE_ATTEMPTS {
             let found = self.credential(project, vault, id).await?;
-            let written = self.store().put(vec![gone(&found.document, self.now())], None).await;
-            match written.map_err(Into::into) {
+            let now = self.now();
+            let lost = note_lost(&found.document, waiting(&found), now);
+            let going = std::iter::once(gone(&found.document, now)).chain(lost).collect();
+            match self.store().put(going, None).await.map_err(Into::into) {
                 Ok(()) => {
-                    self.give_up(project, waiting(&found).collect()).await;
+                    self.shared().vaults.wake();
                     return Ok(());
                 }
                 Err(error) if VaultError::is_conflict(&error) => {}
@@ -422,11 +428,6 @@ impl Runtime {
             }
         }
         Err(VaultError::Busy)
-    }
-
-    async fn give_up(&self, project: ProjectId, sessions: Vec<SessionId>) {
-        let keys = sessions.into_iter().map(|session| SessionKey { project, session }).collect();
-        want::give_up(self.shared(), keys).await;
     }
 }
 

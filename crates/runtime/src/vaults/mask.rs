@@ -5,7 +5,8 @@
 //! spelling that is not here; that is why commands hold placeholders, and why tool servers are sent what is theirs
 //! alone. A value of fewer than eight bytes would be found where it is not, so it is looked for only in answers of whom it
 //! was sent to, and only where it stands alone; one of fewer than four bytes not at all. To refuse such values was the
-//! other way: it would refuse what the Agents API accepts, and do nothing about those that are stored.
+//! other way: it would refuse what the Agents API accepts, and do nothing about those that are stored. So whoever stores
+//! one is told.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +15,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use tenure_egress::{Replacer, SEARCHED_BYTES_MIN, WORD_BYTES_MIN};
 use tenure_journal::{Failure, ToolDef};
 use tenure_seal::SecretString;
+
+/// Bytes of the shortest secret that is looked for at all in what comes back.
+pub const MASKED_BYTES_MIN: usize = WORD_BYTES_MIN;
 
 /// A secret that may come back, and what is shown in its place.
 #[derive(Debug, Clone)]

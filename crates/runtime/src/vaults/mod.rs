@@ -15,7 +15,8 @@
 //! - Whatever an attempt brings back is searched for the secrets of its session before anything of it is recorded or
 //!   told ([`mask`]).
 //!
-//! Deleting a credential revokes nothing upstream and stops no session; its next use fails.
+//! Deleting a credential revokes nothing upstream and stops no session; its next use fails. Who waits for it is told
+//! ([`tell`]).
 
 mod access;
 mod bind;
@@ -27,15 +28,13 @@ mod permission;
 mod refresh;
 mod secrets;
 mod sign_in;
+mod tell;
 mod variables;
 mod want;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use tenure_journal::{CredentialAuth, SessionKey};
-use tenure_session::Command;
-use tenure_store::DocumentKind;
 use tenure_webhook::{AddressError, Policy, Target, guarded_client};
 use tokio::sync::Notify;
 
@@ -44,22 +43,17 @@ pub use bind::{Attached, BindError};
 pub use change::{CredentialChange, NewCredential, RefreshRotation, Rotated, Rotation, VaultPatch};
 pub use documents::{CREDENTIALS_MAX, SavedCredential, SavedVault, VaultFilter};
 pub use error::VaultError;
+pub use mask::MASKED_BYTES_MIN;
 pub(crate) use mask::{Known, Mask};
 pub use secrets::Secrets;
 pub use sign_in::{NewSignIn, ShownSignIn, SignInAt, SignInError};
+pub(crate) use tell::run;
 pub(crate) use variables::{Variable, variables};
 pub use variables::{check_variable, credential_host};
 pub(crate) use want::want;
 
-use crate::RuntimeErrorKind;
-use crate::handle::Shared;
-
 /// How long an authorization server may take for an answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
-/// How often documents are looked for that are due, beside those that this process is told of.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Documents that are looked at together.
-const BATCH: usize = 100;
 
 /// How vaults reach the outside.
 #[derive(Debug, Clone, Default)]
@@ -117,62 +111,4 @@ impl Vaults {
     pub(crate) fn wake(&self) {
         self.written.notify_one();
     }
-}
-
-/// Tells sessions that the sign-in they wait for was made, wherever that was. Each is told at least once.
-pub(crate) async fn run(shared: Arc<Shared>) {
-    loop {
-        if let Err(error) = release_due(&shared).await {
-            tracing::warn!(%error, "sessions that wait for a sign-in cannot be told now");
-        }
-        tokio::select! {
-            () = shared.stop.cancelled() => return,
-            () = shared.vaults.written.notified() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
-    }
-}
-
-async fn release_due(shared: &Arc<Shared>) -> Result<(), VaultError> {
-    let now = shared.clock.now();
-    for document in shared.store.due_documents(DocumentKind::Vault, now, BATCH).await? {
-        want::release_due(shared, SavedVault::from_document(document)?).await?;
-    }
-    for document in shared.store.due_documents(DocumentKind::Credential, now, BATCH).await? {
-        let found = SavedCredential::from_document(document)?;
-        let CredentialAuth::McpOauth(oauth) = &found.body.auth else { continue };
-        let project = found.document.project;
-        for session in &oauth.releasing {
-            tell(shared, SessionKey { project, session: *session }, Command::SignedIn).await;
-        }
-        let with = (&shared.sealer, &*shared.store);
-        let mut body = found.body.clone();
-        if let CredentialAuth::McpOauth(oauth) = &mut body.auth {
-            oauth.releasing.clear();
-        }
-        let secrets = found.open(with).await?;
-        let next = found.next(with, body, &secrets, now).await?;
-        match shared.store.put(vec![next.document], None).await.map_err(VaultError::from) {
-            Ok(()) => {}
-            // Someone else tells them, or changed it: it is still due then.
-            Err(error) if error.is_conflict() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Says whether a session needs no telling any more: it was told, or is gone.
-async fn tell(shared: &Arc<Shared>, key: SessionKey, command: Command) -> bool {
-    let told = shared.submit(key, vec![command], None, crate::registry::Admission::Always).await;
-    let Err(error) = told else { return true };
-    tracing::debug!(session = %key.session, %error, "a session that waited for a sign-in does not take it");
-    // What cannot be read now may be readable later.
-    !matches!(
-        error.kind(),
-        RuntimeErrorKind::Storage
-            | RuntimeErrorKind::Overloaded(_)
-            | RuntimeErrorKind::ShuttingDown
-            | RuntimeErrorKind::Sealing
-    )
 }

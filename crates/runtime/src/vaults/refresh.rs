@@ -18,6 +18,7 @@ use tenure_seal::SecretString;
 use tenure_webhook::Target;
 
 use super::access::{failure, unusable};
+use super::want::still_waiting;
 use super::{SavedCredential, Secrets, VaultError, documents};
 use crate::handle::Shared;
 
@@ -29,7 +30,7 @@ const LEASE_MS: u64 = 60_000;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Tries of a write that meets others.
 const WRITE_ATTEMPTS: u32 = 16;
-/// Sessions that are remembered as waiting for one sign-in; further ones are told when they ask again.
+/// Sessions that one credential remembers as waiting for a sign-in. Nobody would tell a further one, so it does not wait.
 const WAITING_MAX: usize = 1_000;
 
 /// Which token is needed.
@@ -60,7 +61,7 @@ pub(super) async fn usable(
         let now = shared.clock.now();
         match &oauth.state {
             OauthState::NeedsSignIn { waiting, .. } => {
-                let is_known = waiting.contains(&session.session) || waiting.len() >= WAITING_MAX;
+                let is_known = waiting.contains(&session.session);
                 if is_known || wait_for_sign_in(shared, &found, session).await? {
                     return Err(sign_in_required(&found));
                 }
@@ -95,6 +96,9 @@ fn sign_in_required(credential: &SavedCredential) -> Failure {
 }
 
 /// Notes that a session waits. Says whether it did; if not, someone wrote first.
+///
+/// # Errors
+/// `Authentication`: as many wait already as a credential remembers. As for [`usable`].
 async fn wait_for_sign_in(
     shared: &Shared,
     found: &SavedCredential,
@@ -105,6 +109,14 @@ async fn wait_for_sign_in(
     if let CredentialAuth::McpOauth(oauth) = &mut body.auth
         && let OauthState::NeedsSignIn { waiting, .. } = &mut oauth.state
     {
+        if waiting.len() >= WAITING_MAX {
+            let all = std::mem::take(waiting);
+            *waiting = still_waiting(shared, session.project, all, |one| *one).await.map_err(unusable)?;
+        }
+        if waiting.len() >= WAITING_MAX {
+            tracing::warn!(credential = %found.id, "more sessions wait for a sign-in than a credential remembers");
+            return Err(failure(FailureKind::Authentication, sign_in_required(found).message));
+        }
         waiting.push(session.session);
     }
     let secrets = found.open(with).await.map_err(unusable)?;

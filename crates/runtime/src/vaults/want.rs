@@ -13,13 +13,12 @@
 use std::sync::Arc;
 
 use tenure_journal::{
-    CredentialId, Failure, FailureKind, FoundCredential, SessionId, SessionKey, SessionStatus, VaultId,
+    CredentialId, Failure, FailureKind, ProjectId, SessionId, SessionKey, SessionStatus, VaultId,
     WantedCredential,
 };
-use tenure_session::Command;
 
 use super::access::{failure, unusable};
-use super::{SavedVault, VaultError, documents, tell};
+use super::{SavedVault, VaultError, documents};
 use crate::handle::Shared;
 
 /// Sessions that one vault remembers as waiting.
@@ -95,7 +94,7 @@ async fn note(
         }
         if vault.body.wanted.len() >= WANTED_MAX {
             let waiting = std::mem::take(&mut vault.body.wanted);
-            vault.body.wanted = still_waiting(shared, session, waiting).await?;
+            vault.body.wanted = still_waiting(shared, session.project, waiting, |one| one.session).await?;
         }
         if vault.body.wanted.len() >= WANTED_MAX {
             tracing::warn!(vault = %id, "more sessions wait for a sign-in than a vault remembers");
@@ -110,14 +109,15 @@ async fn note(
 }
 
 /// Those that may still wait: who was cancelled or deleted leaves its note behind.
-async fn still_waiting(
+pub(super) async fn still_waiting<T>(
     shared: &Shared,
-    SessionKey { project, .. }: SessionKey,
-    wanted: Vec<WantedCredential>,
-) -> Result<Vec<WantedCredential>, VaultError> {
+    project: ProjectId,
+    waiting: Vec<T>,
+    session_of: impl Fn(&T) -> SessionId,
+) -> Result<Vec<T>, VaultError> {
     let mut still = Vec::new();
-    for one in wanted {
-        let head = shared.store.head(SessionKey { project, session: one.session }).await?;
+    for one in waiting {
+        let head = shared.store.head(SessionKey { project, session: session_of(&one) }).await?;
         let waits = head.is_some_and(|head| {
             let may = matches!(head.status, SessionStatus::RequiresAction | SessionStatus::InProgress);
             may && !head.deleted
@@ -157,38 +157,6 @@ async fn write(shared: &Shared, vault: SavedVault) -> Result<bool, VaultError> {
         Err(error) if error.is_conflict() => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Tells the sessions for which something was found, wherever that was. Each is told at least once.
-pub(super) async fn release_due(shared: &Arc<Shared>, vault: SavedVault) -> Result<(), VaultError> {
-    let project = vault.document.project;
-    let mut later = Vec::new();
-    for found in vault.body.found.clone() {
-        let FoundCredential { session, mcp_server_url, credential_id } = &found;
-        let bind = Command::BindCredential {
-            server_url: mcp_server_url.clone(),
-            credential_id: credential_id.to_string(),
-        };
-        if !tell(shared, SessionKey { project, session: *session }, bind).await {
-            later.push(found);
-        }
-    }
-    let mut next = vault;
-    next.body.found = later;
-    // If someone wrote meanwhile, it is still due.
-    write(shared, next).await.map(drop)
-}
-
-/// Has sessions ask again that wait for what was deleted: they are told what they lack then. Goes on when the caller
-/// does not wait for it.
-pub(super) async fn give_up(shared: &Arc<Shared>, sessions: Vec<SessionKey>) {
-    let shared = Arc::clone(shared);
-    let telling = tokio::spawn(async move {
-        for session in sessions {
-            tell(&shared, session, Command::SignedIn).await;
-        }
-    });
-    let _ = telling.await;
 }
 
 /// Who waits for a credential in a vault.

@@ -11,6 +11,7 @@ pub(crate) mod cgroup;
 mod failure;
 mod forward;
 pub(crate) mod gvisor;
+pub(crate) mod held;
 mod identity;
 mod init;
 pub(crate) mod landlock;

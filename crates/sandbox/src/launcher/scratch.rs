@@ -1,63 +1,41 @@
 //! The directory for temporary files of a tier that has no file systems of its own.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
+use rustix::fs::Mode;
 
-use super::failure::{Failure, Or as _, random_name};
+use super::failure::{Failure, Or as _};
+use super::held::{Held, SANDBOX};
 use super::identity::{Identity, Source};
-use super::watch;
 
-/// It goes away with this value.
-pub(crate) struct Scratch(pub(crate) PathBuf);
+/// It goes away with this value. The command's is a directory in one of this process's own, so that whoever comes after
+/// a process that was killed knows whose it was.
+pub(crate) struct Scratch {
+    path: PathBuf,
+    _held: Held,
+}
 
 impl Scratch {
     pub(crate) fn make(identity: Identity) -> Result<Self, Failure> {
-        let path = PathBuf::from(format!("/tmp/tenure-sandbox-{}", random_name()?));
-        rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)).failed("making a temporary directory")?;
-        let made = Self(path);
+        let held = Held::make(SANDBOX).failed("making a temporary directory")?;
+        let path = held.path().join("tmp");
+        rustix::fs::mkdir(&path, Mode::RWXU).failed("making a temporary directory")?;
         match identity.source {
             Source::Server => {}
             Source::Passing | Source::Lasting => {
-                std::os::unix::fs::chown(&made.0, Some(identity.uid), Some(identity.gid))
+                // The command's user may pass through, and see nothing.
+                std::fs::set_permissions(held.path(), Permissions::from_mode(0o711))
+                    .failed("opening the temporary directory to the command's user")?;
+                chown(&path, Some(identity.uid), Some(identity.gid))
                     .failed("giving the temporary directory to the command's user")?;
             }
         }
-        Ok(made)
+        Ok(Self { path, _held: held })
     }
-}
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Everything that could be in it is dead. Nothing here follows a link.
-        if std::fs::remove_dir_all(&self.0).is_err() {
-            if let Ok(root) = rustix::fs::open(&self.0, OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
-                open_all(root.as_fd(), 0);
-            }
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-}
-
-/// Gives the owner every right to each directory, so that its entries can go.
-fn open_all(directory: BorrowedFd<'_>, depth: usize) {
-    if depth > watch::DEPTH_MAX {
-        return;
-    }
-    let own = openat(directory, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let Ok(mut entries) = own.and_then(Dir::new) else { return };
-    while let Some(Ok(entry)) = entries.read() {
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        let Ok(found) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        if FileType::from_raw_mode(found.st_mode).is_dir()
-            && let Ok(below) = watch::open_below(directory, name, found.st_mode)
-        {
-            let _ = rustix::fs::fchmod(&below, Mode::RWXU);
-            open_all(below.as_fd(), depth + 1);
-        }
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }

@@ -67,7 +67,7 @@ impl Sandbox {
             (Tier::Gvisor, _) | (Tier::Namespaces, None) => None,
             (Tier::Namespaces, Some(_)) | (Tier::Landlock, _) => Some(Scratch::make(identity)?),
         };
-        spec.tmp = tmp.as_ref().map(|tmp| tmp.0.clone());
+        spec.tmp = tmp.as_ref().map(|tmp| tmp.path().to_owned());
         let watched = Files::new(places(&spec)).failed("measuring the workspace")?;
         let parts = Parts { cgroup: cgroup.as_ref(), filters: &filters, control };
         let built = match (spec.tier, &spec.bubblewrap) {

@@ -120,8 +120,10 @@ impl Draft<'_> {
 
     fn after_failure(&self, effect: &Effect, attempt: u32, failure: &Failure) -> Next {
         if failure.kind == FailureKind::SignInRequired {
-            // Its server was given a credential while the attempt ran, which had none.
-            if self.state.effects.get(&effect.id).is_some_and(|pending| pending.rebound) {
+            // Its server was given a credential while the attempt ran, which had none; or what it waits for was made
+            // or deleted while it ran, and nobody comes again to say so.
+            let came = |pending: &Pending| pending.rebound || pending.heard;
+            if self.state.effects.get(&effect.id).is_some_and(came) {
                 return Next::Retry { at: self.cx.now };
             }
             // Nothing but a person brings something new; the moment is for what no person came to.

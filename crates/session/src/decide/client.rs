@@ -12,7 +12,7 @@ use tenure_policy::Approved;
 use super::Draft;
 use super::permission::{Asking, Judgement};
 use crate::catalogue::{self, Target};
-use crate::{Command, FromParent, Refusal};
+use crate::{Command, FromParent, Refusal, RequiredAction};
 
 impl Draft<'_> {
     pub(super) fn command(&mut self, command: &Command) -> Result<(), Refusal> {
@@ -204,6 +204,12 @@ impl Draft<'_> {
             self.state.pending().filter(|effect| is_moot(effect)).map(|effect| effect.id).collect();
         for effect_id in moot {
             self.push(Event::EffectAbandoned { effect_id });
+        }
+        // A call that waits for a sign-in there finds out what is there now.
+        let waits =
+            |action| matches!(action, RequiredAction::SignIn { server_label } if changed(&server_label));
+        if self.state.sign_ins().any(waits) {
+            self.signed_in();
         }
     }
 

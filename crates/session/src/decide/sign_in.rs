@@ -9,9 +9,10 @@ use super::turn::NO_ARGUMENTS;
 use crate::catalogue;
 
 impl Draft<'_> {
-    /// A person signed in: what waits for that may begin.
+    /// A person signed in, or nobody can any more: what waits for that asks again. An attempt that runs may be about to
+    /// say that it waits, so it counts as well.
     pub(super) fn signed_in(&mut self) {
-        if self.state.awaits_sign_in() {
+        if self.state.awaits_sign_in() || self.state.may_await_sign_in() {
             self.push(Event::SignedIn);
             self.tick();
         }
@@ -23,7 +24,7 @@ impl Draft<'_> {
         let (bound, unbound): (Vec<_>, Vec<_>) =
             self.state.servers_asked_at(server_url).cloned().partition(|mcp| mcp.credential_id.is_some());
         let unbound: Vec<String> = unbound.into_iter().map(|mcp| mcp.server_label).collect();
-        if !bound.is_empty() {
+        if !bound.is_empty() && self.state.awaits_sign_in() {
             // It got one in another way since: what waits finds out.
             self.signed_in();
         }

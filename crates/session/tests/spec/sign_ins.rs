@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tenure_journal::{
-    AuditFact, Decision, EffectKind, Event, FailureKind, McpTool, McpTransport, Origin, Secret, SecretId,
-    SessionStatus, Tool,
+    AgentPatch, AuditFact, Decision, EffectKind, Event, FailureKind, McpTool, McpTransport, Origin, Secret,
+    SecretId, SessionPatch, SessionStatus, Tool,
 };
 use tenure_policy::{PolicySet, PolicySource};
 use tenure_session::{Command, Refusal};
@@ -226,6 +226,78 @@ fn one_who_hears_of_it_before_the_attempt_has_ended_does_not_wait() {
     let before = b.version();
     bind(&mut b, SHOP);
     assert_eq!(b.version(), before);
+}
+
+#[test]
+fn one_who_hears_of_a_sign_in_before_the_attempt_has_ended_asks_once_more() {
+    let mut b = Bench::new(vec![open_server("shop", SHOP), server("own")], "Hi");
+    b.command("signed in", Command::SignedIn).unwrap();
+    // Who says it twice changes nothing.
+    let before = b.version();
+    b.command("signed in", Command::SignedIn).unwrap();
+    assert_eq!(b.version(), before);
+    b.fails(FailureKind::SignInRequired);
+    assert_eq!(b.session.view().status, SessionStatus::InProgress, "{}", b.transcript());
+    b.lists(shop());
+    b.wait(0);
+    // It looked again, and nobody said anything since.
+    b.fails(FailureKind::SignInRequired);
+    assert_eq!(b.session.view().status, SessionStatus::RequiresAction, "{}", b.transcript());
+    b.command("signed in", Command::SignedIn).unwrap();
+    b.lists(shop());
+    b.answer(vec![say("Hello.")]);
+    assert_eq!(b.session.view().status, SessionStatus::Idle, "{}", b.transcript());
+}
+
+/// The session's tools are these from here on.
+fn give_tools(b: &mut Bench, tools: Vec<Tool>) {
+    let agent = AgentPatch { tools: Some(tools), ..AgentPatch::default() };
+    let patch = Box::new(SessionPatch { agent: Some(agent), ..SessionPatch::default() });
+    b.command("other tools", Command::Update { patch }).unwrap();
+}
+
+/// The server with a credential that it was given.
+fn bound_server(label: &str, url: &str, credential_id: &str) -> Tool {
+    let Tool::Mcp(mcp) = open_server(label, url) else { panic!("it is one") };
+    Tool::Mcp(McpTool { credential_id: Some(credential_id.to_owned()), ..mcp })
+}
+
+#[test]
+fn a_call_whose_server_is_another_now_does_not_wait_for_the_one_before() {
+    let mut b = Bench::new(vec![open_server("shop", SHOP)], "Hi");
+    b.lists(shop());
+    b.answer(vec![call("c1", "shop__send", r#"{"to":"ann"}"#)]);
+    b.fails(FailureKind::SignInRequired);
+    // What is nothing to the server changes nothing about the wait.
+    b.command("update", Command::Update { patch: Box::default() }).unwrap();
+    assert_eq!(asked(&b), [""; 0]);
+    give_tools(&mut b, vec![]);
+    assert_eq!(asked(&b), ["call"], "{}", b.transcript());
+    b.fails(FailureKind::NotFound);
+    b.answer(vec![say("It is gone.")]);
+    assert_eq!(b.session.view().status, SessionStatus::Idle, "{}", b.transcript());
+}
+
+#[test]
+fn a_credential_that_comes_with_other_tools_is_asked_about_before_it_is_shown() {
+    let mut b = Bench::new(vec![open_server("shop", SHOP)], "Hi");
+    b.lists(shop());
+    b.answer(vec![call("c1", "shop__send", r#"{"to":"ann"}"#)]);
+    b.fails(FailureKind::SignInRequired);
+    give_tools(&mut b, vec![bound_server("shop", SHOP, "cred_2")]);
+    assert!(b.transcript().contains("may show cred_2"), "{}", b.transcript());
+    assert_eq!(asked(&b), ["call"], "{}", b.transcript());
+    // It was deleted, and the tools are given anew without it: nothing is shown, and the call waits again.
+    give_tools(&mut b, vec![open_server("shop", SHOP)]);
+    b.fails(FailureKind::SignInRequired);
+    assert_eq!(b.session.view().status, SessionStatus::RequiresAction, "{}", b.transcript());
+    let keep = r#"@id("keep") forbid (principal, action == Action::"secret.use", resource);"#;
+    let mut b = ruled(vec![open_server("shop", SHOP)], keep);
+    b.lists(shop());
+    b.answer(vec![call("c1", "shop__send", r#"{"to":"ann"}"#)]);
+    b.fails(FailureKind::SignInRequired);
+    give_tools(&mut b, vec![bound_server("shop", SHOP, "cred_2")]);
+    assert!(b.transcript().contains("Policy does not allow the credential"), "{}", b.transcript());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
+use tenure_runtime::MASKED_BYTES_MIN;
 
 use super::Context;
 use super::client::Client;
@@ -143,6 +144,7 @@ pub(crate) async fn vaults(cx: &mut Context, args: &VaultsArgs) -> Result<Exit, 
             };
             let body = json!({"name": add.name, "auth": auth});
             let created = client.post(&format!("{PATH}/{id}/credentials"), &body).await?;
+            warn_of(cx, secret.expose())?;
             output::one(&mut cx.world.out, cx.format, text(&created, "/id"), &created)?;
         }
         VaultsCommand::Rotate { vault, credential, secret_env } => {
@@ -159,6 +161,7 @@ pub(crate) async fn vaults(cx: &mut Context, args: &VaultsArgs) -> Result<Exit, 
             auth[member] = json!(secret.expose());
             let path = format!("{PATH}/{id}/credentials/{}", text(&found, "/id"));
             let rotated = client.post(&path, &json!({ "auth": auth })).await?;
+            warn_of(cx, secret.expose())?;
             output::one(&mut cx.world.out, cx.format, text(&rotated, "/id"), &rotated)?;
         }
         VaultsCommand::Remove { vault, credential } => {
@@ -192,6 +195,16 @@ pub(crate) async fn vaults(cx: &mut Context, args: &VaultsArgs) -> Result<Exit, 
         }
     }
     Ok(Exit::Done)
+}
+
+/// Says what comes of a secret that is too short to be masked.
+fn warn_of(cx: &mut Context, secret: &str) -> Result<(), CliError> {
+    if secret.len() >= MASKED_BYTES_MIN {
+        return Ok(());
+    }
+    cx.note(&format!(
+        "the secret has fewer than {MASKED_BYTES_MIN} bytes and is not masked where it comes back; take a longer one"
+    ))
 }
 
 /// Waits until the browser has come back.

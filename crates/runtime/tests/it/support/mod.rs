@@ -57,6 +57,8 @@ pub(crate) struct Shop {
     pub(crate) headers: Mutex<Vec<BTreeMap<String, String>>>,
     /// The token without which it asks for a sign-in.
     wants: Option<&'static str>,
+    /// Whether it says to anyone what it can do.
+    is_open: bool,
     /// When a call last changed its tools.
     changed: Mutex<Option<std::time::Instant>>,
 }
@@ -65,6 +67,11 @@ impl Shop {
     /// One that asks everyone for a sign-in who does not show this token.
     pub(crate) fn wanting(token: &'static str) -> Self {
         Self { wants: Some(token), ..Self::default() }
+    }
+
+    /// One that tells anyone what it can do, and asks for a sign-in when it is called without this token.
+    pub(crate) fn wanting_at_calls(token: &'static str) -> Self {
+        Self { is_open: true, ..Self::wanting(token) }
     }
 
     fn check(&self, server: &Server) -> Result<(), Failure> {
@@ -84,7 +91,9 @@ impl Shop {
 #[async_trait]
 impl Servers for Shop {
     async fn list(&self, server: &Server, _: &CancellationToken) -> Result<Vec<ToolDef>, Failure> {
-        self.check(server)?;
+        if !self.is_open {
+            self.check(server)?;
+        }
         if let Server::Http { headers, .. } = server {
             self.headers.lock().expect("no panics").push(headers.clone());
         }
