@@ -158,7 +158,8 @@ async fn renew(shared: &Arc<Shared>, session: SessionKey, found: SavedCredential
     }
     // A task of its own: whoever gives up waiting must not lose what was given.
     let task = Arc::clone(shared);
-    let renewing = tokio::spawn(async move { carry_out(&task, session, found.id, &refresh, &token).await });
+    let renewing =
+        crate::tasks::spawn(async move { carry_out(&task, session, found.id, &refresh, &token).await });
     renewing.await.map_err(|_| failure(FailureKind::Overloaded, "new tokens could not be asked for"))?
 }
 

@@ -235,7 +235,7 @@ impl Runtime {
         // A task of its own: a browser that goes away must not lose what was given.
         let (runtime, callback) = (self.clone(), callback.clone());
         let redeeming =
-            tokio::spawn(async move { runtime.redeem(project, &id, claimed, body, &callback).await });
+            crate::tasks::spawn(async move { runtime.redeem(project, &id, claimed, body, &callback).await });
         redeeming.await.map_err(|_| SignInError::Unreachable)?
     }
 
