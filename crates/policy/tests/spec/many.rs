@@ -76,8 +76,11 @@ fn exactly_the_policies_that_fit_decide() {
     }
 }
 
+/// The id of a policy, its effect and condition, and whether it holds.
+type Reading = (&'static str, &'static str, fn(bool, u64) -> bool);
+
 /// Policies by what they read: what stays the same from one call to the next, what does not, and both.
-const READING: [(&str, &str, fn(bool, u64) -> bool); 6] = [
+const READING: [Reading; 6] = [
     ("f-args", "forbid/context.args.amount > 1", |_, amount| amount > 1),
     ("f-both", "forbid/context.grant_matches && context.args.amount > 0", |grant, amount| {
         grant && amount > 0
@@ -115,9 +118,7 @@ fn answers_that_are_kept_change_no_decision() {
             let facts = Facts { grant_matches, ..Facts::neutral() };
             let said = said(&verdict(&policies, &Request { facts, ..request(action, &arguments) }, 0));
             let holding = |effect: &str| -> Vec<&str> {
-                let holds = |rule: &&&(&'static str, &str, fn(bool, u64) -> bool)| {
-                    rule.0.starts_with(effect) && (rule.2)(grant_matches, amount)
-                };
+                let holds = |rule: &&&Reading| rule.0.starts_with(effect) && (rule.2)(grant_matches, amount);
                 rules.iter().filter(holds).map(|(id, ..)| *id).collect()
             };
             let expected = match (holding("f"), holding("p")) {
