@@ -12,7 +12,7 @@ use tenure_sim::{Bug, Failure, Property, run, trace};
 /// Seeds of every change. More with `TENURE_SIM_SEEDS`.
 const SEEDS: u64 = 20_000;
 /// Seeds within which a deliberate bug is caught.
-const SEEDS_PER_BUG_MAX: u64 = 2_000;
+const SEEDS_PER_BUG_MAX: u64 = 4_000;
 /// Seeds in which everything must happen that can.
 const SEEDS_TO_REACH_ALL_MAX: u64 = 10_000;
 /// Seeds that broke something once.
