@@ -30,8 +30,8 @@ pub struct Passage {
     pub fact: Option<Arc<KnownFact>>,
     /// Its terms that are no stop words, in order.
     pub(crate) stems: Vec<String>,
-    /// Its sentences.
-    pub(crate) sentences: Vec<Sentence>,
+    /// Its sentences, once they were asked for.
+    sentences: OnceLock<Vec<Sentence>>,
     /// Whether it says a time, once that was asked.
     says_when: OnceLock<bool>,
     /// Whether it has a number in it.
@@ -54,26 +54,15 @@ pub(crate) struct Sentence {
 
 impl From<Episode> for Passage {
     fn from(episode: Episode) -> Self {
-        let (mut stems, mut sentences) = (Vec::new(), Vec::new());
-        let (mut has_number, mut terms_left) = (false, text::TERMS_MAX);
-        for sentence in meaning::sentences_of(&episode.text) {
-            let mut terms = text::terms(sentence);
-            terms.truncate(terms_left);
-            terms_left -= terms.len();
-            has_number |= terms.iter().any(is_number);
-            let begin = stems.len();
-            stems.extend(terms.into_iter().filter(|term| !term.is_stop).map(|term| term.stem));
-            sentences.push(Sentence { stems: begin..stems.len(), is_question: asks(sentence) });
-            if terms_left == 0 {
-                break;
-            }
-        }
+        let terms = text::terms(&episode.text);
+        let has_number = terms.iter().any(is_number);
         let is_question = asks(&episode.text);
+        let stems = terms.into_iter().filter(|term| !term.is_stop).map(|term| term.stem).collect();
         Self {
             episode,
             fact: None,
             stems,
-            sentences,
+            sentences: OnceLock::new(),
             says_when: OnceLock::new(),
             has_number,
             is_question,
@@ -143,6 +132,22 @@ pub(crate) struct Reading {
 pub(crate) type Places<'a> = HashMap<&'a str, usize>;
 
 impl Passage {
+    /// Its sentences. To cut them takes as long as everything else that is read of a passage, and without a model nobody
+    /// asks for them.
+    pub(crate) fn sentences(&self) -> &[Sentence] {
+        self.sentences.get_or_init(|| {
+            let mut end = 0;
+            let sentence = |text: &str| {
+                let begin = end;
+                let stems = text::terms(text).iter().filter(|term| !term.is_stop).count();
+                // Of a text that is too long, the last terms are left out.
+                end = (begin + stems).min(self.stems.len());
+                Sentence { stems: begin..end, is_question: asks(text) }
+            };
+            meaning::sentences_of(&self.episode.text).map(sentence).collect()
+        })
+    }
+
     /// Whether it says a time. Asked of few, because reading that takes as long as everything else.
     pub(crate) fn says_when(&self) -> bool {
         *self.says_when.get_or_init(|| {

@@ -81,6 +81,8 @@ pub const FEATURES: [&str; 24] = [
     "window",
     "next_window",
 ];
+const SAID: usize = FEATURES.len() - 8;
+const ANSWERS: usize = FEATURES.len() - 7;
 const KIND: usize = FEATURES.len() - 6;
 const KIN: usize = FEATURES.len() - 5;
 /// Where the features of vectors begin, to the end.
@@ -280,6 +282,7 @@ impl<'a> Scorer<'a> {
             && !same_speaker(&passages[place - 1].episode, episode)
             && readings[place - 1].counts.iter().any(|count| *count > 0.0);
         let flag = |set: bool| if set { 1.0 } else { 0.0 };
+        let counts = |feature: usize| self.weights.features[feature] != 0.0;
         let likeness =
             |place: usize| similarity.and_then(|of| passages.get(place).and_then(|one| of(&one.episode)));
         let features = [
@@ -299,8 +302,10 @@ impl<'a> Scorer<'a> {
             self.covered(&readings[place.saturating_sub(BROAD)..(place + BROAD + 1).min(readings.len())]),
             self.covered(&readings[place..=place]),
             self.named(passage),
-            self.said(passage, reading),
-            before.map_or(0.0, |before| self.answers(passage, (&passages[before], &readings[before]))),
+            if counts(SAID) { self.said(passage, reading) } else { 0.0 },
+            before
+                .filter(|_| counts(ANSWERS))
+                .map_or(0.0, |before| self.answers(passage, (&passages[before], &readings[before]))),
             0.0,
             0.0,
             likeness(place).map_or(f32::NAN, |likeness| likeness.whole),
@@ -323,7 +328,7 @@ impl<'a> Scorer<'a> {
 
     /// The part of the question that is in the sentence which has most of it, of those that ask nothing.
     fn said(&self, passage: &Passage, reading: &Reading) -> f32 {
-        let statements = passage.sentences.iter().filter(|sentence| !sentence.is_question);
+        let statements = passage.sentences().iter().filter(|sentence| !sentence.is_question);
         statements.map(|sentence| self.covered_within(reading, &[sentence])).fold(0.0, f32::max)
     }
 
@@ -333,7 +338,7 @@ impl<'a> Scorer<'a> {
             return 0.0;
         }
         let questions: Vec<&Sentence> =
-            before.sentences.iter().filter(|sentence| sentence.is_question).collect();
+            before.sentences().iter().filter(|sentence| sentence.is_question).collect();
         self.covered_within(reading, &questions)
     }
 
