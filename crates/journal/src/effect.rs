@@ -170,6 +170,27 @@ impl EffectKind {
         }
     }
 
+    /// The label of the tool server that it asks from here: not one inside an environment, but for a listing, which is of
+    /// either.
+    #[must_use]
+    pub fn asked_server(&self) -> Option<&str> {
+        match self {
+            Self::ListTools { server_label, .. }
+            | Self::ToolCall { server: ServerRef::Mcp { server_label }, .. } => Some(server_label),
+            Self::ToolCall { server: ServerRef::Builtin | ServerRef::Inside { .. }, .. }
+            | Self::ModelCall { .. }
+            | Self::Review { .. }
+            | Self::Extract { .. }
+            | Self::Compact { .. }
+            | Self::Subagent { .. }
+            | Self::EndSubagents { .. }
+            | Self::PrepareEnvironment
+            | Self::PlaceFiles { .. }
+            | Self::Command { .. }
+            | Self::PublishArtifacts => None,
+        }
+    }
+
     /// The item that shows the call the effect carries out.
     #[must_use]
     pub fn item_id(&self) -> Option<ItemId> {

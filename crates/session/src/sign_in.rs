@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tenure_journal::{EffectId, EffectKind, McpTool, ServerRef, Timestamp, Tool};
+use tenure_journal::{EffectId, EffectKind, McpTool, Timestamp, Tool};
 
 use crate::state::{Pending, PendingPhase};
 use crate::{RequiredAction, Session, catalogue};
@@ -114,19 +114,5 @@ impl Session {
 }
 
 fn label(pending: &Pending) -> Option<String> {
-    match &pending.effect.kind {
-        EffectKind::ListTools { server_label, .. }
-        | EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, .. } => Some(server_label.clone()),
-        EffectKind::ToolCall { server: ServerRef::Builtin | ServerRef::Inside { .. }, .. }
-        | EffectKind::ModelCall { .. }
-        | EffectKind::Review { .. }
-        | EffectKind::Extract { .. }
-        | EffectKind::Compact { .. }
-        | EffectKind::Subagent { .. }
-        | EffectKind::EndSubagents { .. }
-        | EffectKind::PrepareEnvironment
-        | EffectKind::PlaceFiles { .. }
-        | EffectKind::Command { .. }
-        | EffectKind::PublishArtifacts => None,
-    }
+    pending.effect.kind.asked_server().map(str::to_owned)
 }

@@ -14,8 +14,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tenure_journal::{
-    CredentialId, Effect, EffectId, EffectKind, Event, Failure, FailureKind, Fresh, McpTool, McpTransport,
-    Next, Outcome, Recorded, ServerRef, SessionKey, Timestamp, Tool,
+    CredentialId, Effect, EffectId, Event, Failure, FailureKind, Fresh, McpTool, McpTransport, Next, Outcome,
+    Recorded, SessionKey, Timestamp, Tool,
 };
 use tenure_session::{Attempted, Command, RequiredAction, Session};
 
@@ -167,42 +167,9 @@ impl Vault {
     }
 }
 
-fn server(effect: &Effect) -> Option<&str> {
-    match &effect.kind {
-        EffectKind::ListTools { server_label, .. }
-        | EffectKind::ToolCall { server: ServerRef::Mcp { server_label }, .. } => Some(server_label),
-        EffectKind::ToolCall { server: ServerRef::Builtin | ServerRef::Inside { .. }, .. }
-        | EffectKind::ModelCall { .. }
-        | EffectKind::Review { .. }
-        | EffectKind::Extract { .. }
-        | EffectKind::Compact { .. }
-        | EffectKind::Subagent { .. }
-        | EffectKind::EndSubagents { .. }
-        | EffectKind::PrepareEnvironment
-        | EffectKind::PlaceFiles { .. }
-        | EffectKind::Command { .. }
-        | EffectKind::PublishArtifacts => None,
-    }
-}
-
-/// The session's server of this label.
-fn server_of<'a>(state: &'a Session, label: &str) -> Option<&'a McpTool> {
-    state.agent().tools.iter().find_map(|tool| match tool {
-        Tool::Mcp(mcp) if mcp.server_label == label => Some(mcp),
-        Tool::Mcp(_)
-        | Tool::Function(_)
-        | Tool::ToolSearch
-        | Tool::ProgrammaticToolCalling { .. }
-        | Tool::WebSearch { .. }
-        | Tool::ComputerUse { .. }
-        | Tool::Automations
-        | Tool::Memory => None,
-    })
-}
-
 /// What an effect that begins now shows its server.
 pub(crate) fn shown(state: &Session, effect: &Effect) -> Shown {
-    match server(effect).and_then(|label| server_of(state, label)) {
+    match effect.kind.asked_server().and_then(|label| state.server(label)) {
         None => Shown::NoServer,
         Some(McpTool { credential_id: Some(id), .. }) => Shown::Credential(id.clone()),
         Some(McpTool { credential_id: None, .. }) => Shown::Nothing,
@@ -233,7 +200,7 @@ impl World {
     /// What comes of a request at the server before it does anything; nothing if it does what is asked.
     pub(crate) fn greet(&mut self, call: Call) -> Option<Call> {
         let Some(vault) = &self.vault else { return Some(call) };
-        if server(&call.effect).is_none() {
+        if call.effect.kind.asked_server().is_none() {
             return Some(call);
         }
         match vault.greeting(&call.shown) {
@@ -401,7 +368,7 @@ impl World {
         };
         for action in state.view().required_actions {
             let RequiredAction::SignIn { server_label } = action else { continue };
-            let why = vault.missed(key, server_of(&state, &server_label));
+            let why = vault.missed(key, state.server(&server_label));
             let detail = format!("session {} waits for a sign-in at {server_label}: {why}", key.session);
             return Err(Violation::new(Property::SignInGoesOn, detail));
         }
@@ -427,7 +394,7 @@ impl Waits {
     pub(crate) fn read(&mut self, recorded: &Recorded) -> Result<(), Violation> {
         let broken = |detail: String| Err(Violation::new(Property::SignInGoesOn, detail));
         if let Event::EffectRequested { effect } = &recorded.event
-            && let Some(label) = server(effect)
+            && let Some(label) = effect.kind.asked_server()
         {
             self.asked.insert(effect.id, label.to_owned());
         }
