@@ -1,4 +1,4 @@
-//! Tasks of the executor, boxed: of each future that is spawned as it is, Tokio makes a dozen types of its own, and a
+//! Tasks of the executor, boxed: of each future that is spawned as it is, Tokio makes further types, and a
 //! binary holds the functions of all of them.
 
 use std::future::Future;

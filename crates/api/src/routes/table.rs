@@ -103,8 +103,8 @@ where
 
 type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A function of a [`Call`]. One type for all of them: of each handler's own, axum makes a dozen further types, which
-/// were a good part of what this crate takes to compile.
+/// A function of a [`Call`]. One type for all of them: of each handler's own, axum makes further types, and a binary
+/// holds the functions of all of them.
 #[derive(Clone)]
 struct Endpoint(Arc<dyn Fn(Call) -> Answering<Result<Response, ApiError>> + Send + Sync>);
 
