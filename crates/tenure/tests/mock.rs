@@ -129,7 +129,7 @@ async fn a_key_pays_once_and_no_key_pays_every_time() {
         payments::Options { listen: Listen::Stdio, ledger: ledger.clone(), hold_after_commit: None };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/mcp", listener.local_addr().expect("an address"));
-    let service = mock::router(Payments::open(options).expect("a ledger"));
+    let service = mock::router(mock::Service::Payments(Payments::open(options).expect("a ledger")));
     let serving = tokio::spawn(async move { axum::serve(listener, service).await });
     let (servers, server) = (pool(), http(&url));
 

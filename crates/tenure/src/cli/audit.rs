@@ -380,7 +380,7 @@ pub(crate) async fn each(
             let parsed: Value = serde_json::from_str(&record).map_err(|error| damaged(&error))?;
             // Records of requests belong to no session.
             if types.contains(&text(&parsed, "/fact/type")) && parsed.get("session").is_some() {
-                take(serde_json::from_value(parsed).map_err(|error| damaged(&error))?);
+                take(serde_json::from_str(&record).map_err(|error| damaged(&error))?);
             }
         }
     }

@@ -10,12 +10,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rmcp::model::{CallToolResult, ContentBlock};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ListToolsResult,
+    PaginatedRequestParams, ServerConfig, Tool,
+};
+use rmcp::service::RequestContext;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
-use rmcp::{ServerHandler, ServiceExt};
+use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
 use serde_json::json;
 use tokio::net::TcpListener;
+
+use self::orders::Orders;
+use self::payments::Payments;
 
 /// Where a service is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +75,53 @@ pub(crate) enum MockError {
     Orders(#[from] csv::Error),
 }
 
+/// Either service, as one type: everything that serves one is compiled for each type anew.
+#[derive(Clone)]
+pub(crate) enum Service {
+    Orders(Orders),
+    Payments(Payments),
+}
+
+impl ServerHandler for Service {
+    fn get_info(&self) -> ServerConfig {
+        match self {
+            Self::Orders(orders) => orders.get_info(),
+            Self::Payments(payments) => payments.get_info(),
+        }
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        match self {
+            Self::Orders(orders) => orders.list_tools(request, context).await,
+            Self::Payments(payments) => payments.list_tools(request, context).await,
+        }
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        match self {
+            Self::Orders(orders) => orders.call_tool(request, context).await,
+            Self::Payments(payments) => payments.call_tool(request, context).await,
+        }
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        match self {
+            Self::Orders(orders) => orders.get_tool(name),
+            Self::Payments(payments) => payments.get_tool(name),
+        }
+    }
+}
+
 /// Serves until the input ends, or for ever.
-async fn run<S: ServerHandler + Clone>(service: S, listen: Listen) -> Result<(), MockError> {
+async fn run(service: Service, listen: Listen) -> Result<(), MockError> {
     match listen {
         Listen::Stdio => {
             let serving = service.serve(rmcp::transport::stdio()).await;
@@ -95,7 +147,7 @@ fn announce(address: SocketAddr) -> std::io::Result<()> {
 }
 
 /// The service as an HTTP application.
-pub(crate) fn router<S: ServerHandler + Clone>(service: S) -> axum::Router {
+pub(crate) fn router(service: Service) -> axum::Router {
     let config =
         StreamableHttpServerConfig::default().with_legacy_session_mode(false).with_json_response(true);
     let sessions = Arc::new(NeverSessionManager::default());

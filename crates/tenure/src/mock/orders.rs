@@ -9,7 +9,7 @@ use rmcp::{ServerHandler, schemars, tool, tool_handler, tool_router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Listen, MockError, refused, run};
+use super::{Listen, MockError, Service, refused, run};
 
 const ORDERS: &str = include_str!("../../data/orders.csv");
 /// Orders that one search shows unless it asks for another number.
@@ -29,7 +29,7 @@ pub(crate) struct Options {
 /// # Errors
 /// The address cannot be used, or the client on the pipes is none.
 pub(crate) async fn serve(options: Options) -> Result<(), MockError> {
-    run(Orders::shipped()?, options.listen).await
+    run(Service::Orders(Orders::shipped()?), options.listen).await
 }
 
 /// The service.

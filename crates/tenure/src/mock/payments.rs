@@ -32,7 +32,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ledger::{Declined, Ledger, Made, Refund, Request};
-use super::{Listen, MockError, refused, run};
+use super::{Listen, MockError, Service, refused, run};
 
 /// Where a call's idempotency key is in its `_meta`.
 const KEY_IN_META: &str = "tenure/idempotency-key";
@@ -64,7 +64,7 @@ pub(crate) struct Options {
 /// The ledger or the address cannot be used, or the client on the pipes is none.
 pub(crate) async fn serve(options: Options) -> Result<(), MockError> {
     let listen = options.listen;
-    run(Payments::open(options)?, listen).await
+    run(Service::Payments(Payments::open(options)?), listen).await
 }
 
 /// The service.

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use tenure_journal::{
-    Approval, Asked, AuditFact, AuditRecord, DigestKey, Event, KEYED_DIGEST_PREFIX, PolicyText,
+    Approval, Asked, AuditFact, AuditRecord, DigestKey, Event, KEYED_DIGEST_PREFIX, PolicyText, Recorded,
+    Timestamp, Version,
 };
 use tenure_policy::{FAULT, PolicySet, Verdict};
 
@@ -296,9 +297,10 @@ async fn events(
         for row in rows {
             let version = row["version"].as_u64().unwrap_or_default();
             if wanted.contains(&version)
-                && let Ok(event) = serde_json::from_value(row["event"].clone())
+                && let Ok(read) =
+                    Recorded::decode(Version(version), Timestamp::EPOCH, row["event"].to_string().as_bytes())
             {
-                found.insert(version, event);
+                found.insert(version, read.event);
             }
         }
         wanted.retain(|version| *version > last.max(next));
@@ -309,7 +311,7 @@ async fn events(
 /// What the set with a digest was made from; nothing if it is not stored.
 async fn stored(client: &Client, digest: &str) -> Result<Option<PolicyText>, CliError> {
     match client.get(&format!("/v1/tenure/policies/sets/{digest}"), &[]).await {
-        Ok(found) => Ok(serde_json::from_value(found["text"].clone()).ok()),
+        Ok(found) => Ok(serde_json::from_str(&found["text"].to_string()).ok()),
         Err(error) if error.exit == Exit::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -318,7 +320,7 @@ async fn stored(client: &Client, digest: &str) -> Result<Option<PolicyText>, Cli
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
-    use tenure_journal::{AgentId, EffectId, Fresh, ProjectId, Timestamp, json as strict};
+    use tenure_journal::{AgentId, EffectId, Fresh, ProjectId, json as strict};
     use tenure_policy::{Action, AgentFacts, Facts, PolicySource, Principal, Request, kept_questions};
 
     use super::*;
