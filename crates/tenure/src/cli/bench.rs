@@ -19,6 +19,7 @@ mod server;
 mod turns;
 mod workspace;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -98,8 +99,11 @@ enum Benchmark {
     ClusterTakeover,
 }
 
+/// Tells whoever waits what is being done.
+type Tell<'a> = &'a dyn Fn(&str) -> Result<(), CliError>;
+
 /// What is measured with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct Place<'a> {
     /// Where to write.
     directory: &'a Path,
@@ -113,6 +117,7 @@ struct Place<'a> {
     memories: usize,
     /// Where the solver is.
     solver: &'a Whereabouts,
+    tell: Tell<'a>,
 }
 
 /// One measured number.
@@ -138,13 +143,17 @@ pub(crate) async fn bench(cx: &mut Context, args: &BenchArgs) -> Result<Exit, Cl
     let only: Vec<Benchmark> = args.only.iter().chain(&args.names).copied().collect();
     let locomo = args.locomo.as_ref().map(|path| cx.world.directory.join(path));
     let embedding = args.embedding.as_ref().map(|path| cx.world.directory.join(path));
+    let solver = Whereabouts::of(&cx.world.env);
+    let telling = RefCell::new(&mut *cx);
+    let tell = |text: &str| telling.borrow_mut().note(text);
     let place = Place {
         directory: &directory,
         database: args.database.as_deref().unwrap_or_default(),
         locomo: locomo.as_deref(),
         embedding: embedding.as_deref(),
         memories: args.memories as usize,
-        solver: &Whereabouts::of(&cx.world.env),
+        solver: &solver,
+        tell: &tell,
     };
     let mut rows = Vec::new();
     for benchmark in Benchmark::value_variants() {
@@ -163,10 +172,10 @@ pub(crate) async fn bench(cx: &mut Context, args: &BenchArgs) -> Result<Exit, Cl
             && only.is_empty()
             && let Some(missing) = tokio::task::block_in_place(|| place.solver.find().err())
         {
-            cx.note(&format!("{} is left out: {missing}", benchmark.name()))?;
+            tell(&format!("{} is left out: {missing}", benchmark.name()))?;
             continue;
         }
-        cx.note(&format!("measuring {} ...", benchmark.name()))?;
+        tell(&format!("measuring {} ...", benchmark.name()))?;
         rows.extend(benchmark.measure(place, each).await?);
     }
     let rows: Vec<Value> = rows.iter().map(Row::to_json).collect();
@@ -199,7 +208,7 @@ impl Benchmark {
     }
 
     async fn measure(self, place: Place<'_>, each: Duration) -> Result<Vec<Row>, CliError> {
-        let Place { directory, database, locomo, embedding, memories, solver } = place;
+        let Place { directory, database, locomo, embedding, memories, solver, tell } = place;
         match self {
             Self::Appends => journal::appends(directory, each).await,
             Self::Turns => turns::measure(directory, each).await,
@@ -217,11 +226,11 @@ impl Benchmark {
                 tokio::task::block_in_place(|| workspace::measure(directory, workspace::FEW, workspace::MANY))
             }
             Self::Memory => {
-                let mut rows = tokio::task::block_in_place(|| memory::quality(embedding))?;
+                let mut rows = tokio::task::block_in_place(|| memory::quality(embedding, tell))?;
                 if let Some(path) = locomo {
-                    rows.extend(memory::locomo(directory, path, embedding).await?);
+                    rows.extend(memory::locomo(directory, path, embedding, tell).await?);
                 }
-                rows.extend(memory::speed(directory, memories, embedding).await?);
+                rows.extend(memory::speed(directory, memories, embedding, tell).await?);
                 Ok(rows)
             }
             Self::Context => Ok(tokio::task::block_in_place(context::measure)),
@@ -365,6 +374,7 @@ mod tests {
             embedding: None,
             memories: 1_000,
             solver: &Whereabouts::of(&tenure_project::Env::default()),
+            tell: &|_| Ok(()),
         };
         for (benchmark, rows) in [(Benchmark::Appends, 3), (Benchmark::Turns, 5)] {
             let measured = benchmark.measure(place, each).await.expect("measured");

@@ -24,8 +24,8 @@ use tenure_memory::rfc3339;
 use tenure_model::codec::responses;
 use tokio::net::TcpListener;
 
-use super::failed;
 use super::lab::Site;
+use super::{Tell, failed};
 use crate::cli::client::{Client, Events};
 use crate::cli::decide::post_event;
 use crate::cli::error::CliError;
@@ -54,6 +54,7 @@ pub(super) async fn measure(
     parent: &Path,
     path: &Path,
     embedding: Option<&Path>,
+    tell: Tell<'_>,
 ) -> Result<Halves, CliError> {
     let bytes = std::fs::read(path).map_err(|error| failed("reading LoCoMo", error))?;
     let talks = locomo::read(&bytes).map_err(|error| failed("reading LoCoMo", error))?;
@@ -61,6 +62,7 @@ pub(super) async fn measure(
     let site = Site::new(parent, &address)?;
     let mut server = site.serve().await?;
     let client = server.client()?;
+    tell(&format!("  holding {} talks of LoCoMo over the API ...", talks.len()))?;
     let held = try_join_all(talks.iter().map(|talk| hold(&client, &voice, talk))).await?;
     if let Some(model) = embedding {
         // Killed, because everything that was said is durable; and with a model from here on, as after a change of it.
@@ -68,11 +70,14 @@ pub(super) async fn measure(
         let model = std::path::absolute(model)?;
         site.set("memory", &json!({"embedding": {"directory": model}}))?;
         server = site.serve_telling("info").await?;
+        let passages: usize = talks.iter().map(|talk| talk.episodes.len()).sum();
+        tell(&format!("  making vectors of {passages} passages on one processor, which takes minutes ..."))?;
         wait_until_embedded(&site).await?;
     }
     let client = server.client()?;
     let mut tallies = [Tally::default(), Tally::default()];
     for (talk, held) in talks.iter().zip(&held) {
+        tell(&format!("  asking {} questions of {} ...", talk.asked.len(), talk.name))?;
         let half = usize::from(!locomo::TUNING.contains(&talk.name.as_str()));
         ask(&client, talk, held, &mut tallies[half]).await?;
     }

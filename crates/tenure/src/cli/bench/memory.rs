@@ -21,7 +21,7 @@ use tenure_store::{Append, Embedded, GoneRows, Store as _};
 use tenure_store_sqlite::SqliteStore;
 
 use super::locomo::Halves;
-use super::{Benchmark, Row, failed, lab, median};
+use super::{Benchmark, Row, Tell, failed, lab, median};
 use crate::cli::error::CliError;
 use crate::server::embedding::Local;
 
@@ -47,7 +47,7 @@ const QUALITY_GOAL: &str = "R@10 79, multi-hop 50";
 const MEANING_GOAL: &str = "with a model: R@10 85, multi-hop 60";
 
 /// How well questions are answered of talk that is made up, by the ranker alone: its index holds everything.
-pub(super) fn quality(embedding: Option<&Path>) -> Result<Vec<Row>, CliError> {
+pub(super) fn quality(embedding: Option<&Path>, tell: Tell<'_>) -> Result<Vec<Row>, CliError> {
     let model = embedding.map(Model::open).transpose().map_err(|error| failed("reading the model", error))?;
     let model = model.as_ref();
     let made_up = synthetic::conversations(SEED, TALKS);
@@ -57,6 +57,7 @@ pub(super) fn quality(embedding: Option<&Path>) -> Result<Vec<Row>, CliError> {
     }
     let mut rows = Vec::new();
     for (language, talks) in languages {
+        tell(&format!("  asking of {} talks that are made up, {language} ...", talks.len()))?;
         let measured = ranked(&talks, model)?;
         rows.extend(table(&format!("made up, {language}"), &measured, None));
     }
@@ -68,8 +69,9 @@ pub(super) async fn locomo(
     parent: &Path,
     path: &Path,
     embedding: Option<&Path>,
+    tell: Tell<'_>,
 ) -> Result<Vec<Row>, CliError> {
-    let Halves { tuning, held_out } = super::locomo::measure(parent, path, embedding).await?;
+    let Halves { tuning, held_out } = super::locomo::measure(parent, path, embedding, tell).await?;
     let goal = if embedding.is_some() { MEANING_GOAL } else { QUALITY_GOAL };
     let mut rows = table("LoCoMo, tuning half", &tuning, None);
     rows.extend(table("LoCoMo, held-out half", &held_out, Some(goal)));
@@ -109,8 +111,10 @@ pub(super) async fn speed(
     parent: &Path,
     memories: usize,
     embedding: Option<&Path>,
+    tell: Tell<'_>,
 ) -> Result<Vec<Row>, CliError> {
     let directory = lab::directory(parent)?;
+    tell(&format!("  remembering {memories} passages ..."))?;
     let talks = synthetic::conversations(SEED, memories.div_ceil(PASSAGES_OF_TALK * LANGUAGES));
     let fresh = Fresh::new(Timestamp::EPOCH, SEED);
     let space = MemorySpace { project: ProjectId::fresh(&fresh), agent: AgentId::fresh(&fresh), user: None };
@@ -118,11 +122,14 @@ pub(super) async fn speed(
     let passages: usize = talks.iter().map(|talk| talk.episodes.len()).sum();
     let asked = talks.iter().flat_map(|talk| talk.asked.iter().map(move |asked| (talk.now, &asked.question)));
     let asked: Vec<_> = asked.take(QUESTIONS).collect();
+    tell("  recalling ...")?;
     let lexical = recalls(&store, None, &space, &asked).await?;
     let meaning = match embedding {
         Some(path) => {
             let model = Local::open(path).await.map_err(|error| failed("reading the model", error))?;
+            tell("  keeping vectors ...")?;
             embed_anyhow(&store, &model).await?;
+            tell("  recalling by meaning ...")?;
             Some(recalls(&store, Some(&model), &space, &asked).await?)
         }
         None => None,
@@ -154,6 +161,7 @@ pub(super) async fn speed(
         rows.push(row("with a model, p99", &meaning.took, 0.99).goal(MODEL_SPEED_GOAL));
         rows.extend(processor("with a model, processor time", &meaning));
     }
+    tell("  comparing commits ...")?;
     rows.extend(ingest(directory.path(), &fresh, &space, &talks).await?);
     Ok(rows)
 }
