@@ -1,5 +1,8 @@
 //! English forms that no ending tells: `went` is go, `children` are a child.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// Each form with its lemma, in the order of the forms.
 const FORMS: &[(&str, &str)] = &[
     ("ate", "eat"),
@@ -132,9 +135,11 @@ const FORMS: &[(&str, &str)] = &[
     ("wrote", "write"),
 ];
 
+static LEMMAS: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| FORMS.iter().copied().collect());
+
 /// The lemma of a form, or the form.
 pub(crate) fn lemma(lower: &str) -> &str {
-    FORMS.binary_search_by_key(&lower, |(form, _)| form).map_or(lower, |place| FORMS[place].1)
+    LEMMAS.get(lower).copied().unwrap_or(lower)
 }
 
 #[cfg(test)]

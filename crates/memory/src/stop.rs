@@ -1,5 +1,8 @@
 //! Words that say nothing by themselves: articles, pronouns, auxiliaries, question words.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 /// In the order of their bytes within each language, folded as terms are before their endings go.
 const WORDS: &[&[&str]] = &[ENGLISH, GERMAN, SPANISH, FRENCH];
 
@@ -48,9 +51,12 @@ const PAIRS: &[&str] = &[
     "私の", "私は", "这个", "那个",
 ];
 
+static OF_ANY_LANGUAGE: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| WORDS.iter().copied().flatten().copied().collect());
+
 /// Whether a folded word says nothing by itself in any of the languages.
 pub(crate) fn is_word(lower: &str) -> bool {
-    WORDS.iter().any(|language| language.binary_search(&lower).is_ok())
+    OF_ANY_LANGUAGE.contains(lower)
 }
 
 /// Whether a pair of letters does.

@@ -44,9 +44,10 @@ pub fn distinct_stems(text: &str) -> Vec<String> {
 /// The terms of a text in order, at most [`TERMS_MAX`].
 #[must_use]
 pub fn terms(text: &str) -> Vec<Term> {
-    // ASCII folds to itself, and folding is most of the work.
+    // ASCII folds to itself, and has no word that is more than a stretch of it.
     if text.is_ascii() {
-        return terms_of(text.chars());
+        let words = text.split(|c: char| class_of(c) == Class::Gap);
+        return words.filter_map(word).take(TERMS_MAX).collect();
     }
     terms_of(text.nfkd().map(plain).filter(|c| !is_accent(*c)).nfc())
 }
@@ -136,11 +137,11 @@ impl Run {
 fn word(written: &str) -> Option<Term> {
     let written = written.trim_matches(['\'', '’']);
     let is_capital = without_clitic(written).chars().next().is_some_and(char::is_uppercase);
-    let lower: String = without_clitic(&without_case(written)).chars().take(TERM_CHARS_MAX).collect();
-    if lower.is_empty() {
-        return None;
-    }
-    Some(Term { is_stop: stop::is_word(&lower), stem: stem(&lower), is_capital })
+    let lower = without_case(written);
+    let lower = without_clitic(&lower);
+    let lower = lower.char_indices().nth(TERM_CHARS_MAX).map_or(lower, |(end, _)| &lower[..end]);
+    let term = || Term { is_stop: stop::is_word(lower), stem: stem(lower), is_capital };
+    (!lower.is_empty()).then(term)
 }
 
 /// Small letters, the same ones however the word was written: `Straße` and `STRASSE` are `strasse`.
