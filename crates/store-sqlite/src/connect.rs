@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 /// How long a statement waits for a lock that a person's `sqlite3` or a backup holds.
@@ -28,6 +29,8 @@ fn connect(path: &Path, mode: OpenFlags, settings: &str) -> rusqlite::Result<Con
     let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // Or each `LIMIT ?` would have its statement prepared anew whenever it is asked.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.execute_batch(settings)?;
     Ok(connection)
 }

@@ -22,6 +22,7 @@ mod integrity;
 mod journal;
 mod lists;
 mod memory;
+mod neighbours;
 mod nodes;
 mod read;
 mod readers;

@@ -14,6 +14,7 @@ use tenure_store::recall::{
 
 use crate::index::{Having, Index};
 use crate::lists::listed;
+use crate::neighbours::around_each;
 use crate::read::{Read, bytes, damaged, limit_of};
 use crate::readers::ReadError;
 use crate::write::int;
@@ -124,25 +125,17 @@ pub(crate) fn candidates(
         hits = filled(hits, index.having(&kindred, wanted.hits_max)?, wanted.hits_max);
     }
     hits = both(hits, compared.hits());
-    let mut neighbours = connection.prepare_cached(include_str!("../sql/neighbours.sql"))?;
-    let (mut found, mut likenesses) = (Vec::new(), BTreeMap::new());
-    for hit in hits {
-        let row = (int(hit), &mark, limit_of(wanted.reach));
-        let mut rows = neighbours.query(row)?;
-        let mut run = Vec::new();
-        while let Some(row) = rows.next()? {
-            run.push((row.get::<_, i64>(8)?.unsigned_abs(), episode_of(row)?));
+    let mut likenesses = BTreeMap::new();
+    let runs = around_each(connection, &mark, &hits, wanted.reach, |hit, run| {
+        let Some(alike) = &wanted.alike else { return Ok(()) };
+        for (number, episode) in around(run, hit, alike.reach) {
+            let likeness = compared.likeness(*number)?;
+            likenesses.extend(likeness.map(|likeness| ((episode.session, episode.ordinal), likeness)));
         }
-        run.sort_unstable_by_key(|(_, episode)| episode.ordinal);
-        if let Some(alike) = &wanted.alike {
-            for (number, episode) in around(&run, hit, alike.reach) {
-                let likeness = compared.likeness(*number)?;
-                likenesses.extend(likeness.map(|likeness| ((episode.session, episode.ordinal), likeness)));
-            }
-        }
-        found.push(run.into_iter().map(|(_, episode)| episode).collect());
-    }
-    Ok(Candidates { episodes, frequencies, stretches: joined(found), likenesses })
+        Ok(())
+    })?;
+    let runs = runs.into_iter().map(|run| run.into_iter().map(|(_, episode)| episode).collect());
+    Ok(Candidates { episodes, frequencies, stretches: joined(runs.collect()), likenesses })
 }
 
 /// Episodes whose vectors are compared themselves, those whose sketches are most alike: enough that of the hundred that
@@ -219,7 +212,7 @@ fn numbers(
     statement.query_map(params, |row| row.get::<_, i64>(0).map(i64::unsigned_abs))?.collect()
 }
 
-fn episode_of(row: &Row<'_>) -> Read<Episode> {
+pub(crate) fn episode_of(row: &Row<'_>) -> Read<Episode> {
     let word: String = row.get(4)?;
     let speaker =
         Speaker::from_word(&word).ok_or_else(|| damaged(format!("reading an episode of `{word}`")))?;

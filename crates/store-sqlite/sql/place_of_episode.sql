@@ -1,0 +1,1 @@
+SELECT project_id, session_id, ordinal FROM episodes WHERE episode = ?1 AND space = ?2
