@@ -54,6 +54,8 @@ const PAIRS: &[&str] = &[
 static OF_ANY_LANGUAGE: LazyLock<HashSet<&str>> =
     LazyLock::new(|| WORDS.iter().copied().flatten().copied().collect());
 
+static OF_LETTERS: LazyLock<HashSet<&str>> = LazyLock::new(|| PAIRS.iter().copied().collect());
+
 /// Whether a folded word says nothing by itself in any of the languages.
 pub(crate) fn is_word(lower: &str) -> bool {
     OF_ANY_LANGUAGE.contains(lower)
@@ -61,7 +63,7 @@ pub(crate) fn is_word(lower: &str) -> bool {
 
 /// Whether a pair of letters does.
 pub(crate) fn is_pair(pair: &str) -> bool {
-    PAIRS.contains(&pair)
+    OF_LETTERS.contains(pair)
 }
 
 #[cfg(test)]
