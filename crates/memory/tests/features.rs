@@ -53,3 +53,22 @@ fn what_somebody_else_asked_before_counts() {
     ];
     check("answers", &turns, "comet mountain", &[0.0, 50.0, 0.0, 0.0, 0.0]);
 }
+
+#[test]
+fn what_nobody_says_is_no_part_of_the_question() {
+    let turns = [(Speaker::User, "We saw the comet."), (Speaker::Agent, "On the mountain?")];
+    for (question, expected) in [
+        ("comet", [100.0, 0.0]),
+        ("comet zeppelin", [100.0, 0.0]),
+        ("comet mountain", [50.0, 50.0]),
+        ("comet mountain zeppelin", [50.0, 50.0]),
+    ] {
+        check("own_coverage", &turns, question, &expected);
+    }
+}
+
+#[test]
+fn a_word_that_frames_the_question_counts_half() {
+    let turns = [(Speaker::User, "It was one of a kind."), (Speaker::Agent, "The comet?")];
+    check("own_coverage", &turns, "What kind of comet was it?", &[33.0, 67.0]);
+}
