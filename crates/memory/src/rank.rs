@@ -25,8 +25,6 @@ const BROAD: usize = 5;
 pub const NEIGHBOURS: usize = REACH + BROAD;
 /// What a capital letter within a question makes of a term's rarity.
 const PROPER: f32 = 1.3;
-/// And what becomes of that of a word that says how something is asked for and not what.
-const FAINT: f32 = 0.5;
 
 /// What is known of everything that a question is asked of, found or not.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +50,10 @@ pub struct Weights {
     pub farther: f32,
     /// How many terms halve what is borrowed.
     pub borrow_terms: f32,
+    /// What a word that frames a question makes of a term's rarity.
+    pub faint: f32,
+    /// How much of a term that no candidate has is part of the question.
+    pub unsaid: f32,
     /// What each feature counts, in the order of [`FEATURES`].
     pub features: [f32; FEATURES.len()],
 }
@@ -100,6 +102,8 @@ impl Default for Weights {
             behind: 0.36,
             farther: 0.36,
             borrow_terms: 9.29,
+            faint: 0.5,
+            unsaid: 0.0,
             features: [
                 0.765, 0.21, 0.311, 0.036, 0.352, -0.002, 0.049, -0.123, 0.162, 0.136, 0.32, 0.029, 0.068,
                 0.213, 0.062, 0.115, 0.04, 0.161, 0.191, 0.408, 0.0, 0.0, 0.0, 0.0,
@@ -109,10 +113,13 @@ impl Default for Weights {
 }
 
 impl Weights {
-    /// Those for passages that have vectors of a model: what words say counts a little less beside them.
+    /// Those for passages that have vectors of a model: what words say counts a little less beside them, and the
+    /// question is taken as it is.
     #[must_use]
     pub fn with_vectors() -> Self {
         Self {
+            faint: 1.0,
+            unsaid: 1.0,
             features: [
                 0.463, 0.089, 0.23, 0.022, 0.371, 0.0, 0.049, -0.124, 0.136, 0.176, 0.366, 0.01, 0.057,
                 0.224, 0.028, 0.112, 0.043, 0.126, 0.186, 0.25, 0.042, 0.046, 0.051, 0.021,
@@ -209,10 +216,9 @@ const USUAL_TERMS: f32 = 14.0;
 impl<'a> Scorer<'a> {
     fn new(cues: &'a Cues, corpus: &Corpus, weights: &'a Weights, stretches: &[Stretch]) -> Self {
         let places = cues.terms.iter().enumerate().map(|(place, term)| (term.as_str(), place)).collect();
-        let emphasis = |term: &String| match (cues.faint.contains(term), cues.proper.contains(term)) {
-            (true, _) => FAINT,
-            (false, true) => PROPER,
-            (false, false) => 1.0,
+        let emphasis = |term: &String| {
+            let faint = if cues.faint.contains(term) { weights.faint } else { 1.0 };
+            if cues.proper.contains(term) { faint * PROPER } else { faint }
         };
         let rarity = cues.terms.iter().map(|term| rarity(corpus, term) * emphasis(term));
         let rarity: Vec<f32> = rarity.collect();
@@ -227,14 +233,15 @@ impl<'a> Scorer<'a> {
         stretch.passages.iter().map(read).collect()
     }
 
-    /// What the question is as a whole: a term that no passage has tells none from another, and is no part of it.
+    /// What the question is as a whole. A term that no passage has tells none from another.
     fn weigh(&mut self, readings: &[Vec<Reading>]) {
         let mut is_said = vec![false; self.rarity.len()];
         for reading in readings.iter().flatten() {
             is_said.iter_mut().zip(&reading.counts).for_each(|(is_said, count)| *is_said |= *count > 0.0);
         }
-        let said = self.rarity.iter().zip(is_said).filter(|(_, is_said)| *is_said);
-        self.rarity_sum = said.map(|(rarity, _)| rarity).sum::<f32>().max(f32::MIN_POSITIVE);
+        let part = |is_said: bool| if is_said { 1.0 } else { self.weights.unsaid };
+        let parts = self.rarity.iter().zip(is_said).map(|(rarity, is_said)| rarity * part(is_said));
+        self.rarity_sum = parts.sum::<f32>().max(f32::MIN_POSITIVE);
     }
 
     fn rank(

@@ -23,7 +23,7 @@ fn check(feature: &str, turns: &[(Speaker, &str)], question: &str, expected: &[f
     };
     let stretch = Stretch { passages: (0..).zip(turns).map(said).collect() };
     let cues = cues(&Question { text: question, now: Timestamp::EPOCH, names: &[] });
-    let ranked = rank(&cues, &Corpus::default(), &[stretch], &Weights::with_vectors(), None);
+    let ranked = rank(&cues, &Corpus::default(), &[stretch], &Weights::default(), None);
     let place = FEATURES.iter().position(|name| *name == feature).expect("a feature");
     let mut found = vec![0.0; turns.len()];
     ranked.iter().for_each(|one| found[one.place] = (100.0 * one.features[place]).round());
