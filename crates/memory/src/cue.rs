@@ -1,13 +1,18 @@
 //! Cues: what a question says about where its answer is, besides the words it shares with it.
 
+use std::collections::HashSet;
+
 use tenure_journal::{Speaker, Timestamp};
 
-use crate::kinds;
 use crate::text::{self, Term};
 use crate::time::{self, Relation, Window};
+use crate::{akin, kinds};
 
 /// Terms of a question that are looked for; a question with more is a document.
 pub const QUESTION_TERMS_MAX: usize = 32;
+
+/// Terms of the same roots as a question's that are looked for, of its first terms.
+const AKIN_MAX: usize = 128;
 
 /// Whom a question is asked by and about, and when.
 #[derive(Debug, Clone)]
@@ -30,6 +35,8 @@ pub struct Cues {
     pub name_terms: Vec<String>,
     /// Those of the terms that are written with a capital letter within the question: names of things, mostly.
     pub proper: Vec<String>,
+    /// Those of the terms that say how something is asked for and hardly what: `what kind of`, `did both mention`.
+    pub(crate) faint: Vec<String>,
     /// Names of speakers the question names, in its order.
     pub names: Vec<String>,
     /// Whether the question is about those it names together, as in `John and Mary`.
@@ -60,10 +67,13 @@ pub struct Anchor {
 }
 
 impl Cues {
-    /// Terms that an answer may have instead of the question's: those of the kinds that it asks for.
+    /// Terms that an answer may have instead of the question's: those of the same root, and those of the kinds that it
+    /// asks for.
     #[must_use]
     pub fn kindred(&self) -> Vec<String> {
-        kinds::said(&self.kinds).into_iter().filter(|term| !self.terms.contains(term)).collect()
+        let akin = self.terms.iter().flat_map(|term| akin::likely(term)).take(AKIN_MAX);
+        let mut seen: HashSet<String> = self.terms.iter().cloned().collect();
+        akin.chain(kinds::said(&self.kinds)).filter(|term| seen.insert(term.clone())).collect()
     }
 }
 
@@ -106,6 +116,8 @@ pub fn cues(question: &Question<'_>) -> Cues {
         terms = distinct(all.into_iter().map(|term| term.stem));
     }
     cues.terms = terms;
+    let folded = time::folded(question.text);
+    cues.faint = folded.split(' ').filter(|word| FAINT.contains(word)).flat_map(text::stems).collect();
     cues.kinds = kinds::asked(asked.iter().filter(|term| !term.is_stop).map(|term| term.stem.as_str()));
     cues
 }
@@ -262,6 +274,49 @@ const NAMED: &[&str] = &[
     "entreprise",
 ];
 
+/// Words that frame a question, and words for whatever is asked for.
+const FAINT: &[&str] = &[
+    "kind",
+    "kinds",
+    "type",
+    "types",
+    "sort",
+    "sorts",
+    "thing",
+    "things",
+    "item",
+    "items",
+    "person",
+    "people",
+    "both",
+    "likely",
+    "mention",
+    "mentioned",
+    "ding",
+    "dinge",
+    "sache",
+    "sachen",
+    "leute",
+    "beide",
+    "beiden",
+    "erwahnt",
+    "tipo",
+    "tipos",
+    "clase",
+    "clases",
+    "cosa",
+    "cosas",
+    "gente",
+    "ambos",
+    "ambas",
+    "sorte",
+    "sortes",
+    "genre",
+    "chose",
+    "choses",
+    "gens",
+];
+
 fn asks_name(text: &str) -> bool {
     time::folded(text).split(' ').any(|word| NAMED.contains(&word))
 }
@@ -315,5 +370,22 @@ mod tests {
             assert!(!expected || may_name(text), "{text}");
         }
         assert!(!may_name("which database does billing use, the 2nd?"));
+    }
+
+    #[test]
+    fn words_that_frame_a_question_are_faint() {
+        let now = Timestamp::EPOCH;
+        for (text, expected) in [
+            ("What kind of boat is it?", "kind"),
+            ("Which things did both of them mention?", "thing both mention"),
+            ("Would Ada likely sail?", "lik"),
+            ("What does Ada like?", ""),
+            ("¿Qué cosas y qué clase de barco?", "cos clas"),
+            ("Welche Sachen haben beide?", "sach beid"),
+            ("什么船", ""),
+        ] {
+            let cues = cues(&Question { text, now, names: &[] });
+            assert_eq!(cues.faint.join(" "), expected, "{text}");
+        }
     }
 }

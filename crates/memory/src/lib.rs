@@ -10,6 +10,7 @@
 //! There is no database, no file, no clock and no model in here. Vectors of a model are optional and come from
 //! outside; without them recall is lexical.
 
+mod akin;
 pub mod bench;
 pub mod block;
 pub mod cue;

@@ -9,7 +9,7 @@ use tenure_journal::{Episode, ItemId, Labels, SessionId, Speaker};
 use crate::fact::{self, KnownFact};
 use crate::kinds::says;
 use crate::text::{self, Term};
-use crate::{meaning, time, words};
+use crate::{akin, meaning, time, words};
 
 /// Words from which on a passage is a document that speaks for itself and borrows nothing from its neighbours.
 pub(crate) const SELF_CONTAINED_TERMS: usize = 200;
@@ -30,8 +30,8 @@ pub struct Passage {
     pub fact: Option<Arc<KnownFact>>,
     /// Its terms that are no stop words, in order.
     pub(crate) stems: Vec<String>,
-    /// Its sentences, once they were asked for.
-    sentences: OnceLock<Vec<Sentence>>,
+    /// Its sentences.
+    pub(crate) sentences: Vec<Sentence>,
     /// Whether it says a time, once that was asked.
     says_when: OnceLock<bool>,
     /// Whether it has a number in it.
@@ -54,15 +54,24 @@ pub(crate) struct Sentence {
 
 impl From<Episode> for Passage {
     fn from(episode: Episode) -> Self {
-        let terms = text::terms(&episode.text);
-        let has_number = terms.iter().any(is_number);
+        let (mut stems, mut sentences) = (Vec::new(), Vec::new());
+        let (mut left, mut has_number) = (text::TERMS_MAX, false);
+        // Sentence by sentence, so that nothing is read twice; no term goes on behind the end of one.
+        for sentence in meaning::sentences_of(&episode.text) {
+            let mut terms = text::terms(sentence);
+            terms.truncate(left);
+            left -= terms.len();
+            has_number |= terms.iter().any(is_number);
+            let begin = stems.len();
+            stems.extend(terms.into_iter().filter(|term| !term.is_stop).map(|term| term.stem));
+            sentences.push(Sentence { stems: begin..stems.len(), is_question: asks(sentence) });
+        }
         let is_question = asks(&episode.text);
-        let stems = terms.into_iter().filter(|term| !term.is_stop).map(|term| term.stem).collect();
         Self {
             episode,
             fact: None,
             stems,
-            sentences: OnceLock::new(),
+            sentences,
             says_when: OnceLock::new(),
             has_number,
             is_question,
@@ -107,8 +116,7 @@ fn capitals(text: &str) -> Vec<String> {
 }
 
 fn is_number(term: &Term) -> bool {
-    term.stem.bytes().any(|byte| byte.is_ascii_digit())
-        || words::of(words::NUMBERS, &term.stem).is_some_and(|number| *number > 1)
+    term.stem.bytes().any(|byte| byte.is_ascii_digit()) || words::is_number(&term.stem)
 }
 
 /// What the ranker knows of one passage for one question.
@@ -132,22 +140,6 @@ pub(crate) struct Reading {
 pub(crate) type Places<'a> = HashMap<&'a str, usize>;
 
 impl Passage {
-    /// Its sentences. To cut them takes as long as everything else that is read of a passage, and without a model nobody
-    /// asks for them.
-    pub(crate) fn sentences(&self) -> &[Sentence] {
-        self.sentences.get_or_init(|| {
-            let mut end = 0;
-            let sentence = |text: &str| {
-                let begin = end;
-                let stems = text::terms(text).iter().filter(|term| !term.is_stop).count();
-                // Of a text that is too long, the last terms are left out.
-                end = (begin + stems).min(self.stems.len());
-                Sentence { stems: begin..end, is_question: asks(text) }
-            };
-            meaning::sentences_of(&self.episode.text).map(sentence).collect()
-        })
-    }
-
     /// Whether it says a time. Asked of few, because reading that takes as long as everything else.
     pub(crate) fn says_when(&self) -> bool {
         *self.says_when.get_or_init(|| {
@@ -173,7 +165,7 @@ impl Passage {
             }
             last = place;
             if place.is_none() {
-                let akin = places.iter().filter(|(term, _)| are_akin(term, stem));
+                let akin = places.iter().filter(|(term, _)| akin::are_akin(term, stem));
                 akin.for_each(|(_, place)| reading.counts[*place] += AKIN);
             }
             reading.names_speaker |= names.contains(stem);
@@ -185,18 +177,36 @@ impl Passage {
 
 /// What a term of the same root counts.
 const AKIN: f32 = 0.25;
-/// Letters, in bytes, that terms of one root begin with at least, and that each may end with on its own.
-const ROOT_BYTES_MIN: usize = 5;
-const ENDING_BYTES_MAX: usize = 4;
 
-/// Whether two terms are likely of one root: `recommend` and `recommendation`.
-fn are_akin(one: &str, other: &str) -> bool {
-    // Asked of every word, and of hardly any so.
-    let root = one.as_bytes().get(..ROOT_BYTES_MIN);
-    if root.is_none_or(|root| !other.as_bytes().starts_with(root)) {
-        return false;
+#[cfg(test)]
+mod tests {
+    use tenure_journal::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn sentence_by_sentence_the_terms_are_those_of_the_text() {
+        for (text, sentences) in [
+            ("", 0),
+            ("One. Two!  Three?\nFour", 4),
+            ("v1.2 costs $3.50, e.g. today", 2),
+            ("Straße. Größe?! Ａ", 3),
+            ("我们看见了彗星。你看见彗星了吗？", 2),
+            ("...\n\n…", 3),
+        ] {
+            let episode = Episode {
+                session: SessionId::none(),
+                item: ItemId::none(),
+                ordinal: 0,
+                at: Timestamp::EPOCH,
+                speaker: Speaker::User,
+                name: None,
+                text: text.to_owned(),
+                labels: Labels::NEUTRAL,
+            };
+            let passage = Passage::from(episode);
+            assert_eq!(passage.stems, text::stems(text), "{text}");
+            assert_eq!(passage.sentences.len(), sentences, "{text}");
+        }
     }
-    let shared = one.bytes().zip(other.bytes()).take_while(|(here, there)| here == there).count();
-    let ends = |term: &str| term.len() - shared <= ENDING_BYTES_MAX;
-    ends(one) && ends(other)
 }

@@ -50,6 +50,10 @@ pub struct Weights {
     pub farther: f32,
     /// How many terms halve what is borrowed.
     pub borrow_terms: f32,
+    /// What a word that frames a question makes of a term's rarity.
+    pub faint: f32,
+    /// How much of a term that no candidate has is part of the question.
+    pub unsaid: f32,
     /// What each feature counts, in the order of [`FEATURES`].
     pub features: [f32; FEATURES.len()],
 }
@@ -81,8 +85,6 @@ pub const FEATURES: [&str; 24] = [
     "window",
     "next_window",
 ];
-const SAID: usize = FEATURES.len() - 8;
-const ANSWERS: usize = FEATURES.len() - 7;
 const KIND: usize = FEATURES.len() - 6;
 const KIN: usize = FEATURES.len() - 5;
 /// Where the features of vectors begin, to the end.
@@ -100,19 +102,24 @@ impl Default for Weights {
             behind: 0.36,
             farther: 0.36,
             borrow_terms: 9.29,
+            faint: 0.5,
+            unsaid: 0.0,
             features: [
-                0.75, 0.231, 0.3, 0.0, 0.35, 0.0, 0.05, -0.127, 0.14, 0.154, 0.3, 0.02, 0.069, 0.2, 0.0405,
-                0.12, 0.0, 0.0, 0.2, 0.3, 0.0, 0.0, 0.0, 0.0,
+                0.765, 0.21, 0.311, 0.036, 0.352, -0.002, 0.049, -0.123, 0.162, 0.136, 0.32, 0.029, 0.068,
+                0.213, 0.062, 0.115, 0.04, 0.161, 0.191, 0.408, 0.0, 0.0, 0.0, 0.0,
             ],
         }
     }
 }
 
 impl Weights {
-    /// Those for passages that have vectors of a model: what words say counts a little less beside them.
+    /// Those for passages that have vectors of a model: what words say counts a little less beside them, and the
+    /// question is taken as it is.
     #[must_use]
     pub fn with_vectors() -> Self {
         Self {
+            faint: 1.0,
+            unsaid: 1.0,
             features: [
                 0.463, 0.089, 0.23, 0.022, 0.371, 0.0, 0.049, -0.124, 0.136, 0.176, 0.366, 0.01, 0.057,
                 0.224, 0.028, 0.112, 0.043, 0.126, 0.186, 0.25, 0.042, 0.046, 0.051, 0.021,
@@ -151,10 +158,12 @@ pub fn rank(
     weights: &Weights,
     similarity: Option<Similarity<'_>>,
 ) -> Vec<Ranked> {
-    let scorer = Scorer::new(cues, corpus, weights, stretches);
+    let mut scorer = Scorer::new(cues, corpus, weights, stretches);
+    let readings: Vec<Vec<Reading>> = stretches.iter().map(|stretch| scorer.read(stretch)).collect();
+    scorer.weigh(&readings);
     let mut ranked: Vec<Ranked> = Vec::new();
-    for (index, stretch) in stretches.iter().enumerate() {
-        scorer.rank(index, stretch, similarity, &mut ranked);
+    for (index, (stretch, readings)) in stretches.iter().zip(&readings).enumerate() {
+        scorer.rank(index, (&stretch.passages, readings), similarity, &mut ranked);
     }
     (VECTORS..FEATURES.len()).for_each(|feature| standardise(feature, &mut ranked));
     let passages: Vec<&Passage> =
@@ -207,33 +216,48 @@ const USUAL_TERMS: f32 = 14.0;
 impl<'a> Scorer<'a> {
     fn new(cues: &'a Cues, corpus: &Corpus, weights: &'a Weights, stretches: &[Stretch]) -> Self {
         let places = cues.terms.iter().enumerate().map(|(place, term)| (term.as_str(), place)).collect();
-        let emphasis = |term: &String| if cues.proper.contains(term) { PROPER } else { 1.0 };
+        let emphasis = |term: &String| {
+            let faint = if cues.faint.contains(term) { weights.faint } else { 1.0 };
+            if cues.proper.contains(term) { faint * PROPER } else { faint }
+        };
         let rarity = cues.terms.iter().map(|term| rarity(corpus, term) * emphasis(term));
         let rarity: Vec<f32> = rarity.collect();
-        let rarity_sum = rarity.iter().sum::<f32>().max(f32::MIN_POSITIVE);
         let names = cues.names.iter().map(|name| name.to_lowercase()).collect();
         let episodes = stretches.iter().flat_map(|stretch| &stretch.passages).map(|passage| &passage.episode);
         let speakers = names_of(episodes).iter().flat_map(|name| text::stems(name)).collect();
-        Self { cues, weights, places, rarity, rarity_sum, names, speakers }
+        Self { cues, weights, places, rarity, rarity_sum: f32::MIN_POSITIVE, names, speakers }
+    }
+
+    fn read(&self, stretch: &Stretch) -> Vec<Reading> {
+        let read = |passage: &Passage| passage.read(&self.places, &self.cues.name_terms, &self.cues.kinds);
+        stretch.passages.iter().map(read).collect()
+    }
+
+    /// What the question is as a whole. A term that no passage has tells none from another.
+    fn weigh(&mut self, readings: &[Vec<Reading>]) {
+        let mut is_said = vec![false; self.rarity.len()];
+        for reading in readings.iter().flatten() {
+            is_said.iter_mut().zip(&reading.counts).for_each(|(is_said, count)| *is_said |= *count > 0.0);
+        }
+        let part = |is_said: bool| if is_said { 1.0 } else { self.weights.unsaid };
+        let parts = self.rarity.iter().zip(is_said).map(|(rarity, is_said)| rarity * part(is_said));
+        self.rarity_sum = parts.sum::<f32>().max(f32::MIN_POSITIVE);
     }
 
     fn rank(
         &self,
         index: usize,
-        stretch: &Stretch,
+        (passages, readings): (&[Passage], &[Reading]),
         similarity: Option<Similarity<'_>>,
         out: &mut Vec<Ranked>,
     ) {
-        let passages = &stretch.passages;
-        let read = |passage: &Passage| passage.read(&self.places, &self.cues.name_terms, &self.cues.kinds);
-        let readings: Vec<Reading> = passages.iter().map(read).collect();
         let both = readings.iter().zip(passages);
         let hits: Vec<bool> =
             both.map(|(reading, passage)| self.is_hit(reading, &passage.episode, similarity)).collect();
         for place in 0..passages.len() {
             let near = place.saturating_sub(REACH)..(place + REACH + 1).min(passages.len());
             if hits[near].contains(&true) {
-                out.push(self.passage(index, place, passages, &readings, similarity));
+                out.push(self.passage(index, place, passages, readings, similarity));
             }
         }
     }
@@ -282,7 +306,6 @@ impl<'a> Scorer<'a> {
             && !same_speaker(&passages[place - 1].episode, episode)
             && readings[place - 1].counts.iter().any(|count| *count > 0.0);
         let flag = |set: bool| if set { 1.0 } else { 0.0 };
-        let counts = |feature: usize| self.weights.features[feature] != 0.0;
         let likeness =
             |place: usize| similarity.and_then(|of| passages.get(place).and_then(|one| of(&one.episode)));
         let features = [
@@ -302,10 +325,8 @@ impl<'a> Scorer<'a> {
             self.covered(&readings[place.saturating_sub(BROAD)..(place + BROAD + 1).min(readings.len())]),
             self.covered(&readings[place..=place]),
             self.named(passage),
-            if counts(SAID) { self.said(passage, reading) } else { 0.0 },
-            before
-                .filter(|_| counts(ANSWERS))
-                .map_or(0.0, |before| self.answers(passage, (&passages[before], &readings[before]))),
+            self.said(passage, reading),
+            before.map_or(0.0, |before| self.answers(passage, (&passages[before], &readings[before]))),
             0.0,
             0.0,
             likeness(place).map_or(f32::NAN, |likeness| likeness.whole),
@@ -328,17 +349,21 @@ impl<'a> Scorer<'a> {
 
     /// The part of the question that is in the sentence which has most of it, of those that ask nothing.
     fn said(&self, passage: &Passage, reading: &Reading) -> f32 {
-        let statements = passage.sentences().iter().filter(|sentence| !sentence.is_question);
+        if reading.found.is_empty() {
+            return 0.0;
+        }
+        let statements = passage.sentences.iter().filter(|sentence| !sentence.is_question);
         statements.map(|sentence| self.covered_within(reading, &[sentence])).fold(0.0, f32::max)
     }
 
     /// The part of the question that somebody else asked right before, where the passage does not ask back.
     fn answers(&self, passage: &Passage, (before, reading): (&Passage, &Reading)) -> f32 {
-        if passage.is_question || same_speaker(&before.episode, &passage.episode) {
+        let is_none = passage.is_question || reading.found.is_empty();
+        if is_none || same_speaker(&before.episode, &passage.episode) {
             return 0.0;
         }
         let questions: Vec<&Sentence> =
-            before.sentences().iter().filter(|sentence| sentence.is_question).collect();
+            before.sentences.iter().filter(|sentence| sentence.is_question).collect();
         self.covered_within(reading, &questions)
     }
 

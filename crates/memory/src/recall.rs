@@ -133,28 +133,39 @@ impl Recall {
     ) -> Vec<Recalled> {
         let weights = if similarity.is_some() { Weights::with_vectors() } else { Weights::default() };
         let ranked = rank(&self.cues, corpus, stretches, &weights, similarity);
-        let passage = |one: &Ranked| &stretches[one.stretch].passages[one.place];
-        let mut chosen: Vec<(&Ranked, HashSet<&str>)> = Vec::new();
-        for one in &ranked {
-            if chosen.len() == limit {
-                break;
-            }
-            let episode = &passage(one).episode;
-            let is_fact = passage(one).fact.is_some();
-            if !is_fact
-                && known
-                    .is_some_and(|known| known.session == episode.session && known.from <= episode.ordinal)
-            {
-                continue;
-            }
-            let terms = terms_of(passage(one));
-            if !chosen.iter().any(|(_, other)| are_same(&terms, other)) {
-                chosen.push((one, terms));
-            }
-        }
+        let chosen = chosen(&ranked, stretches, known, limit);
         let vectors = similarity.is_some();
-        chosen.into_iter().map(|(one, _)| recalled(one, passage(one), vectors)).collect()
+        let passage = |one: &Ranked| &stretches[one.stretch].passages[one.place];
+        chosen.into_iter().map(|one| recalled(one, passage(one), vectors)).collect()
     }
+}
+
+/// Those that are answers, as many as `limit`: of what says the same the better one.
+pub(crate) fn chosen<'r>(
+    ranked: &'r [Ranked],
+    stretches: &[Stretch],
+    known: Option<Known>,
+    limit: usize,
+) -> Vec<&'r Ranked> {
+    let passage = |one: &Ranked| &stretches[one.stretch].passages[one.place];
+    let mut chosen: Vec<(&Ranked, HashSet<&str>)> = Vec::new();
+    for one in ranked {
+        if chosen.len() == limit {
+            break;
+        }
+        let episode = &passage(one).episode;
+        let is_fact = passage(one).fact.is_some();
+        if !is_fact
+            && known.is_some_and(|known| known.session == episode.session && known.from <= episode.ordinal)
+        {
+            continue;
+        }
+        let terms = terms_of(passage(one));
+        if !chosen.iter().any(|(_, other)| are_same(&terms, other)) {
+            chosen.push((one, terms));
+        }
+    }
+    chosen.into_iter().map(|(one, _)| one).collect()
 }
 
 fn terms_of(passage: &Passage) -> HashSet<&str> {

@@ -1,6 +1,9 @@
 //! The words of time expressions in English, German, Spanish, French, Chinese and Japanese, folded: lower case,
 //! without accents.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use jiff::civil::Weekday;
 
 /// A stretch that the calendar has a word for.
@@ -15,6 +18,15 @@ pub(crate) enum Unit {
 /// What a table says of a word.
 pub(crate) fn of<'a, T>(table: &'a [(&[&str], T)], word: &str) -> Option<&'a T> {
     table.iter().find(|(words, _)| words.contains(&word)).map(|(_, meaning)| meaning)
+}
+
+static NUMBERS_ABOVE_ONE: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    NUMBERS.iter().filter(|(_, number)| *number > 1).flat_map(|(words, _)| *words).copied().collect()
+});
+
+/// Whether a word is a number, other than the one that is an article as well.
+pub(crate) fn is_number(word: &str) -> bool {
+    NUMBERS_ABOVE_ONE.contains(word)
 }
 
 /// A table of words that mean the same.

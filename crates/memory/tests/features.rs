@@ -23,7 +23,7 @@ fn check(feature: &str, turns: &[(Speaker, &str)], question: &str, expected: &[f
     };
     let stretch = Stretch { passages: (0..).zip(turns).map(said).collect() };
     let cues = cues(&Question { text: question, now: Timestamp::EPOCH, names: &[] });
-    let ranked = rank(&cues, &Corpus::default(), &[stretch], &Weights::with_vectors(), None);
+    let ranked = rank(&cues, &Corpus::default(), &[stretch], &Weights::default(), None);
     let place = FEATURES.iter().position(|name| *name == feature).expect("a feature");
     let mut found = vec![0.0; turns.len()];
     ranked.iter().for_each(|one| found[one.place] = (100.0 * one.features[place]).round());
@@ -52,4 +52,23 @@ fn what_somebody_else_asked_before_counts() {
         (Speaker::Agent, "So what?"),
     ];
     check("answers", &turns, "comet mountain", &[0.0, 50.0, 0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn what_nobody_says_is_no_part_of_the_question() {
+    let turns = [(Speaker::User, "We saw the comet."), (Speaker::Agent, "On the mountain?")];
+    for (question, expected) in [
+        ("comet", [100.0, 0.0]),
+        ("comet zeppelin", [100.0, 0.0]),
+        ("comet mountain", [50.0, 50.0]),
+        ("comet mountain zeppelin", [50.0, 50.0]),
+    ] {
+        check("own_coverage", &turns, question, &expected);
+    }
+}
+
+#[test]
+fn a_word_that_frames_the_question_counts_half() {
+    let turns = [(Speaker::User, "It was one of a kind."), (Speaker::Agent, "The comet?")];
+    check("own_coverage", &turns, "What kind of comet was it?", &[33.0, 67.0]);
 }

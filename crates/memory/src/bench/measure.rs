@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use tenure_journal::{AskedVector, Episode, ItemId, Vectors};
 
+use super::picked::{LikenessOf, Picked, Shelf};
 use super::{Asked, Conversation, Kind};
-use crate::cue::Question;
-use crate::rank::{Similarity, Weights};
-use crate::{Index, Stretch, meaning, rank};
+use crate::cue::{Anchor, Cues, Question};
+use crate::rank::{Features, Ranked, Similarity, Weights, rank};
+use crate::recall::{Recall, chosen};
+use crate::{Index, meaning};
 
 /// Means over questions, in percent.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -30,9 +32,8 @@ pub struct Measure {
 #[derive(Debug)]
 pub struct Prepared<'a> {
     conversation: &'a Conversation,
-    index: Index,
     names: Vec<String>,
-    stretches: Vec<Stretch>,
+    shelf: Shelf,
     /// Where a model made some.
     vectors: Option<Embedded>,
 }
@@ -41,8 +42,17 @@ pub struct Prepared<'a> {
 #[derive(Debug)]
 struct Embedded {
     episodes: HashMap<ItemId, Vectors>,
-    /// Of the questions, in their order.
-    asked: Vec<AskedVector>,
+    /// Of the questions, by their texts, and of what has to be found first for them.
+    asked: HashMap<String, AskedVector>,
+}
+
+/// What was ranked for one question, to learn weights from.
+#[derive(Debug, Clone)]
+pub struct Example {
+    /// The features of each passage.
+    pub features: Vec<Features>,
+    /// Whether it is evidence.
+    pub is_evidence: Vec<bool>,
 }
 
 /// Makes a vector of each text.
@@ -54,7 +64,7 @@ impl<'a> Prepared<'a> {
     pub fn new(conversation: &'a Conversation) -> Self {
         let mut index = Index::default();
         conversation.episodes.iter().cloned().for_each(|episode| index.put(episode));
-        Self { conversation, names: index.names(), stretches: index.stretches(), index, vectors: None }
+        Self { conversation, names: index.names(), shelf: Shelf::new(&index), vectors: None }
     }
 
     /// The same, with vectors as a server keeps them. `None` if those that `embed` gives are none.
@@ -62,7 +72,7 @@ impl<'a> Prepared<'a> {
     pub fn embedded(conversation: &'a Conversation, embed: Embed<'_>) -> Option<Self> {
         let prepared = Self::new(conversation);
         let mut episodes = HashMap::new();
-        for stretch in &prepared.stretches {
+        for stretch in prepared.shelf.stretches() {
             let texts = |place: usize| {
                 let before = place.checked_sub(1).map(|before| &stretch.passages[before].episode);
                 meaning::texts(before, &stretch.passages[place].episode)
@@ -75,43 +85,85 @@ impl<'a> Prepared<'a> {
                 episodes.insert(passage.episode.item, Vectors::of(&own)?);
             }
         }
-        let questions: Vec<String> = conversation
-            .asked
-            .iter()
-            .map(|asked| meaning::question(&asked.question, &prepared.names))
-            .collect();
+        let mut texts: Vec<String> = Vec::new();
+        for asked in &conversation.asked {
+            let recall = Recall::of(&prepared.question(&asked.question));
+            texts.extend(recall.anchor().map(|anchor| anchor.what.clone()));
+            texts.push(asked.question.clone());
+        }
+        let questions: Vec<String> =
+            texts.iter().map(|text| meaning::question(text, &prepared.names)).collect();
         let questions: Vec<&str> = questions.iter().map(String::as_str).collect();
-        let asked = embed(&questions).iter().map(|vector| AskedVector::of(vector)).collect::<Option<_>>()?;
+        let vectors = embed(&questions);
+        let vectors = vectors.iter().map(|vector| AskedVector::of(vector)).collect::<Option<Vec<_>>>()?;
+        let asked = texts.into_iter().zip(vectors).collect();
         Some(Self { vectors: Some(Embedded { episodes, asked }), ..prepared })
+    }
+
+    /// What was ranked for each question.
+    #[must_use]
+    pub fn examples(&self, weights: &Weights) -> Vec<Example> {
+        let example = |asked: &Asked| {
+            let (picked, ranked) = self.ranked(asked, weights);
+            Example {
+                is_evidence: ranked.iter().map(|one| asked.evidence.contains(&picked.item(one))).collect(),
+                features: ranked.into_iter().map(|one| one.features).collect(),
+            }
+        };
+        self.conversation.asked.iter().map(example).collect()
+    }
+
+    fn question<'q>(&'q self, text: &'q str) -> Question<'q> {
+        Question { text, now: self.conversation.now, names: &self.names }
+    }
+
+    /// What a server would rank for a question, best first.
+    fn ranked(&self, asked: &Asked, weights: &Weights) -> (Picked, Vec<Ranked>) {
+        let mut recall = Recall::of(&self.question(&asked.question));
+        if let Some(Anchor { what, .. }) = recall.anchor().cloned() {
+            let first = Recall::of(&self.question(&what));
+            let (picked, ranked) = self.ranked_by(first.cues(), &what, weights);
+            if let Some(first) = ranked.first() {
+                recall.anchored(picked.episode(first).at);
+            }
+        }
+        self.ranked_by(recall.cues(), &asked.question, weights)
+    }
+
+    fn ranked_by(&self, cues: &Cues, text: &str, weights: &Weights) -> (Picked, Vec<Ranked>) {
+        let vectors = self.vectors.as_ref();
+        let asked = vectors.and_then(|vectors| Some((vectors, vectors.asked.get(text)?)));
+        let likeness =
+            asked.map(|(vectors, asked)| move |item: ItemId| vectors.episodes.get(&item)?.likeness(asked));
+        let likeness = likeness.as_ref().map(|likeness| -> LikenessOf<'_> { likeness });
+        let picked = self.shelf.pick(cues, likeness);
+        let of_episode = |episode: &Episode| picked.likenesses.get(&episode.item).copied();
+        let similarity: Option<Similarity<'_>> = if likeness.is_some() { Some(&of_episode) } else { None };
+        let ranked = rank(cues, &picked.corpus, &picked.stretches, weights, similarity);
+        (picked, ranked)
     }
 }
 
-/// Asks every question and counts what comes back.
+/// Asks every question and counts what comes back: of what a store would pick, in the order of the ranker, nothing
+/// twice.
 #[must_use]
 pub fn measure<'p, 'c: 'p>(
     prepared: impl IntoIterator<Item = &'p Prepared<'c>>,
     weights: &Weights,
 ) -> Measure {
     let mut tally = Tally::default();
-    for Prepared { conversation, index, names, stretches, vectors } in prepared {
-        for (number, asked) in conversation.asked.iter().enumerate() {
-            let question = Question { text: &asked.question, now: conversation.now, names };
-            let cues = crate::cue::cues(&question);
-            let likeness = |episode: &Episode| {
-                let vectors = vectors.as_ref()?;
-                vectors.episodes.get(&episode.item)?.likeness(vectors.asked.get(number)?)
-            };
-            let similarity: Option<Similarity<'_>> = if vectors.is_some() { Some(&likeness) } else { None };
-            let ranked = rank::rank(&cues, &index.corpus(&cues), stretches, weights, similarity);
-            let answer = ranked.iter().map(|one| stretches[one.stretch].passages[one.place].episode.item);
-            tally.count(asked, &answer.take(COUNTED).collect::<Vec<_>>());
+    for prepared in prepared {
+        for asked in &prepared.conversation.asked {
+            let (picked, ranked) = prepared.ranked(asked, weights);
+            let answer = chosen(&ranked, &picked.stretches, None, COUNTED);
+            tally.count(asked, &answer.into_iter().map(|one| picked.item(one)).collect::<Vec<_>>());
         }
     }
     tally.mean()
 }
 
 /// Passages of an answer that are looked at.
-const COUNTED: usize = 100;
+const COUNTED: usize = 50;
 
 /// Sums over questions.
 #[derive(Debug, Clone, Default)]

@@ -3,11 +3,12 @@
 
 pub mod locomo;
 mod measure;
+mod picked;
 pub mod synthetic;
 
 use tenure_journal::{Episode, ItemId, Timestamp};
 
-pub use measure::{Embed, Measure, Prepared, Tally, measure};
+pub use measure::{Embed, Example, Measure, Prepared, Tally, measure};
 
 /// One talk, over many sessions, and questions about it.
 #[derive(Debug, Clone)]
