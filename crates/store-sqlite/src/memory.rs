@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, Transaction};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, ToSql, Transaction};
 use tenure_journal::{
     Episode, Labels, Likeness, MemorySpace, Remembered, Sketched, Speaker, Timestamp, likeness,
 };
@@ -144,9 +144,9 @@ const REFINED_MAX: usize = 400;
 
 /// A question's vector on its way through a space.
 struct Compared<'c> {
-    connection: &'c Connection,
     mark: &'c str,
     alike: Option<&'c Alike>,
+    vectors: CachedStatement<'c>,
     /// Those that were compared; nothing for one that has no vectors of the model.
     known: HashMap<u64, Option<Likeness>>,
 }
@@ -154,7 +154,8 @@ struct Compared<'c> {
 impl<'c> Compared<'c> {
     /// Compares those of the newest episodes whose sketches are most alike.
     fn new(connection: &'c Connection, mark: &'c str, alike: Option<&'c Alike>) -> rusqlite::Result<Self> {
-        let mut compared = Self { connection, mark, alike, known: HashMap::new() };
+        let vectors = connection.prepare_cached(include_str!("../sql/vectors_of_episode.sql"))?;
+        let mut compared = Self { mark, alike, vectors, known: HashMap::new() };
         if let Some(alike) = alike {
             for number in likely(connection, mark, alike)? {
                 compared.likeness(number)?;
@@ -174,11 +175,10 @@ impl<'c> Compared<'c> {
         if let Some(known) = self.known.get(&number) {
             return Ok(*known);
         }
-        let mut vectors = self.connection.prepare_cached(include_str!("../sql/vectors_of_episode.sql"))?;
         let row = (int(number), self.mark, &alike.model);
         // What cannot be vectors is passed over, as if there were none: they can be made again.
-        let found =
-            vectors.query_row(row, |row| Ok(likeness(bytes(row, 0)?, &alike.vector))).optional()?.flatten();
+        let found = self.vectors.query_row(row, |row| Ok(likeness(bytes(row, 0)?, &alike.vector)));
+        let found = found.optional()?.flatten();
         self.known.insert(number, found);
         Ok(found)
     }
@@ -205,10 +205,7 @@ fn likely(connection: &Connection, mark: &str, alike: &Alike) -> rusqlite::Resul
     Ok(found.into_iter().map(|(_, number)| number.0).collect())
 }
 
-fn numbers(
-    statement: &mut rusqlite::CachedStatement<'_>,
-    params: impl rusqlite::Params,
-) -> rusqlite::Result<Vec<u64>> {
+fn numbers(statement: &mut CachedStatement<'_>, params: impl rusqlite::Params) -> rusqlite::Result<Vec<u64>> {
     statement.query_map(params, |row| row.get::<_, i64>(0).map(i64::unsigned_abs))?.collect()
 }
 
