@@ -14,9 +14,7 @@ use crate::text;
 use crate::time::Window;
 
 /// Passages that stores pick for the ranker; more cost time and hardly ever bring what is asked for.
-pub const HITS_MAX: usize = 200;
-/// The same beside those that are picked because they are alike, which bring more of it.
-pub const HITS_BESIDE_ALIKE_MAX: usize = 130;
+pub const HITS_MAX: usize = 130;
 /// Passages that stores pick because they are alike, beside those.
 pub const ALIKE_MAX: usize = 100;
 /// Neighbours of those, on either side, that are compared as well: those that can be ranked for standing near one, and
