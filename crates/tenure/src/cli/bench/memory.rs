@@ -46,7 +46,7 @@ const INGEST_GOAL: &str = "under 15 %";
 const QUALITY_GOAL: &str = "R@10 79, multi-hop 50";
 const MEANING_GOAL: &str = "with a model: R@10 85, multi-hop 60";
 
-/// How well questions are answered of talk that is made up, by the ranker alone: its index holds everything.
+/// How well questions are answered of talk that is made up, by the ranker alone, of what a store would pick.
 pub(super) fn quality(embedding: Option<&Path>, tell: Tell<'_>) -> Result<Vec<Row>, CliError> {
     let model = embedding.map(Model::open).transpose().map_err(|error| failed("reading the model", error))?;
     let model = model.as_ref();
@@ -78,7 +78,7 @@ pub(super) async fn locomo(
     Ok(rows)
 }
 
-/// What the ranker makes of everything that was said.
+/// What the ranker makes of what a store would pick.
 fn ranked(talks: &[&Conversation], model: Option<&Model>) -> Result<Measure, CliError> {
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let prepared = talks.iter().map(|talk| match model {
