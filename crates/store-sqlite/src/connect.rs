@@ -34,3 +34,25 @@ fn connect(path: &Path, mode: OpenFlags, settings: &str) -> rusqlite::Result<Con
     connection.execute_batch(settings)?;
     Ok(connection)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_with_a_limit_stays_prepared() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("store.db");
+        Connection::open(&path).and_then(|empty| empty.execute_batch("CREATE TABLE t (a)")).expect("a table");
+        for connect in [writer, reader] {
+            let connection = connect(&path).expect("connects");
+            let mut statement = connection.prepare("SELECT a FROM t LIMIT ?1").expect("prepares");
+            for limit in [1, 2, 3] {
+                assert!(!statement.exists((limit,)).expect("reads"));
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+        }
+    }
+}
