@@ -5,7 +5,9 @@
 //! the first to the last, whatever the processor. `a * b + c` is two operations here and never a fused one, which
 //! would round differently where there is none. `exp` is written out because every system has its own.
 
-use pulp::Simd;
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
 
 /// Columns in which a long sum is made.
 const LANES: usize = 16;
@@ -42,49 +44,82 @@ impl Linear {
     /// Rows of `inputs` numbers to rows of `outputs`.
     #[inline(always)]
     pub(crate) fn apply<S: Simd>(&self, simd: S, from: &[f32], to: &mut Vec<f32>) {
-        let rows = from.len() / self.inputs;
-        to.clear();
-        to.resize(rows * self.outputs, 0.0);
-        for number in 0..self.panels.len() / self.inputs {
-            let panel = &self.panels[number * self.inputs..][..self.inputs];
-            let mut row = 0;
-            while row + ROWS <= rows {
-                self.panel::<S, ROWS>(simd, number, panel, row, from, to);
-                row += ROWS;
-            }
-            while row < rows {
-                self.panel::<S, 1>(simd, number, panel, row, from, to);
-                row += 1;
-            }
-        }
+        simd.vectorize(Applied { linear: self, from, to });
     }
 
-    /// Some rows, from `row` on, of the outputs of one panel.
+    /// Some rows, `R` at a time that stand interleaved, to the outputs of one panel.
     #[inline(always)]
-    fn panel<S: Simd, const R: usize>(
-        &self,
-        simd: S,
-        number: usize,
-        panel: &[[f32; WIDTH]],
-        row: usize,
-        from: &[f32],
-        to: &mut [f32],
-    ) {
+    fn panel<S: Simd, const R: usize>(&self, simd: S, number: usize, from: &[f32], to: &mut [f32]) {
+        let panel = &self.panels[number * self.inputs..][..self.inputs];
+        let (from, _) = from.as_chunks::<R>();
         let mut sums = [[0.0; WIDTH]; R];
-        let from = &from[row * self.inputs..][..R * self.inputs];
         // As many of a processor's vectors at once as leave registers for the rest.
         match S::F32_LANES {
-            16 => products::<S, R, 2>(simd, panel, from, &mut sums),
-            8 => products::<S, R, 2>(simd, panel, from, &mut sums),
+            16 | 8 => products::<S, R, 2>(simd, panel, from, &mut sums),
             4 => products::<S, R, 4>(simd, panel, from, &mut sums),
             _ => plain_products(panel, from, &mut sums),
         }
         let first = number * WIDTH;
         let bias = &self.bias[first..self.outputs.min(first + WIDTH)];
-        for (offset, sums) in sums.iter().enumerate() {
-            let to = &mut to[(row + offset) * self.outputs + first..][..bias.len()];
-            for ((to, sum), bias) in to.iter_mut().zip(sums).zip(bias) {
+        for (row, sums) in to.chunks_exact_mut(self.outputs).zip(&sums) {
+            for ((to, sum), bias) in row[first..].iter_mut().zip(sums).zip(bias) {
                 *to = sum + bias;
+            }
+        }
+    }
+}
+
+/// Rows on their way through a matrix: a function of its own for each kind of processor, so that the products are
+/// compiled once for each.
+struct Applied<'a> {
+    linear: &'a Linear,
+    from: &'a [f32],
+    to: &'a mut Vec<f32>,
+}
+
+impl WithSimd for Applied<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { linear, from, to } = self;
+        let (inputs, outputs) = (linear.inputs, linear.outputs);
+        let rows = from.len() / inputs;
+        to.clear();
+        to.resize(rows * outputs, 0.0);
+        let (count, mut first) = (rows.div_ceil(ROWS), 0);
+        // As even as they come: a row alone takes nearly as long as several.
+        let blocks: Vec<Range<usize>> = (0..count)
+            .map(|block| {
+                let begin = first;
+                first += rows / count + usize::from(block < rows % count);
+                begin..first
+            })
+            .collect();
+        let mut interleaved = vec![0.0; from.len()];
+        for block in &blocks {
+            let places = block.start * inputs..block.end * inputs;
+            let (from, to) = (&from[places.clone()], &mut interleaved[places]);
+            let rows = block.len();
+            for row in 0..rows {
+                let from = &from[row * inputs..][..inputs];
+                for input in 0..inputs {
+                    to[input * rows + row] = from[input];
+                }
+            }
+        }
+        for number in 0..linear.panels.len() / inputs {
+            for block in &blocks {
+                let from = &interleaved[block.start * inputs..block.end * inputs];
+                let to = &mut to[block.start * outputs..block.end * outputs];
+                match block.len() {
+                    1 => linear.panel::<S, 1>(simd, number, from, to),
+                    2 => linear.panel::<S, 2>(simd, number, from, to),
+                    3 => linear.panel::<S, 3>(simd, number, from, to),
+                    4 => linear.panel::<S, 4>(simd, number, from, to),
+                    5 => linear.panel::<S, 5>(simd, number, from, to),
+                    _ => linear.panel::<S, ROWS>(simd, number, from, to),
+                }
             }
         }
     }
@@ -95,18 +130,16 @@ impl Linear {
 fn products<S: Simd, const R: usize, const N: usize>(
     simd: S,
     panel: &[[f32; WIDTH]],
-    from: &[f32],
+    from: &[[f32; R]],
     sums: &mut [[f32; WIDTH]; R],
 ) {
-    let inputs = panel.len();
-    let rows: [&[f32]; R] = std::array::from_fn(|row| &from[row * inputs..][..inputs]);
-    let mut part = 0;
-    while part < WIDTH {
+    for part in 0..WIDTH / S::F32_LANES / N {
         let mut found = [[simd.splat_f32s(0.0); N]; R];
-        for input in 0..inputs {
-            let (weights, _) = S::as_simd_f32s(&panel[input][part..part + N * S::F32_LANES]);
+        // By places in arrays, of which all is known: a check that could fail would send the sums through memory.
+        for (weights, values) in panel.iter().zip(from) {
+            let weights = &S::as_simd_f32s(weights).0.as_chunks::<N>().0[part];
             for row in 0..R {
-                let value = simd.splat_f32s(rows[row][input]);
+                let value = simd.splat_f32s(values[row]);
                 for vector in 0..N {
                     let product = simd.mul_f32s(value, weights[vector]);
                     found[row][vector] = simd.add_f32s(found[row][vector], product);
@@ -114,22 +147,18 @@ fn products<S: Simd, const R: usize, const N: usize>(
             }
         }
         for row in 0..R {
-            let (to, _) = S::as_mut_simd_f32s(&mut sums[row][part..part + N * S::F32_LANES]);
-            to.copy_from_slice(&found[row]);
+            S::as_mut_simd_f32s(&mut sums[row]).0.as_chunks_mut::<N>().0[part] = found[row];
         }
-        part += N * S::F32_LANES;
     }
 }
 
 /// The same where the processor is not known to have any.
 #[inline(always)]
-fn plain_products<const R: usize>(panel: &[[f32; WIDTH]], from: &[f32], sums: &mut [[f32; WIDTH]; R]) {
-    let inputs = panel.len();
-    for (row, sums) in sums.iter_mut().enumerate() {
-        let from = &from[row * inputs..][..inputs];
-        for input in 0..inputs {
-            for column in 0..WIDTH {
-                sums[column] += from[input] * panel[input][column];
+fn plain_products<const R: usize>(panel: &[[f32; WIDTH]], from: &[[f32; R]], sums: &mut [[f32; WIDTH]; R]) {
+    for (weights, values) in panel.iter().zip(from) {
+        for (sums, value) in sums.iter_mut().zip(values) {
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum += value * weight;
             }
         }
     }
@@ -247,16 +276,16 @@ pub(crate) fn normalise(vector: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
-    use pulp::{Arch, Scalar, WithSimd};
+    use pulp::{Arch, Scalar};
 
     use super::*;
 
-    struct Applied<'a> {
+    struct Both<'a> {
         linear: &'a Linear,
         from: &'a [f32],
     }
 
-    impl WithSimd for Applied<'_> {
+    impl WithSimd for Both<'_> {
         type Output = Vec<f32>;
 
         #[inline(always)]
@@ -275,7 +304,7 @@ mod tests {
             let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| random.f32() - 0.5).collect() };
             let (from, weights, bias) = (numbers(rows * inputs), numbers(inputs * outputs), numbers(outputs));
             let linear = Linear::new(inputs, &weights, bias);
-            let applied = || Applied { linear: &linear, from: &from };
+            let applied = || Both { linear: &linear, from: &from };
             let bits = |numbers: Vec<f32>| numbers.into_iter().map(f32::to_bits).collect::<Vec<_>>();
             let (plain, here) = (applied().with_simd(Scalar), Arch::new().dispatch(applied()));
             assert_eq!(bits(plain), bits(here), "{rows} {inputs} {outputs}");
