@@ -45,7 +45,6 @@ mod terms;
 mod ticket;
 mod time;
 mod vault;
-mod vector;
 
 pub use agent::{
     AgentConfig, ApprovalMode, Author, Effort, FunctionTool, McpTool, McpTransport, MultiAgent, Origin,
@@ -121,4 +120,3 @@ pub use vault::{
     Credential, CredentialAuth, CredentialNetworking, FoundCredential, LostSignIn, OauthAuth, OauthRefresh,
     OauthState, TokenEndpointAuth, Vault, WantedCredential,
 };
-pub use vector::{AskedVector, Likeness, Sketched, VECTOR_NUMBERS_MAX, VECTORS_MAX, Vectors, likeness};

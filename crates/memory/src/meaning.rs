@@ -6,7 +6,8 @@
 //! what was asked in the talk itself, and not as a sentence that lacks a word. What stands around an episode is only what came before
 //! it, so that its vectors are the same whenever they are made.
 
-use tenure_journal::{Episode, Speaker, VECTORS_MAX};
+use tenure_journal::{Episode, Speaker};
+use tenure_vector::VECTORS_MAX;
 
 /// Letters of a word that is a sentence of its own at least; shorter ones go with the next.
 const SENTENCE_CHARS_MIN: usize = 12;

@@ -7,7 +7,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tenure_journal::{Episode, Likeness, Speaker};
+use tenure_journal::{Episode, Speaker};
+use tenure_vector::Likeness;
 
 use crate::cue::Cues;
 use crate::kin::kin;

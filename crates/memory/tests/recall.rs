@@ -1,9 +1,10 @@
 //! Which passages answer a question, and why.
 
-use tenure_journal::{Episode, Fresh, ItemId, Labels, Likeness, SessionId, Speaker, Timestamp};
+use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp};
 use tenure_memory::cue::Question;
 use tenure_memory::recall::{Known, Recall, Recalled};
 use tenure_memory::{Index, rank};
+use tenure_vector::Likeness;
 
 /// 17 October 2024, at noon.
 const NOW: Timestamp = Timestamp::from_millis(1_729_166_400_000);

@@ -6,7 +6,8 @@
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tenure_journal::{Failure, FailureKind, VECTOR_NUMBERS_MAX};
+use tenure_journal::{Failure, FailureKind};
+use tenure_vector::VECTOR_NUMBERS_MAX;
 
 use crate::failure::{of_kind, with_message};
 

@@ -1,6 +1,7 @@
 //! The section `memory` of the settings: how what was said is recalled.
 
-use tenure_journal::{Extraction, VECTOR_NUMBERS_MAX};
+use tenure_journal::Extraction;
+use tenure_vector::VECTOR_NUMBERS_MAX;
 
 use crate::extraction::extraction;
 use crate::node::{Fields, Node};

@@ -14,10 +14,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tenure_journal::{Labels, MemorySpace, Party, Vectors};
+use tenure_journal::{Labels, MemorySpace, Party};
 use tenure_memory::meaning;
 use tenure_session::Rememberer;
 use tenure_store::{DocumentKind, Embedded, StoreError, Unembedded};
+use tenure_vector::Vectors;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 

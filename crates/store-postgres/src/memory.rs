@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tenure_journal::{Episode, Labels, Likeness, MemorySpace, Remembered, Speaker, Timestamp, likeness};
+use tenure_journal::{Episode, Labels, MemorySpace, Remembered, Speaker, Timestamp};
 use tenure_store::StoreError;
 use tenure_store::recall::{
     Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, around, both, filled,
     joined, most_alike, pick,
 };
+use tenure_vector::{Likeness, likeness};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 

@@ -4,13 +4,11 @@ mod fixture;
 
 use std::collections::BTreeMap;
 
-use tenure_journal::{
-    AgentId, AskedVector, Episode, Fresh, ItemId, Labels, MemorySpace, Remembered, SessionId, Speaker,
-    Vectors,
-};
+use tenure_journal::{AgentId, Episode, Fresh, ItemId, Labels, MemorySpace, Remembered, SessionId, Speaker};
 use tenure_store::{Alike, Append, Embedded, Place, Store, Wanted};
 use tenure_store_postgres::{Options, PostgresStore};
 use tenure_testkit::postgres::Database;
+use tenure_vector::{AskedVector, Vectors};
 use tokio_postgres::Client;
 
 use fixture::{NOW, append, by_hand, database, key, options};

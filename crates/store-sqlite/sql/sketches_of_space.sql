@@ -1,5 +1,3 @@
--- The index holds it all.
-SELECT episode, sketch FROM episode_vectors
+SELECT sketches FROM episode_sketches
 WHERE space = ?1 AND model = ?2
-ORDER BY episode DESC
-LIMIT ?3
+ORDER BY block DESC

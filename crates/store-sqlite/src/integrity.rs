@@ -78,6 +78,13 @@ const RELATIONS: &[Relation] = &[
              found by none of its terms"
         ))
     }),
+    (include_str!("../sql/sketches_missed.sql"), |row| {
+        let (model, space, first, last) = four(row)?;
+        Ok(format!(
+            "the sketches by which episodes {first} to {last} of space `{space}` are found are not those of \
+             their vectors of `{model}`"
+        ))
+    }),
 ];
 
 fn four(row: &Row<'_>) -> rusqlite::Result<(String, String, i64, i64)> {

@@ -1,16 +1,15 @@
 //! Episodes: written with their events, found by their terms, and, once they have vectors, by their meaning.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, ToSql, Transaction};
-use tenure_journal::{
-    Episode, Labels, Likeness, MemorySpace, Remembered, Sketched, Speaker, Timestamp, likeness,
-};
+use tenure_journal::{Episode, Labels, MemorySpace, Remembered, Speaker, Timestamp};
 use tenure_store::recall::{
     Alike, COMPARED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, around, both, filled, joined,
     most_alike, pick,
 };
+use tenure_vector::{Likeness, Sketched, likeness};
 
 use crate::index::{Having, Index};
 use crate::lists::listed;
@@ -65,20 +64,41 @@ pub(crate) fn forget(
     let gone = statement.query_map(place, |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
     let mut terms = connection.prepare_cached(include_str!("../sql/forget_episode_terms.sql"))?;
     let mut vectors = connection.prepare_cached(include_str!("../sql/forget_episode_vectors.sql"))?;
+    let mut blocks = BTreeSet::new();
     for episode in &gone {
         terms.execute((episode,))?;
-        vectors.execute((episode,))?;
+        let space = vectors.query_row((episode,), |row| row.get::<_, String>(0)).optional()?;
+        blocks.extend(space.map(|space| (space, episode >> BLOCK_BITS)));
     }
+    sketch(connection, &blocks)?;
     Ok(gone.len() as u64)
 }
 
 /// Keeps vectors beside what they are of, if it is still there.
 pub(crate) fn embed(connection: &Connection, model: &str, embedded: &[Embedded]) -> rusqlite::Result<()> {
     let mut put = connection.prepare_cached(include_str!("../sql/put_episode_vectors.sql"))?;
+    let mut blocks = BTreeSet::new();
     for Embedded { project, episode, vectors } in embedded {
         let place = (project.to_string(), episode.session.to_string(), int(episode.ordinal));
         let kept = (vectors.as_bytes(), vectors.sketch());
-        put.execute((place.0, place.1, place.2, &episode.text, model, kept.0, kept.1))?;
+        let row = (place.0, place.1, place.2, &episode.text, model, kept.0, kept.1);
+        let put = put.query_row(row, |row| Ok((row.get(0)?, row.get::<_, i64>(1)? >> BLOCK_BITS)));
+        blocks.extend(put.optional()?);
+    }
+    sketch(connection, &blocks)
+}
+
+/// Episodes whose numbers differ in this many of their last bits alone have their sketches in one row: few enough that
+/// one more writes a few pages anew, so many that those of a space are read at once.
+const BLOCK_BITS: u32 = 6;
+
+/// Keeps the sketches of some spaces and blocks as the vectors are now.
+fn sketch(connection: &Connection, blocks: &BTreeSet<(String, i64)>) -> rusqlite::Result<()> {
+    let mut empty = connection.prepare_cached(include_str!("../sql/empty_sketches.sql"))?;
+    let mut fill = connection.prepare_cached(include_str!("../sql/fill_sketches.sql"))?;
+    for block in blocks {
+        empty.execute((&block.0, block.1))?;
+        fill.execute((&block.0, block.1))?;
     }
     Ok(())
 }
@@ -125,15 +145,16 @@ pub(crate) fn candidates(
         hits = filled(hits, index.having(&kindred, wanted.hits_max)?, wanted.hits_max);
     }
     hits = both(hits, compared.hits());
-    let mut likenesses = BTreeMap::new();
+    let mut near = BTreeMap::new();
     let runs = around_each(connection, &mark, &hits, wanted.reach, |hit, run| {
-        let Some(alike) = &wanted.alike else { return Ok(()) };
-        for (number, episode) in around(run, hit, alike.reach) {
-            let likeness = compared.likeness(*number)?;
-            likenesses.extend(likeness.map(|likeness| ((episode.session, episode.ordinal), likeness)));
+        if let Some(alike) = &wanted.alike {
+            let around = around(run, hit, alike.reach).iter();
+            near.extend(around.map(|(number, episode)| (*number, (episode.session, episode.ordinal))));
         }
-        Ok(())
     })?;
+    compared.compare(near.keys().copied().collect())?;
+    let likenesses = near.into_iter().filter_map(|(number, place)| Some((place, compared.likeness(number)?)));
+    let likenesses = likenesses.collect();
     let runs = runs.into_iter().map(|run| run.into_iter().map(|(_, episode)| episode).collect());
     Ok(Candidates { episodes, frequencies, stretches: joined(runs.collect()), likenesses })
 }
@@ -141,6 +162,10 @@ pub(crate) fn candidates(
 /// Episodes whose vectors are compared themselves, those whose sketches are most alike: enough that of the hundred that
 /// are, hardly one is missed.
 const REFINED_MAX: usize = 400;
+
+/// Episodes between two of those whose vectors are read, so many at most that reading on takes no longer than looking
+/// for the second.
+const GAP_MAX: u64 = 4;
 
 /// A question's vector on its way through a space.
 struct Compared<'c> {
@@ -153,13 +178,11 @@ struct Compared<'c> {
 
 impl<'c> Compared<'c> {
     /// Compares those of the newest episodes whose sketches are most alike.
-    fn new(connection: &'c Connection, mark: &'c str, alike: Option<&'c Alike>) -> rusqlite::Result<Self> {
-        let vectors = connection.prepare_cached(include_str!("../sql/vectors_of_episode.sql"))?;
+    fn new(connection: &'c Connection, mark: &'c str, alike: Option<&'c Alike>) -> Read<Self> {
+        let vectors = connection.prepare_cached(include_str!("../sql/vectors_of_episodes.sql"))?;
         let mut compared = Self { mark, alike, vectors, known: HashMap::new() };
         if let Some(alike) = alike {
-            for number in likely(connection, mark, alike)? {
-                compared.likeness(number)?;
-            }
+            compared.compare(likely(connection, mark, alike)?)?;
         }
         Ok(compared)
     }
@@ -170,31 +193,46 @@ impl<'c> Compared<'c> {
         self.alike.map_or_else(Vec::new, |alike| most_alike(&compared, alike.hits_max))
     }
 
-    fn likeness(&mut self, number: u64) -> rusqlite::Result<Option<Likeness>> {
-        let Some(alike) = self.alike else { return Ok(None) };
-        if let Some(known) = self.known.get(&number) {
-            return Ok(*known);
+    fn likeness(&self, number: u64) -> Option<Likeness> {
+        self.known.get(&number).copied().flatten()
+    }
+
+    /// Compares the episodes of these numbers, as far as they were not yet.
+    fn compare(&mut self, mut numbers: Vec<u64>) -> rusqlite::Result<()> {
+        let Some(alike) = self.alike else { return Ok(()) };
+        numbers.retain(|number| !self.known.contains_key(number));
+        numbers.sort_unstable();
+        self.known.extend(numbers.iter().map(|number| (*number, None)));
+        for near in numbers.chunk_by(|one, next| next - one <= GAP_MAX + 1) {
+            let (Some(first), Some(last)) = (near.first(), near.last()) else { continue };
+            let mut rows = self.vectors.query((int(*first), int(*last), self.mark, &alike.model))?;
+            while let Some(row) = rows.next()? {
+                let number = row.get::<_, i64>(0)?.unsigned_abs();
+                // What cannot be vectors is passed over, as if there were none: they can be made again.
+                if near.binary_search(&number).is_ok() {
+                    self.known.insert(number, likeness(bytes(row, 1)?, &alike.vector));
+                }
+            }
         }
-        let row = (int(number), self.mark, &alike.model);
-        // What cannot be vectors is passed over, as if there were none: they can be made again.
-        let found = self.vectors.query_row(row, |row| Ok(likeness(bytes(row, 0)?, &alike.vector)));
-        let found = found.optional()?.flatten();
-        self.known.insert(number, found);
-        Ok(found)
+        Ok(())
     }
 }
 
 /// Those of the newest episodes that are most alike by their sketches; of equals the newer. One without a sketch may
 /// be anything.
-fn likely(connection: &Connection, mark: &str, alike: &Alike) -> rusqlite::Result<Vec<u64>> {
+fn likely(connection: &Connection, mark: &str, alike: &Alike) -> Read<Vec<u64>> {
     let asked = Sketched::of(&alike.vector);
-    let mut sketches = connection.prepare_cached(include_str!("../sql/sketches_of_space.sql"))?;
-    let mut rows = sketches.query((mark, &alike.model, limit_of(COMPARED_MAX)))?;
+    let mut blocks = connection.prepare_cached(include_str!("../sql/sketches_of_space.sql"))?;
+    let mut blocks = blocks.query((mark, &alike.model))?;
     let mut found: Vec<(Reverse<i32>, Reverse<u64>)> = Vec::new();
-    while let Some(row) = rows.next()? {
-        let likeness = row.get_ref(1)?.as_bytes_or_null()?.and_then(|sketch| asked.likeness(sketch));
-        let number = row.get::<_, i64>(0)?.unsigned_abs();
-        found.push((Reverse(likeness.unwrap_or(i32::MAX)), Reverse(number)));
+    while found.len() < COMPARED_MAX
+        && let Some(row) = blocks.next()?
+    {
+        let block = sketches(bytes(row, 0)?).ok_or_else(|| damaged("reading sketches".to_owned()))?;
+        for (number, sketch) in block.into_iter().rev().take(COMPARED_MAX - found.len()) {
+            let likeness = asked.likeness(sketch);
+            found.push((Reverse(likeness.unwrap_or(i32::MAX)), Reverse(number)));
+        }
     }
     let unknown = found.iter().filter(|(likeness, _)| likeness.0 == i32::MAX).count();
     let refined = (unknown + REFINED_MAX).min(found.len());
@@ -203,6 +241,19 @@ fn likely(connection: &Connection, mark: &str, alike: &Alike) -> rusqlite::Resul
         found.truncate(refined);
     }
     Ok(found.into_iter().map(|(_, number)| number.0).collect())
+}
+
+/// The episodes of a block with their sketches, oldest first.
+fn sketches(mut block: &[u8]) -> Option<Vec<(u64, &[u8])>> {
+    let mut found = Vec::new();
+    while !block.is_empty() {
+        let (number, rest) = block.split_first_chunk()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (sketch, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+        found.push((u64::from_be_bytes(*number), sketch));
+        block = rest;
+    }
+    Some(found)
 }
 
 fn numbers(statement: &mut CachedStatement<'_>, params: impl rusqlite::Params) -> rusqlite::Result<Vec<u64>> {
@@ -238,4 +289,87 @@ fn labels_of(text: Option<String>) -> Read<Labels> {
 fn id_of<T: std::str::FromStr>(row: &Row<'_>, index: usize) -> Read<T> {
     let text: String = row.get(index)?;
     text.parse().map_err(|_| ReadError::from(damaged(format!("reading an episode of `{text}`"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+    use tenure_vector::Vectors;
+
+    const EPISODE: &str = "INSERT INTO episodes
+        (episode, project_id, session_id, ordinal, item_id, space, agent_id, at, speaker, text)
+        VALUES (?1, 'p', ?2, ?1, 'i', ?3, 'a', 0, 'user', '')";
+
+    /// Blocks that are not what the vectors say, and all that are kept.
+    fn blocks(connection: &Connection) -> rusqlite::Result<(i64, Vec<Vec<(u64, usize)>>)> {
+        let missed = format!("SELECT count(*) FROM ({})", include_str!("../sql/sketches_missed.sql"));
+        let missed = connection.query_row(&missed, (100,), |row| row.get(0))?;
+        let mut kept = connection.prepare("SELECT sketches FROM episode_sketches ORDER BY space, block")?;
+        let mut rows = kept.query(())?;
+        let mut blocks = Vec::new();
+        while let Some(row) = rows.next()? {
+            let block = sketches(bytes(row, 0)?).expect("numbers, lengths and sketches");
+            blocks.push(block.into_iter().map(|(number, sketch)| (number, sketch.len())).collect());
+        }
+        Ok((missed, blocks))
+    }
+
+    #[test]
+    fn sketches_stand_together_whatever_is_kept_and_forgotten() {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        schema::migrate_to(&mut connection, 9).expect("an earlier schema");
+        let old = "INSERT INTO episode_vectors VALUES (?1, 'm', 'tiny', x'00', ?2)";
+        for (number, sketch) in [(1, Some(vec![7; 3])), (70, None), (71, Some(vec![0]))] {
+            connection.execute(EPISODE, (number, "old", "m")).expect("a row");
+            connection.execute(old, (number, sketch)).expect("its vectors");
+        }
+        schema::migrate(&mut connection).expect("migrates");
+        let kept = vec![vec![(1, 3)], vec![(70, 0), (71, 1)]];
+        assert_eq!(blocks(&connection), Ok((0, kept)));
+
+        let fresh = tenure_journal::Fresh::new(Timestamp::EPOCH, 1);
+        let session = tenure_journal::SessionId::fresh(&fresh);
+        let project = tenure_journal::ProjectId::fresh(&fresh);
+        let put = EPISODE.replace("'p'", "?4");
+        for number in 100..400 {
+            let space = if number % 3 == 0 { "n" } else { "m" };
+            let row = (number, session.to_string(), space, project.to_string());
+            connection.execute(&put, row).expect("a row");
+        }
+        let embedded = |number: u64| Embedded {
+            project,
+            episode: Episode {
+                session,
+                item: tenure_journal::ItemId::fresh(&fresh),
+                ordinal: number,
+                at: Timestamp::EPOCH,
+                speaker: Speaker::User,
+                name: None,
+                text: String::new(),
+                labels: Labels::NEUTRAL,
+            },
+            vectors: Vectors::of(&vec![vec![1.0; 9]; 2 + (number % 5) as usize]).expect("vectors"),
+        };
+        let mut random = fastrand::Rng::with_seed(5);
+        let (mut there, mut expected): (BTreeSet<u64>, _) = ((100..400).collect(), BTreeMap::new());
+        for round in 0..40 {
+            let some: Vec<Embedded> =
+                (0..random.usize(1..30)).map(|_| embedded(random.u64(95..405))).collect();
+            embed(&connection, if round < 30 { "tiny" } else { "other" }, &some).expect("keeps");
+            let kept = some.iter().filter(|one| there.contains(&one.episode.ordinal));
+            expected.extend(kept.map(|one| (one.episode.ordinal, one.vectors.sketch().len())));
+            let (first, last) = (random.u64(90..410), random.u64(0..6));
+            let of = (&*project.to_string(), &*session.to_string());
+            forget(&connection, of, first, first + last).expect("forgets");
+            there.retain(|number| !(first..=first + last).contains(number));
+            expected.retain(|number, _| there.contains(number));
+            let (missed, blocks) = blocks(&connection).expect("reads");
+            assert_eq!(missed, 0);
+            let kept: BTreeMap<u64, usize> =
+                blocks.into_iter().flatten().filter(|(number, _)| *number >= 100).collect();
+            assert_eq!(kept, expected);
+        }
+        assert!(!expected.is_empty());
+    }
 }

@@ -19,7 +19,7 @@ pub(crate) fn around_each(
     mark: &str,
     hits: &[u64],
     reach: usize,
-    mut met: impl FnMut(u64, &Run) -> Read<()>,
+    mut met: impl FnMut(u64, &Run),
 ) -> Read<Vec<Run>> {
     let mut place = connection.prepare_cached(include_str!("../sql/place_of_episode.sql"))?;
     let mut sessions: BTreeMap<(String, String), BTreeMap<u64, u64>> = BTreeMap::new();
@@ -64,7 +64,7 @@ pub(crate) fn around_each(
                 let from = last.ordinal;
                 run.extend(side(&mut behind, from, None, reach - known)?);
             }
-            met(*hit, &run)?;
+            met(*hit, &run);
         }
         runs.push(run);
     }
@@ -116,7 +116,6 @@ mod tests {
                 let mut met: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
                 let runs = around_each(&transaction, "m", &hits, reach, |hit, run| {
                     met.insert(hit, around(run, hit, reach).iter().map(|(number, _)| *number).collect());
-                    Ok(())
                 });
                 let Ok(runs) = runs else { panic!("reads") };
                 let near = |hit: &u64| {

@@ -21,6 +21,11 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 7, name: "budget_uses", sql: include_str!("../migrations/0007_budget_uses.sql") },
     Migration { number: 8, name: "sketches", sql: include_str!("../migrations/0008_sketches.sql") },
     Migration { number: 9, name: "unindexed", sql: include_str!("../migrations/0009_unindexed.sql") },
+    Migration {
+        number: 10,
+        name: "sketch_blocks",
+        sql: include_str!("../migrations/0010_sketch_blocks.sql"),
+    },
 ];
 
 impl Migration {
@@ -35,6 +40,11 @@ impl Migration {
 /// `TooNew`: a migration this release does not know was run. `Corrupt`: one was run that is not the one
 /// this release knows by its number.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    migrate_to(connection, MIGRATIONS.len())
+}
+
+/// The same, of a release that knew so many migrations.
+pub(crate) fn migrate_to(connection: &mut Connection, count: usize) -> Result<(), StoreError> {
     let failed = |error| store_error("preparing the schema", error);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     transaction.execute_batch(include_str!("../sql/create_migrations.sql")).map_err(failed)?;
@@ -42,7 +52,7 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     for (index, (number, digest)) in done.iter().enumerate() {
         check(MIGRATIONS.get(index), *number, digest)?;
     }
-    for migration in MIGRATIONS.iter().skip(done.len()) {
+    for migration in MIGRATIONS.iter().take(count).skip(done.len()) {
         transaction.execute_batch(migration.sql).map_err(failed)?;
         let row = (migration.number, migration.name, migration.digest());
         transaction.execute(include_str!("../sql/put_migration.sql"), row).map_err(failed)?;
@@ -111,12 +121,7 @@ mod tests {
     #[test]
     fn what_was_indexed_before_the_ninth_is_found_after_it() {
         let mut connection = Connection::open_in_memory().expect("opens");
-        connection.execute_batch(include_str!("../sql/create_migrations.sql")).expect("creates");
-        for migration in &MIGRATIONS[..8] {
-            connection.execute_batch(migration.sql).expect("migrates");
-            let row = (migration.number, migration.name, migration.digest());
-            connection.execute(include_str!("../sql/put_migration.sql"), row).expect("records");
-        }
+        migrate_to(&mut connection, 8).expect("an earlier schema");
         let old = "INSERT INTO episodes (project_id, session_id, ordinal, item_id, space, agent_id, at, speaker, text)
                    VALUES ('p', 's', ?1, 'i', 'm', 'a', ?1, 'user', '')";
         for number in 1..=3 {

@@ -8,7 +8,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
-use tenure_journal::{AskedVector, Episode, Likeness, ProjectId, SessionId, Timestamp, Vectors};
+use tenure_journal::{Episode, ProjectId, SessionId, Timestamp};
+use tenure_vector::{AskedVector, Likeness, Vectors};
 
 /// Episodes that are counted at most of a space, and of a term in it, one by one. How many more there are is
 /// reckoned, or what is more frequent counts as being everywhere; of such a term the newest are looked at, and what a

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use tenure_journal::{AskedVector, Episode, ItemId, Vectors};
+use tenure_journal::{Episode, ItemId};
+use tenure_vector::{AskedVector, Vectors};
 
 use super::picked::{LikenessOf, Picked, Shelf};
 use super::{Asked, Conversation, Kind};

@@ -594,7 +594,7 @@ fn grouped(lacking: Vec<Unembedded>) -> Vec<((SessionKey, Labels), Group)> {
 }
 
 /// Texts of an episode, at most.
-const _: () = assert!(tenure_journal::VECTORS_MAX <= TEXTS_MIN, "an episode fits into a request");
+const _: () = assert!(tenure_vector::VECTORS_MAX <= TEXTS_MIN, "an episode fits into a request");
 /// The fewest texts of one request that a setting may say.
 pub const TEXTS_MIN: usize = 16;
 

@@ -1,6 +1,7 @@
 //! Vectors of episodes: made later, found by meaning, gone with what they are of.
 
-use tenure_journal::{AskedVector, Episode, Likeness, MemorySpace, SessionKey, Vectors};
+use tenure_journal::{Episode, MemorySpace, SessionKey};
+use tenure_vector::{AskedVector, Likeness, Vectors};
 
 use super::build::{accepted, append, fresh, key};
 use super::episodes::{said, space, wanted};

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tenure_journal::{Episode, Likeness, MemorySpace, ProjectId, Remembered, SessionId, SessionKey, Vectors};
+use tenure_journal::{Episode, MemorySpace, ProjectId, Remembered, SessionId, SessionKey};
+use tenure_vector::{Likeness, Vectors};
 
 use super::state::State;
 use crate::recall::{

@@ -10,7 +10,7 @@ use std::time::Instant;
 use tenure_embed::Model;
 use tenure_journal::{
     AgentId, Episode, Event, Fresh, Head, Input, InputId, InputPart, Labels, MemorySpace, ProjectId,
-    Remembered, SessionId, SessionKey, SessionStatus, Timestamp, Vectors, Version,
+    Remembered, SessionId, SessionKey, SessionStatus, Timestamp, Version,
 };
 use tenure_memory::bench::{Conversation, Measure, Prepared, measure, synthetic};
 use tenure_memory::cue::Question;
@@ -19,6 +19,7 @@ use tenure_memory::text;
 use tenure_runtime::Embedder;
 use tenure_store::{Append, Embedded, GoneRows, Store as _};
 use tenure_store_sqlite::SqliteStore;
+use tenure_vector::Vectors;
 
 use super::locomo::Halves;
 use super::{Benchmark, Row, Tell, failed, lab, median};

@@ -109,12 +109,15 @@ impl Vectors {
 
 /// Signs in a byte.
 const BITS: usize = 8;
+/// Bits of a question's number that a sketch is compared without, so that the sum of [`BITS`] fits into two bytes.
+const COARSE_BITS: u32 = 4;
 
 /// A question's vector, prepared for comparing it with many sketches.
 #[derive(Debug, Clone)]
 pub struct Sketched {
-    /// For each byte of a vector's sketch, what each of its values stands for.
-    sums: Vec<[i32; 1 << BITS]>,
+    /// For each byte of a vector's sketch, what each of its values stands for. In two bytes, of the question's numbers
+    /// without their last bits: all of it stays near the processor.
+    sums: Vec<[i16; 1 << BITS]>,
 }
 
 impl Sketched {
@@ -125,7 +128,8 @@ impl Sketched {
             let mut sums = [0; 1 << BITS];
             for (bits, sum) in sums.iter_mut().enumerate() {
                 let signed = numbers.iter().enumerate().map(|(place, number)| {
-                    if bits >> place & 1 == 1 { i32::from(*number) } else { -i32::from(*number) }
+                    let coarse = number >> COARSE_BITS;
+                    if bits >> place & 1 == 1 { coarse } else { -coarse }
                 });
                 *sum = signed.sum();
             }
@@ -143,7 +147,7 @@ impl Sketched {
             return None;
         }
         let of = |vector: &[u8]| {
-            self.sums.iter().zip(vector).map(|(sums, bits)| sums[usize::from(*bits)]).sum::<i32>()
+            self.sums.iter().zip(vector).map(|(sums, bits)| i32::from(sums[usize::from(*bits)])).sum::<i32>()
         };
         vectors.map(of).max()
     }
@@ -265,7 +269,7 @@ mod tests {
         }
         let ones = AskedVector::of(&vec![1.0; VECTOR_NUMBERS_MAX]).expect("a vector");
         let kept = Vectors::of(&vec![vec![1.0; VECTOR_NUMBERS_MAX]; 2]).expect("vectors");
-        let most = i32::from(i16::MAX) * VECTOR_NUMBERS_MAX as i32;
+        let most = i32::from(i16::MAX >> COARSE_BITS) * VECTOR_NUMBERS_MAX as i32;
         assert_eq!(Sketched::of(&ones).likeness(&kept.sketch()), Some(most), "it fits");
         assert_eq!(Sketched::of(&ones).likeness(&[]), None);
     }
