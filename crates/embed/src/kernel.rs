@@ -15,6 +15,7 @@ const LANES: usize = 16;
 const WIDTH: usize = 32;
 /// Rows that share what was loaded of the weights: their sums, and little else, fit into registers.
 const ROWS: usize = 6;
+const _: () = assert!(ROWS == 6, "every smaller number of rows has a function of its own in `Applied`");
 
 /// A matrix of weights with what is added, laid out for [`Linear::apply`].
 #[derive(Debug, Clone)]
@@ -87,15 +88,10 @@ impl WithSimd for Applied<'_> {
         let rows = from.len() / inputs;
         to.clear();
         to.resize(rows * outputs, 0.0);
-        let (count, mut first) = (rows.div_ceil(ROWS), 0);
         // As even as they come: a row alone takes nearly as long as several.
-        let blocks: Vec<Range<usize>> = (0..count)
-            .map(|block| {
-                let begin = first;
-                first += rows / count + usize::from(block < rows % count);
-                begin..first
-            })
-            .collect();
+        let count = rows.div_ceil(ROWS);
+        let block = |number: usize| number * rows / count..(number + 1) * rows / count;
+        let blocks: Vec<Range<usize>> = (0..count).map(block).collect();
         let mut interleaved = vec![0.0; from.len()];
         for block in &blocks {
             let places = block.start * inputs..block.end * inputs;
@@ -324,7 +320,9 @@ mod tests {
     #[test]
     fn products_are_products_whatever_the_shape() {
         let mut random = fastrand::Rng::with_seed(1);
-        for (rows, inputs, outputs) in [(1, 1, 1), (3, 5, 31), (4, 8, 32), (9, 33, 70)] {
+        let shapes = [(1, 1, 1), (3, 5, 31), (4, 8, 32), (9, 33, 70)];
+        let any_rows = (1..=2 * ROWS + 1).map(|rows| (rows, 9, 40));
+        for (rows, inputs, outputs) in shapes.into_iter().chain(any_rows) {
             let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| random.f32() - 0.5).collect() };
             let (from, weights, bias) = (numbers(rows * inputs), numbers(inputs * outputs), numbers(outputs));
             let linear = Linear::new(inputs, &weights, bias.clone());

@@ -1,3 +1,3 @@
 PRAGMA query_only = ON;
-PRAGMA cache_size = -16384;
+PRAGMA cache_size = -8192;
 PRAGMA trusted_schema = OFF;
