@@ -163,10 +163,6 @@ pub(crate) fn candidates(
 /// are, hardly one is missed.
 const REFINED_MAX: usize = 400;
 
-/// Episodes between two of those whose vectors are read, so many at most that reading on takes no longer than looking
-/// for the second.
-const GAP_MAX: u64 = 4;
-
 /// A question's vector on its way through a space.
 struct Compared<'c> {
     mark: &'c str,
@@ -203,15 +199,14 @@ impl<'c> Compared<'c> {
         numbers.retain(|number| !self.known.contains_key(number));
         numbers.sort_unstable();
         self.known.extend(numbers.iter().map(|number| (*number, None)));
-        for near in numbers.chunk_by(|one, next| next - one <= GAP_MAX + 1) {
-            let (Some(first), Some(last)) = (near.first(), near.last()) else { continue };
+        // Only numbers without a gap, between which there can be nothing of another space.
+        for run in numbers.chunk_by(|one, next| one + 1 == *next) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
             let mut rows = self.vectors.query((int(*first), int(*last), self.mark, &alike.model))?;
             while let Some(row) = rows.next()? {
-                let number = row.get::<_, i64>(0)?.unsigned_abs();
                 // What cannot be vectors is passed over, as if there were none: they can be made again.
-                if near.binary_search(&number).is_ok() {
-                    self.known.insert(number, likeness(bytes(row, 1)?, &alike.vector));
-                }
+                let found = likeness(bytes(row, 1)?, &alike.vector);
+                self.known.insert(row.get::<_, i64>(0)?.unsigned_abs(), found);
             }
         }
         Ok(())
@@ -228,7 +223,7 @@ fn likely(connection: &Connection, mark: &str, alike: &Alike) -> Read<Vec<u64>> 
     while found.len() < COMPARED_MAX
         && let Some(row) = blocks.next()?
     {
-        let block = sketches(bytes(row, 0)?).ok_or_else(|| damaged("reading sketches".to_owned()))?;
+        let block = sketches(bytes(row, 0)?).ok_or_else(|| damaged("reading sketches"))?;
         for (number, sketch) in block.into_iter().rev().take(COMPARED_MAX - found.len()) {
             let likeness = asked.likeness(sketch);
             found.push((Reverse(likeness.unwrap_or(i32::MAX)), Reverse(number)));
