@@ -11,7 +11,7 @@ use tenure_journal::{
 use tenure_memory::cue::{self, Question};
 use tenure_memory::fact::{self, Asked};
 use tenure_memory::rank::{Corpus, NEIGHBOURS, Similarity, names_of};
-use tenure_memory::recall::{ALIKE_MAX, ALIKE_REACH, HITS_BESIDE_MAX, HITS_MAX, Known, Recall, Recalled};
+use tenure_memory::recall::{ALIKE_MAX, ALIKE_REACH, HITS_MAX, Known, Recall, Recalled};
 use tenure_memory::{KnownFact, Passage, Stretch, meaning, moment, rfc3339};
 use tenure_session::{Attempted, Rememberer, Session};
 use tenure_store::{Alike, Candidates, Store, StoreError, Wanted};
@@ -174,7 +174,7 @@ impl Place<'_> {
             terms: cues.terms.clone(),
             kindred: cues.kindred(),
             window: cues.window.map(|window| (window.from, window.until)),
-            hits_max: if alike.is_some() { HITS_BESIDE_MAX } else { HITS_MAX },
+            hits_max: HITS_MAX,
             reach: NEIGHBOURS,
             alike,
         };

@@ -7,7 +7,7 @@ use tenure_vector::Likeness;
 
 use crate::cue::Cues;
 use crate::rank::{Corpus, NEIGHBOURS, Ranked};
-use crate::recall::{ALIKE_MAX, ALIKE_REACH, HITS_BESIDE_MAX, HITS_MAX};
+use crate::recall::{ALIKE_MAX, ALIKE_REACH, HITS_MAX};
 use crate::{Index, Passage, Stretch};
 
 /// Everything that was said in one talk, by the terms it has.
@@ -68,8 +68,7 @@ impl Shelf {
 
     /// What has to do with the question by its terms, or by `likeness` where a model tells it, with its neighbours.
     pub(super) fn pick(&self, cues: &Cues, likeness: Option<LikenessOf<'_>>) -> Picked {
-        let hits_max = if likeness.is_some() { HITS_BESIDE_MAX } else { HITS_MAX };
-        let mut hits = self.sharing(cues, hits_max);
+        let mut hits = self.sharing(cues);
         if let Some(likeness) = likeness {
             let alike = |number: usize| Some((number, f64::from(likeness(self.item(number))?.best())));
             hits.extend(most((0..self.order.len()).filter_map(alike).collect(), ALIKE_MAX));
@@ -96,7 +95,7 @@ impl Shelf {
     }
 
     /// Those that share the rarest terms, and the newest of what is kindred where there is room.
-    fn sharing(&self, cues: &Cues, hits_max: usize) -> Vec<usize> {
+    fn sharing(&self, cues: &Cues) -> Vec<usize> {
         let all = self.order.len();
         let mut shared: HashMap<usize, f64> = HashMap::new();
         for term in &cues.terms {
@@ -106,15 +105,15 @@ impl Shelf {
         }
         if let Some(window) = cues.window.filter(|_| cues.terms.is_empty()) {
             let is_within = |number: &usize| window.nearness(self.passage(*number).episode.at) >= 1.0;
-            shared.extend((0..all).rev().filter(is_within).take(hits_max).map(|number| (number, 0.0)));
+            shared.extend((0..all).rev().filter(is_within).take(HITS_MAX).map(|number| (number, 0.0)));
         }
-        let mut hits = most(shared, hits_max);
+        let mut hits = most(shared, HITS_MAX);
         let kindred: BTreeSet<usize> =
             cues.kindred().iter().flat_map(|term| self.having(term)).copied().collect();
-        let newest = kindred.into_iter().rev().take(hits_max);
+        let newest = kindred.into_iter().rev().take(HITS_MAX);
         let more: Vec<usize> = newest.filter(|number| !hits.contains(number)).collect();
         hits.extend(more);
-        hits.truncate(hits_max);
+        hits.truncate(HITS_MAX);
         hits
     }
 
