@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tenure_journal::VECTOR_NUMBERS_MAX;
 use tenure_model::embeddings::decode;
+use tenure_vector::VECTOR_NUMBERS_MAX;
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (texts, body) = input;
