@@ -10,10 +10,14 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(encode_directory(&entries).expect("it was read"), bytes);
         for entry in &entries {
             assert_eq!(FilePath::root().join(&entry.name).expect("a name").depth(), 1);
-            assert!(!matches!(&entry.node, Node::Link { target } if target.is_empty() || target.contains(&0)));
+            assert!(
+                !matches!(&entry.node, Node::Link { target } if target.is_empty() || target.contains(&0))
+            );
         }
     }
-    let size = bytes.get(6 + 32..6 + 36).map_or(0, |length| u32::from_le_bytes([length[0], length[1], length[2], length[3]]));
+    let size = bytes
+        .get(6 + 32..6 + 36)
+        .map_or(0, |length| u32::from_le_bytes([length[0], length[1], length[2], length[3]]));
     if let Ok(pieces) = decode_list(bytes, size.into()) {
         assert_eq!(encode_list(&pieces).expect("it was read"), bytes);
     }

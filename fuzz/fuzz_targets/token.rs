@@ -5,7 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use tenure_identity::{Algorithm, KeySet, Rules, Token};
 
 /// A key that nothing here was signed with.
-const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+const KEYS: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(keys) = KeySet::parse(bytes) {

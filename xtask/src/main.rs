@@ -67,7 +67,11 @@ const FEATURES: &str = "tenure/s3,tenure/prove";
 /// The steps in the order in which they are likely to fail fast; every one runs, whatever the others say.
 fn test(report: &mut Report) {
     report.step("what is needed", |_| need::ensure());
-    report.step("format", |_| Cmd::cargo(&["fmt", "--all", "--check"]).run(None));
+    report.step("format", |_| {
+        Cmd::cargo(&["fmt", "--all", "--check"]).run(None)?;
+        // A workspace of their own.
+        Cmd::cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]).run(None)
+    });
     // Nothing else builds what is behind a feature.
     report.step("clippy", |_| {
         let all = ["clippy", "--workspace", "--all-targets", "--features", FEATURES, "--locked"];
