@@ -18,8 +18,17 @@ fuzz_target!(|input: (i64, &str)| {
     let (session, item) = (SessionId::fresh(&fresh), ItemId::fresh(&fresh));
     let mut index = Index::default();
     let speaker = Speaker::User;
-    index.put(Episode { session, item, ordinal: 0, at: now, speaker, name: None, text: text.to_owned(), labels: Labels::NEUTRAL });
-    let found = recall.answer(&index.corpus(recall.cues()), &index.stretches(), None, 5, None);
+    index.put(Episode {
+        session,
+        item,
+        ordinal: 0,
+        at: now,
+        speaker,
+        name: None,
+        text: text.to_owned(),
+        labels: Labels::NEUTRAL,
+    });
+    let found = recall.answer(&index.corpus(recall.cues()), &index.passages(), None, 5);
     assert!(found.len() <= 1);
     assert!(found.iter().all(|one| one.score.is_finite()));
 });

@@ -1,19 +1,21 @@
 //! The exact index in memory: every episode, every term. What stores answer is compared with it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use tenure_journal::{Episode, SessionId};
 
-use crate::cue::{Cues, Question, cues};
-use crate::passage::{Passage, Stretch};
-use crate::rank::{Corpus, Ranked, Similarity, Weights, names_of, rank};
+use crate::cue::Cues;
+use crate::lexicon::{Lexicon, StemId};
+use crate::passage::{Passage, Passages, Stretch};
+use crate::rank::{Corpus, names_of};
 
 /// Every episode of one space.
 #[derive(Debug, Clone, Default)]
 pub struct Index {
+    lexicon: Lexicon,
     sessions: BTreeMap<SessionId, BTreeMap<u64, Passage>>,
     /// How many episodes have each term.
-    frequencies: HashMap<String, u64>,
+    frequencies: HashMap<StemId, u64>,
     episodes: u64,
 }
 
@@ -21,8 +23,8 @@ impl Index {
     /// Adds an episode; one with the same place in the same session is replaced.
     pub fn put(&mut self, episode: Episode) {
         let session = self.sessions.entry(episode.session).or_default();
-        let passage = Passage::from(episode);
-        let distinct: HashSet<String> = passage.stems.iter().cloned().collect();
+        let passage = Passage::read(episode, &mut self.lexicon);
+        let distinct = passage.distinct();
         if let Some(replaced) = session.insert(passage.episode.ordinal, passage) {
             self.forget_terms(&replaced);
         }
@@ -41,8 +43,8 @@ impl Index {
 
     fn forget_terms(&mut self, passage: &Passage) {
         self.episodes -= 1;
-        for stem in passage.stems.iter().collect::<HashSet<_>>() {
-            if let Some(count) = self.frequencies.get_mut(stem) {
+        for stem in passage.distinct() {
+            if let Some(count) = self.frequencies.get_mut(&stem) {
                 *count -= 1;
             }
         }
@@ -51,35 +53,23 @@ impl Index {
     /// What is known of the terms of a question.
     #[must_use]
     pub fn corpus(&self, cues: &Cues) -> Corpus {
-        let frequency = |term: &String| (term.clone(), self.frequencies.get(term).copied().unwrap_or(0));
+        let having = |term: &String| self.frequencies.get(&self.lexicon.find(term)?).copied();
+        let frequency = |term: &String| (term.clone(), having(term).unwrap_or(0));
         Corpus { episodes: self.episodes, frequencies: cues.terms.iter().map(frequency).collect() }
     }
 
-    /// The sessions, each as one stretch.
+    /// Everything, each session as one stretch.
     #[must_use]
-    pub fn stretches(&self) -> Vec<Stretch> {
+    pub fn passages(&self) -> Passages {
         let stretch =
             |passages: &BTreeMap<u64, Passage>| Stretch { passages: passages.values().cloned().collect() };
-        self.sessions.values().map(stretch).collect()
+        let stretches = self.sessions.values().map(stretch).collect();
+        Passages { lexicon: self.lexicon.clone(), stretches }
     }
 
     /// The names of everyone who said something.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         names_of(self.sessions.values().flat_map(BTreeMap::values).map(|passage| &passage.episode))
-    }
-
-    /// Every passage that has to do with the question, best first, with the stretches they are in.
-    #[must_use]
-    pub fn rank(
-        &self,
-        question: &Question<'_>,
-        weights: &Weights,
-        similarity: Option<Similarity<'_>>,
-    ) -> (Vec<Stretch>, Vec<Ranked>) {
-        let cues = cues(question);
-        let stretches = self.stretches();
-        let ranked = rank(&cues, &self.corpus(&cues), &stretches, weights, similarity);
-        (stretches, ranked)
     }
 }

@@ -5,10 +5,11 @@
 //! word, and one in another language, is ranked as if it were not there. Passages are brought for it only where those
 //! that share a word with the question leave room.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::passage::Passage;
+use crate::lexicon::StemId;
+use crate::passage::{Meant, Passage};
 use crate::text;
 
 /// A kind of thing, with words parted by spaces.
@@ -74,22 +75,27 @@ pub(crate) fn says(kinds: &[usize], stem: &str) -> bool {
 const COMMON: f32 = 3.0;
 
 /// How much each of `ranked` says of what is asked for: the rarest of its words that are of one of the kinds, as rare
-/// as it is among all of them.
-pub(crate) fn kinds(asked: &[usize], terms: &[String], ranked: &[&Passage]) -> Vec<f32> {
-    if asked.is_empty() {
-        return vec![0.0; ranked.len()];
-    }
-    let counts = |stem: &&str| says(asked, stem) && !terms.iter().any(|term| term == stem);
-    let said: Vec<HashSet<&str>> = ranked
+/// as it is among all of them. `meant` says what each stem is to the question.
+pub(crate) fn kinds(meant: &[Meant], ranked: &[&Passage]) -> Vec<f32> {
+    let counts = |stem: &StemId| {
+        let meant = &meant[stem.place()];
+        meant.is_of_kind && meant.place.is_none()
+    };
+    let said: Vec<Vec<StemId>> = ranked
         .iter()
-        .map(|passage| passage.stems.iter().map(String::as_str).filter(counts).collect())
+        .map(|passage| {
+            let mut said: Vec<StemId> = passage.stems.iter().copied().filter(counts).collect();
+            said.sort_unstable();
+            said.dedup();
+            said
+        })
         .collect();
-    let mut having: HashMap<&str, f32> = HashMap::new();
+    let mut having: HashMap<StemId, f32> = HashMap::new();
     for stem in said.iter().flatten() {
-        *having.entry(stem).or_default() += 1.0;
+        *having.entry(*stem).or_default() += 1.0;
     }
     let all = ranked.len() as f32;
-    let rarity = |stem: &&str| {
+    let rarity = |stem: &StemId| {
         let having = having.get(stem).copied().unwrap_or(0.0);
         ((1.0 + all / (having + 0.5)).ln() - COMMON).max(0.0) / COMMON
     };

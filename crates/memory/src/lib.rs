@@ -21,6 +21,7 @@ mod index;
 mod irregular;
 mod kin;
 mod kinds;
+mod lexicon;
 pub mod meaning;
 mod passage;
 pub mod procedure;
@@ -33,5 +34,5 @@ mod words;
 
 pub use fact::KnownFact;
 pub use index::Index;
-pub use passage::{Passage, Stretch};
+pub use passage::Passages;
 pub use time::{Relation, Window, moment, rfc3339};

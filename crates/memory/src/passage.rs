@@ -1,36 +1,79 @@
 //! Episodes in the order in which they were said, as the ranker reads them.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use tenure_journal::{Episode, ItemId, Labels, SessionId, Speaker};
+use tenure_vector::Likeness;
 
 use crate::fact::{self, KnownFact};
-use crate::kinds::says;
-use crate::text::{self, Term};
-use crate::{akin, meaning, time, words};
+use crate::lexicon::{Lexicon, StemId};
+use crate::rank::Ranked;
+use crate::{meaning, text, time};
 
 /// Words from which on a passage is a document that speaks for itself and borrows nothing from its neighbours.
 pub(crate) const SELF_CONTAINED_TERMS: usize = 200;
 
+/// What was read, and may answer a question: episodes with what was said around them, and facts.
+#[derive(Debug, Clone, Default)]
+pub struct Passages {
+    pub(crate) lexicon: Lexicon,
+    pub(crate) stretches: Vec<Stretch>,
+}
+
+impl Passages {
+    /// Reads neighbouring episodes of one session in their order, without a gap between them, each with how alike it
+    /// and the question are by their vectors, where they were compared.
+    pub fn add(&mut self, run: impl IntoIterator<Item = (Episode, Option<Likeness>)>) {
+        let read = |(episode, likeness)| Passage { likeness, ..Passage::read(episode, &mut self.lexicon) };
+        let passages = run.into_iter().map(read).collect();
+        self.stretches.push(Stretch { passages });
+    }
+
+    /// Reads a fact, which stands alone. It is ranked as if its text were said when it began to be true.
+    pub fn add_fact(&mut self, known: KnownFact) {
+        let fact = &known.fact;
+        let episode = Episode {
+            session: SessionId::none(),
+            item: ItemId::none(),
+            ordinal: 0,
+            at: fact.valid_from.unwrap_or(fact.learned_at),
+            speaker: Speaker::User,
+            name: None,
+            text: fact::shown(fact),
+            labels: Labels::clone(&fact.labels),
+        };
+        let passage = Passage::read(episode, &mut self.lexicon);
+        let passage = Passage { fact: Some(Arc::new(known)), ..passage };
+        self.stretches.push(Stretch { passages: vec![passage] });
+    }
+
+    /// Whether any was compared with the question by its vectors.
+    pub(crate) fn are_compared(&self) -> bool {
+        self.stretches.iter().flat_map(|stretch| &stretch.passages).any(|one| one.likeness.is_some())
+    }
+
+    pub(crate) fn of(&self, one: &Ranked) -> &Passage {
+        &self.stretches[one.stretch].passages[one.place]
+    }
+}
+
 /// Neighbouring passages of one session in their order, without a gap between them.
 #[derive(Debug, Clone, Default)]
-pub struct Stretch {
-    /// The passages.
-    pub passages: Vec<Passage>,
+pub(crate) struct Stretch {
+    pub(crate) passages: Vec<Passage>,
 }
 
 /// An episode that was read once, for any number of questions.
 #[derive(Debug, Clone)]
-pub struct Passage {
-    /// The episode. A fact is ranked as if its text were said when it began to be true.
-    pub episode: Episode,
+pub(crate) struct Passage {
+    pub(crate) episode: Episode,
     /// The fact that it is, if it is one.
-    pub fact: Option<Arc<KnownFact>>,
+    pub(crate) fact: Option<Arc<KnownFact>>,
+    /// How alike it and the question are by their vectors, where they were compared.
+    pub(crate) likeness: Option<Likeness>,
     /// Its terms that are no stop words, in order.
-    pub(crate) stems: Vec<String>,
-    /// Its sentences.
+    pub(crate) stems: Vec<StemId>,
     pub(crate) sentences: Vec<Sentence>,
     /// Whether it says a time, once that was asked.
     says_when: OnceLock<bool>,
@@ -52,51 +95,6 @@ pub(crate) struct Sentence {
     pub(crate) is_question: bool,
 }
 
-impl From<Episode> for Passage {
-    fn from(episode: Episode) -> Self {
-        let (mut stems, mut sentences) = (Vec::new(), Vec::new());
-        let (mut left, mut has_number) = (text::TERMS_MAX, false);
-        // Sentence by sentence, so that nothing is read twice; no term goes on behind the end of one.
-        for sentence in meaning::sentences_of(&episode.text) {
-            let mut terms = text::terms(sentence);
-            terms.truncate(left);
-            left -= terms.len();
-            has_number |= terms.iter().any(is_number);
-            let begin = stems.len();
-            stems.extend(terms.into_iter().filter(|term| !term.is_stop).map(|term| term.stem));
-            sentences.push(Sentence { stems: begin..stems.len(), is_question: asks(sentence) });
-        }
-        let is_question = asks(&episode.text);
-        Self {
-            episode,
-            fact: None,
-            stems,
-            sentences,
-            says_when: OnceLock::new(),
-            has_number,
-            is_question,
-            capitals: OnceLock::new(),
-        }
-    }
-}
-
-impl From<KnownFact> for Passage {
-    fn from(known: KnownFact) -> Self {
-        let fact = &known.fact;
-        let episode = Episode {
-            session: SessionId::none(),
-            item: ItemId::none(),
-            ordinal: 0,
-            at: fact.valid_from.unwrap_or(fact.learned_at),
-            speaker: Speaker::User,
-            name: None,
-            text: fact::shown(fact),
-            labels: Labels::clone(&fact.labels),
-        };
-        Self { fact: Some(Arc::new(known)), ..Self::from(episode) }
-    }
-}
-
 fn asks(text: &str) -> bool {
     text.trim_end().ends_with(['?', '？'])
 }
@@ -113,10 +111,6 @@ fn capitals(text: &str) -> Vec<String> {
         word.starts_with(char::is_uppercase) && word.chars().nth(1).is_some_and(char::is_alphanumeric)
     });
     names.take(CAPITALS_MAX).flat_map(text::stems).collect()
-}
-
-fn is_number(term: &Term) -> bool {
-    term.stem.bytes().any(|byte| byte.is_ascii_digit()) || words::is_number(&term.stem)
 }
 
 /// What the ranker knows of one passage for one question.
@@ -136,10 +130,55 @@ pub(crate) struct Reading {
     pub(crate) is_of_kind: bool,
 }
 
-/// Where each term of a question stands in it.
-pub(crate) type Places<'a> = HashMap<&'a str, usize>;
+/// What a stem is to a question.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Meant {
+    /// Its place in the question, if it is a term of it.
+    pub(crate) place: Option<usize>,
+    /// The places of terms of the same root, where it is none itself.
+    pub(crate) akin: Vec<usize>,
+    /// Whether it is of the name of a speaker that the question names.
+    pub(crate) is_name: bool,
+    /// Whether it is of a kind that the question asks for.
+    pub(crate) is_of_kind: bool,
+}
 
 impl Passage {
+    pub(crate) fn read(episode: Episode, lexicon: &mut Lexicon) -> Self {
+        let (mut stems, mut sentences) = (Vec::new(), Vec::new());
+        let (mut left, mut has_number) = (text::TERMS_MAX, false);
+        // Sentence by sentence, so that nothing is read twice; no term goes on behind the end of one.
+        for sentence in meaning::sentences_of(&episode.text) {
+            let mut terms = lexicon.terms(sentence);
+            terms.truncate(left);
+            left -= terms.len();
+            has_number |= terms.iter().any(|term| term.is_number);
+            let begin = stems.len();
+            stems.extend(terms.into_iter().filter_map(|term| term.stem));
+            sentences.push(Sentence { stems: begin..stems.len(), is_question: asks(sentence) });
+        }
+        let is_question = asks(&episode.text);
+        Self {
+            episode,
+            fact: None,
+            likeness: None,
+            stems,
+            sentences,
+            says_when: OnceLock::new(),
+            has_number,
+            is_question,
+            capitals: OnceLock::new(),
+        }
+    }
+
+    /// Its stems, each once, in the order of their numbers.
+    pub(crate) fn distinct(&self) -> Vec<StemId> {
+        let mut distinct = self.stems.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        distinct
+    }
+
     /// Whether it says a time. Asked of few, because reading that takes as long as everything else.
     pub(crate) fn says_when(&self) -> bool {
         *self.says_when.get_or_init(|| {
@@ -152,24 +191,22 @@ impl Passage {
         self.capitals.get_or_init(|| capitals(&self.episode.text))
     }
 
-    pub(crate) fn read(&self, places: &Places<'_>, names: &[String], kinds: &[usize]) -> Reading {
+    /// What it says of a question with so many terms, to which each stem is what `meant` says.
+    pub(crate) fn reading(&self, terms: usize, meant: &[Meant]) -> Reading {
         let mut reading =
-            Reading { counts: vec![0.0; places.len()], length: self.stems.len(), ..Reading::default() };
+            Reading { counts: vec![0.0; terms], length: self.stems.len(), ..Reading::default() };
         let mut last = None;
         for (at, stem) in self.stems.iter().enumerate() {
-            let place = places.get(stem.as_str()).copied();
-            if let Some(place) = place {
+            let meant = &meant[stem.place()];
+            if let Some(place) = meant.place {
                 reading.counts[place] += 1.0;
                 reading.found.push((at, place));
                 reading.together += u16::from(last.is_some_and(|last| last + 1 == place));
             }
-            last = place;
-            if place.is_none() {
-                let akin = places.iter().filter(|(term, _)| akin::are_akin(term, stem));
-                akin.for_each(|(_, place)| reading.counts[*place] += AKIN);
-            }
-            reading.names_speaker |= names.contains(stem);
-            reading.is_of_kind |= says(kinds, stem);
+            last = meant.place;
+            meant.akin.iter().for_each(|place| reading.counts[*place] += AKIN);
+            reading.names_speaker |= meant.is_name;
+            reading.is_of_kind |= meant.is_of_kind;
         }
         reading
     }
@@ -204,9 +241,15 @@ mod tests {
                 text: text.to_owned(),
                 labels: Labels::NEUTRAL,
             };
-            let passage = Passage::from(episode);
-            assert_eq!(passage.stems, text::stems(text), "{text}");
-            assert_eq!(passage.sentences.len(), sentences, "{text}");
+            let mut lexicon = Lexicon::default();
+            // What was read before is read in the same way.
+            for _ in 0..2 {
+                let passage = Passage::read(episode.clone(), &mut lexicon);
+                let stems: Vec<&String> =
+                    passage.stems.iter().map(|stem| &lexicon.stems()[stem.place()]).collect();
+                assert_eq!(stems, text::stems(text).iter().collect::<Vec<_>>(), "{text}");
+                assert_eq!(passage.sentences.len(), sentences, "{text}");
+            }
         }
     }
 }

@@ -8,13 +8,13 @@
 use std::collections::{HashMap, HashSet};
 
 use tenure_journal::{Episode, Speaker};
-use tenure_vector::Likeness;
 
 use crate::cue::Cues;
 use crate::kin::kin;
-use crate::kinds::kinds;
-use crate::passage::{Passage, Reading, SELF_CONTAINED_TERMS, Sentence, Stretch};
-use crate::text;
+use crate::kinds::{kinds, says};
+use crate::lexicon::Lexicon;
+use crate::passage::{Meant, Passage, Passages, Reading, SELF_CONTAINED_TERMS, Sentence, Stretch};
+use crate::{akin, text};
 
 /// How far the neighbours reach that a passage borrows from.
 pub const REACH: usize = 2;
@@ -141,55 +141,60 @@ pub struct Ranked {
     pub score: f32,
     /// What the score is made of.
     pub features: Features,
-    /// Terms of the question in the passage itself.
-    pub own: Vec<String>,
-    /// Terms of the question in its neighbours only.
-    pub borrowed: Vec<String>,
+    /// Places in the question of the terms that the passage itself has.
+    pub own: Vec<usize>,
+    /// Of those that only its neighbours have.
+    pub borrowed: Vec<usize>,
 }
 
-/// How alike the question and a passage are by their vectors, where there are any.
-pub type Similarity<'a> = &'a dyn Fn(&Episode) -> Option<Likeness>;
-
-/// Ranks the passages of `stretches` that have to do with the question, best first.
+/// Ranks the passages that have to do with the question, best first.
 #[must_use]
-pub fn rank(
-    cues: &Cues,
-    corpus: &Corpus,
-    stretches: &[Stretch],
-    weights: &Weights,
-    similarity: Option<Similarity<'_>>,
-) -> Vec<Ranked> {
-    let mut scorer = Scorer::new(cues, corpus, weights, stretches);
-    let readings: Vec<Vec<Reading>> = stretches.iter().map(|stretch| scorer.read(stretch)).collect();
+pub fn rank(cues: &Cues, corpus: &Corpus, passages: &Passages, weights: &Weights) -> Vec<Ranked> {
+    let meant = meant(cues, &passages.lexicon);
+    let mut scorer = Scorer::new(cues, corpus, weights, &passages.stretches);
+    let readings = |stretch: &Stretch| -> Vec<Reading> {
+        stretch.passages.iter().map(|passage| passage.reading(cues.terms.len(), &meant)).collect()
+    };
+    let readings: Vec<Vec<Reading>> = passages.stretches.iter().map(readings).collect();
     scorer.weigh(&readings);
     let mut ranked: Vec<Ranked> = Vec::new();
-    for (index, (stretch, readings)) in stretches.iter().zip(&readings).enumerate() {
-        scorer.rank(index, (&stretch.passages, readings), similarity, &mut ranked);
+    for (index, (stretch, readings)) in passages.stretches.iter().zip(&readings).enumerate() {
+        scorer.rank(index, (&stretch.passages, readings), &mut ranked);
     }
     (VECTORS..FEATURES.len()).for_each(|feature| standardise(feature, &mut ranked));
-    let passages: Vec<&Passage> =
-        ranked.iter().map(|one| &stretches[one.stretch].passages[one.place]).collect();
-    for (one, kind) in ranked.iter_mut().zip(kinds(&cues.kinds, &cues.terms, &passages)) {
+    let all: Vec<&Passage> = ranked.iter().map(|one| passages.of(one)).collect();
+    for (one, kind) in ranked.iter_mut().zip(kinds(&meant, &all)) {
         one.features[KIND] = kind;
     }
     for one in &mut ranked {
         one.score =
             one.features.iter().zip(&weights.features).map(|(feature, weight)| feature * weight).sum();
     }
-    sort(&mut ranked, stretches);
-    let passages: Vec<(&Passage, f32)> =
-        ranked.iter().map(|one| (&stretches[one.stretch].passages[one.place], one.score)).collect();
-    for (one, kin) in ranked.iter_mut().zip(kin(cues, &passages)) {
+    sort(&mut ranked, passages);
+    let all: Vec<(&Passage, f32)> = ranked.iter().map(|one| (passages.of(one), one.score)).collect();
+    for (one, kin) in ranked.iter_mut().zip(kin(&meant, &all)) {
         one.features[KIN] = kin;
         one.score += weights.features[KIN] * kin;
     }
-    sort(&mut ranked, stretches);
+    sort(&mut ranked, passages);
     ranked
 }
 
+/// What each stem of the lexicon is to the question.
+fn meant(cues: &Cues, lexicon: &Lexicon) -> Vec<Meant> {
+    let meant = |stem: &String| {
+        let place = cues.terms.iter().position(|term| term == stem);
+        let akin = cues.terms.iter().enumerate().filter(|(_, term)| akin::are_akin(term, stem));
+        let akin = akin.map(|(place, _)| place).filter(|_| place.is_none()).collect();
+        let (is_name, is_of_kind) = (cues.name_terms.contains(stem), says(&cues.kinds, stem));
+        Meant { place, akin, is_name, is_of_kind }
+    };
+    lexicon.stems().iter().map(meant).collect()
+}
+
 /// Best first; of equals the later one, so that the answer never depends on the order of the stretches.
-fn sort(ranked: &mut [Ranked], stretches: &[Stretch]) {
-    let episode = |one: &Ranked| &stretches[one.stretch].passages[one.place].episode;
+fn sort(ranked: &mut [Ranked], passages: &Passages) {
+    let episode = |one: &Ranked| &passages.of(one).episode;
     ranked.sort_by(|one, other| {
         let (here, there) = (episode(one), episode(other));
         let newer = there.at.cmp(&here.at);
@@ -201,7 +206,6 @@ fn sort(ranked: &mut [Ranked], stretches: &[Stretch]) {
 struct Scorer<'a> {
     cues: &'a Cues,
     weights: &'a Weights,
-    places: HashMap<&'a str, usize>,
     rarity: Vec<f32>,
     rarity_sum: f32,
     names: Vec<String>,
@@ -216,7 +220,6 @@ const USUAL_TERMS: f32 = 14.0;
 
 impl<'a> Scorer<'a> {
     fn new(cues: &'a Cues, corpus: &Corpus, weights: &'a Weights, stretches: &[Stretch]) -> Self {
-        let places = cues.terms.iter().enumerate().map(|(place, term)| (term.as_str(), place)).collect();
         let emphasis = |term: &String| {
             let faint = if cues.faint.contains(term) { weights.faint } else { 1.0 };
             if cues.proper.contains(term) { faint * PROPER } else { faint }
@@ -226,12 +229,7 @@ impl<'a> Scorer<'a> {
         let names = cues.names.iter().map(|name| name.to_lowercase()).collect();
         let episodes = stretches.iter().flat_map(|stretch| &stretch.passages).map(|passage| &passage.episode);
         let speakers = names_of(episodes).iter().flat_map(|name| text::stems(name)).collect();
-        Self { cues, weights, places, rarity, rarity_sum: f32::MIN_POSITIVE, names, speakers }
-    }
-
-    fn read(&self, stretch: &Stretch) -> Vec<Reading> {
-        let read = |passage: &Passage| passage.read(&self.places, &self.cues.name_terms, &self.cues.kinds);
-        stretch.passages.iter().map(read).collect()
+        Self { cues, weights, rarity, rarity_sum: f32::MIN_POSITIVE, names, speakers }
     }
 
     /// What the question is as a whole. A term that no passage has tells none from another.
@@ -245,41 +243,31 @@ impl<'a> Scorer<'a> {
         self.rarity_sum = parts.sum::<f32>().max(f32::MIN_POSITIVE);
     }
 
-    fn rank(
-        &self,
-        index: usize,
-        (passages, readings): (&[Passage], &[Reading]),
-        similarity: Option<Similarity<'_>>,
-        out: &mut Vec<Ranked>,
-    ) {
+    fn rank(&self, index: usize, stretch: (&[Passage], &[Reading]), out: &mut Vec<Ranked>) {
+        let (passages, readings) = stretch;
         let both = readings.iter().zip(passages);
-        let hits: Vec<bool> =
-            both.map(|(reading, passage)| self.is_hit(reading, &passage.episode, similarity)).collect();
+        let hits: Vec<bool> = both.map(|(reading, passage)| self.is_hit(reading, passage)).collect();
         for place in 0..passages.len() {
             let near = place.saturating_sub(REACH)..(place + REACH + 1).min(passages.len());
             if hits[near].contains(&true) {
-                out.push(self.passage(index, place, passages, readings, similarity));
+                out.push(self.passage((index, place), stretch));
             }
         }
     }
 
     /// Whether a passage has anything to do with the question by itself.
-    fn is_hit(&self, reading: &Reading, episode: &Episode, similarity: Option<Similarity<'_>>) -> bool {
-        let in_window = || self.cues.window.is_some_and(|window| window.nearness(episode.at) >= 1.0);
-        let alike = || similarity.is_some_and(|similarity| similarity(episode).is_some());
+    fn is_hit(&self, reading: &Reading, passage: &Passage) -> bool {
+        let in_window = || self.cues.window.is_some_and(|window| window.nearness(passage.episode.at) >= 1.0);
         reading.counts.iter().any(|count| *count > 0.0)
             || reading.is_of_kind
             || self.cues.terms.is_empty() && in_window()
-            || alike()
+            || passage.likeness.is_some()
     }
 
     fn passage(
         &self,
-        index: usize,
-        place: usize,
-        passages: &[Passage],
-        readings: &[Reading],
-        similarity: Option<Similarity<'_>>,
+        (index, place): (usize, usize),
+        (passages, readings): (&[Passage], &[Reading]),
     ) -> Ranked {
         let reading = &readings[place];
         let fields = self.fields(place, readings);
@@ -292,9 +280,9 @@ impl<'a> Scorer<'a> {
             terms += rarity * self.saturated(frequency);
             own_terms += rarity * self.saturated(alone);
             if alone > 0.0 {
-                own.push(self.cues.terms[term].clone());
+                own.push(term);
             } else if frequency > 0.0 {
-                borrowed.push(self.cues.terms[term].clone());
+                borrowed.push(term);
             }
             coverage += if frequency > 0.0 { *rarity } else { 0.0 };
         }
@@ -307,8 +295,7 @@ impl<'a> Scorer<'a> {
             && !same_speaker(&passages[place - 1].episode, episode)
             && readings[place - 1].counts.iter().any(|count| *count > 0.0);
         let flag = |set: bool| if set { 1.0 } else { 0.0 };
-        let likeness =
-            |place: usize| similarity.and_then(|of| passages.get(place).and_then(|one| of(&one.episode)));
+        let likeness = |place: usize| passages.get(place).and_then(|passage| passage.likeness);
         let features = [
             terms / self.rarity_sum,
             own_terms / self.rarity_sum,
@@ -343,8 +330,7 @@ impl<'a> Scorer<'a> {
         if !self.cues.asks_name {
             return 0.0;
         }
-        let is_new =
-            |stem: &&String| !self.speakers.contains(*stem) && !self.places.contains_key(stem.as_str());
+        let is_new = |stem: &&String| !self.speakers.contains(*stem) && !self.cues.terms.contains(*stem);
         passage.capitals().iter().filter(is_new).take(NAMES_COUNTED).count() as f32
     }
 

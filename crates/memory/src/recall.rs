@@ -8,8 +8,9 @@ use tenure_journal::{Episode, SessionId, Timestamp};
 
 use crate::cue::{Anchor, Cues, Question, cues};
 use crate::fact::KnownFact;
-use crate::passage::{Passage, Stretch};
-use crate::rank::{Corpus, FEATURES, REACH, Ranked, Similarity, Weights, rank};
+use crate::lexicon::StemId;
+use crate::passage::{Passage, Passages};
+use crate::rank::{Corpus, FEATURES, REACH, Ranked, Weights, rank};
 use crate::text;
 use crate::time::Window;
 
@@ -126,41 +127,55 @@ impl Recall {
     pub fn answer(
         &self,
         corpus: &Corpus,
-        stretches: &[Stretch],
+        passages: &Passages,
         known: Option<Known>,
         limit: usize,
-        similarity: Option<Similarity<'_>>,
     ) -> Vec<Recalled> {
-        let weights = if similarity.is_some() { Weights::with_vectors() } else { Weights::default() };
-        let ranked = rank(&self.cues, corpus, stretches, &weights, similarity);
-        let chosen = chosen(&ranked, stretches, known, limit);
-        let vectors = similarity.is_some();
-        let passage = |one: &Ranked| &stretches[one.stretch].passages[one.place];
-        chosen.into_iter().map(|one| recalled(one, passage(one), vectors)).collect()
+        let vectors = passages.are_compared();
+        let weights = if vectors { Weights::with_vectors() } else { Weights::default() };
+        let ranked = rank(&self.cues, corpus, passages, &weights);
+        let chosen = chosen(&ranked, passages, known, limit);
+        chosen.into_iter().map(|one| self.recalled(one, passages.of(one), vectors)).collect()
+    }
+
+    fn recalled(&self, one: &Ranked, passage: &Passage, vectors: bool) -> Recalled {
+        let feature = |name: &str| {
+            let place = FEATURES.iter().position(|feature| *feature == name);
+            place.map_or(0.0, |place| one.features[place])
+        };
+        let terms = |places: &[usize]| places.iter().map(|place| self.cues.terms[*place].clone()).collect();
+        let why = Why {
+            terms: terms(&one.own),
+            nearby: terms(&one.borrowed),
+            speaker: feature("speaker") > 0.0,
+            time: feature("window") >= 1.0,
+            vector: vectors.then(|| feature("whole").max(feature("sentence"))),
+            lexical_because: None,
+        };
+        Recalled { episode: passage.episode.clone(), fact: passage.fact.clone(), score: one.score, why }
     }
 }
 
 /// Those that are answers, as many as `limit`: of what says the same the better one.
 pub(crate) fn chosen<'r>(
     ranked: &'r [Ranked],
-    stretches: &[Stretch],
+    passages: &Passages,
     known: Option<Known>,
     limit: usize,
 ) -> Vec<&'r Ranked> {
-    let passage = |one: &Ranked| &stretches[one.stretch].passages[one.place];
-    let mut chosen: Vec<(&Ranked, HashSet<&str>)> = Vec::new();
+    let mut chosen: Vec<(&Ranked, HashSet<StemId>)> = Vec::new();
     for one in ranked {
         if chosen.len() == limit {
             break;
         }
-        let episode = &passage(one).episode;
-        let is_fact = passage(one).fact.is_some();
+        let passage = passages.of(one);
+        let (episode, is_fact) = (&passage.episode, passage.fact.is_some());
         if !is_fact
             && known.is_some_and(|known| known.session == episode.session && known.from <= episode.ordinal)
         {
             continue;
         }
-        let terms = terms_of(passage(one));
+        let terms = passage.stems.iter().copied().collect();
         if !chosen.iter().any(|(_, other)| are_same(&terms, other)) {
             chosen.push((one, terms));
         }
@@ -168,28 +183,8 @@ pub(crate) fn chosen<'r>(
     chosen.into_iter().map(|(one, _)| one).collect()
 }
 
-fn terms_of(passage: &Passage) -> HashSet<&str> {
-    passage.stems.iter().map(String::as_str).collect()
-}
-
-fn are_same(one: &HashSet<&str>, other: &HashSet<&str>) -> bool {
+fn are_same(one: &HashSet<StemId>, other: &HashSet<StemId>) -> bool {
     let shared = one.intersection(other).count();
     let all = one.len() + other.len() - shared;
     all > 0 && shared as f32 >= SAME * all as f32
-}
-
-fn recalled(one: &Ranked, passage: &Passage, vectors: bool) -> Recalled {
-    let feature = |name: &str| {
-        let place = FEATURES.iter().position(|feature| *feature == name);
-        place.map_or(0.0, |place| one.features[place])
-    };
-    let why = Why {
-        terms: one.own.clone(),
-        nearby: one.borrowed.clone(),
-        speaker: feature("speaker") > 0.0,
-        time: feature("window") >= 1.0,
-        vector: vectors.then(|| feature("whole").max(feature("sentence"))),
-        lexical_because: None,
-    };
-    Recalled { episode: passage.episode.clone(), fact: passage.fact.clone(), score: one.score, why }
 }

@@ -44,12 +44,17 @@ pub fn distinct_stems(text: &str) -> Vec<String> {
 /// The terms of a text in order, at most [`TERMS_MAX`].
 #[must_use]
 pub fn terms(text: &str) -> Vec<Term> {
-    // ASCII folds to itself, and has no word that is more than a stretch of it.
+    // ASCII folds to itself.
     if text.is_ascii() {
-        let words = text.split(|c: char| class_of(c) == Class::Gap);
-        return words.filter_map(word).take(TERMS_MAX).collect();
+        return pieces(text).filter_map(word).take(TERMS_MAX).collect();
     }
     terms_of(text.nfkd().map(plain).filter(|c| !is_accent(*c)).nfc())
+}
+
+/// The text cut at every gap between words that is ASCII: the terms of a text are those of its pieces, one after the
+/// other, because no letter folds across such a gap.
+pub(crate) fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c.is_ascii() && class_of(c) == Class::Gap).filter(|piece| !piece.is_empty())
 }
 
 fn terms_of(folded: impl Iterator<Item = char>) -> Vec<Term> {

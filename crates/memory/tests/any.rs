@@ -83,7 +83,7 @@ proptest! {
             index.put(Episode { session, item, ordinal, at, speaker: Speaker::User, name: None, text: text.clone(), labels: Labels::NEUTRAL });
         }
         let recall = Recall::of(&Question { text: &question, now: Timestamp::from_millis(now), names: &["Dog".to_owned()] });
-        let found = recall.answer(&index.corpus(recall.cues()), &index.stretches(), None, 5, None);
+        let found = recall.answer(&index.corpus(recall.cues()), &index.passages(), None, 5);
         prop_assert!(found.len() <= 5);
         let mut items: Vec<ItemId> = found.iter().map(|one| one.episode.item).collect();
         items.sort_unstable();

@@ -10,7 +10,7 @@ use tenure_memory::fact::{
 };
 use tenure_memory::rank::Corpus;
 use tenure_memory::recall::Recall;
-use tenure_memory::{Passage, Stretch, Window, moment};
+use tenure_memory::{Passages, Window, moment};
 
 /// Moments that are told apart.
 const TICKS: i64 = 12;
@@ -237,9 +237,9 @@ fn answer(question: &str, asked: Asked, now: i64, facts: &[KnownFact]) -> Vec<St
     let recall = Recall::of(&question);
     let window = recall.cues().window;
     let admitted = facts.iter().filter(|known| asked.admits(&known.fact, window, at(now)));
-    let stretches: Vec<Stretch> =
-        admitted.map(|known| Stretch { passages: vec![Passage::from(known.clone())] }).collect();
-    let found = recall.answer(&Corpus::default(), &stretches, None, 9, None);
+    let mut passages = Passages::default();
+    admitted.cloned().for_each(|known| passages.add_fact(known));
+    let found = recall.answer(&Corpus::default(), &passages, None, 9);
     found.into_iter().map(|one| one.episode.text).collect()
 }
 

@@ -1,29 +1,28 @@
 //! Features of a passage that tell what a sentence says from what it asks.
 
 use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp};
+use tenure_memory::Passages;
 use tenure_memory::cue::{Question, cues};
 use tenure_memory::rank::{Corpus, FEATURES, Weights, rank};
-use tenure_memory::{Passage, Stretch};
 
 /// Says `turns`, asks `question`, and compares a feature of each turn in percent.
 fn check(feature: &str, turns: &[(Speaker, &str)], question: &str, expected: &[f32]) {
     let fresh = Fresh::new(Timestamp::EPOCH, 1);
     let session = SessionId::fresh(&fresh);
-    let said = |(ordinal, (speaker, text)): (u64, &(Speaker, &str))| {
-        Passage::from(Episode {
-            session,
-            item: ItemId::fresh(&fresh),
-            ordinal,
-            at: Timestamp::EPOCH,
-            speaker: *speaker,
-            name: None,
-            text: (*text).to_owned(),
-            labels: Labels::NEUTRAL,
-        })
+    let said = |(ordinal, (speaker, text)): (u64, &(Speaker, &str))| Episode {
+        session,
+        item: ItemId::fresh(&fresh),
+        ordinal,
+        at: Timestamp::EPOCH,
+        speaker: *speaker,
+        name: None,
+        text: (*text).to_owned(),
+        labels: Labels::NEUTRAL,
     };
-    let stretch = Stretch { passages: (0..).zip(turns).map(said).collect() };
+    let mut passages = Passages::default();
+    passages.add((0..).zip(turns).map(|turn| (said(turn), None)));
     let cues = cues(&Question { text: question, now: Timestamp::EPOCH, names: &[] });
-    let ranked = rank(&cues, &Corpus::default(), &[stretch], &Weights::default(), None);
+    let ranked = rank(&cues, &Corpus::default(), &passages, &Weights::default());
     let place = FEATURES.iter().position(|name| *name == feature).expect("a feature");
     let mut found = vec![0.0; turns.len()];
     ranked.iter().for_each(|one| found[one.place] = (100.0 * one.features[place]).round());

@@ -3,50 +3,50 @@
 use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp};
 use tenure_memory::cue::Question;
 use tenure_memory::recall::{Known, Recall, Recalled};
-use tenure_memory::{Index, rank};
+use tenure_memory::{Index, Passages};
 use tenure_vector::Likeness;
 
 /// 17 October 2024, at noon.
 const NOW: Timestamp = Timestamp::from_millis(1_729_166_400_000);
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// Sessions, each so many days ago, with who said what: `u` the user, `a` the agent, `t` a tool.
-fn index(sessions: &[(u64, &[(char, &str)])]) -> (Index, Vec<SessionId>) {
+/// What was said in sessions, each so many days ago, with who said what: `u` the user, `a` the agent, `t` a tool.
+fn said(sessions: &[(u64, &[(char, &str)])]) -> Vec<Vec<Episode>> {
     let fresh = Fresh::new(NOW, 1);
-    let mut index = Index::default();
-    let mut ids = Vec::new();
-    for (days, said) in sessions {
+    let session = |(days, said): &(u64, &[(char, &str)])| {
         let session = SessionId::fresh(&fresh);
-        ids.push(session);
-        for (ordinal, (who, text)) in (0..).zip(*said) {
-            let speaker = match who {
+        let episode = |(ordinal, (who, text)): (u64, &(char, &str))| Episode {
+            session,
+            item: ItemId::fresh(&fresh),
+            ordinal,
+            at: NOW.minus_millis(days * DAY_MS).plus_millis(ordinal * 1_000),
+            speaker: match who {
                 'u' => Speaker::User,
                 'a' => Speaker::Agent,
                 _ => Speaker::Tool,
-            };
-            let at = NOW.minus_millis(days * DAY_MS).plus_millis(ordinal * 1_000);
-            let text = (*text).to_owned();
-            let item = ItemId::fresh(&fresh);
-            index.put(Episode {
-                session,
-                item,
-                ordinal,
-                at,
-                speaker,
-                name: None,
-                text,
-                labels: Labels::NEUTRAL,
-            });
-        }
-    }
+            },
+            name: None,
+            text: (*text).to_owned(),
+            labels: Labels::NEUTRAL,
+        };
+        (0..).zip(*said).map(episode).collect()
+    };
+    sessions.iter().map(session).collect()
+}
+
+/// The same, to be asked, with the sessions.
+fn index(sessions: &[(u64, &[(char, &str)])]) -> (Index, Vec<SessionId>) {
+    let said = said(sessions);
+    let ids = said.iter().map(|session| session[0].session).collect();
+    let mut index = Index::default();
+    said.into_iter().flatten().for_each(|episode| index.put(episode));
     (index, ids)
 }
 
 fn ask(index: &Index, question: &str, known: Option<Known>) -> Vec<Recalled> {
     let mut recall = Recall::of(&Question { text: question, now: NOW, names: &[] });
-    let answer = |recall: &Recall, limit| {
-        recall.answer(&index.corpus(recall.cues()), &index.stretches(), known, limit, None)
-    };
+    let answer =
+        |recall: &Recall, limit| recall.answer(&index.corpus(recall.cues()), &index.passages(), known, limit);
     if let Some(anchor) = recall.anchor() {
         let first = Recall::of(&Question { text: &anchor.what, now: NOW, names: &[] });
         if let Some(found) = answer(&first, 1).first() {
@@ -150,22 +150,21 @@ fn forgetting_leaves_no_trace_in_the_ranking() {
 
 #[test]
 fn vectors_help_where_words_do_not() {
-    let (index, _) = index(&[
+    let sessions: &[(u64, &[(char, &str)])] = &[
         (9, &[('u', "Our spaniel is ill.")]),
         (5, &[('u', "The pet shop is closed."), ('a', "Try the other one.")]),
-    ]);
-    let question = Question { text: "How is the animal?", now: NOW, names: &[] };
-    let recall = Recall::of(&question);
-    let alike = |episode: &Episode| {
+    ];
+    let (index, _) = index(sessions);
+    let recall = Recall::of(&Question { text: "How is the animal?", now: NOW, names: &[] });
+    let corpus = index.corpus(recall.cues());
+    assert_eq!(recall.answer(&corpus, &index.passages(), None, 5), []);
+    let alike = |episode: Episode| {
         let cosine = if episode.text.contains("spaniel") { 0.9 } else { 0.1 };
-        Some(Likeness { whole: cosine, window: cosine, sentence: cosine })
+        (episode, Some(Likeness { whole: cosine, window: cosine, sentence: cosine }))
     };
-    let stretches = index.stretches();
-    let answer = |similarity: Option<rank::Similarity<'_>>| {
-        recall.answer(&index.corpus(recall.cues()), &stretches, None, 5, similarity)
-    };
-    assert_eq!(answer(None), []);
-    let with = answer(Some(&alike));
+    let mut passages = Passages::default();
+    said(sessions).into_iter().for_each(|run| passages.add(run.into_iter().map(alike)));
+    let with = recall.answer(&corpus, &passages, None, 5);
     assert_eq!(with[0].episode.text, "Our spaniel is ill.");
     assert!(with[0].why.to_string().starts_with("vector: "), "{}", with[0].why);
 }

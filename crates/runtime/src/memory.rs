@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    Episode, FactAuthor, FactSource, FactState, Failure, FailureKind, Labels, MemoryScope, MemorySpace,
-    Party, Timestamp, ToolResult, limit,
+    FactAuthor, FactSource, FactState, Failure, FailureKind, Labels, MemoryScope, MemorySpace, Party,
+    Timestamp, ToolResult, limit,
 };
 use tenure_memory::cue::{self, Question};
 use tenure_memory::fact::{self, Asked};
-use tenure_memory::rank::{Corpus, NEIGHBOURS, Similarity, names_of};
+use tenure_memory::rank::{Corpus, NEIGHBOURS, names_of};
 use tenure_memory::recall::{ALIKE_MAX, ALIKE_REACH, HITS_MAX, Known, Recall, Recalled};
-use tenure_memory::{KnownFact, Passage, Stretch, meaning, moment, rfc3339};
+use tenure_memory::{KnownFact, Passages, meaning, moment, rfc3339};
 use tenure_session::{Attempted, Rememberer, Session};
 use tenure_store::{Alike, Candidates, Store, StoreError, Wanted};
 use tenure_vector::AskedVector;
@@ -96,26 +96,31 @@ impl Place<'_> {
         let question = &Question { names: &names, ..*question };
         let mut recall = Recall::of(question);
         let anchor = recall.anchor().cloned();
+        let first = anchor.as_ref().map(|anchor| Recall::of(&Question { text: &anchor.what, ..*question }));
         let asked: Vec<&str> = [question.text].into_iter().chain(anchor.iter().map(|a| &*a.what)).collect();
-        // Both in one call: each may be one over a network.
-        let (mut alike, unvectored) = match self.alike(&asked, question.names).await {
+        // Terms are looked for while a model makes the vectors, of both in one call: it may be one over a network.
+        let (alike, found) = tokio::join!(
+            self.alike(&asked, question.names),
+            self.candidates(first.as_ref().unwrap_or(&recall)),
+        );
+        let (mut alike, unvectored) = match alike {
             Ok(alike) => (alike.into_iter(), None),
             Err(why) => (Vec::new().into_iter(), Some(why)),
         };
-        let of_question = alike.next();
-        if let Some(anchor) = anchor {
-            let first = Recall::of(&Question { text: &anchor.what, ..*question });
-            let alike = alike.next();
+        let (of_question, of_anchor) = (alike.next(), alike.next());
+        let mut found = found?;
+        if let Some(first) = first {
             // What happened then need not be so any more.
             let then = facts.as_ref().map(|facts| past(facts, true));
-            let found = self.answer(then.as_ref(), &first, alike, 1).await?;
-            if let Some(first) = found.first() {
+            let answer = self.answer(then.as_ref(), &first, (found, of_anchor), 1).await?;
+            if let Some(first) = answer.first() {
                 recall.anchored(first.episode.at);
             }
+            found = self.candidates(&recall).await?;
         }
-        let mut found = self.answer(facts.as_ref(), &recall, of_question, limit).await?;
-        found.iter_mut().for_each(|one| one.why.lexical_because.clone_from(&unvectored));
-        Ok(found)
+        let mut answer = self.answer(facts.as_ref(), &recall, (found, of_question), limit).await?;
+        answer.iter_mut().for_each(|one| one.why.lexical_because.clone_from(&unvectored));
+        Ok(answer)
     }
 
     /// The names of those who spoke lately that the question writes as they are written, beside those that are given.
@@ -129,10 +134,9 @@ impl Place<'_> {
             window: Some(EVER),
             hits_max: SPEAKERS_AMONG,
             reach: 0,
-            alike: None,
         };
         let found = self.store.candidates(self.space, &wanted).await?;
-        let names = names_of(found.stretches.iter().flatten());
+        let names = names_of(found.stretches.iter().flatten().map(|(_, episode)| episode));
         Ok(names.into_iter().filter(|name| cue::is_named(question.text, name)).collect())
     }
 
@@ -148,7 +152,13 @@ impl Place<'_> {
             Ok(vectors) => {
                 let alike = |vector: &Vec<f32>| {
                     let vector = AskedVector::of(vector)?;
-                    Some(Alike { model: model.to_owned(), vector, hits_max: ALIKE_MAX, reach: ALIKE_REACH })
+                    Some(Alike {
+                        model: model.to_owned(),
+                        vector,
+                        hits_max: ALIKE_MAX,
+                        reach: NEIGHBOURS,
+                        compared: ALIKE_REACH,
+                    })
                 };
                 let alike = vectors.iter().map(alike).collect::<Option<Vec<_>>>();
                 alike
@@ -162,13 +172,8 @@ impl Place<'_> {
         }
     }
 
-    async fn answer(
-        &self,
-        facts: Option<&Facts>,
-        recall: &Recall,
-        alike: Option<Alike>,
-        limit: usize,
-    ) -> Result<Vec<Recalled>, StoreError> {
+    /// What shares terms with a question.
+    async fn candidates(&self, recall: &Recall) -> Result<Candidates, StoreError> {
         let cues = recall.cues();
         let wanted = Wanted {
             terms: cues.terms.clone(),
@@ -176,20 +181,34 @@ impl Place<'_> {
             window: cues.window.map(|window| (window.from, window.until)),
             hits_max: HITS_MAX,
             reach: NEIGHBOURS,
-            alike,
         };
-        let found = self.store.candidates(self.space, &wanted).await?;
-        let Candidates { episodes, frequencies, stretches, likenesses } = found;
-        let mut corpus =
-            Corpus { episodes, frequencies: wanted.terms.into_iter().zip(frequencies).collect() };
-        let read = |run: Vec<_>| Stretch { passages: run.into_iter().map(Passage::from).collect() };
-        let mut stretches: Vec<Stretch> = stretches.into_iter().map(read).collect();
-        if let Some(facts) = facts {
-            facts::add(self.store, facts, (cues, self.now), &mut corpus, &mut stretches).await?;
+        self.store.candidates(self.space, &wanted).await
+    }
+
+    /// The answer, of what shares terms and of what is alike.
+    async fn answer(
+        &self,
+        facts: Option<&Facts>,
+        recall: &Recall,
+        (found, alike): (Candidates, Option<Alike>),
+        limit: usize,
+    ) -> Result<Vec<Recalled>, StoreError> {
+        let found = match alike {
+            Some(alike) => self.store.candidates_alike(self.space, &alike, found).await?,
+            None => found,
+        };
+        let cues = recall.cues();
+        let frequencies = cues.terms.iter().cloned().zip(found.frequencies).collect();
+        let mut corpus = Corpus { episodes: found.episodes, frequencies };
+        let mut passages = Passages::default();
+        for run in found.stretches {
+            let likeness = |number| found.likenesses.get(&number).copied();
+            passages.add(run.into_iter().map(|(number, episode)| (episode, likeness(number))));
         }
-        let likeness = |episode: &Episode| likenesses.get(&(episode.session, episode.ordinal)).copied();
-        let similarity: Option<Similarity<'_>> = if likenesses.is_empty() { None } else { Some(&likeness) };
-        Ok(recall.answer(&corpus, &stretches, self.known, limit, similarity))
+        if let Some(facts) = facts {
+            facts::add(self.store, facts, (cues, self.now), &mut corpus, &mut passages).await?;
+        }
+        Ok(recall.answer(&corpus, &passages, self.known, limit))
     }
 }
 

@@ -55,9 +55,9 @@ use tenure_journal::{
     SessionKey, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments, Gone,
-    Indexed, Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError,
-    Stored, Unembedded, Unsealed, UseEntry, Wake, Wanted, Whose,
+    Alike, Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments,
+    Gone, Indexed, Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store,
+    StoreError, Stored, Unembedded, Unsealed, UseEntry, Wake, Wanted, Whose,
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -480,7 +480,16 @@ impl Store for PostgresStore {
     }
 
     async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError> {
-        memory::candidates(&self.pool, &self.near, space, wanted).await
+        memory::candidates(&self.pool, space, wanted).await
+    }
+
+    async fn candidates_alike(
+        &self,
+        space: &MemorySpace,
+        alike: &Alike,
+        found: Candidates,
+    ) -> Result<Candidates, StoreError> {
+        memory::candidates_alike(&self.pool, &self.near, space, alike, found).await
     }
 
     async fn unembedded(&self, model: &str, after: u64, limit: usize) -> Result<Vec<Unembedded>, StoreError> {

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tenure_journal::{Episode, Labels, MemorySpace, Remembered, Speaker, Timestamp};
 use tenure_store::StoreError;
 use tenure_store::recall::{
-    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, around, both, filled,
-    joined, most_alike, pick,
+    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Listed, Run, Unembedded, Wanted, filled,
+    most_alike, pick,
 };
 use tenure_vector::{Likeness, likeness};
 use tokio_postgres::Row;
@@ -58,7 +58,6 @@ fn marked(mark: &str, term: &str) -> String {
 
 pub(crate) async fn candidates(
     pool: &Pool,
-    near: &Near,
     space: &MemorySpace,
     wanted: &Wanted,
 ) -> Result<Candidates, StoreError> {
@@ -89,40 +88,59 @@ pub(crate) async fn candidates(
         let sql = include_str!("../sql/episodes_with_any_term.sql");
         hits = filled(hits, numbers(connection, context, sql, &params).await?, wanted.hits_max);
     }
+    let runs = around_each(connection, &hits, &mark, wanted.reach).await?;
+    let mut found = Candidates { episodes, frequencies, ..Candidates::default() };
+    found.add(hits, runs);
+    Ok(found)
+}
+
+pub(crate) async fn candidates_alike(
+    pool: &Pool,
+    near: &Near,
+    space: &MemorySpace,
+    alike: &Alike,
+    mut found: Candidates,
+) -> Result<Candidates, StoreError> {
+    let context = "recalling";
+    let mark = space.mark();
+    let connection = &pool.take(context).await?;
+    let nearest = match near.nearest(connection, &mark, alike).await {
+        Some(nearest) => vectors_of(connection, &nearest, &mark, alike).await?,
+        None => {
+            let params: [&(dyn ToSql + Sync); 3] = [&mark, &alike.model, &limit_of(COMPARED_MAX)];
+            rows(connection, context, include_str!("../sql/vectors_of_space.sql"), &params).await?
+        }
+    };
     let mut compared = HashMap::new();
-    if let Some(alike) = &wanted.alike {
-        let found = match near.nearest(connection, &mark, alike).await {
-            Some(nearest) => vectors_of(connection, &nearest, &mark, alike).await?,
-            None => {
-                let params: [&(dyn ToSql + Sync); 3] = [&mark, &alike.model, &limit_of(COMPARED_MAX)];
-                rows(connection, context, include_str!("../sql/vectors_of_space.sql"), &params).await?
-            }
-        };
-        compare(&found, alike, &mut compared)?;
-        hits = both(hits, most_alike(&compared, alike.hits_max));
-    }
-    let hits: Vec<i64> = hits.into_iter().map(int).collect();
-    let params: [&(dyn ToSql + Sync); 3] = [&hits, &mark, &limit_of(wanted.reach)];
-    let found = rows(connection, context, include_str!("../sql/neighbours.sql"), &params).await?;
-    let mut runs: BTreeMap<i64, Vec<(u64, Episode)>> = BTreeMap::new();
+    compare(&nearest, alike, &mut compared)?;
+    let hits = found.lacking(most_alike(&compared, alike.hits_max));
+    let runs = around_each(connection, &hits, &mark, alike.reach).await?;
+    found.add(hits, runs);
+    let near = found.near(alike.compared);
+    let missing = near.iter().filter(|number| !compared.contains_key(number));
+    let missing: Vec<i64> = missing.copied().map(int).collect();
+    compare(&vectors_of(connection, &missing, &mark, alike).await?, alike, &mut compared)?;
+    let likenesses = near.into_iter().filter_map(|number| Some((number, *compared.get(&number)?)));
+    found.likenesses = likenesses.collect();
+    Ok(found)
+}
+
+/// Each of `hits` that is in the space with so many neighbours on either side as `reach` says.
+async fn around_each(
+    connection: &Connection,
+    hits: &[u64],
+    space: &str,
+    reach: usize,
+) -> Result<Vec<Run>, StoreError> {
+    let hits: Vec<i64> = hits.iter().copied().map(int).collect();
+    let params: [&(dyn ToSql + Sync); 3] = [&hits, &space, &limit_of(reach)];
+    let found = rows(connection, "recalling", include_str!("../sql/neighbours.sql"), &params).await?;
+    let mut runs: BTreeMap<i64, Run> = BTreeMap::new();
     for row in &found {
         let numbered = (value::<i64>(row, 9)?.unsigned_abs(), episode_of(row)?);
         runs.entry(value(row, 0)?).or_default().push(numbered);
     }
-    let mut places = Vec::new();
-    if let Some(alike) = &wanted.alike {
-        let near = runs.iter().flat_map(|(hit, run)| around(run, hit.unsigned_abs(), alike.reach));
-        places = near.map(|(number, episode)| (*number, (episode.session, episode.ordinal))).collect();
-        let missing =
-            places.iter().map(|(number, _)| *number).filter(|number| !compared.contains_key(number));
-        let missing: Vec<i64> = missing.map(int).collect();
-        compare(&vectors_of(connection, &missing, &mark, alike).await?, alike, &mut compared)?;
-    }
-    let known = places.into_iter().filter_map(|(number, place)| Some((place, *compared.get(&number)?)));
-    let likenesses = known.collect();
-    let bare = |run: Vec<(u64, Episode)>| run.into_iter().map(|(_, episode)| episode).collect();
-    let stretches = joined(runs.into_values().map(bare).collect());
-    Ok(Candidates { episodes, frequencies, stretches, likenesses })
+    Ok(runs.into_values().collect())
 }
 
 /// The vectors of episodes, each with its number.

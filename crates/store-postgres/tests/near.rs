@@ -5,7 +5,7 @@ mod fixture;
 use std::collections::BTreeMap;
 
 use tenure_journal::{AgentId, Episode, Fresh, ItemId, Labels, MemorySpace, Remembered, SessionId, Speaker};
-use tenure_store::{Alike, Append, Embedded, Place, Store, Wanted};
+use tenure_store::{Alike, Append, Candidates, Embedded, Place, Store};
 use tenure_store_postgres::{Options, PostgresStore};
 use tenure_testkit::postgres::Database;
 use tenure_vector::{AskedVector, Vectors};
@@ -85,12 +85,13 @@ async fn found(
     seed: u64,
 ) -> BTreeMap<(SessionId, u64), String> {
     let vector = AskedVector::of(&direction(seed)).expect("numbers");
-    let alike = Some(Alike { model: model.to_owned(), vector, hits_max: 10, reach: 0 });
-    let wanted =
-        Wanted { terms: Vec::new(), kindred: Vec::new(), window: None, hits_max: 10, reach: 0, alike };
-    let candidates = store.candidates(&space(user), &wanted).await.expect("found");
-    let told = candidates.likenesses.iter();
-    told.map(|(place, likeness)| (*place, format!("{:.4}", likeness.best()))).collect()
+    let alike = Alike { model: model.to_owned(), vector, hits_max: 10, reach: 0, compared: 0 };
+    let found = store.candidates_alike(&space(user), &alike, Candidates::default()).await.expect("found");
+    let told = found.stretches.iter().flatten().map(|(number, episode)| {
+        let likeness = found.likenesses.get(number).expect("everything was compared");
+        ((episode.session, episode.ordinal), format!("{:.4}", likeness.best()))
+    });
+    told.collect()
 }
 
 /// Whether the server has the extension.

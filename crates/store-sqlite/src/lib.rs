@@ -45,9 +45,9 @@ use tenure_journal::{
     SessionKey, Timestamp, Turn, TurnId, Version,
 };
 use tenure_store::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments, Gone,
-    Indexed, Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError,
-    StoreErrorKind, Stored, Unembedded, Unsealed, UseEntry, Wake, Wanted, Whose,
+    Alike, Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments,
+    Gone, Indexed, Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store,
+    StoreError, StoreErrorKind, Stored, Unembedded, Unsealed, UseEntry, Wake, Wanted, Whose,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -444,6 +444,16 @@ impl Store for SqliteStore {
     async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError> {
         let (space, wanted) = (space.clone(), wanted.clone());
         self.readers.run("recalling", move |c| memory::candidates(c, &space, &wanted)).await
+    }
+
+    async fn candidates_alike(
+        &self,
+        space: &MemorySpace,
+        alike: &Alike,
+        found: Candidates,
+    ) -> Result<Candidates, StoreError> {
+        let (space, alike) = (space.clone(), alike.clone());
+        self.readers.run("recalling", move |c| memory::candidates_alike(c, &space, &alike, found)).await
     }
 
     async fn unembedded(&self, model: &str, after: u64, limit: usize) -> Result<Vec<Unembedded>, StoreError> {

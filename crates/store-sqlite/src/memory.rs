@@ -1,20 +1,19 @@
 //! Episodes: written with their events, found by their terms, and, once they have vectors, by their meaning.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, ToSql, Transaction};
-use tenure_journal::{Episode, Labels, MemorySpace, Remembered, Speaker, Timestamp};
+use tenure_journal::{Episode, Labels, MemorySpace, Remembered, SessionId, Speaker, Timestamp};
 use tenure_store::recall::{
-    Alike, COMPARED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, around, both, filled, joined,
-    most_alike, pick,
+    Alike, COMPARED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, filled, most_alike, pick,
 };
 use tenure_vector::{Likeness, Sketched, likeness};
 
 use crate::index::{Having, Index};
 use crate::lists::listed;
 use crate::neighbours::around_each;
-use crate::read::{Read, bytes, damaged, limit_of};
+use crate::read::{Read, bytes, damaged, limit_of, text};
 use crate::readers::ReadError;
 use crate::write::int;
 
@@ -138,25 +137,33 @@ pub(crate) fn candidates(
         let within = index.within(from.as_millis(), until.as_millis(), wanted.hits_max)?;
         lists.push(Listed::whole(within));
     }
-    let mut compared = Compared::new(connection, &mark, wanted.alike.as_ref())?;
     let mut hits = pick(episodes, &lists, wanted.hits_max);
     if hits.len() < wanted.hits_max && !wanted.kindred.is_empty() {
         let kindred = Having::any(wanted.kindred.iter().map(String::as_str));
         hits = filled(hits, index.having(&kindred, wanted.hits_max)?, wanted.hits_max);
     }
-    hits = both(hits, compared.hits());
-    let mut near = BTreeMap::new();
-    let runs = around_each(connection, &mark, &hits, wanted.reach, |hit, run| {
-        if let Some(alike) = &wanted.alike {
-            let around = around(run, hit, alike.reach).iter();
-            near.extend(around.map(|(number, episode)| (*number, (episode.session, episode.ordinal))));
-        }
-    })?;
-    compared.compare(near.keys().copied().collect())?;
-    let likenesses = near.into_iter().filter_map(|(number, place)| Some((place, compared.likeness(number)?)));
-    let likenesses = likenesses.collect();
-    let runs = runs.into_iter().map(|run| run.into_iter().map(|(_, episode)| episode).collect());
-    Ok(Candidates { episodes, frequencies, stretches: joined(runs.collect()), likenesses })
+    let runs = around_each(connection, &mark, &hits, wanted.reach)?;
+    let mut found = Candidates { episodes, frequencies, ..Candidates::default() };
+    found.add(hits, runs);
+    Ok(found)
+}
+
+pub(crate) fn candidates_alike(
+    connection: &Transaction<'_>,
+    space: &MemorySpace,
+    alike: &Alike,
+    mut found: Candidates,
+) -> Read<Candidates> {
+    let mark = space.mark();
+    let mut compared = Compared::new(connection, &mark, alike)?;
+    let hits = found.lacking(compared.hits());
+    let runs = around_each(connection, &mark, &hits, alike.reach)?;
+    found.add(hits, runs);
+    let near = found.near(alike.compared);
+    compared.compare(near.clone())?;
+    let likenesses = near.into_iter().filter_map(|number| Some((number, compared.likeness(number)?)));
+    found.likenesses = likenesses.collect();
+    Ok(found)
 }
 
 /// Episodes whose vectors are compared themselves, those whose sketches are most alike: enough that of the hundred that
@@ -166,7 +173,7 @@ const REFINED_MAX: usize = 400;
 /// A question's vector on its way through a space.
 struct Compared<'c> {
     mark: &'c str,
-    alike: Option<&'c Alike>,
+    alike: &'c Alike,
     vectors: CachedStatement<'c>,
     /// Those that were compared; nothing for one that has no vectors of the model.
     known: HashMap<u64, Option<Likeness>>,
@@ -174,19 +181,17 @@ struct Compared<'c> {
 
 impl<'c> Compared<'c> {
     /// Compares those of the newest episodes whose sketches are most alike.
-    fn new(connection: &'c Connection, mark: &'c str, alike: Option<&'c Alike>) -> Read<Self> {
+    fn new(connection: &'c Connection, mark: &'c str, alike: &'c Alike) -> Read<Self> {
         let vectors = connection.prepare_cached(include_str!("../sql/vectors_of_episodes.sql"))?;
         let mut compared = Self { mark, alike, vectors, known: HashMap::new() };
-        if let Some(alike) = alike {
-            compared.compare(likely(connection, mark, alike)?)?;
-        }
+        compared.compare(likely(connection, mark, alike)?)?;
         Ok(compared)
     }
 
     fn hits(&self) -> Vec<u64> {
         let compared =
             self.known.iter().filter_map(|(number, likeness)| Some((*number, (*likeness)?))).collect();
-        self.alike.map_or_else(Vec::new, |alike| most_alike(&compared, alike.hits_max))
+        most_alike(&compared, self.alike.hits_max)
     }
 
     fn likeness(&self, number: u64) -> Option<Likeness> {
@@ -195,7 +200,7 @@ impl<'c> Compared<'c> {
 
     /// Compares the episodes of these numbers, as far as they were not yet.
     fn compare(&mut self, mut numbers: Vec<u64>) -> rusqlite::Result<()> {
-        let Some(alike) = self.alike else { return Ok(()) };
+        let alike = self.alike;
         numbers.retain(|number| !self.known.contains_key(number));
         numbers.sort_unstable();
         self.known.extend(numbers.iter().map(|number| (*number, None)));
@@ -256,11 +261,16 @@ fn numbers(statement: &mut CachedStatement<'_>, params: impl rusqlite::Params) -
 }
 
 pub(crate) fn episode_of(row: &Row<'_>) -> Read<Episode> {
-    let word: String = row.get(4)?;
+    episode_in(id_of(row, 0)?, row)
+}
+
+/// The same of a session that is known.
+pub(crate) fn episode_in(session: SessionId, row: &Row<'_>) -> Read<Episode> {
+    let word = text(row, 4)?;
     let speaker =
-        Speaker::from_word(&word).ok_or_else(|| damaged(format!("reading an episode of `{word}`")))?;
+        Speaker::from_word(word).ok_or_else(|| damaged(format!("reading an episode of `{word}`")))?;
     Ok(Episode {
-        session: id_of(row, 0)?,
+        session,
         item: id_of(row, 1)?,
         ordinal: row.get::<_, i64>(2)?.unsigned_abs(),
         at: Timestamp::from_millis(row.get(3)?),
@@ -282,12 +292,14 @@ fn labels_of(text: Option<String>) -> Read<Labels> {
 }
 
 fn id_of<T: std::str::FromStr>(row: &Row<'_>, index: usize) -> Read<T> {
-    let text: String = row.get(index)?;
-    text.parse().map_err(|_| ReadError::from(damaged(format!("reading an episode of `{text}`"))))
+    let word = text(row, index)?;
+    word.parse().map_err(|_| ReadError::from(damaged(format!("reading an episode of `{word}`"))))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use tenure_journal::{Fresh, ItemId, ProjectId, SessionId};
     use tenure_vector::Vectors;
 

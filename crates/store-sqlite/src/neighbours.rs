@@ -1,40 +1,36 @@
 //! What was said around episodes that were picked: each is read once, however many of them it stands near.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{CachedStatement, OptionalExtension as _, Transaction};
-use tenure_journal::Episode;
+use tenure_store::recall::Run;
 
-use crate::memory::episode_of;
-use crate::read::{Read, limit_of};
+use crate::memory::episode_in;
+use crate::read::{Read, damaged, limit_of};
 use crate::write::int;
 
-/// Episodes of one session without a gap, in their order, with their numbers.
-pub(crate) type Run = Vec<(u64, Episode)>;
-
-/// Reads each of `hits` that is in the space with its neighbours, so many on either side as `reach` says. `met` is told
-/// of every hit, with a run that has it and all of these neighbours.
+/// Reads each of `hits` that is in the space with its neighbours, so many on either side as `reach` says.
 pub(crate) fn around_each(
     connection: &Transaction<'_>,
     mark: &str,
     hits: &[u64],
     reach: usize,
-    mut met: impl FnMut(u64, &Run),
 ) -> Read<Vec<Run>> {
     let mut place = connection.prepare_cached(include_str!("../sql/place_of_episode.sql"))?;
-    let mut sessions: BTreeMap<(String, String), BTreeMap<u64, u64>> = BTreeMap::new();
+    let mut sessions: BTreeMap<(String, String), BTreeSet<u64>> = BTreeMap::new();
     for hit in hits {
         let found = place.query_row((int(*hit), mark), |row| {
             Ok(((row.get(0)?, row.get(1)?), row.get::<_, i64>(2)?.unsigned_abs()))
         });
         if let Some((session, ordinal)) = found.optional()? {
-            sessions.entry(session).or_default().insert(ordinal, *hit);
+            sessions.entry(session).or_default().insert(ordinal);
         }
     }
     let mut before = connection.prepare_cached(include_str!("../sql/neighbours_before.sql"))?;
     let mut behind = connection.prepare_cached(include_str!("../sql/neighbours_behind.sql"))?;
     let mut runs = Vec::new();
     for ((project, session), hits) in &sessions {
+        let id = session.parse().map_err(|_| damaged(format!("reading an episode of `{session}`")))?;
         let side = |statement: &mut CachedStatement<'_>, from: u64, until: Option<u64>, limit: usize| {
             let place = (project, session, int(from), mark, limit_of(limit));
             let mut rows = statement.query(place)?;
@@ -43,12 +39,12 @@ pub(crate) fn around_each(
                 if until.is_some_and(|until| row.get::<_, i64>(2).is_ok_and(|at| at <= int(until))) {
                     break;
                 }
-                run.push((row.get::<_, i64>(8)?.unsigned_abs(), episode_of(row)?));
+                run.push((row.get::<_, i64>(8)?.unsigned_abs(), episode_in(id, row)?));
             }
             Read::Ok(run)
         };
         let mut run = Run::new();
-        for (ordinal, hit) in hits {
+        for ordinal in hits {
             let end = run.last().map(|(_, episode)| episode.ordinal);
             if end.is_none_or(|end| end < *ordinal) {
                 let mut new = side(&mut before, *ordinal, end, reach + 1)?;
@@ -64,7 +60,6 @@ pub(crate) fn around_each(
                 let from = last.ordinal;
                 run.extend(side(&mut behind, from, None, reach - known)?);
             }
-            met(*hit, &run);
         }
         runs.push(run);
     }
@@ -74,8 +69,8 @@ pub(crate) fn around_each(
 #[cfg(test)]
 mod tests {
     use rusqlite::Connection;
-    use tenure_journal::{Fresh, ItemId, SessionId, Timestamp};
-    use tenure_store::recall::{around, joined};
+    use tenure_journal::{Episode, Fresh, ItemId, SessionId, Timestamp};
+    use tenure_store::recall::joined;
 
     use super::*;
     use crate::schema;
@@ -101,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_near_several_is_read_once_and_given_to_each() {
+    fn what_stands_near_several_is_read_once() {
         let mut connection = Connection::open_in_memory().expect("opens");
         schema::migrate(&mut connection).expect("a schema");
         let numbers = filled(&connection).expect("rows");
@@ -113,10 +108,7 @@ mod tests {
                 // One that is there no more is passed over.
                 let mut hits = vec![u64::MAX >> 1];
                 hits.extend(random.choose_multiple(all.iter().copied(), count));
-                let mut met: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-                let runs = around_each(&transaction, "m", &hits, reach, |hit, run| {
-                    met.insert(hit, around(run, hit, reach).iter().map(|(number, _)| *number).collect());
-                });
+                let runs = around_each(&transaction, "m", &hits, reach);
                 let Ok(runs) = runs else { panic!("reads") };
                 let near = |hit: &u64| {
                     let session = numbers.iter().find(|session| session.contains(hit))?;
@@ -127,13 +119,13 @@ mod tests {
                 };
                 let expected: BTreeMap<u64, Vec<u64>> =
                     hits.iter().filter_map(|hit| Some((*hit, near(hit)?))).collect();
-                assert_eq!(met, expected, "{reach} {count}");
                 let episode: BTreeMap<u64, &Episode> =
                     runs.iter().flatten().map(|(number, episode)| (*number, episode)).collect();
                 assert_eq!(episode.len(), runs.iter().map(Vec::len).sum::<usize>(), "each once");
-                let apart = expected.values().map(|run| run.iter().map(|one| episode[one].clone()).collect());
-                let whole = runs.iter().map(|run| run.iter().map(|(_, one)| one.clone()).collect());
-                assert_eq!(joined(whole.collect()), joined(apart.collect()), "{reach} {count}");
+                let apart = expected.values();
+                let apart = apart.map(|run| run.iter().map(|one| (*one, episode[one].clone())).collect());
+                let apart = joined(apart.collect());
+                assert_eq!(joined(runs), apart, "{reach} {count}");
             }
         }
     }

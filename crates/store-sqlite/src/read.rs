@@ -326,6 +326,10 @@ pub(crate) fn bytes<'a>(row: &'a Row<'_>, index: usize) -> rusqlite::Result<&'a 
     Ok(row.get_ref(index)?.as_bytes()?)
 }
 
+pub(crate) fn text<'a>(row: &'a Row<'_>, index: usize) -> rusqlite::Result<&'a str> {
+    Ok(row.get_ref(index)?.as_str()?)
+}
+
 pub(crate) fn limit_of(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

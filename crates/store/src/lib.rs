@@ -419,6 +419,19 @@ pub trait Store: Send + Sync + 'static {
     /// `Unavailable` or `Corrupt`.
     async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError>;
 
+    /// Adds to what [`Store::candidates`] found in a space what is alike by its vectors, and compares both. Apart from
+    /// that, so that terms are looked for while a model makes the question's vector: what was forgotten in between
+    /// stays in what was found.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Corrupt`.
+    async fn candidates_alike(
+        &self,
+        space: &MemorySpace,
+        alike: &Alike,
+        found: Candidates,
+    ) -> Result<Candidates, StoreError>;
+
     /// Up to `limit` episodes of all spaces after number `after` that have no vectors of `model`, in the order of
     /// their numbers. An episode that took another's place may have its number, so who waits for new ones after the
     /// last also begins again from 0 now and then.

@@ -27,9 +27,9 @@ use tokio::sync::broadcast;
 use self::inner::{Disk, Inner};
 use self::state::{State, Write};
 use crate::{
-    Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments, Gone,
-    Indexed, Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store, StoreError,
-    StoreErrorKind, Stored, Unembedded, Unsealed, UseEntry, Wake, Wanted, Whose,
+    Alike, Append, AuditEntry, Budget, Candidates, Document, DocumentKind, Embedded, Erasing, FoundDocuments,
+    Gone, Indexed, Needle, Page, Place, Receipt, Seal, Sealed, Search, SessionFilter, Stamp, Store,
+    StoreError, StoreErrorKind, Stored, Unembedded, Unsealed, UseEntry, Wake, Wanted, Whose,
 };
 
 /// Wakes that a reader may be behind before it is told that it missed some.
@@ -676,6 +676,15 @@ impl Store for MemoryStore {
 
     async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError> {
         Ok(self.lock().seen.candidates(space, wanted))
+    }
+
+    async fn candidates_alike(
+        &self,
+        space: &MemorySpace,
+        alike: &Alike,
+        found: Candidates,
+    ) -> Result<Candidates, StoreError> {
+        Ok(self.lock().seen.candidates_alike(space, alike, found))
     }
 
     async fn unembedded(&self, model: &str, after: u64, limit: usize) -> Result<Vec<Unembedded>, StoreError> {

@@ -6,7 +6,7 @@
 //! even to count it.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use tenure_journal::{Episode, ProjectId, SessionId, Timestamp};
 use tenure_vector::{AskedVector, Likeness, Vectors};
@@ -33,8 +33,6 @@ pub struct Wanted {
     pub hits_max: usize,
     /// Neighbours of each that come with it, on either side.
     pub reach: usize,
-    /// The question's vector, where a model made one.
-    pub alike: Option<Alike>,
 }
 
 /// What is to be looked for by its meaning, beside what shares terms.
@@ -46,9 +44,14 @@ pub struct Alike {
     pub vector: AskedVector,
     /// Episodes that are picked for it at most.
     pub hits_max: usize,
-    /// Neighbours of whatever is picked that are compared as well, on either side.
+    /// Neighbours of each that come with it, on either side.
     pub reach: usize,
+    /// Neighbours of whatever is picked, for its terms too, that are compared as well, on either side.
+    pub compared: usize,
 }
+
+/// Episodes of one session without a gap, in their order, each with its number in the store.
+pub type Run = Vec<(u64, Episode)>;
 
 /// An episode that has no vectors of a model yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,10 +84,44 @@ pub struct Candidates {
     pub episodes: u64,
     /// How many of them have each of the terms; of frequent ones about how many.
     pub frequencies: Vec<u64>,
-    /// The picked ones with their neighbours: runs of one session without a gap, in the order of session and place.
-    pub stretches: Vec<Vec<Episode>>,
-    /// How alike those of them are that were compared, by session and place.
-    pub likenesses: BTreeMap<(SessionId, u64), Likeness>,
+    /// The numbers of those that were picked.
+    pub hits: Vec<u64>,
+    /// They with their neighbours, in the order of session and place.
+    pub stretches: Vec<Run>,
+    /// How alike those of them are that were compared, by number.
+    pub likenesses: HashMap<u64, Likeness>,
+}
+
+impl Candidates {
+    /// Of what was picked by other means, best first, that which was not picked yet.
+    #[must_use]
+    pub fn lacking(&self, picked: Vec<u64>) -> Vec<u64> {
+        let known: HashSet<u64> = self.hits.iter().copied().collect();
+        picked.into_iter().filter(|hit| !known.contains(hit)).collect()
+    }
+
+    /// Adds what was picked beside, with its neighbours.
+    pub fn add(&mut self, hits: Vec<u64>, runs: Vec<Run>) {
+        self.hits.extend(hits);
+        let all = std::mem::take(&mut self.stretches).into_iter().chain(runs);
+        self.stretches = joined(all.collect());
+    }
+
+    /// The numbers of what was picked and of so many of its neighbours on either side, each once.
+    #[must_use]
+    pub fn near(&self, reach: usize) -> Vec<u64> {
+        let hits: HashSet<u64> = self.hits.iter().copied().collect();
+        let mut near = Vec::new();
+        for run in &self.stretches {
+            let mut taken = 0;
+            for (place, _) in run.iter().enumerate().filter(|(_, (number, _))| hits.contains(number)) {
+                let around = place.saturating_sub(reach).max(taken)..(place + reach + 1).min(run.len());
+                taken = around.end;
+                near.extend(run[around].iter().map(|(number, _)| *number));
+            }
+        }
+        near
+    }
 }
 
 /// Picks among the episodes that were compared those that are most alike; of equals the newer.
@@ -99,21 +136,6 @@ pub fn most_alike(compared: &HashMap<u64, Likeness>, hits_max: usize) -> Vec<u64
     }
     found.sort_unstable_by(best);
     found.into_iter().map(|(episode, _)| episode).collect()
-}
-
-/// Of a run of numbered episodes in their order, those that are no farther from one of them than `reach`.
-#[must_use]
-pub fn around<T>(run: &[(u64, T)], hit: u64, reach: usize) -> &[(u64, T)] {
-    let place = run.iter().position(|(number, _)| *number == hit);
-    place.map_or(&[], |place| &run[place.saturating_sub(reach)..(place + reach + 1).min(run.len())])
-}
-
-/// Adds what is not there yet.
-#[must_use]
-pub fn both(mut hits: Vec<u64>, more: Vec<u64>) -> Vec<u64> {
-    let known: std::collections::HashSet<u64> = hits.iter().copied().collect();
-    hits.extend(more.into_iter().filter(|hit| !known.contains(hit)));
-    hits
 }
 
 /// The episodes that have one term.
@@ -135,8 +157,9 @@ impl Listed {
 
 /// Fills up what was picked with what is kindred, newest first.
 #[must_use]
-pub fn filled(hits: Vec<u64>, kindred: Vec<u64>, hits_max: usize) -> Vec<u64> {
-    let mut hits = both(hits, kindred);
+pub fn filled(mut hits: Vec<u64>, kindred: Vec<u64>, hits_max: usize) -> Vec<u64> {
+    let known: HashSet<u64> = hits.iter().copied().collect();
+    hits.extend(kindred.into_iter().filter(|hit| !known.contains(hit)));
     hits.truncate(hits_max);
     hits
 }
@@ -208,28 +231,28 @@ fn rarity(episodes: u64, having: u64) -> f64 {
     (1.0 + episodes.max(having) as f64 / (having as f64 + 0.5)).ln()
 }
 
-/// Puts neighbourhoods together that share episodes. Each is a run of one session without a gap.
+/// Puts neighbourhoods together that share episodes.
 #[must_use]
-pub fn joined(neighbourhoods: Vec<Vec<Episode>>) -> Vec<Vec<Episode>> {
-    let mut sessions: BTreeMap<SessionId, Vec<Vec<Episode>>> = BTreeMap::new();
+pub fn joined(neighbourhoods: Vec<Run>) -> Vec<Run> {
+    let mut sessions: BTreeMap<SessionId, Vec<Run>> = BTreeMap::new();
     for run in neighbourhoods {
-        if let Some(first) = run.first() {
+        if let Some((_, first)) = run.first() {
             sessions.entry(first.session).or_default().push(run);
         }
     }
     sessions.into_values().flat_map(joined_in_session).collect()
 }
 
-fn joined_in_session(mut runs: Vec<Vec<Episode>>) -> Vec<Vec<Episode>> {
-    let end = |run: &[Episode]| run.last().map(|episode| episode.ordinal);
-    runs.sort_by_key(|run| (run.first().map(|episode| episode.ordinal), end(run)));
-    let mut joined: Vec<Vec<Episode>> = Vec::new();
+fn joined_in_session(mut runs: Vec<Run>) -> Vec<Run> {
+    let begin = |run: &Run| run.first().map(|(_, episode)| episode.ordinal);
+    let end = |run: &Run| run.last().map(|(_, episode)| episode.ordinal);
+    runs.sort_by_key(|run| (begin(run), end(run)));
+    let mut joined: Vec<Run> = Vec::new();
     for run in runs {
-        let (begins, reaches) =
-            (run.first().map(|episode| episode.ordinal), joined.last().and_then(|last| end(last)));
+        let (begins, reaches) = (begin(&run), joined.last().and_then(end));
         match joined.last_mut() {
             Some(last) if begins <= reaches => {
-                last.extend(run.into_iter().filter(|episode| Some(episode.ordinal) > reaches));
+                last.extend(run.into_iter().filter(|(_, episode)| Some(episode.ordinal) > reaches));
             }
             Some(_) | None => joined.push(run),
         }
@@ -252,13 +275,31 @@ mod tests {
         assert_eq!(pick(0, &[], 5), Vec::<u64>::new());
     }
 
+    /// Episodes at these places of a session, whose numbers are those ten times.
+    fn run(session: SessionId, ordinals: &[u64]) -> Run {
+        let episode = |ordinal: &u64| Episode {
+            session,
+            item: ItemId::none(),
+            ordinal: *ordinal,
+            at: Timestamp::EPOCH,
+            speaker: Speaker::User,
+            name: None,
+            text: String::new(),
+            labels: tenure_journal::Labels::NEUTRAL,
+        };
+        ordinals.iter().map(|ordinal| (10 * ordinal, episode(ordinal))).collect()
+    }
+
     #[test]
-    fn around_a_hit_is_what_stands_near() {
-        let run = [4, 7, 9, 12].map(|number| (number, ()));
-        for (hit, reach, expected) in
-            [(4, 1, &run[..2]), (9, 0, &run[2..3]), (9, 1, &run[1..]), (7, 9, &run[..]), (5, 9, &[])]
+    fn near_is_what_stands_around_hits() {
+        let session = SessionId::fresh(&Fresh::new(Timestamp::EPOCH, 1));
+        let mut found = Candidates::default();
+        found.add(vec![50, 20], vec![run(session, &[1, 2, 4]), run(session, &[4, 5, 6, 9])]);
+        assert_eq!(found.lacking(vec![60, 20, 10]), [60, 10]);
+        for (reach, expected) in
+            [(0, &[20, 50][..]), (1, &[10, 20, 40, 50, 60]), (2, &[10, 20, 40, 50, 60, 90])]
         {
-            assert_eq!(around(&run, hit, reach), expected, "{hit} {reach}");
+            assert_eq!(found.near(reach), expected, "{reach}");
         }
     }
 
@@ -266,24 +307,10 @@ mod tests {
     fn joins_what_overlaps_and_nothing_else() {
         let fresh = Fresh::new(Timestamp::EPOCH, 1);
         let (one, other) = (SessionId::fresh(&fresh), SessionId::fresh(&fresh));
-        let item = ItemId::fresh(&fresh);
-        let run = |session, ordinals: &[u64]| -> Vec<Episode> {
-            let episode = |ordinal: &u64| Episode {
-                session,
-                item,
-                ordinal: *ordinal,
-                at: Timestamp::EPOCH,
-                speaker: Speaker::User,
-                name: None,
-                text: String::new(),
-                labels: tenure_journal::Labels::NEUTRAL,
-            };
-            ordinals.iter().map(episode).collect()
-        };
         let given = vec![run(one, &[4, 6, 7]), run(other, &[4, 5]), run(one, &[0, 2, 4]), run(one, &[9, 10])];
         let ordinals: Vec<(bool, Vec<u64>)> = joined(given)
             .iter()
-            .map(|run| (run[0].session == one, run.iter().map(|episode| episode.ordinal).collect()))
+            .map(|run| (run[0].1.session == one, run.iter().map(|(_, episode)| episode.ordinal).collect()))
             .collect();
         assert_eq!(ordinals, [(true, vec![0, 2, 4, 6, 7]), (true, vec![9, 10]), (false, vec![4, 5])]);
     }

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use tenure_journal::{Episode, ItemId};
+use tenure_journal::ItemId;
 use tenure_vector::{AskedVector, Vectors};
 
 use super::picked::{LikenessOf, Picked, Shelf};
 use super::{Asked, Conversation, Kind};
 use crate::cue::{Anchor, Cues, Question};
-use crate::rank::{Features, Ranked, Similarity, Weights, rank};
+use crate::rank::{Features, Ranked, Weights, rank};
 use crate::recall::{Recall, chosen};
 use crate::{Index, meaning};
 
@@ -138,9 +138,7 @@ impl<'a> Prepared<'a> {
             asked.map(|(vectors, asked)| move |item: ItemId| vectors.episodes.get(&item)?.likeness(asked));
         let likeness = likeness.as_ref().map(|likeness| -> LikenessOf<'_> { likeness });
         let picked = self.shelf.pick(cues, likeness);
-        let of_episode = |episode: &Episode| picked.likenesses.get(&episode.item).copied();
-        let similarity: Option<Similarity<'_>> = if likeness.is_some() { Some(&of_episode) } else { None };
-        let ranked = rank(cues, &picked.corpus, &picked.stretches, weights, similarity);
+        let ranked = rank(cues, &picked.corpus, &picked.passages, weights);
         (picked, ranked)
     }
 }
@@ -156,7 +154,7 @@ pub fn measure<'p, 'c: 'p>(
     for prepared in prepared {
         for asked in &prepared.conversation.asked {
             let (picked, ranked) = prepared.ranked(asked, weights);
-            let answer = chosen(&ranked, &picked.stretches, None, COUNTED);
+            let answer = chosen(&ranked, &picked.passages, None, COUNTED);
             tally.count(asked, &answer.into_iter().map(|one| picked.item(one)).collect::<Vec<_>>());
         }
     }

@@ -1,32 +1,32 @@
 //! What a store would pick of one talk for a question, so that the ranker is measured on what it is given.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use tenure_journal::{Episode, ItemId};
 use tenure_vector::Likeness;
 
+use crate::Index;
 use crate::cue::Cues;
+use crate::lexicon::StemId;
+use crate::passage::{Passage, Passages, Stretch};
 use crate::rank::{Corpus, NEIGHBOURS, Ranked};
 use crate::recall::{ALIKE_MAX, ALIKE_REACH, HITS_MAX};
-use crate::{Index, Passage, Stretch};
 
 /// Everything that was said in one talk, by the terms it has.
 #[derive(Debug)]
 pub(super) struct Shelf {
-    stretches: Vec<Stretch>,
+    all: Passages,
     /// Where each passage is, oldest first.
     order: Vec<(usize, usize)>,
     /// Which of those have a term.
-    having: HashMap<String, Vec<usize>>,
+    having: HashMap<StemId, Vec<usize>>,
 }
 
 /// What was picked.
 #[derive(Debug)]
 pub(super) struct Picked {
     pub(super) corpus: Corpus,
-    pub(super) stretches: Vec<Stretch>,
-    /// How alike those are that were compared.
-    pub(super) likenesses: HashMap<ItemId, Likeness>,
+    pub(super) passages: Passages,
 }
 
 /// How alike the question and an episode are, if both have vectors.
@@ -34,7 +34,7 @@ pub(super) type LikenessOf<'a> = &'a dyn Fn(ItemId) -> Option<Likeness>;
 
 impl Picked {
     pub(super) fn episode(&self, one: &Ranked) -> &Episode {
-        &self.stretches[one.stretch].passages[one.place].episode
+        &self.passages.of(one).episode
     }
 
     pub(super) fn item(&self, one: &Ranked) -> ItemId {
@@ -44,26 +44,26 @@ impl Picked {
 
 impl Shelf {
     pub(super) fn new(index: &Index) -> Self {
-        let stretches = index.stretches();
+        let all = index.passages();
+        let stretches = &all.stretches;
         let places = |(number, stretch): (usize, &Stretch)| -> Vec<(usize, usize)> {
             (0..stretch.passages.len()).map(|place| (number, place)).collect()
         };
         let mut order: Vec<(usize, usize)> = stretches.iter().enumerate().flat_map(places).collect();
         order.sort_by_key(|(stretch, place)| stretches[*stretch].passages[*place].episode.at);
-        let mut having: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut having: HashMap<StemId, Vec<usize>> = HashMap::new();
         for (number, (stretch, place)) in order.iter().enumerate() {
             let passage = &stretches[*stretch].passages[*place];
             // What is read once and kept is read before it is copied.
             passage.says_when();
             passage.capitals();
-            let stems: HashSet<&String> = passage.stems.iter().collect();
-            stems.into_iter().for_each(|stem| having.entry(stem.clone()).or_default().push(number));
+            passage.distinct().into_iter().for_each(|stem| having.entry(stem).or_default().push(number));
         }
-        Self { stretches, order, having }
+        Self { all, order, having }
     }
 
     pub(super) fn stretches(&self) -> &[Stretch] {
-        &self.stretches
+        &self.all.stretches
     }
 
     /// What has to do with the question by its terms, or by `likeness` where a model tells it, with its neighbours.
@@ -73,25 +73,31 @@ impl Shelf {
             let alike = |number: usize| Some((number, f64::from(likeness(self.item(number))?.best())));
             hits.extend(most((0..self.order.len()).filter_map(alike).collect(), ALIKE_MAX));
         }
-        let mut likenesses = HashMap::new();
+        let mut likenesses: HashMap<(usize, usize), Likeness> = HashMap::new();
         let mut brought: BTreeSet<(usize, usize)> = BTreeSet::new();
         for hit in hits {
             let (stretch, place) = self.order[hit];
-            let passages = &self.stretches[stretch].passages;
+            let passages = &self.all.stretches[stretch].passages;
             let around = |reach: usize| place.saturating_sub(reach)..(place + reach + 1).min(passages.len());
             brought.extend(around(NEIGHBOURS).map(|place| (stretch, place)));
             if let Some(likeness) = likeness {
-                let items = passages[around(ALIKE_REACH)].iter().map(|passage| passage.episode.item);
-                likenesses.extend(items.filter_map(|item| Some((item, likeness(item)?))));
+                let likeness = |place: usize| likeness(passages[place].episode.item);
+                let compared = around(ALIKE_REACH).filter_map(|at| Some(((stretch, at), likeness(at)?)));
+                likenesses.extend(compared);
             }
         }
         let brought: Vec<(usize, usize)> = brought.into_iter().collect();
         let runs = brought.chunk_by(|one, next| (one.0, one.1 + 1) == *next);
-        let passage = |(stretch, place): &(usize, usize)| self.stretches[*stretch].passages[*place].clone();
+        let passage = |at: &(usize, usize)| {
+            let mut passage = self.all.stretches[at.0].passages[at.1].clone();
+            passage.likeness = likenesses.get(at).copied();
+            passage
+        };
         let stretches = runs.map(|run| Stretch { passages: run.iter().map(passage).collect() }).collect();
         let frequency = |term: &String| (term.clone(), self.having(term).len() as u64);
         let frequencies = cues.terms.iter().map(frequency).collect();
-        Picked { corpus: Corpus { episodes: self.order.len() as u64, frequencies }, stretches, likenesses }
+        let passages = Passages { lexicon: self.all.lexicon.clone(), stretches };
+        Picked { corpus: Corpus { episodes: self.order.len() as u64, frequencies }, passages }
     }
 
     /// Those that share the rarest terms, and the newest of what is kindred where there is room.
@@ -118,12 +124,13 @@ impl Shelf {
     }
 
     fn having(&self, term: &str) -> &[usize] {
-        self.having.get(term).map_or(&[], Vec::as_slice)
+        let having = self.all.lexicon.find(term).and_then(|stem| self.having.get(&stem));
+        having.map_or(&[], Vec::as_slice)
     }
 
     fn passage(&self, number: usize) -> &Passage {
         let (stretch, place) = self.order[number];
-        &self.stretches[stretch].passages[place]
+        &self.all.stretches[stretch].passages[place]
     }
 
     fn item(&self, number: usize) -> ItemId {
@@ -153,12 +160,15 @@ mod tests {
         talk.episodes.iter().cloned().for_each(|episode| index.put(episode));
         let shelf = Shelf::new(&index);
         let of = |text| cues(&Question { text, now: Timestamp::EPOCH, names: &[] });
-        let item = |picked: &Picked| picked.stretches.first().map(|one| one.passages[0].episode.item);
+        let item =
+            |picked: &Picked| picked.passages.stretches.first().map(|one| one.passages[0].episode.item);
         assert_eq!(item(&shelf.pick(&of("zeppelin"), None)), None);
         let cues = of("Which breed is my dog?");
         let picked = shelf.pick(&cues, None);
-        let passages = picked.stretches.iter().flat_map(|stretch| &stretch.passages);
-        let has = |passage: &&Passage| cues.terms.iter().any(|term| passage.stems.contains(term));
+        let passages = picked.passages.stretches.iter().flat_map(|stretch| &stretch.passages);
+        let asked: Vec<StemId> =
+            cues.terms.iter().filter_map(|term| picked.passages.lexicon.find(term)).collect();
+        let has = |passage: &&Passage| asked.iter().any(|stem| passage.stems.contains(stem));
         let (hits, others): (Vec<&Passage>, Vec<&Passage>) = passages.partition(has);
         assert!(!hits.is_empty() && hits.len() <= HITS_MAX, "{}", hits.len());
         assert!(others.len() <= 2 * NEIGHBOURS * HITS_MAX, "{}", others.len());

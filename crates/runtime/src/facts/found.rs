@@ -1,11 +1,11 @@
 //! Facts among what is recalled: candidates of every scope that is read, ranked beside the episodes.
 
 use tenure_journal::{MemoryScope, ProjectId, Timestamp};
+use tenure_memory::Passages;
 use tenure_memory::cue::Cues;
 use tenure_memory::fact::Asked;
 use tenure_memory::rank::Corpus;
 use tenure_memory::recall::HITS_MAX;
-use tenure_memory::{Passage, Stretch};
 use tenure_store::{DocumentKind, Store, StoreError, StoreErrorKind};
 
 use super::MemoryError;
@@ -28,7 +28,7 @@ pub(crate) async fn add(
     facts: &Facts,
     (cues, now): (&Cues, Timestamp),
     corpus: &mut Corpus,
-    stretches: &mut Vec<Stretch>,
+    passages: &mut Passages,
 ) -> Result<(), StoreError> {
     if cues.terms.is_empty() {
         return Ok(());
@@ -44,7 +44,7 @@ pub(crate) async fn add(
         for document in found.found {
             let saved = SavedFact::from_document(document).map_err(damaged)?;
             if facts.asked.admits(&saved.fact, cues.window, now) {
-                stretches.push(Stretch { passages: vec![Passage::from(saved.known())] });
+                passages.add_fact(saved.known());
             }
         }
     }

@@ -6,6 +6,7 @@ use tenure_journal::{
 };
 
 use super::build::{NOW, accepted, append, fresh, key};
+use crate::recall::Run;
 use crate::{Append, GoneRows, Store, Wanted};
 
 pub(super) fn space(fresh: &Fresh, key: SessionKey) -> MemorySpace {
@@ -44,13 +45,13 @@ fn labels(ordinal: u64) -> Labels {
 
 pub(super) fn wanted(terms: &[&str], reach: usize) -> Wanted {
     let terms = terms.iter().map(|term| (*term).to_owned()).collect();
-    Wanted { terms, kindred: Vec::new(), window: None, hits_max: 100, reach, alike: None }
+    Wanted { terms, kindred: Vec::new(), window: None, hits_max: 100, reach }
 }
 
 /// The texts of what was found, run by run.
 pub(super) async fn found(store: &dyn Store, space: &MemorySpace, wanted: &Wanted) -> Vec<Vec<String>> {
     let candidates = accepted(store.candidates(space, wanted).await);
-    let texts = |run: &Vec<Episode>| run.iter().map(|episode| episode.text.clone()).collect();
+    let texts = |run: &Run| run.iter().map(|(_, episode)| episode.text.clone()).collect();
     candidates.stretches.iter().map(texts).collect()
 }
 
@@ -88,7 +89,8 @@ pub(super) async fn finds_what_shares_terms(store: &dyn Store) {
     assert_eq!(found(store, &space, &kindred(2)).await, [["red dog"], ["blue cat"]], "it fills up");
     let one = Wanted { hits_max: 1, ..wanted(&["dog", "red"], 0) };
     let candidates = accepted(store.candidates(&space, &one).await);
-    assert_eq!(candidates.stretches, [[first]], "what shares the most is picked, and comes back as it was");
+    let episodes: Vec<&Episode> = candidates.stretches.iter().flatten().map(|(_, episode)| episode).collect();
+    assert_eq!(episodes, [&first], "what shares the most is picked, and comes back as it was");
 }
 
 pub(super) async fn brings_neighbours_without_gaps(store: &dyn Store) {
@@ -154,7 +156,8 @@ pub(super) async fn forgets_a_deleted_session(store: &dyn Store) {
     deletion.episodes = vec![said(&fresh, &space, gone, 1, "secret end")];
     accepted(store.append(deletion).await);
     let candidates = accepted(store.candidates(&space, &wanted(&["secret"], 9)).await);
-    let sessions: Vec<_> = candidates.stretches.iter().flatten().map(|episode| episode.session).collect();
+    let sessions: Vec<_> =
+        candidates.stretches.iter().flatten().map(|(_, episode)| episode.session).collect();
     assert_eq!(sessions, [kept.session], "a deleted session is remembered by nothing");
     assert_eq!((candidates.episodes, &candidates.frequencies[..]), (1, &[1][..]), "nor counted");
 }

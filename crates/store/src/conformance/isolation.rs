@@ -98,7 +98,8 @@ pub(super) async fn hides_the_memory_of_other_spaces(store: &dyn Store) {
     assert_eq!(found(store, &own, &asked).await, [["secret word", "secret end"]], "a space sees its own");
     for (place, other) in others.iter().enumerate() {
         let candidates = accepted(store.candidates(other, &asked).await);
-        let texts: Vec<&str> = candidates.stretches.iter().flatten().map(|one| one.text.as_str()).collect();
+        let texts: Vec<&str> =
+            candidates.stretches.iter().flatten().map(|(_, one)| one.text.as_str()).collect();
         let (expected, counts) = if place == 1 { (vec!["bob word"], [0, 1]) } else { (vec![], [0, 0]) };
         assert_eq!(texts, expected, "{other:?} sees nothing of another space");
         assert_eq!(candidates.frequencies, counts, "{other:?} counts nothing of another space");

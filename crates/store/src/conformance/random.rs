@@ -11,6 +11,7 @@ use tenure_journal::{
 };
 
 use super::build::{append, bytes, document, fresh, head, hidden, message, receipt, row, turn};
+use crate::recall::{Candidates, Run};
 use crate::{
     Append, AuditEntry, BudgetChange, BudgetEntry, Document, DocumentKind, GoneRows, Indexed, ItemRow,
     MemoryStore, Order, Page, Receipt, SessionFilter, Stamp, Store, StoreError, UseChange, UseEntry, Wanted,
@@ -50,6 +51,12 @@ fn shown<T: Debug>(result: Result<T, StoreError>) -> String {
         Ok(value) => format!("{value:?}"),
         Err(error) => format!("{:?}", error.kind()),
     }
+}
+
+/// What was found, without the numbers, which are each store's own.
+fn unnumbered(found: Candidates) -> (u64, Vec<u64>, Vec<Vec<Episode>>) {
+    let bare = |run: Run| run.into_iter().map(|(_, episode)| episode).collect();
+    (found.episodes, found.frequencies, found.stretches.into_iter().map(bare).collect())
 }
 
 impl World {
@@ -105,7 +112,10 @@ impl World {
             }
             29 | 30 => {
                 let (space, wanted) = (self.space(project), self.wanted());
-                both!(candidates(&space, &wanted))
+                let what = format!("candidates {:?}", (&space, &wanted));
+                let expected = shown(Store::candidates(model, &space, &wanted).await.map(unnumbered));
+                let found = shown(store.candidates(&space, &wanted).await.map(unnumbered));
+                (what, found, expected)
             }
             10 => both!(load(key)),
             11 => {
@@ -350,7 +360,7 @@ impl World {
         });
         let kindred = if self.rng.bool() { self.terms() } else { Vec::new() };
         let (terms, reach) = (self.terms(), self.rng.usize(..4));
-        Wanted { terms, kindred, window, hits_max: 1_000, reach, alike: None }
+        Wanted { terms, kindred, window, hits_max: 1_000, reach }
     }
 
     fn gone(&mut self) -> GoneRows {

@@ -23,9 +23,10 @@ fn direction(text: &str) -> Vec<f32> {
     }
 }
 
-fn alike(model: &str, text: &str, hits_max: usize) -> Option<Alike> {
+/// What is alike a text, with so many neighbours.
+fn alike(model: &str, text: &str, hits_max: usize, reach: usize) -> Alike {
     let vector = AskedVector::of(&direction(text)).expect("three numbers");
-    Some(Alike { model: model.to_owned(), vector, hits_max, reach: 1 })
+    Alike { model: model.to_owned(), vector, hits_max, reach, compared: 1 }
 }
 
 async fn keep(store: &dyn Store, model: &str) {
@@ -38,12 +39,16 @@ async fn keep(store: &dyn Store, model: &str) {
 }
 
 /// The texts of what was found, each with how alike it is, in hundredths.
-async fn found(store: &dyn Store, space: &MemorySpace, wanted: &Wanted) -> Vec<(String, Option<i32>)> {
+async fn found(
+    store: &dyn Store,
+    space: &MemorySpace,
+    (wanted, alike): &(Wanted, Alike),
+) -> Vec<(String, Option<i32>)> {
     let candidates = accepted(store.candidates(space, wanted).await);
+    let candidates = accepted(store.candidates_alike(space, alike, candidates).await);
     let hundredths = |likeness: &Likeness| (likeness.best() * 100.0).round() as i32;
-    let told = |episode: &Episode| {
-        let place = (episode.session, episode.ordinal);
-        (episode.text.clone(), candidates.likenesses.get(&place).map(hundredths))
+    let told = |(number, episode): &(u64, Episode)| {
+        (episode.text.clone(), candidates.likenesses.get(number).map(hundredths))
     };
     candidates.stretches.iter().flatten().map(told).collect()
 }
@@ -63,7 +68,7 @@ pub(super) async fn finds_what_is_alike(store: &dyn Store) {
     let key = key(&fresh);
     let space = space(&fresh, key);
     say(store, key, &space, 0, &[(0, "a first"), (1, "b second"), (2, "c third"), (3, "a fourth")]).await;
-    let asked = |hits_max, reach| Wanted { alike: alike(MODEL, "a", hits_max), ..wanted(&["third"], reach) };
+    let asked = |hits_max, reach| (wanted(&["third"], reach), alike(MODEL, "a", hits_max, reach));
     let told = found(store, &space, &asked(2, 0)).await;
     assert_eq!(told, pairs(&[("c third", None)]), "what has no vectors yet is found by its terms");
     keep(store, MODEL).await;
@@ -78,7 +83,7 @@ pub(super) async fn finds_what_is_alike(store: &dyn Store) {
         let sentence = "the most alike are found, of equals the newer, and near neighbours are compared";
         assert_eq!(told, pairs(expected), "{sentence}: {hits_max} and {reach}");
     }
-    let other = Wanted { alike: alike("tiny@2", "a", 9), ..wanted(&[], 0) };
+    let other = (wanted(&[], 0), alike("tiny@2", "a", 9, 0));
     assert_eq!(found(store, &space, &other).await, [], "vectors of another model are not compared");
     let stranger = MemorySpace { user: Some("ada".to_owned()), ..space.clone() };
     assert_eq!(found(store, &stranger, &asked(9, 9)).await, [], "nor those of another space");
@@ -122,7 +127,7 @@ pub(super) async fn keeps_no_vectors_of_what_is_gone(store: &dyn Store) {
     say(store, key, &space, 0, &[(0, "a one"), (1, "a two"), (2, "a three")]).await;
     let late = accepted(store.unembedded(MODEL, 0, 9).await);
     keep(store, MODEL).await;
-    let asked = Wanted { alike: alike(MODEL, "a", 9), ..wanted(&[], 0) };
+    let asked = (wanted(&[], 0), alike(MODEL, "a", 9, 0));
     say(store, key, &space, 1, &[(1, "c two")]).await;
     let told = found(store, &space, &asked).await;
     let sentence = "what took another's place has none of its vectors";

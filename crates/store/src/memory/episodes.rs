@@ -1,14 +1,14 @@
 //! Episodes, in the plainest form that answers every question.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use tenure_journal::{Episode, MemorySpace, ProjectId, Remembered, SessionId, SessionKey};
 use tenure_vector::{Likeness, Vectors};
 
 use super::state::State;
 use crate::recall::{
-    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, around, both, filled,
-    joined, most_alike, pick,
+    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, filled, most_alike,
+    pick,
 };
 
 /// Every episode by its session and place, with a number that grows with time.
@@ -89,24 +89,39 @@ impl State {
         let mut hits = pick(episodes, &lists, wanted.hits_max);
         let has_any = |row: &Remembered| wanted.kindred.iter().any(|term| row.terms.contains(term));
         hits = filled(hits, newest(&has_any, wanted.hits_max), wanted.hits_max);
-        if let Some(alike) = &wanted.alike {
-            let newest =
-                places.keys().rev().filter_map(|number| Some((*number, self.likeness(*number, alike)?)));
-            let compared: HashMap<u64, Likeness> = newest.take(COMPARED_MAX).collect();
-            hits = both(hits, most_alike(&compared, alike.hits_max));
-        }
-        let (mut runs, mut likenesses) = (Vec::new(), BTreeMap::new());
-        for (hit, (key, ordinal)) in hits.iter().filter_map(|hit| Some((*hit, places.get(hit)?))) {
-            let run = self.neighbours(*key, *ordinal, space, wanted.reach);
-            if let Some(alike) = &wanted.alike {
-                for (number, episode) in around(&run, hit, alike.reach) {
-                    let place = (episode.session, episode.ordinal);
-                    likenesses.extend(self.likeness(*number, alike).map(|likeness| (place, likeness)));
-                }
-            }
-            runs.push(run.into_iter().map(|(_, episode)| episode).collect());
-        }
-        Candidates { episodes, frequencies, stretches: joined(runs), likenesses }
+        let run = |hit: &u64| {
+            let (key, ordinal) = places.get(hit)?;
+            Some(self.neighbours(*key, *ordinal, space, wanted.reach))
+        };
+        let mut found = Candidates { episodes, frequencies, ..Candidates::default() };
+        let runs = hits.iter().filter_map(run).collect();
+        found.add(hits, runs);
+        found
+    }
+
+    pub(super) fn candidates_alike(
+        &self,
+        space: &MemorySpace,
+        alike: &Alike,
+        mut found: Candidates,
+    ) -> Candidates {
+        let rows = self.episodes.rows.iter().filter(|(_, (_, row))| row.space == *space);
+        let places: BTreeMap<u64, (SessionKey, u64)> =
+            rows.map(|(place, (number, _))| (*number, *place)).collect();
+        let likeness = |number: &u64| {
+            places.get(number)?;
+            Some((*number, self.likeness(*number, alike)?))
+        };
+        let compared = places.keys().rev().filter_map(likeness).take(COMPARED_MAX).collect();
+        let hits = found.lacking(most_alike(&compared, alike.hits_max));
+        let run = |hit: &u64| {
+            let (key, ordinal) = places.get(hit)?;
+            Some(self.neighbours(*key, *ordinal, space, alike.reach))
+        };
+        let runs = hits.iter().filter_map(run).collect();
+        found.add(hits, runs);
+        found.likenesses = found.near(alike.compared).iter().filter_map(likeness).collect();
+        found
     }
 
     fn likeness(&self, number: u64, alike: &Alike) -> Option<Likeness> {

@@ -1,0 +1,106 @@
+//! The words of what is read for a question: each is taken apart once, and each stem has a number.
+//!
+//! A recall reads some thousand passages, and most of their words again and again. What a question makes of a stem is
+//! then asked once for each stem, and not for each time that it was said.
+
+use std::collections::HashMap;
+
+use crate::text::{self, Term};
+use crate::words;
+
+/// Bytes of a piece of text that is kept with its terms; longer ones hardly come twice.
+const KEPT_BYTES_MAX: usize = 40;
+
+/// The number of a stem, in one lexicon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct StemId(u32);
+
+impl StemId {
+    /// Its place among all stems of its lexicon.
+    pub(crate) fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A term of a text, as a lexicon knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Nothing for a word that says nothing by itself.
+    pub(crate) stem: Option<StemId>,
+    pub(crate) is_number: bool,
+}
+
+/// The stems that were read, in the order of their numbers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lexicon {
+    stems: Vec<String>,
+    numbers: HashMap<String, StemId>,
+    /// The terms of pieces of text, as they were written.
+    pieces: HashMap<String, Vec<Known>>,
+}
+
+impl Lexicon {
+    /// The terms of a text, in order.
+    pub(crate) fn terms(&mut self, text: &str) -> Vec<Known> {
+        let mut terms = Vec::new();
+        for piece in text::pieces(text) {
+            if let Some(known) = self.pieces.get(piece) {
+                terms.extend(known);
+                continue;
+            }
+            let known: Vec<Known> = text::terms(piece).into_iter().map(|term| self.known(term)).collect();
+            terms.extend(&known);
+            if piece.len() <= KEPT_BYTES_MAX {
+                self.pieces.insert(piece.to_owned(), known);
+            }
+        }
+        terms
+    }
+
+    /// The stem's number, if it was read.
+    pub(crate) fn find(&self, stem: &str) -> Option<StemId> {
+        self.numbers.get(stem).copied()
+    }
+
+    /// Every stem, in the order of their numbers.
+    pub(crate) fn stems(&self) -> &[String] {
+        &self.stems
+    }
+
+    fn known(&mut self, term: Term) -> Known {
+        let is_number = term.stem.bytes().any(|byte| byte.is_ascii_digit()) || words::is_number(&term.stem);
+        Known { stem: (!term.is_stop).then(|| self.number(term.stem)), is_number }
+    }
+
+    fn number(&mut self, stem: String) -> StemId {
+        if let Some(known) = self.numbers.get(&stem) {
+            return *known;
+        }
+        let number = StemId(u32::try_from(self.stems.len()).expect("fewer than 2^32 stems are read at once"));
+        self.numbers.insert(stem.clone(), number);
+        self.stems.push(stem);
+        number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Letters, marks and signs of many scripts, and what ASCII has between words.
+        #[test]
+        fn terms_are_those_of_the_text(text in "([a-zA-Z0-9' .,=<>\\-éßẞ½Ａﬁ’…—\u{300}-\u{345}彗星ไทยのー]|\\PC){0,40}") {
+            let mut lexicon = Lexicon::default();
+            for _ in 0..2 {
+                let terms = lexicon.terms(&text);
+                let stems = terms.iter().filter_map(|term| term.stem);
+                let stems: Vec<String> = stems.map(|stem| lexicon.stems()[stem.place()].clone()).collect();
+                prop_assert_eq!(stems, text::stems(&text));
+                prop_assert_eq!(terms.len(), text::terms(&text).len());
+            }
+        }
+    }
+}
