@@ -1,16 +1,13 @@
 //! How many appends a second the store makes durable, beside what PostgreSQL does with bare inserts.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tenure_journal::{
-    AgentId, Event, Fresh, Head, Input, InputId, InputPart, NodeId, ProjectId, SessionId, SessionKey,
-    SessionStatus, Timestamp, Version,
-};
-use tenure_store::{Append, Store as _, StoreError};
+use tenure_journal::{Fresh, NodeId, Timestamp};
+use tenure_store::bench::{BUSY_SESSIONS, Rate, Session};
+use tenure_store::{Store as _, StoreError};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio_postgres::types::ToSql;
@@ -19,10 +16,6 @@ use crate::connect::{Connection, Connector, STATEMENT_DEADLINE, WRITER_SETTINGS,
 use crate::error::unavailable;
 use crate::{Options, PostgresStore};
 
-/// How many sessions are busy at once, for each row.
-const BUSY_SESSIONS: [usize; 3] = [1, 8, 64];
-/// Bytes of one event's text, so that it is stored as about 1 KiB.
-const TEXT_BYTES: usize = 940;
 /// Bytes of one row of the bare inserts.
 const BARE_BYTES: usize = 1024;
 /// How long store and bare inserts take turns within one row, at least: `pgbench` counts in whole seconds.
@@ -133,7 +126,7 @@ async fn measure_claims(url: &str, idle: u64) -> Result<Vec<Claims>, StoreError>
 /// Refuses a database in which this was measured before: the sessions are the same each time, and begin with
 /// nothing.
 async fn check_unmeasured(store: &PostgresStore, index: usize) -> Result<(), StoreError> {
-    match store.head(Session::new(index).head.key).await? {
+    match store.head(Session::new(index).key()).await? {
         None => Ok(()),
         Some(_) => Err(unavailable(
             "this was measured in this database before, and the rows of that are still there: measure in an \
@@ -200,7 +193,9 @@ async fn compare(
             busy.push(session);
         }
         stored.time += began.elapsed();
-        bare_rate.add(&bare.inserts(sessions, turn).await?);
+        let inserted = bare.inserts(sessions, turn).await?;
+        bare_rate.count += inserted.count;
+        bare_rate.time += inserted.time;
     }
     let commits = store.commits() - commits;
     Ok(Row {
@@ -210,91 +205,6 @@ async fn compare(
         bare_per_second: bare_rate.per_second(),
         baseline: bare.baseline,
     })
-}
-
-#[derive(Default)]
-struct Rate {
-    count: u64,
-    time: Duration,
-}
-
-impl Rate {
-    fn per_second(&self) -> f64 {
-        self.count as f64 / self.time.as_secs_f64()
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.count += other.count;
-        self.time += other.time;
-    }
-}
-
-struct Session {
-    head: Head,
-    version: Version,
-    event: Event,
-}
-
-impl Session {
-    fn new(index: usize) -> Self {
-        let now = Timestamp::from_millis(1_790_000_000_000);
-        let project = ProjectId::fresh(&Fresh::new(now, 1));
-        let session = SessionId::fresh(&Fresh::new(now.plus_millis(index as u64), 2));
-        let content = vec![InputPart::text("x".repeat(TEXT_BYTES))];
-        let id = InputId::fresh(&Fresh::new(now, 3));
-        Self {
-            head: Head {
-                key: SessionKey { project, session },
-                status: SessionStatus::InProgress,
-                agent_id: AgentId::fresh(&Fresh::new(now, 4)),
-                parent: None,
-                agent_name: Some("bench".to_owned()),
-                metadata: BTreeMap::new(),
-                created_at: now,
-                last_active_at: now,
-                wake_at: None,
-                deleted: false,
-            },
-            version: Version::ZERO,
-            event: Event::InputAccepted {
-                input: Input { id, content, labels: tenure_journal::Labels::NEUTRAL, by_agent: false },
-            },
-        }
-    }
-
-    async fn append_until(
-        mut self,
-        store: Arc<PostgresStore>,
-        until: Instant,
-    ) -> Result<(Self, u64), StoreError> {
-        let mut appended = 0;
-        while Instant::now() < until {
-            self.version = store.append(self.next()).await?;
-            appended += 1;
-        }
-        Ok((self, appended))
-    }
-
-    fn next(&self) -> Append {
-        Append {
-            expected: self.version,
-            at: self.head.created_at,
-            events: vec![self.event.clone()],
-            head: self.head.clone(),
-            gone: tenure_store::GoneRows::default(),
-            items: Vec::new(),
-            turns: Vec::new(),
-            snapshot: None,
-            receipt: None,
-            holder: None,
-            documents: Vec::new(),
-            indexed: Vec::new(),
-            budget: Vec::new(),
-            uses: Vec::new(),
-            audit: Vec::new(),
-            episodes: Vec::new(),
-        }
-    }
 }
 
 struct Bare {

@@ -1,7 +1,6 @@
 //! How many appends a second the store makes durable, beside what SQLite alone would, and how long reading
 //! a long journal takes.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,19 +8,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rusqlite::Connection;
-use tenure_journal::{
-    AgentId, Event, Fresh, Head, Input, InputId, InputPart, ProjectId, SessionId, SessionKey, SessionStatus,
-    Timestamp, Version,
-};
-use tenure_store::{Append, Store as _, StoreError, StoreErrorKind};
+use tenure_journal::{Fresh, ProjectId, SessionKey, Timestamp, Version};
+use tenure_store::bench::{BUSY_SESSIONS, Rate, Session};
+use tenure_store::{Store as _, StoreError, StoreErrorKind};
 
 use crate::error::store_error;
 use crate::{SqliteStore, connect};
 
-/// How many sessions are busy at once, for each row.
-const BUSY_SESSIONS: [usize; 3] = [1, 8, 64];
-/// Bytes of one event's text, so that it is stored as about 1 KiB.
-const TEXT_BYTES: usize = 940;
 /// Bytes of one row of the bare loop.
 const BARE_BYTES: usize = 1024;
 /// Turns that store and bare loop take within one row, so that both meet the same moods of the disk.
@@ -150,11 +143,11 @@ async fn measure_reads(directory: &Path) -> Result<Reads, StoreError> {
     let mut sessions: Vec<_> = (0..=NEIGHBOURS).map(Session::new).collect();
     for _ in 0..EVENTS {
         for session in &mut sessions {
-            session.version = store.append(session.next()).await?;
+            session.append(&store).await?;
         }
     }
     store.close().await?;
-    let key = sessions[0].head.key;
+    let key = sessions[0].key();
     let store = SqliteStore::open(directory)?;
     let reads = Reads {
         events: EVENTS,
@@ -241,86 +234,6 @@ async fn compare(
         appends_per_commit: stored.count as f64 / commits.max(1) as f64,
         bare_per_second: inserted.per_second(),
     })
-}
-
-#[derive(Default)]
-struct Rate {
-    count: u64,
-    time: Duration,
-}
-
-impl Rate {
-    fn per_second(&self) -> f64 {
-        self.count as f64 / self.time.as_secs_f64()
-    }
-}
-
-struct Session {
-    head: Head,
-    version: Version,
-    event: Event,
-}
-
-impl Session {
-    fn new(index: usize) -> Self {
-        let now = Timestamp::from_millis(1_790_000_000_000);
-        let project = ProjectId::fresh(&Fresh::new(now, 1));
-        let session = SessionId::fresh(&Fresh::new(now.plus_millis(index as u64), 2));
-        let content = vec![InputPart::text("x".repeat(TEXT_BYTES))];
-        let id = InputId::fresh(&Fresh::new(now, 3));
-        Self {
-            head: Head {
-                key: SessionKey { project, session },
-                status: SessionStatus::InProgress,
-                agent_id: AgentId::fresh(&Fresh::new(now, 4)),
-                parent: None,
-                agent_name: Some("bench".to_owned()),
-                metadata: BTreeMap::new(),
-                created_at: now,
-                last_active_at: now,
-                wake_at: None,
-                deleted: false,
-            },
-            version: Version::ZERO,
-            event: Event::InputAccepted {
-                input: Input { id, content, labels: tenure_journal::Labels::NEUTRAL, by_agent: false },
-            },
-        }
-    }
-
-    async fn append_until(
-        mut self,
-        store: Arc<SqliteStore>,
-        until: Instant,
-    ) -> Result<(Self, u64), StoreError> {
-        let mut appended = 0;
-        while Instant::now() < until {
-            self.version = store.append(self.next()).await?;
-            appended += 1;
-        }
-        Ok((self, appended))
-    }
-
-    fn next(&self) -> Append {
-        Append {
-            expected: self.version,
-            at: self.head.created_at,
-            events: vec![self.event.clone()],
-            head: self.head.clone(),
-            gone: tenure_store::GoneRows::default(),
-            items: Vec::new(),
-            turns: Vec::new(),
-            snapshot: None,
-            receipt: None,
-            holder: None,
-            documents: Vec::new(),
-            indexed: Vec::new(),
-            budget: Vec::new(),
-            uses: Vec::new(),
-            audit: Vec::new(),
-            episodes: Vec::new(),
-        }
-    }
 }
 
 struct Bare {

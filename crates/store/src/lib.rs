@@ -45,6 +45,7 @@
 //! Deleting leaves rows; erasing removes them so that their bytes are gone: see [`erase`].
 
 mod audit;
+pub mod bench;
 pub mod conformance;
 pub mod erase;
 mod error;
