@@ -16,20 +16,20 @@ const NORM_MIN: f32 = 6.0;
 pub(crate) fn kin(meant: &[Meant], ranked: &[(&Passage, f32)]) -> Vec<f32> {
     let distinct: Vec<Vec<StemId>> = ranked.iter().map(|(passage, _)| passage.distinct()).collect();
     let mut having = vec![0.0_f32; meant.len()];
-    distinct.iter().flatten().for_each(|stem| having[stem.place()] += 1.0);
+    distinct.iter().flatten().for_each(|stem| having[stem.index()] += 1.0);
     let all = ranked.len() as f32;
     let rarity: Vec<f32> = having.into_iter().map(|having| (all / having.max(1.0)).ln()).collect();
-    let is_asked = |stem: StemId| meant[stem.place()].place.is_some() || meant[stem.place()].is_name;
+    let is_asked = |stem: StemId| meant[stem.index()].place.is_some() || meant[stem.index()].is_name;
     let mut besides = vec![0.0_f32; meant.len()];
     for ((_, score), stems) in ranked.iter().zip(&distinct).take(TRUSTED) {
         for stem in stems.iter().filter(|stem| !is_asked(**stem)) {
-            besides[stem.place()] += rarity[stem.place()] * score.max(0.0);
+            besides[stem.index()] += rarity[stem.index()] * score.max(0.0);
         }
     }
     let norm = norm(besides.iter().copied());
     let shared = |stems: &Vec<StemId>| {
-        let own = self::norm(stems.iter().map(|stem| rarity[stem.place()])).max(NORM_MIN);
-        let dot: f32 = stems.iter().map(|stem| besides[stem.place()] * rarity[stem.place()]).sum();
+        let own = self::norm(stems.iter().map(|stem| rarity[stem.index()])).max(NORM_MIN);
+        let dot: f32 = stems.iter().map(|stem| besides[stem.index()] * rarity[stem.index()]).sum();
         dot / norm / own
     };
     distinct.iter().map(shared).collect()

@@ -78,7 +78,7 @@ const COMMON: f32 = 3.0;
 /// as it is among all of them. `meant` says what each stem is to the question.
 pub(crate) fn kinds(meant: &[Meant], ranked: &[&Passage]) -> Vec<f32> {
     let counts = |stem: &StemId| {
-        let meant = &meant[stem.place()];
+        let meant = &meant[stem.index()];
         meant.is_of_kind && meant.place.is_none()
     };
     let said: Vec<Vec<StemId>> = ranked

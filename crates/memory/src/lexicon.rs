@@ -10,21 +10,23 @@ use crate::words;
 
 /// Bytes of a piece of text that is kept with its terms; longer ones hardly come twice.
 const KEPT_BYTES_MAX: usize = 40;
+/// Pieces that are kept. Talk has a tenth of that in all that one question brings.
+const KEPT_MAX: usize = 50_000;
 
 /// The number of a stem, in one lexicon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct StemId(u32);
 
 impl StemId {
-    /// Its place among all stems of its lexicon.
-    pub(crate) fn place(self) -> usize {
+    /// Where what is known of it stands, among all stems of its lexicon.
+    pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
 }
 
 /// A term of a text, as a lexicon knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct Word {
     /// Nothing for a word that says nothing by itself.
     pub(crate) stem: Option<StemId>,
     pub(crate) is_number: bool,
@@ -36,22 +38,28 @@ pub(crate) struct Lexicon {
     stems: Vec<String>,
     numbers: HashMap<String, StemId>,
     /// The terms of pieces of text, as they were written.
-    pieces: HashMap<String, Vec<Known>>,
+    pieces: HashMap<String, Vec<Word>>,
 }
 
 impl Lexicon {
-    /// The terms of a text, in order.
-    pub(crate) fn terms(&mut self, text: &str) -> Vec<Known> {
-        let mut terms = Vec::new();
+    /// The terms of a text in order, at most `limit`; of the others nothing is kept.
+    pub(crate) fn terms(&mut self, text: &str, limit: usize) -> Vec<Word> {
+        let mut terms: Vec<Word> = Vec::new();
         for piece in text::pieces(text) {
-            if let Some(known) = self.pieces.get(piece) {
-                terms.extend(known);
+            let left = limit - terms.len();
+            if left == 0 {
+                break;
+            }
+            if let Some(words) = self.pieces.get(piece) {
+                terms.extend(words.iter().take(left));
                 continue;
             }
-            let known: Vec<Known> = text::terms(piece).into_iter().map(|term| self.known(term)).collect();
-            terms.extend(&known);
-            if piece.len() <= KEPT_BYTES_MAX {
-                self.pieces.insert(piece.to_owned(), known);
+            let found = text::terms(piece);
+            let is_whole = found.len() <= left;
+            let words: Vec<Word> = found.into_iter().take(left).map(|term| self.word(term)).collect();
+            terms.extend(&words);
+            if is_whole && piece.len() <= KEPT_BYTES_MAX && self.pieces.len() < KEPT_MAX {
+                self.pieces.insert(piece.to_owned(), words);
             }
         }
         terms
@@ -67,9 +75,9 @@ impl Lexicon {
         &self.stems
     }
 
-    fn known(&mut self, term: Term) -> Known {
+    fn word(&mut self, term: Term) -> Word {
         let is_number = term.stem.bytes().any(|byte| byte.is_ascii_digit()) || words::is_number(&term.stem);
-        Known { stem: (!term.is_stop).then(|| self.number(term.stem)), is_number }
+        Word { stem: (!term.is_stop).then(|| self.number(term.stem)), is_number }
     }
 
     fn number(&mut self, stem: String) -> StemId {
@@ -95,11 +103,12 @@ mod tests {
         fn terms_are_those_of_the_text(text in "([a-zA-Z0-9' .,=<>\\-éßẞ½Ａﬁ’…—\u{300}-\u{345}彗星ไทยのー]|\\PC){0,40}") {
             let mut lexicon = Lexicon::default();
             for _ in 0..2 {
-                let terms = lexicon.terms(&text);
+                let terms = lexicon.terms(&text, text::TERMS_MAX);
                 let stems = terms.iter().filter_map(|term| term.stem);
-                let stems: Vec<String> = stems.map(|stem| lexicon.stems()[stem.place()].clone()).collect();
+                let stems: Vec<String> = stems.map(|stem| lexicon.stems()[stem.index()].clone()).collect();
                 prop_assert_eq!(stems, text::stems(&text));
                 prop_assert_eq!(terms.len(), text::terms(&text).len());
+                prop_assert_eq!(&terms[..terms.len().min(3)], &lexicon.terms(&text, 3)[..]);
             }
         }
     }

@@ -64,7 +64,7 @@ pub(crate) struct Stretch {
     pub(crate) passages: Vec<Passage>,
 }
 
-/// An episode that was read once, for any number of questions.
+/// An episode that was read once; but for how alike it is, for any number of questions.
 #[derive(Debug, Clone)]
 pub(crate) struct Passage {
     pub(crate) episode: Episode,
@@ -149,8 +149,7 @@ impl Passage {
         let (mut left, mut has_number) = (text::TERMS_MAX, false);
         // Sentence by sentence, so that nothing is read twice; no term goes on behind the end of one.
         for sentence in meaning::sentences_of(&episode.text) {
-            let mut terms = lexicon.terms(sentence);
-            terms.truncate(left);
+            let terms = lexicon.terms(sentence, left);
             left -= terms.len();
             has_number |= terms.iter().any(|term| term.is_number);
             let begin = stems.len();
@@ -197,7 +196,7 @@ impl Passage {
             Reading { counts: vec![0.0; terms], length: self.stems.len(), ..Reading::default() };
         let mut last = None;
         for (at, stem) in self.stems.iter().enumerate() {
-            let meant = &meant[stem.place()];
+            let meant = &meant[stem.index()];
             if let Some(place) = meant.place {
                 reading.counts[place] += 1.0;
                 reading.found.push((at, place));
@@ -221,6 +220,19 @@ mod tests {
 
     use super::*;
 
+    fn said(text: &str) -> Episode {
+        Episode {
+            session: SessionId::none(),
+            item: ItemId::none(),
+            ordinal: 0,
+            at: Timestamp::EPOCH,
+            speaker: Speaker::User,
+            name: None,
+            text: text.to_owned(),
+            labels: Labels::NEUTRAL,
+        }
+    }
+
     #[test]
     fn sentence_by_sentence_the_terms_are_those_of_the_text() {
         for (text, sentences) in [
@@ -231,25 +243,24 @@ mod tests {
             ("我们看见了彗星。你看见彗星了吗？", 2),
             ("...\n\n…", 3),
         ] {
-            let episode = Episode {
-                session: SessionId::none(),
-                item: ItemId::none(),
-                ordinal: 0,
-                at: Timestamp::EPOCH,
-                speaker: Speaker::User,
-                name: None,
-                text: text.to_owned(),
-                labels: Labels::NEUTRAL,
-            };
             let mut lexicon = Lexicon::default();
             // What was read before is read in the same way.
             for _ in 0..2 {
-                let passage = Passage::read(episode.clone(), &mut lexicon);
+                let passage = Passage::read(said(text), &mut lexicon);
                 let stems: Vec<&String> =
-                    passage.stems.iter().map(|stem| &lexicon.stems()[stem.place()]).collect();
+                    passage.stems.iter().map(|stem| &lexicon.stems()[stem.index()]).collect();
                 assert_eq!(stems, text::stems(text).iter().collect::<Vec<_>>(), "{text}");
                 assert_eq!(passage.sentences.len(), sentences, "{text}");
             }
         }
+    }
+
+    #[test]
+    fn of_a_document_no_more_is_read_than_counts() {
+        let words: Vec<String> = (0..3_000).map(|number| format!("word{number}.")).collect();
+        let mut lexicon = Lexicon::default();
+        let passage = Passage::read(said(&words.join(" ")), &mut lexicon);
+        assert_eq!((passage.stems.len(), lexicon.stems().len()), (text::TERMS_MAX, text::TERMS_MAX));
+        assert_eq!(passage.sentences.len(), 3_000);
     }
 }

@@ -184,8 +184,10 @@ pub fn rank(cues: &Cues, corpus: &Corpus, passages: &Passages, weights: &Weights
 fn meant(cues: &Cues, lexicon: &Lexicon) -> Vec<Meant> {
     let meant = |stem: &String| {
         let place = cues.terms.iter().position(|term| term == stem);
-        let akin = cues.terms.iter().enumerate().filter(|(_, term)| akin::are_akin(term, stem));
-        let akin = akin.map(|(place, _)| place).filter(|_| place.is_none()).collect();
+        let akin = match place {
+            Some(_) => Vec::new(),
+            None => (0..cues.terms.len()).filter(|place| akin::are_akin(&cues.terms[*place], stem)).collect(),
+        };
         let (is_name, is_of_kind) = (cues.name_terms.contains(stem), says(&cues.kinds, stem));
         Meant { place, akin, is_name, is_of_kind }
     };

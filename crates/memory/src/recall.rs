@@ -10,7 +10,7 @@ use crate::cue::{Anchor, Cues, Question, cues};
 use crate::fact::KnownFact;
 use crate::lexicon::StemId;
 use crate::passage::{Passage, Passages};
-use crate::rank::{Corpus, FEATURES, REACH, Ranked, Weights, rank};
+use crate::rank::{Corpus, FEATURES, NEIGHBOURS, REACH, Ranked, Weights, rank};
 use crate::text;
 use crate::time::Window;
 
@@ -20,7 +20,8 @@ pub const HITS_MAX: usize = 130;
 pub const ALIKE_MAX: usize = 100;
 /// Neighbours of both, on either side, that are compared as well: those that can be ranked for standing near one, and
 /// one more. What is compared farther away makes answers worse, and takes longer.
-pub const ALIKE_REACH: usize = REACH + 1;
+pub const COMPARED_REACH: usize = REACH + 1;
+const _: () = assert!(COMPARED_REACH <= NEIGHBOURS, "what is compared comes with what was picked");
 /// Shared terms of two passages, of all they have, from which on they say the same.
 const SAME: f32 = 0.8;
 

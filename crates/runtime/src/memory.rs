@@ -2,6 +2,7 @@
 //! found beside what was said, see `facts/found.rs`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tenure_journal::{
@@ -11,11 +12,12 @@ use tenure_journal::{
 use tenure_memory::cue::{self, Question};
 use tenure_memory::fact::{self, Asked};
 use tenure_memory::rank::{Corpus, NEIGHBOURS, names_of};
-use tenure_memory::recall::{ALIKE_MAX, ALIKE_REACH, HITS_MAX, Known, Recall, Recalled};
+use tenure_memory::recall::{ALIKE_MAX, COMPARED_REACH, HITS_MAX, Known, Recall, Recalled};
 use tenure_memory::{KnownFact, Passages, meaning, moment, rfc3339};
 use tenure_session::{Attempted, Rememberer, Session};
 use tenure_store::{Alike, Candidates, Store, StoreError, Wanted};
 use tenure_vector::AskedVector;
+use tokio::time::Instant;
 
 use crate::Runtime;
 use crate::embedding::Embedder;
@@ -30,6 +32,9 @@ const SHOWN_BYTES_MAX: usize = 2_000;
 pub const QUESTION_BYTES_MAX: usize = 4_096;
 /// Episodes of a space, the newest, among whose speakers are those that a question may name.
 const SPEAKERS_AMONG: usize = 32;
+/// How long what was found may wait for the question's vector. After a model that takes longer it is looked for again:
+/// what was erased meanwhile is not recalled.
+const FOUND_WAITS_MAX: Duration = Duration::from_millis(100);
 /// All of time.
 const EVER: (Timestamp, Timestamp) = (Timestamp::from_millis(i64::MIN), Timestamp::from_millis(i64::MAX));
 
@@ -99,16 +104,18 @@ impl Place<'_> {
         let first = anchor.as_ref().map(|anchor| Recall::of(&Question { text: &anchor.what, ..*question }));
         let asked: Vec<&str> = [question.text].into_iter().chain(anchor.iter().map(|a| &*a.what)).collect();
         // Terms are looked for while a model makes the vectors, of both in one call: it may be one over a network.
-        let (alike, found) = tokio::join!(
-            self.alike(&asked, question.names),
-            self.candidates(first.as_ref().unwrap_or(&recall)),
-        );
+        let by_terms = first.as_ref().unwrap_or(&recall);
+        let began = Instant::now();
+        let (alike, found) = tokio::join!(self.alike(&asked, question.names), self.candidates(by_terms));
+        let mut found = found?;
+        if began.elapsed() > FOUND_WAITS_MAX {
+            found = self.candidates(by_terms).await?;
+        }
         let (mut alike, unvectored) = match alike {
             Ok(alike) => (alike.into_iter(), None),
             Err(why) => (Vec::new().into_iter(), Some(why)),
         };
         let (of_question, of_anchor) = (alike.next(), alike.next());
-        let mut found = found?;
         if let Some(first) = first {
             // What happened then need not be so any more.
             let then = facts.as_ref().map(|facts| past(facts, true));
@@ -157,7 +164,7 @@ impl Place<'_> {
                         vector,
                         hits_max: ALIKE_MAX,
                         reach: NEIGHBOURS,
-                        compared: ALIKE_REACH,
+                        compared_reach: COMPARED_REACH,
                     })
                 };
                 let alike = vectors.iter().map(alike).collect::<Option<Vec<_>>>();

@@ -116,7 +116,7 @@ pub(crate) async fn candidates_alike(
     let hits = found.lacking(most_alike(&compared, alike.hits_max));
     let runs = around_each(connection, &hits, &mark, alike.reach).await?;
     found.add(hits, runs);
-    let near = found.near(alike.compared);
+    let near = found.near(alike.compared_reach);
     let missing = near.iter().filter(|number| !compared.contains_key(number));
     let missing: Vec<i64> = missing.copied().map(int).collect();
     compare(&vectors_of(connection, &missing, &mark, alike).await?, alike, &mut compared)?;

@@ -85,7 +85,7 @@ async fn found(
     seed: u64,
 ) -> BTreeMap<(SessionId, u64), String> {
     let vector = AskedVector::of(&direction(seed)).expect("numbers");
-    let alike = Alike { model: model.to_owned(), vector, hits_max: 10, reach: 0, compared: 0 };
+    let alike = Alike { model: model.to_owned(), vector, hits_max: 10, reach: 0, compared_reach: 0 };
     let found = store.candidates_alike(&space(user), &alike, Candidates::default()).await.expect("found");
     let told = found.stretches.iter().flatten().map(|(number, episode)| {
         let likeness = found.likenesses.get(number).expect("everything was compared");

@@ -159,7 +159,7 @@ pub(crate) fn candidates_alike(
     let hits = found.lacking(compared.hits());
     let runs = around_each(connection, &mark, &hits, alike.reach)?;
     found.add(hits, runs);
-    let near = found.near(alike.compared);
+    let near = found.near(alike.compared_reach);
     compared.compare(near.clone())?;
     let likenesses = near.into_iter().filter_map(|number| Some((number, compared.likeness(number)?)));
     found.likenesses = likenesses.collect();

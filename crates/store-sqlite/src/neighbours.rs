@@ -1,4 +1,5 @@
-//! What was said around episodes that were picked: each is read once, however many of them it stands near.
+//! What was said around episodes that were picked: each is read once, however many of those that are asked for
+//! together it stands near.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -420,9 +420,10 @@ pub trait Store: Send + Sync + 'static {
     /// `Unavailable` or `Corrupt`.
     async fn candidates(&self, space: &MemorySpace, wanted: &Wanted) -> Result<Candidates, StoreError>;
 
-    /// Adds to what [`Store::candidates`] found in a space what is alike by its vectors, and compares both. Apart from
-    /// that, so that terms are looked for while a model makes the question's vector: what was forgotten in between
-    /// stays in what was found.
+    /// Adds to what [`Store::candidates`] found in the same space what is alike by its vectors, and compares both:
+    /// what was counted stays, and likenesses are those of this call. Apart from that, so that terms are looked for
+    /// while a model makes the question's vector. What was forgotten or replaced in between stays in what was found, so
+    /// who waited long looks again.
     ///
     /// # Errors
     /// `Unavailable` or `Corrupt`.

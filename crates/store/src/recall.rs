@@ -47,7 +47,7 @@ pub struct Alike {
     /// Neighbours of each that come with it, on either side.
     pub reach: usize,
     /// Neighbours of whatever is picked, for its terms too, that are compared as well, on either side.
-    pub compared: usize,
+    pub compared_reach: usize,
 }
 
 /// Episodes of one session without a gap, in their order, each with its number in the store.
@@ -84,7 +84,7 @@ pub struct Candidates {
     pub episodes: u64,
     /// How many of them have each of the terms; of frequent ones about how many.
     pub frequencies: Vec<u64>,
-    /// The numbers of those that were picked.
+    /// The numbers of those that were picked; of one that has gone since, nothing stands in a stretch.
     pub hits: Vec<u64>,
     /// They with their neighbours, in the order of session and place.
     pub stretches: Vec<Run>,
@@ -96,8 +96,7 @@ impl Candidates {
     /// Of what was picked by other means, best first, that which was not picked yet.
     #[must_use]
     pub fn lacking(&self, picked: Vec<u64>) -> Vec<u64> {
-        let known: HashSet<u64> = self.hits.iter().copied().collect();
-        picked.into_iter().filter(|hit| !known.contains(hit)).collect()
+        lacking(&self.hits, picked)
     }
 
     /// Adds what was picked beside, with its neighbours.
@@ -158,10 +157,14 @@ impl Listed {
 /// Fills up what was picked with what is kindred, newest first.
 #[must_use]
 pub fn filled(mut hits: Vec<u64>, kindred: Vec<u64>, hits_max: usize) -> Vec<u64> {
-    let known: HashSet<u64> = hits.iter().copied().collect();
-    hits.extend(kindred.into_iter().filter(|hit| !known.contains(hit)));
+    hits.extend(lacking(&hits, kindred));
     hits.truncate(hits_max);
     hits
+}
+
+fn lacking(hits: &[u64], more: Vec<u64>) -> Vec<u64> {
+    let known: HashSet<u64> = hits.iter().copied().collect();
+    more.into_iter().filter(|hit| !known.contains(hit)).collect()
 }
 
 /// Picks among the episodes that have each term those that share the most with the question; of equals the newer.

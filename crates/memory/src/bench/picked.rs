@@ -10,7 +10,7 @@ use crate::cue::Cues;
 use crate::lexicon::StemId;
 use crate::passage::{Passage, Passages, Stretch};
 use crate::rank::{Corpus, NEIGHBOURS, Ranked};
-use crate::recall::{ALIKE_MAX, ALIKE_REACH, HITS_MAX};
+use crate::recall::{ALIKE_MAX, COMPARED_REACH, HITS_MAX};
 
 /// Everything that was said in one talk, by the terms it has.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Shelf {
             brought.extend(around(NEIGHBOURS).map(|place| (stretch, place)));
             if let Some(likeness) = likeness {
                 let likeness = |place: usize| likeness(passages[place].episode.item);
-                let compared = around(ALIKE_REACH).filter_map(|at| Some(((stretch, at), likeness(at)?)));
+                let compared = around(COMPARED_REACH).filter_map(|at| Some(((stretch, at), likeness(at)?)));
                 likenesses.extend(compared);
             }
         }

@@ -5,10 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tenure_journal::MemorySpace;
-use tenure_runtime::{EmbedError, Embedder, Recalled, Runtime, fact};
+use tenure_journal::{
+    AgentId, Episode, Fresh, Head, ItemId, Labels, MemorySpace, Remembered, Speaker, Timestamp,
+};
+use tenure_memory::cue::Question;
+use tenure_memory::text;
+use tenure_runtime::{EmbedError, Embedder, Recalled, Runtime, fact, recall};
 use tenure_session::SessionNotice;
-use tenure_store::MemoryStore;
+use tenure_store::bench::Session;
+use tenure_store::{Append, MemoryStore};
 
 use crate::support::wait::answered;
 use crate::support::{opening, start, until};
@@ -79,4 +84,54 @@ async fn what_was_said_is_found_by_its_meaning_once_it_has_vectors() {
     let found = by_meaning(&runtime, &space).await;
     assert_eq!(found[0].episode.text, "Our spaniel is ill.", "another model makes vectors of its own");
     runtime.shutdown(Duration::from_secs(5)).await;
+}
+
+/// A model that takes its time, in which a session is deleted.
+struct Slow {
+    store: Arc<MemoryStore>,
+    deletion: Append,
+}
+
+#[async_trait]
+impl Embedder for Slow {
+    fn model(&self) -> &str {
+        "slow@1"
+    }
+
+    async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedError> {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        self.store.append_now(self.deletion.clone()).expect("deletes");
+        Ok(vec![vec![1.0, 0.0]; texts.len()])
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_while_a_model_takes_its_time_is_not_recalled() {
+    let store = Arc::new(MemoryStore::new());
+    let (first, fresh) = (Session::new(0), Fresh::new(Timestamp::EPOCH, 1));
+    let (key, agent) = (first.key(), AgentId::fresh(&fresh));
+    let space = MemorySpace { project: key.project, agent, user: None };
+    let text = "The zeppelin has landed.".to_owned();
+    let terms = text::distinct_stems(&text);
+    let episode = Episode {
+        session: key.session,
+        item: ItemId::fresh(&fresh),
+        ordinal: 0,
+        at: Timestamp::EPOCH,
+        speaker: Speaker::User,
+        name: None,
+        text,
+        labels: Labels::NEUTRAL,
+    };
+    let said = Remembered { space: space.clone(), episode, terms };
+    let version = store.append_now(Append { episodes: vec![said], ..first.next() }).expect("appends");
+    let question = Question { text: "Where is the zeppelin?", now: Timestamp::EPOCH, names: &[] };
+    let found = recall(&*store, None, &space, &question, None, 5).await.expect("recalls");
+    assert_eq!(found.len(), 1, "it is there");
+
+    let head = Head { deleted: true, ..first.next().head };
+    let deletion = Append { expected: version, head, ..first.next() };
+    let slow = Slow { store: Arc::clone(&store), deletion };
+    let found = recall(&*store, Some(&slow), &space, &question, None, 5).await.expect("recalls");
+    assert_eq!(found, [], "what was found before it went is looked for again");
 }

@@ -23,10 +23,10 @@ fn direction(text: &str) -> Vec<f32> {
     }
 }
 
-/// What is alike a text, with so many neighbours.
+/// What is alike a text, with so many neighbours, of which the next are compared.
 fn alike(model: &str, text: &str, hits_max: usize, reach: usize) -> Alike {
     let vector = AskedVector::of(&direction(text)).expect("three numbers");
-    Alike { model: model.to_owned(), vector, hits_max, reach, compared: 1 }
+    Alike { model: model.to_owned(), vector, hits_max, reach, compared_reach: 1 }
 }
 
 async fn keep(store: &dyn Store, model: &str) {

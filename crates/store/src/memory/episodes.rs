@@ -120,7 +120,7 @@ impl State {
         };
         let runs = hits.iter().filter_map(run).collect();
         found.add(hits, runs);
-        found.likenesses = found.near(alike.compared).iter().filter_map(likeness).collect();
+        found.likenesses = found.near(alike.compared_reach).iter().filter_map(likeness).collect();
         found
     }
 
