@@ -77,19 +77,15 @@ const COMMON: f32 = 3.0;
 /// How much each of `ranked` says of what is asked for: the rarest of its words that are of one of the kinds, as rare
 /// as it is among all of them. `meant` says what each stem is to the question.
 pub(crate) fn kinds(meant: &[Meant], ranked: &[&Passage]) -> Vec<f32> {
+    if meant.iter().all(|stem| !stem.is_of_kind) {
+        return vec![0.0; ranked.len()];
+    }
     let counts = |stem: &StemId| {
         let meant = &meant[stem.index()];
         meant.is_of_kind && meant.place.is_none()
     };
-    let said: Vec<Vec<StemId>> = ranked
-        .iter()
-        .map(|passage| {
-            let mut said: Vec<StemId> = passage.stems.iter().copied().filter(counts).collect();
-            said.sort_unstable();
-            said.dedup();
-            said
-        })
-        .collect();
+    let said = |passage: &&Passage| passage.distinct().into_iter().filter(counts).collect();
+    let said: Vec<Vec<StemId>> = ranked.iter().map(said).collect();
     let mut having: HashMap<StemId, f32> = HashMap::new();
     for stem in said.iter().flatten() {
         *having.entry(*stem).or_default() += 1.0;

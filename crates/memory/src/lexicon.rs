@@ -5,22 +5,25 @@
 
 use std::collections::HashMap;
 
+use indexmap::IndexSet;
+
 use crate::text::{self, Term};
 use crate::words;
 
 /// Bytes of a piece of text that is kept with its terms; longer ones hardly come twice.
 const KEPT_BYTES_MAX: usize = 40;
-/// Pieces that are kept. Talk has a tenth of that in all that one question brings.
+/// Pieces that are kept; what comes after them is taken apart each time. With their terms at most some twenty
+/// megabytes.
 const KEPT_MAX: usize = 50_000;
 
 /// The number of a stem, in one lexicon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct StemId(u32);
+pub(crate) struct StemId(usize);
 
 impl StemId {
     /// Where what is known of it stands, among all stems of its lexicon.
     pub(crate) fn index(self) -> usize {
-        self.0 as usize
+        self.0
     }
 }
 
@@ -32,11 +35,11 @@ pub(crate) struct Word {
     pub(crate) is_number: bool,
 }
 
-/// The stems that were read, in the order of their numbers.
+/// The stems that were read, in the order of their numbers: as many as the texts have that a question brings, whose
+/// number and length the store limits.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lexicon {
-    stems: Vec<String>,
-    numbers: HashMap<String, StemId>,
+    stems: IndexSet<String>,
     /// The terms of pieces of text, as they were written.
     pieces: HashMap<String, Vec<Word>>,
 }
@@ -67,27 +70,17 @@ impl Lexicon {
 
     /// The stem's number, if it was read.
     pub(crate) fn find(&self, stem: &str) -> Option<StemId> {
-        self.numbers.get(stem).copied()
+        self.stems.get_index_of(stem).map(StemId)
     }
 
     /// Every stem, in the order of their numbers.
-    pub(crate) fn stems(&self) -> &[String] {
+    pub(crate) fn stems(&self) -> &IndexSet<String> {
         &self.stems
     }
 
     fn word(&mut self, term: Term) -> Word {
         let is_number = term.stem.bytes().any(|byte| byte.is_ascii_digit()) || words::is_number(&term.stem);
-        Word { stem: (!term.is_stop).then(|| self.number(term.stem)), is_number }
-    }
-
-    fn number(&mut self, stem: String) -> StemId {
-        if let Some(known) = self.numbers.get(&stem) {
-            return *known;
-        }
-        let number = StemId(u32::try_from(self.stems.len()).expect("fewer than 2^32 stems are read at once"));
-        self.numbers.insert(stem.clone(), number);
-        self.stems.push(stem);
-        number
+        Word { stem: (!term.is_stop).then(|| StemId(self.stems.insert_full(term.stem).0)), is_number }
     }
 }
 
