@@ -105,10 +105,10 @@ impl Place<'_> {
         let asked: Vec<&str> = [question.text].into_iter().chain(anchor.iter().map(|a| &*a.what)).collect();
         // Terms are looked for while a model makes the vectors, of both in one call: it may be one over a network.
         let by_terms = first.as_ref().unwrap_or(&recall);
-        let began = Instant::now();
-        let (alike, found) = tokio::join!(self.alike(&asked, question.names), self.candidates(by_terms));
+        let find = async || (self.candidates(by_terms).await, Instant::now());
+        let (alike, (found, at)) = tokio::join!(self.alike(&asked, question.names), find());
         let mut found = found?;
-        if began.elapsed() > FOUND_WAITS_MAX {
+        if at.elapsed() > FOUND_WAITS_MAX {
             found = self.candidates(by_terms).await?;
         }
         let (mut alike, unvectored) = match alike {
