@@ -9,7 +9,7 @@ use tenure_journal::{
     SessionStatus, Timestamp, Version,
 };
 
-use crate::{Append, GoneRows, Store, StoreError};
+use crate::{Append, Store, StoreError};
 
 /// How many sessions are busy at once, for each row.
 pub const BUSY_SESSIONS: [usize; 3] = [1, 8, 64];
@@ -79,24 +79,7 @@ impl Session {
     /// The append of its next event.
     #[must_use]
     pub fn next(&self) -> Append {
-        Append {
-            expected: self.version,
-            at: self.head.created_at,
-            events: vec![self.event.clone()],
-            head: self.head.clone(),
-            gone: GoneRows::default(),
-            items: Vec::new(),
-            turns: Vec::new(),
-            snapshot: None,
-            receipt: None,
-            holder: None,
-            documents: Vec::new(),
-            indexed: Vec::new(),
-            budget: Vec::new(),
-            uses: Vec::new(),
-            audit: Vec::new(),
-            episodes: Vec::new(),
-        }
+        Append::of(self.version, self.head.created_at, vec![self.event.clone()], self.head.clone())
     }
 
     /// Appends its next event.

@@ -55,6 +55,31 @@ pub struct Append {
     pub episodes: Vec<Remembered>,
 }
 
+impl Append {
+    /// An append of `events` and of nothing else, by a guest.
+    #[must_use]
+    pub fn of(expected: Version, at: Timestamp, events: Vec<Event>, head: Head) -> Self {
+        Self {
+            expected,
+            at,
+            events,
+            head,
+            gone: GoneRows::default(),
+            items: Vec::new(),
+            turns: Vec::new(),
+            snapshot: None,
+            receipt: None,
+            holder: None,
+            documents: Vec::new(),
+            indexed: Vec::new(),
+            budget: Vec::new(),
+            uses: Vec::new(),
+            audit: Vec::new(),
+            episodes: Vec::new(),
+        }
+    }
+}
+
 /// A change to the budget of a session and of everything it started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BudgetEntry {

@@ -90,33 +90,17 @@ fn version(store: &MemoryStore, key: SessionKey) -> usize {
 
 fn append(key: SessionKey, expected: u64) -> Append {
     let now = Timestamp::from_millis(5);
-    Append {
-        expected: Version(expected),
-        at: now,
-        events: vec![Event::SessionDeleted],
-        head: Head {
-            key,
-            status: SessionStatus::Idle,
-            agent_id: AgentId::fresh(&Fresh::new(now, 2)),
-            parent: None,
-            agent_name: None,
-            metadata: BTreeMap::new(),
-            created_at: now,
-            last_active_at: now,
-            wake_at: None,
-            deleted: false,
-        },
-        gone: tenure_store::GoneRows::default(),
-        items: Vec::new(),
-        turns: Vec::new(),
-        snapshot: None,
-        receipt: None,
-        holder: None,
-        documents: Vec::new(),
-        indexed: Vec::new(),
-        budget: Vec::new(),
-        uses: Vec::new(),
-        audit: Vec::new(),
-        episodes: Vec::new(),
-    }
+    let head = Head {
+        key,
+        status: SessionStatus::Idle,
+        agent_id: AgentId::fresh(&Fresh::new(now, 2)),
+        parent: None,
+        agent_name: None,
+        metadata: BTreeMap::new(),
+        created_at: now,
+        last_active_at: now,
+        wake_at: None,
+        deleted: false,
+    };
+    Append::of(Version(expected), now, vec![Event::SessionDeleted], head)
 }

@@ -56,24 +56,8 @@ pub(super) fn said(fresh: &Fresh, text: &str) -> Event {
 
 /// An append of one event for each of `texts`, and nothing else.
 pub(super) fn append(fresh: &Fresh, key: SessionKey, expected: u64, texts: &[&str]) -> Append {
-    Append {
-        expected: Version(expected),
-        at: NOW.plus_millis(expected),
-        events: texts.iter().map(|text| said(fresh, text)).collect(),
-        head: head(key, AgentId::fresh(fresh)),
-        gone: crate::GoneRows::default(),
-        items: Vec::new(),
-        turns: Vec::new(),
-        snapshot: None,
-        receipt: None,
-        holder: None,
-        documents: Vec::new(),
-        indexed: Vec::new(),
-        budget: Vec::new(),
-        uses: Vec::new(),
-        audit: Vec::new(),
-        episodes: Vec::new(),
-    }
+    let events = texts.iter().map(|text| said(fresh, text)).collect();
+    Append::of(Version(expected), NOW.plus_millis(expected), events, head(key, AgentId::fresh(fresh)))
 }
 
 pub(super) fn receipt(project: ProjectId, key: &str) -> Receipt {

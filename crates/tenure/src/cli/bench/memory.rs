@@ -17,7 +17,7 @@ use tenure_memory::cue::Question;
 use tenure_memory::rank::Weights;
 use tenure_memory::text;
 use tenure_runtime::Embedder;
-use tenure_store::{Append, Embedded, GoneRows, Store as _};
+use tenure_store::{Append, Embedded, Store as _};
 use tenure_store_sqlite::SqliteStore;
 use tenure_vector::Vectors;
 
@@ -285,37 +285,22 @@ fn append(fresh: &Fresh, space: &MemorySpace, episodes: Vec<Episode>, remembers:
         Remembered { space: space.clone(), episode, terms }
     };
     let episodes = if remembers { episodes.into_iter().map(remembered).collect() } else { Vec::new() };
-    Append {
-        expected: Version::ZERO,
-        at: Timestamp::EPOCH,
-        events: vec![Event::InputAccepted {
-            input: Input { id: InputId::fresh(fresh), content, by_agent: false, labels: Labels::NEUTRAL },
-        }],
-        head: Head {
-            key: SessionKey { project: space.project, session },
-            status: SessionStatus::Idle,
-            agent_id: space.agent,
-            parent: None,
-            agent_name: None,
-            metadata: BTreeMap::new(),
-            created_at: Timestamp::EPOCH,
-            last_active_at: Timestamp::EPOCH,
-            wake_at: None,
-            deleted: false,
-        },
-        gone: GoneRows::default(),
-        items: Vec::new(),
-        turns: Vec::new(),
-        snapshot: None,
-        receipt: None,
-        holder: None,
-        documents: Vec::new(),
-        indexed: Vec::new(),
-        budget: Vec::new(),
-        uses: Vec::new(),
-        audit: Vec::new(),
-        episodes,
-    }
+    let events = vec![Event::InputAccepted {
+        input: Input { id: InputId::fresh(fresh), content, by_agent: false, labels: Labels::NEUTRAL },
+    }];
+    let head = Head {
+        key: SessionKey { project: space.project, session },
+        status: SessionStatus::Idle,
+        agent_id: space.agent,
+        parent: None,
+        agent_name: None,
+        metadata: BTreeMap::new(),
+        created_at: Timestamp::EPOCH,
+        last_active_at: Timestamp::EPOCH,
+        wake_at: None,
+        deleted: false,
+    };
+    Append { episodes, ..Append::of(Version::ZERO, Timestamp::EPOCH, events, head) }
 }
 
 fn percentile(values: &[f64], part: f64) -> f64 {
