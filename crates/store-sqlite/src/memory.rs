@@ -200,17 +200,16 @@ impl<'c> Compared<'c> {
 
     /// Compares the episodes of these numbers, as far as they were not yet.
     fn compare(&mut self, mut numbers: Vec<u64>) -> rusqlite::Result<()> {
-        let alike = self.alike;
         numbers.retain(|number| !self.known.contains_key(number));
         numbers.sort_unstable();
         self.known.extend(numbers.iter().map(|number| (*number, None)));
         // Only numbers without a gap, between which there can be nothing of another space.
         for run in numbers.chunk_by(|one, next| one + 1 == *next) {
             let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
-            let mut rows = self.vectors.query((int(*first), int(*last), self.mark, &alike.model))?;
+            let mut rows = self.vectors.query((int(*first), int(*last), self.mark, &self.alike.model))?;
             while let Some(row) = rows.next()? {
                 // What cannot be vectors is passed over, as if there were none: they can be made again.
-                let found = likeness(bytes(row, 1)?, &alike.vector);
+                let found = likeness(bytes(row, 1)?, &self.alike.vector);
                 self.known.insert(row.get::<_, i64>(0)?.unsigned_abs(), found);
             }
         }

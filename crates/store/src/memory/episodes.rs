@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use tenure_journal::{Episode, MemorySpace, ProjectId, Remembered, SessionId, SessionKey};
+use tenure_journal::{MemorySpace, ProjectId, Remembered, SessionId, SessionKey};
 use tenure_vector::{Likeness, Vectors};
 
 use super::state::State;
 use crate::recall::{
-    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Listed, Unembedded, Wanted, filled, most_alike,
-    pick,
+    Alike, COMPARED_MAX, COUNTED_MAX, Candidates, Embedded, Listed, Run, Unembedded, Wanted, filled,
+    most_alike, pick,
 };
 
 /// Every episode by its session and place, with a number that grows with time.
@@ -84,17 +84,11 @@ impl State {
             let numbers = within.into_iter().take(wanted.hits_max).map(|(_, number)| number);
             lists.push(Listed::whole(numbers.collect()));
         }
-        let places: BTreeMap<u64, (SessionKey, u64)> =
-            all().map(|(place, (number, _))| (*number, *place)).collect();
         let mut hits = pick(episodes, &lists, wanted.hits_max);
         let has_any = |row: &Remembered| wanted.kindred.iter().any(|term| row.terms.contains(term));
         hits = filled(hits, newest(&has_any, wanted.hits_max), wanted.hits_max);
-        let run = |hit: &u64| {
-            let (key, ordinal) = places.get(hit)?;
-            Some(self.neighbours(*key, *ordinal, space, wanted.reach))
-        };
         let mut found = Candidates { episodes, frequencies, ..Candidates::default() };
-        let runs = hits.iter().filter_map(run).collect();
+        let runs = self.around_each(&self.places(space), &hits, space, wanted.reach);
         found.add(hits, runs);
         found
     }
@@ -105,23 +99,35 @@ impl State {
         alike: &Alike,
         mut found: Candidates,
     ) -> Candidates {
-        let rows = self.episodes.rows.iter().filter(|(_, (_, row))| row.space == *space);
-        let places: BTreeMap<u64, (SessionKey, u64)> =
-            rows.map(|(place, (number, _))| (*number, *place)).collect();
+        let places = self.places(space);
         let likeness = |number: &u64| {
             places.get(number)?;
             Some((*number, self.likeness(*number, alike)?))
         };
         let compared = places.keys().rev().filter_map(likeness).take(COMPARED_MAX).collect();
         let hits = found.lacking(most_alike(&compared, alike.hits_max));
-        let run = |hit: &u64| {
-            let (key, ordinal) = places.get(hit)?;
-            Some(self.neighbours(*key, *ordinal, space, alike.reach))
-        };
-        let runs = hits.iter().filter_map(run).collect();
+        let runs = self.around_each(&places, &hits, space, alike.reach);
         found.add(hits, runs);
         found.likenesses = found.near(alike.compared_reach).iter().filter_map(likeness).collect();
         found
+    }
+
+    /// Where the episodes of a space are, by their numbers.
+    fn places(&self, space: &MemorySpace) -> BTreeMap<u64, (SessionKey, u64)> {
+        let rows = self.episodes.rows.iter().filter(|(_, (_, row))| row.space == *space);
+        rows.map(|(place, (number, _))| (*number, *place)).collect()
+    }
+
+    /// Each of `hits` that is at one of `places` with so many neighbours on either side as `reach` says.
+    fn around_each(
+        &self,
+        places: &BTreeMap<u64, (SessionKey, u64)>,
+        hits: &[u64],
+        space: &MemorySpace,
+        reach: usize,
+    ) -> Vec<Run> {
+        let places = hits.iter().filter_map(|hit| places.get(hit));
+        places.map(|(key, ordinal)| self.neighbours(*key, *ordinal, space, reach)).collect()
     }
 
     fn likeness(&self, number: u64, alike: &Alike) -> Option<Likeness> {
@@ -148,13 +154,7 @@ impl State {
         found
     }
 
-    fn neighbours(
-        &self,
-        key: SessionKey,
-        ordinal: u64,
-        space: &MemorySpace,
-        reach: usize,
-    ) -> Vec<(u64, Episode)> {
+    fn neighbours(&self, key: SessionKey, ordinal: u64, space: &MemorySpace, reach: usize) -> Run {
         let rows = &self.episodes.rows;
         let of_space = |(_, row): &&(u64, Remembered)| row.space == *space;
         let before = rows.range((key, 0)..=(key, ordinal)).rev().map(|(_, row)| row).filter(of_space);
