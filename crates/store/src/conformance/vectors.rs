@@ -5,7 +5,7 @@ use tenure_vector::{AskedVector, Likeness, Vectors};
 
 use super::build::{accepted, append, fresh, key};
 use super::episodes::{said, space, wanted};
-use crate::{Alike, Append, Embedded, GoneRows, Store, Wanted};
+use crate::{Alike, Append, Candidates, Embedded, GoneRows, Store, Wanted};
 
 const MODEL: &str = "tiny@1";
 
@@ -45,6 +45,16 @@ async fn found(
     (wanted, alike): &(Wanted, Alike),
 ) -> Vec<(String, Option<i32>)> {
     let candidates = accepted(store.candidates(space, wanted).await);
+    found_beside(store, space, alike, candidates).await
+}
+
+/// The same, once something was found by its terms.
+async fn found_beside(
+    store: &dyn Store,
+    space: &MemorySpace,
+    alike: &Alike,
+    candidates: Candidates,
+) -> Vec<(String, Option<i32>)> {
     let candidates = accepted(store.candidates_alike(space, alike, candidates).await);
     let hundredths = |likeness: &Likeness| (likeness.best() * 100.0).round() as i32;
     let told = |(number, episode): &(u64, Episode)| {
@@ -83,6 +93,10 @@ pub(super) async fn finds_what_is_alike(store: &dyn Store) {
         let sentence = "the most alike are found, of equals the newer, and near neighbours are compared";
         assert_eq!(told, pairs(expected), "{sentence}: {hits_max} and {reach}");
     }
+    let wide = (wanted(&["third"], 0), alike(MODEL, "a", 1, 9));
+    let expected =
+        pairs(&[("a first", None), ("b second", Some(60)), ("c third", Some(0)), ("a fourth", Some(100))]);
+    assert_eq!(found(store, &space, &wide).await, expected, "what is alike has a reach of its own");
     let other = (wanted(&[], 0), alike("tiny@2", "a", 9, 0));
     assert_eq!(found(store, &space, &other).await, [], "vectors of another model are not compared");
     let stranger = MemorySpace { user: Some("ada".to_owned()), ..space.clone() };
@@ -141,6 +155,7 @@ pub(super) async fn keeps_no_vectors_of_what_is_gone(store: &dyn Store) {
     let made: Vec<Embedded> = made.collect();
     accepted(store.embed(MODEL, made.clone()).await);
     assert_eq!(found(store, &space, &asked).await, told, "nor those that come too late");
+    let by_terms = accepted(store.candidates(&space, &wanted(&["three"], 0)).await);
     let gone = GoneRows { items_from: Some(2), turns: Vec::new() };
     accepted(store.append(Append { gone, ..append(&fresh, key, 2, &["x"]) }).await);
     accepted(store.embed(MODEL, made.clone()).await);
@@ -148,6 +163,11 @@ pub(super) async fn keeps_no_vectors_of_what_is_gone(store: &dyn Store) {
         found(store, &space, &asked).await,
         pairs(&[("a one", Some(100))]),
         "going back takes them back"
+    );
+    assert_eq!(
+        found_beside(store, &space, &asked.1, by_terms).await,
+        pairs(&[("a one", Some(100)), ("a three", None)]),
+        "what went after it was found stays found, and is not compared"
     );
     let mut deletion = append(&fresh, key, 3, &["x"]);
     deletion.head.deleted = true;
