@@ -1,15 +1,18 @@
 //! Cues: what a question says about where its answer is, besides the words it shares with it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tenure_journal::{Speaker, Timestamp};
 
 use crate::text::{self, Term};
 use crate::time::{self, Relation, Window};
-use crate::{akin, kinds};
+use crate::{akin, kinds, synonym};
 
 /// Terms of a question that are looked for; a question with more is a document.
 pub const QUESTION_TERMS_MAX: usize = 32;
+
+/// The same, with those that may stand for one.
+const SOUGHT_MAX: usize = 64;
 
 /// Terms of the same roots as a question's that are looked for, of its first terms.
 const AKIN_MAX: usize = 128;
@@ -37,6 +40,8 @@ pub struct Cues {
     pub proper: Vec<String>,
     /// Those of the terms that say how something is asked for and hardly what: `what kind of`, `did both mention`.
     pub(crate) faint: Vec<String>,
+    /// What may stand for a term, by the term: its synonyms, and the compounds that it and the next make (`roadtrip`).
+    pub(crate) substitutes: HashMap<String, Vec<String>>,
     /// Names of speakers the question names, in its order.
     pub names: Vec<String>,
     /// Whether the question is about those it names together, as in `John and Mary`.
@@ -67,12 +72,26 @@ pub struct Anchor {
 }
 
 impl Cues {
-    /// Terms that an answer may have instead of the question's: those of the same root, and those of the kinds that it
-    /// asks for.
+    /// Terms that are looked for, each once: the question's, and those that may stand for one of them.
+    #[must_use]
+    pub fn sought(&self) -> Vec<String> {
+        let substitutes = self.terms.iter().flat_map(|term| self.substitutes(term));
+        let mut seen = HashSet::new();
+        let distinct = self.terms.iter().chain(substitutes).filter(|term| seen.insert(term.as_str()));
+        distinct.take(SOUGHT_MAX).cloned().collect()
+    }
+
+    /// What may stand for a term.
+    pub(crate) fn substitutes(&self, term: &str) -> &[String] {
+        self.substitutes.get(term).map_or(&[], Vec::as_slice)
+    }
+
+    /// Terms that an answer may have instead: those of the same root, and those of the kinds that the question asks
+    /// for.
     #[must_use]
     pub fn kindred(&self) -> Vec<String> {
         let akin = self.terms.iter().flat_map(|term| akin::likely(term)).take(AKIN_MAX);
-        let mut seen: HashSet<String> = self.terms.iter().cloned().collect();
+        let mut seen: HashSet<String> = self.sought().into_iter().collect();
         akin.chain(kinds::said(&self.kinds)).filter(|term| seen.insert(term.clone())).collect()
     }
 }
@@ -115,11 +134,29 @@ pub fn cues(question: &Question<'_>) -> Cues {
     if terms.is_empty() && cues.window.is_none() {
         terms = distinct(all.into_iter().map(|term| term.stem));
     }
+    cues.substitutes = substitutes(&terms, &found.rest);
     cues.terms = terms;
     let folded = time::folded(question.text);
     cues.faint = folded.split(' ').filter(|word| FAINT.contains(word)).flat_map(text::stems).collect();
     cues.kinds = kinds::asked(asked.iter().filter(|term| !term.is_stop).map(|term| term.stem.as_str()));
     cues
+}
+
+/// What may stand for each of the terms of a question.
+fn substitutes(terms: &[String], question: &str) -> HashMap<String, Vec<String>> {
+    let synonyms = |term: &String| (term.clone(), synonym::of(term).to_vec());
+    let mut substitutes: HashMap<String, Vec<String>> = terms.iter().map(synonyms).collect();
+    let words: Vec<&str> = words(question).collect();
+    for (one, other) in words.iter().zip(words.iter().skip(1)) {
+        let stems = [*one, *other, &format!("{one}{other}")].map(text::stems);
+        let [[one], [other], [compound]] = stems.each_ref().map(Vec::as_slice) else { continue };
+        if terms.contains(one) && terms.contains(other) {
+            for part in [one, other] {
+                substitutes.entry(part.clone()).or_default().push(compound.clone());
+            }
+        }
+    }
+    substitutes
 }
 
 /// Whether a question may have a name in it: something that is written large, or in a script that does not tell.

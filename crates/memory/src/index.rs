@@ -55,7 +55,7 @@ impl Index {
     pub fn corpus(&self, cues: &Cues) -> Corpus {
         let having = |term: &String| self.frequencies.get(&self.lexicon.find(term)?).copied();
         let frequency = |term: &String| (term.clone(), having(term).unwrap_or(0));
-        Corpus { episodes: self.episodes, frequencies: cues.terms.iter().map(frequency).collect() }
+        Corpus { episodes: self.episodes, frequencies: cues.sought().iter().map(frequency).collect() }
     }
 
     /// Everything, each session as one stretch.

@@ -28,6 +28,7 @@ pub mod procedure;
 pub mod rank;
 pub mod recall;
 mod stop;
+mod synonym;
 pub mod text;
 mod time;
 mod words;

@@ -116,7 +116,7 @@ fn capitals(text: &str) -> Vec<String> {
 /// What the ranker knows of one passage for one question.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reading {
-    /// How often each term of the question occurs, by its place there; terms of the same root count in part.
+    /// How often each term of the question occurs, by its place there; what is akin to one counts in part.
     pub(crate) counts: Vec<f32>,
     /// Where terms of the question stand in it: the place of the stem, and the term's in the question.
     pub(crate) found: Vec<(usize, usize)>,
@@ -135,7 +135,7 @@ pub(crate) struct Reading {
 pub(crate) struct Meant {
     /// Its place in the question, if it is a term of it.
     pub(crate) place: Option<usize>,
-    /// The places of terms of the same root, where it is none itself.
+    /// The places of terms of the same root, and of those that it may stand for, where it is none itself.
     pub(crate) akin: Vec<usize>,
     /// Whether it is of the name of a speaker that the question names.
     pub(crate) is_name: bool,
@@ -211,7 +211,7 @@ impl Passage {
     }
 }
 
-/// What a term of the same root counts.
+/// What a term of the same root counts, and one that may stand for it.
 const AKIN: f32 = 0.25;
 
 #[cfg(test)]

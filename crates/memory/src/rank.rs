@@ -6,6 +6,7 @@
 //! `docs/memory.md`.
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 
 use tenure_journal::{Episode, Speaker};
 
@@ -182,11 +183,17 @@ pub fn rank(cues: &Cues, corpus: &Corpus, passages: &Passages, weights: &Weights
 
 /// What each stem of the lexicon is to the question.
 fn meant(cues: &Cues, lexicon: &Lexicon) -> Vec<Meant> {
+    let terms: Vec<(&String, &[String])> =
+        cues.terms.iter().map(|term| (term, cues.substitutes(term))).collect();
     let meant = |stem: &String| {
         let place = cues.terms.iter().position(|term| term == stem);
+        let is_akin = |place: &usize| {
+            let (term, substitutes) = terms[*place];
+            akin::are_akin(term, stem) || substitutes.contains(stem)
+        };
         let akin = match place {
             Some(_) => Vec::new(),
-            None => (0..cues.terms.len()).filter(|place| akin::are_akin(&cues.terms[*place], stem)).collect(),
+            None => (0..terms.len()).filter(is_akin).collect(),
         };
         let (is_name, is_of_kind) = (cues.name_terms.contains(stem), says(&cues.kinds, stem));
         Meant { place, akin, is_name, is_of_kind }
@@ -226,7 +233,7 @@ impl<'a> Scorer<'a> {
             let faint = if cues.faint.contains(term) { weights.faint } else { 1.0 };
             if cues.proper.contains(term) { faint * PROPER } else { faint }
         };
-        let rarity = cues.terms.iter().map(|term| rarity(corpus, term) * emphasis(term));
+        let rarity = cues.terms.iter().map(|term| rarity(corpus, cues, term) * emphasis(term));
         let rarity: Vec<f32> = rarity.collect();
         let names = cues.names.iter().map(|name| name.to_lowercase()).collect();
         let episodes = stretches.iter().flat_map(|stretch| &stretch.passages).map(|passage| &passage.episode);
@@ -423,8 +430,9 @@ fn same_speaker(one: &Episode, other: &Episode) -> bool {
 }
 
 /// How much a term tells: what few passages have.
-fn rarity(corpus: &Corpus, term: &str) -> f32 {
-    let having = corpus.frequencies.get(term).copied().unwrap_or(0) as f32;
+fn rarity(corpus: &Corpus, cues: &Cues, term: &String) -> f32 {
+    let said = iter::once(term).chain(cues.substitutes(term));
+    let having = said.map(|term| corpus.frequencies.get(term).copied().unwrap_or(0)).sum::<u64>() as f32;
     let all = corpus.episodes.max(1) as f32;
     (1.0 + (all - having + 0.5).max(0.5) / (having + 0.5)).ln()
 }

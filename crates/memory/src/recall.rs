@@ -41,7 +41,7 @@ pub struct Recalled {
 /// What a passage and a question have in common.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Why {
-    /// Terms of the question that the passage has.
+    /// Terms of the question that the passage has, or has something akin to.
     pub terms: Vec<String>,
     /// Terms that only what was said around it has.
     pub nearby: Vec<String>,

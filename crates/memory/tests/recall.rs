@@ -72,6 +72,28 @@ fn a_short_answer_is_found_by_its_question() {
 }
 
 #[test]
+fn what_may_stand_for_a_word_is_as_good_as_one_of_its_root() {
+    let (index, _) = index(&[
+        (9, &[('u', "My mom is coming to stay.")]),
+        (8, &[('u', "Fue mi abuelita quien lo dijo.")]),
+        (7, &[('u', "A roadtrip along the coast would be lovely.")]),
+        (6, &[('u', "Das Frontend ist fertig.")]),
+        (5, &[('u', "妈妈今天做了饭。")]),
+    ]);
+    for (question, text, why) in [
+        ("When does her mother arrive?", "My mom is coming to stay.", "terms: mother"),
+        ("¿Qué dijo su abuela?", "Fue mi abuelita quien lo dijo.", "terms: dij, abuel"),
+        ("Where does the road trip go?", "A roadtrip along the coast would be lovely.", "terms: road, trip"),
+        ("Is the front-end done?", "Das Frontend ist fertig.", "terms: front, end"),
+        ("母亲", "妈妈今天做了饭。", "terms: 母亲"),
+    ] {
+        let found = ask(&index, question, None);
+        assert_eq!(texts(&found), [text], "{question}");
+        assert_eq!(found[0].why.to_string(), why, "{question}");
+    }
+}
+
+#[test]
 fn a_document_borrows_nothing() {
     let document = "lorem ".repeat(400);
     let (index, _) =

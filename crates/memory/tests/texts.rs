@@ -93,6 +93,19 @@ fn questions_say_when() {
 }
 
 #[test]
+fn what_may_stand_for_a_term_is_looked_for() {
+    for (question, expected) in [
+        ("the film about dogs", "film dog movi doggi dogg"),
+        ("a road trip by car", "road trip car roadtrip journei automobil"),
+        ("the front-end of our mom", "front end mom frontend mother mum mam mommi mummi"),
+        ("the road, trip included", "road trip includ roadtrip journei tripinclud"),
+        ("our zebra", "zebr"),
+    ] {
+        assert_eq!(read(question, &[]).sought().join(" "), expected, "{question}");
+    }
+}
+
+#[test]
 fn questions_say_before_and_after() {
     let before = read("what did I own before May 2023", &[]).window.expect("a window");
     assert_eq!(rfc3339(before.until), "2023-05-01T00:00:00Z");

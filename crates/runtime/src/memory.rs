@@ -183,7 +183,7 @@ impl Place<'_> {
     async fn candidates(&self, recall: &Recall) -> Result<Candidates, StoreError> {
         let cues = recall.cues();
         let wanted = Wanted {
-            terms: cues.terms.clone(),
+            terms: cues.sought(),
             kindred: cues.kindred(),
             window: cues.window.map(|window| (window.from, window.until)),
             hits_max: HITS_MAX,
@@ -205,7 +205,7 @@ impl Place<'_> {
             None => found,
         };
         let cues = recall.cues();
-        let frequencies = cues.terms.iter().cloned().zip(found.frequencies).collect();
+        let frequencies = cues.sought().into_iter().zip(found.frequencies).collect();
         let mut corpus = Corpus { episodes: found.episodes, frequencies };
         let mut passages = Passages::default();
         for run in found.stretches {

@@ -95,7 +95,7 @@ impl Shelf {
         };
         let stretches = runs.map(|run| Stretch { passages: run.iter().map(passage).collect() }).collect();
         let frequency = |term: &String| (term.clone(), self.having(term).len() as u64);
-        let frequencies = cues.terms.iter().map(frequency).collect();
+        let frequencies = cues.sought().iter().map(frequency).collect();
         let passages = Passages { lexicon: self.all.lexicon.clone(), stretches };
         Picked { corpus: Corpus { episodes: self.order.len() as u64, frequencies }, passages }
     }
@@ -104,7 +104,7 @@ impl Shelf {
     fn sharing(&self, cues: &Cues) -> Vec<usize> {
         let all = self.order.len();
         let mut shared: HashMap<usize, f64> = HashMap::new();
-        for term in &cues.terms {
+        for term in &cues.sought() {
             let having = self.having(term);
             let rarity = (1.0 + all as f64 / (having.len() as f64 + 0.5)).ln();
             having.iter().for_each(|number| *shared.entry(*number).or_default() += rarity);
@@ -167,7 +167,7 @@ mod tests {
         let picked = shelf.pick(&cues, None);
         let passages = picked.passages.stretches.iter().flat_map(|stretch| &stretch.passages);
         let asked: Vec<StemId> =
-            cues.terms.iter().filter_map(|term| picked.passages.lexicon.find(term)).collect();
+            cues.sought().iter().filter_map(|term| picked.passages.lexicon.find(term)).collect();
         let has = |passage: &&Passage| asked.iter().any(|stem| passage.stems.contains(stem));
         let (hits, others): (Vec<&Passage>, Vec<&Passage>) = passages.partition(has);
         assert!(!hits.is_empty() && hits.len() <= HITS_MAX, "{}", hits.len());

@@ -33,12 +33,12 @@ pub(crate) async fn add(
     if cues.terms.is_empty() {
         return Ok(());
     }
+    let sought = cues.sought();
     for scope in &facts.scopes {
         let mark = scope.mark(facts.project);
-        let found =
-            store.find_documents(facts.project, DocumentKind::Fact, &mark, &cues.terms, HITS_MAX).await?;
+        let found = store.find_documents(facts.project, DocumentKind::Fact, &mark, &sought, HITS_MAX).await?;
         corpus.episodes += found.documents;
-        for (term, having) in cues.terms.iter().zip(found.frequencies) {
+        for (term, having) in sought.iter().zip(found.frequencies) {
             *corpus.frequencies.entry(term.clone()).or_default() += having;
         }
         for document in found.found {
