@@ -16,8 +16,10 @@ use crate::time::Window;
 
 /// Passages that stores pick for the ranker; more cost time and hardly ever bring what is asked for.
 pub const HITS_MAX: usize = 130;
+/// The same, where others are picked because they are alike.
+pub const HITS_BESIDE_ALIKE_MAX: usize = 100;
 /// Passages that stores pick because they are alike, beside those.
-pub const ALIKE_MAX: usize = 100;
+pub const ALIKE_MAX: usize = 70;
 /// Neighbours of both, on either side, that are compared as well: those that can be ranked for standing near one, and
 /// one more. What is compared farther away makes answers worse, and takes longer.
 pub const COMPARED_REACH: usize = REACH + 1;

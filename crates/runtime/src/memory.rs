@@ -12,7 +12,9 @@ use tenure_journal::{
 use tenure_memory::cue::{self, Question};
 use tenure_memory::fact::{self, Asked};
 use tenure_memory::rank::{Corpus, NEIGHBOURS, names_of};
-use tenure_memory::recall::{ALIKE_MAX, COMPARED_REACH, HITS_MAX, Known, Recall, Recalled};
+use tenure_memory::recall::{
+    ALIKE_MAX, COMPARED_REACH, HITS_BESIDE_ALIKE_MAX, HITS_MAX, Known, Recall, Recalled,
+};
 use tenure_memory::{KnownFact, Passages, meaning, moment, rfc3339};
 use tenure_session::{Attempted, Rememberer, Session};
 use tenure_store::{Alike, Candidates, Store, StoreError, Wanted};
@@ -186,7 +188,7 @@ impl Place<'_> {
             terms: cues.sought(),
             kindred: cues.kindred(),
             window: cues.window.map(|window| (window.from, window.until)),
-            hits_max: HITS_MAX,
+            hits_max: if self.embedder.is_some() { HITS_BESIDE_ALIKE_MAX } else { HITS_MAX },
             reach: NEIGHBOURS,
         };
         self.store.candidates(self.space, &wanted).await

@@ -10,7 +10,7 @@ use crate::cue::Cues;
 use crate::lexicon::StemId;
 use crate::passage::{Passage, Passages, Stretch};
 use crate::rank::{Corpus, NEIGHBOURS, Ranked};
-use crate::recall::{ALIKE_MAX, COMPARED_REACH, HITS_MAX};
+use crate::recall::{ALIKE_MAX, COMPARED_REACH, HITS_BESIDE_ALIKE_MAX, HITS_MAX};
 
 /// Everything that was said in one talk, by the terms it has.
 #[derive(Debug)]
@@ -68,7 +68,8 @@ impl Shelf {
 
     /// What has to do with the question by its terms, or by `likeness` where a model tells it, with its neighbours.
     pub(super) fn pick(&self, cues: &Cues, likeness: Option<LikenessOf<'_>>) -> Picked {
-        let mut hits = self.sharing(cues);
+        let hits_max = if likeness.is_some() { HITS_BESIDE_ALIKE_MAX } else { HITS_MAX };
+        let mut hits = self.sharing(cues, hits_max);
         if let Some(likeness) = likeness {
             let alike = |number: usize| Some((number, f64::from(likeness(self.item(number))?.best())));
             hits.extend(most((0..self.order.len()).filter_map(alike).collect(), ALIKE_MAX));
@@ -101,7 +102,7 @@ impl Shelf {
     }
 
     /// Those that share the rarest terms, and the newest of what is kindred where there is room.
-    fn sharing(&self, cues: &Cues) -> Vec<usize> {
+    fn sharing(&self, cues: &Cues, hits_max: usize) -> Vec<usize> {
         let all = self.order.len();
         let mut shared: HashMap<usize, f64> = HashMap::new();
         for term in &cues.sought() {
@@ -111,15 +112,15 @@ impl Shelf {
         }
         if let Some(window) = cues.window.filter(|_| cues.terms.is_empty()) {
             let is_within = |number: &usize| window.nearness(self.passage(*number).episode.at) >= 1.0;
-            shared.extend((0..all).rev().filter(is_within).take(HITS_MAX).map(|number| (number, 0.0)));
+            shared.extend((0..all).rev().filter(is_within).take(hits_max).map(|number| (number, 0.0)));
         }
-        let mut hits = most(shared, HITS_MAX);
+        let mut hits = most(shared, hits_max);
         let kindred: BTreeSet<usize> =
             cues.kindred().iter().flat_map(|term| self.having(term)).copied().collect();
-        let newest = kindred.into_iter().rev().take(HITS_MAX);
+        let newest = kindred.into_iter().rev().take(hits_max);
         let more: Vec<usize> = newest.filter(|number| !hits.contains(number)).collect();
         hits.extend(more);
-        hits.truncate(HITS_MAX);
+        hits.truncate(hits_max);
         hits
     }
 
