@@ -90,6 +90,7 @@ pub(super) async fn create(mut call: Call) -> Result<Response, ApiError> {
         Begin::Replay(response) => return Ok(response),
     };
     let AutomationBody { name, metadata, schedule, target } = AutomationBody::read(&body)?;
+    call.app.runtime.refuse_erased(call.project(), &metadata).await?;
     let target = resolve(&call, target).await?;
     let new = NewAutomation { name, metadata, schedule, target, created_by: CreatedBy::Developer };
     let id = AutomationId::fresh(&call.app.runtime.fresh());
@@ -117,6 +118,7 @@ async fn resolve(call: &Call, target: TargetBody) -> Result<Target, ApiError> {
 async fn new_session(call: &Call, body: NewSessionBody) -> Result<NewSessionTarget, ApiError> {
     let NewSessionBody { agent_id, agent: mut fields, environment, input, metadata, approval, vault_ids } =
         body;
+    call.app.runtime.refuse_erased(call.project(), &metadata).await?;
     let unbound = |error| unbound(error, "target.agent.tools", "target.vault_ids");
     let attached = call.app.runtime.attach(call.project(), &vault_ids).await.map_err(unbound)?;
     let agent = match agent_id {
@@ -190,6 +192,9 @@ pub(super) async fn update(mut call: Call) -> Result<Response, ApiError> {
     automations(&call).automation(call.project(), id).await?;
     let AutomationChange { name, metadata, expression, timezone, run_at, target } =
         AutomationChange::read(&body)?;
+    if let Some(metadata) = &metadata {
+        call.app.runtime.refuse_erased(call.project(), metadata).await?;
+    }
     let target = match target {
         Some(target) => Some(resolve(&call, target).await?),
         None => None,

@@ -7,13 +7,14 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use tenure_journal::{ErasureId, FactId, FileId, MEMORY_USER_KEY, MemorySpace, SessionId, SessionKey};
+use tenure_journal::{ErasureId, MEMORY_USER_KEY, MemorySpace, SessionKey};
 use tenure_policy::MemoryUse;
 use tenure_runtime::{
     Erasure, Forget, RuntimeError, RuntimeErrorKind, SUBJECT_BYTES_MAX, VERIFIED_TEXTS_MAX, rfc3339,
 };
 use tenure_store::{NEEDLE_BYTES_MAX, NEEDLE_BYTES_MIN, Needle};
 
+use super::facts::scope_in;
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::query::{self, Limit};
@@ -67,7 +68,7 @@ async fn check(call: &Call, what: &Forget) -> Result<(), ApiError> {
         let user = head.metadata.get(MEMORY_USER_KEY).filter(|user| !user.is_empty()).cloned();
         let user = match what {
             Forget::Subject(subject) => Some(subject.clone()),
-            Forget::Session(_) | Forget::File(_) | Forget::Fact(_) => user,
+            Forget::Session(_) | Forget::File(_) | Forget::Fact(_) | Forget::Scope(_) => user,
         };
         spaces.insert(MemorySpace { project: call.project(), agent: head.agent_id, user });
     }
@@ -98,39 +99,27 @@ pub(super) async fn retrieve(call: Call) -> Result<Response, ApiError> {
 }
 
 fn what(reader: &mut Reader<'_>) -> Result<Forget, ApiError> {
-    let subject = reader.optional_or_null("subject");
-    let session = reader.optional_or_null("session_id");
-    let file = reader.optional_or_null("file_id");
-    let fact = reader.optional_or_null("fact_id");
-    match (subject, session, file, fact) {
-        (Some(subject), None, None, None) => {
-            let name = subject.string()?;
-            if name.is_empty() || name.len() > SUBJECT_BYTES_MAX {
-                let message = format!("Invalid 'subject': expected 1 to {SUBJECT_BYTES_MAX} bytes.");
-                return Err(ApiError::invalid(message).param("subject"));
-            }
-            Ok(Forget::Subject(name.to_owned()))
-        }
-        (None, Some(session), None, None) => {
-            let id: SessionId =
-                session.string()?.parse().map_err(|_| ApiError::not_found("session").param("session_id"))?;
-            Ok(Forget::Session(id))
-        }
-        (None, None, Some(file), None) => {
-            let id: FileId =
-                file.string()?.parse().map_err(|_| ApiError::not_found("file").param("file_id"))?;
-            Ok(Forget::File(id))
-        }
-        (None, None, None, Some(fact)) => {
-            let id: FactId =
-                fact.string()?.parse().map_err(|_| ApiError::not_found("fact").param("fact_id"))?;
-            Ok(Forget::Fact(id))
-        }
-        // None of them, or several.
-        (None | Some(_), None | Some(_), None | Some(_), None | Some(_)) => {
-            let message = "Expected one of 'subject', 'session_id', 'file_id' and 'fact_id'.";
+    let mut named = |name| Some((name, reader.optional_or_null(name)?));
+    let named: Vec<(&str, Field<'_>)> =
+        ["subject", "session_id", "file_id", "fact_id", "scope"].into_iter().filter_map(&mut named).collect();
+    let [(name, field)] = &named[..] else {
+        let message = "Expected one of 'subject', 'session_id', 'file_id', 'fact_id' and 'scope'.";
+        return Err(ApiError::invalid(message).param("subject"));
+    };
+    if *name == "scope" {
+        return Ok(Forget::Scope(scope_in(field)?));
+    }
+    let text = field.string()?;
+    let missing = |what| ApiError::not_found(what).param(*name);
+    match *name {
+        "session_id" => Ok(Forget::Session(text.parse().map_err(|_| missing("session"))?)),
+        "file_id" => Ok(Forget::File(text.parse().map_err(|_| missing("file"))?)),
+        "fact_id" => Ok(Forget::Fact(text.parse().map_err(|_| missing("fact"))?)),
+        _ if text.is_empty() || text.len() > SUBJECT_BYTES_MAX => {
+            let message = format!("Invalid 'subject': expected 1 to {SUBJECT_BYTES_MAX} bytes.");
             Err(ApiError::invalid(message).param("subject"))
         }
+        _ => Ok(Forget::Subject(text.to_owned())),
     }
 }
 
@@ -139,7 +128,7 @@ fn missing(what: &Forget, error: RuntimeError) -> ApiError {
     match (error.kind(), what) {
         (RuntimeErrorKind::NotFound, Forget::File(_)) => ApiError::not_found("file"),
         (RuntimeErrorKind::NotFound, Forget::Fact(_)) => ApiError::not_found("fact"),
-        (_, Forget::Subject(_) | Forget::Session(_) | Forget::File(_) | Forget::Fact(_)) => error.into(),
+        _ => error.into(),
     }
 }
 
@@ -173,6 +162,7 @@ fn shown(erasure: &Erasure) -> Value {
         "session_id": erasure.session,
         "file_id": erasure.file,
         "fact_id": erasure.fact,
+        "scope_digest": erasure.scope,
         "asked_by": erasure.by,
         "created_at": rfc3339(erasure.asked_at),
         "rows": rows,

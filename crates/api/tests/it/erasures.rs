@@ -89,11 +89,8 @@ async fn everything_of_a_user_goes_and_a_receipt_says_so() {
     }
     assert_eq!(world.call("GET", &format!("{SESSIONS}/{his}"), None).await.0, 200);
 
-    let (_, log) = world.call("GET", "/v1/tenure/audit", None).await;
-    let key: VerifierKey = log["key"].as_str().expect("a key").parse().expect("a key");
     let note = done["receipt"].as_str().expect("a receipt");
-    let receipt: Value =
-        serde_json::from_str(&Receipt::open(note, &key).expect("signed").body).expect("JSON");
+    let receipt = opened(&world, &done).await;
     assert_eq!(receipt["erasure"], erasure["id"]);
     assert_eq!(receipt["rows"], done["rows"]);
     assert_eq!(receipt["sessions"]["count"], json!(plan["sessions"].as_array().expect("ids").len()));
@@ -114,6 +111,108 @@ async fn everything_of_a_user_goes_and_a_receipt_says_so() {
 
     // She may come back, as somebody who was never there.
     say(&world, &agent, ADA, "hello again").await;
+}
+
+/// The body of a receipt that the project's key signed.
+async fn opened(world: &World, erasure: &Value) -> Value {
+    let (_, log) = world.call("GET", "/v1/tenure/audit", None).await;
+    let key: VerifierKey = log["key"].as_str().expect("a key").parse().expect("a key");
+    let note = erasure["receipt"].as_str().expect("a receipt");
+    serde_json::from_str(&Receipt::open(note, &key).expect("signed").body).expect("JSON")
+}
+
+#[tokio::test]
+async fn what_would_open_sessions_of_a_user_goes_too() {
+    const AUTOMATIONS: &str = "/v1/agents/automations";
+    let world = World::alone().await;
+    let agent = agent(&world).await;
+    let automation = |user: &str| {
+        let target = json!({"type": "new_session", "agent_id": agent, "environment": {"type": "none"},
+            "metadata": {"user_id": user}, "input": "Ask for the canary report."});
+        json!({"type": "once", "name": "weekly", "run_at": 32_503_680_000_i64, "target": target})
+    };
+    let mut made = Vec::new();
+    for user in [ADA, ADA, ADA, "bob"] {
+        let (status, automation) = world.call("POST", AUTOMATIONS, Some(automation(user))).await;
+        assert_eq!(status, 201, "{automation}");
+        made.push(id(&automation).to_owned());
+    }
+    // One has a delivery that waits, one is now somebody else's, one is deleted.
+    let (status, queued) = world.call("POST", &format!("{AUTOMATIONS}/{}/invocations", made[0]), None).await;
+    assert_eq!((status, &queued["status"]), (201, &json!("queued")), "{queued}");
+    let (status, changed) = world
+        .call(
+            "POST",
+            &format!("{AUTOMATIONS}/{}", made[1]),
+            Some(json!({"target": automation("eve")["target"]})),
+        )
+        .await;
+    assert_eq!(status, 200, "{changed}");
+    let (status, gone) = world.call("DELETE", &format!("{AUTOMATIONS}/{}", made[2]), None).await;
+    assert_eq!(status, 200, "{gone}");
+    let settings = json!({"scope": format!("user:{ADA}"), "review": false});
+    let (status, kept) = world.call("PUT", "/v1/tenure/memory/settings", Some(settings)).await;
+    assert_eq!(status, 200, "{kept}");
+
+    let (_, plan) = world.call("POST", FORGET, Some(json!({"subject": ADA, "dry_run": true}))).await;
+    let rows = ["automation", "invocation", "memory_settings"]
+        .map(|what| &plan["rows"][format!("documents.{what}")]);
+    // Versions: made; made and changed; made and deleted.
+    assert_eq!(rows, [&json!(5), &json!(1), &json!(1)], "{plan}");
+    let (status, erasure) = world.call("POST", FORGET, Some(json!({"subject": ADA, "verify": [ADA]}))).await;
+    assert_eq!(status, 202, "{erasure}");
+    let done = until(&world, id(&erasure), "done").await;
+    assert_eq!(done["rows"], plan["rows"], "what was said to go went");
+    for (automation, expected) in made.iter().zip([404, 404, 404, 200]) {
+        let (status, found) = world.call("GET", &format!("{AUTOMATIONS}/{automation}"), None).await;
+        assert_eq!(status, expected, "{found}");
+    }
+    let receipt = opened(&world, &done).await;
+    assert_eq!(receipt["verified"]["found"], json!({}), "her name is nowhere: {receipt}");
+    assert_eq!(receipt["verified"]["texts"], json!(1), "{receipt}");
+}
+
+#[tokio::test]
+async fn what_is_kept_for_a_scope_goes_and_nothing_else() {
+    let world = World::alone().await;
+    let agent = agent(&world).await;
+    let session = say(&world, &agent, ADA, "hi").await;
+    let (hers, everyones) = (format!("user:{ADA}"), "project".to_owned());
+    for scope in [&hers, &everyones] {
+        let fact = json!({"scope": scope, "statement": format!("The canary of {scope} sings at dawn.")});
+        let (status, fact) = world.call("POST", "/v1/tenure/memory/facts", Some(fact)).await;
+        assert_eq!(status, 201, "{fact}");
+        let block = json!({"scope": scope, "name": "rules", "text": "Feed the canary."});
+        let (status, block) = world.call("POST", "/v1/tenure/memory/blocks", Some(block)).await;
+        assert_eq!(status, 200, "{block}");
+        let settings = json!({"scope": scope, "review": true});
+        let (status, kept) = world.call("PUT", "/v1/tenure/memory/settings", Some(settings)).await;
+        assert_eq!(status, 200, "{kept}");
+    }
+    let (status, refused) = world.call("POST", FORGET, Some(json!({"scope": "everything"}))).await;
+    assert_eq!((status, &refused["param"]), (400, &json!("scope")), "{refused}");
+
+    let (_, plan) = world.call("POST", FORGET, Some(json!({"scope": hers, "dry_run": true}))).await;
+    assert_eq!((&plan["sessions"], &plan["rows"]["documents.fact"]), (&json!([]), &json!(1)), "{plan}");
+    let (status, erasure) = world.call("POST", FORGET, Some(json!({"scope": hers}))).await;
+    assert_eq!(status, 202, "{erasure}");
+    assert!(!erasure.to_string().contains(ADA), "nobody is named: {erasure}");
+    let done = until(&world, id(&erasure), "done").await;
+    assert_eq!((&done["rows"], &done["scope_digest"]), (&plan["rows"], &erasure["scope_digest"]), "{done}");
+    for (scope, left) in [(&hers, 0), (&everyones, 1)] {
+        for what in ["facts", "blocks"] {
+            let (_, found) =
+                world.call("GET", &format!("/v1/tenure/memory/{what}?scope={scope}"), None).await;
+            assert_eq!(found["data"].as_array().map(Vec::len), Some(left), "{scope} {what}: {found}");
+        }
+        let (_, kept) = world.call("GET", &format!("/v1/tenure/memory/settings?scope={scope}"), None).await;
+        assert_eq!(kept["review"], json!(true), "how it is written to stays: {kept}");
+    }
+    assert_eq!(world.call("GET", &format!("{SESSIONS}/{}", id(&session)), None).await.0, 200);
+    let receipt = opened(&world, &done).await;
+    assert_eq!(receipt["asked"], json!({"scope_digest": erasure["scope_digest"]}), "{receipt}");
+    let verified = json!({"store": "scrubbed, then searched", "texts": 1, "found": {}});
+    assert_eq!(receipt["verified"], verified, "{receipt}");
 }
 
 #[tokio::test]
@@ -149,7 +248,14 @@ async fn nothing_begins_for_who_is_being_erased() {
     let open =
         json!({"agent_id": agent, "environment": {"type": "none"}, "metadata": metadata, "input": "hi"});
     let become_hers = json!({"metadata": metadata});
-    for (path, body) in [(SESSIONS.to_owned(), open), (format!("{SESSIONS}/{}", id(&his)), become_hers)] {
+    let mut target = open.clone();
+    target["type"] = json!("new_session");
+    let later = json!({"type": "once", "name": "later", "run_at": 32_503_680_000_i64, "target": target});
+    for (path, body) in [
+        (SESSIONS.to_owned(), open),
+        (format!("{SESSIONS}/{}", id(&his)), become_hers),
+        ("/v1/agents/automations".to_owned(), later),
+    ] {
         let (status, refused) = world.call("POST", &path, Some(body)).await;
         assert_eq!((status, &refused["error"]["code"]), (409, &json!("being_erased")), "{path}: {refused}");
     }
@@ -213,11 +319,8 @@ async fn one_fact_goes_with_its_past_and_the_receipt_says_where_it_was_said() {
     assert_eq!(world.call("GET", &format!("{FACTS}/{other}"), None).await.0, 200);
     assert_eq!(world.call("GET", &format!("{SESSIONS}/{}", id(&session)), None).await.0, 200);
 
-    let (_, log) = world.call("GET", "/v1/tenure/audit", None).await;
-    let key: VerifierKey = log["key"].as_str().expect("a key").parse().expect("a key");
     let note = done["receipt"].as_str().expect("a receipt");
-    let receipt: Value =
-        serde_json::from_str(&Receipt::open(note, &key).expect("signed").body).expect("JSON");
+    let receipt = opened(&world, &done).await;
     assert_eq!((&receipt["asked"], &receipt["verified"]["texts"]), (&json!({"fact": fact}), &json!(1)));
     let found = receipt["verified"]["found"].as_object().expect("places");
     assert!(!found.is_empty(), "the session still has it, and the receipt says so: {receipt}");
@@ -230,8 +333,7 @@ async fn one_fact_goes_with_its_past_and_the_receipt_says_where_it_was_said() {
     let body = json!({"session_id": session["id"], "verify": ["vault of the canary bank"]});
     let (_, erasure) = world.call("POST", FORGET, Some(body)).await;
     let done = until(&world, id(&erasure), "done").await;
-    let receipt = Receipt::open(done["receipt"].as_str().expect("a receipt"), &key).expect("signed");
-    let receipt: Value = serde_json::from_str(&receipt.body).expect("JSON");
+    let receipt = opened(&world, &done).await;
     assert_eq!(receipt["verified"]["found"], json!({}), "{receipt}");
 }
 

@@ -72,6 +72,11 @@ pub(super) enum Asked {
         /// Which.
         fact: FactId,
     },
+    /// What is kept for a scope.
+    Scope {
+        /// The keyed digest of the scope, which may name a user.
+        digest: String,
+    },
 }
 
 /// Payloads that were collected.
@@ -259,19 +264,13 @@ impl Job {
     }
 
     pub(super) fn shown(&self) -> Erasure {
-        let (mut subject, mut session, mut file, mut fact) = (None, None, None, None);
-        match &self.asked {
-            Asked::Subject { digest } => subject = Some(digest.clone()),
-            Asked::Session { session: asked } => session = Some(*asked),
-            Asked::File { file: asked } => file = Some(*asked),
-            Asked::Fact { fact: asked } => fact = Some(*asked),
-        }
-        Erasure {
+        let mut shown = Erasure {
             id: self.id,
-            subject,
-            session,
-            file,
-            fact,
+            subject: None,
+            session: None,
+            file: None,
+            fact: None,
+            scope: None,
             by: self.by.clone(),
             asked_at: self.asked_at,
             phase: self.phase,
@@ -279,7 +278,15 @@ impl Job {
             problem: self.problem.clone(),
             next_at: self.next_at,
             receipt: self.receipt.clone(),
+        };
+        match &self.asked {
+            Asked::Subject { digest } => shown.subject = Some(digest.clone()),
+            Asked::Session { session } => shown.session = Some(*session),
+            Asked::File { file } => shown.file = Some(*file),
+            Asked::Fact { fact } => shown.fact = Some(*fact),
+            Asked::Scope { digest } => shown.scope = Some(digest.clone()),
         }
+        shown
     }
 }
 

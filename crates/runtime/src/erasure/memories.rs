@@ -2,25 +2,29 @@
 
 use serde::Deserialize as _;
 use tenure_journal::{
-    Fact, FactAuthor, FactId, FactSource, FactState, MemoryScope, PinnedBlock, Procedure, ProjectId,
-    SessionId,
+    Fact, FactAuthor, FactId, FactSource, FactState, MemoryScope, MemorySettings, PinnedBlock, Procedure,
+    ProjectId, SessionId,
 };
-use tenure_store::{Document, DocumentKind, Erasing, Gone, Order, Page, Place, StoreError};
+use tenure_store::{Document, DocumentKind, Erasing, Gone, Place, StoreError};
 
 use super::Forget;
+use super::documents::{Pages, has_or_had};
 use crate::RuntimeError;
 use crate::handle::Shared;
 
-/// Documents read at once.
-const PAGE: usize = 256;
-
-/// What is kept of a scope and may be from sessions.
-const KINDS: [DocumentKind; 4] =
-    [DocumentKind::Fact, DocumentKind::PinnedBlock, DocumentKind::Procedure, DocumentKind::ProcedureProposal];
+/// What is kept of a scope.
+const KINDS: [DocumentKind; 5] = [
+    DocumentKind::Fact,
+    DocumentKind::PinnedBlock,
+    DocumentKind::Procedure,
+    DocumentKind::ProcedureProposal,
+    DocumentKind::MemorySettings,
+];
 
 /// Whose memories go.
 struct Going<'a> {
     user: Option<&'a str>,
+    scope: Option<&'a MemoryScope>,
     sessions: &'a [SessionId],
 }
 
@@ -47,8 +51,8 @@ pub(super) async fn memories(
     Ok(gone)
 }
 
-/// The one fact that is asked for; or else what is kept for the user, by any agent, or for one of the `sessions` alone,
-/// and, whomever it is kept for, a fact that agents said in no other session or that one of these ended, a block that one
+/// The one fact that is asked for; or what is kept for the one scope, but for how it is written to; or else what is kept
+/// for the user, by any agent, or for one of the `sessions` alone, and, whomever it is kept for, a fact that agents said in no other session or that one of these ended, a block that one
 /// of them wrote, and a procedure of which any version was said in no other session: nobody can tell what of its text is
 /// from it. A proposal goes by itself, and what it would have replaced stays. What was removed before has a past still,
 /// and is among them.
@@ -59,28 +63,26 @@ pub(super) async fn going(
     sessions: &[SessionId],
 ) -> Result<Vec<Memory>, RuntimeError> {
     if let Forget::Fact(fact) = what {
-        let versions = versions(shared, project, *fact).await?;
+        let versions = versions(shared, project, &fact.to_string()).await?;
         let memory = |version: &Document| {
             let scope = MemoryScope::deserialize(&version.body["scope"]).ok()?;
             Some(Memory { scope, kind: DocumentKind::Fact, id: fact.to_string() })
         };
         return Ok(versions.last().and_then(memory).into_iter().collect());
     }
-    let going = Going { user: what.user(), sessions };
+    let going = Going { user: what.user(), scope: what.scope(), sessions };
     let mut found = Vec::new();
-    for (kind, deleted) in KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
-        let mut page = Page { after: None, limit: PAGE, order: Order::Ascending };
+    for kind in KINDS {
+        let mut pages = Pages::of(project, kind);
         loop {
-            let documents = match deleted {
-                false => shared.store.documents(project, kind, None, &page).await?,
-                true => shared.store.deleted_documents(project, kind, &page).await?,
-            };
-            let Some(last) = documents.last() else { break };
-            page.after = Some(last.id.clone());
+            let documents = pages.next(shared).await?;
+            if documents.is_empty() {
+                break;
+            }
             for document in documents {
                 // One that cannot be read is left to a release that can.
                 if let Ok(scope) = MemoryScope::deserialize(&document.body["scope"])
-                    && (going.has(&document) || going.had(shared, &document).await?)
+                    && going.takes(shared, &document).await?
                 {
                     found.push(Memory { scope, kind, id: document.id });
                 }
@@ -91,11 +93,11 @@ pub(super) async fn going(
 }
 
 /// Every version of a fact, the first one first; none where there is no such fact.
-async fn versions(shared: &Shared, project: ProjectId, fact: FactId) -> Result<Vec<Document>, StoreError> {
-    let (id, mut versions) = (fact.to_string(), Vec::new());
+async fn versions(shared: &Shared, project: ProjectId, fact: &str) -> Result<Vec<Document>, StoreError> {
+    let mut versions = Vec::new();
     loop {
         let version = Some(versions.len() as u64 + 1);
-        match shared.store.document(project, DocumentKind::Fact, &id, version).await? {
+        match shared.store.document(project, DocumentKind::Fact, fact, version).await? {
             Some(document) => versions.push(document),
             None => return Ok(versions),
         }
@@ -107,36 +109,38 @@ pub(super) async fn is_there(shared: &Shared, project: ProjectId, fact: FactId) 
     Ok(shared.store.document(project, DocumentKind::Fact, &fact.to_string(), Some(1)).await?.is_some())
 }
 
-/// What the versions of a fact say, to be looked for when it is gone.
+/// What the versions of the facts say that go, to be looked for when they are gone.
 pub(super) async fn statements(
     shared: &Shared,
     project: ProjectId,
-    fact: FactId,
-) -> Result<Vec<String>, StoreError> {
-    let versions = versions(shared, project, fact).await?;
+    what: &Forget,
+) -> Result<Vec<String>, RuntimeError> {
     let statement = |version: &Document| version.body["statement"].as_str().map(str::to_owned);
-    Ok(versions.iter().filter_map(statement).collect())
+    let mut found = Vec::new();
+    for fact in going(shared, project, what, &[]).await? {
+        if fact.kind == DocumentKind::Fact {
+            found.extend(versions(shared, project, &fact.id).await?.iter().filter_map(statement));
+        }
+    }
+    Ok(found)
 }
 
 impl Going<'_> {
-    /// Whether an earlier version goes, and with it all. A proposal says the same in all of its versions, and its latest
-    /// has everybody who said it.
-    async fn had(&self, shared: &Shared, latest: &Document) -> Result<bool, StoreError> {
+    /// Whether a version goes, and with it all. A proposal says the same in all of its versions, and its latest has
+    /// everybody who said it.
+    async fn takes(&self, shared: &Shared, latest: &Document) -> Result<bool, StoreError> {
         if latest.kind == DocumentKind::ProcedureProposal {
-            return Ok(false);
+            return Ok(self.has(latest));
         }
-        for version in 1..latest.version {
-            let before =
-                shared.store.document(latest.project, latest.kind, &latest.id, Some(version)).await?;
-            if before.is_some_and(|before| self.has(&before)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        has_or_had(shared, latest, |version| self.has(version)).await
     }
 
     /// Whether a version goes.
     fn has(&self, document: &Document) -> bool {
+        if document.kind == DocumentKind::MemorySettings {
+            return MemorySettings::deserialize(&document.body)
+                .is_ok_and(|settings| self.scope.is_none() && self.is_of(&settings.scope));
+        }
         if document.kind == DocumentKind::PinnedBlock {
             return PinnedBlock::deserialize(&document.body).is_ok_and(|block| {
                 let proposed = block.proposed.as_ref().is_some_and(|proposed| self.said(&proposed.by));
@@ -170,6 +174,9 @@ impl Going<'_> {
     }
 
     fn is_of(&self, scope: &MemoryScope) -> bool {
+        if self.scope == Some(scope) {
+            return true;
+        }
         match scope {
             MemoryScope::User(name) | MemoryScope::Space(_, Some(name)) => self.user == Some(name.as_str()),
             MemoryScope::Session(session) => self.sessions.contains(session),
@@ -240,7 +247,7 @@ mod tests {
             ("by an agent, for all", fact(MemoryScope::Agent(agent), vec![call(his)], active()), false),
             ("of her session", fact(MemoryScope::Session(hers), vec![person], active()), true),
         ];
-        let going = Going { user: Some("ada"), sessions: &[hers] };
+        let going = Going { user: Some("ada"), scope: None, sessions: &[hers] };
         let document = |kind, body| Document {
             project: ProjectId::fresh(&fresh),
             kind,

@@ -18,6 +18,8 @@
 //! While it is under way, whom it is about is in its document, sealed; afterwards only a keyed digest is, by which
 //! whoever has the installation's key can tell whether a receipt is about somebody they name.
 
+mod automations;
+mod documents;
 mod job;
 mod memories;
 mod places;
@@ -73,6 +75,9 @@ pub enum Forget {
     File(FileId),
     /// One fact with all its versions. What sessions said of it is theirs: it is looked for and told, and stays.
     Fact(FactId),
+    /// What is kept for a scope: its facts, pinned blocks and procedures, with all their versions. What sessions said of
+    /// it stays, as with a fact.
+    Scope(MemoryScope),
 }
 
 /// An erasure as it stands.
@@ -88,6 +93,8 @@ pub struct Erasure {
     pub file: Option<FileId>,
     /// The fact it is about, if it is about one.
     pub fact: Option<FactId>,
+    /// The keyed digest of the scope it is about, if it is about one.
+    pub scope: Option<String>,
     /// Who asked.
     pub by: String,
     /// When.
@@ -150,6 +157,7 @@ impl Runtime {
             Forget::Session(session) => Asked::Session { session: *session },
             Forget::File(file) => Asked::File { file: *file },
             Forget::Fact(fact) => Asked::Fact { fact: *fact },
+            Forget::Scope(_) => Asked::Scope { digest: name.clone() },
         };
         let job = Job::new(project, id, name.clone(), asked, by.to_owned(), self.now(), sealed);
         // First the record: what is erased without one would be erased by nobody.
@@ -258,7 +266,14 @@ impl Forget {
     fn user(&self) -> Option<&str> {
         match self {
             Self::Subject(user) => Some(user),
-            Self::Session(_) | Self::File(_) | Self::Fact(_) => None,
+            Self::Session(_) | Self::File(_) | Self::Fact(_) | Self::Scope(_) => None,
+        }
+    }
+
+    fn scope(&self) -> Option<&MemoryScope> {
+        match self {
+            Self::Scope(scope) => Some(scope),
+            Self::Subject(_) | Self::Session(_) | Self::File(_) | Self::Fact(_) => None,
         }
     }
 }
@@ -310,14 +325,15 @@ impl Shared {
             Forget::Session(session) => blake3::keyed_hash(&key, session.to_string().as_bytes()),
             Forget::File(file) => blake3::keyed_hash(&key, file.to_string().as_bytes()),
             Forget::Fact(fact) => blake3::keyed_hash(&key, fact.to_string().as_bytes()),
+            Forget::Scope(scope) => blake3::keyed_hash(&key, format!("scope {scope}").as_bytes()),
         };
         format!("b3k:{}", digest.to_hex())
     }
 
-    /// Whether there is what is to be forgotten. Of a user there need be nothing.
+    /// Whether there is what is to be forgotten. Of a user and of a scope there need be nothing.
     async fn is_there(&self, project: ProjectId, what: &Forget) -> Result<bool, RuntimeError> {
         Ok(match what {
-            Forget::Subject(_) => true,
+            Forget::Subject(_) | Forget::Scope(_) => true,
             Forget::Session(session) => self.store.head(Runtime::key(project, *session)).await?.is_some(),
             Forget::File(_) => places::file_of(self, project, what).await?.is_some(),
             Forget::Fact(fact) => memories::is_there(self, project, *fact).await?,
@@ -413,9 +429,12 @@ impl Shared {
                     let mut gone = places::count(self, project, &secret.what, &sessions, &seen.files).await?;
                     // A deleted session has no episodes any more, and they went for this.
                     gone.add(EPISODES, before.saturating_sub(gone.of(EPISODES)));
-                    match secret.what {
+                    match &secret.what {
                         Forget::Subject(_) => secret.said(&seen.said),
-                        Forget::Fact(fact) => secret.said(&memories::statements(self, project, fact).await?),
+                        what @ (Forget::Fact(_) | Forget::Scope(_)) => {
+                            let statements = memories::statements(self, project, what).await?;
+                            secret.said(&statements);
+                        }
                         // Whoever asks for these to go may say the same elsewhere, and keep it.
                         Forget::Session(_) | Forget::File(_) => {}
                     }
@@ -425,11 +444,12 @@ impl Shared {
                 }
                 // Nothing is there. What was on its way before the document was written may still come.
                 let settled = tokio::time::timeout(SETTLE_MAX, self.keeping.settled()).await.is_ok();
-                if places::sessions_of(self, project, &secret.what).await?.is_empty() {
-                    job.rows_gone(self.clock.now(), settled && !self.store.is_shared());
+                if self.is_left(project, &secret.what).await? {
+                    return Ok(Step::On);
                 }
-                if let Forget::Fact(_) = secret.what {
-                    // A fact refers to no payload.
+                job.rows_gone(self.clock.now(), settled && !self.store.is_shared());
+                if let Forget::Fact(_) | Forget::Scope(_) = secret.what {
+                    // What is kept of a scope refers to no payload.
                     job.phase = ErasurePhase::Scrub;
                 }
             }
@@ -441,7 +461,7 @@ impl Shared {
                 }
                 // Another node may have let something in before it knew.
                 let secret = Secret::open(self, job).await?;
-                if !places::sessions_of(self, project, &secret.what).await?.is_empty() {
+                if self.is_left(project, &secret.what).await? {
                     job.phase = ErasurePhase::Sessions;
                     return Ok(Step::On);
                 }
@@ -474,6 +494,12 @@ impl Shared {
             ErasurePhase::Done => return Ok(Step::Done),
         }
         Ok(Step::On)
+    }
+
+    /// Whether there are rows of what is to be forgotten.
+    async fn is_left(&self, project: ProjectId, what: &Forget) -> Result<bool, RuntimeError> {
+        let sessions = places::sessions_of(self, project, what).await?;
+        Ok(!places::count(self, project, what, &sessions, &[]).await?.is_empty())
     }
 
     /// Looks for needles in the copies of environments' files on this machine.

@@ -11,6 +11,7 @@ use tenure_journal::{
 use tenure_store::{DocumentKind, Erasing, Gone, Order, Page, Place, Whose};
 
 use super::Forget;
+use super::automations::automations;
 use super::job::{Job, Outside};
 use super::memories::memories;
 use crate::handle::Shared;
@@ -51,7 +52,7 @@ pub(super) async fn sessions_of(
         Forget::Subject(user) => Ok(shared.store.sessions_of(project, &Whose::User(user.clone())).await?),
         Forget::Session(session) => Ok(shared.store.sessions_of(project, &Whose::Session(*session)).await?),
         Forget::File(file) => given_to(shared, project, *file).await,
-        Forget::Fact(_) => Ok(Vec::new()),
+        Forget::Fact(_) | Forget::Scope(_) => Ok(Vec::new()),
     }
 }
 
@@ -126,6 +127,8 @@ pub(super) async fn look(
 /// Removes what is written down.
 pub(super) async fn remove(shared: &Shared, job: &Job, what: &Forget) -> Result<(), RuntimeError> {
     let plan = job.planned();
+    // First what would open more sessions.
+    automations(shared, job.project, what, &plan.sessions, Erasing::Remove).await?;
     memories(shared, job.project, what, &plan.sessions, Erasing::Remove).await?;
     copies(shared, &plan.sessions).await;
     files(shared, job.project, &plan.files, Erasing::Remove).await?;
@@ -142,7 +145,8 @@ pub(super) async fn count(
     of: &[SessionId],
     uploaded: &[FileId],
 ) -> Result<Gone, RuntimeError> {
-    let mut gone = memories(shared, project, what, of, Erasing::Count).await?;
+    let mut gone = automations(shared, project, what, of, Erasing::Count).await?;
+    gone.extend(&memories(shared, project, what, of, Erasing::Count).await?);
     gone.extend(&files(shared, project, uploaded, Erasing::Count).await?);
     gone.extend(&sessions(shared, project, of, Erasing::Count).await?);
     Ok(gone)

@@ -46,6 +46,7 @@ fn body(shared: &Shared, job: &Job, texts: usize, found: &BTreeMap<String, u64>)
         Asked::Session { session } => json!({ "session": session }),
         Asked::File { file } => json!({ "file": file }),
         Asked::Fact { fact } => json!({ "fact": fact }),
+        Asked::Scope { digest } => json!({ "scope_digest": digest }),
     };
     let gone: BTreeMap<&str, u64> = job.gone.iter().collect();
     let found: BTreeMap<&str, u64> =

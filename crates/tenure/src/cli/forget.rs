@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use super::Context;
 use super::client::Client;
 use super::error::{CliError, Exit};
+use super::memory;
 use super::output::{self, Column, text};
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["subject", "session", "source", "fact"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["subject", "session", "source", "fact", "scope"]))]
 pub(crate) struct ForgetArgs {
     /// Everything of a user: `user_id` in the metadata of their sessions
     #[arg(long, value_name = "USER")]
@@ -26,6 +27,9 @@ pub(crate) struct ForgetArgs {
     /// One fact with all its versions; what sessions said of it stays, and is looked for and told
     #[arg(long, value_name = "FACT")]
     fact: Option<String>,
+    /// What is kept for a scope: its facts, pinned blocks and procedures; what sessions said of it stays
+    #[arg(long, value_name = "SCOPE")]
+    scope: Option<String>,
     /// A text that must be found nowhere afterwards; can be given several times
     #[arg(long, value_name = "TEXT")]
     verify: Vec<String>,
@@ -56,7 +60,12 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 
 pub(crate) async fn forget(cx: &mut Context, args: &ForgetArgs) -> Result<Exit, CliError> {
     let client = cx.client()?;
+    let scope = match &args.scope {
+        Some(scope) => Some(memory::resolved(&client, scope).await?),
+        None => None,
+    };
     let body = json!({
+        "scope": scope,
         "subject": args.subject,
         "session_id": args.session,
         "file_id": args.source,

@@ -113,7 +113,7 @@ impl ScopeArgs {
 }
 
 /// A typed scope with the agent's id in the place of its name.
-async fn resolved(client: &Client, typed: &str) -> Result<String, CliError> {
+pub(super) async fn resolved(client: &Client, typed: &str) -> Result<String, CliError> {
     let words = typed.split_once(':').map(|(word, rest)| (ScopeKind::from_word(word), rest));
     let scope = match words {
         Some((Some(ScopeKind::Agent), agent)) => format!("agent:{}", find::agent_id(client, agent).await?),
