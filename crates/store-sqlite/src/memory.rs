@@ -166,9 +166,9 @@ pub(crate) fn candidates_alike(
     Ok(found)
 }
 
-/// Episodes whose vectors are compared themselves, those whose sketches are most alike: enough that of the hundred that
-/// are, hardly one is missed.
-const REFINED_MAX: usize = 400;
+/// Episodes whose vectors are compared themselves, those whose sketches are most alike, for each that is wanted: enough
+/// that hardly one is missed.
+const REFINED_FOR_EACH: usize = 4;
 
 /// A question's vector on its way through a space.
 struct Compared<'c> {
@@ -234,7 +234,7 @@ fn likely(connection: &Connection, mark: &str, alike: &Alike) -> Read<Vec<u64>> 
         }
     }
     let unknown = found.iter().filter(|(likeness, _)| likeness.0 == i32::MAX).count();
-    let refined = (unknown + REFINED_MAX).min(found.len());
+    let refined = (unknown + REFINED_FOR_EACH * alike.hits_max).min(found.len());
     if refined < found.len() {
         found.select_nth_unstable(refined);
         found.truncate(refined);
