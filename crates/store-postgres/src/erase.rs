@@ -55,6 +55,10 @@ pub(crate) async fn run(
         Place::Document(kind, id) => {
             let (project, id) = (project.to_string(), stored(id));
             document(&connection, &project, *kind, &id, &mut gone).await?;
+            if *kind == DocumentKind::Automation {
+                let sql = include_str!("../sql/invocations_undelivered.sql");
+                invocations(&connection, sql, &project, &id, &mut gone).await?;
+            }
             receipts(&connection, &project, &id, &mut gone).await?;
         }
     }
@@ -85,13 +89,26 @@ async fn session(connection: &Connection, key: SessionKey, gone: &mut Gone) -> R
         }
     }
     for automation in automations {
-        let kind = DocumentKind::Invocation;
-        let params: [&(dyn ToSql + Sync); 3] = [&project, &kind.as_str(), &automation];
-        for id in ids(connection, include_str!("../sql/documents_named.sql"), &params).await? {
-            document(connection, &project, kind, &id, gone).await?;
-        }
+        invocations(connection, include_str!("../sql/documents_named.sql"), &project, &automation, gone)
+            .await?;
     }
     receipts(connection, &project, &session, gone).await
+}
+
+/// Erases those invocations of an automation that a statement finds.
+async fn invocations(
+    connection: &Connection,
+    sql: &'static str,
+    project: &str,
+    automation: &str,
+    gone: &mut Gone,
+) -> Result<(), StoreError> {
+    let kind = DocumentKind::Invocation;
+    let params: [&(dyn ToSql + Sync); 3] = [&project, &kind.as_str(), &automation];
+    for id in ids(connection, sql, &params).await? {
+        document(connection, project, kind, &id, gone).await?;
+    }
+    Ok(())
 }
 
 async fn document(

@@ -419,6 +419,16 @@ impl Store for PostgresStore {
         read::documents(&*self.pool.take("listing documents").await?, project, kind, name, page).await
     }
 
+    async fn documents_telling(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        text: &str,
+    ) -> Result<Vec<String>, StoreError> {
+        let connection = self.pool.take("finding documents by a text").await?;
+        read::documents_telling(&connection, project, kind, text).await
+    }
+
     async fn deleted_documents(
         &self,
         project: ProjectId,

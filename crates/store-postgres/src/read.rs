@@ -221,6 +221,22 @@ pub(crate) async fn documents(
     rows.iter().map(|row| document_of(row, project, kind)).collect()
 }
 
+pub(crate) async fn documents_telling(
+    connection: &Connection,
+    project: ProjectId,
+    kind: DocumentKind,
+    text: &str,
+) -> Read<Vec<String>> {
+    let (project, text) = (project.to_string(), stored(text));
+    let params: [&(dyn ToSql + Sync); 4] = [&project, &kind.as_str(), &text, &text];
+    let sql = include_str!("../sql/documents_telling.sql");
+    rows(connection, "finding documents by a text", sql, &params)
+        .await?
+        .iter()
+        .map(|row| value(row, 0))
+        .collect()
+}
+
 pub(crate) async fn deleted_documents(
     connection: &Connection,
     project: ProjectId,

@@ -46,6 +46,10 @@ pub(crate) fn run(
         Place::Document(kind, id) => {
             let project = project.to_string();
             document(connection, &project, *kind, id, &mut gone)?;
+            if *kind == DocumentKind::Automation {
+                let sql = include_str!("../sql/invocations_undelivered.sql");
+                invocations(connection, sql, &project, id, &mut gone)?;
+            }
             receipts(connection, &project, id, &mut gone)?;
         }
     }
@@ -80,14 +84,26 @@ fn session(connection: &Connection, key: SessionKey, gone: &mut Gone) -> rusqlit
         }
     }
     for automation in automations {
-        let kind = DocumentKind::Invocation;
-        let mut named = connection.prepare_cached(include_str!("../sql/documents_named.sql"))?;
-        let found = named.query_map((&project, kind.as_str(), &automation), |row| row.get(0))?;
-        for id in found.collect::<rusqlite::Result<Vec<String>>>()? {
-            document(connection, &project, kind, &id, gone)?;
-        }
+        invocations(connection, include_str!("../sql/documents_named.sql"), &project, &automation, gone)?;
     }
     receipts(connection, &project, &session, gone)
+}
+
+/// Erases those invocations of an automation that a statement finds.
+fn invocations(
+    connection: &Connection,
+    sql: &str,
+    project: &str,
+    automation: &str,
+    gone: &mut Gone,
+) -> rusqlite::Result<()> {
+    let kind = DocumentKind::Invocation;
+    let mut named = connection.prepare_cached(sql)?;
+    let found = named.query_map((project, kind.as_str(), automation), |row| row.get(0))?;
+    for id in found.collect::<rusqlite::Result<Vec<String>>>()? {
+        document(connection, project, kind, &id, gone)?;
+    }
+    Ok(())
 }
 
 fn document(

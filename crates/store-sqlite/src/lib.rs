@@ -412,6 +412,17 @@ impl Store for SqliteStore {
         self.readers.run("listing documents", move |connection| read(connection)).await
     }
 
+    async fn documents_telling(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        text: &str,
+    ) -> Result<Vec<String>, StoreError> {
+        let text = text.to_owned();
+        let read = move |connection: &_| read::documents_telling(connection, project, kind, &text);
+        self.readers.run("finding documents by a text", move |connection| read(connection)).await
+    }
+
     async fn deleted_documents(
         &self,
         project: ProjectId,

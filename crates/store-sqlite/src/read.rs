@@ -181,6 +181,16 @@ pub(crate) fn documents(
     }
 }
 
+pub(crate) fn documents_telling(
+    connection: &Connection,
+    project: ProjectId,
+    kind: DocumentKind,
+    text: &str,
+) -> Read<Vec<String>> {
+    let row = (project.to_string(), kind.as_str(), text, text);
+    collect(connection, include_str!("../sql/documents_telling.sql"), row, |row| Ok(row.get(0)?))
+}
+
 pub(crate) fn deleted_documents(
     connection: &Connection,
     project: ProjectId,

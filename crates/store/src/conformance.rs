@@ -90,6 +90,7 @@ pub async fn run<F: AsyncFn() -> Arc<dyn Store>>(make: F) {
         erasing::erases_every_row_of_a_session,
         erasing::erases_nothing_of_other_projects,
         erasing::erases_a_document_with_its_past,
+        erasing::erases_an_automation_with_what_it_has_not_delivered,
         found::finds_documents_by_terms,
         found::finds_a_document_by_its_latest_terms,
         found::indexes_what_an_append_brings,

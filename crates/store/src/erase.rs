@@ -32,7 +32,8 @@ pub enum Place {
     /// A session: its journal, its row, everything that follows from them, and every document and receipt that
     /// tells of it.
     Session(SessionId),
-    /// A document, with its earlier versions and the receipts that tell of it.
+    /// A document, with its earlier versions and the receipts that tell of it. With an automation go its invocations
+    /// that reached no session; the others belong to the sessions that they reached.
     Document(DocumentKind, String),
 }
 

@@ -309,6 +309,18 @@ pub trait Store: Send + Sync + 'static {
         page: &Page,
     ) -> Result<Vec<Document>, StoreError>;
 
+    /// Ids of a project's documents of one kind that have a text in them, in any version: in the name, or in the body as
+    /// compact JSON. Deleted documents are among them.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn documents_telling(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        text: &str,
+    ) -> Result<Vec<String>, StoreError>;
+
     /// Latest versions of a project's documents of one kind that are deleted, ordered by id: they have a past still,
     /// until they are erased.
     ///

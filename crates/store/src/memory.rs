@@ -339,6 +339,15 @@ impl Store for MemoryStore {
         self.documents_now(project, kind, name, page)
     }
 
+    async fn documents_telling(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        text: &str,
+    ) -> Result<Vec<String>, StoreError> {
+        Ok(self.lock().seen.documents_telling(project, kind, text))
+    }
+
     async fn deleted_documents(
         &self,
         project: ProjectId,

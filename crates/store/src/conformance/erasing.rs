@@ -183,3 +183,45 @@ pub(super) async fn erases_a_document_with_its_past(store: &dyn Store) {
     assert!(accepted(store.document(project, DocumentKind::File, "b", None).await).is_some());
     accepted(store.put(vec![document(project, DocumentKind::File, "a", 1)], None).await);
 }
+
+pub(super) async fn erases_an_automation_with_what_it_has_not_delivered(store: &dyn Store) {
+    let fresh = fresh(5);
+    let (project, session) = (ProjectId::fresh(&fresh), SessionId::fresh(&fresh));
+    let automation = |id: &str, version| Document {
+        body: serde_json::json!({"metadata": {"user_id": format!("of {id} {version}")}}),
+        ..document(project, DocumentKind::Automation, id, version)
+    };
+    let invocation = |id: &str, of: &str, session: Option<SessionId>| Document {
+        name: Some(of.to_owned()),
+        body: serde_json::json!({"automation_id": of, "session_id": session}),
+        ..document(project, DocumentKind::Invocation, id, 1)
+    };
+    let deleted = Document { deleted: true, ..automation("b", 3) };
+    for document in [automation("a", 1), automation("a", 2), automation("b", 1), automation("b", 2), deleted]
+    {
+        accepted(store.put(vec![document], None).await);
+    }
+    let invocations = [("1", "a", None), ("2", "a", Some(session)), ("3", "b", None)]
+        .map(|(id, of, to)| invocation(id, of, to));
+    accepted(store.put(invocations.to_vec(), None).await);
+    let telling = async |of: ProjectId, text: &str| {
+        accepted(store.documents_telling(of, DocumentKind::Automation, text).await)
+    };
+    assert_eq!(telling(project, "\"user_id\":\"of a 1\"").await, ["a"], "an earlier version tells");
+    assert_eq!(telling(project, "\"user_id\":\"of b 2\"").await, ["b"], "so does one that is deleted");
+    let mut both = telling(project, "\"user_id\":\"of ").await;
+    both.sort_unstable();
+    assert_eq!(both, ["a", "b"], "each once");
+    assert!(telling(project, "of c").await.is_empty());
+    assert!(telling(ProjectId::fresh(&fresh), "of a").await.is_empty(), "other projects have their own");
+
+    let place = Place::Document(DocumentKind::Automation, "a".to_owned());
+    let counted = accepted(store.erase(project, &place, Erasing::Count).await);
+    let removed = accepted(store.erase(project, &place, Erasing::Remove).await);
+    let rows = ["documents.automation", "documents.invocation"].map(|what| removed.of(what));
+    assert_eq!((&counted, rows), (&removed, [2, 1]), "what reached a session belongs to that");
+    for (id, is_left) in [("1", false), ("2", true), ("3", true)] {
+        let found = accepted(store.document(project, DocumentKind::Invocation, id, None).await);
+        assert_eq!(found.is_some(), is_left, "invocation {id}");
+    }
+}

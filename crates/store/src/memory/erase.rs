@@ -40,6 +40,9 @@ impl State {
                 if let Some(versions) = self.documents.remove(&(project, *kind, id.clone())) {
                     gone.add(&documents(*kind), versions.len() as u64);
                 }
+                if *kind == DocumentKind::Automation {
+                    self.erase_undelivered(project, id, &mut gone);
+                }
                 self.index.forget(project, *kind, id);
                 self.erase_receipts(project, id, &mut gone);
             }
@@ -92,6 +95,19 @@ impl State {
             !is_gone
         });
         self.erase_receipts(key.project, &id, gone);
+    }
+
+    fn erase_undelivered(&mut self, project: ProjectId, automation: &str, gone: &mut Gone) {
+        self.documents.retain(|(of, kind, _), versions| {
+            let is_of = (*of, *kind) == (project, DocumentKind::Invocation)
+                && versions.last().is_some_and(|latest| {
+                    latest.name.as_deref() == Some(automation) && latest.body["session_id"].is_null()
+                });
+            if is_of {
+                gone.add(&documents(DocumentKind::Invocation), versions.len() as u64);
+            }
+            !is_of
+        });
     }
 
     fn erase_receipts(&mut self, project: ProjectId, id: &str, gone: &mut Gone) {

@@ -522,6 +522,21 @@ impl State {
         page_of.into_iter().cloned().collect()
     }
 
+    pub(super) fn documents_telling(
+        &self,
+        project: ProjectId,
+        kind: DocumentKind,
+        text: &str,
+    ) -> Vec<String> {
+        let tells = |document: &Document| {
+            document.name.as_deref().is_some_and(|name| name.contains(text))
+                || document.body.to_string().contains(text)
+        };
+        let of_kind = self.documents.iter().filter(|((of, is, _), _)| (*of, *is) == (project, kind));
+        let telling = of_kind.filter(|(_, versions)| versions.iter().any(tells));
+        telling.map(|((_, _, id), _)| id.clone()).collect()
+    }
+
     pub(super) fn deleted_documents(
         &self,
         project: ProjectId,
