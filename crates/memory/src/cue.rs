@@ -146,13 +146,17 @@ pub fn cues(question: &Question<'_>) -> Cues {
 fn substitutes(terms: &[String], question: &str) -> HashMap<String, Vec<String>> {
     let synonyms = |term: &String| (term.clone(), synonym::of(term).to_vec());
     let mut substitutes: HashMap<String, Vec<String>> = terms.iter().map(synonyms).collect();
-    let words: Vec<&str> = words(question).collect();
-    for (one, other) in words.iter().zip(words.iter().skip(1)) {
-        let stems = [*one, *other, &format!("{one}{other}")].map(text::stems);
-        let [[one], [other], [compound]] = stems.each_ref().map(Vec::as_slice) else { continue };
-        if terms.contains(one) && terms.contains(other) {
-            for part in [one, other] {
-                substitutes.entry(part.clone()).or_default().push(compound.clone());
+    // Words that are one term each, and one of the question's.
+    let asked =
+        |word: &str| <[String; 1]>::try_from(text::stems(word)).ok().filter(|[term]| terms.contains(term));
+    let words: Vec<(&str, Option<[String; 1]>)> = words(question).map(|word| (word, asked(word))).collect();
+    for pair in words.windows(2) {
+        let [(one, Some(first)), (other, Some(second))] = pair else { continue };
+        let Ok([compound]) = <[String; 1]>::try_from(text::stems(&format!("{one}{other}"))) else { continue };
+        for part in first.iter().chain(second) {
+            let others = substitutes.entry(part.clone()).or_default();
+            if !others.contains(&compound) {
+                others.push(compound.clone());
             }
         }
     }

@@ -33,7 +33,7 @@ vegetable veggie veg
 barbecue barbeque bbq
 doughnut donut
 veterinarian vet
-doctor physician doc
+doctor physician
 professor prof
 champion champ
 influenza flu
@@ -172,7 +172,11 @@ static SYNONYMS: LazyLock<HashMap<String, Vec<String>>> = LazyLock::new(|| {
         let stems = text::stems(group);
         for stem in &stems {
             let known = synonyms.entry(stem.clone()).or_default();
-            known.extend(stems.iter().filter(|other| *other != stem).cloned());
+            for other in stems.iter().filter(|other| *other != stem) {
+                if !known.contains(other) {
+                    known.push(other.clone());
+                }
+            }
         }
     }
     synonyms
@@ -201,6 +205,14 @@ mod tests {
             let term = text::stems(term).remove(0);
             assert_eq!(of(&term), text::stems(others), "{term}");
         }
+    }
+
+    #[test]
+    fn no_term_stands_for_another_twice() {
+        let repeats = |others: &Vec<String>| others.iter().collect::<HashSet<_>>().len() < others.len();
+        let repeated: Vec<&String> =
+            SYNONYMS.iter().filter(|(_, others)| repeats(others)).map(|(term, _)| term).collect();
+        assert_eq!(repeated, Vec::<&String>::new());
     }
 
     #[test]

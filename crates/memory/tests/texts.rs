@@ -100,6 +100,7 @@ fn what_may_stand_for_a_term_is_looked_for() {
         ("the front-end of our mom", "front end mom frontend mother mum mam mommi mummi"),
         ("the road, trip included", "road trip includ roadtrip journei tripinclud"),
         ("our zebra", "zebr"),
+        ("road trip after road trip", "road trip roadtrip journei"),
     ] {
         assert_eq!(read(question, &[]).sought().join(" "), expected, "{question}");
     }
