@@ -147,11 +147,23 @@ pub(crate) async fn check_memory(
     decide(app, caller, store.action(what)).await
 }
 
-/// The same about what is kept for a scope on purpose.
+/// The same about what is kept for a scope on purpose. Nothing is written for a user who is being erased.
+///
+/// # Errors
+/// 403: policy does not allow it. 409: whom it is kept for is being erased.
+pub(crate) async fn check_scope(call: &Call, scope: &MemoryScope, what: MemoryUse) -> Result<(), ApiError> {
+    decide_scope(call, scope, what).await?;
+    if what == MemoryUse::Write {
+        call.app.runtime.refuse_erased_scope(call.project(), scope).await?;
+    }
+    Ok(())
+}
+
+/// What policy alone says to it.
 ///
 /// # Errors
 /// 403: policy does not allow it.
-pub(crate) async fn check_scope(call: &Call, scope: &MemoryScope, what: MemoryUse) -> Result<(), ApiError> {
+pub(crate) async fn decide_scope(call: &Call, scope: &MemoryScope, what: MemoryUse) -> Result<(), ApiError> {
     let store = MemoryStore::of_scope(scope);
     decide(&call.app, &call.caller, store.action(what)).await
 }

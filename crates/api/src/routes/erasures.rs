@@ -58,8 +58,13 @@ pub(super) async fn forget(mut call: Call) -> Result<Response, ApiError> {
 async fn check(call: &Call, what: &Forget) -> Result<(), ApiError> {
     let mut spaces = BTreeSet::new();
     let sessions = call.app.runtime.sessions_to_forget(call.project(), what).await?;
-    for scope in call.app.runtime.scopes_to_forget(call.project(), what, &sessions).await? {
-        verbs::check_scope(call, &scope, MemoryUse::Write).await?;
+    let mut scopes = call.app.runtime.scopes_to_forget(call.project(), what, &sessions).await?;
+    if let Forget::Scope(scope) = what {
+        // Also of one for which nothing is kept yet.
+        scopes.insert(scope.clone());
+    }
+    for scope in &scopes {
+        verbs::decide_scope(call, scope, MemoryUse::Write).await?;
     }
     for session in sessions {
         verbs::check_erase(&call.app, &call.caller, session).await?;
@@ -128,7 +133,10 @@ fn missing(what: &Forget, error: RuntimeError) -> ApiError {
     match (error.kind(), what) {
         (RuntimeErrorKind::NotFound, Forget::File(_)) => ApiError::not_found("file"),
         (RuntimeErrorKind::NotFound, Forget::Fact(_)) => ApiError::not_found("fact"),
-        _ => error.into(),
+        (
+            _,
+            Forget::Subject(_) | Forget::Session(_) | Forget::File(_) | Forget::Fact(_) | Forget::Scope(_),
+        ) => error.into(),
     }
 }
 

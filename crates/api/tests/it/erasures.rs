@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 use tenure_audit::{Receipt, VerifierKey};
+use tenure_journal::Timestamp;
+use tenure_store::{Document, DocumentKind};
 
+use crate::mirror::uploaded;
 use crate::support::{OTHER_KEY, World};
 
 const FORGET: &str = "/v1/tenure/memory/forget";
@@ -121,6 +124,20 @@ async fn opened(world: &World, erasure: &Value) -> Value {
     serde_json::from_str(&Receipt::open(note, &key).expect("signed").body).expect("JSON")
 }
 
+/// Gives an uploaded file to the sessions that an automation opens, as a server with environments would.
+async fn give(world: &World, automation: &str, file: &str) {
+    let store = world.runtime.store();
+    let far = Timestamp::from_millis(i64::MAX);
+    let due = store.due_documents(DocumentKind::Automation, far, 9).await.expect("reads");
+    let made = due.into_iter().find(|document| document.id == automation).expect("the automation");
+    let stored = store.document(made.project, DocumentKind::File, file, None).await.expect("reads");
+    let blob = &stored.expect("the file").body["pieces"][0];
+    let files = json!([{"path": "/workspace/a.txt", "blob": blob, "file_id": file}]);
+    let mut given = Document { version: made.version + 1, ..made };
+    given.body["target"]["environment"] = json!({"type": "hosted", "settings": {"files": files}});
+    store.put(vec![given], None).await.expect("writes");
+}
+
 #[tokio::test]
 async fn what_would_open_sessions_of_a_user_goes_too() {
     const AUTOMATIONS: &str = "/v1/agents/automations";
@@ -131,12 +148,17 @@ async fn what_would_open_sessions_of_a_user_goes_too() {
             "metadata": {"user_id": user}, "input": "Ask for the canary report."});
         json!({"type": "once", "name": "weekly", "run_at": 32_503_680_000_i64, "target": target})
     };
+    let file =
+        uploaded(&world, "/v1/files", &[("purpose", None, "user_data"), ("file", Some("a.txt"), "hi")]).await;
+    let mut labelled = automation("bob");
+    labelled["metadata"] = json!({"user_id": ADA});
     let mut made = Vec::new();
-    for user in [ADA, ADA, ADA, "bob"] {
-        let (status, automation) = world.call("POST", AUTOMATIONS, Some(automation(user))).await;
+    for automation in [automation(ADA), automation(ADA), automation(ADA), labelled, automation("bob")] {
+        let (status, automation) = world.call("POST", AUTOMATIONS, Some(automation)).await;
         assert_eq!(status, 201, "{automation}");
         made.push(id(&automation).to_owned());
     }
+    give(&world, &made[0], id(&file)).await;
     // One has a delivery that waits, one is now somebody else's, one is deleted.
     let (status, queued) = world.call("POST", &format!("{AUTOMATIONS}/{}/invocations", made[0]), None).await;
     assert_eq!((status, &queued["status"]), (201, &json!("queued")), "{queued}");
@@ -157,13 +179,14 @@ async fn what_would_open_sessions_of_a_user_goes_too() {
     let (_, plan) = world.call("POST", FORGET, Some(json!({"subject": ADA, "dry_run": true}))).await;
     let rows = ["automation", "invocation", "memory_settings"]
         .map(|what| &plan["rows"][format!("documents.{what}")]);
-    // Versions: made; made and changed; made and deleted.
-    assert_eq!(rows, [&json!(5), &json!(1), &json!(1)], "{plan}");
+    // Versions: made and given the file; made and changed; made and deleted; made.
+    assert_eq!(rows, [&json!(7), &json!(1), &json!(1)], "{plan}");
+    assert_eq!(plan["rows"]["documents.file"], json!(1), "what only her automation names: {plan}");
     let (status, erasure) = world.call("POST", FORGET, Some(json!({"subject": ADA, "verify": [ADA]}))).await;
     assert_eq!(status, 202, "{erasure}");
     let done = until(&world, id(&erasure), "done").await;
     assert_eq!(done["rows"], plan["rows"], "what was said to go went");
-    for (automation, expected) in made.iter().zip([404, 404, 404, 200]) {
+    for (automation, expected) in made.iter().zip([404, 404, 404, 404, 200]) {
         let (status, found) = world.call("GET", &format!("{AUTOMATIONS}/{automation}"), None).await;
         assert_eq!(status, expected, "{found}");
     }
@@ -259,6 +282,9 @@ async fn nothing_begins_for_who_is_being_erased() {
         let (status, refused) = world.call("POST", &path, Some(body)).await;
         assert_eq!((status, &refused["error"]["code"]), (409, &json!("being_erased")), "{path}: {refused}");
     }
+    let fact = json!({"scope": "user:ada", "statement": "She is here."});
+    let (status, refused) = world.call("POST", "/v1/tenure/memory/facts", Some(fact)).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("being_erased")), "{refused}");
     say(&world, &agent, "bob", "hi").await;
 }
 

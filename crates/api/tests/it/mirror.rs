@@ -51,7 +51,7 @@ fn form(path: &str, fields: &[(&str, Option<&str>, &str)]) -> Request<Body> {
     request
 }
 
-async fn uploaded(world: &World, path: &str, fields: &[(&str, Option<&str>, &str)]) -> Value {
+pub(crate) async fn uploaded(world: &World, path: &str, fields: &[(&str, Option<&str>, &str)]) -> Value {
     let (status, _, body) = world.send(form(path, fields)).await;
     let bytes = body.collect().await.expect("a body").to_bytes();
     assert!(status.is_success(), "{path}: {}", String::from_utf8_lossy(&bytes));

@@ -45,22 +45,6 @@ fn first() -> Page {
     Page { after: None, limit: PAGE, order: Order::Ascending }
 }
 
-/// The documents of a name that are not deleted.
-pub(super) async fn named(
-    shared: &Shared,
-    project: ProjectId,
-    kind: DocumentKind,
-    name: &str,
-) -> Result<Vec<Document>, StoreError> {
-    let (mut found, mut page) = (Vec::new(), first());
-    loop {
-        let documents = shared.store.documents(project, kind, Some(name), &page).await?;
-        let Some(last) = documents.last() else { return Ok(found) };
-        page.after = Some(last.id.clone());
-        found.extend(documents);
-    }
-}
-
 /// Whether a version of a document is one of those that `is_one` names, the latest or one before it.
 pub(super) async fn has_or_had(
     shared: &Shared,

@@ -1,4 +1,5 @@
-//! Facts, pinned blocks and procedures: those kept for whom an erasure is about, and those that rest on what goes.
+//! Facts, pinned blocks, procedures and how scopes are written to: those kept for whom an erasure is about, and those
+//! that rest on what goes.
 
 use serde::Deserialize as _;
 use tenure_journal::{
@@ -51,9 +52,11 @@ pub(super) async fn memories(
     Ok(gone)
 }
 
-/// The one fact that is asked for; or what is kept for the one scope, but for how it is written to; or else what is kept
-/// for the user, by any agent, or for one of the `sessions` alone, and, whomever it is kept for, a fact that agents said in no other session or that one of these ended, a block that one
-/// of them wrote, and a procedure of which any version was said in no other session: nobody can tell what of its text is
+/// The one fact that is asked for, or what is kept for the one scope but how it is written to.
+///
+/// Of sessions, and of a user: what is kept for the user, by any agent, or for one of the `sessions` alone, and,
+/// whomever it is kept for, a fact that agents said in no other session or that one of these ended, a block that one of
+/// them wrote, and a procedure of which any version was said in no other session: nobody can tell what of its text is
 /// from it. A proposal goes by itself, and what it would have replaced stays. What was removed before has a past still,
 /// and is among them.
 pub(super) async fn going(
@@ -126,10 +129,10 @@ pub(super) async fn statements(
 }
 
 impl Going<'_> {
-    /// Whether a version goes, and with it all. A proposal says the same in all of its versions, and its latest has
-    /// everybody who said it.
+    /// Whether a version goes, and with it all. What is kept for a scope always was. A proposal says the same in all of
+    /// its versions, and its latest has everybody who said it.
     async fn takes(&self, shared: &Shared, latest: &Document) -> Result<bool, StoreError> {
-        if latest.kind == DocumentKind::ProcedureProposal {
+        if self.scope.is_some() || latest.kind == DocumentKind::ProcedureProposal {
             return Ok(self.has(latest));
         }
         has_or_had(shared, latest, |version| self.has(version)).await

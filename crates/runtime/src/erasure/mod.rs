@@ -85,7 +85,7 @@ pub enum Forget {
 pub struct Erasure {
     /// Its id.
     pub id: ErasureId,
-    /// The keyed digest of the user it is about; absent where it is about a session.
+    /// The keyed digest of the user it is about, if it is about one.
     pub subject: Option<String>,
     /// The session it is about, if it is about one.
     pub session: Option<SessionId>,
@@ -179,7 +179,7 @@ impl Runtime {
             return Err(RuntimeErrorKind::NotFound.into());
         }
         let sessions = places::sessions_of(shared, project, what).await?;
-        let mut seen = places::look(shared, project, &sessions).await?;
+        let mut seen = places::look(shared, project, what, &sessions).await?;
         seen.named(places::file_of(shared, project, what).await?);
         let gone = places::count(shared, project, what, &sessions, &seen.files).await?;
         Ok(WouldGo { sessions, files: seen.files.len() as u64, gone })
@@ -197,7 +197,7 @@ impl Runtime {
         places::sessions_of(self.shared(), project, what).await
     }
 
-    /// For whom the facts and pinned blocks are kept that would go, each once.
+    /// For whom what the memory keeps is kept, of what would go, each once.
     ///
     /// # Errors
     /// `Storage`.
@@ -246,9 +246,35 @@ impl Runtime {
         project: ProjectId,
         metadata: &BTreeMap<String, String>,
     ) -> Result<(), RuntimeError> {
-        let Some(user) = metadata.get(MEMORY_USER_KEY).filter(|user| !user.is_empty()) else { return Ok(()) };
+        match metadata.get(MEMORY_USER_KEY).filter(|user| !user.is_empty()) {
+            Some(user) => self.refuse_erased_user(project, user).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses what would be kept for a user who is being erased.
+    ///
+    /// # Errors
+    /// `BeingErased`; `Storage`.
+    pub async fn refuse_erased_scope(
+        &self,
+        project: ProjectId,
+        scope: &MemoryScope,
+    ) -> Result<(), RuntimeError> {
+        match scope {
+            MemoryScope::User(user) | MemoryScope::Space(_, Some(user)) => {
+                self.refuse_erased_user(project, user).await
+            }
+            MemoryScope::Project
+            | MemoryScope::Agent(_)
+            | MemoryScope::Space(_, None)
+            | MemoryScope::Session(_) => Ok(()),
+        }
+    }
+
+    async fn refuse_erased_user(&self, project: ProjectId, user: &str) -> Result<(), RuntimeError> {
         let shared = self.shared();
-        let name = shared.erasure_name(project, &Forget::Subject(user.clone()));
+        let name = shared.erasure_name(project, &Forget::Subject(user.to_owned()));
         match shared.unfinished(project, &name).await? {
             Some(_) => Err(RuntimeErrorKind::BeingErased.into()),
             None => Ok(()),
@@ -268,6 +294,12 @@ impl Forget {
             Self::Subject(user) => Some(user),
             Self::Session(_) | Self::File(_) | Self::Fact(_) | Self::Scope(_) => None,
         }
+    }
+
+    /// Whether it is about what the memory keeps, and about nobody: that refers to no payload, and what is written while
+    /// it goes is not asked for.
+    fn is_kept(&self) -> bool {
+        matches!(self, Self::Fact(_) | Self::Scope(_))
     }
 
     fn scope(&self) -> Option<&MemoryScope> {
@@ -413,6 +445,9 @@ impl Shared {
                 let what = Secret::open(self, job).await?.what;
                 places::remove(self, job, &what).await?;
                 job.went();
+                if what.is_kept() {
+                    job.phase = ErasurePhase::Scrub;
+                }
             }
             ErasurePhase::Sessions => {
                 let mut secret = Secret::open(self, job).await?;
@@ -421,14 +456,12 @@ impl Shared {
                 // A user may have memories and no session.
                 let left = places::count(self, project, &secret.what, &sessions, &[]).await?;
                 if !left.is_empty() || file.is_some() {
-                    let before =
-                        places::count(self, project, &secret.what, &sessions, &[]).await?.of(EPISODES);
                     stop::all(self, project, &sessions).await;
-                    let mut seen = places::look(self, project, &sessions).await?;
+                    let mut seen = places::look(self, project, &secret.what, &sessions).await?;
                     seen.named(file);
                     let mut gone = places::count(self, project, &secret.what, &sessions, &seen.files).await?;
                     // A deleted session has no episodes any more, and they went for this.
-                    gone.add(EPISODES, before.saturating_sub(gone.of(EPISODES)));
+                    gone.add(EPISODES, left.of(EPISODES).saturating_sub(gone.of(EPISODES)));
                     match &secret.what {
                         Forget::Subject(_) => secret.said(&seen.said),
                         what @ (Forget::Fact(_) | Forget::Scope(_)) => {
@@ -442,16 +475,16 @@ impl Shared {
                     job.plan(sessions, seen, gone);
                     return Ok(Step::On);
                 }
+                if secret.what.is_kept() {
+                    job.phase = ErasurePhase::Scrub;
+                    return Ok(Step::On);
+                }
                 // Nothing is there. What was on its way before the document was written may still come.
                 let settled = tokio::time::timeout(SETTLE_MAX, self.keeping.settled()).await.is_ok();
                 if self.is_left(project, &secret.what).await? {
                     return Ok(Step::On);
                 }
                 job.rows_gone(self.clock.now(), settled && !self.store.is_shared());
-                if let Forget::Fact(_) | Forget::Scope(_) = secret.what {
-                    // What is kept of a scope refers to no payload.
-                    job.phase = ErasurePhase::Scrub;
-                }
             }
             ErasurePhase::Payloads => {
                 let grace = if job.alone { Duration::ZERO } else { GRACE_MIN };

@@ -8,10 +8,10 @@ use tenure_journal::{
     EffectKind, Environment, EnvironmentFile, EnvironmentId, Event, FileId, InputPart, ProjectId, ServerRef,
     SessionId, SessionKey, Version,
 };
-use tenure_store::{DocumentKind, Erasing, Gone, Order, Page, Place, Whose};
+use tenure_store::{Document, DocumentKind, Erasing, Gone, Order, Page, Place, Whose};
 
 use super::Forget;
-use super::automations::automations;
+use super::automations::{self, automations};
 use super::job::{Job, Outside};
 use super::memories::memories;
 use crate::handle::Shared;
@@ -86,14 +86,17 @@ async fn given_to(shared: &Shared, project: ProjectId, file: FileId) -> Result<V
     Ok(sessions.into_iter().collect())
 }
 
-/// Reads the journals of sessions, and, if they were given files, those of all others to find out whose these are.
+/// Reads the journals of sessions, and, if they or automations that go with them were given files, those of all others
+/// to find out whose these are.
 pub(super) async fn look(
     shared: &Shared,
     project: ProjectId,
+    what: &Forget,
     sessions: &[SessionId],
 ) -> Result<Seen, RuntimeError> {
     let mut seen = Seen::default();
-    let mut files = BTreeSet::new();
+    let automations = automations::going(shared, project, what).await?;
+    let mut files: BTreeSet<FileId> = automations.iter().flat_map(automations::files).collect();
     for session in sessions {
         let mut said: Vec<String> = Vec::new();
         let read = each_event(shared, SessionKey { project, session: *session }, |event| {
@@ -118,7 +121,7 @@ pub(super) async fn look(
         seen.said.extend(said);
     }
     if !files.is_empty() {
-        keep_what_others_have(shared, project, sessions, &mut files).await?;
+        keep_what_others_have(shared, project, (sessions, &automations), &mut files).await?;
     }
     seen.files = files.into_iter().collect();
     Ok(seen)
@@ -128,7 +131,7 @@ pub(super) async fn look(
 pub(super) async fn remove(shared: &Shared, job: &Job, what: &Forget) -> Result<(), RuntimeError> {
     let plan = job.planned();
     // First what would open more sessions.
-    automations(shared, job.project, what, &plan.sessions, Erasing::Remove).await?;
+    automations(shared, job.project, what, Erasing::Remove).await?;
     memories(shared, job.project, what, &plan.sessions, Erasing::Remove).await?;
     copies(shared, &plan.sessions).await;
     files(shared, job.project, &plan.files, Erasing::Remove).await?;
@@ -145,7 +148,7 @@ pub(super) async fn count(
     of: &[SessionId],
     uploaded: &[FileId],
 ) -> Result<Gone, RuntimeError> {
-    let mut gone = automations(shared, project, what, of, Erasing::Count).await?;
+    let mut gone = automations(shared, project, what, Erasing::Count).await?;
     gone.extend(&memories(shared, project, what, of, Erasing::Count).await?);
     gone.extend(&files(shared, project, uploaded, Erasing::Count).await?);
     gone.extend(&sessions(shared, project, of, Erasing::Count).await?);
@@ -240,7 +243,7 @@ fn went_to(event: &Event, outside: &mut Outside) {
 async fn keep_what_others_have(
     shared: &Shared,
     project: ProjectId,
-    own: &[SessionId],
+    (own, automations): (&[SessionId], &[Document]),
     files: &mut BTreeSet<FileId>,
 ) -> Result<(), RuntimeError> {
     let own: BTreeSet<&SessionId> = own.iter().collect();
@@ -266,7 +269,10 @@ async fn keep_what_others_have(
             let documents = shared.store.documents(project, kind, None, &page).await?;
             let Some(last) = documents.last() else { break };
             page.after = Some(last.id.clone());
-            for document in &documents {
+            let is_own = |other: &&Document| {
+                automations.iter().any(|own| (own.kind, &own.id) == (other.kind, &other.id))
+            };
+            for document in documents.iter().filter(|document| !is_own(document)) {
                 let text = document.body.to_string();
                 files.retain(|file| !names.get(file).is_some_and(|name| text.contains(name)));
             }
