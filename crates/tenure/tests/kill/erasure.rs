@@ -56,6 +56,8 @@ impl User {
             format!("step {word}"),
             format!("teach {word}"),
             format!("Write {word}"),
+            format!("plan {word}"),
+            format!("planned {word}"),
             (*word).to_owned(),
         ]
         .into()
@@ -148,6 +150,19 @@ async fn teach(client: &Client, user: &User) {
     }
 }
 
+/// What would open a session of somebody's long after all of this, with a file that nothing else has.
+async fn plan(client: &Client, server: &str, user: &User) {
+    let User { name, word, .. } = user;
+    let file = upload(server, "plan.txt", &format!("planned {word}")).await;
+    let files = json!([{"type": "file_id", "path": "/workspace/plan.txt", "file_id": file}]);
+    let environment = json!({"type": "openai_hosted", "network": {"access": "disabled"}, "files": files});
+    let target = json!({"type": "new_session", "agent_id": "keeper", "environment": environment,
+        "metadata": {"user_id": name}, "input": format!("plan {word}")});
+    let body = json!({"type": "once", "name": "later", "run_at": 32_503_680_000_i64, "target": target});
+    let (status, made) = client.post("/v1/agents/automations", &body, &format!("{name} plans")).await;
+    assert_eq!(status, 201, "{made}");
+}
+
 /// Where the words of somebody are, in any byte of the server's files and of its log.
 fn found(directory: &Path, user: &User) -> BTreeMap<String, u64> {
     let needles: Vec<Needle> = user.texts().iter().filter_map(|text| Needle::of(text)).collect();
@@ -197,6 +212,7 @@ async fn nothing_of_who_is_forgotten_is_left_however_often_the_server_dies() {
     ada.act(&client, &server.address).await;
     bob.act(&client, &server.address).await;
     teach(&client, &ada).await;
+    plan(&client, &server.address, &ada).await;
     let body = json!({"agent_id": "keeper", "environment": {"type": "none"}, "input": format!("wait {}", ada.word),
         "metadata": {"user_id": ada.name}});
     ada.sessions.push(opened(&client, &body, "ada waits").await);
@@ -241,7 +257,8 @@ async fn nothing_of_who_is_forgotten_is_left_however_often_the_server_dies() {
         receipt["rows"]["sessions"], 3,
         "what went is counted once, whenever the server died: {receipt}"
     );
-    assert_eq!(receipt["rows"]["documents.file"], 1, "{receipt}");
+    let planned = ["documents.file", "documents.automation"].map(|kind| &receipt["rows"][kind]);
+    assert_eq!(planned, [2, 1], "hers, that of what would open sessions of hers, and that: {receipt}");
     let procedures =
         ["documents.procedure", "documents.procedure_proposal"].map(|kind| &receipt["rows"][kind]);
     assert_eq!(
