@@ -69,7 +69,7 @@ mod tests {
         Timestamp, Version,
     };
     use tenure_session::Session;
-    use tenure_store::{Append, Erasing, GoneRows, Place, UseChange, UseEntry};
+    use tenure_store::{Append, Erasing, Place, UseChange, UseEntry};
     use tenure_store_postgres::Options;
     use tenure_testkit::postgres::Postgres;
 
@@ -87,24 +87,8 @@ mod tests {
         let spent = Amounts { tokens, calls: 1, ..Amounts::default() };
         let change = UseChange::Settle { reserved: Amounts::default(), spent };
         let uses = budgets.iter().map(|budget| UseEntry { budget: *budget, change: change.clone() });
-        Append {
-            expected: Version::ZERO,
-            at: NOW,
-            events: vec![Event::SessionOpened(Box::new(opened))],
-            head,
-            items: Vec::new(),
-            turns: Vec::new(),
-            gone: GoneRows::default(),
-            snapshot: None,
-            receipt: None,
-            holder: None,
-            documents: Vec::new(),
-            indexed: Vec::new(),
-            budget: Vec::new(),
-            uses: uses.collect(),
-            audit: Vec::new(),
-            episodes: Vec::new(),
-        }
+        let events = vec![Event::SessionOpened(Box::new(opened))];
+        Append { uses: uses.collect(), ..Append::of(Version::ZERO, NOW, events, head) }
     }
 
     #[tokio::test]
