@@ -82,6 +82,25 @@ pub struct Head {
     pub deleted: bool,
 }
 
+impl Head {
+    /// That of an idle session that was opened at a moment and says nothing else.
+    #[must_use]
+    pub fn idle(key: SessionKey, agent_id: AgentId, at: Timestamp) -> Self {
+        Self {
+            key,
+            status: SessionStatus::Idle,
+            parent: None,
+            agent_id,
+            agent_name: None,
+            metadata: BTreeMap::new(),
+            created_at: at,
+            last_active_at: at,
+            wake_at: None,
+            deleted: false,
+        }
+    }
+}
+
 /// How far a turn is.
 ///
 /// ```text

@@ -1,6 +1,5 @@
 //! Sessions that append one event after the other, as the benchmarks of every store have them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,16 +51,9 @@ impl Session {
         let id = InputId::fresh(&Fresh::new(now, 3));
         Self {
             head: Head {
-                key: SessionKey { project, session },
                 status: SessionStatus::InProgress,
-                agent_id: AgentId::fresh(&Fresh::new(now, 4)),
-                parent: None,
                 agent_name: Some("bench".to_owned()),
-                metadata: BTreeMap::new(),
-                created_at: now,
-                last_active_at: now,
-                wake_at: None,
-                deleted: false,
+                ..Head::idle(SessionKey { project, session }, AgentId::fresh(&Fresh::new(now, 4)), now)
             },
             version: Version::ZERO,
             event: Event::InputAccepted {

@@ -1,12 +1,11 @@
 //! The in-memory model passes the suite, and models what a crash leaves.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tenure_journal::{
-    AgentId, BlobRef, Event, Fresh, Head, ProjectId, SessionId, SessionKey, SessionStatus, Timestamp, Version,
+    AgentId, BlobRef, Event, Fresh, Head, ProjectId, SessionId, SessionKey, Timestamp, Version,
 };
 use tenure_store::{Append, MemoryStore, Store, conformance};
 
@@ -90,17 +89,6 @@ fn version(store: &MemoryStore, key: SessionKey) -> usize {
 
 fn append(key: SessionKey, expected: u64) -> Append {
     let now = Timestamp::from_millis(5);
-    let head = Head {
-        key,
-        status: SessionStatus::Idle,
-        agent_id: AgentId::fresh(&Fresh::new(now, 2)),
-        parent: None,
-        agent_name: None,
-        metadata: BTreeMap::new(),
-        created_at: now,
-        last_active_at: now,
-        wake_at: None,
-        deleted: false,
-    };
+    let head = Head::idle(key, AgentId::fresh(&Fresh::new(now, 2)), now);
     Append::of(Version(expected), now, vec![Event::SessionDeleted], head)
 }

@@ -1,13 +1,12 @@
 //! What the cases append, put and expect.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use bytes::Bytes;
 use serde_json::json;
 use tenure_journal::{
     AgentId, Event, Fresh, Head, Input, InputId, InputPart, Item, ItemBody, ItemId, ItemStatus, ProjectId,
-    SessionId, SessionKey, SessionStatus, Timestamp, Turn, TurnId, TurnStatus, Version,
+    SessionId, SessionKey, Timestamp, Turn, TurnId, TurnStatus, Version,
 };
 
 use crate::{
@@ -27,18 +26,7 @@ pub(super) fn key(fresh: &Fresh) -> SessionKey {
 }
 
 pub(super) fn head(key: SessionKey, agent_id: AgentId) -> Head {
-    Head {
-        key,
-        status: SessionStatus::Idle,
-        agent_id,
-        parent: None,
-        agent_name: Some("refunds".into()),
-        metadata: BTreeMap::new(),
-        created_at: NOW,
-        last_active_at: NOW,
-        wake_at: None,
-        deleted: false,
-    }
+    Head { agent_name: Some("refunds".into()), ..Head::idle(key, agent_id, NOW) }
 }
 
 /// An event that carries `text`.

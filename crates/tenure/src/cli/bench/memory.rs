@@ -10,7 +10,7 @@ use std::time::Instant;
 use tenure_embed::Model;
 use tenure_journal::{
     AgentId, Episode, Event, Fresh, Head, Input, InputId, InputPart, Labels, MemorySpace, ProjectId,
-    Remembered, SessionId, SessionKey, SessionStatus, Timestamp, Version,
+    Remembered, SessionId, SessionKey, Timestamp, Version,
 };
 use tenure_memory::bench::{Conversation, Measure, Prepared, measure, synthetic};
 use tenure_memory::cue::Question;
@@ -288,18 +288,7 @@ fn append(fresh: &Fresh, space: &MemorySpace, episodes: Vec<Episode>, remembers:
     let events = vec![Event::InputAccepted {
         input: Input { id: InputId::fresh(fresh), content, by_agent: false, labels: Labels::NEUTRAL },
     }];
-    let head = Head {
-        key: SessionKey { project: space.project, session },
-        status: SessionStatus::Idle,
-        agent_id: space.agent,
-        parent: None,
-        agent_name: None,
-        metadata: BTreeMap::new(),
-        created_at: Timestamp::EPOCH,
-        last_active_at: Timestamp::EPOCH,
-        wake_at: None,
-        deleted: false,
-    };
+    let head = Head::idle(SessionKey { project: space.project, session }, space.agent, Timestamp::EPOCH);
     Append { episodes, ..Append::of(Version::ZERO, Timestamp::EPOCH, events, head) }
 }
 
