@@ -1,6 +1,7 @@
 //! Cues: what a question says about where its answer is, besides the words it shares with it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 
 use tenure_journal::{Speaker, Timestamp};
 
@@ -40,6 +41,8 @@ pub struct Cues {
     pub proper: Vec<String>,
     /// Those of the terms that say how something is asked for and hardly what: `what kind of`, `did both mention`.
     pub(crate) faint: Vec<String>,
+    /// Those that say what happened at the moment which the answer is before or after.
+    pub(crate) aside: Vec<String>,
     /// What may stand for a term, by the term: its synonyms, and the compounds that it and the next make (`roadtrip`).
     pub(crate) substitutes: HashMap<String, Vec<String>>,
     /// Names of speakers the question names, in its order.
@@ -58,6 +61,8 @@ pub struct Cues {
     pub asks_how_many: bool,
     /// Whether it asks for something that has a name: a place, a person, a book.
     pub asks_name: bool,
+    /// Whether it asks for several things, which may have been said far apart.
+    pub asks_several: bool,
     /// The kinds of things it asks for.
     pub(crate) kinds: Vec<usize>,
 }
@@ -106,6 +111,7 @@ pub fn cues(question: &Question<'_>) -> Cues {
         asks_when: asks(question.text, WHEN),
         asks_how_many: asks(question.text, HOW_MANY),
         asks_name: asks_name(question.text),
+        asks_several: asks_several(question.text),
         speaker: speaker(question.text),
         ..Cues::default()
     };
@@ -128,6 +134,10 @@ pub fn cues(question: &Question<'_>) -> Cues {
     cues.proper = asked.iter().skip(1).filter(|term| term.is_capital).map(|term| term.stem.clone()).collect();
     let telling = all.iter().filter(|term| !term.is_stop && !cues.name_terms.contains(&term.stem));
     let mut terms = distinct(telling.map(|term| term.stem.clone()));
+    // Of everything that was said at some time, it tells nothing that it was said.
+    if cues.window.is_some() && terms.iter().all(|term| SAYING.contains(term)) {
+        terms.clear();
+    }
     if terms.is_empty() && cues.window.is_none() {
         terms = distinct(all.iter().filter(|term| !term.is_stop).map(|term| term.stem.clone()));
     }
@@ -360,6 +370,62 @@ const FAINT: &[&str] = &[
 
 fn asks_name(text: &str) -> bool {
     time::folded(text).split(' ').any(|word| NAMED.contains(&word))
+}
+
+/// Words for saying something, of whatever kind.
+const SAYING_WORDS: &str = "\
+    discuss discussed discussing discussion talk talked talking chat chatted say said tell told mention \
+    mentioned speak spoke spoken conversation topic woruber wovon besprechen besprochen reden geredet \
+    sprechen gesprochen sagte gesagt erzahlt erwahnt gesprach thema unterhalten hablar hablamos hablado \
+    dijo dicho dijimos contar mencionado tema parler parle discute dit dite mentionne sujet 讨论 论了 说了 聊了 \
+    谈了 提到 到了 了什 话题";
+
+static SAYING: LazyLock<HashSet<String>> =
+    LazyLock::new(|| text::distinct_stems(SAYING_WORDS).into_iter().collect());
+
+/// Words that more than one thing is asked for with.
+const SEVERAL: &[&str] = &[
+    "both",
+    "some",
+    "how many",
+    "what are",
+    "what were",
+    "welche",
+    "wie viele",
+    "beide",
+    "cuales",
+    "cuantos",
+    "cuantas",
+    "ambos",
+    "ambas",
+    "quels",
+    "quelles",
+    "combien de",
+    "哪些",
+    "几个",
+    "几次",
+    "都",
+];
+/// Words behind which an English question names what it asks for, and where that ends.
+const NAMING: &[&str] = &["what", "which"];
+const VERBS: &[&str] = &[
+    "did", "do", "does", "is", "was", "has", "have", "had", "are", "were", "will", "would", "can", "could",
+    "might",
+];
+/// Words between the two of which one is in plural.
+const PLURAL_WITHIN: usize = 4;
+
+fn asks_several(text: &str) -> bool {
+    let folded = time::folded(text);
+    let spaced = format!(" {folded} ");
+    let says = |words: &&str| match words.is_ascii() {
+        true => spaced.contains(&format!(" {words} ")),
+        false => folded.contains(*words),
+    };
+    let named = folded.split(' ').skip_while(|word| !NAMING.contains(word)).skip(1);
+    let mut named = named.take(PLURAL_WITHIN).take_while(|word| !VERBS.contains(word));
+    let is_plural = |word: &str| word.len() > 3 && word.ends_with('s') && !word.ends_with("ss");
+    SEVERAL.iter().any(says) || named.any(is_plural)
 }
 
 /// Words by which the asker means themself, and by which they mean the agent.

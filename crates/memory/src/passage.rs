@@ -130,6 +130,14 @@ pub(crate) struct Reading {
     pub(crate) is_of_kind: bool,
 }
 
+impl Reading {
+    /// The same without some terms of the question.
+    pub(crate) fn forget(&mut self, terms: &[usize]) {
+        terms.iter().for_each(|term| self.counts[*term] = 0.0);
+        self.found.retain(|(_, term)| !terms.contains(term));
+    }
+}
+
 /// What a stem is to a question.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Meant {

@@ -61,7 +61,7 @@ pub struct Weights {
 }
 
 /// The features by name, as explanations and the tuning call them.
-pub const FEATURES: [&str; 24] = [
+pub const FEATURES: [&str; 25] = [
     "terms",
     "own_terms",
     "coverage",
@@ -82,13 +82,15 @@ pub const FEATURES: [&str; 24] = [
     "answers",
     "kind",
     "kin",
+    "company",
     "whole",
     "sentence",
     "window",
     "next_window",
 ];
-const KIND: usize = FEATURES.len() - 6;
-const KIN: usize = FEATURES.len() - 5;
+const KIND: usize = FEATURES.len() - 7;
+const KIN: usize = FEATURES.len() - 6;
+const COMPANY: usize = FEATURES.len() - 5;
 /// Where the features of vectors begin, to the end.
 const VECTORS: usize = FEATURES.len() - 4;
 
@@ -108,7 +110,7 @@ impl Default for Weights {
             unsaid: 0.0,
             features: [
                 0.765, 0.21, 0.311, 0.036, 0.352, -0.002, 0.049, -0.123, 0.162, 0.136, 0.32, 0.029, 0.068,
-                0.213, 0.062, 0.115, 0.04, 0.161, 0.191, 0.408, 0.0, 0.0, 0.0, 0.0,
+                0.213, 0.062, 0.115, 0.04, 0.161, 0.191, 0.408, 0.0, 0.0, 0.0, 0.0, 0.0,
             ],
         }
     }
@@ -120,11 +122,10 @@ impl Weights {
     #[must_use]
     pub fn with_vectors() -> Self {
         Self {
-            faint: 1.0,
             unsaid: 1.0,
             features: [
                 0.463, 0.089, 0.23, 0.022, 0.371, 0.0, 0.049, -0.124, 0.136, 0.176, 0.366, 0.01, 0.057,
-                0.224, 0.028, 0.112, 0.043, 0.126, 0.186, 0.25, 0.042, 0.046, 0.051, 0.021,
+                0.224, 0.028, 0.112, 0.043, 0.126, 0.186, 0.25, 0.04, 0.042, 0.046, 0.051, 0.021,
             ],
             ..Self::default()
         }
@@ -153,9 +154,17 @@ pub struct Ranked {
 pub fn rank(cues: &Cues, corpus: &Corpus, passages: &Passages, weights: &Weights) -> Vec<Ranked> {
     let meant = meant(cues, &passages.lexicon);
     let mut scorer = Scorer::new(cues, corpus, weights, &passages.stretches);
-    let readings = |stretch: &Stretch| -> Vec<Reading> {
-        stretch.passages.iter().map(|passage| passage.reading(cues.terms.len(), &meant)).collect()
+    let aside = cues.terms.iter().enumerate().filter(|(_, term)| cues.aside.contains(term));
+    let aside: Vec<usize> = aside.map(|(place, _)| place).collect();
+    let reading = |passage: &Passage| {
+        let mut reading = passage.reading(cues.terms.len(), &meant);
+        // What happened then is not what is asked for: it counts only for what was said on the side that is.
+        if cues.window.is_some_and(|window| window.nearness(passage.episode.at) < 1.0) {
+            reading.forget(&aside);
+        }
+        reading
     };
+    let readings = |stretch: &Stretch| stretch.passages.iter().map(reading).collect();
     let readings: Vec<Vec<Reading>> = passages.stretches.iter().map(readings).collect();
     scorer.weigh(&readings);
     let mut ranked: Vec<Ranked> = Vec::new();
@@ -178,7 +187,32 @@ pub fn rank(cues: &Cues, corpus: &Corpus, passages: &Passages, weights: &Weights
         one.score += weights.features[KIN] * kin;
     }
     sort(&mut ranked, passages);
+    // Several things may have been said anywhere, and one thing is often said over some turns.
+    let company = if cues.asks_several { Vec::new() } else { company(&ranked) };
+    for (one, company) in ranked.iter_mut().zip(company) {
+        one.features[COMPANY] = company;
+        one.score += weights.features[COMPANY] * company;
+    }
+    sort(&mut ranked, passages);
     ranked
+}
+
+/// Passages at the top that are company to others.
+const COMPANIONS: usize = 10;
+/// How far away they stand at most.
+const COMPANY_REACH: usize = 6;
+const _: () = assert!(COMPANY_REACH <= NEIGHBOURS, "what stands that near is in one stretch");
+
+/// How good what stands near each of `ranked`, best first, is: the sum of the scores of the best passages there.
+fn company(ranked: &[Ranked]) -> Vec<f32> {
+    let best = &ranked[..ranked.len().min(COMPANIONS)];
+    let is_near = |one: &Ranked, other: &Ranked| {
+        one.stretch == other.stretch && (1..=COMPANY_REACH).contains(&one.place.abs_diff(other.place))
+    };
+    let company = |one: &Ranked| {
+        best.iter().filter(|other| is_near(one, other)).map(|other| other.score.max(0.0)).sum()
+    };
+    ranked.iter().map(company).collect()
 }
 
 /// What each stem of the lexicon is to the question.
@@ -324,6 +358,7 @@ impl<'a> Scorer<'a> {
             self.named(passage),
             self.said(passage, reading),
             before.map_or(0.0, |before| self.answers(passage, (&passages[before], &readings[before]))),
+            0.0,
             0.0,
             0.0,
             likeness(place).map_or(f32::NAN, |likeness| likeness.whole),

@@ -113,14 +113,12 @@ impl Recall {
         if let Some(anchor) = self.cues.anchor.take() {
             let moment = Window { from: at, until: at.plus_millis(1) };
             self.cues.window = Some(moment.side(anchor.relation));
-            // What happened then is not what is asked for, unless little else is said: of `what did she do after the
-            // storm that took the roof` the storm is all there is to look near.
+            // Of `what did she do after the storm that took the roof` the storm is all there is to look near.
             let named = text::stems(&anchor.what);
-            let (there, others): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut self.cues.terms).into_iter().partition(|term| named.contains(term));
-            self.cues.terms = others;
-            if there.len() > self.cues.terms.len() {
-                self.cues.terms.extend(there);
+            let is_most = 2 * self.cues.terms.iter().filter(|term| named.contains(term)).count()
+                > self.cues.terms.len();
+            if !is_most {
+                self.cues.aside = named;
             }
         }
     }

@@ -7,6 +7,11 @@ use tenure_memory::rank::{Corpus, FEATURES, Weights, rank};
 
 /// Says `turns`, asks `question`, and compares a feature of each turn in percent.
 fn check(feature: &str, turns: &[(Speaker, &str)], question: &str, expected: &[f32]) {
+    assert_eq!(found(feature, turns, question), expected, "{feature}: {question}");
+}
+
+/// A feature of each turn, in percent.
+fn found(feature: &str, turns: &[(Speaker, &str)], question: &str) -> Vec<f32> {
     let fresh = Fresh::new(Timestamp::EPOCH, 1);
     let session = SessionId::fresh(&fresh);
     let said = |(ordinal, (speaker, text)): (u64, &(Speaker, &str))| Episode {
@@ -26,7 +31,7 @@ fn check(feature: &str, turns: &[(Speaker, &str)], question: &str, expected: &[f
     let place = FEATURES.iter().position(|name| *name == feature).expect("a feature");
     let mut found = vec![0.0; turns.len()];
     ranked.iter().for_each(|one| found[one.place] = (100.0 * one.features[place]).round());
-    assert_eq!(found, expected, "{feature}: {question}");
+    found
 }
 
 #[test]
@@ -70,4 +75,21 @@ fn what_nobody_says_is_no_part_of_the_question() {
 fn a_word_that_frames_the_question_counts_half() {
     let turns = [(Speaker::User, "It was one of a kind."), (Speaker::Agent, "The comet?")];
     check("own_coverage", &turns, "What kind of comet was it?", &[33.0, 67.0]);
+}
+
+#[test]
+fn what_stands_near_the_best_is_in_good_company() {
+    let near = [
+        (Speaker::User, "We saw the comet."),
+        (Speaker::Agent, "It was clear that night."),
+        (Speaker::User, "It was."),
+        (Speaker::Agent, "And the comet?"),
+    ];
+    let of = |question: &str| -> Vec<bool> {
+        found("company", &near, question).iter().map(|one| *one > 0.0).collect()
+    };
+    assert_eq!(of("What did the comet do?"), [true; 4]);
+    assert_eq!(of("What comets were seen?"), [false; 4], "several things may be said anywhere");
+    let alone = [(Speaker::User, "We saw the comet.")];
+    assert_eq!(found("company", &alone, "What did the comet do?"), [0.0]);
 }

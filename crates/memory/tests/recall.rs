@@ -125,6 +125,21 @@ fn time_decides_between_equals() {
 }
 
 #[test]
+fn what_is_brought_up_on_the_side_that_is_asked_for_counts() {
+    let (index, _) = index(&[
+        (50, &[('u', "Ada cooked rice before the storm came.")]),
+        (40, &[('u', "The storm took the roof.")]),
+        (30, &[('u', "Ada cooked soup, the storm still in her ears.")]),
+        (20, &[('u', "Ada cooked fish, as she does every week.")]),
+    ]);
+    let found = ask(&index, "what did Ada cook after the storm", None);
+    assert_eq!(texts(&found)[0], "Ada cooked soup, the storm still in her ears.");
+    let place = |text| texts(&found).iter().position(|one| *one == text).expect("it shares a term");
+    let (fish, rice) = ("Ada cooked fish, as she does every week.", "Ada cooked rice before the storm came.");
+    assert!(place(fish) < place(rice), "{found:?}");
+}
+
+#[test]
 fn a_time_alone_is_a_question() {
     let (index, _) = index(&[(40, &[('u', "The roof leaks.")]), (10, &[('u', "The roof is tight.")])]);
     let found = ask(&index, "last month", None);

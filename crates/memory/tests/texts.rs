@@ -119,6 +119,43 @@ fn questions_say_before_and_after() {
 }
 
 #[test]
+fn of_what_was_said_at_some_time_that_it_was_said_tells_nothing() {
+    for (question, terms) in [
+        ("what did we talk about yesterday", ""),
+        ("What was the topic of our discussion on 11 December 2023?", ""),
+        ("what did we discuss", "discuss"),
+        ("what did we say about the boat yesterday", "say boat"),
+        ("worüber haben wir gestern gesprochen", ""),
+        ("¿De qué hablamos ayer?", ""),
+        ("我们昨天讨论了什么", ""),
+    ] {
+        assert_eq!(read(question, &[]).terms.join(" "), terms, "{question}");
+    }
+}
+
+#[test]
+fn questions_ask_for_one_thing_or_for_several() {
+    for (question, several) in [
+        ("What books has Ada read?", true),
+        ("In which old cities did Ada live?", true),
+        ("How many boats are there?", true),
+        ("What do both of them like?", true),
+        ("What are the names of the boats?", true),
+        ("¿Cuáles son tus libros?", true),
+        ("Welche Bücher hast du?", true),
+        ("What did Ada bring to the boats?", false),
+        ("Which boat is it?", false),
+        ("What dress was it?", false),
+        ("Did somebody call?", false),
+        ("Who bothers Ada?", false),
+        ("When did the boats leave?", false),
+        ("", false),
+    ] {
+        assert_eq!(read(question, &[]).asks_several, several, "{question}");
+    }
+}
+
+#[test]
 fn questions_say_who() {
     for (question, names, terms, together) in [
         ("What did Caroline paint?", "Caroline", "paint", false),
