@@ -64,7 +64,7 @@ impl Index {
         let stretch =
             |passages: &BTreeMap<u64, Passage>| Stretch { passages: passages.values().cloned().collect() };
         let stretches = self.sessions.values().map(stretch).collect();
-        Passages { lexicon: self.lexicon.clone(), stretches }
+        Passages { lexicon: self.lexicon.clone(), stretches, ..Passages::default() }
     }
 
     /// The names of everyone who said something.

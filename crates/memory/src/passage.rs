@@ -1,5 +1,6 @@
 //! Episodes in the order in which they were said, as the ranker reads them.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -19,13 +20,26 @@ pub(crate) const SELF_CONTAINED_TERMS: usize = 200;
 pub struct Passages {
     pub(crate) lexicon: Lexicon,
     pub(crate) stretches: Vec<Stretch>,
+    /// What was read before it was known where it stands, by its item.
+    pub(crate) ahead: HashMap<ItemId, Passage>,
 }
 
 impl Passages {
+    /// Reads episodes of which some will be added, while whoever brings the others is still looking for them.
+    pub fn read_ahead(&mut self, episodes: impl IntoIterator<Item = Episode>) {
+        for episode in episodes {
+            self.ahead.insert(episode.item, Passage::read(episode, &mut self.lexicon));
+        }
+    }
+
     /// Reads neighbouring episodes of one session in their order, without a gap between them, each with how alike it
     /// and the question are by their vectors, where they were compared.
     pub fn add(&mut self, run: impl IntoIterator<Item = (Episode, Option<Likeness>)>) {
-        let read = |(episode, likeness)| Passage { likeness, ..Passage::read(episode, &mut self.lexicon) };
+        let read = |(episode, likeness): (Episode, Option<Likeness>)| {
+            let ahead = self.ahead.remove(&episode.item).filter(|ahead| ahead.episode == episode);
+            let passage = ahead.unwrap_or_else(|| Passage::read(episode, &mut self.lexicon));
+            Passage { likeness, ..passage }
+        };
         let passages = run.into_iter().map(read).collect();
         self.stretches.push(Stretch { passages });
     }
@@ -224,7 +238,7 @@ const AKIN: f32 = 0.25;
 
 #[cfg(test)]
 mod tests {
-    use tenure_journal::Timestamp;
+    use tenure_journal::{Fresh, Timestamp};
 
     use super::*;
 
@@ -239,6 +253,25 @@ mod tests {
             text: text.to_owned(),
             labels: Labels::NEUTRAL,
         }
+    }
+
+    #[test]
+    fn what_was_read_ahead_is_added_as_it_is_then() {
+        let fresh = Fresh::new(Timestamp::EPOCH, 1);
+        let own = |text: &str| Episode { item: ItemId::fresh(&fresh), ..said(text) };
+        let told = [own("We saw the comet."), own("The moon rose."), own("And the sun set.")];
+        let before = Episode { text: "Nobody knows.".to_owned(), ..told[1].clone() };
+        let mut passages = Passages::default();
+        passages.read_ahead([own("A star that is gone."), told[0].clone(), before]);
+        passages.add(told.iter().map(|episode| (episode.clone(), None)));
+        let Passages { lexicon, stretches, .. } = passages;
+        for (passage, episode) in stretches[0].passages.iter().zip(&told) {
+            assert_eq!(passage.episode, *episode);
+            let stems: Vec<&String> =
+                passage.stems.iter().map(|stem| &lexicon.stems()[stem.index()]).collect();
+            assert_eq!(stems, text::stems(&episode.text).iter().collect::<Vec<_>>());
+        }
+        assert_eq!(stretches[0].passages.len(), told.len());
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tenure_journal::{
-    FactAuthor, FactSource, FactState, Failure, FailureKind, Labels, MemoryScope, MemorySpace, Party,
-    Timestamp, ToolResult, limit,
+    Episode, FactAuthor, FactSource, FactState, Failure, FailureKind, Labels, MemoryScope, MemorySpace,
+    Party, Timestamp, ToolResult, limit,
 };
 use tenure_memory::cue::{self, Question};
 use tenure_memory::fact::{self, Asked};
@@ -202,14 +202,21 @@ impl Place<'_> {
         (found, alike): (Candidates, Option<Alike>),
         limit: usize,
     ) -> Result<Vec<Recalled>, StoreError> {
+        let mut passages = Passages::default();
         let found = match alike {
-            Some(alike) => self.store.candidates_alike(self.space, &alike, found).await?,
+            Some(alike) => {
+                // What shares terms is read while the store looks for what is alike.
+                let read: Vec<Episode> =
+                    found.stretches.iter().flatten().map(|(_, one)| one.clone()).collect();
+                let find = self.store.candidates_alike(self.space, &alike, found);
+                let (found, ()) = tokio::join!(find, async { passages.read_ahead(read) });
+                found?
+            }
             None => found,
         };
         let cues = recall.cues();
         let frequencies = cues.sought().into_iter().zip(found.frequencies).collect();
         let mut corpus = Corpus { episodes: found.episodes, frequencies };
-        let mut passages = Passages::default();
         for run in found.stretches {
             let likeness = |number| found.likenesses.get(&number).copied();
             passages.add(run.into_iter().map(|(number, episode)| (episode, likeness(number))));

@@ -97,7 +97,7 @@ impl Shelf {
         let stretches = runs.map(|run| Stretch { passages: run.iter().map(passage).collect() }).collect();
         let frequency = |term: &String| (term.clone(), self.having(term).len() as u64);
         let frequencies = cues.sought().iter().map(frequency).collect();
-        let passages = Passages { lexicon: self.all.lexicon.clone(), stretches };
+        let passages = Passages { lexicon: self.all.lexicon.clone(), stretches, ..Passages::default() };
         Picked { corpus: Corpus { episodes: self.order.len() as u64, frequencies }, passages }
     }
 
