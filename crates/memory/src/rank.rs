@@ -3,7 +3,7 @@
 //! A passage is scored for what it says and for what stands around it, because in talk a sentence is rarely about
 //! what it says: `Yes, last Friday!` answers the question before it. A short turn borrows more than a long one, and
 //! a document borrows nothing. What was measured on which data, and how the weights were found, is in
-//! `docs/memory.md`.
+//! `docs/recall-quality.md`.
 
 use std::collections::{HashMap, HashSet};
 use std::iter;
@@ -117,8 +117,8 @@ impl Default for Weights {
 }
 
 impl Weights {
-    /// Those for passages that have vectors of a model: what words say counts a little less beside them, and the
-    /// question is taken as it is.
+    /// Those for passages that have vectors of a model: what words say counts a little less beside them, and what
+    /// nobody says stays part of the question.
     #[must_use]
     pub fn with_vectors() -> Self {
         Self {
