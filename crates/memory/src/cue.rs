@@ -372,13 +372,12 @@ fn asks_name(text: &str) -> bool {
     time::folded(text).split(' ').any(|word| NAMED.contains(&word))
 }
 
-/// Words for saying something, of whatever kind.
+/// Words for saying something, of whatever kind, in the languages whose times are read.
 const SAYING_WORDS: &str = "\
     discuss discussed discussing discussion talk talked talking chat chatted say said tell told mention \
     mentioned speak spoke spoken conversation topic woruber wovon besprechen besprochen reden geredet \
     sprechen gesprochen sagte gesagt erzahlt erwahnt gesprach thema unterhalten hablar hablamos hablado \
-    dijo dicho dijimos contar mencionado tema parler parle discute dit dite mentionne sujet 讨论 论了 说了 聊了 \
-    谈了 提到 到了 了什 话题";
+    dijo dicho dijimos contar mencionado tema 讨论 论了 说了 聊了 谈了 提到 到了 了什 话题";
 
 static SAYING: LazyLock<HashSet<String>> =
     LazyLock::new(|| text::distinct_stems(SAYING_WORDS).into_iter().collect());
@@ -404,7 +403,6 @@ const SEVERAL: &[&str] = &[
     "哪些",
     "几个",
     "几次",
-    "都",
 ];
 /// Words behind which an English question names what it asks for, and where that ends.
 const NAMING: &[&str] = &["what", "which"];
@@ -424,7 +422,9 @@ fn asks_several(text: &str) -> bool {
     };
     let named = folded.split(' ').skip_while(|word| !NAMING.contains(word)).skip(1);
     let mut named = named.take(PLURAL_WITHIN).take_while(|word| !VERBS.contains(word));
-    let is_plural = |word: &str| word.len() > 3 && word.ends_with('s') && !word.ends_with("ss");
+    let is_plural = |word: &str| {
+        word.len() > 3 && word.ends_with('s') && !["ss", "us", "is"].iter().any(|end| word.ends_with(end))
+    };
     SEVERAL.iter().any(says) || named.any(is_plural)
 }
 

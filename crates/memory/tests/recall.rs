@@ -2,6 +2,7 @@
 
 use tenure_journal::{Episode, Fresh, ItemId, Labels, SessionId, Speaker, Timestamp};
 use tenure_memory::cue::Question;
+use tenure_memory::rank::Corpus;
 use tenure_memory::recall::{Known, Recall, Recalled};
 use tenure_memory::{Index, Passages};
 use tenure_vector::Likeness;
@@ -204,6 +205,30 @@ fn vectors_help_where_words_do_not() {
     let with = recall.answer(&corpus, &passages, None, 5);
     assert_eq!(with[0].episode.text, "Our spaniel is ill.");
     assert!(with[0].why.to_string().starts_with("vector: "), "{}", with[0].why);
+}
+
+#[test]
+fn of_one_thing_what_stands_near_the_best_comes_first() {
+    let filler = ('a', "Hm.");
+    let near = [('u', "We saw the comet."), filler, filler, filler, filler, filler, ('u', "It was bright.")];
+    let runs = said(&[(9, &near), (2, &[('u', "It was cold.")])]);
+    let alike = |episode: Episode| {
+        let likeness = Likeness { whole: 0.5, window: 0.5, sentence: 0.5 };
+        let is_compared = episode.text != filler.1;
+        (episode, is_compared.then_some(likeness))
+    };
+    let mut passages = Passages::default();
+    runs.into_iter().for_each(|run| passages.add(run.into_iter().map(alike)));
+    for (question, second) in [
+        ("What did the comet do?", "It was bright."),
+        // Far apart as well as near: of equals the newer.
+        ("What comets did we see?", "It was cold."),
+    ] {
+        let recall = Recall::of(&Question { text: question, now: NOW, names: &[] });
+        let found = recall.answer(&Corpus::default(), &passages, None, 9);
+        let told: Vec<&str> = texts(&found).into_iter().filter(|text| text.starts_with("It was")).collect();
+        assert_eq!(told[0], second, "{question}");
+    }
 }
 
 #[test]
